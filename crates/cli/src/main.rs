@@ -1,0 +1,3 @@
+//! The `symbolon` command.
+
+fn main() {}
