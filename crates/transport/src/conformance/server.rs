@@ -1,0 +1,108 @@
+//! A server that says the same thing to everybody, and hangs up.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use url::Url;
+
+/// A client that says nothing for this long has nothing to say.
+const SILENCE: Duration = Duration::from_secs(5);
+
+pub(super) struct Server {
+    address: SocketAddr,
+    received: Arc<Mutex<Vec<u8>>>,
+    closed: Receiver<()>,
+}
+
+impl Server {
+    pub(super) fn replying(reply: impl Into<Vec<u8>>) -> io::Result<Self> {
+        let reply = reply.into();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let (close, closed) = channel();
+        let journal = Arc::clone(&received);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { break };
+                // A connection that carries no request is the one that `Drop` makes.
+                let is_over = serve(stream, &reply, &journal).is_err();
+                if is_over || close.send(()).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { address, received, closed })
+    }
+
+    /// A URL that nobody listens at.
+    pub(super) fn closed_url() -> io::Result<Url> {
+        url(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?, "/")
+    }
+
+    pub(super) fn url(&self, path: &str) -> Url {
+        #[expect(clippy::expect_used, reason = "every path is a literal of the suite")]
+        url(self.address, path).expect("a loopback address and a literal path make a URL")
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Everything that clients sent.
+    pub(super) fn received(&self) -> Vec<u8> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the server has closed the connection of one more request.
+    pub(super) fn wait_until_closed(&self) {
+        let _closed_or_gone = self.closed.recv_timeout(SILENCE);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _woken = TcpStream::connect(self.address);
+    }
+}
+
+fn url(address: SocketAddr, path: &str) -> io::Result<Url> {
+    format!("http://{address}{path}").parse().map_err(io::Error::other)
+}
+
+fn serve(mut stream: TcpStream, reply: &[u8], journal: &Mutex<Vec<u8>>) -> io::Result<()> {
+    stream.set_read_timeout(Some(SILENCE))?;
+    let request = read_request(&mut stream)?;
+    journal.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&request);
+    // A client that has read enough may hang up first.
+    let _all_read = stream.write_all(reply);
+    let _still_open = stream.shutdown(Shutdown::Write);
+    let _drained = io::copy(&mut stream, &mut io::sink());
+    Ok(())
+}
+
+fn read_request(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        request.extend_from_slice(&buffer[..read]);
+        if is_complete(&request) {
+            return Ok(request);
+        }
+    }
+}
+
+fn is_complete(request: &[u8]) -> bool {
+    let Some(head) = request.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let text = String::from_utf8_lossy(&request[..head]).to_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    request.len() >= head + 4 + length.unwrap_or(0)
+}

@@ -1,0 +1,110 @@
+//! Why there is no response.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a request got no response. Clones are cheap.
+#[derive(Clone)]
+pub struct TransportError {
+    kind: TransportErrorKind,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What happened to the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// Refused before a byte was sent: it would have left without TLS.
+    Insecure,
+    /// Refused before a byte was sent: this transport cannot do what the request needs.
+    Unsupported,
+    /// The server was not reached: name resolution, the TCP connection, or the proxy failed.
+    Connect,
+    /// The TLS handshake failed for a reason that is not our certificate: the server's certificate
+    /// is not trusted, or there is no common version.
+    Tls,
+    /// The server refused our client certificate: a fatal alert in or after the handshake, or a
+    /// fresh connection that presented it was lost before the first byte of a response.
+    IdentityRejected,
+    /// The private key of our client certificate could not sign the handshake.
+    IdentityUnusable,
+    /// The server did not ask for a client certificate in the handshake, so ours could not be
+    /// presented, and the request was not sent. Servers that ask by renegotiation (TLS 1.2) need a
+    /// transport with [`renegotiation`](crate::Capabilities::renegotiation).
+    IdentityNotRequested,
+    /// The connection was lost before the response was complete.
+    Interrupted,
+    /// No complete response in time.
+    Timeout,
+    /// The response is larger than [`BODY_LIMIT`](crate::BODY_LIMIT).
+    TooLarge,
+    /// What came back is not HTTP.
+    Protocol,
+}
+
+impl TransportError {
+    /// An error without a further cause.
+    #[must_use]
+    pub fn new(kind: TransportErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { source: Some(Arc::from(source.into())), ..self }
+    }
+
+    /// What happened to the request.
+    #[must_use]
+    pub fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+
+    /// Whether the same request may get through later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        use TransportErrorKind::{Connect, Interrupted, Timeout};
+        matches!(self.kind, Connect | Interrupted | Timeout)
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            TransportErrorKind::Insecure => "the request would have left without TLS and was not sent",
+            TransportErrorKind::Unsupported => {
+                "the transport cannot do what the request needs; nothing was sent"
+            }
+            TransportErrorKind::Connect => "the server could not be reached",
+            TransportErrorKind::Tls => "the TLS handshake failed",
+            TransportErrorKind::IdentityRejected => "the server refused the client certificate",
+            TransportErrorKind::IdentityUnusable => "the key of the client certificate could not be used",
+            TransportErrorKind::IdentityNotRequested => {
+                "the server did not ask for the client certificate; nothing was sent"
+            }
+            TransportErrorKind::Interrupted => "the connection was lost before the response was complete",
+            TransportErrorKind::Timeout => "no complete response in time",
+            TransportErrorKind::TooLarge => "the response is larger than 1 MiB",
+            TransportErrorKind::Protocol => "what the server sent is not HTTP",
+        })
+    }
+}
+
+impl fmt::Debug for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportError").field("kind", &self.kind).field("source", &self.source).finish()
+    }
+}
+
+impl std::error::Error for TransportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<TransportErrorKind> for TransportError {
+    fn from(kind: TransportErrorKind) -> Self {
+        Self::new(kind)
+    }
+}

@@ -1,0 +1,252 @@
+//! When to try again.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use symbolon_types::Jitter;
+
+use crate::TransportError;
+
+/// A wait that the server asks for is honoured up to this; a longer one ends the attempts, and the
+/// error carries it.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Which failures of a request are worth another attempt, how many, and after what delay.
+///
+/// The delays between attempts follow the tables of the services: [`imds`](Self::imds),
+/// [`token_endpoint`](Self::token_endpoint). The whole takes at most
+/// `attempts × attempt timeout + sum of the delays`.
+#[derive(Clone, Debug)]
+pub struct RetryPolicy {
+    statuses: fn(StatusCode) -> bool,
+    delays: &'static [Duration],
+    gone: Option<Gone>,
+    honours_retry_after: bool,
+    spread: f64,
+    attempt_timeout: Duration,
+    scale: f64,
+}
+
+/// The special case of 410: the service is being updated and will be back.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    retries: usize,
+    delay: Duration,
+}
+
+/// MSAL.NET `ImdsRetryPolicy`.
+const IMDS_DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+const IMDS_GONE: Gone = Gone { retries: 7, delay: Duration::from_secs(10) };
+/// MSAL.NET retries a token request once; two more attempts ride out a rolling restart.
+const TOKEN_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+
+impl RetryPolicy {
+    /// One attempt of 30 seconds.
+    #[must_use]
+    pub fn once() -> Self {
+        Self {
+            statuses: |_| false,
+            delays: &[],
+            gone: None,
+            honours_retry_after: false,
+            spread: 0.0,
+            attempt_timeout: Duration::from_secs(30),
+            scale: 1.0,
+        }
+    }
+
+    /// For the instance metadata service: 404, 408, 410, 429, 5xx, a lost connection and an
+    /// attempt of more than 10 seconds are retried after 1, 2 and 4 seconds; if the first answer
+    /// is 410, up to seven times, ten seconds after each 410. (MSAL.NET `ImdsRetryPolicy`, less its
+    /// failure on timeouts.)
+    #[must_use]
+    pub fn imds() -> Self {
+        Self {
+            statuses: |status| matches!(status.as_u16(), 404 | 408 | 410 | 429 | 500..=599),
+            delays: &IMDS_DELAYS,
+            gone: Some(IMDS_GONE),
+            attempt_timeout: Duration::from_secs(10),
+            ..Self::once()
+        }
+    }
+
+    /// The same as [`imds`](Self::imds), except that 404 is final: for an endpoint that a service
+    /// either has or has not.
+    #[must_use]
+    pub fn imds_endpoint() -> Self {
+        Self { statuses: |status| matches!(status.as_u16(), 408 | 410 | 429 | 500..=599), ..Self::imds() }
+    }
+
+    /// For a token endpoint: 408, 429, 5xx, a lost connection and an attempt of more than 30
+    /// seconds are retried after 1 and 2 seconds, give or take a quarter, or after what
+    /// `Retry-After` asks.
+    #[must_use]
+    pub fn token_endpoint() -> Self {
+        Self {
+            statuses: |status| matches!(status.as_u16(), 408 | 429 | 500..=599),
+            delays: &TOKEN_DELAYS,
+            honours_retry_after: true,
+            spread: 0.25,
+            ..Self::once()
+        }
+    }
+
+    /// The same, with every delay multiplied: 0 retries at once. Timeouts stay.
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        self.scale = if factor.is_finite() { factor.clamp(0.0, 1000.0) } else { 1.0 };
+        self
+    }
+
+    /// The same, giving each attempt this long.
+    #[must_use]
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout;
+        self
+    }
+
+    /// How long one attempt may take.
+    #[must_use]
+    pub fn attempt_timeout(&self) -> Duration {
+        self.attempt_timeout
+    }
+
+    /// Starts counting the attempts of one request.
+    pub(crate) fn start(&self) -> Attempts<'_> {
+        Attempts { policy: self, made: 0, budget: None }
+    }
+}
+
+/// What came of an attempt, as far as the policy cares.
+pub(crate) enum Outcome<'a> {
+    Answered { status: StatusCode, retry_after: Option<Duration> },
+    Failed(&'a TransportError),
+}
+
+/// The attempts of one request so far.
+pub(crate) struct Attempts<'p> {
+    policy: &'p RetryPolicy,
+    made: usize,
+    budget: Option<usize>,
+}
+
+impl Attempts<'_> {
+    /// Counts an attempt, and says how long to wait before the next; `None` when it was the last.
+    pub(crate) fn next_delay(&mut self, outcome: &Outcome<'_>, jitter: &Jitter) -> Option<Duration> {
+        let policy = self.policy;
+        let is_gone = matches!(outcome, Outcome::Answered { status, .. } if *status == StatusCode::GONE);
+        let gone = policy.gone.filter(|_| is_gone);
+        // The first failure decides how many retries there are; each decides its own delay.
+        let budget = *self.budget.get_or_insert(gone.map_or(policy.delays.len(), |gone| gone.retries));
+        let retry = self.made;
+        self.made += 1;
+        if retry >= budget {
+            return None;
+        }
+        let asked = match outcome {
+            Outcome::Answered { status, retry_after } if (policy.statuses)(*status) => {
+                retry_after.filter(|_| policy.honours_retry_after)
+            }
+            Outcome::Failed(error) if error.is_transient() => None,
+            _ => return None,
+        };
+        if asked.is_some_and(|asked| asked > LONGEST_RETRY_AFTER) {
+            return None;
+        }
+        let planned = match gone {
+            Some(gone) => gone.delay,
+            None => policy.delays.get(retry).or(policy.delays.last()).copied().unwrap_or_default(),
+        };
+        let spread = 1.0 + policy.spread * (2.0 * jitter.draw() - 1.0);
+        let delay = planned.mul_f64(spread).max(asked.unwrap_or_default());
+        Some(delay.mul_f64(policy.scale))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delays(policy: &RetryPolicy, outcomes: &[Outcome<'_>]) -> Vec<f64> {
+        let mut attempts = policy.start();
+        let jitter = Jitter::fixed(0.5);
+        outcomes
+            .iter()
+            .map_while(|outcome| attempts.next_delay(outcome, &jitter))
+            .map(|d| d.as_secs_f64())
+            .collect()
+    }
+
+    fn statuses(codes: &[u16]) -> Vec<Outcome<'static>> {
+        let answered =
+            |code| Outcome::Answered { status: StatusCode::from_u16(code).unwrap(), retry_after: None };
+        codes.iter().copied().map(answered).collect()
+    }
+
+    #[test]
+    fn the_metadata_service_is_asked_again_as_its_table_says() {
+        for (answers, expected) in [
+            (&[500; 9][..], &[1.0, 2.0, 4.0][..]),
+            (&[404; 9], &[1.0, 2.0, 4.0]),
+            (&[410; 9], &[10.0; 7]),
+            (&[404, 410, 410, 410, 410], &[1.0, 10.0, 10.0]),
+            (&[410, 500, 500, 500, 500], &[10.0, 2.0, 4.0, 4.0, 4.0]),
+            (&[400], &[]),
+            (&[401], &[]),
+        ] {
+            assert_eq!(delays(&RetryPolicy::imds(), &statuses(answers)), expected, "{answers:?}");
+        }
+        assert!(delays(&RetryPolicy::imds_endpoint(), &statuses(&[404])).is_empty());
+    }
+
+    #[test]
+    fn a_token_endpoint_is_asked_again_as_it_asks() {
+        let policy = RetryPolicy::token_endpoint();
+        assert_eq!(delays(&policy, &statuses(&[503, 429, 500])), [1.0, 2.0]);
+        assert!(delays(&policy, &statuses(&[400])).is_empty());
+        let asked = |seconds| {
+            [Outcome::Answered {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                retry_after: Some(Duration::from_secs(seconds)),
+            }]
+        };
+        assert_eq!(delays(&policy, &asked(7)), [7.0]);
+        assert!(delays(&policy, &asked(61)).is_empty());
+    }
+
+    #[test]
+    fn jitter_moves_a_delay_by_at_most_a_quarter() {
+        for (draw, expected) in [(0.0, 0.75), (1.0, 1.25)] {
+            let policy = RetryPolicy::token_endpoint();
+            let delay = policy.start().next_delay(&statuses(&[503])[0], &Jitter::fixed(draw));
+            assert_eq!(delay.map(|d| d.as_secs_f64()), Some(expected));
+        }
+    }
+
+    #[test]
+    fn only_failures_that_may_pass_are_tried_again() {
+        use crate::TransportErrorKind as Kind;
+        for (kind, again) in [
+            (Kind::Timeout, true),
+            (Kind::Interrupted, true),
+            (Kind::Connect, true),
+            (Kind::IdentityRejected, false),
+            (Kind::Tls, false),
+            (Kind::TooLarge, false),
+            (Kind::Insecure, false),
+        ] {
+            let error = TransportError::new(kind);
+            assert_eq!(
+                !delays(&RetryPolicy::imds(), &[Outcome::Failed(&error)]).is_empty(),
+                again,
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn scaling_multiplies_the_delays() {
+        assert_eq!(delays(&RetryPolicy::imds().scaled(0.0), &statuses(&[500; 5])), [0.0; 3]);
+        assert_eq!(delays(&RetryPolicy::imds().scaled(f64::NAN), &statuses(&[500])), [1.0]);
+    }
+}

@@ -1,0 +1,173 @@
+//! The contract.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{Capabilities, Request, Response, Route, TransportError, TransportErrorKind};
+
+/// Sends a request once.
+///
+/// # Contract
+/// - An identity of the request is presented in the TLS handshake, or the request fails with
+///   [`Unsupported`](TransportErrorKind::Unsupported) or
+///   [`IdentityUnusable`](TransportErrorKind::IdentityUnusable). It is never sent on a connection
+///   that presented another identity, or none; nor is a request without identity sent on a
+///   connection that presented one. A resumed TLS session counts as presenting what its first
+///   handshake presented.
+/// - The server's refusal of the certificate is
+///   [`IdentityRejected`](TransportErrorKind::IdentityRejected), under TLS 1.2, where it comes in
+///   the handshake, and under TLS 1.3, where it comes after it.
+/// - A redirect is a response, never followed. A body over [`BODY_LIMIT`](crate::BODY_LIMIT) is
+///   [`TooLarge`](TransportErrorKind::TooLarge).
+/// - [`Route::Local`] never goes through a proxy.
+/// - Dropping the future gives the request up; no other request suffers from it.
+/// - No timeouts and no retries, except that a request found to have been written to a kept
+///   connection that the server had already closed may be sent again on a fresh one.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Sends a request once.
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send;
+}
+
+/// A handle on any [`Transport`]; clones are cheap and share its connections.
+///
+/// Every request of Symbolon passes through here, so the rules that no transport may break are
+/// checked here: nothing with a client certificate leaves without TLS or over a transport that
+/// cannot present it, and [`Route::Public`] is HTTPS only.
+#[derive(Clone, Debug)]
+pub struct SharedTransport(Arc<dyn ErasedTransport>);
+
+impl SharedTransport {
+    /// Shares a transport.
+    pub fn new(transport: impl Transport) -> Self {
+        Self(Arc::new(transport))
+    }
+}
+
+impl Transport for SharedTransport {
+    fn capabilities(&self) -> Capabilities {
+        self.0.declared()
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        check(&request, self.0.declared())?;
+        self.0.send_boxed(request).await
+    }
+}
+
+fn check(request: &Request, capabilities: Capabilities) -> Result<(), TransportError> {
+    let needs_tls = request.route() != Route::Local || request.identity().is_some();
+    match request.url().scheme() {
+        "https" => {}
+        "http" if !needs_tls => {}
+        "http" => return Err(TransportErrorKind::Insecure.into()),
+        _ => return Err(TransportErrorKind::Unsupported.into()),
+    }
+    if request.identity().is_some() && !capabilities.client_certificates() {
+        return Err(TransportErrorKind::Unsupported.into());
+    }
+    Ok(())
+}
+
+/// The twin of [`Transport`] that can stand behind a pointer.
+#[async_trait]
+trait ErasedTransport: fmt::Debug + Send + Sync {
+    fn declared(&self) -> Capabilities;
+    async fn send_boxed(&self, request: Request) -> Result<Response, TransportError>;
+}
+
+#[async_trait]
+impl<T: Transport> ErasedTransport for T {
+    fn declared(&self) -> Capabilities {
+        Transport::capabilities(self)
+    }
+
+    async fn send_boxed(&self, request: Request) -> Result<Response, TransportError> {
+        Transport::send(self, request).await
+    }
+}
+
+/// A transport made of a closure; see [`transport_fn`].
+#[derive(Clone)]
+pub struct TransportFn<F> {
+    send: F,
+    capabilities: Capabilities,
+}
+
+/// Makes a transport of a closure: for a test, or around a client that you already have.
+///
+/// It claims no capabilities; add them with [`TransportFn::with_capabilities`].
+///
+/// ```
+/// # use symbolon_transport::{Request, Response, transport_fn};
+/// # use http::StatusCode;
+/// let transport = transport_fn(|request: Request| async move {
+///     assert_eq!(request.url().path(), "/token");
+///     Ok(Response::new(StatusCode::OK, "{}"))
+/// });
+/// ```
+pub fn transport_fn<F, R>(send: F) -> TransportFn<F>
+where
+    F: Fn(Request) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Response, TransportError>> + Send,
+{
+    TransportFn { send, capabilities: Capabilities::none() }
+}
+
+impl<F> TransportFn<F> {
+    /// The same, claiming these capabilities.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+}
+
+impl<F, R> Transport for TransportFn<F>
+where
+    F: Fn(Request) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Response, TransportError>> + Send,
+{
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send {
+        (self.send)(request)
+    }
+}
+
+impl<F> fmt::Debug for TransportFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportFn").field("capabilities", &self.capabilities).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use http::{Method, StatusCode};
+
+    use super::*;
+
+    #[test]
+    fn what_would_leave_without_tls_is_refused_before_the_transport_sees_it() {
+        for (url, route, outcome) in [
+            ("https://login.example/token", Route::Public, Ok(())),
+            ("http://login.example/token", Route::Public, Err(TransportErrorKind::Insecure)),
+            ("http://169.254.169.254/metadata", Route::Local, Ok(())),
+            ("https://localhost:1/token", Route::Local, Ok(())),
+            ("ftp://login.example/token", Route::Public, Err(TransportErrorKind::Unsupported)),
+        ] {
+            let transport =
+                SharedTransport::new(transport_fn(|_| async { Ok(Response::new(StatusCode::OK, "")) }));
+            let request = Request::new(Method::GET, url.parse().unwrap(), route);
+            let sent = transport.send(request).now_or_never().unwrap();
+            assert_eq!(sent.map(|_| ()).map_err(|error| error.kind()), outcome, "{url}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Randomness that spreads clients out in time.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Draws the random part of a refresh time or a retry delay.
+///
+/// A draw is made once and kept with the value it belongs to: drawing again at each check would
+/// make the earliest draw win, and every client refresh at the same moment after all.
+#[derive(Clone)]
+pub struct Jitter(Arc<dyn Fn() -> f64 + Send + Sync>);
+
+impl Jitter {
+    /// Draws from the operating system's random source.
+    #[must_use]
+    pub fn os() -> Self {
+        Self(Arc::new(|| {
+            let mut bytes = [0; 4];
+            match getrandom::fill(&mut bytes) {
+                Ok(()) => f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0),
+                Err(_) => 0.5,
+            }
+        }))
+    }
+
+    /// Always draws the same: for tests.
+    #[must_use]
+    pub fn fixed(draw: f64) -> Self {
+        let draw = if draw.is_finite() { draw.clamp(0.0, 1.0) } else { 0.5 };
+        Self(Arc::new(move || draw))
+    }
+
+    /// A number from 0 up to, but not including, 1.
+    #[must_use]
+    pub fn draw(&self) -> f64 {
+        (self.0)()
+    }
+}
+
+impl Default for Jitter {
+    fn default() -> Self {
+        Self::os()
+    }
+}
+
+impl fmt::Debug for Jitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Jitter")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_stay_in_the_unit_interval_and_vary() {
+        let jitter = Jitter::os();
+        let draws: Vec<f64> = (0..64).map(|_| jitter.draw()).collect();
+        assert!(draws.iter().all(|draw| (0.0..1.0).contains(draw)));
+        assert!(
+            draws.windows(2).any(|pair| pair[0] < pair[1]) && draws.windows(2).any(|pair| pair[0] > pair[1])
+        );
+    }
+
+    #[test]
+    fn a_fixed_draw_that_is_no_fraction_is_made_one() {
+        for (given, drawn) in [(0.25, 0.25), (-3.0, 0.0), (9.0, 1.0), (f64::NAN, 0.5)] {
+            assert_eq!(Jitter::fixed(given).draw(), drawn);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Leases under keys.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::flight::{Flight, FlightRecord, take_off};
+use super::slot::Slot;
+use super::{Found, Lease, LeaseKey, Loaded, Obtained, Origin};
+use crate::{Error, SharedClock, background};
+
+/// Enough that two threads rarely meet in one.
+const SHARDS: usize = 16;
+
+/// A bounded map from keys to leases.
+///
+/// - **Bound**: the number of entries given to [`new`](Self::new), rounded up to a multiple of 16.
+/// - **Key**: `K`; a look-up may use any [`LeaseKey<K>`].
+/// - **Eviction**: when an entry does not fit, the expired ones of its shard go first, then the one
+///   that would expire next.
+///
+/// A look-up takes one shared lock for the length of the look-up, allocates nothing and never
+/// waits for a load. Loads run in the callers' futures: the first caller starts one, others join
+/// it, and it lives as long as one of them does. Clones share the entries.
+pub struct LeaseCache<K, V>(Arc<Inner<K, V>>);
+
+struct Inner<K, V> {
+    shards: [RwLock<Shard<K, V>>; SHARDS],
+    shard_capacity: usize,
+    hasher: DefaultHashBuilder,
+    clock: SharedClock,
+    flights: AtomicU64,
+}
+
+type Shard<K, V> = HashTable<Entry<K, V>>;
+
+struct Entry<K, V> {
+    hash: u64,
+    key: K,
+    slot: Slot<V>,
+}
+
+impl<K, V> LeaseCache<K, V>
+where
+    K: LeaseKey<K> + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// An empty cache of at most `capacity` entries that reads deadlines off `clock`.
+    #[must_use]
+    pub fn new(capacity: usize, clock: SharedClock) -> Self {
+        Self(Arc::new(Inner {
+            shards: std::array::from_fn(|_| RwLock::new(HashTable::new())),
+            shard_capacity: capacity.div_ceil(SHARDS).max(1),
+            hasher: DefaultHashBuilder::default(),
+            clock,
+            flights: AtomicU64::new(0),
+        }))
+    }
+
+    /// The value under a key, if there is one whose hard deadline lies ahead.
+    pub fn find<Q: LeaseKey<K>>(&self, key: &Q) -> Option<Found<V>> {
+        let now = self.0.clock.now();
+        let hash = self.0.hasher.hash_one(key);
+        let shard = self.0.read(hash);
+        let slot = &shard.find(hash, |entry| key.matches(&entry.key))?.slot;
+        let lease = slot.live(now)?;
+        Some(Found { value: lease.value.clone(), is_due: slot.is_due(now) })
+    }
+
+    /// The value under a key: from the cache, or by `load`.
+    ///
+    /// A value past its soft deadline is returned at once and renewed by `load` in the background
+    /// of the current Tokio runtime; where there is none, this caller waits for the renewal, and
+    /// gets the old value if it fails.
+    ///
+    /// # Errors
+    /// Those of the load, if there was no value to return.
+    pub async fn obtain<Q, F, L>(&self, key: &Q, load: F) -> Result<Obtained<V>, Error>
+    where
+        Q: LeaseKey<K>,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<Loaded<K, V>, Error>> + Send + 'static,
+    {
+        match self.find(key) {
+            Some(Found { value, is_due: false }) => Ok(Obtained { value, origin: Origin::Cache }),
+            Some(Found { value, is_due: true }) => Ok(self.refresh(key, value, load).await),
+            None => self.join_or_load(key, None, true, load).await,
+        }
+    }
+
+    /// The value under a key as `load` brings it now, whatever is in the cache.
+    ///
+    /// Callers that ask for the same `variant` at the same time share one load; a load with
+    /// another variant, or none, asks for something else and is not shared with.
+    ///
+    /// # Errors
+    /// Those of the load. The value in the cache stays.
+    pub async fn renew<Q, F, L>(&self, key: &Q, variant: &str, load: F) -> Result<Obtained<V>, Error>
+    where
+        Q: LeaseKey<K>,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<Loaded<K, V>, Error>> + Send + 'static,
+    {
+        self.join_or_load(key, Some(variant), false, load).await
+    }
+
+    /// Puts a lease under a key.
+    pub fn insert(&self, key: K, lease: Lease<V>) {
+        self.0.store(key, lease);
+    }
+
+    /// Forgets the value under a key if `is_unwanted` says so, and tells whether it did.
+    pub fn remove_if<Q: LeaseKey<K>>(&self, key: &Q, is_unwanted: impl FnOnce(&V) -> bool) -> bool {
+        let hash = self.0.hasher.hash_one(key);
+        let mut shard = self.0.write(hash);
+        let Some(entry) = shard.find_mut(hash, |entry| key.matches(&entry.key)) else { return false };
+        let unwanted = entry.slot.lease.as_ref().is_some_and(|lease| is_unwanted(&lease.value));
+        if unwanted {
+            entry.slot.lease = None;
+        }
+        unwanted
+    }
+
+    /// Forgets every value.
+    pub fn clear(&self) {
+        for shard in &self.0.shards {
+            shard.write().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// How many entries there are, expired ones that were not yet evicted included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    async fn refresh<Q, F, L>(&self, key: &Q, value: V, load: F) -> Obtained<V>
+    where
+        Q: LeaseKey<K>,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<Loaded<K, V>, Error>> + Send + 'static,
+    {
+        if let Ready::Led(flight) = self.0.board(key, None, false, load) {
+            let renewal = flight.clone();
+            // The flight has stored the outcome; nobody waits for it here.
+            let in_background = background::spawn(async move { drop(renewal.await) });
+            if in_background.is_err()
+                && let Ok(value) = flight.await
+            {
+                return Obtained { value, origin: Origin::Load };
+            }
+        }
+        Obtained { value, origin: Origin::Cache }
+    }
+
+    async fn join_or_load<Q, F, L>(
+        &self,
+        key: &Q,
+        variant: Option<&str>,
+        cached_will_do: bool,
+        load: F,
+    ) -> Result<Obtained<V>, Error>
+    where
+        Q: LeaseKey<K>,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<Loaded<K, V>, Error>> + Send + 'static,
+    {
+        let (flight, origin) = match self.0.board(key, variant, cached_will_do, load) {
+            Ready::Cached(value) => return Ok(Obtained { value, origin: Origin::Cache }),
+            Ready::Joined(flight) => (flight, Origin::Joined),
+            Ready::Led(flight) => (flight, Origin::Load),
+        };
+        flight.await.map(|value| Obtained { value, origin })
+    }
+}
+
+/// What a caller finds when it comes to load.
+enum Ready<V> {
+    Cached(V),
+    Joined(Flight<V>),
+    Led(Flight<V>),
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: LeaseKey<K> + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    fn board<Q, F, L>(
+        self: &Arc<Self>,
+        key: &Q,
+        variant: Option<&str>,
+        cached_will_do: bool,
+        load: F,
+    ) -> Ready<V>
+    where
+        Q: LeaseKey<K>,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<Loaded<K, V>, Error>> + Send + 'static,
+    {
+        let now = self.clock.now();
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.write(hash);
+        let slot = self.slot(&mut shard, hash, key);
+        // Somebody may have loaded the value between this caller's look-up and now.
+        if cached_will_do && let Some(lease) = slot.live(now) {
+            return Ready::Cached(lease.value.clone());
+        }
+        if let Some(flight) = slot.flights.iter().find_map(|record| record.join(variant)) {
+            return Ready::Joined(flight);
+        }
+        let id = self.flights.fetch_add(1, Ordering::Relaxed);
+        let flight = take_off(Arc::clone(self).fly(key.to_key(), id, load()));
+        slot.flights.retain(FlightRecord::is_aloft);
+        slot.flights.extend(FlightRecord::new(id, variant, &flight));
+        Ready::Led(flight)
+    }
+
+    /// The load and what follows from it. Runs once, whoever drives it.
+    async fn fly(
+        self: Arc<Self>,
+        key: K,
+        id: u64,
+        load: impl Future<Output = Result<Loaded<K, V>, Error>>,
+    ) -> Result<V, Error> {
+        let outcome = load.await;
+        let now = self.clock.now();
+        let hash = self.hasher.hash_one(&key);
+        let mut shard = self.write(hash);
+        let slot = self.slot(&mut shard, hash, &key);
+        slot.land(id);
+        let loaded = match outcome {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                slot.back_off(&error, now);
+                if slot.is_spent(now) {
+                    remove(&mut shard, hash, &key);
+                }
+                return Err(error);
+            }
+        };
+        let value = loaded.lease.value.clone();
+        match loaded.key {
+            None => slot.fill(loaded.lease),
+            Some(actual) => {
+                if slot.is_spent(now) {
+                    remove(&mut shard, hash, &key);
+                }
+                drop(shard);
+                self.store(actual, loaded.lease);
+            }
+        }
+        Ok(value)
+    }
+
+    fn store(&self, key: K, lease: Lease<V>) {
+        let hash = self.hasher.hash_one(&key);
+        let mut shard = self.write(hash);
+        self.slot(&mut shard, hash, &key).fill(lease);
+    }
+
+    /// The slot of a key, made if there is none.
+    fn slot<'s, Q: LeaseKey<K>>(&self, shard: &'s mut Shard<K, V>, hash: u64, key: &Q) -> &'s mut Slot<V> {
+        if shard.find(hash, |entry| key.matches(&entry.key)).is_none() && shard.len() >= self.shard_capacity {
+            self.make_room(shard);
+        }
+        let entry = shard.entry(hash, |entry| key.matches(&entry.key), |entry| entry.hash);
+        &mut entry.or_insert_with(|| Entry { hash, key: key.to_key(), slot: Slot::new() }).into_mut().slot
+    }
+
+    /// Evicts what is spent, else the entry that expires next. Entries that are being loaded stay:
+    /// their number is bounded by the callers that wait for them.
+    fn make_room(&self, shard: &mut Shard<K, V>) {
+        let now = self.clock.now();
+        shard.retain(|entry| !entry.slot.is_spent(now));
+        if shard.len() < self.shard_capacity {
+            return;
+        }
+        let expiry = |entry: &Entry<K, V>| entry.slot.lease.as_ref().map(|lease| lease.expires_at);
+        let next = shard.iter().filter(|entry| !entry.slot.flights.iter().any(FlightRecord::is_aloft));
+        if let Some((hash, expires_at)) =
+            next.filter_map(|entry| Some((entry.hash, expiry(entry)?))).min_by_key(|(_, at)| *at)
+            && let Ok(entry) = shard.find_entry(hash, |entry| expiry(entry) == Some(expires_at))
+        {
+            entry.remove();
+        }
+    }
+
+    fn read(&self, hash: u64) -> RwLockReadGuard<'_, Shard<K, V>> {
+        self.shards[shard_of(hash)].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, hash: u64) -> RwLockWriteGuard<'_, Shard<K, V>> {
+        self.shards[shard_of(hash)].write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The table itself uses the lowest and the highest bits.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
+}
+
+fn remove<K: LeaseKey<K>, V>(shard: &mut Shard<K, V>, hash: u64, key: &K) {
+    if let Ok(entry) = shard.find_entry(hash, |entry| key.matches(&entry.key)) {
+        entry.remove();
+    }
+}
+
+impl<K, V> Clone for LeaseCache<K, V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K, V> fmt::Debug for LeaseCache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaseCache")
+            .field("capacity", &(self.0.shard_capacity * SHARDS))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,65 @@
+//! A text that must not be seen.
+
+use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+/// A text that never shows itself: an access token, a client secret, an assertion.
+///
+/// `Debug` prints a placeholder; there is no `Display`, no serialization and no comparison. The
+/// text is overwritten when the last clone is dropped. The one way out is [`expose`](Self::expose),
+/// so a search for that word finds every place that handles the text.
+///
+/// ```
+/// # use symbolon_types::Secret;
+/// let token = Secret::new("eyJ0eXAi");
+/// assert_eq!(format!("{token:?}"), "Secret(redacted)");
+/// assert_eq!(token.expose(), "eyJ0eXAi");
+/// ```
+#[derive(Clone)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    /// Takes the text in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Arc::new(Zeroizing::new(text.into())))
+    }
+
+    /// The text itself: for the wire, and for nothing that is kept or printed.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_format_shows_the_text() {
+        let secret = Secret::new("s3cr3t-text");
+        for shown in [format!("{secret:?}"), format!("{secret:#?}"), format!("{:?}", Some(&secret))] {
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn clones_share_one_text() {
+        let secret = Secret::new("one");
+        assert!(std::ptr::eq(secret.expose(), secret.clone().expose()));
+    }
+}
