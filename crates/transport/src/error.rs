@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use symbolon_types::{Error, ErrorKind};
+
 /// Why a request got no response. Clones are cheap.
 #[derive(Clone)]
 pub struct TransportError {
@@ -66,6 +68,57 @@ impl TransportError {
     pub fn is_transient(&self) -> bool {
         use TransportErrorKind::{Connect, Interrupted, Timeout};
         matches!(self.kind, Connect | Interrupted | Timeout)
+    }
+}
+
+impl TransportError {
+    /// The same as an [`Error`], with a sentence that says what the request was for.
+    #[must_use]
+    pub fn into_error(self, summary: &'static str) -> Error {
+        use TransportErrorKind as Kind;
+        let (kind, code, advice) = match self.kind {
+            Kind::Insecure => (ErrorKind::Request, "insecure_endpoint", "use an https URL"),
+            Kind::Unsupported => (
+                ErrorKind::Request,
+                "transport_unsupported",
+                "use a transport that declares what the request needs, such as symbolon-hyper",
+            ),
+            Kind::Connect => (
+                ErrorKind::Network,
+                "transport_error",
+                "check the host name, the network, and the proxy if there is one",
+            ),
+            Kind::Tls => (
+                ErrorKind::Network,
+                "transport_error",
+                "check that the server's certificate is issued by a trusted authority",
+            ),
+            Kind::IdentityRejected => (
+                ErrorKind::Credential,
+                "transport_error",
+                "the certificate may be revoked, or the server may not know its issuer",
+            ),
+            Kind::IdentityUnusable => (
+                ErrorKind::Credential,
+                "transport_error",
+                "check the device or the provider that holds the key",
+            ),
+            Kind::IdentityNotRequested => (
+                ErrorKind::Environment,
+                "transport_error",
+                "the server takes no certificate in the handshake; it may need a transport with renegotiation",
+            ),
+            Kind::Interrupted => (ErrorKind::Network, "transport_error", "try again"),
+            Kind::Timeout => (ErrorKind::Network, "timeout", "check that the server is reachable from here"),
+            Kind::TooLarge => {
+                (ErrorKind::Response, "response_too_large", "check that the URL is the right one")
+            }
+            Kind::Protocol => {
+                (ErrorKind::Response, "invalid_response", "check that the URL is the right one")
+            }
+        };
+        let is_transient = self.is_transient();
+        Error::new(kind, code, summary).with_advice(advice).with_transient(is_transient).with_source(self)
     }
 }
 

@@ -1,0 +1,231 @@
+//! What a token endpoint answers.
+
+use std::time::Duration;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde::Deserialize;
+use serde_json::Value;
+use symbolon_transport::Response;
+use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
+
+use crate::{Expiry, Scheme};
+
+/// The longest error code that is taken over from a server.
+const CODE_LENGTH: usize = 64;
+
+/// A successful response (RFC 6749 §5.1), checked.
+pub(crate) struct Granted {
+    pub(crate) secret: Secret,
+    pub(crate) expiry: Expiry,
+}
+
+#[derive(Deserialize)]
+struct Success {
+    access_token: Option<String>,
+    token_type: Option<String>,
+    #[serde(default)]
+    expires_in: Value,
+    #[serde(default)]
+    refresh_in: Value,
+}
+
+/// Reads a success, and refuses a token that is not what was asked for: nothing downgraded,
+/// nothing bound to somebody else.
+pub(crate) fn granted(response: &Response, scheme: &Scheme) -> Result<Granted, Error> {
+    let success: Success = serde_json::from_slice(response.body())
+        .map_err(|_| unusable("the answer is not a token response in JSON"))?;
+    // Wrapped first, so that no way out of here leaves the text behind.
+    let secret = success.access_token.filter(|token| !token.is_empty()).map(Secret::new);
+    let secret = secret.ok_or_else(|| unusable("the answer holds no access token"))?;
+    let is_wanted = |token_type: &String| token_type.eq_ignore_ascii_case(scheme.token_type());
+    if !success.token_type.as_ref().is_some_and(is_wanted) {
+        let error = format!("the token service did not issue a token of type {}", scheme.token_type());
+        return Err(Error::new(ErrorKind::Response, "token_type_mismatch", error).with_advice(
+            "the resource or the tenant may not support bound tokens; the token was discarded",
+        ));
+    }
+    if let Some(identity) = scheme.bound_to() {
+        check_confirmation(secret.expose(), identity.thumbprint())?;
+    }
+    let lifetime = seconds(&success.expires_in).filter(|lifetime| !lifetime.is_zero());
+    let lifetime = lifetime.ok_or_else(|| unusable("the answer does not say how long the token lives"))?;
+    let expiry = Expiry::after(lifetime).refreshed_after(seconds(&success.refresh_in));
+    Ok(Granted { secret, expiry })
+}
+
+fn unusable(what: &'static str) -> Error {
+    Error::new(
+        ErrorKind::Response,
+        "invalid_response",
+        format!("the token service was asked for a token: {what}"),
+    )
+    .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
+}
+
+/// Seconds, as a number or as a text (Entra has sent both).
+fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_u64().or_else(|| {
+            let fraction = number.as_f64().filter(|seconds| *seconds >= 0.0)?;
+            Duration::try_from_secs_f64(fraction).ok().map(|duration| duration.as_secs())
+        }),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    seconds.map(Duration::from_secs)
+}
+
+/// A token that we can read must say that it is bound to our certificate (RFC 8705 §3.1). One that
+/// we cannot read (opaque, or encrypted) is for its audience to judge.
+fn check_confirmation(token: &str, thumbprint: Thumbprint) -> Result<(), Error> {
+    let Some(payload) = jwt_payload(token) else { return Ok(()) };
+    let confirmed =
+        payload.pointer("/cnf/x5t#S256").and_then(Value::as_str).and_then(|text| text.parse().ok());
+    if confirmed == Some(thumbprint) {
+        return Ok(());
+    }
+    let error = "the token service issued a token that is not bound to our certificate; it was discarded";
+    Err(Error::new(ErrorKind::Response, "invalid_response", error)
+        .with_advice("a proxy that ends TLS in front of the token service would cause this"))
+}
+
+/// The claims of a signed JWT (RFC 7519), unverified; `None` for anything else.
+fn jwt_payload(token: &str) -> Option<Value> {
+    let mut parts = token.split('.');
+    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let payload = Base64UrlUnpadded::decode_vec(payload.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&payload).ok().filter(Value::is_object)
+}
+
+/// An error response (RFC 6749 §5.2, with Entra's members).
+#[derive(Debug)]
+pub(crate) struct Denied {
+    pub(crate) code: String,
+    pub(crate) server_codes: Vec<u32>,
+    pub(crate) claims: Option<String>,
+    pub(crate) description: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    error: String,
+    error_description: Option<String>,
+    #[serde(default)]
+    error_codes: Vec<Value>,
+    claims: Option<String>,
+}
+
+/// Reads an error, if the body is one.
+pub(crate) fn denied(response: &Response) -> Option<Denied> {
+    let failure: Failure = serde_json::from_slice(response.body()).ok()?;
+    let number = |code: &Value| match code {
+        Value::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    Some(Denied {
+        code: if is_code(&failure.error) { failure.error } else { "invalid_response".to_owned() },
+        server_codes: failure.error_codes.iter().filter_map(number).take(8).collect(),
+        claims: failure.claims.filter(|claims| !claims.is_empty()),
+        description: failure.error_description,
+    })
+}
+
+/// A code is printed and compared, so it must look like one.
+fn is_code(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    !text.is_empty() && text.len() <= CODE_LENGTH && text.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn grant(body: &str) -> Result<Granted, String> {
+        let response = Response::new(StatusCode::OK, body.to_owned());
+        granted(&response, &Scheme::Bearer).map_err(|error| error.code().to_owned())
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_in_every_spelling() {
+        for (body, lifetime, refresh_in) in [
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":3599}"#, 3599, None),
+            (
+                r#"{"access_token":"t","token_type":"bearer","expires_in":"3599","refresh_in":"1800"}"#,
+                3599,
+                Some(1800),
+            ),
+            (
+                r#"{"access_token":"t","token_type":"BEARER","expires_in":3599.9,"ext_expires_in":0,"x":{}}"#,
+                3599,
+                None,
+            ),
+        ] {
+            let expected = Expiry::after(Duration::from_secs(lifetime))
+                .refreshed_after(refresh_in.map(Duration::from_secs));
+            assert_eq!(grant(body).map(|granted| granted.expiry), Ok(expected), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_usable_token_is_refused() {
+        for (body, code) in [
+            ("", "invalid_response"),
+            ("[]", "invalid_response"),
+            ("{}", "invalid_response"),
+            (r#"{"access_token":"","token_type":"Bearer","expires_in":1}"#, "invalid_response"),
+            (r#"{"access_token":"t","expires_in":1}"#, "token_type_mismatch"),
+            (r#"{"access_token":"t","token_type":"pop","expires_in":1}"#, "token_type_mismatch"),
+            (r#"{"access_token":"t","token_type":"Bearer"}"#, "invalid_response"),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":0}"#, "invalid_response"),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":-5}"#, "invalid_response"),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":"soon"}"#, "invalid_response"),
+            (r#"{"access_token":7,"token_type":"Bearer","expires_in":1}"#, "invalid_response"),
+        ] {
+            assert_eq!(grant(body).map(|_| ()), Err(code.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_readable_token_must_confirm_our_certificate_and_an_unreadable_one_cannot() {
+        let ours = Thumbprint::of(b"ours");
+        let jwt = |payload: String| {
+            let encoded = Base64UrlUnpadded::encode_string(payload.as_bytes());
+            format!("eyJhbGciOiJSUzI1NiJ9.{encoded}.c2lnbmF0dXJl")
+        };
+        let confirming = |thumbprint: Thumbprint| jwt(format!(r#"{{"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#));
+        for (case, token, accepted) in [
+            ("ours", confirming(ours), true),
+            ("another's", confirming(Thumbprint::of(b"another's")), false),
+            ("nobody's", jwt(r#"{"aud":"x"}"#.to_owned()), false),
+            ("another confirmation", jwt(r#"{"cnf":{"jkt":"x"}}"#.to_owned()), false),
+            ("opaque", "opaque".to_owned(), true),
+            ("encrypted", "a.b.c.d.e".to_owned(), true),
+            ("not JSON inside", "a.b.c".to_owned(), true),
+        ] {
+            assert_eq!(check_confirmation(&token, ours).is_ok(), accepted, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_oauth_error_is_read_with_its_codes() {
+        let read = |body: &str| denied(&Response::new(StatusCode::BAD_REQUEST, body.to_owned()));
+        let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid secret.",
+            "error_codes":[7000215,"90002",-1,"x"],"claims":"{\"access_token\":{}}"}"#;
+        let full = read(body).unwrap();
+        assert_eq!(
+            (full.code.as_str(), full.server_codes.as_slice()),
+            ("invalid_client", &[7_000_215, 90_002][..])
+        );
+        assert_eq!(full.claims.as_deref(), Some(r#"{"access_token":{}}"#));
+        for body in ["", "<html>", "{}", r#"{"error":{"code":"x"}}"#, "[1]"] {
+            assert!(read(body).is_none(), "{body}");
+        }
+        assert_eq!(read(r#"{"error":"not a\ncode"}"#).unwrap().code, "invalid_response");
+    }
+}

@@ -1,0 +1,173 @@
+//! A token, and the certificate it is bound to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use symbolon_transport::{Request, Route};
+use symbolon_types::{ClientIdentity, CorrelationId, Error, ErrorKind, Secret};
+
+use crate::Scheme;
+
+/// An access token together with what it takes to use it. Immutable; clones are cheap.
+///
+/// A bound token is worth something only on a connection that presents its certificate, so the two
+/// are kept together until the moment of use: [`authorize`](Self::authorize) makes a request that
+/// carries both.
+#[derive(Clone)]
+pub struct Token {
+    issued: Arc<Issued>,
+    source: TokenSource,
+}
+
+pub(crate) struct Issued {
+    pub(crate) secret: Secret,
+    pub(crate) scheme: Scheme,
+    pub(crate) audience: String,
+    pub(crate) client_id: Option<String>,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) expires_on: SystemTime,
+    pub(crate) refresh_on: SystemTime,
+    pub(crate) correlation_id: CorrelationId,
+}
+
+/// Where a token comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenSource {
+    /// It was issued for this request, or for another one that waited at the same time.
+    Network,
+    /// It was in the cache.
+    Cache,
+}
+
+impl Token {
+    pub(crate) fn new(issued: Issued) -> Self {
+        Self { issued: Arc::new(issued), source: TokenSource::Network }
+    }
+
+    pub(crate) fn from(mut self, source: TokenSource) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// The token itself.
+    ///
+    /// Prefer [`authorize`](Self::authorize): a bound token in a header of your own is refused
+    /// unless your connection presents the same certificate.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.issued.secret
+    }
+
+    /// `Bearer` or `mtls_pop`; also the scheme of the `Authorization` header.
+    #[must_use]
+    pub fn token_type(&self) -> &'static str {
+        self.issued.scheme.token_type()
+    }
+
+    /// The certificate that the token is bound to, ready for the next handshake.
+    #[must_use]
+    pub fn bound_to(&self) -> Option<&ClientIdentity> {
+        self.issued.scheme.bound_to()
+    }
+
+    /// The scopes or the resource that it is for, as they were asked for.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.issued.audience
+    }
+
+    /// The client that it was issued to, where the issuer says so.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.issued.client_id.as_deref()
+    }
+
+    /// The tenant that it was issued in, where that is known.
+    #[must_use]
+    pub fn tenant_id(&self) -> Option<&str> {
+        self.issued.tenant_id.as_deref()
+    }
+
+    /// When the issuer lets it end.
+    #[must_use]
+    pub fn expires_on(&self) -> SystemTime {
+        self.issued.expires_on
+    }
+
+    /// When it will be renewed, if it is asked for again.
+    #[must_use]
+    pub fn refresh_on(&self) -> SystemTime {
+        self.issued.refresh_on
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn source(&self) -> TokenSource {
+        self.source
+    }
+
+    /// The id of the request that it was issued for.
+    #[must_use]
+    pub fn correlation_id(&self) -> CorrelationId {
+        self.issued.correlation_id
+    }
+
+    /// Makes a request that carries the token and, for a bound token, the certificate that it must
+    /// travel with.
+    ///
+    /// ```no_run
+    /// # use symbolon_token::Token;
+    /// # use symbolon_transport::{SharedTransport, Transport};
+    /// # async fn example(token: Token, transport: SharedTransport) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = http::Request::get("https://vault.example/secrets/x").body(bytes::Bytes::new())?;
+    /// let response = transport.send(token.authorize(request)?).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `insecure_endpoint` if the URL is not `https`, `invalid_request` if it is not absolute.
+    pub fn authorize(&self, request: http::Request<Bytes>) -> Result<Request, Error> {
+        let (head, body) = request.into_parts();
+        let url: url::Url = head.uri.to_string().parse().map_err(|_| {
+            Error::new(
+                ErrorKind::Request,
+                "invalid_request",
+                "the request names no absolute URL; nothing was sent",
+            )
+            .with_advice("use a URL of the form https://host/path")
+        })?;
+        if url.scheme() != "https" {
+            let error = "a token does not travel without TLS; nothing was sent";
+            return Err(Error::new(ErrorKind::Request, "insecure_endpoint", error)
+                .with_advice("call the resource by its https URL"));
+        }
+        let credentials = format!("{} {}", self.token_type(), self.secret().expose());
+        let mut credentials = HeaderValue::try_from(credentials).map_err(|_| {
+            let error = "the token contains characters that no header can carry";
+            Error::new(ErrorKind::Response, "invalid_response", error)
+        })?;
+        credentials.set_sensitive(true);
+        let mut authorized = Request::new(head.method, url, Route::Public)
+            .with_body(body)
+            .with_identity(self.bound_to().cloned());
+        *authorized.headers_mut() = head.headers;
+        authorized.headers_mut().insert(AUTHORIZATION, credentials);
+        Ok(authorized)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("token_type", &self.token_type())
+            .field("audience", &self.issued.audience)
+            .field("expires_on", &self.issued.expires_on)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
