@@ -244,7 +244,7 @@ mod tests {
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                prop::collection::btree_map("[a-c]", inner, 0..4).prop_map(|map| Value::from_iter(map)),
+                prop::collection::btree_map("[a-c]", inner, 0..4).prop_map(Value::from_iter),
             ]
         })
     }

@@ -1,0 +1,71 @@
+//! What a cache hit costs, with few and with many tokens, and what the core adds to a miss.
+
+#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up should stop")]
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
+use http::StatusCode;
+use symbolon_token::{ClientSecret, Token, TokenCache, TokenClient, TokenEndpoint};
+use symbolon_transport::{Response, transport_fn};
+use symbolon_types::{Jitter, Secret, SharedClock};
+
+fn client(capacity: usize) -> TokenClient {
+    let body =
+        format!(r#"{{"token_type":"Bearer","access_token":"{}","expires_in":86400}}"#, "t".repeat(1500));
+    let transport = transport_fn(move |_| {
+        let body = body.clone();
+        async move { Ok(Response::new(StatusCode::OK, body)) }
+    });
+    let endpoint =
+        TokenEndpoint::parse("https://login.example/751a212b-4003-416e-b600-e1f48e40db9f/oauth2/v2.0/token")
+            .expect("an https URL");
+    let credential =
+        ClientSecret::new(endpoint, "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3", Secret::new("secret"))
+            .expect("a client id and a secret");
+    let clock = SharedClock::system();
+    let cache = TokenCache::new(capacity, clock, Jitter::os());
+    TokenClient::builder(credential, transport).cache(cache).build()
+}
+
+fn token(client: &TokenClient, scope: &str) -> Token {
+    client
+        .token(scope)
+        .into_future()
+        .now_or_never()
+        .expect("a transport that answers at once")
+        .expect("a token")
+}
+
+fn benches(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("token");
+    for count in [1_usize, 1_000, 100_000] {
+        let client = client(4 * count);
+        let scopes: Vec<String> =
+            (0..count).map(|number| format!("https://{number}.vault.example/.default")).collect();
+        for scope in &scopes {
+            token(&client, scope);
+        }
+        let mut next = 0;
+        group.bench_function(format!("hit among {count}"), |bencher| {
+            bencher.iter(|| {
+                next = (next + 7919) % count;
+                black_box(token(&client, black_box(&scopes[next])))
+            });
+        });
+    }
+    group.bench_function("miss", |bencher| {
+        bencher.iter_batched_ref(
+            || client(16),
+            |client| black_box(token(client, "a")),
+            BatchSize::SmallInput,
+        );
+    });
+    let clock = SharedClock::system();
+    group.bench_function("one clock read", |bencher| bencher.iter(|| black_box(clock.now())));
+    group.finish();
+}
+
+criterion_group!(cache, benches);
+criterion_main!(cache);
