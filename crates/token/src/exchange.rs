@@ -48,12 +48,7 @@ impl Exchange {
         let exchanger = Arc::clone(&self.exchanger);
         let correlation_id = self.correlation_id;
         let outcome = within(exchanger.http.clock(), exchanger.deadline, self.recovering()).await;
-        outcome.unwrap_or_else(|| {
-            Err(Error::new(ErrorKind::Network, "timeout", "the token service did not answer in time")
-                .with_advice("check that its host is reachable from here, or allow more time")
-                .with_transient(true)
-                .with_correlation_id(correlation_id))
-        })
+        outcome.unwrap_or_else(|| Err(timed_out().with_correlation_id(correlation_id)))
     }
 
     /// An attempt; and, when the credential was refused and has a successor, one more.
@@ -162,6 +157,12 @@ fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'sta
     } else {
         "look up the code in the documentation of the token service"
     }
+}
+
+pub(crate) fn timed_out() -> Error {
+    Error::new(ErrorKind::Network, "timeout", "no token was issued in time")
+        .with_advice("check that the services involved are reachable from here, or allow more time")
+        .with_transient(true)
 }
 
 fn unanswered(error: TransportError) -> Attempt {

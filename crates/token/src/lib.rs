@@ -42,5 +42,6 @@ pub use key::CacheKey;
 pub use refusal::Refusal;
 pub use request::{TokenFuture, TokenRequest};
 pub use scheme::Scheme;
+pub use scope::resource_name;
 pub use symbolon_types::{Error, ErrorKind};
 pub use token::{Token, TokenSource};

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use symbolon_transport::Transport;
+use symbolon_transport::{Transport, within};
 use symbolon_types::{CorrelationId, Error, ErrorKind};
 
 use crate::claims::merge;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, timed_out};
 use crate::scope::Audience;
 use crate::{CacheKey, ClientAuth, CredentialRequest, Token, TokenClient};
 
@@ -84,7 +84,10 @@ impl<'a> TokenRequest<'a> {
 
     async fn acquire(self) -> Result<Token, Error> {
         let correlation_id = self.correlation_id.unwrap_or_else(CorrelationId::random);
-        self.acquire_as(correlation_id).await.map_err(|error| match error.correlation_id() {
+        let exchanger = Arc::clone(&self.client.exchanger);
+        let acquired =
+            within(exchanger.http.clock(), exchanger.deadline, self.acquire_as(correlation_id)).await;
+        acquired.unwrap_or_else(|| Err(timed_out())).map_err(|error| match error.correlation_id() {
             Some(_) => error,
             None => error.with_correlation_id(correlation_id),
         })

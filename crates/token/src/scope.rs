@@ -17,6 +17,17 @@ pub(crate) enum Audience<'a> {
     Resource(&'a str),
 }
 
+/// A resource without the `/.default` that callers who think in scopes put behind it.
+///
+/// ```
+/// # use symbolon_token::resource_name;
+/// assert_eq!(resource_name("https://vault.azure.net/.default"), "https://vault.azure.net");
+/// ```
+#[must_use]
+pub fn resource_name(text: &str) -> &str {
+    text.strip_suffix(DEFAULT_SCOPE).unwrap_or(text)
+}
+
 impl<'a> Audience<'a> {
     pub(crate) fn scopes(text: &'a str) -> Self {
         let is_single = !text.is_empty() && !text.contains(char::is_whitespace);
@@ -30,7 +41,7 @@ impl<'a> Audience<'a> {
     }
 
     pub(crate) fn resource(text: &'a str) -> Self {
-        Self::Resource(text.strip_suffix(DEFAULT_SCOPE).unwrap_or(text))
+        Self::Resource(resource_name(text))
     }
 
     /// What stands in the cache key and on the result: the caller's spelling.

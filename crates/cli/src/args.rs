@@ -1,0 +1,190 @@
+//! What can be asked on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use symbolon::{ManagedIdentityId, Strength};
+
+use crate::output::Format;
+
+/// Azure managed identity with tokens that are bound to a key.
+///
+/// Start with `symbolon demo`: it needs no Azure and no configuration.
+#[derive(Debug, Parser)]
+#[command(name = "symbolon", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// How results are printed: `text` for people, `json` for programs; `header` prints a token
+    /// as an HTTP header
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+    /// Also trust the certificates in this file (PEM); `SSL_CERT_FILE` does the same
+    #[arg(long, global = true, value_name = "PEM")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Give up after this many seconds
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell the whole story on an emulator: mint, exchange, use, steal, revoke
+    Demo,
+    /// Get a managed identity token
+    Token(TokenOptions),
+    /// Get a token and call a URL with it; a bound token goes with its certificate
+    Call(CallOptions),
+    /// Run the emulator until interrupted
+    Emulate(EmulateOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenOptions {
+    #[command(flatten)]
+    pub(crate) acquire: Acquire,
+    /// Do not read the token cache (there is one within `--count`)
+    #[arg(long)]
+    pub(crate) force_refresh: bool,
+    /// Get the token this many times, one line each
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) count: u32,
+    /// Ask for so many at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) concurrency: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CallOptions {
+    /// Where to; https only
+    pub(crate) url: url::Url,
+    #[command(flatten)]
+    pub(crate) acquire: Acquire,
+    /// The HTTP method; GET, or POST with a body
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub(crate) method: Option<http::Method>,
+    /// A header to send
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// The body to send
+    #[arg(short = 'd', long, value_name = "BODY")]
+    pub(crate) data: Option<String>,
+    /// Print the status line and the headers before the body
+    #[arg(long)]
+    pub(crate) include: bool,
+}
+
+/// What a token is asked for with.
+#[derive(Debug, Args)]
+pub(crate) struct Acquire {
+    /// The resource that the token is for, for example https://vault.azure.net
+    #[arg(long, value_name = "URI")]
+    pub(crate) resource: String,
+    /// Bind the token to a key (mTLS proof of possession); never downgraded
+    #[arg(long)]
+    pub(crate) pop: bool,
+    /// Which identity: system, client-id:ID, object-id:ID or resource-id:ID
+    #[arg(long, value_name = "IDENTITY", default_value = "system", value_parser = identity)]
+    pub(crate) identity: ManagedIdentityId,
+    /// The claims of a resource's challenge
+    #[arg(long, value_name = "JSON")]
+    pub(crate) claims: Option<String>,
+    /// Claims that the client itself originates
+    #[arg(long, value_name = "JSON")]
+    pub(crate) client_claims: Option<String>,
+    /// Something that the client can handle, such as cp1; may be repeated
+    #[arg(long = "capability", value_name = "NAME")]
+    pub(crate) capabilities: Vec<String>,
+    /// Fail unless the key is kept at least this well
+    #[arg(long, value_enum, default_value_t = Floor::None)]
+    pub(crate) min_strength: Floor,
+    /// The kind of key to bind to
+    #[arg(long, value_enum, default_value_t = KeyKind::Rsa2048)]
+    pub(crate) key: KeyKind,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmulateOptions {
+    /// The address of the metadata service; loopback only
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Print nothing but the variables, as a shell takes them
+    #[arg(long)]
+    pub(crate) print_env: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Floor {
+    None,
+    Software,
+    Hardware,
+    Keyguard,
+}
+
+impl Floor {
+    pub(crate) fn strength(self) -> Option<Strength> {
+        match self {
+            Self::None => None,
+            Self::Software => Some(Strength::Software),
+            Self::Hardware => Some(Strength::Hardware),
+            Self::Keyguard => Some(Strength::KeyGuard),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyKind {
+    #[value(name = "rsa-2048")]
+    Rsa2048,
+    #[value(name = "p-256")]
+    P256,
+}
+
+fn identity(text: &str) -> Result<ManagedIdentityId, String> {
+    let parsed = match text.split_once(':') {
+        None if text == "system" => return Ok(ManagedIdentityId::system_assigned()),
+        Some(("client-id", id)) => ManagedIdentityId::client_id(id),
+        Some(("object-id", id)) => ManagedIdentityId::object_id(id),
+        Some(("resource-id", id)) => ManagedIdentityId::resource_id(id),
+        _ => return Err("use system, client-id:ID, object-id:ID or resource-id:ID".to_owned()),
+    };
+    parsed.map_err(|error| error.to_string())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "not a number of seconds")?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => Err("a timeout is a positive number of seconds".to_owned()),
+    }
+}
+
+fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("a header has the form 'Name: value'")?;
+    let name: http::HeaderName = name.trim().parse().map_err(|_| "that is not a header name")?;
+    if name == http::header::AUTHORIZATION {
+        return Err("the Authorization header is what this command adds".to_owned());
+    }
+    let value = value.trim().parse().map_err(|_| "that is not a header value")?;
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,140 @@
+//! How the story is told: numbered steps, who was sent what, how long it took.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anstyle::{AnsiColor, Style};
+use serde_json::json;
+use symbolon::SharedClock;
+use symbolon_emulator::{Emulator, Entry, Step};
+
+use super::stage::{Broken, Stage, Told};
+use crate::output::Format;
+
+const TITLE: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const HELD: Style = AnsiColor::Green.on_default().bold();
+const BROKEN: Style = AnsiColor::Red.on_default().bold();
+
+pub(super) struct Story<'a> {
+    format: Format,
+    emulator: &'a Emulator,
+    clock: SharedClock,
+    began: SystemTime,
+    /// How much of the emulator's journal has been told.
+    told: usize,
+    chapters: Vec<Chapter>,
+}
+
+struct Chapter {
+    title: &'static str,
+    took: Duration,
+    broken: Option<String>,
+}
+
+impl<'a> Story<'a> {
+    pub(super) fn begin(format: Format, stage: &'a Stage) -> Self {
+        let clock = SharedClock::system();
+        let story = Self {
+            format,
+            emulator: &stage.emulator,
+            began: clock.now(),
+            clock,
+            told: 0,
+            chapters: Vec::new(),
+        };
+        story.say("An Azure machine in miniature: a metadata service, a token service and a");
+        story.say("resource, on loopback, in this process. No account, no network, no configuration.");
+        story
+    }
+
+    /// Tells one step: its title, why it is taken, what was sent to whom, what was found.
+    pub(super) async fn step(&mut self, title: &'static str, why: &str, act: impl AsyncFnOnce() -> Told) {
+        let number = self.chapters.len() + 1;
+        self.say(&format!("\n{TITLE}{number}. {title}{TITLE:#}"));
+        for line in why.lines() {
+            self.say(&format!("   {FAINT}{}{FAINT:#}", line.trim()));
+        }
+        let start = self.clock.now();
+        let told = act().await;
+        let took = self.since(start);
+        self.tell_requests();
+        let broken = match told {
+            Ok(findings) => {
+                for finding in findings {
+                    self.say(&format!("   {finding}"));
+                }
+                self.say(&format!("   {HELD}held{HELD:#} in {}", milliseconds(took)));
+                None
+            }
+            Err(Broken(why)) => {
+                self.say(&format!("   {BROKEN}did not hold{BROKEN:#}: {why}"));
+                Some(why)
+            }
+        };
+        self.chapters.push(Chapter { title, took, broken });
+    }
+
+    /// The summary; a success only if every step held.
+    pub(super) fn end(self) -> ExitCode {
+        let held = self.chapters.iter().filter(|chapter| chapter.broken.is_none()).count();
+        let all = self.chapters.len();
+        let took = self.since(self.began);
+        let style = if held == all { HELD } else { BROKEN };
+        self.say(&format!("\n{style}{held} of {all} steps held{style:#}, in {}.", milliseconds(took)));
+        if self.format == Format::Json {
+            let steps: Vec<_> = self.chapters.iter().map(Chapter::json).collect();
+            anstream::println!("{}", json!({ "held": held == all, "ms": took.as_millis(), "steps": steps }));
+        } else if held == all {
+            self.say("Next: `symbolon emulate` runs the emulator for your own program,");
+            self.say("      `symbolon token --resource https://vault.azure.net --pop` asks this machine.");
+        }
+        if held == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn tell_requests(&mut self) {
+        let journal = self.emulator.journal();
+        for entry in journal.entries().skip(self.told) {
+            self.say(&format!("   {FAINT}{}{FAINT:#}", request(entry)));
+        }
+        self.told = journal.entries().len();
+    }
+
+    fn since(&self, start: SystemTime) -> Duration {
+        self.clock.now().duration_since(start).unwrap_or_default()
+    }
+
+    fn say(&self, line: &str) {
+        if self.format == Format::Text {
+            anstream::println!("{line}");
+        }
+    }
+}
+
+impl Chapter {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "title": self.title,
+            "held": self.broken.is_none(),
+            "ms": self.took.as_millis(),
+            "reason": self.broken,
+        })
+    }
+}
+
+/// One request in one line: to whom, what, and the answer.
+fn request(entry: &Entry) -> String {
+    let server = match entry.step() {
+        Step::Token | Step::Discovery => "token service",
+        Step::Resource => "resource",
+        Step::Handshake => "TLS",
+        _ => "metadata service",
+    };
+    let path = entry.target().split('?').next().unwrap_or_default();
+    let path = if entry.step() == Step::Token { "/{tenant}/oauth2/v2.0/token" } else { path };
+    format!("→ {server:<16}  {:<4} {path}  {}", entry.method(), entry.outcome())
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}

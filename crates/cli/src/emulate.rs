@@ -1,0 +1,56 @@
+//! `symbolon emulate`.
+
+use std::process::ExitCode;
+
+use symbolon_emulator::Emulator;
+
+use crate::args::EmulateOptions;
+use crate::failure::Failure;
+use crate::output::table;
+
+pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Failure> {
+    if !options.listen.ip().is_loopback() {
+        let message = "the emulator listens on loopback only: its tokens are for anybody who asks";
+        return Err(Failure::request("invalid_usage", message));
+    }
+    let emulator = Emulator::builder().imds_address(options.listen).start().await;
+    let emulator = emulator.map_err(|error| Failure::local("the emulator could not be started", &error))?;
+    let folder = tempfile::Builder::new().prefix("symbolon-").tempdir();
+    let folder = folder.map_err(|error| Failure::local("there is no place for the emulator's certificate", &error))?;
+    let ca = emulator.write_ca(folder.path());
+    let ca = ca.map_err(|error| Failure::local("the emulator's certificate could not be written", &error))?;
+    let environment = emulator.environment_with_ca(&ca);
+    if options.print_env {
+        for (name, value) in &environment {
+            anstream::println!("export {name}='{value}'");
+        }
+    } else {
+        anstream::println!("{}\n", describe(&emulator));
+        let variables: Vec<_> = environment.into_iter().collect();
+        anstream::println!("{}", table(&variables));
+    }
+    let mut journal = emulator.subscribe();
+    loop {
+        tokio::select! {
+            entry = journal.next() => match entry {
+                Some(entry) => anstream::eprintln!("{entry}"),
+                None => return Ok(ExitCode::SUCCESS),
+            },
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+fn describe(emulator: &Emulator) -> String {
+    let user_assigned = emulator.user_assigned();
+    table(&[
+        ("metadata service", emulator.imds_url().to_owned()),
+        ("token service", emulator.token_url().to_owned()),
+        ("resource", emulator.resource_url().to_owned()),
+        ("tenant", emulator.tenant_id().to_owned()),
+        ("system-assigned", format!("client id {}", emulator.client_id())),
+        ("user-assigned", format!("client id {}", user_assigned.client_id())),
+        ("", format!("object id {}", user_assigned.object_id())),
+        ("", format!("resource id {}", user_assigned.resource_id())),
+    ])
+}

@@ -1,0 +1,255 @@
+//! A managed identity.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use symbolon_binding::imds::Imds;
+use symbolon_binding::{KeyProvider, ManagedIdentityId, Minter, SharedKeyProvider, SoftwareKeys};
+use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenClient};
+use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
+use symbolon_types::{Env, Jitter, SharedClock, Strength};
+use url::Url;
+
+use crate::delegation::MintedCertificate;
+use crate::imds_v1::ImdsV1;
+use crate::{Detection, ManagedIdentityRequest};
+
+/// The link-local address of the instance metadata service.
+const IMDS: &str = "http://169.254.169.254";
+/// Replaces it, for pod identity and emulators.
+const IMDS_VARIABLE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+/// How long an acquisition may take, retries included: a metadata service that is being updated
+/// asks for 70 seconds of patience.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The identity that Azure gave to this machine, or one that a user assigned to it. Clones are
+/// cheap and share tokens, certificates and connections.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use symbolon::ManagedIdentity;
+///
+/// let identity = ManagedIdentity::builder().build()?;
+/// let token = identity.token("https://vault.azure.net").proof_of_possession().await?;
+/// let request = http::Request::get("https://contoso.vault.azure.net/secrets/x").body(bytes::Bytes::new())?;
+/// let response = identity.call(&token, request).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManagedIdentity(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    env: Env,
+    bearer: ImdsV1,
+    bound: TokenClient,
+}
+
+impl ManagedIdentity {
+    /// Starts with the system-assigned identity.
+    #[must_use]
+    pub fn builder() -> ManagedIdentityBuilder {
+        ManagedIdentityBuilder {
+            id: ManagedIdentityId::system_assigned(),
+            env: Env::process(),
+            transport: None,
+            clock: SharedClock::system(),
+            jitter: Jitter::os(),
+            keys: SharedKeyProvider::new(SoftwareKeys::rsa_2048()),
+            minimum_strength: None,
+            capabilities: Vec::new(),
+            trusted_token_hosts: Vec::new(),
+            retry_scale: 1.0,
+            deadline: DEADLINE,
+        }
+    }
+
+    /// Asks for a token for a resource, for example `https://vault.azure.net`: a bearer token
+    /// unless [`proof_of_possession`](ManagedIdentityRequest::proof_of_possession) is asked for.
+    pub fn token<'a>(&'a self, resource: &'a str) -> ManagedIdentityRequest<'a> {
+        ManagedIdentityRequest::new(self, resource)
+    }
+
+    /// Calls a resource with a token. For a bound token, header and certificate travel together or
+    /// not at all. The answer is returned whatever its status; nothing is retried.
+    ///
+    /// # Errors
+    /// `insecure_endpoint` if the URL is not `https`, and when there is no answer.
+    pub async fn call(&self, token: &Token, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        self.0.bound.call(token, request).await
+    }
+
+    /// Which source this environment has, and why. Asks nobody.
+    #[must_use]
+    pub fn detection(&self) -> Detection {
+        Detection::of(&self.0.env)
+    }
+
+    pub(crate) fn bearer(&self) -> &ImdsV1 {
+        &self.0.bearer
+    }
+
+    pub(crate) fn bound(&self) -> &TokenClient {
+        &self.0.bound
+    }
+}
+
+/// What a [`ManagedIdentity`] is made of.
+#[derive(Debug)]
+pub struct ManagedIdentityBuilder {
+    id: ManagedIdentityId,
+    env: Env,
+    transport: Option<SharedTransport>,
+    clock: SharedClock,
+    jitter: Jitter,
+    keys: SharedKeyProvider,
+    minimum_strength: Option<Strength>,
+    capabilities: Vec<String>,
+    trusted_token_hosts: Vec<String>,
+    retry_scale: f64,
+    deadline: Duration,
+}
+
+impl ManagedIdentityBuilder {
+    /// Uses this identity. Default: the system-assigned one.
+    #[must_use]
+    pub fn identity(mut self, id: ManagedIdentityId) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Reads these variables. Default: those of the process.
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Sends over this transport. Default, with the feature `hyper`: a `HyperTransport` that reads
+    /// proxies and extra trust from the same variables.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(SharedTransport::new(transport));
+        self
+    }
+
+    /// Reads the time off this clock. Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Spreads renewals and retries with this randomness. Default: the operating system's.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// Binds tokens to keys of this provider. Default: [`SoftwareKeys::rsa_2048`].
+    #[must_use]
+    pub fn key_provider(mut self, provider: impl KeyProvider) -> Self {
+        self.keys = SharedKeyProvider::new(provider);
+        self
+    }
+
+    /// Fails requests for bound tokens, before anything is issued, if the key is kept less well.
+    /// A floor, not a choice. Default: none.
+    #[must_use]
+    pub fn minimum_strength(mut self, minimum: Option<Strength>) -> Self {
+        self.minimum_strength = minimum;
+        self
+    }
+
+    /// Declares what this client can handle, such as `cp1` for claims challenges. Sent in the
+    /// claims of requests for bound tokens; the metadata service takes none for bearer tokens.
+    #[must_use]
+    pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.capabilities = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Accepts token endpoints under these host names, besides Microsoft's and loopback.
+    #[must_use]
+    pub fn trusted_token_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.trusted_token_hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Multiplies every delay between retries; 0 retries at once. Default: 1.
+    #[must_use]
+    pub fn retry_scale(mut self, factor: f64) -> Self {
+        self.retry_scale = factor;
+        self
+    }
+
+    /// Bounds an acquisition as a whole. Default: two minutes.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The managed identity. Asks nobody and needs no runtime.
+    ///
+    /// # Errors
+    /// `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL; what the default
+    /// transport finds wrong with the environment.
+    pub fn build(self) -> Result<ManagedIdentity, Error> {
+        let imds_base = self.env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
+        let imds_base: Url = imds_base.parse().map_err(|_| {
+            let error = format!("{IMDS_VARIABLE} is not a URL");
+            Error::new(ErrorKind::Request, "invalid_endpoint", error)
+                .with_advice("set it to the origin of the metadata service, for example http://127.0.0.1:8080")
+        })?;
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => default_transport(&self.env, &self.clock)?,
+        };
+        let http = HttpClient::new(transport.clone(), self.clock.clone(), self.jitter.clone());
+        let imds = Imds::new(imds_base, http)?;
+        let scaled = |policy: RetryPolicy| policy.scaled(self.retry_scale);
+        let minter = Minter::builder(imds.clone())
+            .key_provider(self.keys)
+            .minimum_strength(self.minimum_strength)
+            .metadata_retry_policy(scaled(RetryPolicy::imds_endpoint()))
+            .issuance_retry_policy(scaled(RetryPolicy::imds()))
+            .trusted_token_hosts(self.trusted_token_hosts)
+            .build()?;
+        let who = format!("mi\0{}\0{}", self.id.kind(), self.id.value().unwrap_or_default());
+        let floor = self.minimum_strength.map_or("none", Strength::as_str);
+        let credential = MintedCertificate::new(minter, self.id.clone(), format!("{who}\0pop\0{floor}"));
+        let cache = TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone());
+        let bound = TokenClient::builder(credential, transport)
+            .clock(self.clock)
+            .jitter(self.jitter)
+            .cache(cache.clone())
+            .capabilities(self.capabilities)
+            .retry(RetryPolicy::token_endpoint().scaled(self.retry_scale))
+            .deadline(self.deadline)
+            .build();
+        let policy = RetryPolicy::imds().scaled(self.retry_scale);
+        let bearer = ImdsV1::new(imds, self.id, policy, self.deadline, cache, format!("{who}\0bearer"));
+        Ok(ManagedIdentity(Arc::new(Inner { env: self.env, bearer, bound })))
+    }
+}
+
+#[cfg(feature = "hyper")]
+fn default_transport(env: &Env, clock: &SharedClock) -> Result<SharedTransport, Error> {
+    let built = symbolon_hyper::HyperTransport::builder().env(env.clone()).clock(clock.clone()).build();
+    let transport = built.map_err(|error| {
+        Error::new(ErrorKind::Request, "invalid_configuration", "the HTTP transport could not be set up")
+            .with_advice("check the variables that configure proxies and trust")
+            .with_source(error)
+    })?;
+    Ok(SharedTransport::new(transport))
+}
+
+#[cfg(not(feature = "hyper"))]
+fn default_transport(_env: &Env, _clock: &SharedClock) -> Result<SharedTransport, Error> {
+    let error = "there is no HTTP transport";
+    Err(Error::new(ErrorKind::Request, "invalid_configuration", error)
+        .with_advice("pass one to the builder, or enable the feature `hyper`"))
+}

@@ -1,0 +1,89 @@
+//! A request for a managed identity token under construction.
+
+use std::fmt;
+
+use symbolon_token::{Error, Token};
+use symbolon_types::CorrelationId;
+
+use crate::{ManagedIdentity, ManagedIdentityFuture};
+
+/// A request for a token under construction; `.await` it.
+#[derive(Clone)]
+#[must_use = "a request does nothing until it is awaited"]
+pub struct ManagedIdentityRequest<'a> {
+    pub(crate) identity: &'a ManagedIdentity,
+    pub(crate) resource: &'a str,
+    pub(crate) proof_of_possession: bool,
+    pub(crate) claims: Option<&'a str>,
+    pub(crate) client_claims: Option<&'a str>,
+    pub(crate) force_refresh: bool,
+    pub(crate) correlation_id: Option<CorrelationId>,
+}
+
+impl<'a> ManagedIdentityRequest<'a> {
+    pub(crate) fn new(identity: &'a ManagedIdentity, resource: &'a str) -> Self {
+        Self {
+            identity,
+            resource,
+            proof_of_possession: false,
+            claims: None,
+            client_claims: None,
+            force_refresh: false,
+            correlation_id: None,
+        }
+    }
+
+    /// Asks for a token that is bound to a key of this process (IMDSv2, mTLS proof of
+    /// possession). Never downgraded: where the host cannot bind, the request fails.
+    pub fn proof_of_possession(mut self) -> Self {
+        self.proof_of_possession = true;
+        self
+    }
+
+    /// Adds the claims of a resource's challenge, as JSON. The cache is not read; the token that
+    /// comes replaces the challenged one.
+    pub fn claims(mut self, challenge: &'a str) -> Self {
+        self.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
+        self
+    }
+
+    /// Adds claims that this client itself originates, as JSON. They key the cache by their exact
+    /// text.
+    pub fn claims_from_client(mut self, claims: &'a str) -> Self {
+        self.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
+        self
+    }
+
+    /// Does not read the token cache. A certificate that was minted before is used again.
+    pub fn force_refresh(mut self) -> Self {
+        self.force_refresh = true;
+        self
+    }
+
+    /// Logs the request under this id at every service involved. Default: a new one.
+    pub fn correlation_id(mut self, id: CorrelationId) -> Self {
+        self.correlation_id = Some(id);
+        self
+    }
+}
+
+impl<'a> IntoFuture for ManagedIdentityRequest<'a> {
+    type Output = Result<Token, Error>;
+    type IntoFuture = ManagedIdentityFuture<'a>;
+
+    fn into_future(self) -> ManagedIdentityFuture<'a> {
+        ManagedIdentityFuture::new(self)
+    }
+}
+
+impl fmt::Debug for ManagedIdentityRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagedIdentityRequest")
+            .field("resource", &self.resource)
+            .field("proof_of_possession", &self.proof_of_possession)
+            .field("has_claims", &self.claims.is_some())
+            .field("has_client_claims", &self.client_claims.is_some())
+            .field("force_refresh", &self.force_refresh)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,83 @@
+//! Your own transport: a blocking HTTP client behind the contract, checked by the conformance suite.
+//!
+//! It cannot present client certificates and does not claim to, so Symbolon gets bearer tokens from
+//! a metadata service over it and refuses, before a byte is sent, to get bound ones.
+
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
+use std::error::Error;
+
+use bytes::Bytes;
+use symbolon_transport::{
+    BODY_LIMIT, Capabilities, Request, Response, Transport, TransportError, TransportErrorKind, conformance,
+};
+
+/// The client that you already have; here, ureq without TLS.
+#[derive(Clone, Debug)]
+pub struct Ureq(ureq::Agent);
+
+impl Ureq {
+    /// No redirects, no proxy, and an error status is an answer like any other.
+    #[must_use]
+    pub fn new() -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None);
+        Self(config.build().new_agent())
+    }
+}
+
+impl Default for Ureq {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Transport for Ureq {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::none()
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let agent = self.0.clone();
+        let sent = tokio::task::spawn_blocking(move || send(&agent, &request)).await;
+        sent.unwrap_or_else(|panicked| {
+            Err(TransportError::new(TransportErrorKind::Protocol).with_source(panicked))
+        })
+    }
+}
+
+fn send(agent: &ureq::Agent, request: &Request) -> Result<Response, TransportError> {
+    let mut outgoing = http::Request::builder().method(request.method()).uri(request.url().as_str());
+    if let Some(headers) = outgoing.headers_mut() {
+        headers.extend(request.headers().clone());
+    }
+    let outgoing = outgoing.body(request.body().to_vec());
+    let outgoing =
+        outgoing.map_err(|error| TransportError::new(TransportErrorKind::Unsupported).with_source(error))?;
+    let (head, mut body) = agent.run(outgoing).map_err(classify)?.into_parts();
+    let body = body.with_config().limit(BODY_LIMIT as u64 + 1).read_to_vec().map_err(classify)?;
+    if body.len() > BODY_LIMIT {
+        return Err(TransportErrorKind::TooLarge.into());
+    }
+    Ok(Response::new(head.status, Bytes::from(body)).with_headers(head.headers))
+}
+
+/// Which of the contract's kinds it is. Whoever reads them decides by them.
+fn classify(error: ureq::Error) -> TransportError {
+    use std::io::ErrorKind as Io;
+    let kind = match &error {
+        ureq::Error::BodyExceedsLimit(_) => TransportErrorKind::TooLarge,
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => TransportErrorKind::Connect,
+        ureq::Error::Timeout(_) => TransportErrorKind::Timeout,
+        ureq::Error::Io(io) if io.kind() == Io::ConnectionRefused => TransportErrorKind::Connect,
+        ureq::Error::Io(_) => TransportErrorKind::Interrupted,
+        _ => TransportErrorKind::Protocol,
+    };
+    TransportError::new(kind).with_source(error)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let report = conformance::check(Ureq::new()).await;
+    print!("{report}");
+    if report.holds() { Ok(()) } else { Err("the transport does not conform".into()) }
+}

@@ -1,0 +1,134 @@
+//! CACHE: which requests share a token.
+
+use std::time::Duration;
+
+use symbolon::{ClientIdentity, TokenSource};
+use symbolon_emulator::{CertifiedKey, Fault};
+use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, World};
+use symbolon_token::{
+    ClientAuth, CredentialRequest, CredentialSource, Refusal, Resolution, TokenClient, TokenEndpoint,
+};
+
+const HALF_A_DAY: Duration = Duration::from_secs(12 * 60 * 60);
+
+#[tokio::test]
+async fn cache_01_the_same_request_is_a_hit_with_a_usable_binding() {
+    let world = World::new().await;
+    let identity = world.identity();
+    let first = world.bound(&identity).await;
+    let second = world.bound(&identity).await;
+    assert_eq!((first.source(), second.source()), (TokenSource::Network, TokenSource::Cache));
+    assert_eq!(first.secret().expose(), second.secret().expose());
+    assert_eq!(world.call(&identity, &second).await.status(), 200);
+}
+
+#[tokio::test]
+async fn cache_02_a_certificate_renewed_for_the_same_key_is_a_miss() {
+    // Tokens that outlive the half-life of the certificate.
+    let world = World::with(|emulator| {
+        emulator.certificate_lifetime(2 * HALF_A_DAY).token_not_after(None).token_lifetime(2 * HALF_A_DAY)
+    })
+    .await;
+    let keys = OpaqueKeys::always(OpaqueKey::rsa_2048());
+    let identity = world.builder().key_provider(keys).build().unwrap();
+    let before = world.bound(&identity).await;
+    world.hands.advance(HALF_A_DAY + Duration::from_secs(10 * 60));
+    // Still served under the old certificate, while the new one is minted in the background.
+    world.bound(&identity).await;
+    world.settle(|| world.emulator.issued().len() == 2).await;
+    world.settle(|| world.counts().metadata == 2).await;
+    let after = loop {
+        let token = world.bound(&identity).await;
+        if token.bound_to() != before.bound_to() {
+            break token;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(after.source(), TokenSource::Network);
+    let key = |token: &symbolon::Token| {
+        use symbolon_types::SigningKey;
+        token.bound_to().map(|identity| identity.key().public_key().as_ref().to_vec())
+    };
+    assert_eq!(key(&before), key(&after), "the same key");
+    assert_eq!(world.call(&identity, &after).await.status(), 200);
+}
+
+/// A client with a certificate of its own, as the core sees it.
+#[derive(Debug)]
+struct Certificate {
+    identity: ClientIdentity,
+    endpoint: TokenEndpoint,
+    client_id: String,
+}
+
+impl Certificate {
+    fn new(world: &World, issued: &CertifiedKey) -> Self {
+        Self {
+            identity: OpaqueKey::identity(issued.certificate().der(), issued.pkcs8()),
+            endpoint: TokenEndpoint::parse(&world.emulator.token_endpoint()).unwrap(),
+            client_id: issued.certificate().client_id().to_owned(),
+        }
+    }
+}
+
+impl CredentialSource for Certificate {
+    fn resolve<'a>(&'a self, _request: &'a CredentialRequest) -> Resolution<'a> {
+        let auth = ClientAuth::new(&*self.client_id, self.endpoint.clone(), "the same application");
+        Resolution::ready(Ok(auth.with_proof_of_possession(self.identity.clone())))
+    }
+
+    async fn refused(&self, _used: &ClientAuth, _why: &Refusal) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn cache_03_different_certificates_of_one_application_stay_apart() {
+    let world = World::new().await;
+    let issued = [(), ()].map(|()| world.emulator.issue_client_certificate("client").unwrap());
+    let transport = world.transport();
+    let client = |issued| {
+        TokenClient::builder(Certificate::new(&world, issued), transport.clone()).clock(world.clock())
+    };
+    let first = client(&issued[0]).build();
+    let second = client(&issued[1]).cache(first.cache().clone()).build();
+    for round in [TokenSource::Network, TokenSource::Cache] {
+        for (client, issued) in [(&first, &issued[0]), (&second, &issued[1])] {
+            let token = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+            assert_eq!(token.source(), round);
+            let thumbprint = issued.certificate().thumbprint();
+            assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(thumbprint));
+            let answer = client.call(&token, world.resource_request()).await.unwrap();
+            assert_eq!(answer.status(), 200, "the connection presents the token's own certificate");
+        }
+    }
+    let journal = world.emulator.journal();
+    let connections: std::collections::HashSet<_> =
+        journal.entries().map(|entry| (entry.connection(), entry.certificate())).collect();
+    assert_eq!(connections.len(), 4, "one connection for each certificate and server");
+}
+
+#[tokio::test]
+async fn cache_05_a_failed_downgrade_writes_nothing() {
+    let world = World::new().await;
+    let identity = world.identity();
+    world.emulator.inject(Fault::downgrade_to_bearer().times(2));
+    for _ in 0..2 {
+        let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+        assert_eq!(error.code(), "token_type_mismatch");
+    }
+    assert_eq!(world.counts().tokens, 2);
+    let bearer = world.keep(identity.token(RESOURCE).await.unwrap());
+    assert_eq!((bearer.token_type(), bearer.source()), ("Bearer", TokenSource::Network));
+}
+
+#[tokio::test]
+async fn cache_07_a_hit_keeps_the_token_type_and_the_binding() {
+    let world = World::new().await;
+    let identity = world.identity();
+    let first = world.bound(&identity).await;
+    let hit = world.bound(&identity).await;
+    assert_eq!((hit.source(), hit.token_type()), (TokenSource::Cache, "mtls_pop"));
+    assert_eq!(hit.bound_to(), first.bound_to());
+    assert_eq!(hit.expires_on(), first.expires_on());
+}

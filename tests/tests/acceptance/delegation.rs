@@ -1,0 +1,162 @@
+//! DEL: a managed identity's bound tokens come through the core's exchange.
+
+use std::path::{Path, PathBuf};
+
+use symbolon::{Env, ErrorKind, TokenSource};
+use symbolon_emulator::{Step, TlsVersion};
+use symbolon_tests::{RESOURCE, World};
+
+const PERIMETER: &str = r#"{"access_token":{"xms_az_nwperimid":{"values":["perimeter-1"]}}}"#;
+const CHALLENGE: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1701477303"}}}"#;
+
+fn claims_sent(world: &World) -> serde_json::Value {
+    serde_json::from_str(world.last_token_request().form("claims").unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn del_01_client_claims_reach_the_token_request_merged_with_the_others() {
+    let world = World::new().await;
+    let identity = world.builder().capabilities(["cp1"]).build().unwrap();
+    let request = identity.token(RESOURCE).proof_of_possession();
+    world.keep(request.claims(CHALLENGE).claims_from_client(PERIMETER).await.unwrap());
+    assert_eq!(
+        claims_sent(&world),
+        serde_json::json!({"access_token": {
+            "nbf": {"essential": true, "value": "1701477303"},
+            "xms_az_nwperimid": {"values": ["perimeter-1"]},
+            "xms_cc": {"values": ["cp1"]},
+        }})
+    );
+    world.bound(&identity).await;
+    assert_eq!(claims_sent(&world), serde_json::json!({"access_token": {"xms_cc": {"values": ["cp1"]}}}));
+}
+
+#[tokio::test]
+async fn del_02_the_same_client_claims_hit_and_others_miss() {
+    let world = World::new().await;
+    let identity = world.identity();
+    let others = PERIMETER.replace("perimeter-1", "perimeter-2");
+    let mut sources = Vec::new();
+    for claims in [PERIMETER, PERIMETER, &others, &others, PERIMETER] {
+        let token = identity.token(RESOURCE).proof_of_possession().claims_from_client(claims).await.unwrap();
+        sources.push(world.keep(token).source());
+    }
+    use TokenSource::{Cache, Network};
+    assert_eq!(sources, [Network, Cache, Network, Cache, Cache]);
+    assert_eq!(world.bound(&identity).await.source(), Network, "without claims it is another entry again");
+    assert_eq!(world.counts().issuances, 1);
+}
+
+#[tokio::test]
+async fn del_03_server_claims_bypass_the_cache_and_fill_the_normal_entry() {
+    let world = World::new().await;
+    let identity = world.identity();
+    let old = world.bound(&identity).await;
+    let new = world.keep(identity.token(RESOURCE).proof_of_possession().claims(CHALLENGE).await.unwrap());
+    assert_eq!(new.source(), TokenSource::Network);
+    let hit = world.bound(&identity).await;
+    assert_eq!(hit.source(), TokenSource::Cache);
+    assert_eq!(hit.secret().expose(), new.secret().expose());
+    assert_ne!(hit.secret().expose(), old.secret().expose());
+}
+
+#[tokio::test]
+async fn del_09_the_cached_scope_is_the_resource_and_the_wire_scope_ends_in_default_once() {
+    for (resource, cached) in [
+        (RESOURCE, RESOURCE),
+        ("https://vault.example/", "https://vault.example/"),
+        ("https://vault.example/.default", RESOURCE),
+    ] {
+        let world = World::new().await;
+        let identity = world.identity();
+        let token = world.keep(identity.token(resource).proof_of_possession().await.unwrap());
+        assert_eq!(token.audience(), cached);
+        assert_eq!(world.last_token_request().form("scope"), Some("https://vault.example/.default"), "{resource}");
+        let hit = world.keep(identity.token(cached).proof_of_possession().await.unwrap());
+        assert_eq!(hit.source(), TokenSource::Cache, "{resource}");
+    }
+}
+
+#[tokio::test]
+async fn del_10_sources_that_cannot_bind_say_so_before_any_request() {
+    let world = World::new().await;
+    let msi = "http://127.0.0.1:9/msi/token";
+    for variables in [
+        &[("IDENTITY_ENDPOINT", msi), ("IDENTITY_HEADER", "x")][..],
+        &[("IDENTITY_ENDPOINT", msi), ("IDENTITY_HEADER", "x"), ("IDENTITY_SERVER_THUMBPRINT", "y")],
+        &[("MSI_ENDPOINT", msi)],
+        &[("MSI_ENDPOINT", msi), ("MSI_SECRET", "x")],
+        &[("IDENTITY_ENDPOINT", msi), ("IMDS_ENDPOINT", msi)],
+    ] {
+        let env: Env = variables.iter().copied().collect();
+        let identity = world.builder().env(env).build().unwrap();
+        let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+        assert_eq!(error.code(), "mtls_pop_not_supported_for_environment", "{variables:?}");
+        assert_eq!(error.kind(), ErrorKind::Environment);
+    }
+    assert_eq!(world.emulator.journal().entries().len(), 0);
+}
+
+#[tokio::test]
+async fn del_10_a_host_with_imds_v1_only_cannot_bind_and_is_asked_once() {
+    let world = World::with(symbolon_emulator::EmulatorBuilder::v1_only).await;
+    let identity = world.identity();
+    let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("mtls_pop_not_supported_in_imds_v1", ErrorKind::Environment));
+    assert_eq!(world.count(Step::PlatformMetadata), 1);
+    let bearer = world.keep(identity.token(RESOURCE).await.unwrap());
+    assert_eq!(bearer.token_type(), "Bearer");
+}
+
+#[test]
+fn del_11_only_the_core_makes_token_requests() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let mut makers = Vec::new();
+    for file in sources(&crates) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        if text.contains("grant_type") || text.contains("client_credentials") {
+            makers.push(file.strip_prefix(&crates).unwrap().components().next().unwrap().as_os_str().to_owned());
+        }
+    }
+    makers.sort();
+    makers.dedup();
+    assert_eq!(makers, ["emulator", "token"], "the emulator is the other side");
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && path.components().any(|part| part.as_os_str() == "src")
+        {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn del_12_bearer_and_bound_tokens_for_one_resource_work_in_either_order() {
+    for bound_first in [true, false] {
+        let world = World::with(|emulator| emulator.tls_version(TlsVersion::V1_3)).await;
+        let identity = world.identity();
+        let mut tokens = Vec::new();
+        for is_bound in [bound_first, !bound_first, bound_first, !bound_first] {
+            let token = if is_bound {
+                identity.token(RESOURCE).proof_of_possession().await
+            } else {
+                identity.token(RESOURCE).await
+            };
+            let token = world.keep(token.unwrap());
+            assert_eq!(token.bound_to().is_some(), is_bound);
+            assert_eq!(world.call(&identity, &token).await.status(), 200);
+            tokens.push(token);
+        }
+        assert_eq!(tokens[0].secret().expose(), tokens[2].secret().expose());
+        assert_eq!(tokens[1].secret().expose(), tokens[3].secret().expose());
+        assert_eq!(tokens[3].source(), TokenSource::Cache);
+    }
+}

@@ -1,0 +1,13 @@
+//! The acceptance rows, one test each, against the emulator over real TLS.
+//!
+//! `cargo xtask acceptance` prints which test holds which row.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
+mod binding;
+mod cache;
+mod configuration;
+mod delegation;
+mod recovery;
+mod request;
+mod transport;

@@ -1,0 +1,97 @@
+//! HTTP: connections, cancellation, deadlines.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use symbolon::{HyperTransport, TokenSource};
+use symbolon_emulator::{Fault, Step, TlsVersion};
+use symbolon_hyper::TlsVersion as Minimum;
+use symbolon_tests::{RESOURCE, World};
+
+#[tokio::test]
+async fn http_01_the_minimum_tls_version_is_kept() {
+    let world = World::with(|emulator| emulator.tls_version(TlsVersion::V1_2)).await;
+    let strict = HyperTransport::builder()
+        .env(symbolon::Env::empty())
+        .platform_roots(false)
+        .root_certificates_pem(world.emulator.ca_pem().as_bytes())
+        .unwrap()
+        .minimum_tls(Minimum::V1_3)
+        .build()
+        .unwrap();
+    let identity = world.builder().transport(strict).build().unwrap();
+    let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+    assert_eq!(error.code(), "transport_error");
+    assert_eq!(world.counts().issuances, 1, "no common version is no fault of the certificate");
+    assert_eq!(world.counts().tokens, 0);
+}
+
+#[tokio::test]
+async fn http_02_one_certificate_reuses_its_connection() {
+    let world = World::new().await;
+    let identity = world.identity();
+    for _ in 0..10 {
+        world.keep(identity.token(RESOURCE).proof_of_possession().force_refresh().await.unwrap());
+    }
+    let journal = world.emulator.journal();
+    let connections: std::collections::HashSet<_> =
+        journal.of(Step::Token).map(symbolon_emulator::Entry::connection).collect();
+    assert_eq!((journal.count(Step::Token), connections.len()), (10, 1));
+}
+
+#[tokio::test]
+async fn http_03_after_a_rotation_no_old_connection_or_session_is_used() {
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        let world = World::with(|emulator| emulator.tls_version(version)).await;
+        let identity = world.identity();
+        let old = world.bound(&identity).await;
+        world.emulator.revoke(world.last_certificate());
+        let new = world.keep(identity.token(RESOURCE).proof_of_possession().force_refresh().await.unwrap());
+        assert_ne!(old.bound_to(), new.bound_to());
+        let journal = world.emulator.journal();
+        let requests: Vec<_> = journal.of(Step::Token).collect();
+        let [first, refused, last] = &requests[..] else { panic!("three token requests:\n{journal}") };
+        assert_eq!((first.certificate(), refused.status()), (refused.certificate(), Some(401)));
+        assert_eq!(last.certificate(), new.bound_to().map(symbolon::ClientIdentity::thumbprint), "{version}");
+        assert_ne!(last.connection(), refused.connection(), "{version}");
+        assert!(!last.is_resumed(), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn http_06_a_cancelled_request_is_gone_at_once_and_harms_nobody() {
+    let world = World::in_real_time(|emulator| emulator).await;
+    let identity = world.identity();
+    world.bound(&identity).await;
+    let clock = world.clock();
+    for fault in [Fault::stall(Step::Handshake), Fault::stall(Step::Token)] {
+        let other = world.identity();
+        world.emulator.inject(fault);
+        let mut stuck = Box::pin(other.token(RESOURCE).proof_of_possession().into_future());
+        tokio::select! {
+            biased;
+            _ = &mut stuck => panic!("it does not answer"),
+            () = clock.sleep(Duration::from_millis(300)) => {}
+        }
+        let hit = identity.token(RESOURCE).proof_of_possession().into_future().now_or_never();
+        assert_eq!(hit.unwrap().unwrap().source(), TokenSource::Cache, "a hit does not wait for anybody");
+        drop(stuck);
+        let token = world.bound(&other).await;
+        assert_eq!(token.source(), TokenSource::Network, "nothing of the cancelled request was kept");
+    }
+}
+
+#[tokio::test]
+async fn http_07_an_endpoint_that_stalls_is_given_up_at_the_deadline() {
+    let world = World::in_real_time(|emulator| emulator).await;
+    for step in [Step::PlatformMetadata, Step::IssueCredential, Step::Token] {
+        world.emulator.inject(Fault::stall(step));
+        let identity = world.builder().deadline(Duration::from_millis(400)).build().unwrap();
+        let before = world.clock().now();
+        let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), ("timeout", true), "{step}");
+        assert!(error.to_string().contains("in time") && error.correlation_id().is_some(), "{error}");
+        let took = world.clock().now().duration_since(before).unwrap();
+        assert!(took < Duration::from_secs(20), "{step}: {took:?}");
+    }
+}
