@@ -57,8 +57,8 @@ fuzz_target!(|answers: (&[u8], &[u8])| {
     let answer = |body: &[u8]| Ok(Response::new(StatusCode::OK, body.to_vec()).with_headers(server()));
     let transport = SharedTransport::new(ScriptedTransport::new([answer(answers.0), answer(answers.1)]));
     let http = HttpClient::new(transport, SharedClock::system(), Jitter::fixed(0.5));
-    let imds = symbolon_binding::imds::Imds::new("http://127.0.0.1".parse().expect("a URL"), http).expect("an address");
-    let minter = Minter::builder(imds).metadata_retry_policy(RetryPolicy::once()).key_provider(Keys).build();
+    let base = "http://127.0.0.1".parse().expect("a URL");
+    let minter = Minter::builder(base, http).metadata_retry_policy(RetryPolicy::once()).key_provider(Keys).build();
     let minter = minter.expect("a minter");
     let id = ManagedIdentityId::system_assigned();
     if let Some(Ok(binding)) = minter.binding(&id, CorrelationId::random()).now_or_never() {

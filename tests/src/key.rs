@@ -38,7 +38,8 @@ impl OpaqueKey {
     /// A P-256 key that was made elsewhere.
     #[must_use]
     pub fn p256_from_pkcs8(pkcs8: &[u8]) -> Self {
-        let pair = EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8).expect("a key");
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8).expect("a key");
         let public_key = pair.public_key().as_der().expect("its public half");
         Self {
             public_key: public_key.as_ref().to_vec().into(),

@@ -1,5 +1,13 @@
 //! What the tests that cross crates share: a world to test in, and keys of their own.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::exhaustive_structs,
+    missing_debug_implementations,
+    reason = "this crate is all tests"
+)]
+
 mod key;
 mod logs;
 mod world;

@@ -68,7 +68,6 @@ impl World {
             .clock(self.clock.clone())
             .platform_roots(false)
             .root_certificates_pem(self.emulator.ca_pem().as_bytes())
-            .expect("a certificate")
             .build()
             .expect("a transport")
     }

@@ -1,1 +1,30 @@
-//! 
+#![doc = include_str!("../README.md")]
+//!
+//! # Design
+//!
+//! A mint goes one way: key and platform metadata at the same time, then a certificate request,
+//! then the certificate, which is checked before anybody sees it. [`Minter`] keeps what comes out
+//! under the [`ManagedIdentityId`] that was asked for, renews it half-way to its end, and forgets
+//! exactly the certificate that was refused, so that a refusal that arrives late cannot undo a
+//! mint that came first. Nothing here asks for tokens: a [`Binding`] names the certificate, the
+//! key and the endpoint, and the token client takes it from there. Keys come from a
+//! [`KeyProvider`]; what it yields signs and never leaves.
+
+mod binding;
+mod certificate;
+mod credential;
+mod csr;
+mod elapsed;
+pub mod imds;
+mod key_provider;
+mod managed_identity_id;
+mod mint;
+mod minter;
+mod platform_metadata;
+mod token_endpoint;
+
+pub use binding::Binding;
+pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
+pub use managed_identity_id::{IdKind, ManagedIdentityId};
+pub use minter::{Minter, MinterBuilder, REMINT_PAUSE};
+pub use symbolon_types::{Error, ErrorKind};

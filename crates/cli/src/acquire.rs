@@ -5,23 +5,26 @@ use std::path::Path;
 use symbolon::{Env, Error, HyperTransport, ManagedIdentity, SoftwareKeys, Token};
 
 use crate::args::{Acquire, KeyKind};
-use crate::failure::Failure;
+use crate::failure;
 
 /// Multiplies every retry delay; for tests.
 const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 
 /// The identity that the options describe.
-pub(crate) fn identity(options: &Acquire, ca_file: Option<&Path>, env: &Env) -> Result<ManagedIdentity, Failure> {
+pub(crate) fn identity(
+    options: &Acquire,
+    ca_file: Option<&Path>,
+    env: &Env,
+) -> Result<ManagedIdentity, Error> {
     let mut transport = HyperTransport::builder().env(env.clone());
     if let Some(path) = ca_file {
         let pem = std::fs::read(path).map_err(|error| {
-            Failure::request("invalid_usage", &format!("cannot read --ca-file {}: {error}", path.display()))
+            failure::request("invalid_usage", format!("cannot read --ca-file {}: {error}", path.display()))
         })?;
-        transport = transport.root_certificates_pem(&pem).map_err(|error| {
-            Failure::request("invalid_usage", &format!("--ca-file {}: {error}", path.display()))
-        })?;
+        transport = transport.root_certificates_pem(&pem);
     }
-    let transport = transport.build().map_err(|error| Failure::request("invalid_configuration", &error.to_string()))?;
+    let transport =
+        transport.build().map_err(|error| failure::request("invalid_configuration", error.to_string()))?;
     let keys = match options.key {
         KeyKind::Rsa2048 => SoftwareKeys::rsa_2048(),
         KeyKind::P256 => SoftwareKeys::p256(),
@@ -39,7 +42,11 @@ pub(crate) fn identity(options: &Acquire, ca_file: Option<&Path>, env: &Env) -> 
 }
 
 /// One token as the options ask for it.
-pub(crate) async fn token(identity: &ManagedIdentity, options: &Acquire, force_refresh: bool) -> Result<Token, Error> {
+pub(crate) async fn token(
+    identity: &ManagedIdentity,
+    options: &Acquire,
+    force_refresh: bool,
+) -> Result<Token, Error> {
     let mut request = identity.token(&options.resource);
     if options.pop {
         request = request.proof_of_possession();
@@ -56,10 +63,10 @@ pub(crate) async fn token(identity: &ManagedIdentity, options: &Acquire, force_r
     request.await
 }
 
-fn retry_scale(env: &Env) -> Result<f64, Failure> {
+fn retry_scale(env: &Env) -> Result<f64, Error> {
     let Some(text) = env.var(RETRY_SCALE) else { return Ok(1.0) };
     match text.parse::<f64>() {
         Ok(scale) if scale.is_finite() && scale >= 0.0 => Ok(scale),
-        _ => Err(Failure::request("invalid_usage", &format!("{RETRY_SCALE} is not a number of 0 or more"))),
+        _ => Err(failure::request("invalid_usage", format!("{RETRY_SCALE} is not a number of 0 or more"))),
     }
 }

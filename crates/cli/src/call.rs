@@ -5,27 +5,31 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
-use symbolon::Env;
+use symbolon::{Env, Error};
 
 use crate::acquire;
 use crate::args::{CallOptions, Global};
-use crate::failure::Failure;
+use crate::failure;
 
-pub(crate) async fn run(options: &CallOptions, global: &Global, env: &Env) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(options: &CallOptions, global: &Global, env: &Env) -> Result<ExitCode, Error> {
     let request = request(options)?;
     let identity = acquire::identity(&options.acquire, global.ca_file.as_deref(), env)?;
     let token = acquire::token(&identity, &options.acquire, false).await?;
     let response = identity.call(&token, request).await?;
-    print(&response, options.include).map_err(|error| Failure::local("the answer could not be printed", &error))?;
+    print(&response, options.include)
+        .map_err(|error| failure::local("the answer could not be printed", error))?;
     if response.status().is_success() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::refused_by_resource(response.status().as_u16()))
+    Err(failure::refused_by_resource(response.status().as_u16()))
 }
 
-fn request(options: &CallOptions) -> Result<Request<Bytes>, Failure> {
+fn request(options: &CallOptions) -> Result<Request<Bytes>, Error> {
     if options.url.scheme() != "https" {
-        return Err(Failure::request("insecure_endpoint", "a token does not travel without TLS; use an https URL"));
+        return Err(failure::request(
+            "insecure_endpoint",
+            "a token does not travel without TLS; use an https URL",
+        ));
     }
     let body = options.data.clone().map(Bytes::from);
     let method = match (&options.method, &body) {
@@ -38,7 +42,7 @@ fn request(options: &CallOptions) -> Result<Request<Bytes>, Failure> {
         headers.extend(options.headers.iter().cloned().collect::<HeaderMap>());
     }
     let request = request.body(body.unwrap_or_default());
-    request.map_err(|error| Failure::request("invalid_usage", &format!("the URL cannot be called: {error}")))
+    request.map_err(|error| failure::request("invalid_usage", format!("the URL cannot be called: {error}")))
 }
 
 fn print(response: &Response<Bytes>, include: bool) -> io::Result<()> {

@@ -6,59 +6,67 @@ mod story;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use symbolon::{Source, TokenSource};
+use symbolon::{Error, Source, TokenSource};
 use symbolon_emulator::Step;
 
 use self::stage::{RESOURCE, Stage, Told, claim, show};
-use self::story::Story;
-use crate::failure::Failure;
+use self::story::{Story, Telling};
 use crate::output::Format;
 
 /// A perimeter that the client belongs to: claims that it originates itself.
 const PERIMETER: &str = r#"{"access_token":{"xms_az_nwperimid":{"values":["perimeter-1"]}}}"#;
 
-pub(crate) async fn run(format: Format) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(format: Format) -> Result<ExitCode, Error> {
     let stage = Stage::set().await?;
     let mut story = Story::begin(format, &stage);
     story
         .step(
             "Where does this machine get its identity from?",
             "Azure hosts differ. The environment tells which one this is; nobody is asked.",
+            Telling::Everything,
             async || detect(&stage),
         )
         .await;
     story
         .step(
             "Mint: a certificate for a key that never leaves this process",
-            "A key is made while the metadata service tells who we are; then it certifies the key.",
+            "A key is made while the metadata service says who we are; then it certifies the key.\n\
+             The exchange of the next step belongs to the same request.",
+            Telling::Until(Step::IssueCredential),
             async || mint(&stage).await,
         )
         .await;
     story
         .step(
             "Exchange: the certificate for a token that is bound to it",
-            "The certificate authenticates the TLS connection; no secret is in the request.",
+            "The certificate authenticates the TLS connection. No secret is in the request.",
+            Telling::Everything,
             async || exchange(&stage).await,
         )
         .await;
     story
         .step(
             "Use: token and certificate travel together",
-            "The resource checks the signature, the audience, and that the connection's certificate\n\
-             is the one that the token names.",
+            "The resource checks signature, audience, and that the connection's certificate is the\n\
+             one that the token names.",
+            Telling::Everything,
             async || call(&stage).await,
         )
         .await;
     story
-        .step("Ask again: nothing is sent", "The token is in the cache, with its certificate.", async || {
-            hit(&stage).await
-        })
+        .step(
+            "Ask again: nothing is sent",
+            "The token is in the cache, with its certificate.",
+            Telling::Everything,
+            async || hit(&stage).await,
+        )
         .await;
     story
         .step(
             "Steal: the token alone is worth nothing",
-            "A thief who read the token from a log presents it without the certificate, and then\n\
-             with a certificate of their own. An ordinary bearer token is stolen for comparison.",
+            "A thief who found the token in a log presents it without the certificate, then with\n\
+             one of their own. An ordinary bearer token is stolen for comparison.",
+            Telling::Only(Step::Resource),
             async || steal(&stage).await,
         )
         .await;
@@ -67,6 +75,7 @@ pub(crate) async fn run(format: Format) -> Result<ExitCode, Failure> {
             "Revoke: the certificate is replaced, once",
             "The token service now refuses the certificate. Exactly that one is forgotten, another\n\
              is minted, and the request is tried once more.",
+            Telling::Everything,
             async || revoke(&stage).await,
         )
         .await;
@@ -74,6 +83,7 @@ pub(crate) async fn run(format: Format) -> Result<ExitCode, Failure> {
         .step(
             "Claims: what the client says of itself keys the cache",
             "The same claims hit, other claims are exchanged anew; the certificate stays.",
+            Telling::Everything,
             async || claims(&stage).await,
         )
         .await;
@@ -108,7 +118,8 @@ async fn exchange(stage: &Stage) -> Told {
     let request = journal.last(Step::Token).ok_or("no token was asked for")?;
     let identity = token.bound_to().ok_or("the token is bound to nothing")?;
     claim(request.certificate() == Some(identity.thumbprint()), "another certificate was presented")?;
-    let has_secret = request.form_names().any(|name| name.starts_with("client_assertion") || name == "client_secret");
+    let has_secret =
+        request.form_names().any(|name| name.starts_with("client_assertion") || name == "client_secret");
     claim(!has_secret, "a secret was sent")?;
     let version = request.tls_version().ok_or("there was no TLS")?;
     Ok(vec![
@@ -163,13 +174,17 @@ async fn revoke(stage: &Stage) -> Told {
 }
 
 async fn claims(stage: &Stage) -> Told {
-    let ask = |claims| stage.identity.token(RESOURCE).proof_of_possession().claims_from_client(claims).into_future();
+    let ask = |claims| {
+        stage.identity.token(RESOURCE).proof_of_possession().claims_from_client(claims).into_future()
+    };
     let others = PERIMETER.replace("perimeter-1", "perimeter-2");
-    let sources = [ask(PERIMETER).await?, ask(PERIMETER).await?, ask(&others).await?].map(|token| token.source());
+    let sources =
+        [ask(PERIMETER).await?, ask(PERIMETER).await?, ask(&others).await?].map(|token| token.source());
     let expected = [TokenSource::Network, TokenSource::Cache, TokenSource::Network];
     claim(sources == expected, "the claims did not key the cache")?;
     let journal = stage.emulator.journal();
-    let sent = journal.last(Step::Token).and_then(|request| request.form("claims")).ok_or("no claims were sent")?;
+    let sent =
+        journal.last(Step::Token).and_then(|request| request.form("claims")).ok_or("no claims were sent")?;
     claim(sent.contains("perimeter-2") && sent.contains("cp1"), "claims and capabilities were not merged")?;
     claim(stage.certificates_of_the_client() == 2, "a certificate was minted for claims")?;
     Ok(vec!["perimeter-1: exchanged, then from the cache; perimeter-2: exchanged".to_owned()])

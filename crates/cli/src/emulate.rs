@@ -2,23 +2,25 @@
 
 use std::process::ExitCode;
 
+use symbolon::Error;
 use symbolon_emulator::Emulator;
 
 use crate::args::EmulateOptions;
-use crate::failure::Failure;
+use crate::failure;
 use crate::output::table;
 
-pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
     if !options.listen.ip().is_loopback() {
         let message = "the emulator listens on loopback only: its tokens are for anybody who asks";
-        return Err(Failure::request("invalid_usage", message));
+        return Err(failure::request("invalid_usage", message));
     }
     let emulator = Emulator::builder().imds_address(options.listen).start().await;
-    let emulator = emulator.map_err(|error| Failure::local("the emulator could not be started", &error))?;
+    let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
     let folder = tempfile::Builder::new().prefix("symbolon-").tempdir();
-    let folder = folder.map_err(|error| Failure::local("there is no place for the emulator's certificate", &error))?;
+    let folder =
+        folder.map_err(|error| failure::local("there is no place for the emulator's certificate", error))?;
     let ca = emulator.write_ca(folder.path());
-    let ca = ca.map_err(|error| Failure::local("the emulator's certificate could not be written", &error))?;
+    let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
     let environment = emulator.environment_with_ca(&ca);
     if options.print_env {
         for (name, value) in &environment {

@@ -14,11 +14,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use symbolon::{Env, SharedClock};
+use symbolon::{Env, Error, SharedClock};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Arguments, Command};
-use crate::failure::Failure;
 use crate::output::Format;
 
 fn main() -> ExitCode {
@@ -29,17 +28,17 @@ fn main() -> ExitCode {
     let format = arguments.global.output;
     match run(arguments) {
         Ok(code) => code,
-        Err(failure) => failure.report(format),
+        Err(error) => failure::report(&error, format),
     }
 }
 
-fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let env = Env::process();
     log_to_stderr(&env)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::local("the async runtime could not be started", &error))?;
+        .map_err(|error| failure::local("the async runtime could not be started", error))?;
     let timeout = arguments.global.timeout;
     let outcome = runtime.block_on(async {
         let command = dispatch(arguments, env);
@@ -53,10 +52,13 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     outcome
 }
 
-async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Failure> {
+async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
     let Arguments { global, command } = arguments;
     if global.output == Format::Header && !matches!(command, Command::Token(_)) {
-        return Err(Failure::request("invalid_usage", "only `symbolon token` has an output of the form `header`"));
+        return Err(failure::request(
+            "invalid_usage",
+            "only `symbolon token` has an output of the form `header`",
+        ));
     }
     match command {
         Command::Demo => demo::run(global.output).await,
@@ -68,16 +70,16 @@ async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Failure> {
 
 async fn within(
     limit: Duration,
-    command: impl Future<Output = Result<ExitCode, Failure>>,
-) -> Result<ExitCode, Failure> {
+    command: impl Future<Output = Result<ExitCode, Error>>,
+) -> Result<ExitCode, Error> {
     let outcome = symbolon::parts::transport::within(&SharedClock::system(), limit, command).await;
-    outcome.unwrap_or_else(|| Err(Failure::timed_out(limit)))
+    outcome.unwrap_or_else(|| Err(failure::timed_out(limit)))
 }
 
-fn log_to_stderr(env: &Env) -> Result<(), Failure> {
+fn log_to_stderr(env: &Env) -> Result<(), Error> {
     let Some(directives) = env.var("RUST_LOG") else { return Ok(()) };
     let filter = EnvFilter::try_new(directives).map_err(|error| {
-        Failure::request("invalid_usage", &format!("RUST_LOG is not a log filter: {error}"))
+        failure::request("invalid_usage", format!("RUST_LOG is not a log filter: {error}"))
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 
 use futures_util::{StreamExt, stream};
-use symbolon::Env;
+use symbolon::{Env, Error};
 
 use crate::args::{Global, TokenOptions};
-use crate::failure::Failure;
 use crate::{acquire, output};
 
-pub(crate) async fn run(options: &TokenOptions, global: &Global, env: &Env) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(options: &TokenOptions, global: &Global, env: &Env) -> Result<ExitCode, Error> {
     let identity = acquire::identity(&options.acquire, global.ca_file.as_deref(), env)?;
     let asks = (0..options.count).map(|_| acquire::token(&identity, &options.acquire, options.force_refresh));
     let mut tokens = stream::iter(asks).buffered(options.concurrency as usize);

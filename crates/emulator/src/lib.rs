@@ -1,1 +1,54 @@
-//! 
+#![doc = include_str!("../README.md")]
+//!
+//! # Design
+//!
+//! The emulator shares no code with the clients it is for: it reads certification requests with a
+//! reader of its own and compares encodings octet by octet, so that a client's encoder is checked
+//! rather than trusted. It accepts what the real services are known to accept and refuses all else
+//! with the name of the broken rule.
+//!
+//! Three servers, one authority, one journal. A request goes one way: read, find its [`Step`], take
+//! a scripted [`Fault`], ask the endpoint unless the fault takes its place, write the journal,
+//! answer. All of it runs on a thread of its own, with a runtime of its own: dropping the
+//! [`Emulator`] closes the ports before `drop` returns, and a test that blocks its own runtime is
+//! still answered.
+//!
+//! Times follow the injected clock. The server's certificate alone does not: it is valid from 1990
+//! to 2099, because the client's clock may be another one.
+
+mod assertion;
+mod builder;
+mod ca;
+mod calendar;
+mod connection;
+mod credential;
+mod csr;
+mod der;
+mod dispatch;
+mod emulator;
+mod error;
+mod exchange;
+mod fault;
+mod grant;
+mod identity;
+mod imds;
+mod journal;
+mod jwt;
+mod oauth;
+mod random;
+mod refusals;
+mod resource;
+mod server;
+mod state;
+mod tls;
+mod token_service;
+
+pub use builder::EmulatorBuilder;
+pub use ca::{CertifiedKey, IssuedCertificate};
+pub use emulator::Emulator;
+pub use error::Error;
+pub use fault::{CertificateFault, Fault, Step};
+pub use identity::UserAssigned;
+pub use journal::{Entry, Journal, Outcome, Subscription, TlsVersion};
+/// The type that names certificates here.
+pub use symbolon_types::Thumbprint;

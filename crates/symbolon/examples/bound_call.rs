@@ -13,7 +13,7 @@ use symbolon_emulator::Emulator;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let emulator = Emulator::start().await?;
     let env: Env = emulator.environment().into_iter().collect();
-    let trusting = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes())?.build()?;
+    let trusting = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build()?;
 
     let identity = ManagedIdentity::builder()
         .env(env) // the emulator's address

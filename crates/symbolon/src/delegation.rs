@@ -6,7 +6,9 @@
 use std::sync::{PoisonError, RwLock};
 
 use symbolon_binding::{Binding, ManagedIdentityId, Minter};
-use symbolon_token::{ClientAuth, CredentialRequest, CredentialSource, Error, Refusal, Resolution, TokenEndpoint};
+use symbolon_token::{
+    ClientAuth, CredentialRequest, CredentialSource, Error, Refusal, Resolution, TokenEndpoint,
+};
 
 /// The certificate that the metadata service mints for an identity, as a credential.
 #[derive(Debug)]

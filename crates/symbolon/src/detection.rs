@@ -79,7 +79,10 @@ impl Detection {
         let endpoint = is_set("IDENTITY_ENDPOINT");
         let header = endpoint && is_set("IDENTITY_HEADER");
         let (source, reason) = if header && is_set("IDENTITY_SERVER_THUMBPRINT") {
-            (Source::ServiceFabric, "IDENTITY_ENDPOINT, IDENTITY_HEADER and IDENTITY_SERVER_THUMBPRINT are set")
+            (
+                Source::ServiceFabric,
+                "IDENTITY_ENDPOINT, IDENTITY_HEADER and IDENTITY_SERVER_THUMBPRINT are set",
+            )
         } else if header {
             (Source::AppService, "IDENTITY_ENDPOINT and IDENTITY_HEADER are set")
         } else if is_set("MSI_ENDPOINT") && is_set("MSI_SECRET") {
@@ -105,7 +108,11 @@ mod tests {
     fn sources_are_detected_in_the_documented_order() {
         use Source::{AppService, AzureArc, CloudShell, Imds, MachineLearning, ServiceFabric};
         for (variables, has_agent, expected) in [
-            (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"][..], false, ServiceFabric),
+            (
+                &["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"][..],
+                false,
+                ServiceFabric,
+            ),
             (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER"], true, AppService),
             (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "IMDS_ENDPOINT"], false, AppService),
             (&["MSI_ENDPOINT", "MSI_SECRET"], false, MachineLearning),

@@ -55,8 +55,9 @@ fn guard(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
     }
     Err(if request.proof_of_possession {
         let error = format!("{source} cannot bind tokens to a key ({reason}); nothing was sent");
-        Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error)
-            .with_advice("ask for a bearer token, or run on a virtual machine whose metadata service has version 2")
+        Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error).with_advice(
+            "ask for a bearer token, or run on a virtual machine whose metadata service has version 2",
+        )
     } else {
         let error = format!("tokens from {source} are not implemented yet ({reason}); nothing was sent");
         Error::new(ErrorKind::Environment, "managed_identity_source_not_supported", error)

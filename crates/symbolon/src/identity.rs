@@ -76,7 +76,11 @@ impl ManagedIdentity {
     ///
     /// # Errors
     /// `insecure_endpoint` if the URL is not `https`, and when there is no answer.
-    pub async fn call(&self, token: &Token, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+    pub async fn call(
+        &self,
+        token: &Token,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, Error> {
         self.0.bound.call(token, request).await
     }
 
@@ -201,17 +205,18 @@ impl ManagedIdentityBuilder {
         let imds_base = self.env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
         let imds_base: Url = imds_base.parse().map_err(|_| {
             let error = format!("{IMDS_VARIABLE} is not a URL");
-            Error::new(ErrorKind::Request, "invalid_endpoint", error)
-                .with_advice("set it to the origin of the metadata service, for example http://127.0.0.1:8080")
+            Error::new(ErrorKind::Request, "invalid_endpoint", error).with_advice(
+                "set it to the origin of the metadata service, for example http://127.0.0.1:8080",
+            )
         })?;
         let transport = match self.transport {
             Some(transport) => transport,
             None => default_transport(&self.env, &self.clock)?,
         };
         let http = HttpClient::new(transport.clone(), self.clock.clone(), self.jitter.clone());
-        let imds = Imds::new(imds_base, http)?;
+        let imds = Imds::new(imds_base.clone(), http.clone())?;
         let scaled = |policy: RetryPolicy| policy.scaled(self.retry_scale);
-        let minter = Minter::builder(imds.clone())
+        let minter = Minter::builder(imds_base, http)
             .key_provider(self.keys)
             .minimum_strength(self.minimum_strength)
             .metadata_retry_policy(scaled(RetryPolicy::imds_endpoint()))

@@ -6,16 +6,13 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use serde_json::Value;
 use symbolon_binding::ManagedIdentityId;
-use symbolon_binding::imds::{Imds, Question, invalid_response};
+use symbolon_binding::imds::{Imds, Leg, Question, invalid_response};
 use symbolon_token::{CacheKey, Error, ErrorKind, Expiry, Fetched, Token, TokenCache, resource_name};
 use symbolon_transport::{Response, RetryPolicy, within};
 use symbolon_types::{CorrelationId, Secret};
 
 use crate::ManagedIdentityRequest;
 
-const PATH: &str = "/metadata/identity/oauth2/token";
-/// IMDSv1 (MSAL.NET `ImdsManagedIdentitySource`).
-const API_VERSION: &str = "2018-02-01";
 /// 2001-01-01 in Unix seconds. A smaller "absolute" expiry is a lifetime (MSAL.NET
 /// `DateTimeHelpers`).
 const EARLIEST_EXPIRY: u64 = 978_307_200;
@@ -86,7 +83,11 @@ fn check(request: &ManagedIdentityRequest<'_>, resource: &str) -> Result<(), Err
 }
 
 impl Asking {
-    async fn fetch(self: Arc<Self>, resource: String, correlation_id: CorrelationId) -> Result<Fetched, Error> {
+    async fn fetch(
+        self: Arc<Self>,
+        resource: String,
+        correlation_id: CorrelationId,
+    ) -> Result<Fetched, Error> {
         let clock = self.imds.clock();
         let outcome = within(clock, self.deadline, self.ask(resource, correlation_id)).await;
         outcome.unwrap_or_else(|| {
@@ -99,10 +100,16 @@ impl Asking {
     }
 
     async fn ask(&self, resource: String, correlation_id: CorrelationId) -> Result<Fetched, Error> {
-        let mut query = vec![("api-version", API_VERSION), ("resource", &*resource)];
-        query.extend(self.id.imdsv1_parameter());
-        let question = Question::get("did not issue a token", PATH, query);
-        let response = self.imds.ask(&question, &self.policy, correlation_id).await?;
+        let question = Question {
+            leg: Leg::BearerToken,
+            id: &self.id,
+            resource: Some(&resource),
+            body: None,
+            policy: &self.policy,
+            correlation_id,
+        };
+        let response = self.imds.ask(&question).await;
+        let response = response.map_err(|error| error.with_correlation_id(correlation_id))?;
         read(&response, self.imds.clock().now(), resource, correlation_id)
             .map_err(|error| error.with_correlation_id(correlation_id))
     }
@@ -123,7 +130,8 @@ fn read(response: &Response, now: SystemTime, resource: String, id: CorrelationI
         .map_err(|_| invalid_response("answered something that is not a token response"))?;
     let secret = issued.access_token.filter(|token| !token.is_empty()).map(Secret::new);
     let secret = secret.ok_or_else(|| invalid_response("answered without a token"))?;
-    let lifetime = lifetime(&issued.expires_on, &issued.expires_in, now).filter(|lifetime| !lifetime.is_zero());
+    let lifetime =
+        lifetime(&issued.expires_on, &issued.expires_in, now).filter(|lifetime| !lifetime.is_zero());
     let lifetime =
         lifetime.ok_or_else(|| invalid_response("did not say how long its token lives, or it has ended"))?;
     Ok(Fetched::bearer(secret, Expiry::after(lifetime), resource, id).with_client_id(issued.client_id))

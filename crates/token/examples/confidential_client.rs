@@ -11,7 +11,7 @@ use symbolon_types::Secret;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client_id = "6731de76-14a6-49ae-97bc-6eba6914391e";
     let emulator = Emulator::builder().application(client_id, "a secret").start().await?;
-    let transport = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes())?.build()?;
+    let transport = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build()?;
 
     let endpoint = TokenEndpoint::parse(&emulator.token_endpoint())?;
     let credential = ClientSecret::new(endpoint, client_id, Secret::new("a secret"))?;

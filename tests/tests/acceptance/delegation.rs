@@ -71,7 +71,11 @@ async fn del_09_the_cached_scope_is_the_resource_and_the_wire_scope_ends_in_defa
         let identity = world.identity();
         let token = world.keep(identity.token(resource).proof_of_possession().await.unwrap());
         assert_eq!(token.audience(), cached);
-        assert_eq!(world.last_token_request().form("scope"), Some("https://vault.example/.default"), "{resource}");
+        assert_eq!(
+            world.last_token_request().form("scope"),
+            Some("https://vault.example/.default"),
+            "{resource}"
+        );
         let hit = world.keep(identity.token(cached).proof_of_possession().await.unwrap());
         assert_eq!(hit.source(), TokenSource::Cache, "{resource}");
     }
@@ -115,7 +119,9 @@ fn del_11_only_the_core_makes_token_requests() {
     for file in sources(&crates) {
         let text = std::fs::read_to_string(&file).unwrap();
         if text.contains("grant_type") || text.contains("client_credentials") {
-            makers.push(file.strip_prefix(&crates).unwrap().components().next().unwrap().as_os_str().to_owned());
+            makers.push(
+                file.strip_prefix(&crates).unwrap().components().next().unwrap().as_os_str().to_owned(),
+            );
         }
     }
     makers.sort();

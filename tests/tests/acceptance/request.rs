@@ -14,7 +14,11 @@ async fn req_04_the_server_sees_the_certificate_in_the_handshake() {
         assert_eq!(request.tls_version(), Some(version));
         assert_eq!(request.certificate(), token.bound_to().map(ClientIdentity::thumbprint));
         let names: Vec<&str> = request.form_names().collect();
-        assert_eq!(names, ["client_id", "scope", "grant_type", "token_type"], "and nothing else is in the body");
+        assert_eq!(
+            names,
+            ["client_id", "scope", "grant_type", "token_type"],
+            "and nothing else is in the body"
+        );
         assert_eq!(request.form("token_type"), Some("mtls_pop"));
         assert_eq!(request.form("grant_type"), Some("client_credentials"));
     }

@@ -15,7 +15,6 @@ async fn http_01_the_minimum_tls_version_is_kept() {
         .env(symbolon::Env::empty())
         .platform_roots(false)
         .root_certificates_pem(world.emulator.ca_pem().as_bytes())
-        .unwrap()
         .minimum_tls(Minimum::V1_3)
         .build()
         .unwrap();

@@ -10,7 +10,7 @@ use symbolon::{
 };
 use symbolon_emulator::Emulator;
 
-use crate::failure::Failure;
+use crate::failure;
 
 /// What the tokens of the story are for.
 pub(super) const RESOURCE: &str = "https://vault.example";
@@ -30,9 +30,10 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn set() -> Result<Self, Failure> {
+    pub(super) async fn set() -> Result<Self, Error> {
         let emulator = Emulator::start().await;
-        let emulator = emulator.map_err(|error| Failure::local("the emulator could not be started", &error))?;
+        let emulator =
+            emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
         let identity = client(&emulator)?.capabilities(["cp1"]).build()?;
         Ok(Self { emulator, identity })
     }
@@ -50,10 +51,14 @@ impl Stage {
 
     /// Calls the resource as a thief would: the token in a header made by hand, over a connection
     /// of the thief's own.
-    pub(super) async fn replay(&self, token: &Token, certificate: Option<ClientIdentity>) -> Result<u16, Broken> {
-        let url = self.emulator.resource_url().parse().map_err(|_| Broken("the resource has no URL".into()))?;
-        let mut request =
-            transport::Request::new(Method::GET, url, Route::Public).with_identity(certificate);
+    pub(super) async fn replay(
+        &self,
+        token: &Token,
+        certificate: Option<ClientIdentity>,
+    ) -> Result<u16, Broken> {
+        let url =
+            self.emulator.resource_url().parse().map_err(|_| Broken("the resource has no URL".into()))?;
+        let mut request = transport::Request::new(Method::GET, url, Route::Public).with_identity(certificate);
         let stolen = format!("{} {}", token.token_type(), token.secret().expose());
         let mut stolen = HeaderValue::try_from(stolen).map_err(|error| Broken(error.to_string()))?;
         stolen.set_sensitive(true);
@@ -85,7 +90,7 @@ fn client(emulator: &Emulator) -> Result<ManagedIdentityBuilder, Error> {
 /// A transport that trusts the emulator, and nobody else.
 fn transport(emulator: &Emulator) -> Result<HyperTransport, Error> {
     let builder = HyperTransport::builder().env(Env::empty()).platform_roots(false);
-    let built = builder.root_certificates_pem(emulator.ca_pem().as_bytes()).and_then(|builder| builder.build());
+    let built = builder.root_certificates_pem(emulator.ca_pem().as_bytes()).build();
     built.map_err(|error| {
         let kind = symbolon::ErrorKind::Environment;
         Error::new(kind, "invalid_configuration", "the HTTP transport could not be set up").with_source(error)

@@ -26,6 +26,17 @@ pub(super) struct Story<'a> {
     chapters: Vec<Chapter>,
 }
 
+/// Which of the requests of a step are told.
+#[derive(Clone, Copy)]
+pub(super) enum Telling {
+    /// All of them.
+    Everything,
+    /// Those up to the last of this kind; the rest belongs to the next step.
+    Until(Step),
+    /// Those of this kind; the rest is nobody's business.
+    Only(Step),
+}
+
 struct Chapter {
     title: &'static str,
     took: Duration,
@@ -49,7 +60,13 @@ impl<'a> Story<'a> {
     }
 
     /// Tells one step: its title, why it is taken, what was sent to whom, what was found.
-    pub(super) async fn step(&mut self, title: &'static str, why: &str, act: impl AsyncFnOnce() -> Told) {
+    pub(super) async fn step(
+        &mut self,
+        title: &'static str,
+        why: &str,
+        telling: Telling,
+        act: impl AsyncFnOnce() -> Told,
+    ) {
         let number = self.chapters.len() + 1;
         self.say(&format!("\n{TITLE}{number}. {title}{TITLE:#}"));
         for line in why.lines() {
@@ -58,7 +75,7 @@ impl<'a> Story<'a> {
         let start = self.clock.now();
         let told = act().await;
         let took = self.since(start);
-        self.tell_requests();
+        self.tell_requests(telling);
         let broken = match told {
             Ok(findings) => {
                 for finding in findings {
@@ -92,12 +109,23 @@ impl<'a> Story<'a> {
         if held == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn tell_requests(&mut self) {
+    fn tell_requests(&mut self, telling: Telling) {
         let journal = self.emulator.journal();
-        for entry in journal.entries().skip(self.told) {
-            self.say(&format!("   {FAINT}{}{FAINT:#}", request(entry)));
+        let new: Vec<&Entry> = journal.entries().skip(self.told).collect();
+        let told = match telling {
+            Telling::Everything | Telling::Only(_) => new.len(),
+            Telling::Until(step) => {
+                new.iter().rposition(|entry| entry.step() == step).map_or(0, |last| last + 1)
+            }
+        };
+        for entry in &new[..told] {
+            if matches!(telling, Telling::Only(step) if entry.step() != step) {
+                continue;
+            }
+            let at = entry.at().duration_since(self.began).unwrap_or_default();
+            self.say(&format!("   {FAINT}{:>9}  {}{FAINT:#}", milliseconds(at), request(entry)));
         }
-        self.told = journal.entries().len();
+        self.told += told;
     }
 
     fn since(&self, start: SystemTime) -> Duration {
@@ -132,7 +160,8 @@ fn request(entry: &Entry) -> String {
     };
     let path = entry.target().split('?').next().unwrap_or_default();
     let path = if entry.step() == Step::Token { "/{tenant}/oauth2/v2.0/token" } else { path };
-    format!("→ {server:<16}  {:<4} {path}  {}", entry.method(), entry.outcome())
+    let path = path.strip_prefix("/metadata/identity").unwrap_or(path);
+    format!("→ {server:<16}  {:<4} {path:<28} {}", entry.method(), entry.outcome())
 }
 
 fn milliseconds(duration: Duration) -> String {

@@ -1,0 +1,190 @@
+//! The certificate signing request. (RFC 2986; IMDSv2: `Csr.cs`, `CertificateRequest.cs`.)
+
+mod algorithm;
+mod compute_unit;
+
+use std::fmt;
+
+use base64ct::{Base64, Encoding};
+use symbolon_types::{Error, ErrorKind, SharedSigningKey, SigningKey};
+use x509_cert::attr::{Attribute, AttributeTypeAndValue, Attributes};
+use x509_cert::der::asn1::{
+    Any, BitString, Ia5StringRef, ObjectIdentifier, PrintableStringRef, SetOfVec, Utf8StringRef,
+};
+use x509_cert::der::oid::db::rfc4519::{COMMON_NAME, DOMAIN_COMPONENT};
+use x509_cert::der::{self, Decode, Encode};
+use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
+use x509_cert::request::{CertReq, CertReqInfo, Version};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use zeroize::Zeroizing;
+
+use self::algorithm::RequestAlgorithm;
+pub(crate) use self::compute_unit::ComputeUnitId;
+
+/// The attribute that names the compute unit. (IMDSv2: `Csr.cs`, CUID.)
+const COMPUTE_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.10");
+
+/// Who a certificate is asked for, and on which machine.
+pub(crate) struct Subject<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) tenant_id: &'a str,
+    pub(crate) compute_unit: &'a ComputeUnitId,
+}
+
+/// A signed request in DER; overwritten when dropped, never shown.
+pub(crate) struct Csr(Zeroizing<Vec<u8>>);
+
+impl Csr {
+    /// Asks for a certificate for this key, and proves that we have it.
+    pub(crate) fn new(subject: &Subject<'_>, key: &SharedSigningKey) -> Result<Self, Error> {
+        let algorithm = RequestAlgorithm::of(key)?;
+        let info = CertReqInfo {
+            version: Version::V1,
+            subject: distinguished_name(subject).map_err(|_| unfit_subject())?,
+            public_key: SubjectPublicKeyInfoOwned::from_der(key.public_key()).map_err(unencodable)?,
+            attributes: attributes(subject.compute_unit).map_err(unencodable)?,
+        };
+        let message = Zeroizing::new(info.to_der().map_err(unencodable)?);
+        let signature = key.sign(algorithm.scheme(), &message).map_err(|error| {
+            Error::new(ErrorKind::Environment, "key_unusable", "could not sign the certificate request")
+                .with_advice("check that the key is still present and may be used")
+                .with_source(error)
+        })?;
+        let request = CertReq {
+            info,
+            algorithm: algorithm.identifier().map_err(unencodable)?,
+            signature: BitString::from_bytes(&signature).map_err(unencodable)?,
+        };
+        request.to_der().map(|der| Self(Zeroizing::new(der))).map_err(unencodable)
+    }
+
+    /// On one line, as the service takes it.
+    pub(crate) fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(Base64::encode_string(&self.0))
+    }
+}
+
+impl fmt::Debug for Csr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Csr").finish_non_exhaustive()
+    }
+}
+
+/// Domain component first: the text `CN={client id}, DC={tenant}` in the reverse order that .NET
+/// encodes. Made of values, not of that text, in which a comma would begin another component.
+fn distinguished_name(subject: &Subject<'_>) -> der::Result<Name> {
+    let tenant = Any::encode_from(&Ia5StringRef::new(subject.tenant_id)?)?;
+    let client = Any::encode_from(&PrintableStringRef::new(subject.client_id)?)?;
+    let mut sequence = RdnSequence::default();
+    for (oid, value) in [(DOMAIN_COMPONENT, tenant), (COMMON_NAME, client)] {
+        sequence.push(RelativeDistinguishedName::try_from(vec![AttributeTypeAndValue { oid, value }])?);
+    }
+    Name::from_der(&sequence.to_der()?)
+}
+
+fn attributes(compute_unit: &ComputeUnitId) -> der::Result<Attributes> {
+    let json = compute_unit.to_json();
+    let value = Any::encode_from(&Utf8StringRef::new(&json)?)?;
+    let values = SetOfVec::from_iter([value])?;
+    SetOfVec::from_iter([Attribute { oid: COMPUTE_UNIT, values }])
+}
+
+fn unfit_subject() -> Error {
+    Error::new(
+        ErrorKind::Response,
+        "invalid_response",
+        "the instance metadata service named an identity that no certificate can be asked for",
+    )
+    .with_advice("its client id or its tenant has characters that have no place in a certificate's subject")
+}
+
+fn unencodable(_: der::Error) -> Error {
+    Error::new(ErrorKind::Environment, "key_not_supported", "could not encode the certificate request")
+        .with_advice("check the public key that the key provider reports")
+}
+
+#[cfg(test)]
+mod tests {
+    use x509_cert::der::asn1::ContextSpecific;
+    use x509_cert::der::{TagMode, TagNumber};
+
+    use super::*;
+    use crate::{KeyProvider, SoftwareKeys};
+
+    const CLIENT: &str = "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3";
+    const TENANT: &str = "751a212b-4003-416e-b600-e1f48e40db9f";
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn subject<'a>(client_id: &'a str, tenant_id: &'a str, compute_unit: &'a ComputeUnitId) -> Subject<'a> {
+        Subject { client_id, tenant_id, compute_unit }
+    }
+
+    #[test]
+    fn the_subject_is_the_reference_bytes() {
+        let unit = ComputeUnitId::new(Some("vm"), None);
+        let name = distinguished_name(&subject(CLIENT, TENANT, &unit)).unwrap();
+        // The 103 bytes of IMDSv2 §3.2.
+        assert_eq!(
+            hex(&name.to_der().unwrap()),
+            "306531343032060a0992268993f22c640119162437353161323132622d343030332d343136652d623630302d\
+             653166343865343064623966312d302b0603550403132464336164623333662d633064652d656430632d6330\
+             64652d646561646233336663306433"
+        );
+    }
+
+    #[test]
+    fn the_attributes_are_the_reference_bytes() {
+        // IMDSv2 §3.3.
+        for (vm_id, vmss_id, der) in [
+            (
+                "fake_vmId",
+                None,
+                "a0263024060a2b0601040182375a020a31160c147b22766d4964223a2266616b655f766d4964227d",
+            ),
+            (
+                "test-vm-id",
+                None,
+                "a0273025060a2b0601040182375a020a31170c157b22766d4964223a22746573742d766d2d6964227d",
+            ),
+            (
+                "test-vm-id",
+                Some("test-vmss-id"),
+                "a03f303d060a2b0601040182375a020a312f0c2d7b22766d4964223a22746573742d766d2d6964222c22\
+                 766d73734964223a22746573742d766d73732d6964227d",
+            ),
+        ] {
+            let element = ContextSpecific {
+                tag_number: TagNumber(0),
+                tag_mode: TagMode::Implicit,
+                value: attributes(&ComputeUnitId::new(Some(vm_id), vmss_id)).unwrap(),
+            };
+            assert_eq!(hex(&element.to_der().unwrap()), der);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_text_that_has_no_place_in_a_subject_is_refused_before_the_key_signs() {
+        let key = SoftwareKeys::p256().key().await.unwrap();
+        let unit = ComputeUnitId::new(Some("vm"), None);
+        for (client_id, tenant_id) in
+            [("client_id", TENANT), ("client*", TENANT), ("clïent", TENANT), (CLIENT, "ténant")]
+        {
+            let error = Csr::new(&subject(client_id, tenant_id, &unit), &key).unwrap_err();
+            assert_eq!((error.kind(), error.code()), (ErrorKind::Response, "invalid_response"));
+            assert!(!format!("{error} {error:?}").contains(client_id), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_comma_does_not_begin_another_component() {
+        let key = SoftwareKeys::p256().key().await.unwrap();
+        let unit = ComputeUnitId::new(Some("vm"), None);
+        let csr = Csr::new(&subject("a, CN=b", TENANT, &unit), &key).unwrap();
+        let request = CertReq::from_der(&csr.0).unwrap();
+        assert_eq!(request.info.subject.len(), 2);
+        assert_eq!(format!("{csr:?}"), "Csr { .. }");
+    }
+}

@@ -1,0 +1,61 @@
+//! ECDSA keys on P-256 in pure Rust.
+
+use std::fmt;
+
+use p256::ecdsa::signature::Signer;
+use p256::ecdsa::{DerSignature, SigningKey as EcdsaKey};
+use p256::elliptic_curve::Generate;
+use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
+use x509_cert::der::Encode;
+use x509_cert::der::asn1::BitString;
+use x509_cert::der::oid::db::rfc5912::{ID_EC_PUBLIC_KEY, SECP_256_R_1};
+use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+
+/// The private half is overwritten when it is dropped.
+pub(super) struct P256Key {
+    key: EcdsaKey,
+    public_key: SubjectPublicKeyInfoDer<'static>,
+}
+
+impl P256Key {
+    pub(super) fn generate() -> Option<Self> {
+        let key = EcdsaKey::try_generate().ok()?;
+        let point = key.verifying_key().to_sec1_point(false);
+        // RFC 5480 §2: the curve by name, the point uncompressed.
+        let spki = SubjectPublicKeyInfo {
+            algorithm: AlgorithmIdentifier { oid: ID_EC_PUBLIC_KEY, parameters: Some(SECP_256_R_1) },
+            subject_public_key: BitString::from_bytes(point.as_bytes()).ok()?,
+        };
+        let public_key = SubjectPublicKeyInfoDer::from(spki.to_der().ok()?);
+        Some(Self { key, public_key })
+    }
+}
+
+impl SigningKey for P256Key {
+    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        &self.public_key
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[SignatureScheme::EcdsaP256Sha256]
+    }
+
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
+        if scheme != SignatureScheme::EcdsaP256Sha256 {
+            return Err(SigningError::UnsupportedScheme(scheme));
+        }
+        let signature: DerSignature = self.key.try_sign(message).map_err(SigningError::failed)?;
+        Ok(signature.as_bytes().to_vec())
+    }
+
+    fn strength(&self) -> Strength {
+        Strength::Software
+    }
+}
+
+impl fmt::Debug for P256Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("P256Key").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! Keys in the memory of this process.
+
+use symbolon_types::{Error, ErrorKind, SharedSigningKey};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::KeyProvider;
+use super::p256::P256Key;
+use super::rsa::RsaKey;
+
+/// Makes a new key in the memory of this process for each mint; it is gone when the last binding
+/// that uses it is.
+///
+/// Keys are made off the async threads: on Tokio's blocking pool, or on a thread of their own
+/// where there is no Tokio runtime. An RSA key takes tens of milliseconds, sometimes several times
+/// that; a P-256 key takes less than one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), symbolon_binding::Error> {
+/// use symbolon_binding::{KeyProvider, SoftwareKeys};
+/// use symbolon_types::{SigningKey, Strength};
+///
+/// let key = SoftwareKeys::p256().key().await?;
+/// assert_eq!(key.strength(), Strength::Software);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SoftwareKeys(Algorithm);
+
+#[derive(Clone, Copy, Debug)]
+enum Algorithm {
+    Rsa2048,
+    P256,
+}
+
+impl SoftwareKeys {
+    /// RSA keys of 2048 bits: what `IMDSv2` certifies (IMDSv2: `Constants.RsaKeySize`).
+    #[must_use]
+    pub fn rsa_2048() -> Self {
+        Self(Algorithm::Rsa2048)
+    }
+
+    /// ECDSA keys on P-256. No released client of `IMDSv2` has asked for a certificate for one.
+    #[must_use]
+    pub fn p256() -> Self {
+        Self(Algorithm::P256)
+    }
+}
+
+impl Default for SoftwareKeys {
+    fn default() -> Self {
+        Self::rsa_2048()
+    }
+}
+
+impl KeyProvider for SoftwareKeys {
+    async fn key(&self) -> Result<SharedSigningKey, Error> {
+        let algorithm = self.0;
+        let make = move || match algorithm {
+            Algorithm::Rsa2048 => RsaKey::generate_2048().map(SharedSigningKey::new),
+            Algorithm::P256 => P256Key::generate().map(SharedSigningKey::new),
+        };
+        off_the_async_threads(make).await.flatten().ok_or_else(|| {
+            Error::new(ErrorKind::Environment, "key_creation_failed", "could not make a key in software")
+                .with_advice("check this machine's random source and whether it can start threads")
+        })
+    }
+}
+
+/// What `work` returns, or `None` if it could not be run to its end.
+async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if let Ok(runtime) = Handle::try_current() {
+        return runtime.spawn_blocking(work).await.ok();
+    }
+    let (give, given) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("symbolon-key".into());
+    // Whoever stopped waiting has no use for the outcome.
+    thread.spawn(move || drop(give.send(work()))).ok()?;
+    given.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+    use futures_util::FutureExt;
+    use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
+    use x509_cert::der::Decode;
+    use x509_cert::spki::SubjectPublicKeyInfoRef;
+
+    use super::*;
+
+    const MESSAGE: &[u8] = b"what is signed";
+
+    fn verifier(scheme: SignatureScheme) -> &'static dyn VerificationAlgorithm {
+        match scheme {
+            SignatureScheme::RsaPssSha256 => &signature::RSA_PSS_2048_8192_SHA256,
+            SignatureScheme::RsaPssSha384 => &signature::RSA_PSS_2048_8192_SHA384,
+            SignatureScheme::RsaPssSha512 => &signature::RSA_PSS_2048_8192_SHA512,
+            SignatureScheme::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            SignatureScheme::RsaPkcs1Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+            SignatureScheme::RsaPkcs1Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+            SignatureScheme::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+            other => panic!("no key here offers {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_scheme_that_a_key_offers_verifies_elsewhere() {
+        for (keys, offered) in [(SoftwareKeys::rsa_2048(), 6), (SoftwareKeys::p256(), 1)] {
+            let key = keys.key().await.unwrap();
+            assert_eq!(key.schemes().len(), offered, "{keys:?}");
+            let spki = SubjectPublicKeyInfoRef::from_der(key.public_key()).unwrap();
+            for &scheme in key.schemes() {
+                let public = UnparsedPublicKey::new(verifier(scheme), spki.subject_public_key.raw_bytes());
+                let signature = key.sign(scheme, MESSAGE).unwrap();
+                assert!(public.verify(MESSAGE, &signature).is_ok(), "{scheme:?}");
+                assert!(public.verify(b"another message", &signature).is_err(), "{scheme:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scheme_that_a_key_does_not_offer_is_refused() {
+        for (keys, foreign) in [
+            (SoftwareKeys::rsa_2048(), SignatureScheme::EcdsaP256Sha256),
+            (SoftwareKeys::p256(), SignatureScheme::RsaPssSha256),
+            (SoftwareKeys::p256(), SignatureScheme::EcdsaP384Sha384),
+        ] {
+            let refused = keys.key().await.unwrap().sign(foreign, MESSAGE);
+            assert!(matches!(refused, Err(SigningError::UnsupportedScheme(scheme)) if scheme == foreign));
+        }
+    }
+
+    #[tokio::test]
+    async fn each_key_is_new_and_in_software() {
+        for keys in [SoftwareKeys::default(), SoftwareKeys::p256()] {
+            let (one, other) = (keys.key().await.unwrap(), keys.key().await.unwrap());
+            assert_ne!(one.public_key(), other.public_key(), "{keys:?}");
+            assert_eq!(one.strength(), Strength::Software);
+        }
+    }
+
+    #[test]
+    fn a_key_can_be_made_without_a_runtime() {
+        let keys = SoftwareKeys::p256();
+        let mut key = Box::pin(keys.key());
+        let made = loop {
+            match (&mut key).now_or_never() {
+                Some(made) => break made,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert!(made.is_ok());
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_an_outcome_and_not_a_panic() {
+        assert_eq!(off_the_async_threads(|| -> u8 { panic!("in the test") }).await, None);
+    }
+
+    #[tokio::test]
+    async fn debug_shows_no_part_of_a_key() {
+        for keys in [SoftwareKeys::rsa_2048(), SoftwareKeys::p256()] {
+            let shown = format!("{:?}", keys.key().await.unwrap());
+            assert!(shown.len() < 60 && shown.ends_with("{ .. })"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the logs do not say.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use base64ct::{Base64, Encoding};
+use symbolon_binding::ManagedIdentityId;
+use symbolon_types::CorrelationId;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::issuer::{CLIENT, DAY, House, Plan, TENANT, VM, answer, drive};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn logs_at_every_level_show_what_happened_and_no_id_certificate_or_request() {
+    const RESOURCE: &str = "/subscriptions/that-no-log-shows";
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let mut house = House::new().await;
+    house.id = ManagedIdentityId::resource_id(RESOURCE).unwrap();
+    house.issuer.plan(Plan { token_not_after: Some(b"\x05\x00".to_vec()), ..Plan::default() });
+    let correlation_id = CorrelationId::random();
+    let (first, _) = drive(&house.clock, house.minter.binding(&house.id, correlation_id)).await;
+    let first = first.unwrap();
+    assert!(house.minter.refused(&house.id, first.identity().thumbprint()));
+    let second = house.binding().await.unwrap();
+    assert!(!house.minter.refused(&house.id, second.identity().thumbprint()));
+    house.clock.advance(8 * DAY);
+    house.issuer.fail([Ok(answer(403, None, "the body of an error"))]);
+    house.binding().await.unwrap();
+    house.settle().await;
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for said in [
+        "the key provider yielded a key",
+        "leg=getplatformmetadata status=200 attempts=1 duration_ms=",
+        "leg=issuecredential status=200",
+        "token_not_after cannot be read",
+        "minted a binding",
+        "a certificate was refused",
+        "decision=Forgotten",
+        "decision=KeptInPause",
+        "renewal=true",
+        "managed_identity_request_failed",
+        &correlation_id.to_string(),
+    ] {
+        assert!(log.contains(said), "the log does not say `{said}`:\n{log}");
+    }
+    let mut hidden =
+        vec![CLIENT.to_owned(), TENANT.into(), VM.into(), RESOURCE.into(), "the body of an".into()];
+    hidden.push("subscriptions".into());
+    hidden.extend(house.issuer.issued().iter().map(ToString::to_string));
+    hidden.extend(house.issuer.csrs().iter().map(|csr| Base64::encode_string(csr)));
+    for binding in [&first, &second] {
+        hidden.push(Base64::encode_string(&binding.identity().chain()[0]));
+    }
+    assert_eq!(hidden.len(), 6 + 2 + 2 + 2);
+    for text in hidden {
+        // A part gives it away as well as the whole.
+        let part = &text[..text.len().min(20)];
+        assert!(!log.contains(part), "the log shows `{part}`:\n{log}");
+    }
+}

@@ -1,0 +1,122 @@
+//! Refusals, mints and expiries in any order, against a model that fits on a page.
+
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use symbolon_binding::REMINT_PAUSE;
+use symbolon_types::Thumbprint;
+
+use crate::issuer::{House, Plan, answer};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Somebody asks for the binding.
+    Ask,
+    /// The certificate issued that many before the last one is refused.
+    Refuse(usize),
+    Wait(u64),
+    /// The metadata service refuses the next mint.
+    Break,
+}
+
+/// Certificates last so long that several pauses fit into half of their life, and some do not.
+const LIFE: u64 = 2400;
+
+#[derive(Default)]
+struct Model {
+    current: Option<(Thumbprint, SystemTime)>,
+    wanted: bool,
+    last_remint: Option<SystemTime>,
+    remints: Vec<SystemTime>,
+}
+
+impl Model {
+    fn live(&self, now: SystemTime) -> Option<Thumbprint> {
+        self.current.filter(|(_, until)| now < *until).map(|(thumbprint, _)| thumbprint)
+    }
+
+    fn refuse(&mut self, refused: Thumbprint, now: SystemTime) -> bool {
+        if self.live(now) != Some(refused) {
+            return true;
+        }
+        if self.last_remint.is_some_and(|at| now.duration_since(at).unwrap() < REMINT_PAUSE) {
+            return false;
+        }
+        self.current = None;
+        self.wanted = true;
+        true
+    }
+
+    fn minted(&mut self, thumbprint: Thumbprint, now: SystemTime) {
+        self.current = Some((thumbprint, now + Duration::from_secs(LIFE)));
+        if std::mem::take(&mut self.wanted) {
+            self.last_remint = Some(now);
+            self.remints.push(now);
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => Just(Step::Ask),
+        4 => (0usize..3).prop_map(Step::Refuse),
+        3 => (1u64..900).prop_map(Step::Wait),
+        1 => Just(Step::Break),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+async fn holds_to_the_model(steps: Vec<Step>) {
+    let house = House::new().await;
+    house.issuer.plan(Plan { valid: (0, LIFE.cast_signed()), ..Plan::default() });
+    let mut model = Model::default();
+    let mut known = 0;
+    for step in steps {
+        let now = house.now();
+        match step {
+            Step::Wait(seconds) => house.clock.advance(Duration::from_secs(seconds)),
+            Step::Break => house.issuer.fail([Ok(answer(403, Some("IMDS/1"), ""))]),
+            Step::Refuse(before) => {
+                let issued = house.issuer.issued();
+                let Some(refused) = issued.iter().rev().nth(before).copied() else { continue };
+                assert_eq!(house.minter.refused(&house.id, refused), model.refuse(refused, now));
+                let current = model.live(now);
+                let kept = house.minter.current(&house.id).map(|binding| binding.identity().thumbprint());
+                assert!(kept.is_none() || kept == current);
+            }
+            Step::Ask => {
+                let live = model.live(now);
+                let answer = house.binding().await;
+                if let Some(live) = live {
+                    assert_eq!(answer.as_ref().unwrap().identity().thumbprint(), live);
+                }
+                // A renewal may be under way.
+                house.settle().await;
+                let issued = house.issuer.issued();
+                assert!(issued.len() <= known + 1);
+                if issued.len() > known {
+                    known = issued.len();
+                    model.minted(issued[known - 1], now);
+                }
+                if live.is_none()
+                    && let Ok(minted) = answer
+                {
+                    assert_eq!(minted.identity().thumbprint(), issued[known - 1]);
+                }
+            }
+        }
+    }
+    for pair in model.remints.windows(2) {
+        assert!(pair[1].duration_since(pair[0]).unwrap() >= REMINT_PAUSE);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn refusals_mints_and_expiries_in_any_order_hold_to_the_model(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(holds_to_the_model(steps));
+    }
+}

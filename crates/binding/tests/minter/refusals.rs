@@ -1,0 +1,172 @@
+//! Credentials that must not be used.
+
+use base64ct::{Base64, Encoding};
+use serde_json::{Value, json};
+use symbolon_binding::{ErrorKind, KeyProvider, SoftwareKeys};
+use symbolon_types::SigningKey;
+
+use crate::issuer::{House, Plan, der_time, moved};
+
+/// Mints, expects the refusal, and shows that nothing of it stays: the next mint is a whole one.
+async fn refuses(plan: impl FnOnce(&House) -> Plan, code: &str, reason: &str) -> String {
+    let house = House::new().await;
+    house.issuer.plan(plan(&house));
+    let error = house.binding().await.expect_err(reason);
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Response, code), "{reason}");
+    assert!(error.to_string().contains(reason), "{error}");
+    assert!(!error.is_transient() && error.excerpt().is_none(), "{error:?}");
+    assert!(house.minter.current(&house.id).is_none());
+    house.issuer.plan(Plan::default());
+    assert!(house.binding().await.is_ok());
+    assert_eq!(house.issuer.requests().len(), 4, "{reason}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_ours_is_refused() {
+    let other_key = SoftwareKeys::p256().key().await.unwrap().public_key().to_vec();
+    let plan = Plan { public_key: Some(other_key), ..Plan::default() };
+    refuses(|_| plan, "invalid_certificate", "is for another key").await;
+    let plan = Plan { subject: "CN=593b2662-5af7-4a90-a9cb-5a9de615b82f", ..Plan::default() };
+    refuses(|_| plan, "invalid_certificate", "names another identity").await;
+    let rsa = SoftwareKeys::rsa_2048().key().await.unwrap().public_key().to_vec();
+    let plan = Plan { public_key: Some(rsa), ..Plan::default() };
+    refuses(|_| plan, "invalid_certificate", "is for another key").await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_names_the_identity_twice_or_in_no_common_name_is_refused() {
+    for subject in [
+        "CN=x,CN=d3adb33f-c0de-ed0c-c0de-deadb33fc0d3",
+        "OU=d3adb33f-c0de-ed0c-c0de-deadb33fc0d3",
+        "CN=d3adb33f-c0de-ed0c-c0de-deadb33fc0d3x",
+    ] {
+        let plan = Plan { subject, ..Plan::default() };
+        refuses(|_| plan, "invalid_certificate", "names another identity").await;
+    }
+}
+
+#[tokio::test]
+async fn the_client_id_is_compared_without_regard_to_case() {
+    let house = House::new().await;
+    house.issuer.plan(Plan { subject: "CN=D3ADB33F-C0DE-ED0C-C0DE-DEADB33FC0D3", ..Plan::default() });
+    assert!(house.binding().await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_not_exactly_one_certificate_is_refused() {
+    for (mangle, reason) in [
+        ((|_| "!!!".into()) as fn(Vec<u8>) -> String, "is not base64"),
+        (|der| Base64::encode_string(&der).replace('A', "\n"), "is not base64"),
+        (|_| Base64::encode_string(b"garbage"), "is not one X.509 certificate"),
+        (|der| Base64::encode_string(&[&der[..], b"\0"].concat()), "is not one X.509 certificate"),
+        (|der| Base64::encode_string(&der[..der.len() - 1]), "is not one X.509 certificate"),
+        (|der| Base64::encode_string(&der.repeat(2)), "is not one X.509 certificate"),
+    ] {
+        let plan = Plan { mangle, ..Plan::default() };
+        refuses(|_| plan, "invalid_certificate", reason).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_outside_its_time_is_refused_and_the_clocks_are_compared() {
+    const DAY: i64 = 24 * 3600;
+    for (valid, token_end, clock_offset, outcome) in [
+        ((-DAY, 0), None, Some(0), Err(("has expired", "agrees with the issuer's"))),
+        ((-DAY, -1), None, Some(0), Err(("has expired", "agrees with the issuer's"))),
+        ((-DAY, 1), None, Some(0), Ok(())),
+        ((-DAY, DAY), Some(0), Some(-2), Err(("has expired", "agrees with the issuer's"))),
+        ((-DAY, DAY), Some(1), Some(0), Ok(())),
+        ((-2 * DAY, -DAY), None, Some(-7200), Err(("has expired", "7200 seconds ahead of the issuer's"))),
+        ((-2 * DAY, -DAY), None, None, Err(("has expired", "check this machine's clock"))),
+        ((300, DAY), None, Some(0), Ok(())),
+        ((301, DAY), None, Some(301), Err(("is not valid yet", "301 seconds behind the issuer's"))),
+    ] {
+        let plan = move |house: &House| Plan {
+            valid,
+            token_not_after: token_end.map(|end| der_time(moved(house.now(), end))),
+            clock_offset,
+            ..Plan::default()
+        };
+        match outcome {
+            Ok(()) => {
+                let house = House::new().await;
+                house.issuer.plan(plan(&house));
+                assert!(house.binding().await.is_ok(), "{valid:?}");
+            }
+            Err((reason, advice)) => {
+                let text = refuses(plan, "invalid_certificate", reason).await;
+                assert!(text.contains(advice), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_to_be_believed_is_refused() {
+    // Every rule has its row beside the code; these show that a mint heeds them.
+    type Edit = fn(&mut Value);
+    for (edit, code, reason) in [
+        (
+            (|body| body["mtls_authentication_endpoint"] = json!("http://eastus.mtlsauth.microsoft.com"))
+                as Edit,
+            "insecure_endpoint",
+            "without TLS",
+        ),
+        (
+            |body| body["mtls_authentication_endpoint"] = json!("https://mtlsauth.example.com"),
+            "invalid_response",
+            "host that is not trusted",
+        ),
+        (
+            |body| body["mtls_authentication_endpoint"] = json!("https://u:p@eastus.mtlsauth.microsoft.com"),
+            "invalid_response",
+            "user information",
+        ),
+        (
+            |body| body["mtls_authentication_endpoint"] = json!("https://eastus.mtlsauth.microsoft.com?a=b"),
+            "invalid_response",
+            "query or a fragment",
+        ),
+    ] {
+        let plan = Plan { edit, ..Plan::default() };
+        refuses(|_| plan, code, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn hosts_can_be_added_to_the_trusted_ones() {
+    let edit = |body: &mut Value| body["mtls_authentication_endpoint"] = json!("https://a.mtls.example.com");
+    let house = House::with(|builder| builder.trusted_token_hosts(["mtls.example.com"])).await;
+    house.issuer.plan(Plan { edit, ..Plan::default() });
+    assert_eq!(house.binding().await.unwrap().token_endpoint().host_str(), Some("a.mtls.example.com"));
+}
+
+#[tokio::test]
+async fn plain_http_on_loopback_is_accepted_only_when_allowed() {
+    let edit = |body: &mut Value| body["mtls_authentication_endpoint"] = json!("http://127.0.0.1:8443");
+    for (allowed, code) in [(true, None), (false, Some("insecure_endpoint".to_owned()))] {
+        let house = House::with(|builder| builder.allow_insecure_loopback(allowed)).await;
+        house.issuer.plan(Plan { edit, ..Plan::default() });
+        assert_eq!(house.binding().await.err().map(|error| error.code().to_owned()), code);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_lacks_something_or_is_for_another_identity_is_refused() {
+    type Edit = fn(&mut Value);
+    for (edit, reason) in [
+        ((|body| body["client_id"] = json!("")) as Edit, "without client_id"),
+        (|body| body["tenant_id"] = json!(null), "without tenant_id"),
+        (|body| body["certificate"] = json!(" "), "without certificate"),
+        (|body| drop(body.as_object_mut().unwrap().remove("identity_type")), "without identity_type"),
+        (|body| body["mtls_authentication_endpoint"] = json!(""), "without mtls_authentication_endpoint"),
+        (|body| body["client_id"] = json!("593b2662-5af7-4a90-a9cb-5a9de615b82f"), "another client id"),
+        (|body| body["tenant_id"] = json!("593b2662-5af7-4a90-a9cb-5a9de615b82f"), "another tenant"),
+        (|body| *body = json!([]), "not the expected JSON"),
+        (|body| body["certificate"] = json!(5), "not the expected JSON"),
+    ] {
+        let plan = Plan { edit, ..Plan::default() };
+        refuses(|_| plan, "invalid_response", reason).await;
+    }
+}

@@ -1,0 +1,288 @@
+//! What an emulator is like before it starts.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use symbolon_types::SharedClock;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::ca::CertificateAuthority;
+use crate::connection::Connections;
+use crate::emulator::Emulator;
+use crate::error::Error;
+use crate::fault::{Fault, Script};
+use crate::identity::{Machine, UserAssigned};
+use crate::journal::{Recorder, TlsVersion};
+use crate::jwt::TokenSigner;
+use crate::server::{self, Role};
+use crate::state::{Names, Settings, State, Urls};
+use crate::tls;
+
+/// Entra's usual `expires_in` (IMDSv2: test vocabulary).
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3599);
+/// About 14 days (IMDSv2: second expiry inside the certificate).
+const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// About 7 days (IMDSv2: second expiry inside the certificate).
+const TOKEN_NOT_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Sets up an [`Emulator`]: see [`Emulator::builder`].
+#[must_use = "an emulator runs when it is started"]
+pub struct EmulatorBuilder {
+    clock: SharedClock,
+    imds: SocketAddr,
+    token: SocketAddr,
+    resource: SocketAddr,
+    tls: Vec<TlsVersion>,
+    tenant_id: Option<String>,
+    scale_set: bool,
+    user_assigned: Vec<UserAssigned>,
+    settings: Settings,
+    faults: Vec<Fault>,
+}
+
+impl EmulatorBuilder {
+    pub(crate) fn new() -> Self {
+        let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self {
+            clock: SharedClock::system(),
+            imds: any_port,
+            token: any_port,
+            resource: any_port,
+            tls: vec![TlsVersion::V1_2, TlsVersion::V1_3],
+            tenant_id: None,
+            scale_set: false,
+            user_assigned: Vec::new(),
+            settings: Settings {
+                v1_only: false,
+                attestation_required: false,
+                token_lifetime: TOKEN_LIFETIME,
+                refresh_in: None,
+                certificate_lifetime: CERTIFICATE_LIFETIME,
+                token_not_after: Some(TOKEN_NOT_AFTER),
+                audience: None,
+                applications: HashMap::new(),
+                federated: Vec::new(),
+            },
+            faults: Vec::new(),
+        }
+    }
+
+    /// The clock that all lifetimes, checks and delays follow; the machine's own by default.
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Where the metadata service listens; by default 127.0.0.1 and a port of the system's choice.
+    /// Only loopback addresses start.
+    pub fn imds_address(mut self, address: SocketAddr) -> Self {
+        self.imds = address;
+        self
+    }
+
+    /// Where the token service listens, as for [`imds_address`](Self::imds_address).
+    pub fn token_address(mut self, address: SocketAddr) -> Self {
+        self.token = address;
+        self
+    }
+
+    /// Where the resource listens, as for [`imds_address`](Self::imds_address).
+    pub fn resource_address(mut self, address: SocketAddr) -> Self {
+        self.resource = address;
+        self
+    }
+
+    /// The one TLS version of the token service and the resource; both TLS 1.2 and 1.3 by default.
+    pub fn tls_version(mut self, version: TlsVersion) -> Self {
+        self.tls = vec![version];
+        self
+    }
+
+    /// The tenant; a random GUID by default.
+    pub fn tenant_id(mut self, tenant_id: &str) -> Self {
+        self.tenant_id = Some(tenant_id.to_owned());
+        self
+    }
+
+    /// The machine belongs to a scale set: its `cuId` has a `vmssId`, too.
+    pub fn scale_set(mut self) -> Self {
+        self.scale_set = true;
+        self
+    }
+
+    /// One more user-assigned identity, beside the one every emulator has.
+    pub fn user_assigned(mut self, identity: UserAssigned) -> Self {
+        self.user_assigned.push(identity);
+        self
+    }
+
+    /// A host without IMDSv2: `getplatformmetadata` and `issuecredential` answer 404.
+    pub fn v1_only(mut self) -> Self {
+        self.settings.v1_only = true;
+        self
+    }
+
+    /// A host that issues only with an attestation token. Its text is not verified.
+    pub fn attestation_required(mut self) -> Self {
+        self.settings.attestation_required = true;
+        self
+    }
+
+    /// How long tokens live; 3599 seconds by default. Whole seconds.
+    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.token_lifetime = lifetime;
+        self
+    }
+
+    /// `refresh_in` of token answers; none by default. Whole seconds.
+    pub fn refresh_in(mut self, refresh_in: Duration) -> Self {
+        self.settings.refresh_in = Some(refresh_in);
+        self
+    }
+
+    /// How long certificates are valid; 14 days by default. Whole seconds.
+    pub fn certificate_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.certificate_lifetime = lifetime;
+        self
+    }
+
+    /// How long the token service takes a certificate; 7 days by default. Whole seconds; none for
+    /// certificates that do not say.
+    pub fn token_not_after(mut self, lifetime: Option<Duration>) -> Self {
+        self.settings.token_not_after = lifetime;
+        self
+    }
+
+    /// The one audience of the resource; by default it takes every `https` audience that a token
+    /// was issued for.
+    pub fn audience(mut self, audience: &str) -> Self {
+        self.settings.audience = Some(audience.to_owned());
+        self
+    }
+
+    /// A confidential client with its secret.
+    pub fn application(mut self, client_id: &str, secret: &str) -> Self {
+        self.settings.applications.insert(client_id.to_owned(), secret.to_owned());
+        self
+    }
+
+    /// A confidential client that authenticates with tokens of this service for the audience
+    /// `api://AzureADTokenExchange`: the second leg of a federated identity credential.
+    pub fn federated_application(mut self, client_id: &str) -> Self {
+        self.settings.federated.push(client_id.to_owned());
+        self
+    }
+
+    /// A fault from the beginning, as by [`Emulator::inject`].
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// Starts the servers, on a thread of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLoopback`] for an address outside of the machine, [`Error::Listen`] for a port
+    /// that is taken; otherwise where the machine has no thread or no randomness to give.
+    pub async fn start(self) -> Result<Emulator, Error> {
+        for address in [self.imds, self.token, self.resource] {
+            if !address.ip().is_loopback() {
+                return Err(Error::NotLoopback(address));
+            }
+        }
+        let (report, started) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("symbolon-emulator".to_owned())
+            .spawn(move || run(self, report, stopped))
+            .map_err(Error::Thread)?;
+        // A thread that ends without a report has panicked.
+        let state = started.await.map_err(|_| Error::Thread(std::io::ErrorKind::BrokenPipe.into()))??;
+        Ok(Emulator::new(state, thread, stop))
+    }
+
+    /// Opens the ports and starts serving on the current runtime.
+    async fn open(self) -> Result<Arc<State>, Error> {
+        let ca = CertificateAuthority::new()?;
+        let server = ca.server()?;
+        let refusals = Arc::default();
+        let tls = || tls::server_config(&ca, &server, &self.tls, &self.clock, &refusals);
+        let (token_tls, resource_tls) = (tls()?, tls()?);
+        let (imds, imds_url) = listen(self.imds, "http").await?;
+        let (token, token_url) = listen(self.token, "https").await?;
+        let (resource, resource_url) = listen(self.resource, "https").await?;
+        let state = Arc::new(State {
+            clock: self.clock,
+            machine: Machine::new(self.tenant_id, self.scale_set, self.user_assigned),
+            settings: self.settings,
+            urls: Urls { imds: imds_url, token: token_url, resource: resource_url },
+            ca,
+            signer: TokenSigner::default(),
+            script: Script::default(),
+            recorder: Recorder::new(),
+            connections: Connections::default(),
+            refusals,
+            revoked: Names::default(),
+            audiences: Names::default(),
+        });
+        for fault in self.faults {
+            state.script.inject(fault);
+        }
+        tokio::spawn(server::serve(imds, Role::Imds, None, Arc::clone(&state)));
+        tokio::spawn(server::serve(token, Role::Token, Some(token_tls), Arc::clone(&state)));
+        tokio::spawn(server::serve(resource, Role::Resource, Some(resource_tls), Arc::clone(&state)));
+        let signer = Arc::clone(&state);
+        tokio::spawn(async move { signer.signer.key().await.is_some() });
+        Ok(state)
+    }
+}
+
+/// Without the secrets of the applications.
+impl std::fmt::Debug for EmulatorBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmulatorBuilder")
+            .field("imds", &self.imds)
+            .field("token", &self.token)
+            .field("resource", &self.resource)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Body of the emulator's thread: a runtime of its own, so that a test that blocks its own, as one
+/// does that waits for a child process, is still answered.
+fn run(
+    builder: EmulatorBuilder,
+    report: oneshot::Sender<Result<Arc<State>, Error>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Nobody who waits no longer needs to know.
+            let _starter = report.send(Err(Error::Thread(error)));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let opened = builder.open().await;
+        let failed = opened.is_err();
+        if report.send(opened).is_ok() && !failed {
+            // Either a word or the end of the sender: both end the servers.
+            let _stop = stopped.await;
+        }
+    });
+    // Closes the ports and all connections; a key that is still being generated need not be awaited.
+    runtime.shutdown_background();
+}
+
+async fn listen(address: SocketAddr, scheme: &str) -> Result<(TcpListener, String), Error> {
+    let failed = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, format!("{scheme}://{address}")))
+}

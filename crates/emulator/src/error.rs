@@ -1,0 +1,34 @@
+//! Why an emulator did not start, or could not certify.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// Why an emulator did not start, or could not certify a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address outside of the machine was asked for. The emulator gives tokens to anyone who
+    /// asks, so it never listens there.
+    #[error("the emulator listens on loopback only, and {0} is not a loopback address")]
+    NotLoopback(SocketAddr),
+    /// The port could not be opened.
+    #[error("could not listen on {address}: choose a free port, or port 0")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A key, a certificate or a TLS configuration could not be made.
+    #[error("could not make the emulator's keys and certificates")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The thread that serves could not be started, or ended at once.
+    #[error("could not start the emulator's thread")]
+    Thread(#[source] io::Error),
+}
+
+impl Error {
+    pub(crate) fn certificate(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Certificate(Box::new(source))
+    }
+}

@@ -1,0 +1,108 @@
+//! RS256 access tokens: signing, the published key, and the resource's check.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{
+    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::RSAPublicKey;
+
+/// Signs tokens. The key is generated on a thread of its own, so that nobody waits for it but the
+/// first token.
+#[derive(Default)]
+pub(crate) struct TokenSigner(OnceCell<Arc<TokenKey>>);
+
+impl TokenSigner {
+    /// The key, generated at the first call. `None` when the machine cannot generate one.
+    pub(crate) async fn key(&self) -> Option<Arc<TokenKey>> {
+        let key = self.0.get_or_try_init(|| async {
+            tokio::task::spawn_blocking(TokenKey::generate).await.ok().flatten().map(Arc::new).ok_or(())
+        });
+        key.await.ok().cloned()
+    }
+}
+
+/// An RSA-2048 key with its name.
+pub(crate) struct TokenKey {
+    pair: KeyPair,
+    modulus: String,
+    exponent: String,
+    id: String,
+}
+
+impl TokenKey {
+    fn generate() -> Option<Self> {
+        let pair = KeyPair::generate(KeySize::Rsa2048).ok()?;
+        let (_, public) = RSAPublicKey::from_der(pair.public_key().as_ref()).ok()?;
+        let modulus = Base64UrlUnpadded::encode_string(strip_zeros(public.modulus));
+        let exponent = Base64UrlUnpadded::encode_string(strip_zeros(public.exponent));
+        // The JWK thumbprint (RFC 7638 §3.1): required members in this order, no spaces.
+        let canonical = format!(r#"{{"e":"{exponent}","kty":"RSA","n":"{modulus}"}}"#);
+        let id = Base64UrlUnpadded::encode_string(digest(&SHA256, canonical.as_bytes()).as_ref());
+        Some(Self { pair, modulus, exponent, id })
+    }
+
+    /// The key as a JWK (RFC 7517 §4, RFC 7518 §6.3).
+    pub(crate) fn jwk(&self) -> Value {
+        json!({
+            "kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.id, "n": self.modulus, "e": self.exponent,
+        })
+    }
+
+    /// A compact JWS of these claims (RFC 7515 §7.1).
+    pub(crate) fn sign(&self, claims: &Value) -> Option<String> {
+        let header = json!({ "typ": "JWT", "alg": "RS256", "kid": self.id });
+        let mut token = Base64UrlUnpadded::encode_string(header.to_string().as_bytes());
+        token.push('.');
+        token.push_str(&Base64UrlUnpadded::encode_string(claims.to_string().as_bytes()));
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), token.as_bytes(), &mut signature).ok()?;
+        token.push('.');
+        token.push_str(&Base64UrlUnpadded::encode_string(&signature));
+        Some(token)
+    }
+
+    /// The claims of a token that this key signed.
+    pub(crate) fn verify(&self, token: &Jws<'_>) -> Option<Value> {
+        if token.header["alg"] != "RS256" || token.header["kid"] != self.id {
+            return None;
+        }
+        token.verify(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref())
+    }
+}
+
+/// A compact JWS, taken apart (RFC 7515 §5.2).
+pub(crate) struct Jws<'a> {
+    pub(crate) header: Value,
+    claims: Value,
+    signed: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> Jws<'a> {
+    pub(crate) fn parse(token: &'a str) -> Option<Self> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        let json = |part| serde_json::from_slice(&Base64UrlUnpadded::decode_vec(part).ok()?).ok();
+        let signature = Base64UrlUnpadded::decode_vec(signature).ok()?;
+        Some(Self { header: json(header)?, claims: json(claims)?, signed, signature })
+    }
+
+    /// The claims, when the signature is of this public key.
+    pub(crate) fn verify(&self, algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> Option<Value> {
+        let key = UnparsedPublicKey::new(algorithm, key);
+        key.verify(self.signed.as_bytes(), &self.signature).is_ok().then(|| self.claims.clone())
+    }
+}
+
+/// A DER integer's octets without the sign octet (RFC 7518 §2, Base64urlUInt).
+fn strip_zeros(octets: &[u8]) -> &[u8] {
+    &octets[octets.iter().take_while(|octet| **octet == 0).count()..]
+}

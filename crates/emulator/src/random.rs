@@ -1,0 +1,42 @@
+//! Random names: GUIDs and serial numbers.
+
+use std::fmt::Write;
+
+/// Random bytes of the operating system, or zeros where it has none to give: nothing that is
+/// named with these is a secret, and a repeated name shows itself at once.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        bytes.fill(0);
+    }
+    bytes
+}
+
+/// A random GUID (RFC 9562 §5.4) in lower case with hyphens, as Azure writes its ids.
+pub(crate) fn guid() -> String {
+    let mut bytes: [u8; 16] = bytes();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut guid = String::with_capacity(36);
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            guid.push('-');
+        }
+        // Writing to a String cannot fail.
+        let _written = write!(guid, "{byte:02x}");
+    }
+    guid
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_guid_has_the_shape_of_a_version_4_guid() {
+        let guid = super::guid();
+        assert_eq!(guid.len(), 36);
+        assert_eq!(guid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!(&guid[14..15], "4");
+        assert!(matches!(&guid[19..20], "8" | "9" | "a" | "b"), "{guid}");
+        assert_ne!(guid, super::guid());
+    }
+}

@@ -1,0 +1,248 @@
+//! Accepting connections and speaking HTTP/1.1 on them.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use symbolon_types::Thumbprint;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::connection::Connection;
+use crate::dispatch;
+use crate::fault::{Effect, Step};
+use crate::journal::{Entry, Outcome, TlsFacts, TlsVersion};
+use crate::state::State;
+
+/// How long a refused client may go on sending before its connection is closed. A close with
+/// unread input would reset the connection, and the reset can overtake the alert.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Which server a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Imds,
+    Token,
+    Resource,
+}
+
+/// Serves until the runtime ends.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    role: Role,
+    tls: Option<Arc<ServerConfig>>,
+    state: Arc<State>,
+) {
+    loop {
+        // A failed accept concerns one connection, which is gone.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        // Without it an answer only waits longer.
+        let _no_delay = stream.set_nodelay(true);
+        tokio::spawn(greet(stream, role, tls.clone(), Arc::clone(&state)));
+    }
+}
+
+async fn greet(stream: TcpStream, role: Role, tls: Option<Arc<ServerConfig>>, state: Arc<State>) {
+    let number = state.connections.number();
+    let Some(config) = tls else {
+        let connection = state.connections.open(number, None);
+        return converse(stream, role, connection, state).await;
+    };
+    let Some(stream) = unhindered(stream, number, &state).await else { return };
+    match TlsAcceptor::from(config).accept(stream).into_fallible().await {
+        Ok(stream) => {
+            let connection = state.connections.open(number, Some(facts(stream.get_ref().1)));
+            converse(stream, role, connection, state).await;
+        }
+        Err((error, stream)) => {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+            if let Some(cause) = cause {
+                let outcome = match cause {
+                    rustls::Error::InvalidCertificate(_) => Outcome::CertificateRefused,
+                    _ => Outcome::HandshakeFailed,
+                };
+                state.recorder.record(handshake_entry(number, outcome, &state));
+                drain(stream, &state).await;
+            }
+        }
+    }
+}
+
+/// The stream, unless a fault of the handshake ends it.
+async fn unhindered(stream: TcpStream, number: u64, state: &State) -> Option<TcpStream> {
+    let Some(fault) = state.script.take(Step::Handshake) else { return Some(stream) };
+    let outcome = match fault.effect {
+        Effect::Reset => Some(Outcome::Reset),
+        Effect::Stall => Some(Outcome::Stalled),
+        _ => None,
+    };
+    if let Some(outcome) = outcome {
+        let name = Some(fault.effect.name());
+        state.recorder.record(Entry { fault: name, ..handshake_entry(number, outcome, state) });
+    }
+    if !fault.delay.is_zero() {
+        state.clock.sleep(fault.delay).await;
+    }
+    match outcome {
+        Some(Outcome::Reset) => {
+            // Dropping a socket that does not linger sends the reset.
+            let _zero_linger = stream.set_zero_linger();
+            None
+        }
+        Some(_) => pending().await,
+        None => Some(stream),
+    }
+}
+
+fn facts(session: &ServerConnection) -> TlsFacts {
+    TlsFacts {
+        version: match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => TlsVersion::V1_2,
+            _ => TlsVersion::V1_3,
+        },
+        resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+        certificate: session.peer_certificates().and_then(<[_]>::first).map(|leaf| Thumbprint::of(leaf)),
+    }
+}
+
+fn handshake_entry(connection: u64, outcome: Outcome, state: &State) -> Entry {
+    Entry {
+        sequence: 0,
+        at: state.clock.now(),
+        connection,
+        step: Step::Handshake,
+        method: String::new(),
+        target: String::new(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        authorization: None,
+        form: Vec::new(),
+        csr: None,
+        attested: false,
+        tls: None,
+        outcome,
+        fault: None,
+        reason: None,
+    }
+}
+
+/// Reads what a refused client still sends, so that it reads the alert.
+async fn drain(mut stream: TcpStream, state: &State) {
+    // A client that is gone already needs no more.
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut unread = [0; 1024];
+    let rest = async { while matches!(stream.read(&mut unread).await, Ok(1..)) {} };
+    tokio::select! {
+        () = rest => {}
+        () = state.clock.sleep(LINGER) => {}
+    }
+}
+
+async fn converse<S: Socket>(stream: S, role: Role, connection: Arc<Connection>, state: Arc<State>) {
+    let peer = Arc::clone(&connection);
+    let service = service_fn(move |request| {
+        let exchange = dispatch::answer(request, role, Arc::clone(&peer), Arc::clone(&state));
+        async move { Ok::<_, Infallible>(exchange.await) }
+    });
+    let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // First, so that no request is answered that came after the word to cut.
+        biased;
+        () = connection.cut.notified() => {
+            let stream = http.into_parts().io.into_inner();
+            // Dropping a socket that does not linger sends the reset.
+            let _zero_linger = stream.tcp().set_zero_linger();
+        }
+        // How a client ends its connection is no concern of the server.
+        _ended = &mut http => {}
+    }
+}
+
+/// A stream over TCP.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// The body of an answer: whole, or breaking off after half of what was promised.
+pub(crate) enum AnswerBody {
+    Whole(Option<Bytes>),
+    Torn { sent: Option<Bytes>, promised: u64, flushed: bool },
+}
+
+impl AnswerBody {
+    pub(crate) fn whole(body: Bytes) -> Self {
+        Self::Whole(Some(body).filter(|body| !body.is_empty()))
+    }
+
+    pub(crate) fn torn(body: Bytes) -> Self {
+        let promised = (body.len() as u64).max(1) * 2;
+        Self::Torn { sent: Some(body), promised, flushed: false }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match &mut *self {
+            Self::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Self::Torn { sent, flushed, .. } => {
+                if let Some(body) = sent.take() {
+                    return Poll::Ready(Some(Ok(Frame::data(body))));
+                }
+                if !*flushed {
+                    // hyper flushes while it waits, and would drop what it holds at an error.
+                    *flushed = true;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Torn { promised, .. } => SizeHint::with_exact(*promised),
+        }
+    }
+}
+
+/// An answer as hyper sends it.
+pub(crate) type Answer = Response<AnswerBody>;

@@ -1,0 +1,234 @@
+//! Starting, ending, pointing clients here, and what the journal keeps to itself.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use symbolon_emulator::{Emulator, Error, Fault, Step, TlsVersion};
+use symbolon_types::SharedClock;
+use tokio::net::TcpStream;
+
+use crate::certified::{bound_request, bound_token, certified};
+use crate::client::{Client, authorized, cause, form, get, metadata};
+use crate::csr::Key;
+
+#[tokio::test]
+async fn it_starts_at_once() {
+    let clock = SharedClock::system();
+    let mut starts = Vec::new();
+    for _ in 0..3 {
+        let began = clock.now();
+        let _emulator = Emulator::start().await.unwrap();
+        starts.push(clock.now().duration_since(began).unwrap());
+    }
+    // The best of three, because the machine may be busy.
+    assert!(starts.iter().any(|took| *took < Duration::from_millis(300)), "{starts:?}");
+}
+
+#[tokio::test]
+async fn dropping_it_closes_the_ports_and_the_connections() {
+    let emulator = Emulator::start().await.unwrap();
+    let urls = [emulator.imds_url(), emulator.token_url(), emulator.resource_url()].map(str::to_owned);
+    let client = Client::new(&emulator, None);
+    let mut session = client.connect(&urls[2]).await.unwrap();
+    session.send(get(&urls[2])).await.unwrap();
+    drop(emulator);
+    for url in &urls {
+        let address = url.split_once("://").unwrap().1;
+        let error = TcpStream::connect(address).await.err().unwrap_or_else(|| panic!("{url} is still open"));
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+    assert!(session.send(get(&urls[2])).await.is_err());
+}
+
+#[tokio::test]
+async fn addresses_outside_of_the_machine_are_refused() {
+    for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
+        let address: SocketAddr = address.parse().unwrap();
+        for builder in [
+            Emulator::builder().imds_address(address),
+            Emulator::builder().token_address(address),
+            Emulator::builder().resource_address(address),
+        ] {
+            assert!(matches!(builder.start().await, Err(Error::NotLoopback(refused)) if refused == address));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error() {
+    let first = Emulator::start().await.unwrap();
+    let address: SocketAddr = first.imds_url().trim_start_matches("http://").parse().unwrap();
+    let second = Emulator::builder().imds_address(address).start().await;
+    assert!(matches!(second, Err(Error::Listen { address: taken, .. }) if taken == address));
+}
+
+#[tokio::test]
+async fn the_tls_version_can_be_pinned() {
+    let emulator = Emulator::builder().tls_version(TlsVersion::V1_2).start().await.unwrap();
+    let (old, new) = (&[&rustls::version::TLS12], &[&rustls::version::TLS13]);
+    assert!(Client::with_versions(&emulator, None, old).send(get(emulator.resource_url())).await.is_ok());
+    let error =
+        Client::with_versions(&emulator, None, new).send(get(emulator.resource_url())).await.err().unwrap();
+    assert!(cause::<rustls::Error>(&*error).is_some());
+}
+
+#[tokio::test]
+async fn connections_of_a_certificate_are_reset_and_no_others() {
+    let emulator = Emulator::start().await.unwrap();
+    let key = Key::p256();
+    let (first, second) = (certified(&emulator, &key).await, certified(&emulator, &key).await);
+    let open = async |identity| {
+        let mut session = Client::new(&emulator, Some(identity)).connect(emulator.token_url()).await.unwrap();
+        assert_eq!(session.send(bound_request(&emulator)).await.unwrap().status, 200);
+        session
+    };
+    let (mut reset, mut untouched) = (open(&first).await, open(&second).await);
+    assert_eq!(emulator.reset_connections_of(first.thumbprint()), 1);
+    assert!(reset.send(bound_request(&emulator)).await.is_err());
+    assert_eq!(untouched.send(bound_request(&emulator)).await.unwrap().status, 200);
+    bound_token(&emulator, &first).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_journal_tells_the_story_and_no_secret() {
+    let (id, secret) = ("11111111-2222-4333-8444-555555555555", "hunter2-hunter2-hunter2");
+    let emulator = Emulator::builder().application(id, secret).start().await.unwrap();
+    let mut live = emulator.subscribe();
+    let identity = certified(&emulator, &Key::p256()).await;
+    let token = bound_token(&emulator, &identity).await.unwrap();
+    let client = Client::new(&emulator, Some(&identity));
+    client.send(authorized(emulator.resource_url(), "mtls_pop", &token)).await.unwrap();
+    let basic = "Basic c2VjcmV0OnNlY3JldA==";
+    let mut request = form(
+        &emulator.token_endpoint(),
+        &[
+            ("client_id", id),
+            ("client_secret", secret),
+            ("client_assertion", "eyJ.assertion.sig"),
+            ("claims", r#"{"access_token":{"x":null}}"#),
+        ],
+    );
+    request.headers_mut().insert("authorization", basic.parse().unwrap());
+    request.headers_mut().insert("client-request-id", "a-request-id".parse().unwrap());
+    client.send(request).await.unwrap();
+
+    let journal = emulator.journal();
+    assert_eq!(
+        journal.steps(),
+        [Step::PlatformMetadata, Step::IssueCredential, Step::Token, Step::Resource, Step::Token]
+    );
+    let issuance = journal.last(Step::IssueCredential).unwrap();
+    let csr = issuance.csr().unwrap().to_vec();
+    assert!(csr.starts_with(&[0x30]) && !issuance.is_attested());
+    assert_eq!(issuance.query("cred-api-version"), Some("2.0"));
+    assert_eq!(issuance.header("metadata"), Some("true"));
+    let bound = journal.of(Step::Token).next().unwrap();
+    assert_eq!(bound.form("token_type"), Some("mtls_pop"));
+    assert_eq!(bound.form("scope"), Some("https://vault.azure.net/.default"));
+    assert_eq!((bound.method(), bound.status()), ("POST", Some(200)));
+    let last = journal.last(Step::Token).unwrap();
+    assert_eq!(
+        last.form_names().collect::<Vec<_>>(),
+        ["client_id", "client_secret", "client_assertion", "claims"]
+    );
+    assert_eq!((last.form("client_secret"), last.form("client_assertion")), (None, None));
+    assert_eq!(
+        (last.authorization_scheme(), last.header("client-request-id")),
+        (Some("Basic"), Some("a-request-id"))
+    );
+
+    let shown = format!(
+        "{journal}{journal:?}{emulator:?}{:?}{:?}",
+        emulator.issued(),
+        Fault::claims_challenge(Step::Token, &token)
+    );
+    let csr = <base64ct::Base64 as base64ct::Encoding>::encode_string(&csr);
+    for hidden in [secret, &token, "assertion.sig", "c2VjcmV0", r#"{"access_token""#, &csr[..20]] {
+        assert!(!shown.contains(hidden), "{hidden} is shown");
+    }
+    for (sequence, entry) in journal.entries().enumerate() {
+        assert_eq!(entry.sequence(), sequence as u64);
+        assert_eq!(live.next().await.unwrap().sequence(), sequence as u64);
+    }
+    drop(emulator);
+    assert!(live.next().await.is_none());
+}
+
+#[tokio::test]
+async fn the_environment_points_a_client_here() {
+    let emulator = Emulator::start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = emulator.write_ca(directory.path()).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), emulator.ca_pem());
+    let variables = emulator.environment_with_ca(&file);
+    assert_eq!(variables[0], ("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.imds_url().to_owned()));
+    assert_eq!(variables[1], ("SSL_CERT_FILE", file.display().to_string()));
+}
+
+/// The runtime of this test is blocked while the child runs: the emulator has its own.
+#[tokio::test]
+async fn curl_trusts_the_authority_and_presents_a_certificate() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return;
+    }
+    let emulator = Emulator::start().await.unwrap();
+    let identity = emulator.issue_client_certificate(emulator.client_id()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let ca = emulator.write_ca(directory.path()).unwrap();
+    let pem = |label: &str, der: &[u8]| {
+        let body = <base64ct::Base64 as base64ct::Encoding>::encode_string(der);
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+    };
+    let wrapped = |text: String| {
+        text.lines()
+            .flat_map(|line| line.as_bytes().chunks(if line.starts_with('-') { usize::MAX } else { 64 }))
+            .map(|line| String::from_utf8_lossy(line).into_owned() + "\n")
+            .collect::<String>()
+    };
+    let (certificate, key) = (directory.path().join("client.pem"), directory.path().join("client.key"));
+    std::fs::write(&certificate, wrapped(pem("CERTIFICATE", identity.certificate().der()))).unwrap();
+    std::fs::write(&key, wrapped(pem("PRIVATE KEY", identity.pkcs8()))).unwrap();
+    for host in ["127.0.0.1", "localhost"] {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--noproxy", "*", "--cacert"])
+            .arg(&ca)
+            .arg("--cert")
+            .arg(&certificate)
+            .arg("--key")
+            .arg(&key)
+            .args([
+                "--data",
+                &format!(
+                    "grant_type=client_credentials&token_type=mtls_pop&client_id={}",
+                    emulator.client_id()
+                ),
+            ])
+            .args(["--data-urlencode", "scope=https://vault.azure.net/.default"])
+            .arg(emulator.token_endpoint().replace("127.0.0.1", host))
+            .output()
+            .unwrap();
+        let body = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            body.contains(r#""token_type":"mtls_pop""#),
+            "{body}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let journal = emulator.journal();
+    assert!(
+        journal.of(Step::Token).all(|entry| entry.certificate() == Some(identity.certificate().thumbprint()))
+    );
+}
+
+#[tokio::test]
+async fn ipv6_loopback_works_too() {
+    let address: SocketAddr = "[::1]:0".parse().unwrap();
+    let Ok(emulator) = Emulator::builder().imds_address(address).token_address(address).start().await else {
+        // A machine without IPv6.
+        return;
+    };
+    let url = format!("{}/metadata/instance/compute", emulator.imds_url());
+    assert!(url.starts_with("http://[::1]:"));
+    assert_eq!(Client::new(&emulator, None).send(metadata(&url)).await.unwrap().status, 200);
+}

@@ -1,0 +1,15 @@
+//! The emulator from outside: real sockets, real TLS, clients and certification requests built here.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod assertions;
+mod certified;
+mod client;
+mod csr;
+mod faults;
+mod issuance;
+mod lifecycle;
+mod metadata;
+mod refusals;
+mod resource;
+mod tokens;

@@ -1,0 +1,121 @@
+//! What the resource accepts.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use symbolon_emulator::Emulator;
+use symbolon_types::{ManualClock, SharedClock};
+
+use crate::certified::{bound_token, certified, token_request};
+use crate::client::{Answer, Client, Identity, authorized, get};
+use crate::csr::Key;
+
+fn reason(answer: &Answer) -> (u16, Value) {
+    (answer.status.as_u16(), answer.json()["reason"].clone())
+}
+
+#[tokio::test]
+async fn a_bound_token_is_accepted_only_with_its_scheme_and_its_certificate() {
+    let emulator = Emulator::start().await.unwrap();
+    let key = Key::rsa();
+    let identity = certified(&emulator, &key).await;
+    // The same key in another certificate.
+    let renewed = emulator.certify(emulator.client_id(), &key.spki()).unwrap();
+    let renewed = Identity { certificate: renewed.der().to_vec(), pkcs8: key.pkcs8() };
+    let token = bound_token(&emulator, &identity).await.unwrap();
+    let url = format!("{}/secrets/1?api-version=7", emulator.resource_url());
+
+    let with = Client::new(&emulator, Some(&identity));
+    let answer = with.send(authorized(&url, "mtls_pop", &token)).await.unwrap();
+    assert_eq!(answer.status, 200);
+    let seen = answer.json();
+    assert_eq!(seen["scheme"], "mtls_pop");
+    assert_eq!(seen["aud"], "https://vault.azure.net");
+    assert_eq!(seen["bound"], true);
+    assert_eq!(seen["x5t#S256"], identity.thumbprint().to_string());
+
+    let mut spoilt = token.clone();
+    spoilt.replace_range(
+        token.len() - 8..token.len() - 4,
+        if token.ends_with("AAAA") { "BBBB" } else { "AAAA" },
+    );
+    let without = Client::new(&emulator, None);
+    for (client, request, expected) in [
+        (&with, get(&url), "missing_token"),
+        (&with, authorized(&url, "Bearer", &token), "wrong_scheme"),
+        (&with, authorized(&url, "PoP", &token), "wrong_scheme"),
+        (&with, authorized(&url, "mtls_pop", &spoilt), "bad_signature"),
+        (&with, authorized(&url, "mtls_pop", "rubbish"), "bad_signature"),
+        (&without, authorized(&url, "mtls_pop", &token), "certificate_missing"),
+        (
+            &Client::new(&emulator, Some(&renewed)),
+            authorized(&url, "mtls_pop", &token),
+            "certificate_mismatch",
+        ),
+    ] {
+        let answer = client.send(request).await.unwrap();
+        assert_eq!(reason(&answer), (401, json!(expected)));
+        assert!(answer.header("www-authenticate").contains(expected));
+        assert!(!String::from_utf8_lossy(&answer.body).contains(&token));
+    }
+
+    emulator.revoke(identity.thumbprint());
+    let answer = with.send(authorized(&url, "mtls_pop", &token)).await.unwrap();
+    assert_eq!(reason(&answer), (401, json!("certificate_revoked")));
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_accepted_as_one_and_not_as_a_bound_one() {
+    let emulator = Emulator::start().await.unwrap();
+    let identity = certified(&emulator, &Key::p256()).await;
+    let client = Client::new(&emulator, Some(&identity));
+    let token = client.send(token_request(&emulator, &[])).await.unwrap().json();
+    let token = token["access_token"].as_str().unwrap();
+    let url = emulator.resource_url();
+    let answer = Client::new(&emulator, None).send(authorized(url, "Bearer", token)).await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.json()["bound"]), (200, &json!(false)));
+    assert_eq!(
+        reason(&client.send(authorized(url, "mtls_pop", token)).await.unwrap()),
+        (401, json!("wrong_scheme"))
+    );
+}
+
+#[tokio::test]
+async fn audience_and_expiry_count() {
+    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
+    let shared = SharedClock::new(clock.clone());
+    let strict =
+        Emulator::builder().clock(shared.clone()).audience("https://other.example").start().await.unwrap();
+    let identity = certified(&strict, &Key::p256()).await;
+    let token = bound_token(&strict, &identity).await.unwrap();
+    let answer = Client::new(&strict, Some(&identity))
+        .send(authorized(strict.resource_url(), "mtls_pop", &token))
+        .await
+        .unwrap();
+    assert_eq!(reason(&answer), (401, json!("wrong_audience")));
+
+    let emulator = Emulator::builder().clock(shared).start().await.unwrap();
+    let identity = certified(&emulator, &Key::p256()).await;
+    let token = bound_token(&emulator, &identity).await.unwrap();
+    let client = Client::new(&emulator, Some(&identity));
+    for (advance, status) in [(3598, 200), (1, 401)] {
+        clock.advance(Duration::from_secs(advance));
+        let answer = client.send(authorized(emulator.resource_url(), "mtls_pop", &token)).await.unwrap();
+        assert_eq!(answer.status, status);
+    }
+    let answer = client.send(authorized(emulator.resource_url(), "mtls_pop", &token)).await.unwrap();
+    assert_eq!(reason(&answer).1, "expired");
+}
+
+#[tokio::test]
+async fn a_token_of_another_emulator_is_refused() {
+    let (emulator, elsewhere) = (Emulator::start().await.unwrap(), Emulator::start().await.unwrap());
+    let foreign = certified(&elsewhere, &Key::p256()).await;
+    let token = bound_token(&elsewhere, &foreign).await.unwrap();
+    let own = certified(&emulator, &Key::p256()).await;
+    let answer = Client::new(&emulator, Some(&own))
+        .send(authorized(emulator.resource_url(), "mtls_pop", &token))
+        .await
+        .unwrap();
+    assert_eq!(reason(&answer), (401, json!("bad_signature")));
+}

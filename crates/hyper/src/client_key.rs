@@ -1,0 +1,111 @@
+//! A signing key that does not leave its provider, as rustls sees it.
+
+use std::sync::Arc;
+
+use rustls::client::ResolvesClientCert;
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{OtherError, SignatureAlgorithm, SignatureScheme as Wire};
+use symbolon_types::{ClientIdentity, SharedSigningKey, SignatureScheme, SigningError, SigningKey as _};
+
+use crate::presentation;
+
+/// Presents one certificate to every server that asks.
+///
+/// It holds the chain and the key, not the [`ClientIdentity`]: that somebody else still holds the
+/// identity is what keeps all this alive.
+#[derive(Debug)]
+pub(crate) struct ClientCertificate(Arc<CertifiedKey>);
+
+impl ClientCertificate {
+    pub(crate) fn of(identity: &ClientIdentity) -> Self {
+        let key = ClientKey(identity.key().clone());
+        Self(Arc::new(CertifiedKey::new(identity.chain().to_vec(), Arc::new(key))))
+    }
+}
+
+impl ResolvesClientCert for ClientCertificate {
+    /// Whatever issuers the server hints at: the request is for this certificate or for none.
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[Wire]) -> Option<Arc<CertifiedKey>> {
+        presentation::server_asked();
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+struct ClientKey(SharedSigningKey);
+
+impl SigningKey for ClientKey {
+    /// Never declines: rustls would go on with an empty certificate, and the server would meet
+    /// somebody else.
+    fn choose_scheme(&self, offered: &[Wire]) -> Option<Box<dyn Signer>> {
+        let ours = self.0.schemes().iter().copied();
+        let common = ours.filter_map(|scheme| Some((scheme, on_the_wire(scheme)?)));
+        match common.into_iter().find(|(_, wire)| offered.contains(wire)) {
+            Some((scheme, wire)) => Some(Box::new(ClientSigner { key: self.0.clone(), scheme, wire })),
+            None => Some(Box::new(NoCommonScheme)),
+        }
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        let scheme = self.0.schemes().iter().find_map(|scheme| on_the_wire(*scheme));
+        scheme.map_or(SignatureAlgorithm::Anonymous, |wire| match wire {
+            Wire::ECDSA_NISTP256_SHA256 | Wire::ECDSA_NISTP384_SHA384 => SignatureAlgorithm::ECDSA,
+            _ => SignatureAlgorithm::RSA,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct ClientSigner {
+    key: SharedSigningKey,
+    scheme: SignatureScheme,
+    wire: Wire,
+}
+
+impl Signer for ClientSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.key.sign(self.scheme, message).map_err(unusable)
+    }
+
+    fn scheme(&self) -> Wire {
+        self.wire
+    }
+}
+
+/// Ends the handshake: the server accepts nothing that the key can sign with.
+#[derive(Debug)]
+struct NoCommonScheme;
+
+impl Signer for NoCommonScheme {
+    fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Err(unusable(SigningError::failed("the server accepts none of the signature schemes of the key")))
+    }
+
+    fn scheme(&self) -> Wire {
+        Wire::Unknown(0)
+    }
+}
+
+/// Carries the error through rustls; [`classify`](crate::classify) takes it out again.
+fn unusable(error: SigningError) -> rustls::Error {
+    rustls::Error::Other(OtherError(Arc::new(error)))
+}
+
+/// The number of a scheme (RFC 8446 §4.2.3).
+fn on_the_wire(scheme: SignatureScheme) -> Option<Wire> {
+    Some(match scheme {
+        SignatureScheme::RsaPssSha256 => Wire::RSA_PSS_SHA256,
+        SignatureScheme::RsaPssSha384 => Wire::RSA_PSS_SHA384,
+        SignatureScheme::RsaPssSha512 => Wire::RSA_PSS_SHA512,
+        SignatureScheme::RsaPkcs1Sha256 => Wire::RSA_PKCS1_SHA256,
+        SignatureScheme::RsaPkcs1Sha384 => Wire::RSA_PKCS1_SHA384,
+        SignatureScheme::RsaPkcs1Sha512 => Wire::RSA_PKCS1_SHA512,
+        SignatureScheme::EcdsaP256Sha256 => Wire::ECDSA_NISTP256_SHA256,
+        SignatureScheme::EcdsaP384Sha384 => Wire::ECDSA_NISTP384_SHA384,
+        _ => return None,
+    })
+}

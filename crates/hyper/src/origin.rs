@@ -1,0 +1,149 @@
+//! Where a request goes.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use symbolon_transport::{Request, Route, TransportErrorKind};
+use url::Host;
+
+/// Scheme, host and port (RFC 6454 §4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    is_tls: bool,
+    host: Host<String>,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of a request, if the request may go there.
+    pub(crate) fn of(request: &Request) -> Result<Self, TransportErrorKind> {
+        let url = request.url();
+        let is_tls = match url.scheme() {
+            "https" => true,
+            "http" if request.route() == Route::Local && request.identity().is_none() => false,
+            "http" => return Err(TransportErrorKind::Insecure),
+            _ => return Err(TransportErrorKind::Unsupported),
+        };
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(TransportErrorKind::Unsupported);
+        };
+        Ok(Self { is_tls, host: host.to_owned(), port })
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    pub(crate) fn host(&self) -> &Host<String> {
+        &self.host
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `Host` (RFC 9110 §7.2): the port only where it is not the scheme's own.
+    pub(crate) fn host_field(&self) -> String {
+        match (self.is_tls, self.port) {
+            (true, 443) | (false, 80) => self.host.to_string(),
+            _ => self.to_string(),
+        }
+    }
+
+    /// What the certificate of the server must be for.
+    pub(crate) fn server_name(&self) -> Result<ServerName<'static>, InvalidDnsNameError> {
+        match &self.host {
+            Host::Domain(name) => ServerName::try_from(name.clone()),
+            Host::Ipv4(address) => Ok(ServerName::IpAddress((*address).into())),
+            Host::Ipv6(address) => Ok(ServerName::IpAddress((*address).into())),
+        }
+    }
+
+    /// Whether it is this machine or its link, where no proxy has any business: loopback
+    /// (RFC 6761 §6.3 for the name), and the link-local addresses of metadata services.
+    pub(crate) fn is_local(&self) -> bool {
+        match &self.host {
+            Host::Domain(name) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name == "localhost" || name.ends_with(".localhost")
+            }
+            Host::Ipv4(address) => is_local_v4(*address),
+            Host::Ipv6(address) => is_local_v6(*address),
+        }
+    }
+}
+
+/// `host:port`, as in the request target of CONNECT (RFC 9110 §9.3.6).
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+fn is_local_v4(address: Ipv4Addr) -> bool {
+    address.is_loopback() || address.is_link_local()
+}
+
+fn is_local_v6(address: Ipv6Addr) -> bool {
+    address.is_loopback()
+        || address.is_unicast_link_local()
+        || address.to_ipv4_mapped().is_some_and(is_local_v4)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    fn origin(url: &str, route: Route) -> Result<Origin, TransportErrorKind> {
+        Origin::of(&Request::new(Method::GET, url.parse().unwrap(), route))
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        for (url, route, outcome) in [
+            ("http://169.254.169.254/", Route::Local, Ok("169.254.169.254")),
+            ("https://login.example/", Route::Public, Ok("login.example")),
+            ("http://login.example/", Route::Public, Err(TransportErrorKind::Insecure)),
+            ("ftp://login.example/", Route::Local, Err(TransportErrorKind::Unsupported)),
+            ("data:text,x", Route::Local, Err(TransportErrorKind::Unsupported)),
+        ] {
+            let origin = origin(url, route).map(|origin| origin.host_field());
+            assert_eq!(origin.as_deref().map_err(|kind| *kind), outcome, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_host_field_has_the_port_that_is_not_the_default() {
+        for (url, field) in [
+            ("http://localhost/", "localhost"),
+            ("http://localhost:443/", "localhost:443"),
+            ("https://[::1]/", "[::1]"),
+            ("https://[::1]:8443/", "[::1]:8443"),
+        ] {
+            assert_eq!(origin(url, Route::Local).unwrap().host_field(), field);
+        }
+    }
+
+    #[test]
+    fn loopback_and_link_local_hosts_are_local() {
+        for (host, is_local) in [
+            ("localhost", true),
+            ("LOCALHOST.", true),
+            ("agent.localhost", true),
+            ("127.9.9.9", true),
+            ("169.254.169.254", true),
+            ("[::1]", true),
+            ("[fe80::1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("notlocalhost", false),
+            ("10.0.0.1", false),
+            ("[2001:db8::1]", false),
+        ] {
+            let url = format!("https://{host}/");
+            assert_eq!(origin(&url, Route::Public).unwrap().is_local(), is_local, "{host}");
+        }
+    }
+}

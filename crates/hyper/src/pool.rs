@@ -1,0 +1,160 @@
+//! Idle connections, by whom they speak for.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use symbolon_transport::TransportError;
+use symbolon_types::{ClientIdentity, Thumbprint, WeakClientIdentity};
+use tokio::runtime;
+use tokio::sync::OnceCell;
+
+use crate::channel::Channel;
+use crate::origin::Origin;
+use crate::tls::{TlsClient, TlsFactory};
+
+/// An idle connection older than this is not used again: load balancers and firewalls drop idle
+/// flows without a word after a few minutes, Azure's after four.
+const IDLE_LIMIT: Duration = Duration::from_secs(90);
+/// Idle connections kept for one origin, for a burst of requests. More would only hold sockets.
+const IDLE_PER_SITE: usize = 8;
+/// Identities whose sessions and connections are kept. A process has a handful; one with more
+/// makes a full handshake again for the one used longest ago.
+const IDENTITIES: usize = 64;
+
+/// All clients of a transport: the one without a certificate, and one per identity.
+///
+/// At most 64 identities, and for each origin at most 8 idle connections of each. An identity goes
+/// with all that is kept for it when nobody else holds it, or as the one used longest ago.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    anonymous: Arc<Client>,
+    identified: Mutex<Identified>,
+}
+
+#[derive(Debug, Default)]
+struct Identified {
+    clients: HashMap<Thumbprint, Kept>,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    identity: WeakClientIdentity,
+    client: Arc<Client>,
+    last_use: u64,
+}
+
+/// One client: its TLS, once it is needed, and its idle connections. Idle ones are closed when it
+/// is dropped; those in use hold on to it.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    tls: OnceCell<TlsClient>,
+    idle: Mutex<HashMap<Site, VecDeque<Idle>>>,
+}
+
+/// What connections must have in common to stand in for each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Site {
+    pub(crate) origin: Origin,
+    pub(crate) is_proxied: bool,
+    /// A connection is woken by the runtime that opened it, and by no other.
+    pub(crate) runtime: runtime::Id,
+}
+
+#[derive(Debug)]
+struct Idle {
+    channel: Channel,
+    since: SystemTime,
+}
+
+impl Pool {
+    pub(crate) fn new() -> Self {
+        Self { anonymous: Arc::default(), identified: Mutex::default() }
+    }
+
+    /// The client with this identity, or with none. Whatever has had its time is closed first.
+    pub(crate) fn client(&self, identity: Option<&ClientIdentity>, now: SystemTime) -> Arc<Client> {
+        self.anonymous.close_outlived(now);
+        let mut identified = self.identified();
+        identified.clients.retain(|_, kept| kept.identity.upgrade().is_some());
+        for kept in identified.clients.values() {
+            kept.client.close_outlived(now);
+        }
+        match identity {
+            None => Arc::clone(&self.anonymous),
+            Some(identity) => identified.client(identity),
+        }
+    }
+
+    /// Forgets an identity, if this is still its client: its sessions, and its connections as they
+    /// become idle.
+    pub(crate) fn forget(&self, identity: &ClientIdentity, client: &Arc<Client>) {
+        if let Entry::Occupied(entry) = self.identified().clients.entry(identity.thumbprint())
+            && Arc::ptr_eq(&entry.get().client, client)
+        {
+            entry.remove();
+        }
+    }
+
+    fn identified(&self) -> MutexGuard<'_, Identified> {
+        self.identified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Identified {
+    fn client(&mut self, identity: &ClientIdentity) -> Arc<Client> {
+        self.uses += 1;
+        let thumbprint = identity.thumbprint();
+        if self.clients.len() >= IDENTITIES && !self.clients.contains_key(&thumbprint) {
+            let oldest = self.clients.iter().min_by_key(|(_, kept)| kept.last_use).map(|(name, _)| *name);
+            oldest.and_then(|name| self.clients.remove(&name));
+        }
+        let kept = self.clients.entry(thumbprint).or_insert_with(|| Kept {
+            identity: identity.downgrade(),
+            client: Arc::default(),
+            last_use: 0,
+        });
+        kept.last_use = self.uses;
+        Arc::clone(&kept.client)
+    }
+}
+
+impl Client {
+    /// Its TLS, made at the first use.
+    pub(crate) async fn tls(
+        &self,
+        factory: &TlsFactory,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<&TlsClient, TransportError> {
+        self.tls.get_or_try_init(|| factory.client(identity)).await
+    }
+
+    /// An idle connection, the youngest first.
+    pub(crate) fn take(&self, site: &Site) -> Option<Channel> {
+        self.idle().get_mut(site)?.pop_back().map(|idle| idle.channel)
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn keep(&self, site: Site, channel: Channel, now: SystemTime) {
+        let mut idle = self.idle();
+        let of_site = idle.entry(site).or_default();
+        if of_site.len() >= IDLE_PER_SITE {
+            of_site.pop_front();
+        }
+        of_site.push_back(Idle { channel, since: now });
+    }
+
+    /// A clock that was set back has lost count of their age, so all count as too old.
+    fn close_outlived(&self, now: SystemTime) {
+        self.idle().retain(|_, of_site| {
+            of_site.retain(|idle| now.duration_since(idle.since).is_ok_and(|age| age <= IDLE_LIMIT));
+            !of_site.is_empty()
+        });
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<Site, VecDeque<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

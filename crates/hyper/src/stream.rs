@@ -1,0 +1,116 @@
+//! The bytes of a connection, in the clear.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// A TCP connection, with TLS or without, that notes when something was received on it.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    carrier: Carrier,
+    received: Received,
+}
+
+#[derive(Debug)]
+enum Carrier {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Whether anything was received since it was last cleared.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Received(Arc<AtomicBool>);
+
+impl Received {
+    pub(crate) fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn anything(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Stream {
+    /// What was received on it so far; of TLS, only what was inside.
+    pub(crate) fn received(&self) -> Received {
+        self.received.clone()
+    }
+
+    fn carrier(&mut self) -> Pin<&mut (dyn AsyncStream + '_)> {
+        match &mut self.carrier {
+            Carrier::Plain(stream) => Pin::new(stream),
+            Carrier::Tls(stream) => Pin::new(&mut **stream),
+        }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self { carrier: Carrier::Plain(stream), received: Received::default() }
+    }
+}
+
+impl From<TlsStream<TcpStream>> for Stream {
+    fn from(stream: TlsStream<TcpStream>) -> Self {
+        Self { carrier: Carrier::Tls(Box::new(stream)), received: Received::default() }
+    }
+}
+
+trait AsyncStream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncStream for S {}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = self.carrier().poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.received.0.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.carrier().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.carrier().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.carrier().poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.carrier().poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.carrier {
+            Carrier::Plain(stream) => stream.is_write_vectored(),
+            Carrier::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}

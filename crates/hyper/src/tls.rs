@@ -1,0 +1,155 @@
+//! TLS as one client, with its own sessions.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use rustls::client::{ClientSessionMemoryCache, Resumption};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+use symbolon_transport::{TransportError, TransportErrorKind};
+use symbolon_types::{ClientIdentity, SharedClock};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::builder::TlsVersion;
+use crate::classify;
+use crate::client_key::ClientCertificate;
+use crate::origin::Origin;
+use crate::presentation::{Presentation, PresentedSessions};
+use crate::trust::Trust;
+
+/// Servers whose sessions a client remembers: rustls counts eight TLS 1.3 tickets for each. A
+/// client talks to one token service and a few resources.
+const SESSIONS: usize = 8 * 16;
+/// The only application protocol (RFC 7301 §6).
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// What the TLS configurations of all clients have in common.
+pub(crate) struct TlsFactory {
+    provider: Arc<CryptoProvider>,
+    minimum: TlsVersion,
+    trust: Trust,
+    time: Arc<Time>,
+}
+
+/// TLS as one client: with one certificate, or with none.
+#[derive(Debug)]
+pub(crate) struct TlsClient {
+    config: Arc<ClientConfig>,
+    sessions: Arc<ClientSessionMemoryCache>,
+    has_certificate: bool,
+}
+
+impl TlsFactory {
+    /// Fails when the provider has nothing for the allowed versions.
+    pub(crate) fn new(
+        provider: Arc<CryptoProvider>,
+        minimum: TlsVersion,
+        trust: Trust,
+        clock: SharedClock,
+    ) -> Result<Self, rustls::Error> {
+        for version in minimum.and_later() {
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&[version])?;
+        }
+        Ok(Self { provider, minimum, trust, time: Arc::new(Time(clock)) })
+    }
+
+    /// A client with this identity, or with none, and with no sessions yet.
+    pub(crate) async fn client(
+        &self,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<TlsClient, TransportError> {
+        let failed = || TransportError::new(TransportErrorKind::Tls);
+        let verifier = self.trust.verifier().await.map_err(|error| failed().with_source(error))?;
+        let config =
+            ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time) as Arc<_>)
+                .with_protocol_versions(self.minimum.and_later())
+                .map_err(|error| failed().with_source(error))?
+                .with_webpki_verifier(verifier);
+        let mut config = match identity {
+            Some(identity) => config.with_client_cert_resolver(Arc::new(ClientCertificate::of(identity))),
+            None => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        let sessions = Arc::new(ClientSessionMemoryCache::new(SESSIONS));
+        config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<_>);
+        Ok(TlsClient { config: Arc::new(config), sessions, has_certificate: identity.is_some() })
+    }
+}
+
+impl TlsClient {
+    /// Makes a handshake. With a certificate, it succeeds only if the server asked for it, now or
+    /// in the session that is resumed.
+    pub(crate) async fn connect(
+        &self,
+        stream: TcpStream,
+        origin: &Origin,
+        presentation: &Arc<Presentation>,
+    ) -> Result<TlsStream<TcpStream>, TransportError> {
+        let name = origin
+            .server_name()
+            .map_err(|error| TransportError::new(TransportErrorKind::Tls).with_source(error))?;
+        let connector = TlsConnector::from(self.config_of(presentation));
+        let handshake = presentation.observe(connector.connect(name, stream)).await;
+        let stream = handshake.map_err(|error| classify::handshake_failed(error, presentation))?;
+
+        let (_, connection) = stream.get_ref();
+        let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        tracing::debug!(
+            origin = %origin,
+            version = connection.protocol_version().map_or("unknown", name_of),
+            is_resumed,
+            has_identity = self.has_certificate,
+            "TLS handshake"
+        );
+        if self.has_certificate {
+            if is_resumed {
+                presentation.set_presented();
+            }
+            if !presentation.is_presented() {
+                return Err(TransportErrorKind::IdentityNotRequested.into());
+            }
+        }
+        Ok(stream)
+    }
+
+    /// The configuration of one connection.
+    fn config_of(&self, presentation: &Arc<Presentation>) -> Arc<ClientConfig> {
+        if !self.has_certificate {
+            return Arc::clone(&self.config);
+        }
+        let sessions =
+            PresentedSessions { shared: Arc::clone(&self.sessions), presentation: Arc::clone(presentation) };
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::store(Arc::new(sessions));
+        Arc::new(config)
+    }
+}
+
+impl fmt::Debug for TlsFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsFactory").field("minimum", &self.minimum).finish_non_exhaustive()
+    }
+}
+
+fn name_of(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::TLSv1_2 => "1.2",
+        ProtocolVersion::TLSv1_3 => "1.3",
+        _ => "unknown",
+    }
+}
+
+/// The injected clock, as rustls asks it.
+#[derive(Debug)]
+struct Time(SharedClock);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+    }
+}

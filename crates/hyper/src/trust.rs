@@ -1,0 +1,175 @@
+//! Whom to trust: the roots that server certificates are checked against.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use tokio::sync::OnceCell;
+use tokio::task::{JoinError, spawn_blocking};
+
+/// The variable that names a file of additional roots.
+pub(crate) const CERT_FILE_VARIABLE: &str = "SSL_CERT_FILE";
+
+/// The roots, read when they are first needed: the platform's take some tens of milliseconds.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    sources: Sources,
+    provider: Arc<CryptoProvider>,
+    verifier: OnceCell<Arc<WebPkiServerVerifier>>,
+}
+
+/// Where roots come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    /// Those that the builder was given.
+    pub(crate) given: RootCertStore,
+    /// Whether those of the platform count.
+    pub(crate) platform: bool,
+    /// The file that `SSL_CERT_FILE` names.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Why no server can be verified.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrustError {
+    #[error(
+        "SSL_CERT_FILE names {path:?}, which is not a readable file of certificates in PEM; correct it or unset it"
+    )]
+    File { path: PathBuf, source: pem::Error },
+    #[error("SSL_CERT_FILE names {path:?}, which holds no certificate; correct it or unset it")]
+    EmptyFile { path: PathBuf },
+    #[error(
+        "SSL_CERT_FILE names {path:?}, in which certificate {position} is malformed; correct it or unset it"
+    )]
+    MalformedCertificate { path: PathBuf, position: usize, source: rustls::Error },
+    #[error("there is no root certificate to trust; install the platform's or add one")]
+    NoRoots(#[source] VerifierBuilderError),
+    #[error("the root certificates could not be read because the runtime is shutting down")]
+    Interrupted(#[source] JoinError),
+}
+
+impl Trust {
+    pub(crate) fn new(sources: Sources, provider: Arc<CryptoProvider>) -> Self {
+        Self { sources, provider, verifier: OnceCell::new() }
+    }
+
+    /// The verifier of servers. Reads the roots once, away from the async threads; who comes
+    /// meanwhile waits, and a failure is not remembered.
+    pub(crate) async fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+        let load = || async {
+            let sources = self.sources.clone();
+            let roots = spawn_blocking(|| sources.load()).await.map_err(TrustError::Interrupted)??;
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+                .build()
+                .map_err(TrustError::NoRoots)
+        };
+        self.verifier.get_or_try_init(load).await.cloned()
+    }
+}
+
+impl Sources {
+    fn load(self) -> Result<RootCertStore, TrustError> {
+        let mut roots = self.given;
+        if self.platform {
+            let certificates = platform_certificates();
+            let found = certificates.len();
+            // Platforms ship roots that nobody can parse any more.
+            let (added, _ignored) = roots.add_parsable_certificates(certificates);
+            tracing::debug!(found, added, "read the root certificates of the platform");
+        }
+        if let Some(path) = self.file {
+            add_file(&mut roots, path)?;
+        }
+        Ok(roots)
+    }
+}
+
+fn add_file(roots: &mut RootCertStore, path: PathBuf) -> Result<(), TrustError> {
+    let unreadable = |source| TrustError::File { path: path.clone(), source };
+    let mut position = 0;
+    for certificate in CertificateDer::pem_file_iter(&path).map_err(unreadable)? {
+        position += 1;
+        if let Err(source) = roots.add(certificate.map_err(unreadable)?) {
+            return Err(TrustError::MalformedCertificate { path, position, source });
+        }
+    }
+    if position == 0 { Err(TrustError::EmptyFile { path }) } else { Ok(()) }
+}
+
+/// The platform's own roots, whatever `SSL_CERT_FILE` says: the loader would read that file
+/// *instead*, so it is told the places where the platform keeps them.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn platform_certificates() -> Vec<CertificateDer<'static>> {
+    use std::path::Path;
+
+    use rustls_native_certs::load_certs_from_paths;
+    use symbolon_types::Env;
+
+    // The probe, too, prefers the file that the process's variable names.
+    let named = Env::process().var(CERT_FILE_VARIABLE);
+    let is_named = |file: &PathBuf| named.as_ref().is_some_and(|named| Path::new(named) == file);
+    let bundle = openssl_probe::probe().cert_file.filter(|file| !is_named(file));
+    let mut certificates = load_certs_from_paths(bundle.as_deref(), None).certs;
+    for directory in openssl_probe::candidate_cert_dirs() {
+        certificates.extend(load_certs_from_paths(None, Some(directory)).certs);
+    }
+    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    certificates.dedup();
+    certificates
+}
+
+/// The platform's own roots. Here the loader offers no way past `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` of the process: where one of them is set, it returns what they name.
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+fn platform_certificates() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
+#[cfg(test)]
+#[cfg(all(unix, not(target_vendor = "apple")))]
+mod tests {
+    use std::process::Command;
+
+    use symbolon_types::Env;
+
+    use super::*;
+
+    /// Set in a process that is to tell how many roots it finds.
+    const COUNTING: &str = "SYMBOLON_TEST_COUNTS_ROOTS";
+
+    #[test]
+    fn variables_of_the_process_do_not_change_the_roots_of_the_platform() {
+        if Env::process().var(COUNTING).is_some() {
+            println!("\nroots of the platform: {}", platform_certificates().len());
+            return;
+        }
+        let expected = counted(&[]);
+        if expected.ends_with(": 0") {
+            println!("skipped: this platform has no roots");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("none.pem");
+        std::fs::write(&file, "").unwrap();
+        for (variable, path) in [("SSL_CERT_FILE", file.as_path()), ("SSL_CERT_DIR", directory.path())] {
+            assert_eq!(counted(&[(variable, path.to_str().unwrap())]), expected, "{variable}");
+        }
+    }
+
+    /// Runs this test in another process, because it cannot change the variables of its own.
+    fn counted(variables: &[(&str, &str)]) -> String {
+        let name = "trust::tests::variables_of_the_process_do_not_change_the_roots_of_the_platform";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(COUNTING, "1")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        output.lines().find(|line| line.starts_with("roots of the platform: ")).unwrap().to_owned()
+    }
+}

@@ -1,0 +1,78 @@
+//! Requests that are given up.
+
+use std::time::Duration;
+
+use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, TransportError, TransportErrorKind};
+use symbolon_types::{Jitter, SharedClock};
+
+use crate::authority::Authority;
+use crate::keys::Algorithm;
+use crate::server::{Asks, Fault, Setup, VERSIONS};
+use crate::{eventually, get, outcome, trusting};
+
+#[tokio::test]
+async fn giving_a_request_up_closes_its_connection_and_no_other() {
+    let authority = Authority::new();
+    let clock = SharedClock::system();
+    for version in VERSIONS {
+        for fault in [Fault::Stall, Fault::Mute] {
+            let server = Setup::new(version, Asks::Required).start(&authority);
+            let transport = trusting(&authority).build().unwrap();
+            let identity = authority.identity(Algorithm::P256);
+            outcome(&transport, get(&server.url(), Some(&identity))).await.unwrap();
+
+            let stalling = Setup::new(version, Asks::Required).fault(fault).start(&authority);
+            let (url, task_transport, task_identity) = (stalling.url(), transport.clone(), identity.clone());
+            let given_up =
+                tokio::spawn(async move { outcome(&task_transport, get(&url, Some(&task_identity))).await });
+            // Under way: in the handshake, or waiting for the response.
+            eventually("it is under way", || {
+                let journal = stalling.journal();
+                if fault == Fault::Stall { journal.accepted == 1 } else { journal.requests.len() == 1 }
+            })
+            .await;
+            let before = clock.now();
+            given_up.abort();
+            assert!(given_up.await.unwrap_err().is_cancelled());
+            eventually("its connection is closed", || stalling.journal().open == 0).await;
+            assert!(clock.now().duration_since(before).unwrap() < Duration::from_secs(2));
+
+            // The other connection of the same identity is as it was, and nothing else is broken.
+            outcome(&transport, get(&server.url(), Some(&identity))).await.unwrap();
+            assert_eq!(server.journal().accepted, 1);
+            stalling.set_fault(Fault::None);
+            outcome(&transport, get(&stalling.url(), Some(&identity))).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_can_be_given_up_before_it_does_anything() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let transport = trusting(&authority).build().unwrap();
+    drop(symbolon_transport::Transport::send(&transport, get(&server.url(), None)));
+    // And at every point where it waits.
+    for polls in 1..10 {
+        let mut sending = Box::pin(outcome(&transport, get(&server.url(), None)));
+        for _ in 0..polls {
+            tokio::select! { biased; _sent = &mut sending => break, () = tokio::task::yield_now() => {} }
+        }
+    }
+    outcome(&transport, get(&server.url(), None)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_endpoint_that_stalls_ends_at_the_deadline() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for fault in [Fault::Stall, Fault::Mute] {
+        let server = Setup::new(VERSIONS[1], Asks::Required).fault(fault).start(&authority);
+        let transport = SharedTransport::new(trusting(&authority).build().unwrap());
+        let client = HttpClient::new(transport, SharedClock::system(), Jitter::fixed(0.5));
+        let policy = RetryPolicy::once().with_attempt_timeout(Duration::from_millis(300));
+        let sent = client.send(&policy, || Ok::<_, TransportError>(get(&server.url(), Some(&identity))));
+        assert_eq!(sent.await.unwrap_err().kind(), TransportErrorKind::Timeout, "{fault:?}");
+        eventually("its connection is closed", || server.journal().open == 0).await;
+    }
+}

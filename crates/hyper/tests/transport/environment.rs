@@ -1,0 +1,228 @@
+//! Proxies, roots and the rest of what surrounds a transport.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use http::Method;
+use symbolon_hyper::{BuildError, HyperTransport};
+use symbolon_transport::{Request, Route, Transport, TransportErrorKind};
+use symbolon_types::{ClientIdentity, Env};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::authority::Authority;
+use crate::keys::Algorithm;
+use crate::server::{Asks, Setup, VERSIONS, read_head};
+use crate::{get, outcome, trusting};
+
+/// A proxy that takes every name for the same server.
+struct TunnelProxy {
+    port: u16,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl TunnelProxy {
+    async fn start(target: SocketAddr, answer: &'static str) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let journal = Arc::clone(&heads);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let journal = Arc::clone(&journal);
+                tokio::spawn(async move {
+                    let head = read_head(&mut client).await.unwrap();
+                    journal.lock().unwrap().push(head);
+                    client.write_all(answer.as_bytes()).await.unwrap();
+                    if answer.contains(" 200 ") {
+                        let mut server = TcpStream::connect(target).await.unwrap();
+                        let _closed = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+            }
+        });
+        Self { port, heads }
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+const ESTABLISHED: &str = "HTTP/1.1 200 Connection established\r\nvia: test\r\n\r\n";
+
+fn public(url: &str, identity: Option<&ClientIdentity>) -> Request {
+    Request::new(Method::GET, url.parse().unwrap(), Route::Public).with_identity(identity.cloned())
+}
+
+#[tokio::test]
+async fn a_public_request_goes_through_the_proxy_and_keeps_its_certificate() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&authority);
+        let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
+        let url = format!("http://user:p%40ss@127.0.0.1:{}", proxy.port);
+        let env = [("HTTPS_PROXY", url)].into_iter().collect();
+        let transport = trusting(&authority).env(env).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+
+        for _ in 0..3 {
+            let sent = outcome(&transport, public("https://service.example/x", Some(&identity))).await;
+            assert_eq!(sent.as_deref(), Ok("hello"));
+        }
+        let expected = "CONNECT service.example:443 HTTP/1.1\r\nhost: service.example:443\r\n\
+                        proxy-authorization: Basic dXNlcjpwQHNz\r\n\r\n";
+        assert_eq!(proxy.heads(), [expected]);
+        let journal = server.journal();
+        assert_eq!(journal.requests.len(), 3);
+        assert_eq!(journal.handshakes[0].certificate, Some(identity.thumbprint()));
+        assert!(journal.requests.iter().all(|request| !request.text.contains("proxy")));
+    }
+}
+
+#[tokio::test]
+async fn local_requests_and_this_machine_never_meet_the_proxy() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
+    let env = [("ALL_PROXY", format!("http://127.0.0.1:{}", proxy.port))].into_iter().collect();
+    let transport = trusting(&authority).env(env).build().unwrap();
+    let by_address = server.url().replace("localhost", "127.0.0.1");
+    for request in [get(&server.url(), None), public(&server.url(), None), public(&by_address, None)] {
+        assert_eq!(outcome(&transport, request).await.as_deref(), Ok("hello"));
+    }
+    assert!(proxy.heads().is_empty());
+    // The same origin by both ways: the tunnel is not lent to the local request.
+    outcome(&transport, public("https://service.example/", None)).await.unwrap();
+    let local = Request::new(Method::GET, "https://service.example/".parse().unwrap(), Route::Local);
+    assert_eq!(outcome(&transport, local).await, Err(TransportErrorKind::Connect));
+    assert_eq!(proxy.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn an_exception_is_reached_without_the_proxy() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
+    let variables =
+        [("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port)), ("NO_PROXY", ".example".to_owned())];
+    let transport = trusting(&authority).env(variables.into_iter().collect()).build().unwrap();
+    // The name exists nowhere but at the proxy.
+    let sent = outcome(&transport, public("https://service.example/", None)).await;
+    assert_eq!(sent, Err(TransportErrorKind::Connect));
+    assert!(proxy.heads().is_empty());
+}
+
+#[tokio::test]
+async fn a_proxy_that_makes_no_tunnel_is_a_failure_to_connect() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
+    let identity = authority.identity(Algorithm::P256);
+    for answer in [
+        "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nlocation: http://elsewhere/\r\ncontent-length: 0\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "",
+    ] {
+        let proxy = TunnelProxy::start(server.address(), answer).await;
+        let url = format!("http://user:s3cr3t@127.0.0.1:{}", proxy.port);
+        let env = [("HTTPS_PROXY", url)].into_iter().collect();
+        let transport = trusting(&authority).env(env).build().unwrap();
+        let error = transport.send(public("https://service.example/", Some(&identity))).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Connect, "{answer}");
+        assert!(!format!("{error:?}{error}{transport:?}").contains("s3cr3t"));
+    }
+    assert_eq!(server.journal().accepted, 0);
+}
+
+#[tokio::test]
+async fn ssl_cert_file_adds_to_what_is_trusted() {
+    let (given, named) = (Authority::new(), Authority::new());
+    let servers = [&given, &named].map(|authority| Setup::new(VERSIONS[1], Asks::Never).start(authority));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), named.pem()).unwrap();
+    let env: Env = [("SSL_CERT_FILE", file.path().to_str().unwrap())].into_iter().collect();
+    // With the platform's roots and without.
+    for platform_roots in [true, false] {
+        let builder = trusting(&given).env(env.clone()).platform_roots(platform_roots);
+        let transport = builder.build().unwrap();
+        for server in &servers {
+            assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_ssl_cert_file_is_an_error_that_names_it_until_it_is_corrected() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("roots.pem");
+    let env: Env = [("SSL_CERT_FILE", path.to_str().unwrap())].into_iter().collect();
+    let transport = trusting(&authority).env(env).build().unwrap();
+    let broken = authority.pem().replace("MII", "M!I");
+    let not_a_certificate = "-----BEGIN CERTIFICATE-----\nMTIz\n-----END CERTIFICATE-----\n";
+    for content in [None, Some(""), Some("no PEM"), Some(broken.as_str()), Some(not_a_certificate)] {
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let error = transport.send(get(&server.url(), None)).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Tls, "{content:?}");
+        let source = error.source().unwrap().to_string();
+        assert!(source.contains("SSL_CERT_FILE") && source.contains("roots.pem"), "{source}");
+    }
+    assert_eq!(server.journal().accepted, 0);
+    std::fs::write(&path, authority.pem()).unwrap();
+    assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
+}
+
+#[tokio::test]
+async fn without_any_root_the_error_says_so() {
+    let transport = HyperTransport::builder().platform_roots(false).env(Env::empty()).build().unwrap();
+    let error = transport.send(get("https://localhost:1/", None)).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Tls);
+    assert!(error.source().unwrap().to_string().contains("no root certificate"));
+}
+
+#[test]
+fn a_malformed_root_is_named_by_its_place() {
+    let pem = Authority::new().pem();
+    let broken = pem.replace("MII", "M!I");
+    let bogus = "-----BEGIN CERTIFICATE-----\nMTIz\n-----END CERTIFICATE-----\n";
+    let key = "-----BEGIN PRIVATE KEY-----\nMTIz\n-----END PRIVATE KEY-----\n";
+    for (text, expected) in [
+        (pem.clone(), None),
+        (format!("{key}{pem}text between\n{pem}"), None),
+        (String::new(), Some(BuildError::NoRoot)),
+        (key.to_owned(), Some(BuildError::NoRoot)),
+        (format!("{pem}{broken}{pem}"), Some(BuildError::MalformedRoot { position: 2 })),
+        (format!("{key}{pem}{pem}{bogus}"), Some(BuildError::MalformedRoot { position: 3 })),
+    ] {
+        let builder = HyperTransport::builder().env(Env::empty()).root_certificates_pem(text.as_bytes());
+        assert_eq!(builder.build().err(), expected, "{text}");
+    }
+    let builder = HyperTransport::builder().env(Env::empty());
+    let built = builder.root_certificates([Authority::new().certificate(), b"123"[..].into()]).build();
+    assert_eq!(built.err(), Some(BuildError::MalformedRoot { position: 2 }));
+}
+
+#[test]
+fn a_provider_without_cipher_suites_is_refused() {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| suite.version() == &rustls::version::TLS13);
+    let build = |minimum| {
+        let builder = HyperTransport::builder().env(Env::empty()).crypto_provider(provider.clone());
+        builder.minimum_tls(minimum).build().err()
+    };
+    assert_eq!(build(symbolon_hyper::TlsVersion::V1_3), None);
+    assert_eq!(build(symbolon_hyper::TlsVersion::V1_2), Some(BuildError::UnsuitableCryptoProvider));
+}
+
+#[tokio::test]
+async fn no_provider_is_installed_for_the_process() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    outcome(&trusting(&authority).build().unwrap(), get(&server.url(), None)).await.unwrap();
+    assert!(rustls::crypto::CryptoProvider::get_default().is_none());
+}

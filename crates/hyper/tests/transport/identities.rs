@@ -1,0 +1,189 @@
+//! With client certificates that the server takes.
+
+use std::collections::BTreeSet;
+
+use symbolon_transport::{Transport, TransportErrorKind};
+use symbolon_types::{SignatureScheme, Thumbprint};
+
+use crate::authority::Authority;
+use crate::keys::{ALGORITHMS, Algorithm, TestKey};
+use crate::server::{Asks, Handshake, Setup, VERSIONS};
+use crate::{eventually, get, outcome, trusting};
+
+#[tokio::test]
+async fn it_declares_what_it_can_do() {
+    let capabilities = trusting(&Authority::new()).build().unwrap().capabilities();
+    assert!(capabilities.client_certificates() && capabilities.external_signer());
+    assert!(!capabilities.renegotiation());
+}
+
+#[tokio::test]
+async fn the_certificate_of_the_request_arrives() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        for algorithm in ALGORITHMS {
+            let server = Setup::new(version, Asks::Required).start(&authority);
+            let transport = trusting(&authority).build().unwrap();
+            let key = TestKey::generate(algorithm);
+            let identity = authority.identity_of(key.clone());
+            let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
+            assert_eq!(sent.as_deref(), Ok("hello"), "{version:?} {algorithm:?}");
+            let expected = Handshake { certificate: Some(identity.thumbprint()), is_resumed: false };
+            assert_eq!(server.journal().handshakes, [expected]);
+            assert_eq!(key.signatures(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_signs_with_the_scheme_that_both_sides_know() {
+    let authority = Authority::new();
+    let rsa = TestKey::generate(Algorithm::Rsa2048);
+    for (version, scheme, expected) in [
+        (VERSIONS[0], SignatureScheme::RsaPkcs1Sha256, Ok("hello")),
+        (VERSIONS[0], SignatureScheme::RsaPkcs1Sha384, Ok("hello")),
+        (VERSIONS[0], SignatureScheme::RsaPssSha384, Ok("hello")),
+        (VERSIONS[1], SignatureScheme::RsaPssSha384, Ok("hello")),
+        // RFC 8446 §4.2.3: TLS 1.3 has no PKCS#1 v1.5 in the handshake.
+        (VERSIONS[1], SignatureScheme::RsaPkcs1Sha256, Err(TransportErrorKind::IdentityUnusable)),
+    ] {
+        // Even a server that would do without a certificate is not sent the request.
+        let server = Setup::new(version, Asks::Optional).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let identity = authority.identity_of(rsa.clone().only(scheme));
+        let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
+        assert_eq!(sent.as_deref().map_err(|kind| *kind), expected, "{version:?} {scheme:?}");
+        assert_eq!(server.journal().requests.len(), usize::from(expected.is_ok()));
+    }
+}
+
+#[tokio::test]
+async fn an_identity_uses_its_connection_again() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        for _ in 0..5 {
+            outcome(&transport.clone(), get(&server.url(), Some(&identity))).await.unwrap();
+        }
+        assert_eq!(server.journal().accepted, 1);
+    }
+}
+
+#[tokio::test]
+async fn identities_never_share_a_connection_or_a_session() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Optional).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let (one, other) = (authority.identity(Algorithm::Rsa2048), authority.identity(Algorithm::P256));
+        let speakers = [Some(&one), Some(&other), None];
+        for round in 0..6 {
+            for (speaker, identity) in speakers.iter().enumerate() {
+                outcome(&transport, get(&server.url(), *identity)).await.unwrap();
+                let journal = server.journal();
+                let seen = journal.requests.last().unwrap().handshake;
+                let expected = identity.map(|identity| identity.thumbprint());
+                assert_eq!(seen.certificate, expected, "{version:?}, round {round}, speaker {speaker}");
+            }
+            if round % 2 == 1 {
+                server.close_all();
+                eventually("all are closed", || server.journal().open == 0).await;
+            }
+        }
+        // Three connections each in three rounds of reconnecting: the first full, then resumed.
+        let journal = server.journal();
+        assert_eq!(journal.accepted, 9, "{version:?}");
+        for identity in speakers {
+            let certificate = identity.map(|identity| identity.thumbprint());
+            let of_speaker = journal.handshakes.iter().filter(|one| one.certificate == certificate);
+            let resumed: Vec<_> = of_speaker.map(|one| one.is_resumed).collect();
+            assert_eq!(resumed, [false, true, true], "{version:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tasks_with_many_certificates_do_not_meet() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let identities: Vec<_> = (0..8).map(|_| authority.identity(Algorithm::P256)).collect();
+        let tasks: Vec<_> = (0..96)
+            .map(|number| {
+                let (transport, identity) = (transport.clone(), identities[number % 8].clone());
+                // The path tells the server who speaks.
+                let url = server.url().replace("/token", &format!("/{}", identity.thumbprint()));
+                tokio::spawn(async move { outcome(&transport, get(&url, Some(&identity))).await })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().as_deref(), Ok("hello"));
+        }
+        let journal = server.journal();
+        assert_eq!(journal.requests.len(), 96);
+        for request in &journal.requests {
+            let presented = request.handshake.certificate.unwrap();
+            assert!(request.text.starts_with(&format!("GET /{presented}?")), "{}", request.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_connections_of_an_identity_go_with_it() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Optional).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let (kept, dropped) = (authority.identity(Algorithm::P256), authority.identity(Algorithm::P256));
+        let weak = dropped.downgrade();
+        for identity in [&kept, &dropped] {
+            outcome(&transport, get(&server.url(), Some(identity))).await.unwrap();
+        }
+        assert_eq!(server.journal().open, 2);
+        drop(dropped);
+        assert!(weak.upgrade().is_none(), "the transport keeps the identity alive");
+        outcome(&transport, get(&server.url(), Some(&kept))).await.unwrap();
+        eventually("one is closed", || server.journal().open == 1).await;
+        assert_eq!(server.journal().accepted, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_of_the_same_key_gets_its_own_connection_and_session() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let key = TestKey::generate(Algorithm::P256);
+        let generations = [authority.identity_of(key.clone()), authority.identity_of(key)];
+        for identity in &generations {
+            outcome(&transport, get(&server.url(), Some(identity))).await.unwrap();
+        }
+        let expected =
+            generations.map(|one| Handshake { certificate: Some(one.thumbprint()), is_resumed: false });
+        assert_eq!(server.journal().handshakes, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_number_of_identities_is_bounded() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
+    let transport = trusting(&authority).build().unwrap();
+    let identities: Vec<_> = (0..80).map(|_| authority.identity(Algorithm::P256)).collect();
+    for identity in &identities {
+        outcome(&transport, get(&server.url(), Some(identity))).await.unwrap();
+    }
+    eventually("at most 64 are open", || server.journal().open <= 64).await;
+    // The latest are still there, the first has to start again.
+    for (identity, connections) in [(&identities[79], 80), (&identities[0], 81)] {
+        outcome(&transport, get(&server.url(), Some(identity))).await.unwrap();
+        assert_eq!(server.journal().accepted, connections);
+    }
+    let presented: BTreeSet<Thumbprint> =
+        server.journal().handshakes.iter().filter_map(|one| one.certificate).collect();
+    assert_eq!(presented.len(), 80);
+}

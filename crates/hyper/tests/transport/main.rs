@@ -1,0 +1,64 @@
+//! The transport against real TLS servers.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "the lints know test functions, not what they call"
+)]
+
+mod authority;
+mod cancellation;
+mod environment;
+mod identities;
+mod keys;
+mod logs;
+mod openssl;
+mod plain;
+mod refusals;
+mod server;
+
+use std::time::Duration;
+
+use http::Method;
+use symbolon_hyper::{HyperTransport, HyperTransportBuilder};
+use symbolon_transport::{Request, Route, Transport, TransportErrorKind, within};
+use symbolon_types::{ClientIdentity, Env, SharedClock};
+
+use crate::authority::Authority;
+
+/// What takes longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A transport that trusts the authority and knows no variables.
+fn trusting(authority: &Authority) -> HyperTransportBuilder {
+    HyperTransport::builder()
+        .platform_roots(false)
+        .env(Env::empty())
+        .root_certificates([authority.certificate()])
+}
+
+/// A request to this machine.
+fn get(url: &str, identity: Option<&ClientIdentity>) -> Request {
+    Request::new(Method::GET, url.parse().unwrap(), Route::Local).with_identity(identity.cloned())
+}
+
+/// Sends, and says what the body or what the error was.
+async fn outcome(transport: &HyperTransport, request: Request) -> Result<String, TransportErrorKind> {
+    let sent = within(&SharedClock::system(), PATIENCE, transport.send(request)).await;
+    let response = sent.expect("the request hangs").map_err(|error| error.kind())?;
+    Ok(String::from_utf8(response.body().to_vec()).unwrap())
+}
+
+/// Waits until something holds.
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let clock = SharedClock::system();
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        clock.sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}

@@ -1,0 +1,201 @@
+//! Without a client certificate.
+
+use std::time::Duration;
+
+use http::Method;
+use symbolon_hyper::{HyperTransport, TlsVersion};
+use symbolon_transport::{Request, Route, Transport, TransportErrorKind, conformance};
+use symbolon_types::{Env, ManualClock, SharedClock};
+
+use crate::authority::Authority;
+use crate::server::{Asks, Fault, Setup, VERSIONS};
+use crate::{eventually, get, outcome, trusting};
+
+#[tokio::test]
+async fn the_contract_of_transports_holds() {
+    let transport = HyperTransport::builder().env(Env::empty()).build().unwrap();
+    let report = conformance::check(transport).await;
+    assert!(report.holds(), "{report}");
+}
+
+#[tokio::test]
+async fn a_request_without_an_identity_presents_none_to_a_server_that_asks() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Optional).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
+        assert_eq!(server.journal().handshakes[0].certificate, None);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_requires_a_certificate_is_a_tls_failure_without_one() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let sent = outcome(&transport, get(&server.url(), None)).await;
+        // Under TLS 1.3 the alert may be overtaken by the reset that follows it.
+        let possible = [TransportErrorKind::Tls, TransportErrorKind::Interrupted];
+        assert!(sent.is_err_and(|kind| possible.contains(&kind)));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_is_a_tls_failure() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&stranger);
+        let transport = trusting(&authority).build().unwrap();
+        let identity = authority.identity(crate::keys::Algorithm::P256);
+        for identity in [None, Some(&identity)] {
+            let sent = outcome(&transport, get(&server.url(), identity)).await;
+            assert_eq!(sent, Err(TransportErrorKind::Tls));
+        }
+        assert!(server.journal().requests.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_server_by_another_name_is_a_tls_failure() {
+    let authority = Authority::new();
+    for names in [&["service.example"][..], &["127.0.0.1"]] {
+        let server = Setup::new(VERSIONS[1], Asks::Never).named(names).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        assert_eq!(outcome(&transport, get(&server.url(), None)).await, Err(TransportErrorKind::Tls));
+        assert_eq!(server.journal().accepted, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_minimum_version_is_kept() {
+    let authority = Authority::new();
+    let (old, new) = (Setup::new(VERSIONS[0], Asks::Never), Setup::new(VERSIONS[1], Asks::Never));
+    let (old, new) = (old.start(&authority), new.start(&authority));
+    let transport = trusting(&authority).minimum_tls(TlsVersion::V1_3).build().unwrap();
+    assert_eq!(outcome(&transport, get(&old.url(), None)).await, Err(TransportErrorKind::Tls));
+    assert_eq!(outcome(&transport, get(&new.url(), None)).await.as_deref(), Ok("hello"));
+}
+
+#[tokio::test]
+async fn the_target_and_the_headers_arrive_as_they_were_given_and_nothing_else() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let transport = trusting(&authority).build().unwrap();
+    let path = "/a%2Fb//c;d=1/?q=%20x`|^&e=a+b&&=";
+    let url = format!("https://localhost:{}{path}#fragment", server.address().port());
+    let mut request = get(&url, None);
+    request.headers_mut().insert("x-ms-client", "1".parse().unwrap());
+    outcome(&transport, request).await.unwrap();
+    let port = server.address().port();
+    let expected = format!("GET {path} HTTP/1.1\r\nx-ms-client: 1\r\nhost: localhost:{port}\r\n\r\n");
+    assert_eq!(server.journal().requests[0].text, expected);
+}
+
+#[tokio::test]
+async fn an_empty_post_says_that_it_is_empty() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let transport = trusting(&authority).build().unwrap();
+    let request = Request::new(Method::POST, server.url().parse().unwrap(), Route::Local);
+    outcome(&transport, request).await.unwrap();
+    assert!(server.journal().requests[0].text.contains("content-length: 0\r\n"));
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_until_it_has_been_idle_for_too_long() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let hands = ManualClock::new();
+    let transport = trusting(&authority).clock(SharedClock::from(&hands)).build().unwrap();
+    for (idle, connections) in [(0, 1), (89, 1), (91, 2), (10, 2)] {
+        hands.advance(Duration::from_secs(idle));
+        outcome(&transport, get(&server.url(), None)).await.unwrap();
+        assert_eq!(server.journal().accepted, connections, "after {idle} seconds");
+    }
+    eventually("the old connection is closed", || server.journal().open == 1).await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_server_closed_is_replaced() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Never).fault(Fault::CloseAfterResponse).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        // At once, so that the close is met before and after the request is written.
+        for sent in 1..=20 {
+            assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
+            assert_eq!(server.journal().requests.len(), sent);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_dies_under_the_request_is_replaced_once() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Never).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        outcome(&transport, get(&server.url(), None)).await.unwrap();
+        // Now the server takes requests and hangs up, on the kept connection and on the fresh one.
+        server.set_fault(Fault::HangUpAfter(0));
+        let sent = outcome(&transport, get(&server.url(), None)).await;
+        assert_eq!(sent, Err(TransportErrorKind::Interrupted));
+        let connections: Vec<_> = server.journal().requests.iter().map(|one| one.connection).collect();
+        assert_eq!(connections, [1, 1, 2], "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_began_is_never_asked_for_again() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let transport = trusting(&authority).build().unwrap();
+    outcome(&transport, get(&server.url(), None)).await.unwrap();
+    server.set_fault(Fault::HangUpAfter(1));
+    assert_eq!(outcome(&transport, get(&server.url(), None)).await, Err(TransportErrorKind::Interrupted));
+    assert_eq!(server.journal().requests.len(), 2);
+}
+
+#[tokio::test]
+async fn idle_connections_are_bounded() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let transport = trusting(&authority).build().unwrap();
+    let burst: Vec<_> = (0..30)
+        .map(|_| {
+            let (transport, request) = (transport.clone(), get(&server.url(), None));
+            tokio::spawn(async move { outcome(&transport, request).await })
+        })
+        .collect();
+    for sent in burst {
+        assert_eq!(sent.await.unwrap().as_deref(), Ok("hello"));
+    }
+    eventually("at most 8 are open", || server.journal().open <= 8).await;
+    assert!(server.journal().accepted > 8);
+}
+
+#[test]
+fn connections_are_not_carried_from_one_runtime_to_another() {
+    let authority = Authority::new();
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let servers = runtime();
+    let server = servers.block_on(async { Setup::new(VERSIONS[1], Asks::Never).start(&authority) });
+    let transport = trusting(&authority).build().unwrap();
+    // The first runtime still exists, but nobody drives it any more.
+    let first = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    first.block_on(outcome(&transport, get(&server.url(), None))).unwrap();
+    runtime().block_on(outcome(&transport, get(&server.url(), None))).unwrap();
+    assert_eq!(server.journal().accepted, 2);
+}
+
+#[test]
+fn without_a_runtime_it_is_an_error_and_not_a_panic() {
+    let transport = HyperTransport::builder().env(Env::empty()).build().unwrap();
+    let mut sending = Box::pin(transport.send(get("https://localhost:1/", None)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(sent) = sending.as_mut().poll(&mut context) else { panic!("it waits") };
+    assert_eq!(sent.unwrap_err().kind(), TransportErrorKind::Unsupported);
+}

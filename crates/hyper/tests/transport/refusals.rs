@@ -1,0 +1,194 @@
+//! With client certificates that are refused, cannot be presented, or are not asked for.
+
+use std::error::Error as _;
+
+use symbolon_transport::{Transport, TransportErrorKind};
+use symbolon_types::SigningError;
+
+use crate::authority::Authority;
+use crate::keys::{ALGORITHMS, Algorithm, TestKey};
+use crate::server::{Asks, Fault, Setup, VERSIONS};
+use crate::{get, outcome, trusting};
+
+#[tokio::test]
+async fn a_rejected_certificate_is_always_an_identity_that_was_rejected() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        for algorithm in ALGORITHMS {
+            let server = Setup::new(version, Asks::Required).start(&authority);
+            let transport = trusting(&authority).build().unwrap();
+            let identity = authority.identity(algorithm);
+            server.reject(identity.thumbprint());
+            for repetition in 0..200 {
+                let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
+                assert_eq!(sent, Err(TransportErrorKind::IdentityRejected), "{version:?}, {repetition}");
+            }
+            assert!(server.journal().requests.is_empty());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejection_is_seen_by_every_one_of_many_tasks() {
+    let authority = Authority::new();
+    let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
+    let transport = trusting(&authority).build().unwrap();
+    let (good, bad) = (authority.identity(Algorithm::P256), authority.identity(Algorithm::P256));
+    server.reject(bad.thumbprint());
+    let tasks: Vec<_> = (0..200)
+        .map(|number| {
+            let (transport, url) = (transport.clone(), server.url());
+            let is_good = number % 4 == 0;
+            let identity = if is_good { good.clone() } else { bad.clone() };
+            tokio::spawn(async move { (is_good, outcome(&transport, get(&url, Some(&identity))).await) })
+        })
+        .collect();
+    for task in tasks {
+        let (is_good, sent) = task.await.unwrap();
+        if is_good {
+            assert_eq!(sent.as_deref(), Ok("hello"));
+        } else {
+            assert_eq!(sent, Err(TransportErrorKind::IdentityRejected));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_of_a_stranger_is_an_identity_that_was_rejected() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let identity = stranger.identity(Algorithm::P256);
+        let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
+        assert_eq!(sent, Err(TransportErrorKind::IdentityRejected));
+    }
+}
+
+#[tokio::test]
+async fn the_loss_of_a_fresh_connection_that_presented_the_certificate_is_a_rejection() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for version in VERSIONS {
+        for (fault, with, without) in [
+            (
+                Fault::ResetAfterHandshake,
+                TransportErrorKind::IdentityRejected,
+                TransportErrorKind::Interrupted,
+            ),
+            (Fault::HangUpAfter(0), TransportErrorKind::IdentityRejected, TransportErrorKind::Interrupted),
+            // The server has seen neither us nor our certificate.
+            (Fault::ResetAtOnce, TransportErrorKind::Interrupted, TransportErrorKind::Interrupted),
+            // It has answered, so it had nothing against the certificate.
+            (Fault::HangUpAfter(20), TransportErrorKind::Interrupted, TransportErrorKind::Interrupted),
+        ] {
+            let server = Setup::new(version, Asks::Optional).fault(fault).start(&authority);
+            let transport = trusting(&authority).build().unwrap();
+            for (identity, expected) in [(Some(&identity), with), (None, without)] {
+                for _ in 0..10 {
+                    let before = server.journal().accepted;
+                    let sent = outcome(&transport, get(&server.url(), identity)).await;
+                    assert_eq!(sent, Err(expected), "{version:?} {fault:?}");
+                    assert_eq!(server.journal().accepted, before + 1, "a fresh connection is not retried");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_was_closed_is_no_rejection() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).fault(Fault::CloseAfterResponse).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        for _ in 0..20 {
+            let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
+            assert_eq!(sent.as_deref(), Ok("hello"), "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_found_on_a_kept_connection_is_told_by_the_fresh_one() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).without_resumption().start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        outcome(&transport, get(&server.url(), Some(&identity))).await.unwrap();
+        server.reject(identity.thumbprint());
+        server.set_fault(Fault::HangUpAfter(0));
+        let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
+        assert_eq!(sent, Err(TransportErrorKind::IdentityRejected));
+        assert_eq!(server.journal().accepted, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_identity_starts_again_with_a_full_handshake() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        let request = || get(&server.url(), Some(&identity));
+        outcome(&transport, request()).await.unwrap();
+        server.close_all();
+        server.set_fault(Fault::ResetAfterHandshake);
+        assert_eq!(outcome(&transport, request()).await, Err(TransportErrorKind::IdentityRejected));
+        server.set_fault(Fault::None);
+        outcome(&transport, request()).await.unwrap();
+        let resumed: Vec<_> = server.journal().handshakes.iter().map(|one| one.is_resumed).collect();
+        assert_eq!(resumed, [false, true, false], "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_server_that_does_not_ask() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Never).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        // Again and again: the session of the first handshake must not let the second slip through.
+        for _ in 0..5 {
+            let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
+            assert_eq!(sent, Err(TransportErrorKind::IdentityNotRequested), "{version:?}");
+        }
+        let journal = server.journal();
+        assert!(journal.requests.is_empty());
+        assert!(journal.handshakes.iter().all(|one| !one.is_resumed), "{journal:?}");
+        // Without an identity the server is as good as any, and its sessions are.
+        for _ in 0..2 {
+            assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_sign_is_an_identity_that_is_unusable() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        for algorithm in ALGORITHMS {
+            let server = Setup::new(version, Asks::Optional).start(&authority);
+            let transport = trusting(&authority).build().unwrap();
+            let identity = authority.identity_of(TestKey::generate(algorithm).failing());
+            let error = transport.send(get(&server.url(), Some(&identity))).await.unwrap_err();
+            assert_eq!(error.kind(), TransportErrorKind::IdentityUnusable);
+            let source = error.source().and_then(|source| source.downcast_ref::<SigningError>());
+            assert!(matches!(source, Some(SigningError::Failed(_))), "{error:?}");
+            assert!(server.journal().requests.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bound_request_never_leaves_without_tls() {
+    let authority = Authority::new();
+    let transport = trusting(&authority).build().unwrap();
+    let identity = authority.identity(Algorithm::P256);
+    let sent = outcome(&transport, get("http://localhost:1/", Some(&identity))).await;
+    assert_eq!(sent, Err(TransportErrorKind::Insecure));
+}

@@ -1,0 +1,358 @@
+//! A TLS server that does what a test says, and remembers whom it met.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, HandshakeKind, RootCertStore, ServerConfig,
+    SignatureScheme, SupportedProtocolVersion,
+};
+use symbolon_types::Thumbprint;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::authority::{Authority, NAMES};
+
+pub(crate) type Version = &'static SupportedProtocolVersion;
+
+pub(crate) const VERSIONS: [Version; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+/// Whether a client certificate is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Asks {
+    Never,
+    Optional,
+    Required,
+}
+
+/// What goes wrong on every connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    None,
+    /// A reset as soon as TCP is up.
+    ResetAtOnce,
+    /// A reset when the handshake is done.
+    ResetAfterHandshake,
+    /// The connection is closed after so many bytes of the response.
+    HangUpAfter(usize),
+    /// The connection is closed after the whole response, without a word in it.
+    CloseAfterResponse,
+    /// Nobody answers the ClientHello.
+    Stall,
+    /// Requests are received and not answered.
+    Mute,
+}
+
+pub(crate) struct Setup {
+    pub(crate) version: Version,
+    pub(crate) asks: Asks,
+    pub(crate) fault: Fault,
+    pub(crate) resumes: bool,
+    pub(crate) names: &'static [&'static str],
+    pub(crate) body: String,
+}
+
+impl Setup {
+    pub(crate) fn new(version: Version, asks: Asks) -> Self {
+        Self { version, asks, fault: Fault::None, resumes: true, names: &NAMES, body: "hello".to_owned() }
+    }
+
+    pub(crate) fn fault(mut self, fault: Fault) -> Self {
+        self.fault = fault;
+        self
+    }
+
+    pub(crate) fn named(mut self, names: &'static [&'static str]) -> Self {
+        self.names = names;
+        self
+    }
+
+    pub(crate) fn without_resumption(mut self) -> Self {
+        self.resumes = false;
+        self
+    }
+
+    pub(crate) fn start(self, authority: &Authority) -> Server {
+        Server::start(self, authority)
+    }
+}
+
+pub(crate) struct Server {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    fault: Mutex<Fault>,
+    body: String,
+    journal: Mutex<Journal>,
+    rejected: Mutex<HashSet<Thumbprint>>,
+    closing: broadcast::Sender<()>,
+}
+
+/// What the server saw.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Journal {
+    pub(crate) accepted: usize,
+    /// Connections that are not closed, from TCP on.
+    pub(crate) open: usize,
+    pub(crate) handshakes: Vec<Handshake>,
+    pub(crate) requests: Vec<Received>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Handshake {
+    pub(crate) certificate: Option<Thumbprint>,
+    pub(crate) is_resumed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) handshake: Handshake,
+    /// The number of its connection.
+    pub(crate) connection: usize,
+    pub(crate) text: String,
+}
+
+impl Server {
+    fn start(setup: Setup, authority: &Authority) -> Self {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            fault: Mutex::new(setup.fault),
+            body: setup.body.clone(),
+            journal: Mutex::default(),
+            rejected: Mutex::default(),
+            closing: broadcast::channel(1).0,
+        });
+        let config = Arc::new(config(&setup, authority, &state));
+        tokio::spawn(accept(listener, TlsAcceptor::from(config), Arc::clone(&state)));
+        Self { address, state }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://localhost:{}/token?a=b", self.address.port())
+    }
+
+    pub(crate) fn journal(&self) -> Journal {
+        lock(&self.state.journal).clone()
+    }
+
+    pub(crate) fn reject(&self, certificate: Thumbprint) {
+        lock(&self.state.rejected).insert(certificate);
+    }
+
+    pub(crate) fn set_fault(&self, fault: Fault) {
+        *lock(&self.state.fault) = fault;
+    }
+
+    /// Closes all connections.
+    pub(crate) fn close_all(&self) {
+        let _nobody = self.state.closing.send(());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn config(setup: &Setup, authority: &Authority, state: &Arc<State>) -> ServerConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[setup.version])
+        .unwrap();
+    let builder = if setup.asks == Asks::Never {
+        builder.with_no_client_auth()
+    } else {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate()).unwrap();
+        let webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let is_mandatory = setup.asks == Asks::Required;
+        builder.with_client_cert_verifier(Arc::new(Verifier {
+            webpki,
+            is_mandatory,
+            state: Arc::clone(state),
+        }))
+    };
+    let (certificate, key) = authority.server(setup.names);
+    let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if !setup.resumes {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    config
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<State>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        {
+            let mut journal = lock(&state.journal);
+            journal.accepted += 1;
+            journal.open += 1;
+        }
+        let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            let _ended = serve(stream, acceptor, &state).await;
+            lock(&state.journal).open -= 1;
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: &State) -> io::Result<()> {
+    let fault = *lock(&state.fault);
+    match fault {
+        Fault::ResetAtOnce => return stream.set_zero_linger(),
+        Fault::Stall => {
+            let mut closing = state.closing.subscribe();
+            let mut stream = stream;
+            let mut buffer = [0; 4096];
+            loop {
+                tokio::select! {
+                    read = stream.read(&mut buffer) => if read? == 0 { return Ok(()) },
+                    _ = closing.recv() => return Ok(()),
+                }
+            }
+        }
+        _ => {}
+    }
+    let mut closing = state.closing.subscribe();
+    let mut stream = acceptor.accept(stream).await?;
+    let (tcp, tls) = stream.get_ref();
+    let handshake = Handshake {
+        certificate: tls.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Thumbprint::of(leaf)),
+        is_resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+    };
+    let connection = {
+        let mut journal = lock(&state.journal);
+        journal.handshakes.push(handshake);
+        journal.handshakes.len()
+    };
+    if fault == Fault::ResetAfterHandshake {
+        tcp.set_zero_linger()?;
+    } else {
+        tokio::select! {
+            _ended = answer(&mut stream, handshake, connection, state) => {}
+            _ = closing.recv() => {}
+        }
+        let _closed = stream.shutdown().await;
+    }
+    Ok(())
+}
+
+async fn answer(
+    stream: &mut TlsStream<TcpStream>,
+    handshake: Handshake,
+    connection: usize,
+    state: &State,
+) -> io::Result<()> {
+    loop {
+        let text = read_head(stream).await?;
+        lock(&state.journal).requests.push(Received { handshake, connection, text });
+        let body = &state.body;
+        let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let fault = *lock(&state.fault);
+        match fault {
+            Fault::Mute => {
+                let _closed = stream.read_u8().await?;
+                return Ok(());
+            }
+            Fault::HangUpAfter(length) => {
+                stream.write_all(&response.as_bytes()[..length]).await?;
+                return stream.flush().await;
+            }
+            Fault::CloseAfterResponse => {
+                stream.write_all(response.as_bytes()).await?;
+                return stream.flush().await;
+            }
+            _ => {
+                stream.write_all(response.as_bytes()).await?;
+                stream.flush().await?;
+            }
+        }
+    }
+}
+
+/// A request without a body.
+pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Takes the certificates of the authority, except those that a test rejects.
+#[derive(Debug)]
+struct Verifier {
+    webpki: Arc<dyn ClientCertVerifier>,
+    is_mandatory: bool,
+    state: Arc<State>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State")
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.is_mandatory
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if lock(&self.state.rejected).contains(&Thumbprint::of(end_entity)) {
+            return Err(CertificateError::Revoked.into());
+        }
+        self.webpki.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
