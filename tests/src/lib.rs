@@ -15,3 +15,8 @@ mod world;
 pub use key::{OpaqueKey, OpaqueKeys};
 pub use logs::CapturedLogs;
 pub use world::{Counts, RESOURCE, World};
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

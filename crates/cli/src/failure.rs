@@ -5,10 +5,10 @@ use std::error::Error as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::json;
+use serde::Serialize;
 use symbolon::{Error, ErrorKind};
 
-use crate::output::Format;
+use crate::output::{Format, line};
 
 /// The request failed.
 const FAILED: u8 = 1;
@@ -63,15 +63,32 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     })
 }
 
-fn json(error: &Error) -> serde_json::Value {
-    json!({"error": {
-        "code": error.code(),
-        "message": error.to_string(),
-        "status": error.status(),
-        "error_codes": error.server_codes(),
-        "correlation_id": error.correlation_id().map(|id| id.to_string()),
-        "retryable": error.is_transient(),
-    }})
+#[derive(Serialize)]
+struct Report {
+    error: Shown,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    code: String,
+    message: String,
+    status: Option<u16>,
+    error_codes: Vec<u32>,
+    correlation_id: Option<String>,
+    retryable: bool,
+}
+
+fn json(error: &Error) -> String {
+    line(&Report {
+        error: Shown {
+            code: error.code().to_owned(),
+            message: error.to_string(),
+            status: error.status(),
+            error_codes: error.server_codes().to_vec(),
+            correlation_id: error.correlation_id().map(|id| id.to_string()),
+            retryable: error.is_transient(),
+        },
+    })
 }
 
 /// What clap has to say: help and version are results, the rest is wrong usage.

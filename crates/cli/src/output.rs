@@ -77,7 +77,13 @@ fn json(token: &Token) -> String {
         correlation_id: token.correlation_id().to_string(),
         binding: token.bound_to().map(Binding::of),
     };
-    serde_json::json!(shown).to_string()
+    line(&shown)
+}
+
+/// One line of JSON, its members in the order of their declaration.
+pub(crate) fn line(shown: &impl Serialize) -> String {
+    // Strings, numbers and options of them can always be written.
+    serde_json::to_string(shown).unwrap_or_default()
 }
 
 /// Everything but the token, which is for programs.

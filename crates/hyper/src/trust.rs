@@ -153,8 +153,9 @@ mod tests {
             return;
         }
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("none.pem");
-        std::fs::write(&file, "").unwrap();
+        let file = directory.path().join("one.pem");
+        let one = rcgen::generate_simple_self_signed(["one.example".to_owned()]).unwrap();
+        std::fs::write(&file, one.cert.pem()).unwrap();
         for (variable, path) in [("SSL_CERT_FILE", file.as_path()), ("SSL_CERT_DIR", directory.path())] {
             assert_eq!(counted(&[(variable, path.to_str().unwrap())]), expected, "{variable}");
         }

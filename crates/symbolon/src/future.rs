@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use symbolon_token::{Error, ErrorKind, Token, TokenFuture};
+use symbolon_types::CorrelationId;
 
 use crate::{Detection, ManagedIdentityRequest, Source};
 
@@ -53,7 +54,7 @@ fn guard(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
     if source == Source::Imds {
         return Ok(());
     }
-    Err(if request.proof_of_possession {
+    let error = if request.proof_of_possession {
         let error = format!("{source} cannot bind tokens to a key ({reason}); nothing was sent");
         Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error).with_advice(
             "ask for a bearer token, or run on a virtual machine whose metadata service has version 2",
@@ -62,7 +63,8 @@ fn guard(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
         let error = format!("tokens from {source} are not implemented yet ({reason}); nothing was sent");
         Error::new(ErrorKind::Environment, "managed_identity_source_not_supported", error)
             .with_advice("this version gets tokens from the instance metadata service only")
-    })
+    };
+    Err(error.with_correlation_id(request.correlation_id.unwrap_or_else(CorrelationId::random)))
 }
 
 impl Future for ManagedIdentityFuture<'_> {

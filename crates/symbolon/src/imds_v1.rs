@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use symbolon_binding::ManagedIdentityId;
 use symbolon_binding::imds::{Imds, Leg, Question, invalid_response};
-use symbolon_token::{CacheKey, Error, ErrorKind, Expiry, Fetched, Token, TokenCache, resource_name};
+use symbolon_token::{
+    CacheKey, Error, ErrorKind, Expiry, Fetched, Token, TokenCache, merge_claims, resource_name,
+};
 use symbolon_transport::{Response, RetryPolicy, within};
 use symbolon_types::{CorrelationId, Secret};
 
@@ -74,6 +76,7 @@ fn check(request: &ManagedIdentityRequest<'_>, resource: &str) -> Result<(), Err
         return Err(Error::new(ErrorKind::Request, "invalid_scope", error)
             .with_advice("name the resource as its URI, for example https://vault.azure.net"));
     }
+    merge_claims(request.claims, request.client_claims, &[])?;
     if request.claims.is_some() || request.client_claims.is_some() {
         let error = "the metadata service takes no claims for bearer tokens; nothing was sent";
         return Err(Error::new(ErrorKind::Request, "claims_not_supported", error)

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use serde_json::json;
+use serde::Serialize;
 use symbolon::SharedClock;
 use symbolon_emulator::{Emulator, Entry, Step};
 
 use super::stage::{Broken, Stage, Told};
-use crate::output::Format;
+use crate::output::{Format, line};
 
 const TITLE: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
@@ -37,10 +37,19 @@ pub(super) enum Telling {
     Only(Step),
 }
 
+#[derive(Serialize)]
+struct Summary<'a> {
+    held: bool,
+    ms: u128,
+    steps: &'a [Chapter],
+}
+
+#[derive(Serialize)]
 struct Chapter {
     title: &'static str,
-    took: Duration,
-    broken: Option<String>,
+    held: bool,
+    ms: u128,
+    reason: Option<String>,
 }
 
 impl<'a> Story<'a> {
@@ -89,19 +98,20 @@ impl<'a> Story<'a> {
                 Some(why)
             }
         };
-        self.chapters.push(Chapter { title, took, broken });
+        let held = broken.is_none();
+        self.chapters.push(Chapter { title, held, ms: took.as_millis(), reason: broken });
     }
 
     /// The summary; a success only if every step held.
     pub(super) fn end(self) -> ExitCode {
-        let held = self.chapters.iter().filter(|chapter| chapter.broken.is_none()).count();
+        let held = self.chapters.iter().filter(|chapter| chapter.held).count();
         let all = self.chapters.len();
         let took = self.since(self.began);
         let style = if held == all { HELD } else { BROKEN };
         self.say(&format!("\n{style}{held} of {all} steps held{style:#}, in {}.", milliseconds(took)));
         if self.format == Format::Json {
-            let steps: Vec<_> = self.chapters.iter().map(Chapter::json).collect();
-            anstream::println!("{}", json!({ "held": held == all, "ms": took.as_millis(), "steps": steps }));
+            let summary = Summary { held: held == all, ms: took.as_millis(), steps: &self.chapters };
+            anstream::println!("{}", line(&summary));
         } else if held == all {
             self.say("Next: `symbolon emulate` runs the emulator for your own program,");
             self.say("      `symbolon token --resource https://vault.azure.net --pop` asks this machine.");
@@ -136,17 +146,6 @@ impl<'a> Story<'a> {
         if self.format == Format::Text {
             anstream::println!("{line}");
         }
-    }
-}
-
-impl Chapter {
-    fn json(&self) -> serde_json::Value {
-        json!({
-            "title": self.title,
-            "held": self.broken.is_none(),
-            "ms": self.took.as_millis(),
-            "reason": self.broken,
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use symbolon_hyper::{HyperTransport, TlsVersion};
-use symbolon_transport::{Request, Route, Transport, TransportErrorKind, conformance};
+use symbolon_transport::{BODY_LIMIT, Request, Route, Transport, TransportErrorKind, conformance};
 use symbolon_types::{Env, ManualClock, SharedClock};
 
 use crate::authority::Authority;
@@ -156,6 +156,33 @@ async fn a_response_that_began_is_never_asked_for_again() {
     server.set_fault(Fault::HangUpAfter(1));
     assert_eq!(outcome(&transport, get(&server.url(), None)).await, Err(TransportErrorKind::Interrupted));
     assert_eq!(server.journal().requests.len(), 2);
+}
+
+#[tokio::test]
+async fn the_youngest_open_connection_is_used() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Never).start(&authority);
+        let transport = trusting(&authority).build().unwrap();
+        let request = || get(&server.url(), None);
+        let (one, other) = tokio::join!(outcome(&transport, request()), outcome(&transport, request()));
+        assert!(one.is_ok() && other.is_ok());
+        outcome(&transport, request()).await.unwrap();
+        server.close(server.journal().requests.last().unwrap().connection);
+        eventually("one is closed", || server.journal().open == 1).await;
+        outcome(&transport, request()).await.unwrap();
+        assert_eq!(server.journal().accepted, 2, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_over_the_limit_is_not_waited_for() {
+    let authority = Authority::new();
+    let fault = Fault::Announce(BODY_LIMIT + 1);
+    let server = Setup::new(VERSIONS[1], Asks::Never).fault(fault).start(&authority);
+    let transport = trusting(&authority).build().unwrap();
+    assert_eq!(outcome(&transport, get(&server.url(), None)).await, Err(TransportErrorKind::TooLarge));
+    eventually("its connection is closed", || server.journal().open == 0).await;
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ pub(crate) enum Fault {
     Stall,
     /// Requests are received and not answered.
     Mute,
+    /// A body of so many bytes is announced and not sent.
+    Announce(usize),
 }
 
 pub(crate) struct Setup {
@@ -97,7 +99,8 @@ struct State {
     body: String,
     journal: Mutex<Journal>,
     rejected: Mutex<HashSet<Thumbprint>>,
-    closing: broadcast::Sender<()>,
+    /// The number of a connection, or all.
+    closing: broadcast::Sender<Option<usize>>,
 }
 
 /// What the server saw.
@@ -164,7 +167,12 @@ impl Server {
 
     /// Closes all connections.
     pub(crate) fn close_all(&self) {
-        let _nobody = self.state.closing.send(());
+        let _nobody = self.state.closing.send(None);
+    }
+
+    /// Closes one connection.
+    pub(crate) fn close(&self, connection: usize) {
+        let _nobody = self.state.closing.send(Some(connection));
     }
 }
 
@@ -250,11 +258,19 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: &State) -> io::R
     } else {
         tokio::select! {
             _ended = answer(&mut stream, handshake, connection, state) => {}
-            _ = closing.recv() => {}
+            () = told_to_close(&mut closing, connection) => {}
         }
         let _closed = stream.shutdown().await;
     }
     Ok(())
+}
+
+async fn told_to_close(closing: &mut broadcast::Receiver<Option<usize>>, connection: usize) {
+    while let Ok(which) = closing.recv().await {
+        if which.is_none_or(|one| one == connection) {
+            return;
+        }
+    }
 }
 
 async fn answer(
@@ -271,6 +287,13 @@ async fn answer(
         let fault = *lock(&state.fault);
         match fault {
             Fault::Mute => {
+                let _closed = stream.read_u8().await?;
+                return Ok(());
+            }
+            Fault::Announce(length) => {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await?;
+                stream.flush().await?;
                 let _closed = stream.read_u8().await?;
                 return Ok(());
             }

@@ -1,0 +1,10 @@
+//! The command, as other programs meet it: run, with its output read.
+
+#![cfg(test)]
+
+mod call;
+mod demo;
+mod emulate;
+mod run;
+mod token;
+mod usage;
