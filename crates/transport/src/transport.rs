@@ -11,7 +11,8 @@ use crate::{Capabilities, Request, Response, Route, TransportError, TransportErr
 ///
 /// # Contract
 /// - An identity of the request is presented in the TLS handshake, or the request fails with
-///   [`Unsupported`](TransportErrorKind::Unsupported) or
+///   [`Unsupported`](TransportErrorKind::Unsupported),
+///   [`IdentityNotRequested`](TransportErrorKind::IdentityNotRequested) or
 ///   [`IdentityUnusable`](TransportErrorKind::IdentityUnusable). It is never sent on a connection
 ///   that presented another identity, or none; nor is a request without identity sent on a
 ///   connection that presented one. A resumed TLS session counts as presenting what its first
