@@ -7,13 +7,13 @@ use base64ct::{Base64, Encoding};
 use serde_json::Value;
 use symbolon_types::Thumbprint;
 
-use crate::ca::Algorithm;
 use crate::calendar::unix;
 use crate::csr;
 use crate::jwt::Jws;
 use crate::oauth::Refusal;
 use crate::refusals;
 use crate::state::State;
+use crate::subject_key::Algorithm;
 
 /// An assertion of the client about itself (RFC 7523 §2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -9,6 +9,7 @@ use symbolon_types::SharedClock;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::answer::Role;
 use crate::ca::CertificateAuthority;
 use crate::connection::Connections;
 use crate::emulator::Emulator;
@@ -17,7 +18,7 @@ use crate::fault::{Fault, Script};
 use crate::identity::{Machine, UserAssigned};
 use crate::journal::{Recorder, TlsVersion};
 use crate::jwt::TokenSigner;
-use crate::server::{self, Role};
+use crate::server;
 use crate::state::{Names, Settings, State, Urls};
 use crate::tls;
 

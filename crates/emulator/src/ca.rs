@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use rcgen::string::{Ia5String, PrintableString};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
-    PublicKeyData, SerialNumber, SignatureAlgorithm, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    SerialNumber, date_time_ymd,
 };
 use symbolon_types::Thumbprint;
 
@@ -18,6 +18,7 @@ use crate::csr;
 use crate::der::{GENERALIZED_TIME, element};
 use crate::error::Error;
 use crate::random;
+use crate::subject_key::{Algorithm, SubjectKey};
 
 /// `token_not_after`, 1.3.6.1.4.1.311.90.2.1 (IMDSv2: second expiry inside the certificate).
 const TOKEN_NOT_AFTER: &[u64] = &[1, 3, 6, 1, 4, 1, 311, 90, 2, 1];
@@ -28,33 +29,6 @@ const SERIAL_OCTETS: usize = 16;
 /// First and last year of the authority and of the servers' certificate: both must be valid on the
 /// emulator's clock, which a test sets, and on the client's, which it may not.
 const YEARS: (i32, i32) = (1990, 2099);
-
-/// A public key as a certificate carries it.
-#[derive(Clone)]
-pub(crate) struct SubjectKey {
-    pub(crate) algorithm: Algorithm,
-    /// The contents of subjectPublicKey.
-    pub(crate) octets: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    Rsa,
-    P256,
-}
-
-impl PublicKeyData for SubjectKey {
-    fn der_bytes(&self) -> &[u8] {
-        &self.octets
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        match self.algorithm {
-            Algorithm::Rsa => &PKCS_RSA_SHA256,
-            Algorithm::P256 => &PKCS_ECDSA_P256_SHA256,
-        }
-    }
-}
 
 /// What a client certificate says.
 pub(crate) struct Leaf<'a> {

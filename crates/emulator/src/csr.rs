@@ -10,11 +10,11 @@ use base64ct::{Base64, Encoding};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::RSAPublicKey;
 
-use crate::ca::{Algorithm, SubjectKey};
 use crate::der::{
     BIT_STRING, CONTEXT_0, Element, IA5_STRING, INTEGER, PRINTABLE_STRING, Reader, SEQUENCE, SET,
     UTF8_STRING, element,
 };
+use crate::subject_key::{Algorithm, SubjectKey};
 
 /// domainComponent 0.9.2342.19200300.100.1.25 (RFC 4519 §2.4).
 const DOMAIN_COMPONENT: &[u8] = &[0x06, 0x0a, 0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19];

@@ -9,12 +9,12 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+use crate::answer::{Answer, AnswerBody, Role};
 use crate::calendar::since_epoch;
 use crate::connection::Connection;
 use crate::exchange::{Exchange, Reply};
 use crate::fault::{Effect, Fault, Step};
 use crate::journal::{Entry, Outcome};
-use crate::server::{Answer, AnswerBody, Role};
 use crate::state::State;
 use crate::{csr, imds, oauth, resource, token_service};
 

@@ -6,7 +6,7 @@ use base64ct::{Base64, Encoding};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::ca::{Leaf, SubjectKey};
+use crate::ca::Leaf;
 use crate::calendar::{after, before, unix};
 use crate::csr;
 use crate::error::Error;
@@ -16,6 +16,7 @@ use crate::grant::{Grant, leave_out, mint};
 use crate::identity::{IdKind, Principal};
 use crate::random::guid;
 use crate::state::State;
+use crate::subject_key::SubjectKey;
 
 /// IMDSv2: `getplatformmetadata`.
 const PLATFORM_METADATA: &str = "/metadata/identity/getplatformmetadata";

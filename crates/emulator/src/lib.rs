@@ -16,6 +16,7 @@
 //! Times follow the injected clock. The server's certificate alone does not: it is valid from 1990
 //! to 2099, because the client's clock may be another one.
 
+mod answer;
 mod assertion;
 mod builder;
 mod ca;
@@ -40,6 +41,7 @@ mod refusals;
 mod resource;
 mod server;
 mod state;
+mod subject_key;
 mod tls;
 mod token_service;
 

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{RootCertStore, SupportedProtocolVersion};
 use symbolon_types::{Env, SharedClock};
 
-use crate::HyperTransport;
 use crate::proxy::Proxies;
 use crate::tls::TlsFactory;
 use crate::trust::{CERT_FILE_VARIABLE, Sources, Trust};
+use crate::{BuildError, HyperTransport, TlsVersion};
 
 /// What a [`HyperTransport`] is made of; see [`HyperTransport::builder`].
 #[derive(Debug)]
@@ -25,47 +25,6 @@ pub struct HyperTransportBuilder {
     clock: SharedClock,
     /// The first thing that was wrong.
     refused: Option<BuildError>,
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246).
-    V1_2,
-    /// TLS 1.3 (RFC 8446).
-    V1_3,
-}
-
-/// Why a transport cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A root certificate is malformed.
-    #[error("root certificate {position} is malformed; give each as one X.509 certificate")]
-    MalformedRoot {
-        /// Its place among those given together, or the place of its block in the PEM text,
-        /// counted from 1.
-        position: usize,
-    },
-    /// The PEM text holds no certificate.
-    #[error("the PEM text of root certificates holds none; expected at least one CERTIFICATE block")]
-    NoRoot,
-    /// A variable that names a proxy is not the URL of one.
-    #[error("{variable} is not the URL of a proxy; write http://host:port or unset it")]
-    MalformedProxy {
-        /// Its name.
-        variable: &'static str,
-    },
-    /// A variable names a proxy that this transport cannot use.
-    #[error("the proxy that {variable} names is not supported; only http:// proxies are")]
-    UnsupportedProxy {
-        /// Its name.
-        variable: &'static str,
-    },
-    /// The crypto provider has nothing for a TLS version that is allowed.
-    #[error("the crypto provider has no cipher suite or no key exchange for the allowed TLS versions")]
-    UnsuitableCryptoProvider,
 }
 
 impl HyperTransportBuilder {
@@ -186,17 +145,5 @@ impl HyperTransportBuilder {
         let tls = TlsFactory::new(provider, self.minimum_tls, trust, self.clock.clone())
             .map_err(|_| BuildError::UnsuitableCryptoProvider)?;
         Ok(HyperTransport::new(tls, proxies, self.clock))
-    }
-}
-
-impl TlsVersion {
-    /// This version and what came after it.
-    pub(crate) fn and_later(self) -> &'static [&'static SupportedProtocolVersion] {
-        static NEWEST_FIRST: [&SupportedProtocolVersion; 2] =
-            [&rustls::version::TLS13, &rustls::version::TLS12];
-        match self {
-            Self::V1_2 => &NEWEST_FIRST,
-            Self::V1_3 => &NEWEST_FIRST[..1],
-        }
     }
 }

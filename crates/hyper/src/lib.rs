@@ -34,6 +34,7 @@ mod channel;
 mod classify;
 mod client_key;
 mod connect;
+mod error;
 mod origin;
 mod pool;
 mod presentation;
@@ -42,9 +43,12 @@ mod stream;
 mod tls;
 mod transport;
 mod trust;
+mod version;
 
-pub use builder::{BuildError, HyperTransportBuilder, TlsVersion};
+pub use builder::HyperTransportBuilder;
+pub use error::BuildError;
 pub use transport::HyperTransport;
+pub use version::TlsVersion;
 
 /// What [`HyperTransportBuilder::crypto_provider`] takes.
 #[doc(no_inline)]

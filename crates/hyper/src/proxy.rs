@@ -16,7 +16,7 @@ use symbolon_transport::Route;
 use symbolon_types::Env;
 use tokio::net::TcpStream;
 
-use crate::builder::BuildError;
+use crate::error::BuildError;
 use crate::origin::Origin;
 
 /// Where the proxy for HTTPS stands, first found first used. The case varies by tradition.

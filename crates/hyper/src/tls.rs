@@ -15,12 +15,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::builder::TlsVersion;
 use crate::classify;
 use crate::client_key::ClientCertificate;
 use crate::origin::Origin;
 use crate::presentation::{Presentation, PresentedSessions};
 use crate::trust::Trust;
+use crate::version::TlsVersion;
 
 /// Servers whose sessions a client remembers: rustls counts eight TLS 1.3 tickets for each. A
 /// client talks to one token service and a few resources.
