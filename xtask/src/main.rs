@@ -1,3 +1,98 @@
-//! The habits of the project as commands.
+//! The habits of the project as commands: `cargo xtask --help`.
+//!
+//! # Design
+//!
+//! Each command is one file and one idea. What a rule needs to know stands in a table
+//! (`layers::table`, `check::Step`, `tests/acceptance.md`), what it does is a pure function
+//! over parsed input with its own tests, and only `invocation` starts other programs. Every
+//! program is printed before it runs, in a form that can be pasted into a shell.
 
-fn main() {}
+#![expect(clippy::print_stdout, reason = "a command line tool answers on standard output")]
+#![expect(clippy::print_stderr, reason = "and complains on standard error")]
+
+mod acceptance;
+mod bench;
+mod check;
+mod examples;
+mod failure;
+mod fuzz;
+mod invocation;
+mod layers;
+mod metadata;
+mod package;
+mod stopwatch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::metadata::Metadata;
+
+/// The habits of the project as commands.
+///
+/// `cargo xtask check` is what continuous integration runs; the other commands are its parts, and
+/// the ones that take longer than a change should wait for.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Arguments),
+    /// Hold the walls between the crates: who may depend on whom, and on what
+    ///
+    /// Reads `cargo metadata` and `cargo tree`, and prints each violation as
+    /// `crate -> dependency: reason`. The tables are in xtask/src/layers/table.rs.
+    Layers,
+    /// Run the acceptance tests and hold them against tests/acceptance.md, row by row
+    ///
+    /// A test belongs to the row its name begins with: `del_04_…` to DEL-04, `bind_04_to_06_…` to
+    /// BIND-04, 05 and 06. Fails when a row in force has no test or a failed one, and when a test
+    /// names a row that does not exist.
+    Acceptance,
+    /// Build and run every example of every crate; each must end with success
+    Examples,
+    Bench(bench::Arguments),
+    Fuzz(fuzz::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nerror: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    let members = Metadata::of_members()?;
+    // Every command is printed as it would be typed at the root.
+    std::env::set_current_dir(&members.workspace_root)
+        .map_err(|error| Failure::new(format!("the workspace root cannot be entered: {error}")))?;
+    match command {
+        Command::Check(arguments) => check::run(arguments, &members),
+        Command::Layers => layers::run(),
+        Command::Acceptance => acceptance::run(),
+        Command::Examples => examples::run(&members),
+        Command::Bench(arguments) => bench::run(arguments, &members),
+        Command::Fuzz(arguments) => fuzz::run(arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,127 @@
+//! Who may depend on what: ARCHITECTURE.md as data.
+//!
+//! `deny.toml` repeats the walls around third-party crates for the whole graph; a change here
+//! usually belongs there too.
+
+/// A member of the workspace and the members it may depend on (normal and build dependencies).
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) name: &'static str,
+    pub(super) may_depend_on: &'static [&'static str],
+}
+
+/// Third-party crates that only some members may name (normal and build dependencies).
+#[derive(Debug)]
+pub(super) struct Wall {
+    pub(super) around: &'static [&'static str],
+    pub(super) only_in: &'static [&'static str],
+    pub(super) reason: &'static str,
+}
+
+/// What must not be reachable from a member with its default features.
+#[derive(Debug)]
+pub(super) struct Closure {
+    pub(super) of: &'static str,
+    pub(super) never: &'static [&'static str],
+    pub(super) reason: &'static str,
+}
+
+/// A crate that must not be reachable from any published member with any feature.
+#[derive(Debug)]
+pub(super) struct Ban {
+    pub(super) name: &'static str,
+    pub(super) reason: &'static str,
+}
+
+pub(super) const LAYERS: &[Layer] = &[
+    Layer { name: "symbolon-types", may_depend_on: &[] },
+    Layer { name: "symbolon-transport", may_depend_on: &["symbolon-types"] },
+    Layer { name: "symbolon-hyper", may_depend_on: &["symbolon-types", "symbolon-transport"] },
+    Layer { name: "symbolon-token", may_depend_on: &["symbolon-types", "symbolon-transport"] },
+    Layer { name: "symbolon-binding", may_depend_on: &["symbolon-types", "symbolon-transport"] },
+    Layer {
+        name: "symbolon",
+        may_depend_on: &[
+            "symbolon-types",
+            "symbolon-transport",
+            "symbolon-hyper",
+            "symbolon-token",
+            "symbolon-binding",
+        ],
+    },
+    Layer { name: "symbolon-emulator", may_depend_on: &["symbolon-types"] },
+    Layer { name: "symbolon-cli", may_depend_on: &["symbolon", "symbolon-emulator"] },
+    Layer {
+        name: "symbolon-tests",
+        may_depend_on: &[
+            "symbolon-types",
+            "symbolon-transport",
+            "symbolon-hyper",
+            "symbolon-token",
+            "symbolon-binding",
+            "symbolon",
+            "symbolon-emulator",
+            "symbolon-cli",
+        ],
+    },
+    Layer { name: "xtask", may_depend_on: &[] },
+];
+
+pub(super) const WALLS: &[Wall] = &[
+    Wall {
+        around: &["hyper", "hyper-util", "hyper-rustls", "rustls", "tokio-rustls"],
+        only_in: &["symbolon-hyper", "symbolon-emulator"],
+        reason: "HTTP and TLS live in the default transport and in the emulator; the rest speaks `Transport`",
+    },
+    Wall {
+        around: &["x509-cert", "der"],
+        only_in: &["symbolon-types", "symbolon-binding"],
+        reason: "certificates are read once, in `ClientIdentity`, and written once, in the minter",
+    },
+    Wall {
+        around: &["rcgen", "x509-parser", "jsonwebtoken"],
+        only_in: &["symbolon-emulator"],
+        reason: "the other side of the wire shares no code with ours, so that a mistake shows",
+    },
+    Wall {
+        around: &["aws-lc-rs"],
+        // The tests are key providers too: of keys that do not leave a process, as hardware has them.
+        only_in: &["symbolon-binding", "symbolon-hyper", "symbolon-emulator", "symbolon-tests"],
+        reason: "a key is a `SigningKey`; only key providers and TLS know who computes",
+    },
+    Wall {
+        around: &["p256"],
+        only_in: &["symbolon-binding"],
+        reason: "the pure Rust P-256 key provider is one of the minter's",
+    },
+];
+
+pub(super) const CLOSURES: &[Closure] = &[
+    Closure {
+        of: "symbolon-token",
+        never: &[
+            "hyper",
+            "hyper-util",
+            "hyper-rustls",
+            "rustls",
+            "tokio-rustls",
+            "symbolon",
+            "symbolon-binding",
+            "symbolon-emulator",
+            "symbolon-hyper",
+        ],
+        reason: "the core alone is enough for a confidential client that brings its transport",
+    },
+    Closure {
+        of: "symbolon-transport",
+        never: &["hyper", "hyper-util", "hyper-rustls", "rustls", "tokio-rustls"],
+        reason: "a transport of another make must not pull in ours",
+    },
+];
+
+pub(super) const BANS: &[Ban] = &[
+    Ban { name: "ring", reason: "one cryptographic library, aws-lc-rs, is enough to build and to audit" },
+    Ban { name: "openssl", reason: "no system library decides what our TLS does" },
+    Ban { name: "openssl-sys", reason: "no system library decides what our TLS does" },
+    Ban { name: "native-tls", reason: "it cannot sign with a key that is not exportable" },
+];

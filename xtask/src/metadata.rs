@@ -1,0 +1,147 @@
+//! What `cargo metadata` says, as far as we ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::invocation::Invocation;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
+    pub(crate) workspace_root: PathBuf,
+    target_directory: PathBuf,
+    workspace_members: BTreeSet<String>,
+    /// Absent when only the members were asked for.
+    resolve: Option<Resolve>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Package {
+    id: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Absent for a package that comes from a path.
+    pub(crate) source: Option<String>,
+    /// An empty list is `publish = false`.
+    publish: Option<Vec<String>>,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Dependency {
+    /// The name of the package, also where the manifest renames it.
+    pub(crate) name: String,
+    /// Absent for a normal dependency.
+    kind: Option<String>,
+    req: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    kind: Vec<String>,
+    #[serde(default, rename = "required-features")]
+    pub(crate) required_features: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Node {
+    id: String,
+    features: BTreeSet<String>,
+}
+
+impl Metadata {
+    /// The members of this workspace, without what they depend on. Needs no network and no lock file.
+    pub(crate) fn of_members() -> Result<Self, Failure> {
+        Self::ask(&["--no-deps"])
+    }
+
+    /// The whole graph with default features: what `cargo test --workspace` builds.
+    pub(crate) fn of_graph() -> Result<Self, Failure> {
+        Self::ask(&[])
+    }
+
+    /// The members of the workspace of another manifest.
+    pub(crate) fn of_manifest(manifest: &Path) -> Result<Self, Failure> {
+        Self::ask(&["--no-deps", "--manifest-path", &manifest.to_string_lossy()])
+    }
+
+    fn ask(arguments: &[&str]) -> Result<Self, Failure> {
+        let answer = Invocation::cargo(["metadata", "--format-version", "1"])
+            .args(arguments.iter().copied())
+            .answer()?;
+        serde_json::from_str(&answer)
+            .map_err(|error| Failure::new(format!("`cargo metadata` answered something else: {error}")))
+    }
+
+    /// Seen from the root, where it usually is.
+    pub(crate) fn target_directory(&self) -> &Path {
+        self.target_directory.strip_prefix(&self.workspace_root).unwrap_or(&self.target_directory)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
+    }
+
+    /// Members that go to the registry.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
+        self.members().filter(|package| package.is_published())
+    }
+
+    pub(crate) fn unpublished(&self) -> impl Iterator<Item = &Package> {
+        self.members().filter(|package| !package.is_published())
+    }
+
+    /// The features of a package that are on in the resolved graph.
+    pub(crate) fn active_features(&self, package: &Package) -> BTreeSet<&str> {
+        self.resolve
+            .iter()
+            .flat_map(|resolve| &resolve.nodes)
+            .filter(|node| node.id == package.id)
+            .flat_map(|node| node.features.iter().map(String::as_str))
+            .collect()
+    }
+}
+
+impl Package {
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+    }
+
+    pub(crate) fn has_library(&self) -> bool {
+        self.targets.iter().any(|target| target.is("lib"))
+    }
+
+    /// Targets of one kind, in cargo's words: `example`, `bench`, `bin`, `test`.
+    pub(crate) fn targets_of(&self, kind: &'static str) -> impl Iterator<Item = &Target> {
+        self.targets.iter().filter(move |target| target.is(kind))
+    }
+}
+
+impl Dependency {
+    pub(crate) fn is_dev(&self) -> bool {
+        self.kind.as_deref() == Some("dev")
+    }
+
+    /// Whether it is still there in the published manifest: `cargo package` drops
+    /// dev-dependencies that have a path and no version.
+    pub(crate) fn is_published(&self) -> bool {
+        !self.is_dev() || self.req != "*"
+    }
+}
+
+impl Target {
+    fn is(&self, kind: &str) -> bool {
+        self.kind.iter().any(|own| own == kind)
+    }
+}
