@@ -9,11 +9,10 @@
 )]
 
 mod key;
-mod logs;
 mod world;
 
 pub use key::{OpaqueKey, OpaqueKeys};
-pub use logs::CapturedLogs;
+pub use symbolon_test_logs::CapturedLogs;
 pub use world::{Counts, RESOURCE, World};
 
 /// The examples of the README compile.

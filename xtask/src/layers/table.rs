@@ -62,8 +62,10 @@ pub(super) const LAYERS: &[Layer] = &[
             "symbolon",
             "symbolon-emulator",
             "symbolon-cli",
+            "symbolon-test-logs",
         ],
     },
+    Layer { name: "symbolon-test-logs", may_depend_on: &[] },
     Layer { name: "xtask", may_depend_on: &[] },
 ];
 

@@ -1,48 +1,16 @@
 //! What the logs do not say.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use base64ct::{Base64, Encoding};
 use symbolon_binding::ManagedIdentityId;
+use symbolon_test_logs::CapturedLogs;
 use symbolon_types::CorrelationId;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::issuer::{CLIENT, DAY, House, Plan, TENANT, VM, answer, drive};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
 
 #[tokio::test]
 async fn logs_at_every_level_show_what_happened_and_no_id_certificate_or_request() {
     const RESOURCE: &str = "/subscriptions/that-no-log-shows";
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let logs = CapturedLogs::begin();
 
     let mut house = House::new().await;
     house.id = ManagedIdentityId::resource_id(RESOURCE).unwrap();
@@ -58,7 +26,7 @@ async fn logs_at_every_level_show_what_happened_and_no_id_certificate_or_request
     house.binding().await.unwrap();
     house.settle().await;
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = logs.text();
     for said in [
         "the key provider yielded a key",
         "leg=getplatformmetadata status=200 attempts=1 duration_ms=",

@@ -28,7 +28,7 @@ fn the_story_is_there_for_programs_too() {
 fn not_even_the_most_talkative_log_shows_a_secret() {
     let ran = Ran::of(symbolon().arg("demo").env("RUST_LOG", "trace").output().unwrap());
     assert_eq!(ran.code, 0);
-    assert!(ran.stderr.lines().count() > 20, "it is talkative: {}", ran.stderr);
+    assert!(ran.stderr.lines().count() > 10, "it is talkative: {}", ran.stderr);
     let shown = format!("{}{}", ran.stdout, ran.stderr);
     // JWTs and their parts, certificate requests (`MII` in base64), PEM, forms.
     for telling in ["eyJ", "MII", "BEGIN", "client_secret", "access_token\":", "csr\":"] {

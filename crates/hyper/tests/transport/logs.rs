@@ -1,54 +1,17 @@
 //! What is logged, and what is not.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use http::HeaderValue;
+use symbolon_test_logs::CapturedLogs;
 use symbolon_transport::Transport;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::authority::Authority;
 use crate::keys::Algorithm;
 use crate::server::{Asks, Fault, Setup, VERSIONS};
 use crate::{get, outcome, trusting};
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn the_log_tells_what_happened_and_no_secret() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let logs = CapturedLogs::begin();
 
     let authority = Authority::new();
     let mut setup = Setup::new(VERSIONS[1], Asks::Required);
@@ -68,7 +31,7 @@ async fn the_log_tells_what_happened_and_no_secret() {
     server.set_fault(Fault::HangUpAfter(0));
     let error = transport.send(request()).await.unwrap_err();
 
-    let text = log.text();
+    let text = logs.text();
     for expected in [
         "connecting",
         "TLS handshake",

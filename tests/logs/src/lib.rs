@@ -1,0 +1,102 @@
+//! Logs of a test, captured to be searched: for what they must say, and for what they must not.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Once;
+
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+thread_local! {
+    static CAPTURED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Everything that this thread logs at TRACE, until it is dropped.
+///
+/// One subscriber serves the whole process and sorts by thread. With a subscriber for each thread,
+/// an event that another thread happens to reach first is taken for one that nobody wants, and is
+/// lost for all.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CapturedLogs;
+
+impl CapturedLogs {
+    /// Begins to capture.
+    #[must_use]
+    pub fn begin() -> Self {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_span_events(FmtSpan::FULL)
+                .with_ansi(false)
+                .with_writer(ToThisThread)
+                .finish();
+            let installed = tracing::subscriber::set_global_default(subscriber);
+            assert!(installed.is_ok(), "the process has another subscriber, which takes the logs");
+        });
+        CAPTURED.set(Some(Vec::new()));
+        Self
+    }
+
+    /// What was logged so far.
+    #[must_use]
+    pub fn text(&self) -> String {
+        CAPTURED.with_borrow(|captured| {
+            String::from_utf8_lossy(captured.as_deref().unwrap_or_default()).into_owned()
+        })
+    }
+}
+
+impl Drop for CapturedLogs {
+    fn drop(&mut self) {
+        CAPTURED.set(None);
+    }
+}
+
+struct ToThisThread;
+
+impl io::Write for ToThisThread {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        CAPTURED.with_borrow_mut(|captured| {
+            if let Some(captured) = captured {
+                captured.extend_from_slice(bytes);
+            }
+        });
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for ToThisThread {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        Self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_captures_its_own_logs_and_only_while_it_wants_them() {
+        let said = |text: &'static str| tracing::trace!("{text}");
+        said("before");
+        let logs = CapturedLogs::begin();
+        said("north");
+        let other = std::thread::spawn(move || {
+            let logs = CapturedLogs::begin();
+            said("south");
+            logs.text()
+        });
+        let other = other.join().unwrap();
+        assert!(other.contains("south") && !other.contains("north"), "{other}");
+        let text = logs.text();
+        assert!(text.contains("north") && !text.contains("south") && !text.contains("before"), "{text}");
+    }
+}
