@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use symbolon_binding::{Binding, ManagedIdentityId, Minter};
 use symbolon_token::{
-    ClientAuth, CredentialRequest, CredentialSource, Error, Refusal, Resolution, TokenEndpoint,
+    ClientAuth, CredentialRequest, CredentialSource, Error, Partition, Refusal, Resolution, TokenEndpoint,
 };
 
 /// The certificate that the metadata service mints for an identity, as a credential.
@@ -15,14 +15,14 @@ use symbolon_token::{
 pub(crate) struct MintedCertificate {
     minter: Minter,
     id: ManagedIdentityId,
-    partition: String,
+    partition: Partition,
     /// What was presented last, so that nothing is put together anew while the binding stays.
     presented: RwLock<Option<ClientAuth>>,
 }
 
 impl MintedCertificate {
     /// `partition` names the identity, and whatever else must keep its tokens apart.
-    pub(crate) fn new(minter: Minter, id: ManagedIdentityId, partition: String) -> Self {
+    pub(crate) fn new(minter: Minter, id: ManagedIdentityId, partition: Partition) -> Self {
         Self { minter, id, partition, presented: RwLock::new(None) }
     }
 
@@ -34,7 +34,7 @@ impl MintedCertificate {
             return Ok(auth);
         }
         let endpoint = TokenEndpoint::from_url(binding.token_endpoint().clone())?;
-        let auth = ClientAuth::new(binding.client_id(), endpoint, &*self.partition)
+        let auth = ClientAuth::new(binding.client_id(), endpoint, self.partition.clone())
             .with_tenant_id(binding.tenant_id())
             .with_proof_of_possession(binding.identity().clone());
         *self.presented.write().unwrap_or_else(PoisonError::into_inner) = Some(auth.clone());
@@ -43,7 +43,7 @@ impl MintedCertificate {
 }
 
 impl CredentialSource for MintedCertificate {
-    fn resolve<'a>(&'a self, request: &'a CredentialRequest) -> Resolution<'a> {
+    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
         match self.minter.current(&self.id) {
             Some(binding) => Resolution::ready(self.present(&binding)),
             None => Resolution::future(async {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use symbolon_binding::imds::Imds;
 use symbolon_binding::{KeyProvider, ManagedIdentityId, Minter, SharedKeyProvider, SoftwareKeys};
-use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenClient};
+use symbolon_token::{Error, ErrorKind, Partition, Token, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
 use symbolon_types::{Env, Jitter, SharedClock, Strength};
 use url::Url;
@@ -225,7 +225,8 @@ impl ManagedIdentityBuilder {
             .build()?;
         let who = format!("mi\0{}\0{}", self.id.kind(), self.id.value().unwrap_or_default());
         let floor = self.minimum_strength.map_or("none", Strength::as_str);
-        let credential = MintedCertificate::new(minter, self.id.clone(), format!("{who}\0pop\0{floor}"));
+        let credential =
+            MintedCertificate::new(minter, self.id.clone(), Partition::new(format!("{who}\0pop\0{floor}")));
         let cache = TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone());
         let bound = TokenClient::builder(credential, transport)
             .clock(self.clock)
@@ -236,7 +237,14 @@ impl ManagedIdentityBuilder {
             .deadline(self.deadline)
             .build();
         let policy = RetryPolicy::imds().scaled(self.retry_scale);
-        let bearer = ImdsV1::new(imds, self.id, policy, self.deadline, cache, format!("{who}\0bearer"));
+        let bearer = ImdsV1::new(
+            imds,
+            self.id,
+            policy,
+            self.deadline,
+            cache,
+            Partition::new(format!("{who}\0bearer")),
+        );
         Ok(ManagedIdentity(Arc::new(Inner { env: self.env, bearer, bound })))
     }
 }

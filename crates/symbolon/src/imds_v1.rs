@@ -8,7 +8,7 @@ use serde_json::Value;
 use symbolon_binding::ManagedIdentityId;
 use symbolon_binding::imds::{Imds, Leg, Question, invalid_response};
 use symbolon_token::{
-    CacheKey, Error, ErrorKind, Expiry, Fetched, Token, TokenCache, merge_claims, resource_name,
+    CacheKey, Error, ErrorKind, Expiry, Fetched, Partition, Token, TokenCache, merge_claims, resource_name,
 };
 use symbolon_transport::{Response, RetryPolicy, within};
 use symbolon_types::{CorrelationId, Secret};
@@ -24,7 +24,7 @@ const EARLIEST_EXPIRY: u64 = 978_307_200;
 pub(crate) struct ImdsV1 {
     asking: Arc<Asking>,
     cache: TokenCache,
-    partition: String,
+    partition: Partition,
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl ImdsV1 {
         policy: RetryPolicy,
         deadline: Duration,
         cache: TokenCache,
-        partition: String,
+        partition: Partition,
     ) -> Self {
         Self { asking: Arc::new(Asking { imds, id, policy, deadline }), cache, partition }
     }
@@ -113,7 +113,7 @@ impl Asking {
         };
         let response = self.imds.ask(&question).await;
         let response = response.map_err(|error| error.with_correlation_id(correlation_id))?;
-        read(&response, self.imds.clock().now(), resource, correlation_id)
+        read(&response, self.imds.clock().now(), correlation_id)
             .map_err(|error| error.with_correlation_id(correlation_id))
     }
 }
@@ -128,7 +128,7 @@ struct Issued {
     client_id: Option<String>,
 }
 
-fn read(response: &Response, now: SystemTime, resource: String, id: CorrelationId) -> Result<Fetched, Error> {
+fn read(response: &Response, now: SystemTime, id: CorrelationId) -> Result<Fetched, Error> {
     let issued: Issued = serde_json::from_slice(response.body())
         .map_err(|_| invalid_response("answered something that is not a token response"))?;
     let secret = issued.access_token.filter(|token| !token.is_empty()).map(Secret::new);
@@ -137,7 +137,7 @@ fn read(response: &Response, now: SystemTime, resource: String, id: CorrelationI
         lifetime(&issued.expires_on, &issued.expires_in, now).filter(|lifetime| !lifetime.is_zero());
     let lifetime =
         lifetime.ok_or_else(|| invalid_response("did not say how long its token lives, or it has ended"))?;
-    Ok(Fetched::bearer(secret, Expiry::after(lifetime), resource, id).with_client_id(issued.client_id))
+    Ok(Fetched::bearer(secret, Expiry::after(lifetime), id).with_client_id(issued.client_id.map(Into::into)))
 }
 
 /// `expires_on` counts, and `expires_in` where it is missing, whichever comes first in the text

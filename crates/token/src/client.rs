@@ -1,19 +1,18 @@
 //! The token client.
 
+mod builder;
+mod user_flows;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
-use symbolon_types::{Error, Jitter, SharedClock};
+use symbolon_transport::{SharedTransport, Transport};
+use symbolon_types::Error;
 
-use crate::credential::ErasedCredential;
+pub use self::builder::TokenClientBuilder;
 use crate::exchange::Exchanger;
 use crate::scope::Audience;
 use crate::{CredentialSource, Token, TokenCache, TokenRequest};
-
-/// How long an acquisition may take, minting and retries included.
-const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Gets tokens for one credential and keeps them. Clones are cheap and share everything.
 ///
@@ -30,23 +29,13 @@ const DEADLINE: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug)]
 pub struct TokenClient {
     pub(crate) exchanger: Arc<Exchanger>,
-    pub(crate) cache: TokenCache,
     pub(crate) capabilities: Arc<[String]>,
 }
 
 impl TokenClient {
     /// Starts a client that authenticates with this credential over this transport.
     pub fn builder(credential: impl CredentialSource, transport: impl Transport) -> TokenClientBuilder {
-        TokenClientBuilder {
-            credential: Arc::new(credential),
-            transport: SharedTransport::new(transport),
-            clock: SharedClock::system(),
-            jitter: Jitter::os(),
-            cache: None,
-            capabilities: Vec::new(),
-            retry: RetryPolicy::token_endpoint(),
-            deadline: DEADLINE,
-        }
+        TokenClientBuilder::new(Arc::new(credential), SharedTransport::new(transport))
     }
 
     /// Asks for a token for these scopes, separated by spaces; their order has no meaning.
@@ -63,7 +52,13 @@ impl TokenClient {
     /// The tokens that the client keeps.
     #[must_use]
     pub fn cache(&self) -> &TokenCache {
-        &self.cache
+        &self.exchanger.cache
+    }
+
+    /// Forgets a token that a resource refused, so that the next request gets another. A newer
+    /// token in its place stays. Tells whether it was there.
+    pub fn invalidate(&self, token: &Token) -> bool {
+        self.exchanger.cache.invalidate(token)
     }
 
     /// Calls a resource with a token: scheme, header and certificate travel together or not at
@@ -82,82 +77,5 @@ impl TokenClient {
         *answer.status_mut() = response.status();
         *answer.headers_mut() = response.headers().clone();
         Ok(answer)
-    }
-}
-
-/// What a [`TokenClient`] is made of.
-#[derive(Debug)]
-pub struct TokenClientBuilder {
-    credential: Arc<dyn ErasedCredential>,
-    transport: SharedTransport,
-    clock: SharedClock,
-    jitter: Jitter,
-    cache: Option<TokenCache>,
-    capabilities: Vec<String>,
-    retry: RetryPolicy,
-    deadline: Duration,
-}
-
-impl TokenClientBuilder {
-    /// Reads the time off this clock. Default: the machine's.
-    #[must_use]
-    pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Spreads renewals and retries with this randomness. Default: the operating system's.
-    #[must_use]
-    pub fn jitter(mut self, jitter: Jitter) -> Self {
-        self.jitter = jitter;
-        self
-    }
-
-    /// Keeps tokens in this cache, which other clients may share. Default: one of its own with
-    /// [`TokenCache::DEFAULT_CAPACITY`].
-    #[must_use]
-    pub fn cache(mut self, cache: TokenCache) -> Self {
-        self.cache = Some(cache);
-        self
-    }
-
-    /// Declares what the client can handle, such as `cp1` for claims challenges. Sent in the
-    /// claims of every request.
-    #[must_use]
-    pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.capabilities = names.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Tries again by this policy. Default: [`RetryPolicy::token_endpoint`].
-    #[must_use]
-    pub fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// Bounds an acquisition as a whole. Default: two minutes.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    /// The client. Does no I/O and needs no runtime.
-    #[must_use]
-    pub fn build(self) -> TokenClient {
-        let cache = self.cache.unwrap_or_else(|| {
-            TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone())
-        });
-        TokenClient {
-            exchanger: Arc::new(Exchanger {
-                http: HttpClient::new(self.transport, self.clock, self.jitter),
-                credential: self.credential,
-                retry: self.retry,
-                deadline: self.deadline,
-            }),
-            cache,
-            capabilities: self.capabilities.into(),
-        }
     }
 }

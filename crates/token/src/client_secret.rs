@@ -2,7 +2,7 @@
 
 use symbolon_types::{Error, ErrorKind, Secret};
 
-use crate::{ClientAuth, CredentialRequest, CredentialSource, Refusal, Resolution, TokenEndpoint};
+use crate::{ClientAuth, CredentialRequest, CredentialSource, Partition, Refusal, Resolution, TokenEndpoint};
 
 /// A client that authenticates with a secret in the body of the request: `client_secret_post`
 /// (RFC 6749 §2.3.1).
@@ -24,7 +24,7 @@ impl ClientSecret {
             return Err(Error::new(ErrorKind::Request, "invalid_client_credential", error)
                 .with_advice("set both as they were registered"));
         }
-        let partition = format!("app\0{}\0{client_id}", token_endpoint.url());
+        let partition = Partition::new(format!("app\0{}\0{client_id}", token_endpoint.url()));
         let auth =
             ClientAuth::new(client_id, token_endpoint, partition).with_parameter("client_secret", secret);
         Ok(Self { auth })
@@ -32,7 +32,7 @@ impl ClientSecret {
 }
 
 impl CredentialSource for ClientSecret {
-    fn resolve<'a>(&'a self, request: &'a CredentialRequest) -> Resolution<'a> {
+    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
         Resolution::ready(if request.proof_of_possession() {
             let error = "a client secret cannot bind a token to a certificate; nothing was sent";
             Err(Error::new(ErrorKind::Request, "mtls_certificate_not_provided", error)

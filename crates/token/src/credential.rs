@@ -1,24 +1,29 @@
 //! Who asks for the token: the boundary between the core and whoever holds a credential.
 
-use std::borrow::Cow;
+mod auth;
+mod resolution;
+
 use std::fmt;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use symbolon_types::{ClientIdentity, CorrelationId, Error, Secret};
+use symbolon_transport::HttpClient;
+use symbolon_types::CorrelationId;
 
-use crate::{Refusal, Scheme, TokenEndpoint};
+use crate::Refusal;
+
+pub use auth::{ClientAuth, FreshParameters};
+pub use resolution::Resolution;
 
 /// Something that can authenticate a client to a token endpoint: a secret, a certificate, an
 /// assertion, the certificate that a managed identity was minted.
 pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
     /// What to present now.
     ///
-    /// It runs before every cache look-up, so it should be [`Resolution::ready`] when nothing
-    /// changed.
-    fn resolve<'a>(&'a self, request: &'a CredentialRequest) -> Resolution<'a>;
+    /// It runs before every cache look-up, and again when a token is really asked for
+    /// ([`CredentialRequest::purpose`]). For a look-up it should be [`Resolution::ready`] when
+    /// nothing changed; what costs something, such as obtaining an assertion, can wait for the
+    /// exchange. What the token is cached under is what the exchange presented.
+    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a>;
 
     /// The server, or the TLS peer, refused exactly `used`. True: resolve again, one more try is
     /// worth it.
@@ -26,15 +31,30 @@ pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
 }
 
 /// What a credential is wanted for.
-#[derive(Clone, Debug)]
-pub struct CredentialRequest {
-    proof_of_possession: bool,
-    correlation_id: Option<CorrelationId>,
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialRequest<'a> {
+    pub(crate) purpose: Purpose,
+    pub(crate) proof_of_possession: bool,
+    pub(crate) tenant: Option<&'a str>,
+    pub(crate) correlation_id: Option<CorrelationId>,
+    pub(crate) http: &'a HttpClient,
 }
 
-impl CredentialRequest {
-    pub(crate) fn new(proof_of_possession: bool, correlation_id: Option<CorrelationId>) -> Self {
-        Self { proof_of_possession, correlation_id }
+/// Why a credential is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// To know whose token to look for.
+    LookUp,
+    /// To ask for a token.
+    Exchange,
+}
+
+impl<'a> CredentialRequest<'a> {
+    /// Why it is resolved.
+    #[must_use]
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// Whether the token must be bound to a certificate. A source that cannot bind must fail.
@@ -43,192 +63,36 @@ impl CredentialRequest {
         self.proof_of_possession
     }
 
+    /// The tenant that this request is for, if it is not the client's own.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&'a str> {
+        self.tenant
+    }
+
     /// The id under which the token request will be logged, for the requests that the source
     /// itself makes. A new one where none was drawn yet.
     #[must_use]
     pub fn correlation_id(&self) -> CorrelationId {
         self.correlation_id.unwrap_or_else(CorrelationId::random)
     }
-}
 
-/// The answer to [`CredentialSource::resolve`]: at once, or later.
-///
-/// A plain future behind a pointer costs an allocation at each call; this one costs it only when
-/// there is something to wait for, so a cache hit allocates nothing.
-pub struct Resolution<'a>(Answer<'a>);
-
-enum Answer<'a> {
-    Ready(Option<Result<ClientAuth, Error>>),
-    Future(Pin<Box<dyn Future<Output = Result<ClientAuth, Error>> + Send + 'a>>),
-}
-
-impl<'a> Resolution<'a> {
-    /// The answer is known.
+    /// What the source may send its own requests with.
     #[must_use]
-    pub fn ready(answer: Result<ClientAuth, Error>) -> Self {
-        Self(Answer::Ready(Some(answer)))
-    }
-
-    /// The answer has to be waited for.
-    pub fn future(answer: impl Future<Output = Result<ClientAuth, Error>> + Send + 'a) -> Self {
-        Self(Answer::Future(Box::pin(answer)))
-    }
-
-    /// The answer, if it is known.
-    pub(crate) fn if_ready(self) -> Option<Result<ClientAuth, Error>> {
-        match self.0 {
-            Answer::Ready(answer) => answer,
-            Answer::Future(_) => None,
-        }
-    }
-}
-
-impl Future for Resolution<'_> {
-    type Output = Result<ClientAuth, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Answer::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
-            Answer::Future(future) => future.as_mut().poll(context),
-        }
-    }
-}
-
-impl fmt::Debug for Resolution<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Resolution")
-    }
-}
-
-/// What a client presents to a token endpoint. Immutable; clones are cheap.
-#[derive(Clone)]
-pub struct ClientAuth(Arc<Inner>);
-
-#[derive(Clone)]
-struct Inner {
-    client_id: String,
-    tenant_id: Option<String>,
-    partition: String,
-    token_endpoint: TokenEndpoint,
-    parameters: Vec<(Cow<'static, str>, Secret)>,
-    identity: Option<ClientIdentity>,
-    scheme: Scheme,
-}
-
-impl ClientAuth {
-    /// A client that asks this endpoint for bearer tokens, so far without any credential.
-    ///
-    /// `partition` says who is asking, for the cache: whatever makes two requests to the same
-    /// endpoint different callers must be in it.
-    #[must_use]
-    pub fn new(
-        client_id: impl Into<String>,
-        token_endpoint: TokenEndpoint,
-        partition: impl Into<String>,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            client_id: client_id.into(),
-            tenant_id: None,
-            partition: partition.into(),
-            token_endpoint,
-            parameters: Vec::new(),
-            identity: None,
-            scheme: Scheme::Bearer,
-        }))
-    }
-
-    /// The same, in this tenant.
-    #[must_use]
-    pub fn with_tenant_id(self, tenant_id: impl Into<String>) -> Self {
-        self.edit(|inner| inner.tenant_id = Some(tenant_id.into()))
-    }
-
-    /// The same, with a parameter in the body of the token request.
-    #[must_use]
-    pub fn with_parameter(self, name: impl Into<Cow<'static, str>>, value: Secret) -> Self {
-        self.edit(|inner| inner.parameters.push((name.into(), value)))
-    }
-
-    /// The same, presenting a certificate to the token endpoint. The token stays a bearer token.
-    #[must_use]
-    pub fn with_identity(self, identity: ClientIdentity) -> Self {
-        self.edit(|inner| inner.identity = Some(identity))
-    }
-
-    /// The same, presenting a certificate to the token endpoint and asking for a token that is
-    /// bound to it.
-    #[must_use]
-    pub fn with_proof_of_possession(self, identity: ClientIdentity) -> Self {
-        self.edit(|inner| {
-            inner.scheme = Scheme::MtlsPop(identity.clone());
-            inner.identity = Some(identity);
-        })
-    }
-
-    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
-        change(Arc::make_mut(&mut self.0));
-        self
-    }
-
-    /// The client identifier (RFC 6749 §2.2).
-    #[must_use]
-    pub fn client_id(&self) -> &str {
-        &self.0.client_id
-    }
-
-    /// The tenant, where there is one.
-    #[must_use]
-    pub fn tenant_id(&self) -> Option<&str> {
-        self.0.tenant_id.as_deref()
-    }
-
-    /// Where the token is asked for.
-    #[must_use]
-    pub fn token_endpoint(&self) -> &TokenEndpoint {
-        &self.0.token_endpoint
-    }
-
-    /// The certificate to present to the token endpoint.
-    #[must_use]
-    pub fn identity(&self) -> Option<&ClientIdentity> {
-        self.0.identity.as_ref()
-    }
-
-    /// How the token will be used.
-    #[must_use]
-    pub fn scheme(&self) -> &Scheme {
-        &self.0.scheme
-    }
-
-    pub(crate) fn partition(&self) -> &str {
-        &self.0.partition
-    }
-
-    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        self.0.parameters.iter().map(|(name, value)| (name.as_ref(), value))
-    }
-}
-
-impl fmt::Debug for ClientAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientAuth")
-            .field("token_endpoint", &self.0.token_endpoint)
-            .field("scheme", &self.0.scheme.token_type())
-            .field("has_identity", &self.0.identity.is_some())
-            .finish_non_exhaustive()
+    pub fn http(&self) -> &'a HttpClient {
+        self.http
     }
 }
 
 /// The twin of [`CredentialSource`] that can stand behind a pointer.
 #[async_trait]
 pub(crate) trait ErasedCredential: fmt::Debug + Send + Sync {
-    fn resolve_erased<'a>(&'a self, request: &'a CredentialRequest) -> Resolution<'a>;
+    fn resolve_erased<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a>;
     async fn refused_erased(&self, used: &ClientAuth, why: &Refusal) -> bool;
 }
 
 #[async_trait]
 impl<C: CredentialSource> ErasedCredential for C {
-    fn resolve_erased<'a>(&'a self, request: &'a CredentialRequest) -> Resolution<'a> {
+    fn resolve_erased<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
         self.resolve(request)
     }
 

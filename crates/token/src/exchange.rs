@@ -1,24 +1,30 @@
 //! The one exchange: every token that a token endpoint issues comes through here.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use symbolon_transport::{HttpClient, Response, RetryPolicy, TransportError, TransportErrorKind, within};
 use symbolon_types::lease::LeaseKey;
 use symbolon_types::{CorrelationId, Error, ErrorKind};
 use tracing::debug;
 
-use crate::cache::Fetched;
-use crate::credential::ErasedCredential;
-use crate::form::{Grant, token_request};
-use crate::response::{Denied, denied, granted};
-use crate::{CacheKey, ClientAuth, CredentialRequest, Refusal};
+use crate::cache::{Fetched, RefreshToken};
+use crate::credential::{ErasedCredential, Purpose};
+use crate::form::{Form, token_request};
+use crate::grant::Grant;
+use crate::parameters::Parameters;
+use crate::response::{Denied, Granted, denied, granted};
+use crate::throttle::Throttle;
+use crate::user::Subject;
+use crate::{CacheKey, ClientAuth, CredentialRequest, Refusal, TokenCache};
 
 /// What all exchanges of a client share.
 #[derive(Debug)]
 pub(crate) struct Exchanger {
     pub(crate) http: HttpClient,
     pub(crate) credential: Arc<dyn ErasedCredential>,
+    pub(crate) cache: TokenCache,
+    pub(crate) throttle: Throttle,
     pub(crate) retry: RetryPolicy,
     pub(crate) deadline: Duration,
 }
@@ -26,13 +32,18 @@ pub(crate) struct Exchanger {
 /// One exchange to be made.
 pub(crate) struct Exchange {
     pub(crate) exchanger: Arc<Exchanger>,
-    pub(crate) auth: ClientAuth,
-    pub(crate) wanted: CredentialRequest,
+    pub(crate) proof_of_possession: bool,
+    pub(crate) tenant: Option<String>,
+    pub(crate) grant: Grant,
+    pub(crate) subject: Subject,
+    /// What the token is cached under.
     pub(crate) audience: String,
+    /// The scopes that are asked for.
     pub(crate) scope: String,
     pub(crate) client_claims: Option<String>,
     /// All claims, merged.
     pub(crate) claims: Option<String>,
+    pub(crate) parameters: Parameters,
     pub(crate) correlation_id: CorrelationId,
 }
 
@@ -40,6 +51,24 @@ pub(crate) struct Exchange {
 struct Attempt {
     error: Error,
     refusal: Option<Refusal>,
+}
+
+impl From<Error> for Attempt {
+    fn from(error: Error) -> Self {
+        Self { error, refusal: None }
+    }
+}
+
+/// Why a request got no response: it could not be made, or not be sent.
+enum Unsent {
+    Unmade(Error),
+    Unanswered(TransportError),
+}
+
+impl From<TransportError> for Unsent {
+    fn from(error: TransportError) -> Self {
+        Self::Unanswered(error)
+    }
 }
 
 impl Exchange {
@@ -52,53 +81,121 @@ impl Exchange {
     }
 
     /// An attempt; and, when the credential was refused and has a successor, one more.
-    async fn recovering(mut self) -> Result<Fetched, Error> {
-        let Attempt { error, refusal } = match self.attempt().await {
+    async fn recovering(self) -> Result<Fetched, Error> {
+        let auth = self.resolve().await?;
+        let Attempt { error, refusal } = match self.attempt(&auth).await {
             Ok(fetched) => return Ok(fetched),
             Err(attempt) => attempt,
         };
         let Some(refusal) = refusal else { return Err(error) };
-        let credential = &self.exchanger.credential;
-        let has_successor = credential.refused_erased(&self.auth, &refusal).await;
+        let has_successor = self.exchanger.credential.refused_erased(&auth, &refusal).await;
         debug!(code = error.code(), has_successor, "the credential was refused");
         if !has_successor {
             return Err(error);
         }
-        self.auth = credential.resolve_erased(&self.wanted).await?;
-        let fetched = self.attempt().await.map_err(|attempt| attempt.error)?;
-        let key = CacheKey::of(&self.auth, &self.audience, self.client_claims.as_deref()).to_key();
-        Ok(fetched.stored_under(key))
+        let successor = self.resolve().await?;
+        self.attempt(&successor).await.map_err(|attempt| attempt.error)
     }
 
-    async fn attempt(&self) -> Result<Fetched, Attempt> {
-        let Exchanger { http, retry, .. } = &*self.exchanger;
-        let grant =
-            Grant { scope: &self.scope, claims: self.claims.as_deref(), correlation_id: self.correlation_id };
-        let sent = http.send(retry, || Ok::<_, TransportError>(token_request(&self.auth, &grant))).await;
-        let outcome = match sent {
-            Ok(sent) => self.read(&sent.response),
-            Err(error) => Err(unanswered(error)),
+    async fn resolve(&self) -> Result<ClientAuth, Error> {
+        let exchanger = &self.exchanger;
+        let wanted = CredentialRequest {
+            purpose: Purpose::Exchange,
+            proof_of_possession: self.proof_of_possession,
+            tenant: self.tenant.as_deref(),
+            correlation_id: Some(self.correlation_id),
+            http: &exchanger.http,
         };
-        outcome.map_err(|attempt| {
-            debug!(code = attempt.error.code(), status = attempt.error.status(), "no token was issued");
-            Attempt { error: attempt.error.with_correlation_id(self.correlation_id), ..attempt }
+        let auth = exchanger.credential.resolve_erased(&wanted).await?;
+        check(&auth, self.proof_of_possession, exchanger.http.clock().now())?;
+        Ok(auth)
+    }
+
+    async fn attempt(&self, auth: &ClientAuth) -> Result<Fetched, Attempt> {
+        let Exchanger { http, retry, cache, .. } = &*self.exchanger;
+        let key = self.key(auth);
+        let stored = self.stored_refresh_token(auth)?;
+        let grant = stored.as_ref().map(|stored| Grant::RefreshToken { token: stored.secret.clone() });
+        let form = Form {
+            grant: grant.as_ref().unwrap_or(&self.grant),
+            scope: &self.scope,
+            claims: self.claims.as_deref(),
+            parameters: &self.parameters,
+            correlation_id: self.correlation_id,
+        };
+        let began = http.clock().now();
+        let make = || token_request(auth, &form, http.clock().now()).map_err(Unsent::Unmade);
+        let outcome = match http.send(retry, make).await {
+            Ok(sent) => {
+                let took = http.clock().now().duration_since(began).unwrap_or_default();
+                self.read(auth, &sent.response).map(|granted| (granted, sent.attempts, took))
+            }
+            Err(Unsent::Unmade(error)) => Err(error.into()),
+            Err(Unsent::Unanswered(error)) => Err(unanswered(error)),
+        };
+        match outcome {
+            Ok((granted, attempts, took)) => {
+                debug!(token_type = auth.scheme().token_type(), attempts, "a token was issued");
+                Ok(self.fetched(auth, granted, stored).after(attempts, took))
+            }
+            Err(attempt) => {
+                debug!(code = attempt.error.code(), status = attempt.error.status(), "no token was issued");
+                self.exchanger.throttle.note(key.to_key(), &attempt.error);
+                if let (Some(stored), "invalid_grant", Some(subject)) =
+                    (&stored, attempt.error.code(), self.subject.name())
+                {
+                    cache.forget_refresh_token(auth.partition(), subject, Some(&stored.secret));
+                }
+                Err(Attempt { error: attempt.error.with_correlation_id(self.correlation_id), ..attempt })
+            }
+        }
+    }
+
+    /// The refresh token to use, for a grant that is founded on one that we keep.
+    fn stored_refresh_token(&self, auth: &ClientAuth) -> Result<Option<RefreshToken>, Error> {
+        if !matches!(self.grant, Grant::StoredRefreshToken) {
+            return Ok(None);
+        }
+        let subject = self.subject.name().unwrap_or_default();
+        let stored = self.exchanger.cache.refresh_token(auth.partition(), subject);
+        stored.map(Some).ok_or_else(|| {
+            let error = "there is no refresh token for this user; nothing was sent";
+            Error::new(ErrorKind::Request, "no_tokens_found", error).with_advice("let the user sign in again")
         })
     }
 
-    fn read(&self, response: &Response) -> Result<Fetched, Attempt> {
+    /// What was granted, stored where it belongs.
+    fn fetched(&self, auth: &ClientAuth, granted: Granted, used: Option<RefreshToken>) -> Fetched {
+        let cache = &self.exchanger.cache;
+        let account = granted.account.or_else(|| used.as_ref().and_then(|used| used.account.clone()));
+        let subject = self.subject.about(account.as_ref());
+        if self.subject.keeps_refresh_token()
+            && let (Some(secret), Some(subject)) = (granted.refresh_token, &subject)
+        {
+            let token = RefreshToken { secret, account: account.clone() };
+            cache.keep_refresh_token(auth.partition(), subject, token);
+        }
+        let key = self.key(auth).about(subject.as_deref()).to_key();
+        Fetched::new(granted.secret, granted.expiry, auth.scheme().clone(), self.correlation_id)
+            .with_client_id(Some(auth.shared_client_id()))
+            .with_tenant_id(auth.shared_tenant_id())
+            .about(account)
+            .stored_under(key)
+    }
+
+    fn key<'k>(&'k self, auth: &'k ClientAuth) -> CacheKey<'k> {
+        CacheKey::of(auth, &self.audience, self.proof_of_possession)
+            .about(self.subject.name())
+            .with_client_claims(self.client_claims.as_deref())
+            .with_parameters(self.parameters.keyed())
+    }
+
+    fn read(&self, auth: &ClientAuth, response: &Response) -> Result<Granted, Attempt> {
         // RFC 6749 §5.1: a success is 200.
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
         }
-        let granted = granted(response, self.auth.scheme())
-            .map_err(|error| Attempt { error: error.with_status(200), refusal: None })?;
-        debug!(token_type = self.auth.scheme().token_type(), "a token was issued");
-        let scheme = self.auth.scheme().clone();
-        let fetched =
-            Fetched::new(granted.secret, granted.expiry, scheme, self.audience.clone(), self.correlation_id);
-        Ok(fetched
-            .with_client_id(Some(self.auth.client_id().to_owned()))
-            .with_tenant_id(self.auth.tenant_id().map(str::to_owned)))
+        granted(response, auth.scheme()).map_err(|error| error.with_status(200).into())
     }
 
     fn refused(&self, response: &Response) -> Attempt {
@@ -107,13 +204,13 @@ impl Exchange {
         let retry_after = response.retry_after(self.exchanger.http.clock().now());
         let Some(Denied { code, server_codes, claims, description }) = denied(response) else {
             let error = "the token service answered something that is not an OAuth error";
-            let error = Error::new(ErrorKind::Service, "invalid_response", error)
+            return Error::new(ErrorKind::Service, "invalid_response", error)
                 .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
                 .with_status(status.as_u16())
                 .with_transient(is_transient)
                 .with_retry_after(retry_after)
-                .with_excerpt(&String::from_utf8_lossy(response.body()));
-            return Attempt { error, refusal: None };
+                .with_excerpt(&String::from_utf8_lossy(response.body()))
+                .into();
         };
         let refusal = Refusal::of(&code, &server_codes);
         let (kind, summary) = match refusal {
@@ -132,6 +229,23 @@ impl Exchange {
     }
 }
 
+/// A credential that would be refused, or a token that would not be what was asked for.
+fn check(auth: &ClientAuth, wants_bound: bool, now: SystemTime) -> Result<(), Error> {
+    if wants_bound && auth.scheme().bound_to().is_none() {
+        let error = "this credential cannot bind a token to a certificate; nothing was sent";
+        return Err(Error::new(ErrorKind::Request, "mtls_certificate_not_provided", error)
+            .with_advice("use a credential with a certificate, or ask for a bearer token"));
+    }
+    match auth.identity() {
+        Some(identity) if now >= identity.usable_until() => {
+            let error = "the client certificate has expired; nothing was sent";
+            Err(Error::new(ErrorKind::Credential, "invalid_certificate", error)
+                .with_advice("renew the certificate, and check the clock of this machine"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What to do about the codes that people meet. (Entra's documentation of AADSTS codes.)
 fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'static str {
     if is_challenge {
@@ -141,6 +255,9 @@ fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'sta
         return match code {
             7_000_215 | 7_000_222 => "check the client secret, and that it has not expired",
             700_016 | 7_000_229 => "check the client id, and that the application exists in this tenant",
+            700_027 => {
+                "check that the certificate is registered for the application, and the clock of this machine"
+            }
             90_002 => "check the tenant",
             500_011 | 650_057 => "check the resource, and that the client may ask for it",
             392_196 => "the resource does not accept bound tokens; ask for a bearer token",

@@ -1,12 +1,16 @@
 //! The token request.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use symbolon_transport::Request;
-use symbolon_types::CorrelationId;
+use symbolon_types::{CorrelationId, Error};
 use url::form_urlencoded::Serializer;
 
+use crate::grant::Grant;
+use crate::parameters::Parameters;
 use crate::{ClientAuth, Scheme};
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
@@ -17,35 +21,45 @@ const CLIENT_SKU: HeaderName = HeaderName::from_static("x-client-sku");
 const CLIENT_VERSION: HeaderName = HeaderName::from_static("x-client-ver");
 const CLIENT_OS: HeaderName = HeaderName::from_static("x-client-os");
 
-/// What a client-credentials request asks (RFC 6749 §4.4.2), apart from who asks.
-pub(crate) struct Grant<'a> {
+/// What a request asks, apart from who asks.
+pub(crate) struct Form<'a> {
+    pub(crate) grant: &'a Grant,
     pub(crate) scope: &'a str,
     pub(crate) claims: Option<&'a str>,
+    pub(crate) parameters: &'a Parameters,
     pub(crate) correlation_id: CorrelationId,
 }
 
-/// The request as this client makes it. A bound token is asked for by `token_type`; its
-/// certificate goes on the connection and nowhere else (no `req_cnf`).
-pub(crate) fn token_request(auth: &ClientAuth, grant: &Grant<'_>) -> Request {
-    let mut form = Serializer::new(String::new());
-    form.append_pair("client_id", auth.client_id());
-    for (name, value) in auth.parameters() {
-        form.append_pair(name, value.expose());
+/// The request as this client makes it at this time. A bound token is asked for by `token_type`;
+/// its certificate goes on the connection and nowhere else (no `req_cnf`).
+pub(crate) fn token_request(auth: &ClientAuth, form: &Form<'_>, now: SystemTime) -> Result<Request, Error> {
+    let mut body = Serializer::new(String::new());
+    body.append_pair("client_id", auth.client_id());
+    for (name, value) in auth.parameters(now)? {
+        body.append_pair(&name, value.expose());
     }
-    form.append_pair("scope", grant.scope);
-    form.append_pair("grant_type", "client_credentials");
-    if let Some(claims) = grant.claims {
-        form.append_pair("claims", claims);
+    let scope = form.grant.scope(form.scope);
+    if !scope.is_empty() {
+        body.append_pair("scope", &scope);
+    }
+    body.extend_pairs(form.grant.parameters());
+    if let Some(claims) = form.claims {
+        body.append_pair("claims", claims);
     }
     if let Scheme::MtlsPop(_) = auth.scheme() {
-        form.append_pair("token_type", auth.scheme().token_type());
+        body.append_pair("token_type", auth.scheme().token_type());
     }
+    body.extend_pairs(form.parameters.in_body());
     let endpoint = auth.token_endpoint();
-    let mut request = Request::new(Method::POST, endpoint.url().clone(), endpoint.route())
-        .with_body(Bytes::from(form.finish()))
+    let mut url = endpoint.url().clone();
+    if form.parameters.has_query() {
+        url.query_pairs_mut().extend_pairs(form.parameters.in_query());
+    }
+    let mut request = Request::new(Method::POST, url, endpoint.route())
+        .with_body(Bytes::from(body.finish()))
         .with_identity(auth.identity().cloned());
-    *request.headers_mut() = headers(grant.correlation_id);
-    request
+    *request.headers_mut() = headers(form.correlation_id);
+    Ok(request)
 }
 
 fn headers(correlation_id: CorrelationId) -> HeaderMap {

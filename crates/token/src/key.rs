@@ -1,36 +1,70 @@
 //! What makes two requests want the same token.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use symbolon_types::Thumbprint;
 use symbolon_types::lease::LeaseKey;
 
-use crate::ClientAuth;
+use crate::{ClientAuth, Partition};
 
 /// What makes two requests want the same token, borrowed from the request.
 ///
-/// Everything that changes who is asking, what for, or how the token may be used is in it. Server
-/// claims are not: the token that a claims challenge brought replaces the one that was challenged.
+/// Everything that changes who is asking, for whom, what for, or how the token may be used is in
+/// it. Server claims are not: the token that a claims challenge brought replaces the one that was
+/// challenged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheKey<'a> {
-    partition: &'a str,
+    partition: &'a Partition,
+    subject: Option<&'a str>,
     audience: &'a str,
+    is_bound: bool,
     thumbprint: Option<Thumbprint>,
     client_claims: Option<&'a str>,
+    parameters: &'a [(String, String)],
 }
 
 impl<'a> CacheKey<'a> {
     /// The key of a bearer token that a source other than a token endpoint issues.
-    ///
-    /// `partition` says who is asking; see [`ClientAuth::new`].
     #[must_use]
-    pub fn bearer(partition: &'a str, audience: &'a str) -> Self {
-        Self { partition, audience, thumbprint: None, client_claims: None }
+    pub fn bearer(partition: &'a Partition, audience: &'a str) -> Self {
+        Self {
+            partition,
+            subject: None,
+            audience,
+            is_bound: false,
+            thumbprint: None,
+            client_claims: None,
+            parameters: &[],
+        }
     }
 
-    /// The key of what this client would ask for.
-    pub(crate) fn of(auth: &'a ClientAuth, audience: &'a str, client_claims: Option<&'a str>) -> Self {
-        Self { partition: auth.partition(), audience, thumbprint: auth.scheme().thumbprint(), client_claims }
+    /// The key of what this client would ask for. A bound token whose certificate is not known yet
+    /// has a key of its own, under which nothing is ever stored.
+    pub(crate) fn of(auth: &'a ClientAuth, audience: &'a str, wants_bound: bool) -> Self {
+        Self {
+            is_bound: wants_bound || auth.scheme().bound_to().is_some(),
+            thumbprint: auth.scheme().thumbprint(),
+            ..Self::bearer(auth.partition(), audience)
+        }
+    }
+
+    /// The same for a token about this user.
+    pub(crate) fn about(mut self, subject: Option<&'a str>) -> Self {
+        self.subject = subject;
+        self
+    }
+
+    /// The same with these claims of the client's own.
+    pub(crate) fn with_client_claims(mut self, claims: Option<&'a str>) -> Self {
+        self.client_claims = claims;
+        self
+    }
+
+    /// The same with these parameters, sorted.
+    pub(crate) fn with_parameters(mut self, parameters: &'a [(String, String)]) -> Self {
+        self.parameters = parameters;
+        self
     }
 }
 
@@ -38,27 +72,51 @@ impl Hash for CacheKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.partition.hash(state);
         self.audience.hash(state);
-        self.thumbprint.hash(state);
+        self.subject.hash(state);
+        // The digest is random already.
+        if let Some(thumbprint) = &self.thumbprint {
+            state.write(&thumbprint.as_bytes()[..8]);
+        }
         self.client_claims.hash(state);
+        if !self.parameters.is_empty() {
+            self.parameters.hash(state);
+        }
     }
 }
 
-/// The same, owned by the cache.
+/// The same, owned by the cache. Clones are cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TokenKey {
-    partition: Box<str>,
-    audience: Box<str>,
+    partition: Partition,
+    audience: Arc<str>,
+    is_bound: bool,
     thumbprint: Option<Thumbprint>,
+    rest: Option<Arc<Rest>>,
+}
+
+/// What few keys have.
+#[derive(Debug, PartialEq, Eq)]
+struct Rest {
+    subject: Option<Box<str>>,
     client_claims: Option<Box<str>>,
+    parameters: Box<[(String, String)]>,
 }
 
 impl TokenKey {
-    fn borrowed(&self) -> CacheKey<'_> {
+    pub(crate) fn shared_audience(&self) -> Arc<str> {
+        Arc::clone(&self.audience)
+    }
+
+    pub(crate) fn borrowed(&self) -> CacheKey<'_> {
+        let rest = self.rest.as_deref();
         CacheKey {
             partition: &self.partition,
+            subject: rest.and_then(|rest| rest.subject.as_deref()),
             audience: &self.audience,
+            is_bound: self.is_bound,
             thumbprint: self.thumbprint,
-            client_claims: self.client_claims.as_deref(),
+            client_claims: rest.and_then(|rest| rest.client_claims.as_deref()),
+            parameters: rest.map_or(&[], |rest| &rest.parameters),
         }
     }
 }
@@ -75,11 +133,20 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
     }
 
     fn to_key(&self) -> TokenKey {
+        let is_plain = self.subject.is_none() && self.client_claims.is_none() && self.parameters.is_empty();
+        let rest = || {
+            Arc::new(Rest {
+                subject: self.subject.map(Into::into),
+                client_claims: self.client_claims.map(Into::into),
+                parameters: self.parameters.into(),
+            })
+        };
         TokenKey {
-            partition: self.partition.into(),
+            partition: self.partition.clone(),
             audience: self.audience.into(),
+            is_bound: self.is_bound,
             thumbprint: self.thumbprint,
-            client_claims: self.client_claims.map(Into::into),
+            rest: (!is_plain).then(rest),
         }
     }
 }

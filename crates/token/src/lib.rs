@@ -14,7 +14,10 @@
 //! cache, is presented in the handshake, and is handed out with the token. All three come from one
 //! [`ClientAuth`], so they cannot disagree.
 
+mod account;
+mod assertion;
 mod cache;
+mod challenge;
 mod claims;
 mod client;
 mod client_secret;
@@ -23,22 +26,31 @@ mod endpoint;
 mod exchange;
 mod expiry;
 mod form;
+mod grant;
 mod key;
+mod parameters;
+mod partition;
 mod refusal;
 mod request;
 mod response;
 mod scheme;
 mod scope;
+mod throttle;
 mod token;
+mod user;
 
+pub use account::Account;
 pub use cache::{Fetched, TokenCache};
+pub use challenge::{Challenge, claims_challenge};
 pub use claims::merge as merge_claims;
 pub use client::{TokenClient, TokenClientBuilder};
 pub use client_secret::ClientSecret;
-pub use credential::{ClientAuth, CredentialRequest, CredentialSource, Resolution};
+pub use credential::{ClientAuth, CredentialRequest, CredentialSource, FreshParameters, Purpose, Resolution};
 pub use endpoint::TokenEndpoint;
 pub use expiry::Expiry;
 pub use key::CacheKey;
+pub use parameters::Caching;
+pub use partition::Partition;
 pub use refusal::Refusal;
 pub use request::{TokenFuture, TokenRequest};
 pub use scheme::Scheme;

@@ -9,9 +9,13 @@ use symbolon_transport::{Transport, within};
 use symbolon_types::{CorrelationId, Error, ErrorKind};
 
 use crate::claims::merge;
+use crate::credential::Purpose;
 use crate::exchange::{Exchange, timed_out};
+use crate::grant::Grant;
+use crate::parameters::Parameters;
 use crate::scope::Audience;
-use crate::{CacheKey, ClientAuth, CredentialRequest, Token, TokenClient};
+use crate::user::Subject;
+use crate::{CacheKey, Caching, ClientAuth, CredentialRequest, Token, TokenClient};
 
 /// A token request under construction; `.await` it.
 #[derive(Clone)]
@@ -19,21 +23,38 @@ use crate::{CacheKey, ClientAuth, CredentialRequest, Token, TokenClient};
 pub struct TokenRequest<'a> {
     client: &'a TokenClient,
     audience: Audience<'a>,
+    grant: Grant,
+    subject: Subject,
     proof_of_possession: bool,
+    tenant: Option<&'a str>,
     claims: Option<&'a str>,
     client_claims: Option<&'a str>,
+    parameters: Parameters,
     force_refresh: bool,
     correlation_id: Option<CorrelationId>,
 }
 
 impl<'a> TokenRequest<'a> {
     pub(crate) fn new(client: &'a TokenClient, audience: Audience<'a>) -> Self {
+        Self::founded_on(client, audience, Grant::ClientCredentials, Subject::Client)
+    }
+
+    pub(crate) fn founded_on(
+        client: &'a TokenClient,
+        audience: Audience<'a>,
+        grant: Grant,
+        subject: Subject,
+    ) -> Self {
         Self {
             client,
             audience,
+            grant,
+            subject,
             proof_of_possession: false,
+            tenant: None,
             claims: None,
             client_claims: None,
+            parameters: Parameters::default(),
             force_refresh: false,
             correlation_id: None,
         }
@@ -42,6 +63,12 @@ impl<'a> TokenRequest<'a> {
     /// Asks for a token that is bound to the client's certificate (RFC 8705 §3).
     pub fn proof_of_possession(mut self) -> Self {
         self.proof_of_possession = true;
+        self
+    }
+
+    /// Asks in this tenant instead of the client's own; its tokens are cached apart.
+    pub fn tenant(mut self, tenant: &'a str) -> Self {
+        self.tenant = Some(tenant);
         self
     }
 
@@ -59,6 +86,18 @@ impl<'a> TokenRequest<'a> {
         self
     }
 
+    /// Adds a parameter of your own to the body of the request.
+    pub fn body_parameter(mut self, name: &str, value: &str, caching: Caching) -> Self {
+        self.parameters.add_to_body(name, value, caching);
+        self
+    }
+
+    /// Adds a parameter of your own to the query of the token endpoint.
+    pub fn query_parameter(mut self, name: &str, value: &str, caching: Caching) -> Self {
+        self.parameters.add_to_query(name, value, caching);
+        self
+    }
+
     /// Does not read the cache.
     pub fn force_refresh(mut self) -> Self {
         self.force_refresh = true;
@@ -73,13 +112,13 @@ impl<'a> TokenRequest<'a> {
 
     /// The token, if it is in the cache and the credential is at hand. Allocates nothing.
     fn cached(&self) -> Option<Token> {
-        if self.force_refresh || self.claims.is_some() {
+        if self.variant().is_some() {
             return None;
         }
-        let wanted = CredentialRequest::new(self.proof_of_possession, self.correlation_id);
-        let credential = &self.client.exchanger.credential;
-        let auth = credential.resolve_erased(&wanted).if_ready()?.ok()?;
-        self.client.cache.find(&self.key(&auth))
+        let exchanger = &self.client.exchanger;
+        let auth =
+            exchanger.credential.resolve_erased(&self.look_up(self.correlation_id)).if_ready()?.ok()?;
+        exchanger.cache.find(&self.key(&auth))
     }
 
     async fn acquire(self) -> Result<Token, Error> {
@@ -94,70 +133,87 @@ impl<'a> TokenRequest<'a> {
     }
 
     async fn acquire_as(self, correlation_id: CorrelationId) -> Result<Token, Error> {
-        // What is wrong with the request is said before anything is minted or sent.
-        let scope = self.audience.on_the_wire()?;
+        // What is wrong with the request is said before anything is minted, signed or sent.
+        let scope = if self.grant.is_for_user() {
+            self.audience.as_str().to_owned()
+        } else {
+            self.audience.on_the_wire()?
+        };
+        self.parameters.check()?;
         let claims = merge(self.claims, self.client_claims, &self.client.capabilities)?;
         let exchanger = &self.client.exchanger;
-        let capabilities = exchanger.http.transport().capabilities();
-        if self.proof_of_possession && !capabilities.client_certificates() {
-            return Err(no_client_certificates());
+        if self.proof_of_possession {
+            check_transport(exchanger.http.transport())?;
         }
-        let wanted = CredentialRequest::new(self.proof_of_possession, Some(correlation_id));
+        let wanted = self.look_up(Some(correlation_id));
         let auth = exchanger.credential.resolve_erased(&wanted).await?;
-        self.check(&auth)?;
+        if auth.identity().is_some() {
+            check_transport(exchanger.http.transport())?;
+        }
+        let key = self.key(&auth);
         let exchange = Exchange {
             exchanger: Arc::clone(exchanger),
-            auth: auth.clone(),
-            wanted,
+            proof_of_possession: self.proof_of_possession,
+            tenant: self.tenant.map(str::to_owned),
+            grant: self.grant.clone(),
+            subject: self.subject.clone(),
             audience: self.audience.as_str().to_owned(),
             scope,
             client_claims: self.client_claims.map(str::to_owned),
             claims,
+            parameters: self.parameters.clone(),
             correlation_id,
         };
-        let key = self.key(&auth);
-        let cache = &self.client.cache;
+        let throttle = &exchanger.throttle;
         match self.variant() {
-            None => cache.obtain(&key, || exchange.run()).await,
-            Some(variant) => cache.renew(&key, variant, || exchange.run()).await,
+            Some(variant) => {
+                throttle.check(&key)?;
+                exchanger.cache.renew(&key, variant, || exchange.run()).await
+            }
+            None => {
+                if let Err(error) = throttle.check(&key) {
+                    // A token that is merely due is better than an error.
+                    return exchanger.cache.find_even_if_due(&key).ok_or(error);
+                }
+                exchanger.cache.obtain(&key, || exchange.run()).await
+            }
         }
     }
 
-    /// A credential that would be refused, or a token that would not be what was asked for.
-    fn check(&self, auth: &ClientAuth) -> Result<(), Error> {
-        if self.proof_of_possession && auth.scheme().bound_to().is_none() {
-            let error = "this credential cannot bind a token to a certificate; nothing was sent";
-            return Err(Error::new(ErrorKind::Request, "mtls_certificate_not_provided", error)
-                .with_advice("use a credential with a certificate, or ask for a bearer token"));
+    fn look_up(&self, correlation_id: Option<CorrelationId>) -> CredentialRequest<'_> {
+        CredentialRequest {
+            purpose: Purpose::LookUp,
+            proof_of_possession: self.proof_of_possession,
+            tenant: self.tenant,
+            correlation_id,
+            http: &self.client.exchanger.http,
         }
-        let Some(identity) = auth.identity() else { return Ok(()) };
-        let exchanger = &self.client.exchanger;
-        if !exchanger.http.transport().capabilities().client_certificates() {
-            return Err(no_client_certificates());
-        }
-        let now = exchanger.http.clock().now();
-        if now >= identity.usable_until() {
-            let error = "the client certificate has expired; nothing was sent";
-            return Err(Error::new(ErrorKind::Credential, "invalid_certificate", error)
-                .with_advice("renew the certificate, and check the clock of this machine"));
-        }
-        Ok(())
     }
 
     /// What distinguishes a request that does not want the cached token.
     fn variant(&self) -> Option<&str> {
-        self.claims.or(self.force_refresh.then_some(""))
+        match &self.subject {
+            Subject::Unknown(of) => Some(of),
+            _ => self.claims.or(self.force_refresh.then_some("")),
+        }
     }
 
     fn key<'k>(&'k self, auth: &'k ClientAuth) -> CacheKey<'k> {
-        CacheKey::of(auth, self.audience.as_str(), self.client_claims)
+        CacheKey::of(auth, self.audience.as_str(), self.proof_of_possession)
+            .about(self.subject.name())
+            .with_client_claims(self.client_claims)
+            .with_parameters(self.parameters.keyed())
     }
 }
 
-fn no_client_certificates() -> Error {
+/// A bound token needs a transport that presents certificates.
+fn check_transport(transport: &impl Transport) -> Result<(), Error> {
+    if transport.capabilities().client_certificates() {
+        return Ok(());
+    }
     let error = "the transport cannot present a client certificate; nothing was sent";
-    Error::new(ErrorKind::Request, "mtls_not_supported_by_transport", error)
-        .with_advice("use a transport that declares client certificates, such as symbolon-hyper")
+    Err(Error::new(ErrorKind::Request, "mtls_not_supported_by_transport", error)
+        .with_advice("use a transport that declares client certificates, such as symbolon-hyper"))
 }
 
 impl fmt::Debug for TokenRequest<'_> {
@@ -184,6 +240,10 @@ impl<'a> IntoFuture for TokenRequest<'a> {
 /// The future of a [`TokenRequest`]. A cache hit is ready at the first poll and allocates nothing.
 pub struct TokenFuture<'a>(State<'a>);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the one that a cache hit must not allocate for"
+)]
 enum State<'a> {
     Asked(Option<TokenRequest<'a>>),
     Acquiring(Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>),

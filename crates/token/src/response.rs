@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Deserialize;
 use serde_json::Value;
 use symbolon_transport::Response;
 use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
 
+use crate::account::{Account, jwt_payload};
 use crate::{Expiry, Scheme};
 
 /// The longest error code that is taken over from a server.
@@ -17,6 +17,8 @@ const CODE_LENGTH: usize = 64;
 pub(crate) struct Granted {
     pub(crate) secret: Secret,
     pub(crate) expiry: Expiry,
+    pub(crate) refresh_token: Option<Secret>,
+    pub(crate) account: Option<Account>,
 }
 
 #[derive(Deserialize)]
@@ -27,6 +29,9 @@ struct Success {
     expires_in: Value,
     #[serde(default)]
     refresh_in: Value,
+    refresh_token: Option<String>,
+    id_token: Option<String>,
+    client_info: Option<String>,
 }
 
 /// Reads a success, and refuses a token that is not what was asked for: nothing downgraded,
@@ -36,6 +41,8 @@ pub(crate) fn granted(response: &Response, scheme: &Scheme) -> Result<Granted, E
         .map_err(|_| unusable("the answer is not a token response in JSON"))?;
     // Wrapped first, so that no way out of here leaves the text behind.
     let secret = success.access_token.filter(|token| !token.is_empty()).map(Secret::new);
+    let refresh_token = success.refresh_token.filter(|token| !token.is_empty()).map(Secret::new);
+    let id_token = success.id_token.map(Secret::new);
     let secret = secret.ok_or_else(|| unusable("the answer holds no access token"))?;
     let is_wanted = |token_type: &String| token_type.eq_ignore_ascii_case(scheme.token_type());
     if !success.token_type.as_ref().is_some_and(is_wanted) {
@@ -50,7 +57,8 @@ pub(crate) fn granted(response: &Response, scheme: &Scheme) -> Result<Granted, E
     let lifetime = seconds(&success.expires_in).filter(|lifetime| !lifetime.is_zero());
     let lifetime = lifetime.ok_or_else(|| unusable("the answer does not say how long the token lives"))?;
     let expiry = Expiry::after(lifetime).refreshed_after(seconds(&success.refresh_in));
-    Ok(Granted { secret, expiry })
+    let account = Account::of(success.client_info.as_deref(), id_token.as_ref().map(Secret::expose));
+    Ok(Granted { secret, expiry, refresh_token, account })
 }
 
 fn unusable(what: &'static str) -> Error {
@@ -87,17 +95,6 @@ fn check_confirmation(token: &str, thumbprint: Thumbprint) -> Result<(), Error> 
     let error = "the token service issued a token that is not bound to our certificate; it was discarded";
     Err(Error::new(ErrorKind::Response, "invalid_response", error)
         .with_advice("a proxy that ends TLS in front of the token service would cause this"))
-}
-
-/// The claims of a signed JWT (RFC 7519), unverified; `None` for anything else.
-fn jwt_payload(token: &str) -> Option<Value> {
-    let mut parts = token.split('.');
-    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
-        return None;
-    }
-    let payload = Base64UrlUnpadded::decode_vec(payload.trim_end_matches('=')).ok()?;
-    serde_json::from_slice(&payload).ok().filter(Value::is_object)
 }
 
 /// An error response (RFC 6749 §5.2, with Entra's members).
@@ -142,6 +139,7 @@ fn is_code(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64ct::{Base64UrlUnpadded, Encoding};
     use http::StatusCode;
 
     use super::*;

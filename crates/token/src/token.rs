@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -10,7 +10,8 @@ use http::header::AUTHORIZATION;
 use symbolon_transport::{Request, Route};
 use symbolon_types::{ClientIdentity, CorrelationId, Error, ErrorKind, Secret};
 
-use crate::Scheme;
+use crate::key::TokenKey;
+use crate::{Account, Scheme};
 
 /// An access token together with what it takes to use it. Immutable; clones are cheap.
 ///
@@ -26,20 +27,26 @@ pub struct Token {
 pub(crate) struct Issued {
     pub(crate) secret: Secret,
     pub(crate) scheme: Scheme,
-    pub(crate) audience: String,
-    pub(crate) client_id: Option<String>,
-    pub(crate) tenant_id: Option<String>,
+    pub(crate) audience: Arc<str>,
+    pub(crate) client_id: Option<Arc<str>>,
+    pub(crate) tenant_id: Option<Arc<str>>,
+    pub(crate) account: Option<Account>,
     pub(crate) expires_on: SystemTime,
     pub(crate) refresh_on: SystemTime,
     pub(crate) correlation_id: CorrelationId,
+    pub(crate) attempts: usize,
+    pub(crate) duration: Duration,
+    pub(crate) key: TokenKey,
 }
 
 /// Where a token comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenSource {
-    /// It was issued for this request, or for another one that waited at the same time.
+    /// It was issued for this request.
     Network,
+    /// It was issued for another request that this one waited with.
+    Joined,
     /// It was in the cache.
     Cache,
 }
@@ -52,6 +59,14 @@ impl Token {
     pub(crate) fn from(mut self, source: TokenSource) -> Self {
         self.source = source;
         self
+    }
+
+    pub(crate) fn key(&self) -> &TokenKey {
+        &self.issued.key
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.issued, &other.issued)
     }
 
     /// The token itself.
@@ -93,6 +108,12 @@ impl Token {
         self.issued.tenant_id.as_deref()
     }
 
+    /// The user that it is about; none for a token of the client itself.
+    #[must_use]
+    pub fn account(&self) -> Option<&Account> {
+        self.issued.account.as_ref()
+    }
+
     /// When the issuer lets it end.
     #[must_use]
     pub fn expires_on(&self) -> SystemTime {
@@ -115,6 +136,18 @@ impl Token {
     #[must_use]
     pub fn correlation_id(&self) -> CorrelationId {
         self.issued.correlation_id
+    }
+
+    /// How many requests it took to have it issued, at least 1.
+    #[must_use]
+    pub fn attempts(&self) -> usize {
+        self.issued.attempts
+    }
+
+    /// How long these requests took, the waits between them included.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.issued.duration
     }
 
     /// Makes a request that carries the token and, for a bound token, the certificate that it must

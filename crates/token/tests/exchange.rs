@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use symbolon_token::{
-    ClientAuth, ClientSecret, CredentialRequest, CredentialSource, Error, Refusal, Resolution, TokenClient,
-    TokenEndpoint, TokenSource,
+    ClientAuth, ClientSecret, CredentialRequest, CredentialSource, Error, Partition, Refusal, Resolution,
+    TokenClient, TokenEndpoint, TokenSource,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
@@ -228,7 +228,10 @@ async fn a_service_that_never_answers_is_given_up_at_the_deadline() {
     let error = acquiring.await.unwrap().unwrap_err();
     assert_eq!((error.code(), error.is_transient()), ("timeout", true));
     assert_eq!(SharedClock::from(&hands).now().duration_since(start).unwrap(), Duration::from_secs(20));
-    assert!(cache.find(&symbolon_token::CacheKey::bearer("x", "a")).is_none() && cache.is_empty());
+    assert!(
+        cache.find(&symbolon_token::CacheKey::bearer(&Partition::new("x"), "a")).is_none()
+            && cache.is_empty()
+    );
 }
 
 /// A credential that has successors, and remembers what it was told.
@@ -246,10 +249,10 @@ impl Successive {
 }
 
 impl CredentialSource for Successive {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest) -> Resolution<'a> {
+    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> Resolution<'a> {
         let generation = *self.generation.lock().unwrap();
         let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
-        let partition = format!("generation {generation}");
+        let partition = Partition::new(format!("generation {generation}"));
         Resolution::ready(Ok(ClientAuth::new(format!("client-{generation}"), endpoint, partition)))
     }
 

@@ -6,7 +6,8 @@ use symbolon::{ClientIdentity, TokenSource};
 use symbolon_emulator::{CertifiedKey, Fault};
 use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, World};
 use symbolon_token::{
-    ClientAuth, CredentialRequest, CredentialSource, Refusal, Resolution, TokenClient, TokenEndpoint,
+    ClientAuth, CredentialRequest, CredentialSource, Partition, Refusal, Resolution, TokenClient,
+    TokenEndpoint,
 };
 
 const HALF_A_DAY: Duration = Duration::from_secs(12 * 60 * 60);
@@ -72,8 +73,9 @@ impl Certificate {
 }
 
 impl CredentialSource for Certificate {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest) -> Resolution<'a> {
-        let auth = ClientAuth::new(&*self.client_id, self.endpoint.clone(), "the same application");
+    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+        let auth =
+            ClientAuth::new(&*self.client_id, self.endpoint.clone(), Partition::new("the same application"));
         Resolution::ready(Ok(auth.with_proof_of_possession(self.identity.clone())))
     }
 

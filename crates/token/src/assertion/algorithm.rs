@@ -1,0 +1,109 @@
+//! How an assertion is signed, and how it then names its certificate.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use sha1::{Digest, Sha1};
+use symbolon_types::{ClientIdentity, SharedSigningKey, SignatureScheme, SigningKey};
+
+use super::ecdsa;
+
+/// The shortest signature of an RSA key that RFC 7518 §3.3 and §3.5 allow: that of 2048 bits.
+const SHORTEST_RSA_SIGNATURE: usize = 2048 / 8;
+/// The length of a coordinate or scalar of P-256, in bytes (RFC 7518 §3.4).
+const P256_SCALAR: usize = 32;
+/// The same of P-384.
+const P384_SCALAR: usize = 48;
+
+/// The algorithms of RFC 7518 §3.1 that assertions are signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    Ps256,
+    Rs256,
+    Es256,
+    Es384,
+}
+
+impl Algorithm {
+    /// The `alg` of the header.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ps256 => "PS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+        }
+    }
+
+    pub(super) fn scheme(self) -> SignatureScheme {
+        match self {
+            Self::Ps256 => SignatureScheme::RsaPssSha256,
+            Self::Rs256 => SignatureScheme::RsaPkcs1Sha256,
+            Self::Es256 => SignatureScheme::EcdsaP256Sha256,
+            Self::Es384 => SignatureScheme::EcdsaP384Sha384,
+        }
+    }
+
+    /// The member of the header that names the certificate, and its value (RFC 7515 §4.1.7, §4.1.8).
+    pub(super) fn thumbprint(self, identity: &ClientIdentity) -> (&'static str, String) {
+        match self {
+            Self::Rs256 => {
+                let leaf: &[u8] = identity.chain().first().map(AsRef::as_ref).unwrap_or_default();
+                ("x5t", Base64UrlUnpadded::encode_string(&Sha1::digest(leaf)))
+            }
+            Self::Ps256 | Self::Es256 | Self::Es384 => ("x5t#S256", identity.thumbprint().to_string()),
+        }
+    }
+
+    /// The signature as a JWS carries it, or `None` if it is not one of this algorithm.
+    pub(super) fn jws_form(self, signature: Vec<u8>) -> Option<Vec<u8>> {
+        match self {
+            Self::Ps256 | Self::Rs256 => {
+                Some(signature).filter(|bytes| bytes.len() >= SHORTEST_RSA_SIGNATURE)
+            }
+            Self::Es256 => ecdsa::fixed_from_der(&signature, P256_SCALAR),
+            Self::Es384 => ecdsa::fixed_from_der(&signature, P384_SCALAR),
+        }
+    }
+
+    fn is_offered_by(self, key: &SharedSigningKey) -> bool {
+        key.schemes().contains(&self.scheme())
+    }
+}
+
+/// The algorithm to use, and the one to try when the key fails with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) preferred: Algorithm,
+    pub(super) fallback: Option<Algorithm>,
+}
+
+impl Choice {
+    /// The best that a key offers. Only RSA keys have a second way.
+    pub(super) fn for_key(key: &SharedSigningKey) -> Option<Self> {
+        let by_preference = [Algorithm::Ps256, Algorithm::Rs256, Algorithm::Es256, Algorithm::Es384];
+        let mut offered = by_preference.into_iter().filter(|algorithm| algorithm.is_offered_by(key));
+        let preferred = offered.next()?;
+        let fallback =
+            offered.next().filter(|next| (preferred, *next) == (Algorithm::Ps256, Algorithm::Rs256));
+        Some(Self { preferred, fallback })
+    }
+
+    /// RS256, if the key offers it.
+    pub(super) fn rs256(key: &SharedSigningKey) -> Option<Self> {
+        Algorithm::Rs256.is_offered_by(key).then_some(Self { preferred: Algorithm::Rs256, fallback: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_of_an_rsa_key_under_2048_bits_is_refused() {
+        for algorithm in [Algorithm::Ps256, Algorithm::Rs256] {
+            for (length, accepted) in [(0, false), (128, false), (255, false), (256, true), (512, true)] {
+                let form = algorithm.jws_form(vec![7; length]);
+                assert_eq!(form, accepted.then(|| vec![7; length]), "{algorithm:?} {length}");
+            }
+        }
+    }
+}

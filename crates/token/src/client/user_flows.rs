@@ -1,0 +1,87 @@
+//! Tokens about a user.
+
+use symbolon_types::{Error, Secret};
+
+use super::TokenClient;
+use crate::credential::Purpose;
+use crate::grant::Grant;
+use crate::scope::Audience;
+use crate::user::Subject;
+use crate::{Account, CredentialRequest, TokenRequest};
+
+impl TokenClient {
+    /// Asks for a token on behalf of the user whose token another client sent us (Entra's
+    /// on-behalf-of flow). Cached under the assertion: the same assertion hits, another one of the
+    /// same user does not.
+    pub fn on_behalf_of<'a>(&'a self, assertion: &Secret, scopes: &'a str) -> TokenRequest<'a> {
+        let grant = Grant::OnBehalfOf { assertion: assertion.clone() };
+        TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::of_assertion(assertion))
+    }
+
+    /// Starts a long-running session on behalf of a user: the exchange of
+    /// [`on_behalf_of`](Self::on_behalf_of), whose tokens, the refresh token included, are kept
+    /// under a key of yours. The cache is not read.
+    pub fn start_session<'a>(&'a self, key: &str, assertion: &Secret, scopes: &'a str) -> TokenRequest<'a> {
+        let grant = Grant::OnBehalfOf { assertion: assertion.clone() };
+        TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::session(key)).force_refresh()
+    }
+
+    /// Asks for a token of a session that was started before: from the cache, or by the session's
+    /// refresh token. Without one, the error is `no_tokens_found`.
+    pub fn session_token<'a>(&'a self, key: &str, scopes: &'a str) -> TokenRequest<'a> {
+        let audience = Audience::scopes(scopes);
+        TokenRequest::founded_on(self, audience, Grant::StoredRefreshToken, Subject::session(key))
+    }
+
+    /// Ends a session: its refresh token is forgotten, so it gets no more tokens; those that it has
+    /// end by themselves. Tells whether there was one.
+    ///
+    /// # Errors
+    /// When the credential cannot say who the client is.
+    pub async fn end_session(&self, key: &str) -> Result<bool, Error> {
+        let wanted = CredentialRequest {
+            purpose: Purpose::LookUp,
+            proof_of_possession: false,
+            tenant: None,
+            correlation_id: None,
+            http: &self.exchanger.http,
+        };
+        let auth = self.exchanger.credential.resolve_erased(&wanted).await?;
+        let subject = Subject::session(key);
+        let subject = subject.name().unwrap_or_default();
+        Ok(self.exchanger.cache.forget_refresh_token(auth.partition(), subject, None))
+    }
+
+    /// Redeems an authorization code (RFC 6749 §4.1.3). The token's
+    /// [`account`](crate::Token::account) names the user for [`token_for_account`](Self::token_for_account).
+    ///
+    /// `verifier` is the one whose challenge the authorization request carried (RFC 7636); use one
+    /// always.
+    pub fn redeem_code<'a>(
+        &'a self,
+        code: &Secret,
+        redirect_uri: &str,
+        verifier: Option<&Secret>,
+        scopes: &'a str,
+    ) -> TokenRequest<'a> {
+        let grant = Grant::AuthorizationCode {
+            code: code.clone(),
+            redirect_uri: redirect_uri.to_owned(),
+            verifier: verifier.cloned(),
+        };
+        TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::of_secret(code))
+    }
+
+    /// Asks for a token about the user of an account: from the cache, or by their refresh token.
+    /// Without one, the error is `no_tokens_found`, and the user must sign in again.
+    pub fn token_for_account<'a>(&'a self, account: &Account, scopes: &'a str) -> TokenRequest<'a> {
+        let audience = Audience::scopes(scopes);
+        TokenRequest::founded_on(self, audience, Grant::StoredRefreshToken, Subject::account(account.id()))
+    }
+
+    /// Redeems a refresh token that another library kept.
+    pub fn redeem_refresh_token<'a>(&'a self, token: &Secret, scopes: &'a str) -> TokenRequest<'a> {
+        let grant = Grant::RefreshToken { token: token.clone() };
+        TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::of_secret(token))
+    }
+}

@@ -1,0 +1,155 @@
+//! What a client presents.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use symbolon_types::{ClientIdentity, Error, Secret};
+
+use crate::{Partition, Scheme, TokenEndpoint};
+
+/// A parameter of the body of a token request.
+type Parameter = (Cow<'static, str>, Secret);
+/// Makes parameters anew for each request that is sent, at the time given.
+type Fresh = dyn Fn(SystemTime) -> Result<FreshParameters, Error> + Send + Sync;
+
+/// Parameters that are made anew for each request that is sent, retries included.
+pub type FreshParameters = Vec<(Cow<'static, str>, Secret)>;
+
+/// What a client presents to a token endpoint. Immutable; clones are cheap.
+#[derive(Clone)]
+pub struct ClientAuth(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    client_id: Arc<str>,
+    tenant_id: Option<Arc<str>>,
+    partition: Partition,
+    token_endpoint: TokenEndpoint,
+    parameters: Vec<Parameter>,
+    fresh: Option<Arc<Fresh>>,
+    identity: Option<ClientIdentity>,
+    scheme: Scheme,
+}
+
+impl ClientAuth {
+    /// A client that asks this endpoint for bearer tokens, so far without any credential.
+    #[must_use]
+    pub fn new(client_id: impl Into<Arc<str>>, token_endpoint: TokenEndpoint, partition: Partition) -> Self {
+        Self(Arc::new(Inner {
+            client_id: client_id.into(),
+            tenant_id: None,
+            partition,
+            token_endpoint,
+            parameters: Vec::new(),
+            fresh: None,
+            identity: None,
+            scheme: Scheme::Bearer,
+        }))
+    }
+
+    /// The same, in this tenant.
+    #[must_use]
+    pub fn with_tenant_id(self, tenant_id: impl Into<Arc<str>>) -> Self {
+        self.edit(|inner| inner.tenant_id = Some(tenant_id.into()))
+    }
+
+    /// The same, with a parameter in the body of the token request.
+    #[must_use]
+    pub fn with_parameter(self, name: impl Into<Cow<'static, str>>, value: Secret) -> Self {
+        self.edit(|inner| inner.parameters.push((name.into(), value)))
+    }
+
+    /// The same, with parameters that are made anew for each request that is sent, such as an
+    /// assertion that must not be used twice (RFC 7523 §3).
+    #[must_use]
+    pub fn with_fresh_parameters(
+        self,
+        make: impl Fn(SystemTime) -> Result<FreshParameters, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.edit(|inner| inner.fresh = Some(Arc::new(make)))
+    }
+
+    /// The same, presenting a certificate to the token endpoint. The token stays a bearer token.
+    #[must_use]
+    pub fn with_identity(self, identity: ClientIdentity) -> Self {
+        self.edit(|inner| inner.identity = Some(identity))
+    }
+
+    /// The same, presenting a certificate to the token endpoint and asking for a token that is
+    /// bound to it.
+    #[must_use]
+    pub fn with_proof_of_possession(self, identity: ClientIdentity) -> Self {
+        self.edit(|inner| {
+            inner.scheme = Scheme::MtlsPop(identity.clone());
+            inner.identity = Some(identity);
+        })
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// The client identifier (RFC 6749 §2.2).
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.0.client_id
+    }
+
+    /// The tenant, where there is one.
+    #[must_use]
+    pub fn tenant_id(&self) -> Option<&str> {
+        self.0.tenant_id.as_deref()
+    }
+
+    /// Where the token is asked for.
+    #[must_use]
+    pub fn token_endpoint(&self) -> &TokenEndpoint {
+        &self.0.token_endpoint
+    }
+
+    /// The certificate to present to the token endpoint.
+    #[must_use]
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        self.0.identity.as_ref()
+    }
+
+    /// How the token will be used.
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.0.scheme
+    }
+
+    pub(crate) fn shared_client_id(&self) -> Arc<str> {
+        Arc::clone(&self.0.client_id)
+    }
+
+    pub(crate) fn shared_tenant_id(&self) -> Option<Arc<str>> {
+        self.0.tenant_id.clone()
+    }
+
+    pub(crate) fn partition(&self) -> &Partition {
+        &self.0.partition
+    }
+
+    /// The parameters of a request that is sent at this time.
+    pub(crate) fn parameters(&self, now: SystemTime) -> Result<Vec<Parameter>, Error> {
+        let mut parameters = self.0.parameters.clone();
+        if let Some(fresh) = &self.0.fresh {
+            parameters.extend(fresh(now)?);
+        }
+        Ok(parameters)
+    }
+}
+
+impl fmt::Debug for ClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAuth")
+            .field("token_endpoint", &self.0.token_endpoint)
+            .field("scheme", &self.0.scheme.token_type())
+            .field("has_identity", &self.0.identity.is_some())
+            .finish_non_exhaustive()
+    }
+}

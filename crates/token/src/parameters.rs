@@ -1,0 +1,114 @@
+//! Parameters that are the caller's own.
+
+use symbolon_types::{Error, ErrorKind};
+
+/// What the exchange itself sends: a caller's parameter of the same name would be a second one,
+/// which RFC 6749 §3.2 forbids.
+const RESERVED: [&str; 20] = [
+    "assertion",
+    "claims",
+    "client_assertion",
+    "client_assertion_type",
+    "client_id",
+    "client_info",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "grant_type",
+    "password",
+    "redirect_uri",
+    "refresh_token",
+    "req_cnf",
+    "requested_token_use",
+    "response_type",
+    "scope",
+    "state",
+    "token_type",
+    "username",
+];
+
+/// Whether a parameter changes which token comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Caching {
+    /// It does: tokens for different values are cached apart.
+    Keyed,
+    /// It does not: a token that was asked for with another value will do.
+    Unkeyed,
+}
+
+/// Where a parameter goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Body,
+    Query,
+}
+
+/// The caller's own parameters of a token request.
+#[derive(Clone, Default)]
+pub(crate) struct Parameters {
+    all: Vec<(Place, String, String)>,
+    /// Those that are part of the cache key, sorted.
+    keyed: Vec<(String, String)>,
+}
+
+impl Parameters {
+    pub(crate) fn add_to_body(&mut self, name: &str, value: &str, caching: Caching) {
+        self.add(Place::Body, name, value, caching);
+    }
+
+    pub(crate) fn add_to_query(&mut self, name: &str, value: &str, caching: Caching) {
+        self.add(Place::Query, name, value, caching);
+    }
+
+    /// A later value of the same name replaces the earlier.
+    fn add(&mut self, place: Place, name: &str, value: &str, caching: Caching) {
+        self.all.retain(|(at, known, _)| (*at, known.as_str()) != (place, name));
+        self.all.push((place, name.to_owned(), value.to_owned()));
+        let key = match place {
+            Place::Body => format!("body {name}"),
+            Place::Query => format!("query {name}"),
+        };
+        self.keyed.retain(|(known, _)| *known != key);
+        if caching == Caching::Keyed {
+            self.keyed.push((key, value.to_owned()));
+            self.keyed.sort_unstable();
+        }
+    }
+
+    /// # Errors
+    /// `invalid_parameter` for a name that is empty or not the caller's to set.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for (_, name, _) in &self.all {
+            if name.is_empty() || RESERVED.contains(&name.as_str()) {
+                let error = format!("the request sets the parameter {name:?} itself");
+                return Err(Error::new(ErrorKind::Request, "invalid_parameter", error)
+                    .with_advice("leave it out, or use the method that is meant for it"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn in_body(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.of(Place::Body)
+    }
+
+    pub(crate) fn in_query(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.of(Place::Query)
+    }
+
+    pub(crate) fn has_query(&self) -> bool {
+        self.in_query().next().is_some()
+    }
+
+    pub(crate) fn keyed(&self) -> &[(String, String)] {
+        &self.keyed
+    }
+
+    fn of(&self, place: Place) -> impl Iterator<Item = (&str, &str)> {
+        self.all
+            .iter()
+            .filter(move |(at, ..)| *at == place)
+            .map(|(_, name, value)| (name.as_str(), value.as_str()))
+    }
+}
