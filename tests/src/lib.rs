@@ -8,9 +8,13 @@
     reason = "this crate is all tests"
 )]
 
+mod clients;
 mod key;
+#[cfg(unix)]
+pub mod oauth;
 mod world;
 
+pub use clients::{CLIENT_ID, TOKEN_EXCHANGE};
 pub use key::{OpaqueKey, OpaqueKeys};
 pub use symbolon_test_logs::CapturedLogs;
 pub use world::{Counts, RESOURCE, World};

@@ -51,7 +51,7 @@ impl World {
         setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
     ) -> Self {
         let logs = CapturedLogs::begin();
-        let builder = Emulator::builder().clock(clock.clone());
+        let builder = Emulator::builder().clock(clock.clone()).federated_application(crate::CLIENT_ID);
         let emulator = setup(builder).start().await.expect("an emulator");
         Self { emulator, hands, clock, logs, secrets: RefCell::default() }
     }

@@ -7,7 +7,8 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use http::StatusCode;
-use symbolon_token::{ClientSecret, Token, TokenCache, TokenClient, TokenEndpoint};
+use symbolon_token::authority::Authority;
+use symbolon_token::{Application, ClientSecret, Token, TokenCache, TokenClient};
 use symbolon_transport::{Response, transport_fn};
 use symbolon_types::{Jitter, Secret, SharedClock};
 
@@ -18,12 +19,12 @@ fn client(capacity: usize) -> TokenClient {
         let body = body.clone();
         async move { Ok(Response::new(StatusCode::OK, body)) }
     });
-    let endpoint =
-        TokenEndpoint::parse("https://login.example/751a212b-4003-416e-b600-e1f48e40db9f/oauth2/v2.0/token")
-            .expect("an https URL");
-    let credential =
-        ClientSecret::new(endpoint, "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3", Secret::new("secret"))
-            .expect("a client id and a secret");
+    let authority =
+        Authority::parse("https://login.microsoftonline.com/751a212b-4003-416e-b600-e1f48e40db9f");
+    let authority = authority.expect("an authority");
+    let application = Application::new(authority, "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3");
+    let credential = ClientSecret::new(application.expect("a client id"), Secret::new("secret"));
+    let credential = credential.expect("a secret");
     let clock = SharedClock::system();
     let cache = TokenCache::new(capacity, clock, Jitter::os());
     TokenClient::builder(credential, transport).cache(cache).build()

@@ -4,7 +4,7 @@
 
 use symbolon_emulator::Emulator;
 use symbolon_hyper::HyperTransport;
-use symbolon_token::{ClientSecret, TokenClient, TokenEndpoint};
+use symbolon_token::{Application, ClientSecret, TokenClient, TokenEndpoint};
 use symbolon_types::Secret;
 
 #[tokio::main]
@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let transport = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build()?;
 
     let endpoint = TokenEndpoint::parse(&emulator.token_endpoint())?;
-    let credential = ClientSecret::new(endpoint, client_id, Secret::new("a secret"))?;
+    let credential = ClientSecret::new(Application::at(endpoint, client_id)?, Secret::new("a secret"))?;
     let client = TokenClient::builder(credential, transport).build();
     let token = client.token("https://graph.example/.default").await?;
     let request = http::Request::get(emulator.resource_url()).body(bytes::Bytes::new())?;

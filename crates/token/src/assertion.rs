@@ -1,7 +1,5 @@
 //! What a client says about itself, signed: `private_key_jwt` (RFC 7523 §2.2, OIDC Core §9).
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the certificate credential will sign with it"))]
-
 mod algorithm;
 mod ecdsa;
 #[cfg(test)]
@@ -29,14 +27,14 @@ const RESERVED: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 /// ECDSA key signs with ES256 or ES384, as its curve says. The header names the certificate by
 /// `x5t#S256`, under RS256 by `x5t`: the two forms that Entra ID and AD FS know.
 #[derive(Clone)]
-pub(crate) struct ClientAssertion {
+pub(crate) struct AssertionSigner {
     identity: ClientIdentity,
     choice: Choice,
     with_chain: bool,
     claims: Map<String, Value>,
 }
 
-impl ClientAssertion {
+impl AssertionSigner {
     /// Assertions of the client whose certificate this is.
     ///
     /// # Errors
@@ -173,9 +171,9 @@ impl ClientAssertion {
 }
 
 /// Shows which certificate signs how, and no claim.
-impl fmt::Debug for ClientAssertion {
+impl fmt::Debug for AssertionSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientAssertion")
+        f.debug_struct("AssertionSigner")
             .field("identity", &self.identity)
             .field("algorithm", &self.choice.preferred)
             .field("with_chain", &self.with_chain)

@@ -17,11 +17,12 @@ use crate::{CredentialSource, Token, TokenCache, TokenRequest};
 /// Gets tokens for one credential and keeps them. Clones are cheap and share everything.
 ///
 /// ```no_run
-/// # use symbolon_token::{ClientSecret, TokenClient, TokenEndpoint};
+/// # use symbolon_token::{Application, ClientSecret, TokenClient, authority::Authority};
 /// # use symbolon_types::Secret;
 /// # async fn example(transport: impl symbolon_transport::Transport) -> Result<(), symbolon_token::Error> {
-/// let endpoint = TokenEndpoint::parse("https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token")?;
-/// let credential = ClientSecret::new(endpoint, "6731de76-14a6-49ae-97bc-6eba6914391e", Secret::new("…"))?;
+/// let authority = Authority::parse("https://login.microsoftonline.com/contoso.example")?;
+/// let application = Application::new(authority, "6731de76-14a6-49ae-97bc-6eba6914391e")?;
+/// let credential = ClientSecret::new(application, Secret::new("…"))?;
 /// let client = TokenClient::builder(credential, transport).build();
 /// let token = client.token("https://graph.microsoft.com/.default").await?;
 /// # Ok(()) }

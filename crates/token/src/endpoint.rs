@@ -1,14 +1,18 @@
 //! Where tokens are issued.
 
 use std::fmt;
+use std::sync::Arc;
 
 use symbolon_transport::Route;
 use symbolon_types::{Error, ErrorKind};
 use url::{Host, Url};
 
-/// The URL of a token endpoint (RFC 6749 §3.2), checked once, where it enters.
+/// The URL of a token endpoint (RFC 6749 §3.2), checked once, where it enters. Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct TokenEndpoint {
+pub struct TokenEndpoint(Arc<Inner>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Inner {
     url: Url,
     route: Route,
 }
@@ -54,17 +58,17 @@ impl TokenEndpoint {
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(invalid("contains user information or a fragment"));
         }
-        Ok(Self { url, route })
+        Ok(Self(Arc::new(Inner { url, route })))
     }
 
     /// The URL.
     #[must_use]
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.0.url
     }
 
     pub(crate) fn route(&self) -> Route {
-        self.route
+        self.0.route
     }
 }
 
@@ -85,7 +89,7 @@ fn is_loopback(url: &Url) -> bool {
 /// Shows the origin: the path names the tenant.
 impl fmt::Debug for TokenEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenEndpoint({})", self.url.origin().ascii_serialization())
+        write!(f, "TokenEndpoint({})", self.0.url.origin().ascii_serialization())
     }
 }
 

@@ -15,11 +15,15 @@
 //! [`ClientAuth`], so they cannot disagree.
 
 mod account;
+mod application;
 mod assertion;
+pub mod authority;
 mod cache;
 mod challenge;
 mod claims;
 mod client;
+mod client_assertion;
+mod client_certificate;
 mod client_secret;
 mod credential;
 mod endpoint;
@@ -38,12 +42,18 @@ mod scope;
 mod throttle;
 mod token;
 mod user;
+mod workload_identity;
 
 pub use account::Account;
+pub use application::Application;
 pub use cache::{Fetched, TokenCache};
 pub use challenge::{Challenge, claims_challenge};
 pub use claims::merge as merge_claims;
 pub use client::{TokenClient, TokenClientBuilder};
+pub use client_assertion::{
+    AssertionFn, AssertionRequest, AssertionSource, ClientAssertion, SignedAssertion, assertion_fn,
+};
+pub use client_certificate::ClientCertificate;
 pub use client_secret::ClientSecret;
 pub use credential::{ClientAuth, CredentialRequest, CredentialSource, FreshParameters, Purpose, Resolution};
 pub use endpoint::TokenEndpoint;
@@ -57,3 +67,4 @@ pub use scheme::Scheme;
 pub use scope::resource_name;
 pub use symbolon_types::{Error, ErrorKind};
 pub use token::{Token, TokenSource};
+pub use workload_identity::WorkloadIdentity;

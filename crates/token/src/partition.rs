@@ -23,10 +23,6 @@ impl Partition {
         text.hash(&mut hasher);
         Self(Arc::new(Inner { text, digest: hasher.finish() }))
     }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0.text
-    }
 }
 
 impl PartialEq for Partition {

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use http::StatusCode;
-use symbolon_token::{ClientSecret, TokenClient, TokenEndpoint, TokenSource};
+use symbolon_token::{Application, ClientSecret, TokenClient, TokenEndpoint, TokenSource};
 use symbolon_transport::{Response, transport_fn};
 use symbolon_types::Secret;
 
@@ -13,7 +13,8 @@ fn a_cache_hit_allocates_nothing_and_is_ready_at_once() {
         Ok(Response::new(StatusCode::OK, body))
     });
     let endpoint = TokenEndpoint::parse("https://login.example/tenant/oauth2/v2.0/token").unwrap();
-    let credential = ClientSecret::new(endpoint, "client", Secret::new("secret")).unwrap();
+    let credential =
+        ClientSecret::new(Application::at(endpoint, "client").unwrap(), Secret::new("secret")).unwrap();
     let client = TokenClient::builder(credential, transport).build();
     let claims = r#"{"access_token":{}}"#;
     let ask = || {

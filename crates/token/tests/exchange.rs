@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use symbolon_token::{
-    ClientAuth, ClientSecret, CredentialRequest, CredentialSource, Error, Partition, Refusal, Resolution,
-    TokenClient, TokenEndpoint, TokenSource,
+    Application, ClientAuth, ClientSecret, CredentialRequest, CredentialSource, Error, Partition, Refusal,
+    Resolution, TokenClient, TokenEndpoint, TokenSource,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
@@ -29,7 +29,7 @@ fn denied(status: u16, error: &str, code: u32) -> Result<Response, TransportErro
 
 fn secret() -> ClientSecret {
     let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
-    ClientSecret::new(endpoint, "client", Secret::new("p@ss&word")).unwrap()
+    ClientSecret::new(Application::at(endpoint, "client").unwrap(), Secret::new("p@ss&word")).unwrap()
 }
 
 fn client(transport: &ScriptedTransport) -> TokenClient {
@@ -162,8 +162,8 @@ async fn bad_input_is_an_error_before_anything_is_sent() {
     }
     assert!(transport.requests().is_empty() && client.cache().is_empty());
     let endpoint = || TokenEndpoint::parse(ENDPOINT).unwrap();
-    assert!(ClientSecret::new(endpoint(), "", Secret::new("x")).is_err());
-    assert!(ClientSecret::new(endpoint(), "client", Secret::new("")).is_err());
+    assert!(Application::at(endpoint(), "").is_err());
+    assert!(ClientSecret::new(Application::at(endpoint(), "client").unwrap(), Secret::new("")).is_err());
 }
 
 #[tokio::test]
@@ -357,7 +357,7 @@ async fn clients_that_share_a_cache_do_not_share_tokens_of_different_clients() {
     let transport = ScriptedTransport::new([granted("first"), granted("second")]);
     let first = client(&transport);
     let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
-    let other = ClientSecret::new(endpoint, "other", Secret::new("x")).unwrap();
+    let other = ClientSecret::new(Application::at(endpoint, "other").unwrap(), Secret::new("x")).unwrap();
     let second = TokenClient::builder(other, transport.clone()).cache(first.cache().clone()).build();
     assert_eq!(first.token("a").await.unwrap().secret().expose(), "first");
     assert_eq!(second.token("a").await.unwrap().secret().expose(), "second");

@@ -6,8 +6,11 @@
 
 mod binding;
 mod cache;
+mod concurrency;
+mod confidential;
 mod configuration;
 mod delegation;
 mod recovery;
 mod request;
+mod routing;
 mod transport;

@@ -117,8 +117,8 @@ impl Client {
         ClientIdentity::new(self.chain.clone(), SharedSigningKey::new(key)).unwrap()
     }
 
-    fn assertion(&self, offered: &'static [SignatureScheme]) -> ClientAssertion {
-        ClientAssertion::new(self.identity(self.key(offered))).unwrap()
+    fn assertion(&self, offered: &'static [SignatureScheme]) -> AssertionSigner {
+        AssertionSigner::new(self.identity(self.key(offered))).unwrap()
     }
 
     /// Whether another library finds that this client signed it.
@@ -159,12 +159,12 @@ impl Jws {
     }
 }
 
-fn sign(assertion: &ClientAssertion) -> Jws {
+fn sign(assertion: &AssertionSigner) -> Jws {
     let now = SystemTime::UNIX_EPOCH + NOW;
     Jws::read(assertion.sign(AUDIENCE, CLIENT, now).unwrap().expose())
 }
 
-fn refusal(result: Result<ClientAssertion, Error>) -> (ErrorKind, String) {
+fn refusal(result: Result<AssertionSigner, Error>) -> (ErrorKind, String) {
     let error = result.unwrap_err();
     (error.kind(), error.code().to_owned())
 }
@@ -178,7 +178,7 @@ fn the_key_chooses_the_algorithm_and_the_algorithm_the_thumbprint() {
     const PSS: &[SignatureScheme] = &[SignatureScheme::RsaPssSha256];
     const PKCS1: &[SignatureScheme] = &[SignatureScheme::RsaPkcs1Sha256];
     let (ps256, rs256) = (&signature::RSA_PSS_2048_8192_SHA256, &signature::RSA_PKCS1_2048_8192_SHA256);
-    type Row<'a> = (&'a Client, ClientAssertion, &'a str, &'static dyn VerificationAlgorithm);
+    type Row<'a> = (&'a Client, AssertionSigner, &'a str, &'static dyn VerificationAlgorithm);
     let rows: [Row<'_>; 6] = [
         (&RSA_CLIENT, RSA_CLIENT.assertion(RSA), "PS256", ps256),
         (&RSA_CLIENT, RSA_CLIENT.assertion(RSA).rs256().unwrap(), "RS256", rs256),
@@ -295,7 +295,7 @@ fn an_assertion_over_the_limit_is_refused() {
 fn a_device_that_fails_with_pss_is_asked_for_pkcs1() {
     let refused = &[SignatureScheme::RsaPssSha256];
     let key = Key { refused, ..RSA_CLIENT.key(RSA) };
-    let jws = sign(&ClientAssertion::new(RSA_CLIENT.identity(key)).unwrap());
+    let jws = sign(&AssertionSigner::new(RSA_CLIENT.identity(key)).unwrap());
     assert_eq!(jws.header["alg"], "RS256");
     assert_eq!(jws.header["x5t"], hashed(&digest::SHA1_FOR_LEGACY_USE_ONLY, &RSA_CLIENT.chain[0]));
     assert!(jws.header.get("x5t#S256").is_none());
@@ -308,7 +308,7 @@ fn a_key_without_a_suitable_algorithm_is_refused_at_once() {
     let unusable = (ErrorKind::Credential, "key_unusable".to_owned());
     for offered in [TLS_ONLY, &[]] {
         let identity = RSA_CLIENT.identity(RSA_CLIENT.key(offered));
-        assert_eq!(refusal(ClientAssertion::new(identity)), unusable, "{offered:?}");
+        assert_eq!(refusal(AssertionSigner::new(identity)), unusable, "{offered:?}");
     }
     assert_eq!(refusal(P256_CLIENT.assertion(P256).rs256()), unusable);
 }
@@ -321,7 +321,7 @@ fn a_key_that_fails_or_signs_nonsense_is_unusable() {
         ("garbles", &*RSA_CLIENT, Key { garbles: true, ..RSA_CLIENT.key(RSA) }),
         ("garbles", &*P384_CLIENT, Key { garbles: true, ..P384_CLIENT.key(P384) }),
     ] {
-        let assertion = ClientAssertion::new(client.identity(key)).unwrap();
+        let assertion = AssertionSigner::new(client.identity(key)).unwrap();
         let error = assertion.sign(AUDIENCE, CLIENT, SystemTime::UNIX_EPOCH).unwrap_err();
         assert_eq!((error.kind(), error.code()), (ErrorKind::Credential, "key_unusable"), "{case}");
         let source = std::error::Error::source(&error);

@@ -212,6 +212,7 @@ mod tests {
             (r#"Bearer a="1"x, b=2"#, &[challenge("Bearer", None, &[("b", "2")])]),
             (r#"Bearer a="1", b="2"#, &[challenge("Bearer", None, &[("a", "1")])]),
             (r#"Bearer a="1", b="2\"#, &[challenge("Bearer", None, &[("a", "1")])]),
+            (r#"Bearer (a "b, c=2", d=3"#, &[challenge("Bearer", None, &[("d", "3")])]),
             (r#"Bearer a(b)=1, c=3"#, &[challenge("Bearer", None, &[("c", "3")])]),
             (r#"Bearer é=1, c="é""#, &[challenge("Bearer", None, &[("c", "é")])]),
             (r#"Bearer claims="{"a":{"b":1}}", error="x""#, &[challenge("Bearer", None, &[("error", "x")])]),

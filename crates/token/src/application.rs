@@ -1,0 +1,207 @@
+//! Which client, and at which authority.
+
+use std::borrow::Cow;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use symbolon_types::{Env, Error, ErrorKind};
+
+use crate::authority::{Authority, AuthorityKind, RegionChoice, Router};
+use crate::{ClientAuth, CredentialRequest, Partition, Resolution, TokenEndpoint};
+
+/// A client that is registered at an authority (RFC 6749 §2.2), so far without a credential.
+///
+/// ```
+/// # use symbolon_token::{Application, ClientSecret, authority::Authority};
+/// # use symbolon_types::Secret;
+/// let authority = Authority::parse("https://login.microsoftonline.com/contoso.example")?;
+/// let application = Application::new(authority, "6731de76-14a6-49ae-97bc-6eba6914391e")?;
+/// let credential = ClientSecret::new(application, Secret::new("from your vault"))?;
+/// # Ok::<(), symbolon_token::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Application {
+    client_id: Arc<str>,
+    place: Place,
+    env: Env,
+}
+
+/// Where the client asks for tokens.
+#[derive(Clone, Debug)]
+enum Place {
+    Routed(Router),
+    Fixed(TokenEndpoint),
+}
+
+impl Application {
+    /// A client of this authority. Its token endpoint follows from the authority, and for a host
+    /// that is not known, from instance discovery.
+    ///
+    /// # Errors
+    /// `invalid_client_credential` if the client id is empty.
+    pub fn new(authority: Authority, client_id: &str) -> Result<Self, Error> {
+        Self::in_place(Place::Routed(Router::new(authority)), client_id)
+    }
+
+    /// A client that asks one token endpoint, whatever is asked for.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn at(token_endpoint: TokenEndpoint, client_id: &str) -> Result<Self, Error> {
+        Self::in_place(Place::Fixed(token_endpoint), client_id)
+    }
+
+    fn in_place(place: Place, client_id: &str) -> Result<Self, Error> {
+        if client_id.trim().is_empty() {
+            let error = Error::new(ErrorKind::Request, "invalid_client_credential", "the client id is empty");
+            return Err(error.with_advice("set it as it was registered"));
+        }
+        Ok(Self { client_id: client_id.into(), place, env: Env::process() })
+    }
+
+    /// Asks in this region of Entra. Default: none, unless the environment forces one.
+    #[must_use]
+    pub fn region(self, region: RegionChoice) -> Self {
+        self.routed(|router| router.with_region(region))
+    }
+
+    /// Validates an unknown host of Entra before anything is sent to it. Default: yes.
+    #[must_use]
+    pub fn instance_discovery(self, validates: bool) -> Self {
+        self.routed(|router| router.with_instance_discovery(validates))
+    }
+
+    /// Reads these variables, of which regions depend on some. Default: those of the process.
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    fn routed(mut self, change: impl FnOnce(Router) -> Router) -> Self {
+        if let Place::Routed(router) = self.place {
+            self.place = Place::Routed(change(router));
+        }
+        self
+    }
+
+    /// The client identifier.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// What kind of authority it is at; none for a client of a fixed endpoint.
+    pub(crate) fn authority_kind(&self) -> Option<AuthorityKind> {
+        match &self.place {
+            Place::Routed(router) => Some(router.authority().kind()),
+            Place::Fixed(_) => None,
+        }
+    }
+
+    /// What this client presents where tokens are asked for, with or without a certificate;
+    /// `dress` adds the credential.
+    pub(crate) fn present<'a>(
+        &'a self,
+        request: &'a CredentialRequest<'a>,
+        mtls: bool,
+        wardrobe: &'a Wardrobe,
+        dress: impl FnOnce(ClientAuth) -> Result<ClientAuth, Error> + Send + 'a,
+    ) -> Resolution<'a> {
+        let tenant = request.tenant();
+        let known = match &self.place {
+            Place::Fixed(_) if tenant.is_some() => Some(Err(no_tenants())),
+            Place::Fixed(endpoint) => Some(Ok(endpoint.clone())),
+            Place::Routed(router) => router.endpoint_now(tenant, mtls),
+        };
+        match known {
+            Some(endpoint) => Resolution::ready(endpoint.and_then(|endpoint| {
+                wardrobe.wear(&endpoint, request, || dress(self.undressed(endpoint.clone(), tenant)))
+            })),
+            None => Resolution::future(async move {
+                let endpoint = self.endpoint(request, mtls).await?;
+                wardrobe.wear(&endpoint, request, || dress(self.undressed(endpoint.clone(), tenant)))
+            }),
+        }
+    }
+
+    /// Where tokens are asked for.
+    pub(crate) async fn endpoint(
+        &self,
+        request: &CredentialRequest<'_>,
+        mtls: bool,
+    ) -> Result<TokenEndpoint, Error> {
+        match &self.place {
+            Place::Fixed(_) if request.tenant().is_some() => Err(no_tenants()),
+            Place::Fixed(endpoint) => Ok(endpoint.clone()),
+            Place::Routed(router) => router.endpoint(request.http(), &self.env, request.tenant(), mtls).await,
+        }
+    }
+
+    /// The client at an endpoint, without its credential. Its tokens are kept under the authority,
+    /// not under the endpoint: a token is the same whichever region issued it.
+    pub(crate) fn undressed(&self, endpoint: TokenEndpoint, tenant: Option<&str>) -> ClientAuth {
+        let (place, own_tenant) = match &self.place {
+            Place::Routed(router) => (issuer_of(router.authority()), router.authority().tenant()),
+            Place::Fixed(endpoint) => (Cow::Borrowed(endpoint.url().as_str()), None),
+        };
+        let own_tenant = own_tenant.map(|tenant| tenant.as_str().to_owned());
+        let tenant = tenant.map(str::to_ascii_lowercase).or(own_tenant);
+        let named = tenant.as_deref().unwrap_or_default();
+        let partition = format!("app\0{place}\0{named}\0{}", self.client_id);
+        let auth = ClientAuth::new(Arc::clone(&self.client_id), endpoint, Partition::new(partition));
+        match tenant {
+            Some(tenant) => auth.with_tenant_id(tenant),
+            None => auth,
+        }
+    }
+}
+
+/// Whose tokens they are: for Entra the cloud, whichever of its names is used; for others the
+/// authority.
+fn issuer_of(authority: &Authority) -> Cow<'_, str> {
+    match authority.kind() {
+        AuthorityKind::Entra => authority.cache_environment(),
+        _ => Cow::Borrowed(authority.as_str()),
+    }
+}
+
+fn no_tenants() -> Error {
+    let error = "a client of a fixed token endpoint has no other tenant; nothing was sent";
+    Error::new(ErrorKind::Request, "invalid_tenant", error)
+        .with_advice("make the application of an authority instead of a token endpoint")
+}
+
+/// What a credential wore before, so that nothing is put together anew at each look-up.
+#[derive(Debug, Default)]
+pub(crate) struct Wardrobe(RwLock<Vec<ClientAuth>>);
+
+impl Wardrobe {
+    /// A client has few endpoints. One that serves many tenants puts its clothes together each time.
+    const CAPACITY: usize = 8;
+
+    fn wear(
+        &self,
+        endpoint: &TokenEndpoint,
+        request: &CredentialRequest<'_>,
+        dress: impl FnOnce() -> Result<ClientAuth, Error>,
+    ) -> Result<ClientAuth, Error> {
+        let fits = |auth: &&ClientAuth| {
+            auth.token_endpoint() == endpoint
+                && auth.scheme().bound_to().is_some() == request.proof_of_possession()
+                && request
+                    .tenant()
+                    .is_none_or(|tenant| auth.tenant_id().is_some_and(|own| own.eq_ignore_ascii_case(tenant)))
+        };
+        let worn = self.0.read().unwrap_or_else(PoisonError::into_inner).iter().find(fits).cloned();
+        if let Some(worn) = worn {
+            return Ok(worn);
+        }
+        let auth = dress()?;
+        let mut worn = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if worn.len() >= Self::CAPACITY {
+            worn.remove(0);
+        }
+        worn.push(auth.clone());
+        Ok(auth)
+    }
+}

@@ -1,0 +1,367 @@
+//! Which region this machine is in.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+use symbolon_transport::{HttpClient, Request, Response, RetryPolicy, Route, TransportError, within};
+use symbolon_types::Env;
+use symbolon_types::lease::{Found, LeaseCache, Loaded};
+use tracing::debug;
+use url::Url;
+
+use super::Region;
+use super::memory::{for_good, until_asked_again};
+
+/// Set by some Azure services. (MSAL.NET `RegionManager`, as all below unless said otherwise.)
+const REGION_NAME: &str = "REGION_NAME";
+/// Where the instance metadata service is, if not at its usual address.
+const IMDS_BASE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+/// Link-local, the same on all Azure machines (Azure: Instance Metadata Service).
+const IMDS_DEFAULT_BASE: &str = "http://169.254.169.254";
+const IMDS_PATH: &str = "/metadata/instance/compute";
+const IMDS_API_VERSION: &str = "2021-02-01";
+/// Without it, the service refuses (Azure: Instance Metadata Service).
+const METADATA: HeaderName = HeaderName::from_static("metadata");
+/// How long one request may take: this is asked on machines that have no such service, too.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Before each further request, when the service answers that it cannot for the moment.
+const DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// How long all of it may take, so that a request is not held up for a mere improvement.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a failure is believed. (Ours: there it is believed until the process ends.)
+const FAILURE_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// Detects the region of this machine, once for all that share it. Clones are cheap and share what
+/// was found.
+///
+/// A region stays. A failure means the cloud's global host, for everybody and at once; after five
+/// minutes the next caller has it tried again in the background. Callers at the same time share one
+/// detection, and a caller that gives up leaves nothing behind.
+#[derive(Clone, Debug, Default)]
+pub struct RegionDetector(Arc<OnceLock<LeaseCache<(), Option<Region>>>>);
+
+impl RegionDetector {
+    /// A detector that has not looked yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The region of this machine, as [`detect_region`] finds it; `None` when it cannot be told.
+    ///
+    /// Time is read off the clock of the first caller's `http`.
+    pub async fn region(&self, http: &HttpClient, env: &Env) -> Option<Region> {
+        let found = self.0.get_or_init(|| LeaseCache::new(1, http.clock().clone()));
+        let (http, env) = (http.clone(), env.clone());
+        let load = || async move {
+            let region = detect_region(&http, &env).await;
+            let now = http.clock().now();
+            Ok(Loaded::new(match region {
+                Some(region) => for_good(Some(region), now),
+                None => until_asked_again(None, now, FAILURE_PAUSE),
+            }))
+        };
+        // The load never fails.
+        found.obtain(&(), load).await.ok().and_then(|obtained| obtained.value)
+    }
+
+    /// What was found, unless it is time to look, for the first time or again.
+    pub(super) fn region_now(&self) -> Option<Option<Region>> {
+        match self.0.get()?.find(&()) {
+            Some(Found { value, is_due: false, .. }) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Compute {
+    location: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Versions {
+    #[serde(rename = "newest-versions")]
+    newest: Vec<String>,
+}
+
+/// Looks for the region of this machine: in `REGION_NAME`, else by asking the instance metadata
+/// service, at `AZURE_POD_IDENTITY_AUTHORITY_HOST` if that is set. `None` when neither names one.
+///
+/// Takes two seconds where there is no such service, and at most ten. Remembers nothing; a
+/// [`RegionDetector`] does.
+pub async fn detect_region(http: &HttpClient, env: &Env) -> Option<Region> {
+    let named = env.var(REGION_NAME).map(|name| name.replace(' ', ""));
+    if let Some(region) = named.and_then(|name| Region::parse(&name).ok()) {
+        debug!(%region, "the environment names the region");
+        return Some(region);
+    }
+    let region = within(http.clock(), DEADLINE, region_of_machine(http, env)).await.flatten();
+    match &region {
+        Some(region) => debug!(%region, "the metadata service names the region"),
+        None => debug!("the region cannot be told; the global host serves"),
+    }
+    region
+}
+
+async fn region_of_machine(http: &HttpClient, env: &Env) -> Option<Region> {
+    let base = env.var(IMDS_BASE);
+    let mut url: Url = base.as_deref().unwrap_or(IMDS_DEFAULT_BASE).parse().ok()?;
+    url.set_path(IMDS_PATH);
+    url.set_fragment(None);
+    let mut response = ask(http, &url, Some(IMDS_API_VERSION)).await?;
+    // The service no longer has, or has not yet, this version: without one it names those it has.
+    if response.status() == StatusCode::BAD_REQUEST {
+        let answer = ask(http, &url, None).await?;
+        let Versions { newest } = serde_json::from_slice(answer.body()).ok()?;
+        response = ask(http, &url, Some(newest.first()?)).await?;
+    }
+    if response.status() != StatusCode::OK {
+        return None;
+    }
+    let Compute { location } = serde_json::from_slice(response.body()).ok()?;
+    Region::parse(&location?).ok()
+}
+
+/// The last answer, if there is one.
+async fn ask(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Response> {
+    let mut url = url.clone();
+    url.set_query(None);
+    if let Some(version) = version {
+        url.query_pairs_mut().append_pair("api-version", version);
+    }
+    let mut request = Request::new(Method::GET, url, Route::Local);
+    request.headers_mut().insert(METADATA, HeaderValue::from_static("true"));
+    let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
+    let mut delays = DELAYS.iter();
+    loop {
+        let sent = http.send(&policy, || Ok::<_, TransportError>(request.clone())).await.ok()?;
+        match (is_busy(sent.response.status()), delays.next()) {
+            (true, Some(delay)) => http.clock().sleep(*delay).await,
+            _ => return Some(sent.response),
+        }
+    }
+}
+
+/// (MSAL.NET `RegionDiscoveryRetryPolicy`: as for managed identities, less 404 and 408.)
+fn is_busy(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 410 | 429 | 500..=599)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use futures_util::future::join_all;
+    use symbolon_transport::testing::ScriptedTransport;
+    use symbolon_transport::{SharedTransport, Transport, TransportErrorKind, transport_fn};
+    use symbolon_types::{Jitter, ManualClock, SharedClock};
+
+    use super::*;
+
+    type Answer = Result<Response, TransportError>;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_owned()))
+    }
+
+    fn located(region: &str) -> Answer {
+        answer(200, &format!(r#"{{"location":"{region}"}}"#))
+    }
+
+    fn client(transport: impl Transport, clock: &ManualClock) -> HttpClient {
+        HttpClient::new(SharedTransport::new(transport), SharedClock::from(clock), Jitter::fixed(0.5))
+    }
+
+    /// Runs to the end, turning the clock whenever nothing else moves; tells the delays.
+    fn drive<F: Future>(clock: &ManualClock, future: F) -> (F::Output, Vec<u64>) {
+        let mut future = std::pin::pin!(future);
+        let (mut delays, start) = (Vec::new(), SharedClock::from(clock).now());
+        loop {
+            if let Some(output) = future.as_mut().now_or_never() {
+                return (output, delays);
+            }
+            clock.advance_to_next().expect("somebody sleeps");
+            delays.push(SharedClock::from(clock).now().duration_since(start).unwrap().as_secs());
+        }
+    }
+
+    fn name(region: Option<&Region>) -> Option<&str> {
+        region.map(Region::as_str)
+    }
+
+    #[test]
+    fn the_environment_comes_before_the_metadata_service() {
+        for (variable, region, asked) in [
+            ("westus2", Some("westus2"), 0),
+            ("East US 2", Some("eastus2"), 0),
+            ("east/us", Some("centralus"), 1),
+            ("", Some("centralus"), 1),
+        ] {
+            let transport = ScriptedTransport::new([located("centralus")]);
+            let http = client(transport.clone(), &ManualClock::new());
+            let env = [(REGION_NAME, variable)].into_iter().collect();
+            let found = detect_region(&http, &env).now_or_never().unwrap();
+            assert_eq!((name(found.as_ref()), transport.requests().len()), (region, asked), "{variable}");
+        }
+    }
+
+    #[test]
+    fn the_metadata_service_is_asked_as_it_wants_to_be() {
+        for (base, url) in [
+            (None, "http://169.254.169.254/metadata/instance/compute?api-version=2021-02-01"),
+            (
+                Some("http://127.0.0.1:4711/x?y#z"),
+                "http://127.0.0.1:4711/metadata/instance/compute?api-version=2021-02-01",
+            ),
+        ] {
+            let transport = ScriptedTransport::new([located("WestEurope")]);
+            let env = base.map(|base| (IMDS_BASE, base)).into_iter().collect();
+            let http = client(transport.clone(), &ManualClock::new());
+            let found = detect_region(&http, &env).now_or_never().unwrap();
+            assert_eq!(name(found.as_ref()), Some("westeurope"));
+            let [request] = &transport.requests()[..] else { panic!("one request") };
+            assert_eq!((request.url().as_str(), request.route()), (url, Route::Local));
+            assert_eq!(request.headers()[METADATA], "true");
+        }
+    }
+
+    #[test]
+    fn route_03_to_05_a_region_is_used_only_when_the_service_names_a_proper_one() {
+        let versions = r#"{"error":"Bad request","newest-versions":["2020-09-01","2020-06-01"]}"#;
+        for (answers, region, requests) in [
+            (vec![located("eastus")], Some("eastus"), 1),
+            (vec![located("")], None, 1),
+            (vec![located("east us")], None, 1),
+            (vec![located("eastus.evil.example")], None, 1),
+            (vec![located("eastus/")], None, 1),
+            (vec![answer(200, r#"{"location":null}"#)], None, 1),
+            (vec![answer(200, "{}")], None, 1),
+            (vec![answer(200, "eastus")], None, 1),
+            (vec![answer(404, "")], None, 1),
+            (vec![answer(408, "")], None, 1),
+            (vec![answer(401, r#"{"location":"eastus"}"#)], None, 1),
+            (vec![answer(500, ""), located("eastus")], Some("eastus"), 2),
+            (vec![answer(429, ""), answer(410, ""), answer(503, ""), located("eastus")], Some("eastus"), 4),
+            (vec![answer(500, ""), answer(500, ""), answer(500, ""), answer(500, ""), located("x")], None, 4),
+            (vec![answer(400, ""), answer(400, versions), located("eastus")], Some("eastus"), 3),
+            (vec![answer(400, ""), answer(400, r#"{"newest-versions":[]}"#), located("x")], None, 2),
+            (vec![answer(400, ""), answer(400, ""), located("x")], None, 2),
+            (vec![answer(400, ""), answer(400, versions), answer(400, ""), located("x")], None, 3),
+            (vec![Err(TransportErrorKind::Connect.into()), located("x")], None, 1),
+        ] {
+            let transport = ScriptedTransport::new(answers);
+            let clock = ManualClock::new();
+            let (found, _) = drive(&clock, detect_region(&client(transport.clone(), &clock), &Env::empty()));
+            assert_eq!((name(found.as_ref()), transport.requests().len()), (region, requests));
+        }
+    }
+
+    #[test]
+    fn another_version_is_asked_for_by_the_name_that_the_service_gave() {
+        let transport = ScriptedTransport::new([
+            answer(400, ""),
+            answer(400, r#"{"newest-versions":["2020-09-01&x=y"]}"#),
+            located("eastus"),
+        ]);
+        let http = client(transport.clone(), &ManualClock::new());
+        detect_region(&http, &Env::empty()).now_or_never().unwrap().unwrap();
+        let queries: Vec<_> =
+            transport.requests().iter().map(|it| it.url().query().map(str::to_owned)).collect();
+        let query = |text: &str| Some(text.to_owned());
+        assert_eq!(queries, [query("api-version=2021-02-01"), None, query("api-version=2020-09-01%26x%3Dy")]);
+    }
+
+    #[test]
+    fn a_service_that_does_not_answer_costs_two_seconds_and_a_busy_one_at_most_ten() {
+        let clock = ManualClock::new();
+        let silent = client(transport_fn(|_| pending::<Answer>()), &clock);
+        assert_eq!(drive(&clock, detect_region(&silent, &Env::empty())), (None, vec![2]));
+
+        let slow_clock = ManualClock::new();
+        let ticking = SharedClock::from(&slow_clock);
+        let busy = transport_fn(move |_| {
+            let clock = ticking.clone();
+            async move {
+                clock.sleep(Duration::from_millis(1900)).await;
+                answer(500, "")
+            }
+        });
+        let (found, delays) = drive(&slow_clock, detect_region(&client(busy, &slow_clock), &Env::empty()));
+        assert_eq!((found, delays.last()), (None, Some(&10)));
+    }
+
+    #[tokio::test]
+    async fn callers_at_the_same_time_share_one_detection_and_a_region_stays() {
+        let transport = ScriptedTransport::new([located("eastus"), located("westus")]);
+        let clock = ManualClock::new();
+        let (http, env, detector) = (client(transport.clone(), &clock), Env::empty(), RegionDetector::new());
+        assert_eq!(detector.region_now(), None);
+        for found in join_all((0..20).map(|_| detector.region(&http, &env))).await {
+            assert_eq!(name(found.as_ref()), Some("eastus"));
+        }
+        clock.advance(Duration::from_secs(365 * 24 * 60 * 60));
+        let shared = detector.clone();
+        assert_eq!(name(shared.region(&http, &env).await.as_ref()), Some("eastus"));
+        assert!(shared.region_now().is_some());
+        assert_eq!(transport.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_failure_holds_for_minutes_and_is_then_corrected_while_nobody_waits() {
+        let transport = ScriptedTransport::new([answer(404, ""), located("eastus")]);
+        let clock = ManualClock::new();
+        let (http, env, detector) = (client(transport.clone(), &clock), Env::empty(), RegionDetector::new());
+        assert_eq!(detector.region(&http, &env).await, None);
+        clock.advance(FAILURE_PAUSE - Duration::from_secs(1));
+        assert_eq!(detector.region(&http, &env).await, None);
+        assert_eq!((detector.region_now(), transport.requests().len()), (Some(None), 1));
+
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(detector.region_now(), None);
+        assert_eq!(detector.region(&http, &env).await, None);
+        tokio::task::yield_now().await;
+        assert_eq!(name(detector.region(&http, &env).await.as_ref()), Some("eastus"));
+        assert_eq!(transport.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_leaves_nothing_behind() {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&sent);
+        let transport = transport_fn(move |_| {
+            let first = counter.fetch_add(1, Ordering::Relaxed) == 0;
+            async move { if first { pending().await } else { located("eastus") } }
+        });
+        let (http, env) = (client(transport, &ManualClock::new()), Env::empty());
+        let detector = RegionDetector::new();
+        assert!(detector.region(&http, &env).now_or_never().is_none());
+        assert_eq!(detector.region_now(), None);
+        assert_eq!(name(detector.region(&http, &env).await.as_ref()), Some("eastus"));
+        assert_eq!(sent.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_does_not_take_the_others_detection_with_it() {
+        let clock = ManualClock::new();
+        let ticking = SharedClock::from(&clock);
+        let transport = transport_fn(move |_| {
+            let clock = ticking.clone();
+            async move {
+                clock.sleep(Duration::from_secs(1)).await;
+                located("eastus")
+            }
+        });
+        let (http, env, detector) = (client(transport, &clock), Env::empty(), RegionDetector::new());
+        let mut leader = Box::pin(detector.region(&http, &env));
+        let mut other = Box::pin(detector.region(&http, &env));
+        assert!((&mut leader).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+        drop(leader);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(name(other.await.as_ref()), Some("eastus"));
+    }
+}

@@ -1,0 +1,438 @@
+//! From an authority to its token endpoint, with what has to be asked on the way.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
+use symbolon_transport::HttpClient;
+use symbolon_types::{Env, Error};
+
+use super::routes::Routes;
+use super::{Authority, Discovery, Region, RegionChoice, RegionDetector, Routing};
+use crate::TokenEndpoint;
+
+/// Tells where the tokens of an authority are issued, and remembers it. Clones are cheap and share
+/// what was found.
+///
+/// ```no_run
+/// # use symbolon_token::authority::{Authority, RegionChoice, Router};
+/// # async fn example(http: &symbolon_transport::HttpClient) -> Result<(), symbolon_token::Error> {
+/// let authority = Authority::parse("https://login.microsoftonline.com/contoso.com")?;
+/// let router = Router::new(authority).with_region(RegionChoice::Detect);
+/// let endpoint = match router.endpoint_now(None, true) {
+///     Some(known) => known?,
+///     None => router.endpoint(http, &symbolon_types::Env::process(), None, true).await?,
+/// };
+/// # Ok(()) }
+/// ```
+///
+/// A region is considered for whatever is asked here. MSAL does so for client credentials, and for
+/// other grants only with a certificate: for those others use a router without.
+#[derive(Clone, Debug)]
+pub struct Router(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    /// The region as the configuration and the environment decided it, when it was first needed.
+    decided: OnceLock<Result<RegionChoice, Error>>,
+    routes: Routes,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    authority: Authority,
+    region: RegionChoice,
+    instance_discovery: bool,
+    discovery: Discovery,
+    detector: RegionDetector,
+}
+
+impl Router {
+    /// A router for an authority: no region unless the environment forces one, and instance
+    /// discovery for hosts that are not known.
+    #[must_use]
+    pub fn new(authority: Authority) -> Self {
+        Self::of(Settings {
+            authority,
+            region: RegionChoice::Unset,
+            instance_discovery: true,
+            discovery: Discovery::new(),
+            detector: RegionDetector::new(),
+        })
+    }
+
+    /// The same with this region.
+    #[must_use]
+    pub fn with_region(self, region: RegionChoice) -> Self {
+        Self::of(Settings { region, ..self.settings().clone() })
+    }
+
+    /// The same with or without instance discovery. Without, the host of the authority is believed
+    /// to be what it claims.
+    #[must_use]
+    pub fn with_instance_discovery(self, instance_discovery: bool) -> Self {
+        Self::of(Settings { instance_discovery, ..self.settings().clone() })
+    }
+
+    /// The same, sharing what this discovery knows.
+    #[must_use]
+    pub fn with_discovery(self, discovery: Discovery) -> Self {
+        Self::of(Settings { discovery, ..self.settings().clone() })
+    }
+
+    /// The same, sharing what this detector knows.
+    #[must_use]
+    pub fn with_region_detector(self, detector: RegionDetector) -> Self {
+        Self::of(Settings { detector, ..self.settings().clone() })
+    }
+
+    fn of(settings: Settings) -> Self {
+        Self(Arc::new(Inner { settings, decided: OnceLock::new(), routes: Routes::default() }))
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The authority.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.settings().authority
+    }
+
+    /// The token endpoint if it is known, for a tenant that replaces the authority's own and for
+    /// requests with or without a client certificate.
+    ///
+    /// `None` when something has to be asked first, or again; then [`endpoint`](Self::endpoint)
+    /// tells it. An endpoint that was told before is found without an allocation.
+    #[must_use]
+    pub fn endpoint_now(&self, tenant: Option<&str>, mtls: bool) -> Option<Result<TokenEndpoint, Error>> {
+        let settings = self.settings();
+        if let Some(issuer) = settings.authority.issuer() {
+            if let Some(Err(error)) = tenant.map(|tenant| settings.authority.with_tenant(tenant)) {
+                return Some(Err(error));
+            }
+            let metadata = settings.discovery.provider_now(issuer)?;
+            return Some(metadata.map(|metadata| metadata.token_endpoint(mtls).clone()));
+        }
+        let region = match self.region_now()? {
+            Ok(region) => region,
+            Err(error) => return Some(Err(error)),
+        };
+        if settings.instance_discovery
+            && let Err(error) = settings.discovery.validate_now(&settings.authority)?
+        {
+            return Some(Err(error));
+        }
+        let found = self.0.routes.find(tenant, mtls, region.as_ref());
+        Some(found.map_or_else(|| self.route(tenant, Routing { mtls, region }), Ok))
+    }
+
+    /// The token endpoint, for a tenant that replaces the authority's own and for requests with or
+    /// without a client certificate.
+    ///
+    /// What is wrong with the request is said before anything is asked. A region that cannot be
+    /// detected means the global host, with the same security. The environment is read once.
+    ///
+    /// # Errors
+    /// Those of [`Authority::with_tenant`] and [`Authority::token_endpoint`], `invalid_region` when
+    /// the environment forces one that is none, `invalid_instance` when Microsoft Entra does not know
+    /// the host; for an OpenID provider `authority_validation_failed` when its metadata is that of
+    /// another issuer, `oidc_failure` when it is unusable, and the transport's when it cannot be had.
+    pub async fn endpoint(
+        &self,
+        http: &HttpClient,
+        env: &Env,
+        tenant: Option<&str>,
+        mtls: bool,
+    ) -> Result<TokenEndpoint, Error> {
+        let Settings { instance_discovery, discovery, detector, .. } = self.settings();
+        let authority = self.authority_of(tenant)?;
+        if let Some(issuer) = authority.issuer() {
+            return Ok(discovery.provider(http, issuer).await?.token_endpoint(mtls).clone());
+        }
+        authority.token_endpoint(&Routing { mtls, region: None })?;
+        let decided = self.region_decided(env)?;
+        if *instance_discovery {
+            discovery.validate(http, &authority).await?;
+        }
+        let region = match decided {
+            RegionChoice::Fixed(region) => Some(region),
+            RegionChoice::Detect => detector.region(http, env).await,
+            RegionChoice::Unset | RegionChoice::Global => None,
+        };
+        self.route(tenant, Routing { mtls, region })
+    }
+
+    fn region_decided(&self, env: &Env) -> Result<RegionChoice, Error> {
+        if !self.has_regions() {
+            return Ok(RegionChoice::Global);
+        }
+        self.0.decided.get_or_init(|| self.settings().region.decided(env)).clone()
+    }
+
+    /// The region, if there is nothing to ask about it.
+    fn region_now(&self) -> Option<Result<Option<Region>, Error>> {
+        let settings = self.settings();
+        if !self.has_regions() || settings.region == RegionChoice::Global {
+            return Some(Ok(None));
+        }
+        match self.0.decided.get()? {
+            Ok(RegionChoice::Fixed(region)) => Some(Ok(Some(region.clone()))),
+            Ok(RegionChoice::Detect) => settings.detector.region_now().map(Ok),
+            Ok(RegionChoice::Unset | RegionChoice::Global) => Some(Ok(None)),
+            Err(error) => Some(Err(error.clone())),
+        }
+    }
+
+    fn route(&self, tenant: Option<&str>, routing: Routing) -> Result<TokenEndpoint, Error> {
+        let endpoint = self.authority_of(tenant)?.token_endpoint(&routing)?;
+        self.0.routes.keep(tenant, routing.mtls, routing.region, endpoint.clone());
+        Ok(endpoint)
+    }
+
+    fn authority_of(&self, tenant: Option<&str>) -> Result<Cow<'_, Authority>, Error> {
+        match tenant {
+            None => Ok(Cow::Borrowed(self.authority())),
+            Some(tenant) => self.authority().with_tenant(tenant).map(Cow::Owned),
+        }
+    }
+
+    /// Only Entra has regions, and an emulator on this machine is in none.
+    fn has_regions(&self) -> bool {
+        self.authority().cloud_host().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use http::StatusCode;
+    use symbolon_transport::testing::ScriptedTransport;
+    use symbolon_transport::{Response, SharedTransport, TransportError};
+    use symbolon_types::{Jitter, ManualClock, SharedClock};
+
+    use super::*;
+
+    const CONTOSO: &str = "https://login.microsoftonline.com/contoso.com";
+
+    fn answer(status: u16, body: &str) -> Result<Response, TransportError> {
+        Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_owned()))
+    }
+
+    fn client(transport: &ScriptedTransport, clock: &ManualClock) -> HttpClient {
+        let transport = SharedTransport::new(transport.clone());
+        HttpClient::new(transport, SharedClock::from(clock), Jitter::fixed(0.5))
+    }
+
+    fn router(authority: &str) -> Router {
+        Router::new(Authority::parse(authority).unwrap())
+    }
+
+    fn shown(endpoint: Result<TokenEndpoint, Error>) -> String {
+        endpoint.map_or_else(|error| error.code().to_owned(), |endpoint| endpoint.url().to_string())
+    }
+
+    fn fixed(name: &str) -> RegionChoice {
+        RegionChoice::Fixed(Region::parse(name).unwrap())
+    }
+
+    #[tokio::test]
+    async fn route_01_to_09_the_endpoint_of_a_known_cloud_needs_no_request() {
+        let common = "https://login.microsoftonline.com/common";
+        for (authority, region, tenant, mtls, outcome) in [
+            (
+                CONTOSO,
+                RegionChoice::Unset,
+                None,
+                true,
+                "https://mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token",
+            ),
+            (
+                CONTOSO,
+                fixed("WestUS2"),
+                None,
+                true,
+                "https://westus2.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token",
+            ),
+            (
+                CONTOSO,
+                fixed("westus2"),
+                None,
+                false,
+                "https://westus2.login.microsoft.com/contoso.com/oauth2/v2.0/token",
+            ),
+            (common, RegionChoice::Unset, None, true, "missing_tenanted_authority"),
+            (
+                common,
+                RegionChoice::Unset,
+                None,
+                false,
+                "https://login.microsoftonline.com/common/oauth2/v2.0/token",
+            ),
+            (
+                common,
+                RegionChoice::Unset,
+                Some("Consumers"),
+                true,
+                "https://mtlsauth.microsoft.com/consumers/oauth2/v2.0/token",
+            ),
+            (CONTOSO, RegionChoice::Unset, Some("organizations"), true, "missing_tenanted_authority"),
+            (CONTOSO, RegionChoice::Unset, Some(""), false, "invalid_tenant"),
+            (CONTOSO, RegionChoice::Unset, Some("a/b"), false, "invalid_tenant"),
+            ("https://sts.example/adfs", RegionChoice::Detect, Some("t"), false, "authority_type_mismatch"),
+            (
+                "https://sts.example/adfs",
+                RegionChoice::Detect,
+                None,
+                true,
+                "https://sts.example/adfs/oauth2/token",
+            ),
+            (
+                "https://127.0.0.1:8443/t",
+                RegionChoice::Detect,
+                None,
+                true,
+                "https://127.0.0.1:8443/t/oauth2/v2.0/token",
+            ),
+            (
+                "https://127.0.0.1:8443/t",
+                fixed("r"),
+                None,
+                true,
+                "https://127.0.0.1:8443/t/oauth2/v2.0/token",
+            ),
+            (
+                "https://login.foo.bar/t",
+                RegionChoice::Detect,
+                None,
+                true,
+                "mtls_pop_not_supported_for_environment",
+            ),
+        ] {
+            let transport = ScriptedTransport::new([]);
+            let http = client(&transport, &ManualClock::new());
+            let router = router(authority).with_region(region);
+            let endpoint = router.endpoint(&http, &Env::empty(), tenant, mtls).await;
+            assert_eq!(shown(endpoint.clone()), outcome, "{authority} {tenant:?}");
+            if endpoint.is_ok() {
+                assert_eq!(router.endpoint_now(tenant, mtls).map(shown).as_deref(), Some(outcome));
+            }
+            assert!(transport.requests().is_empty(), "{authority}");
+        }
+    }
+
+    #[tokio::test]
+    async fn route_03_to_05_a_detected_region_is_used_and_a_failure_is_the_global_host_for_a_while() {
+        let transport = ScriptedTransport::new([
+            answer(200, r#"{"location":"west.evil.example/us"}"#),
+            answer(200, r#"{"location":"westus"}"#),
+        ]);
+        let clock = ManualClock::new();
+        let http = client(&transport, &clock);
+        let router = router(CONTOSO).with_region(RegionChoice::Detect);
+        assert!(router.endpoint_now(None, true).is_none());
+        let global = "https://mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token";
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), None, true).await), global);
+        assert_eq!(router.endpoint_now(None, true).map(shown).as_deref(), Some(global));
+
+        clock.advance(Duration::from_secs(5 * 60));
+        assert!(router.endpoint_now(None, true).is_none());
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), None, true).await), global);
+        tokio::task::yield_now().await;
+        let regional = "https://westus.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token";
+        assert_eq!(router.endpoint_now(None, true).map(shown).as_deref(), Some(regional));
+        let other = "https://westus.login.microsoft.com/t/oauth2/v2.0/token";
+        assert_eq!(router.endpoint_now(Some("t"), false).map(shown).as_deref(), Some(other));
+        assert_eq!(transport.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_environment_decides_about_the_region_before_anything_is_known() {
+        let http = client(&ScriptedTransport::new([]), &ManualClock::new());
+        for (region, variable, host) in [
+            (RegionChoice::Unset, ("MSAL_FORCE_REGION", "forced"), "https://forced.login.microsoft.com/"),
+            (RegionChoice::Unset, ("MSAL_FORCE_REGION", "for.ced"), "invalid_region"),
+            (RegionChoice::Global, ("MSAL_FORCE_REGION", "for.ced"), "https://login.microsoftonline.com/"),
+            (fixed("r"), ("MSAL_DISABLE_REGION", "1"), "https://login.microsoftonline.com/"),
+        ] {
+            let router = router(CONTOSO).with_region(region.clone());
+            assert_eq!(router.endpoint_now(None, false).is_some(), region == RegionChoice::Global);
+            let env = [variable].into_iter().collect();
+            let told = shown(router.endpoint(&http, &env, None, false).await);
+            assert!(told.starts_with(host), "{told}");
+            assert_eq!(router.endpoint_now(None, false).map(shown), Some(told));
+        }
+        // What has no regions has no use for a wrong one either.
+        let env = [("MSAL_FORCE_REGION", "for.ced")].into_iter().collect();
+        assert!(router("https://sts.example/adfs").endpoint(&http, &env, None, false).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nothing_else_is_asked_about_a_host_that_entra_does_not_know() {
+        let transport = ScriptedTransport::new([answer(400, r#"{"error":"invalid_instance"}"#)]);
+        let http = client(&transport, &ManualClock::new());
+        let router = router("https://login.foo.bar/t").with_region(RegionChoice::Detect);
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), None, false).await), "invalid_instance");
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), Some("u"), false).await), "invalid_instance");
+        assert_eq!(transport.requests().len(), 1);
+
+        let trusting = router.with_region(RegionChoice::Global).with_instance_discovery(false);
+        let endpoint = trusting.endpoint_now(None, false).map(shown);
+        assert_eq!(endpoint.as_deref(), Some("https://login.foo.bar/t/oauth2/v2.0/token"));
+    }
+
+    #[tokio::test]
+    async fn routers_that_share_a_discovery_and_a_detector_ask_once() {
+        let transport = ScriptedTransport::new([answer(200, "{}"), answer(200, r#"{"location":"r"}"#)]);
+        let http = client(&transport, &ManualClock::new());
+        let (discovery, detector) = (Discovery::new(), RegionDetector::new());
+        for tenant in ["a", "b"] {
+            let router = router(&format!("https://login.foo.bar/{tenant}"))
+                .with_region(RegionChoice::Detect)
+                .with_discovery(discovery.clone())
+                .with_region_detector(detector.clone());
+            let endpoint = shown(router.endpoint(&http, &Env::empty(), None, false).await);
+            assert_eq!(endpoint, format!("https://r.login.foo.bar/{tenant}/oauth2/v2.0/token"));
+        }
+        assert_eq!(transport.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_openid_provider_tells_its_endpoints_itself() {
+        let transport = ScriptedTransport::new([answer(
+            200,
+            r#"{"issuer":"https://idp.example/","token_endpoint":"https://idp.example/token",
+                "mtls_endpoint_aliases":{"token_endpoint":"https://mtls.idp.example/token"}}"#,
+        )]);
+        let http = client(&transport, &ManualClock::new());
+        let router =
+            Router::new(Authority::oidc("https://idp.example/").unwrap()).with_region(RegionChoice::Detect);
+        assert!(router.endpoint_now(None, false).is_none());
+        for (mtls, url) in [(false, "https://idp.example/token"), (true, "https://mtls.idp.example/token")] {
+            assert_eq!(shown(router.endpoint(&http, &Env::empty(), None, mtls).await), url);
+            assert_eq!(router.endpoint_now(None, mtls).map(shown).as_deref(), Some(url));
+        }
+        let refused = router.endpoint(&http, &Env::empty(), Some("t"), false).await;
+        assert_eq!(shown(refused), "authority_type_mismatch");
+        assert_eq!(
+            router.endpoint_now(Some("t"), false).map(shown).as_deref(),
+            Some("authority_type_mismatch")
+        );
+        assert_eq!(transport.requests().len(), 1);
+    }
+
+    #[test]
+    fn an_endpoint_that_was_told_before_is_found_without_allocating() {
+        let http = client(&ScriptedTransport::new([]), &ManualClock::new());
+        let router = router(CONTOSO).with_region(fixed("r"));
+        for tenant in [None, Some("Fabrikam.com")] {
+            let told = router.endpoint(&http, &Env::empty(), tenant, true).now_or_never().unwrap().unwrap();
+            let mut found = None;
+            let cost = allocation_counter::measure(|| found = router.endpoint_now(tenant, true));
+            assert_eq!((found.unwrap().unwrap(), cost.count_total), (told, 0), "{tenant:?}");
+        }
+    }
+}

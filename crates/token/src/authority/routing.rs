@@ -1,0 +1,373 @@
+//! From an authority to the host that serves a request: pure.
+
+use symbolon_types::{Error, ErrorKind};
+use url::Host;
+
+use super::cloud::Cloud;
+use super::form::{self, Form};
+use super::{Authority, Region};
+use crate::TokenEndpoint;
+
+/// How a request travels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "put together by its callers, member by member")]
+pub struct Routing {
+    /// It presents a client certificate in the TLS handshake.
+    pub mtls: bool,
+    /// It goes to this region of the cloud.
+    pub region: Option<Region>,
+}
+
+impl Authority {
+    /// The token endpoint for requests that travel like this.
+    ///
+    /// Only Entra has hosts for regions and for mutual TLS. (MSAL.NET
+    /// `RegionAndMtlsDiscoveryProvider`; the path and the port stay.) A certificate goes to the known
+    /// ones alone: the counterpart of an unknown host would be a guess. Any other authority, and one
+    /// on this machine, stays on its own host.
+    ///
+    /// ```
+    /// # use symbolon_token::authority::{Authority, Region, Routing};
+    /// let authority = Authority::parse("https://login.microsoftonline.us/contoso.com")?;
+    /// let routing = Routing { mtls: true, region: Some(Region::parse("usgovvirginia")?) };
+    /// let endpoint = authority.token_endpoint(&routing)?;
+    /// assert_eq!(endpoint.url().host_str(), Some("usgovvirginia.mtlsauth.microsoftonline.us"));
+    /// # Ok::<(), symbolon_token::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// With a certificate: `missing_tenanted_authority` for `common` and `organizations`,
+    /// `mtls_pop_not_supported_for_environment` for a host without an mTLS counterpart,
+    /// `insecure_endpoint` for `http`. Always: `metadata_required` for an OpenID provider, whose
+    /// endpoint only a [`Router`](super::Router) can tell.
+    pub fn token_endpoint(&self, routing: &Routing) -> Result<TokenEndpoint, Error> {
+        let path = match self.form {
+            Form::Oidc { .. } => return Err(metadata_required()),
+            Form::Adfs => "oauth2/token",
+            Form::Entra(_) | Form::Ciam(_) | Form::B2c { .. } | Form::Dsts(_) => "oauth2/v2.0/token",
+        };
+        if routing.mtls {
+            self.check_mtls()?;
+        }
+        let mut url = self.url.clone();
+        if let Some(host) = self.host_for(routing) {
+            url.set_host(Some(&host)).map_err(|_| form::invalid("has no host in this region"))?;
+        }
+        url.set_path(&format!("{}{path}", self.url.path()));
+        // An http URL has been let in on loopback only, and on purpose.
+        TokenEndpoint::allowing_http_on_loopback(url)
+    }
+
+    fn check_mtls(&self) -> Result<(), Error> {
+        if self.tenant().is_some_and(super::Tenant::is_tenantless) {
+            let error = "a client certificate authenticates in one tenant, and the authority names none; \
+                         nothing was sent";
+            return Err(Error::new(ErrorKind::Request, "missing_tenanted_authority", error)
+                .with_advice("name the tenant by its id or a domain instead of common or organizations"));
+        }
+        if self.url.scheme() != "https" {
+            let error = "a client certificate is only presented over TLS, and the authority is not an https \
+                         URL; nothing was sent";
+            return Err(Error::new(ErrorKind::Request, "insecure_endpoint", error)
+                .with_advice("use the https URL of the authority"));
+        }
+        match self.cloud_host() {
+            Some(host) if Cloud::of(host).and_then(|cloud| cloud.mtls_host(host)).is_none() => {
+                Err(no_mtls_host(Cloud::of(host)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The host that takes the place of the authority's own.
+    fn host_for(&self, routing: &Routing) -> Option<String> {
+        let host = self.cloud_host()?;
+        let cloud = Cloud::of(host);
+        let mtls_host = || cloud.and_then(|cloud| cloud.mtls_host(host)).filter(|_| routing.mtls);
+        let Some(region) = &routing.region else {
+            return mtls_host().or(cloud.map(|cloud| cloud.network)).map(str::to_owned);
+        };
+        let is_name = matches!(self.url.host(), Some(Host::Domain(_)));
+        let is_regional = host.strip_prefix(region.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if !is_name || is_regional {
+            return None;
+        }
+        let of_cloud = mtls_host().or(cloud.map(|cloud| cloud.regional)).unwrap_or(host);
+        Some(format!("{region}.{of_cloud}"))
+    }
+}
+
+fn no_mtls_host(cloud: Option<&Cloud>) -> Error {
+    let (error, advice) = match cloud {
+        Some(_) => (
+            "the host of the authority is a legacy name without an mTLS endpoint; nothing was sent",
+            "use the cloud's current name: login.microsoftonline.com, login.microsoftonline.us or \
+             login.partner.microsoftonline.cn",
+        ),
+        None => (
+            "the host of the authority is not known to take client certificates; nothing was sent",
+            "use the login host of a public or sovereign cloud, or give the token endpoint itself",
+        ),
+    };
+    Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error).with_advice(advice)
+}
+
+fn metadata_required() -> Error {
+    let error = "the token endpoint of an OpenID provider stands in its metadata; nothing was sent";
+    Error::new(ErrorKind::Request, "metadata_required", error)
+        .with_advice("ask a router for the endpoint, or give the token endpoint itself")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNSUPPORTED: &str = "mtls_pop_not_supported_for_environment";
+
+    fn endpoint(authority: &str, mtls: bool, region: Option<&str>) -> Result<String, Error> {
+        let region = region.map(|name| Region::parse(name).unwrap());
+        let endpoint =
+            Authority::allowing_http_on_loopback(authority)?.token_endpoint(&Routing { mtls, region })?;
+        Ok(endpoint.url().to_string())
+    }
+
+    fn host(authority: &str, mtls: bool, region: Option<&str>) -> String {
+        match endpoint(&format!("https://{authority}/t"), mtls, region) {
+            Ok(url) => {
+                let host =
+                    url.strip_prefix("https://").and_then(|rest| rest.strip_suffix("/t/oauth2/v2.0/token"));
+                host.expect("the path stays").to_owned()
+            }
+            Err(error) => error.code().to_owned(),
+        }
+    }
+
+    #[test]
+    fn route_10_to_17_each_host_has_its_counterparts_and_a_certificate_goes_to_no_other() {
+        for (authority, plain, mtls, regional_mtls, regional) in [
+            (
+                "login.microsoftonline.com",
+                "login.microsoftonline.com",
+                "mtlsauth.microsoft.com",
+                "r.mtlsauth.microsoft.com",
+                "r.login.microsoft.com",
+            ),
+            (
+                "login.windows.net",
+                "login.microsoftonline.com",
+                "mtlsauth.microsoft.com",
+                "r.mtlsauth.microsoft.com",
+                "r.login.microsoft.com",
+            ),
+            (
+                "login.microsoft.com",
+                "login.microsoftonline.com",
+                "mtlsauth.microsoft.com",
+                "r.mtlsauth.microsoft.com",
+                "r.login.microsoft.com",
+            ),
+            (
+                "sts.windows.net",
+                "login.microsoftonline.com",
+                UNSUPPORTED,
+                UNSUPPORTED,
+                "r.login.microsoft.com",
+            ),
+            (
+                "login.microsoftonline.us",
+                "login.microsoftonline.us",
+                "mtlsauth.microsoftonline.us",
+                "r.mtlsauth.microsoftonline.us",
+                "r.login.microsoftonline.us",
+            ),
+            (
+                "login.usgovcloudapi.net",
+                "login.microsoftonline.us",
+                UNSUPPORTED,
+                UNSUPPORTED,
+                "r.login.microsoftonline.us",
+            ),
+            (
+                "login.partner.microsoftonline.cn",
+                "login.partner.microsoftonline.cn",
+                "mtlsauth.partner.microsoftonline.cn",
+                "r.mtlsauth.partner.microsoftonline.cn",
+                "r.login.partner.microsoftonline.cn",
+            ),
+            (
+                "login.chinacloudapi.cn",
+                "login.partner.microsoftonline.cn",
+                UNSUPPORTED,
+                UNSUPPORTED,
+                "r.login.partner.microsoftonline.cn",
+            ),
+            (
+                "login.sovcloud-identity.fr",
+                "login.sovcloud-identity.fr",
+                "mtlsauth.sovcloud-identity.fr",
+                "r.mtlsauth.sovcloud-identity.fr",
+                "r.login.sovcloud-identity.fr",
+            ),
+            (
+                "login.sovcloud-identity.de",
+                "login.sovcloud-identity.de",
+                "mtlsauth.sovcloud-identity.de",
+                "r.mtlsauth.sovcloud-identity.de",
+                "r.login.sovcloud-identity.de",
+            ),
+            (
+                "login.sovcloud-identity.sg",
+                "login.sovcloud-identity.sg",
+                "mtlsauth.sovcloud-identity.sg",
+                "r.mtlsauth.sovcloud-identity.sg",
+                "r.login.sovcloud-identity.sg",
+            ),
+            (
+                "login.microsoftonline.de",
+                "login.microsoftonline.de",
+                "mtlsauth.microsoftonline.de",
+                "r.mtlsauth.microsoftonline.de",
+                "r.login.microsoftonline.de",
+            ),
+            (
+                "login-us.microsoftonline.com",
+                "login-us.microsoftonline.com",
+                UNSUPPORTED,
+                UNSUPPORTED,
+                "r.login-us.microsoftonline.com",
+            ),
+            (
+                "sts.windows-ppe.net",
+                "login.windows-ppe.net",
+                UNSUPPORTED,
+                UNSUPPORTED,
+                "r.login.windows-ppe.net",
+            ),
+            ("login.foo.bar", "login.foo.bar", UNSUPPORTED, UNSUPPORTED, "r.login.foo.bar"),
+            (
+                "mtlsauth.microsoft.com",
+                "mtlsauth.microsoft.com",
+                UNSUPPORTED,
+                UNSUPPORTED,
+                "r.mtlsauth.microsoft.com",
+            ),
+            ("graph.microsoft.com", "graph.microsoft.com", UNSUPPORTED, UNSUPPORTED, "r.graph.microsoft.com"),
+            (
+                "r.login.microsoft.com",
+                "r.login.microsoft.com",
+                UNSUPPORTED,
+                UNSUPPORTED,
+                "r.login.microsoft.com",
+            ),
+            (
+                "login.microsoftonline.com.foo.bar",
+                "login.microsoftonline.com.foo.bar",
+                UNSUPPORTED,
+                UNSUPPORTED,
+                "r.login.microsoftonline.com.foo.bar",
+            ),
+            ("10.0.0.1", "10.0.0.1", UNSUPPORTED, UNSUPPORTED, "10.0.0.1"),
+            (
+                "login.microsoftonline.com:8443",
+                "login.microsoftonline.com:8443",
+                "mtlsauth.microsoft.com:8443",
+                "r.mtlsauth.microsoft.com:8443",
+                "r.login.microsoft.com:8443",
+            ),
+        ] {
+            assert_eq!(host(authority, false, None), plain, "{authority}");
+            assert_eq!(host(authority, true, None), mtls, "{authority} with a certificate");
+            assert_eq!(host(authority, true, Some("R")), regional_mtls, "{authority} with both");
+            assert_eq!(host(authority, false, Some("R")), regional, "{authority} in a region");
+        }
+    }
+
+    #[test]
+    fn an_authority_on_this_machine_stays_on_its_own_host() {
+        for authority in ["localhost:8443", "127.0.0.1:8443", "[::1]:8443"] {
+            for (mtls, region) in [(false, None), (true, None), (false, Some("r")), (true, Some("r"))] {
+                assert_eq!(host(authority, mtls, region), authority);
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_never_goes_over_plain_http() {
+        assert_eq!(
+            endpoint("http://127.0.0.1:80/t", false, None).unwrap(),
+            "http://127.0.0.1/t/oauth2/v2.0/token"
+        );
+        assert_eq!(endpoint("http://127.0.0.1:80/t", true, None).unwrap_err().code(), "insecure_endpoint");
+    }
+
+    #[test]
+    fn route_01_a_tenant_is_an_id_or_a_domain() {
+        for tenant in ["751a212b-4003-416e-b600-e1f48e40db9f", "contoso.com"] {
+            let url = endpoint(&format!("https://login.microsoftonline.com/{tenant}"), true, None).unwrap();
+            assert_eq!(url, format!("https://mtlsauth.microsoft.com/{tenant}/oauth2/v2.0/token"));
+        }
+    }
+
+    #[test]
+    fn route_06_to_08_a_certificate_needs_a_tenant_and_consumers_is_one() {
+        for (authority, outcome) in [
+            ("https://login.microsoftonline.com/common", Some("missing_tenanted_authority")),
+            ("https://login.microsoftonline.com/Organizations", Some("missing_tenanted_authority")),
+            ("https://login.microsoftonline.com/consumers", None),
+            ("https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad", None),
+            ("https://127.0.0.1/common", Some("missing_tenanted_authority")),
+            ("https://contoso.ciamlogin.com/common", Some("missing_tenanted_authority")),
+        ] {
+            let refused = endpoint(authority, true, None).err();
+            assert_eq!(refused.as_ref().map(Error::code), outcome, "{authority}");
+            assert!(endpoint(authority, false, None).is_ok(), "{authority}");
+        }
+    }
+
+    #[test]
+    fn route_09_a_tenant_override_appears_in_the_path() {
+        let common = Authority::parse("https://login.microsoftonline.com/common").unwrap();
+        let routing = Routing { mtls: true, region: None };
+        let endpoint = common.with_tenant("contoso.com").unwrap().token_endpoint(&routing).unwrap();
+        assert_eq!(endpoint.url().path(), "/contoso.com/oauth2/v2.0/token");
+        let tenanted = Authority::parse("https://login.microsoftonline.com/contoso.com").unwrap();
+        let error = tenanted.with_tenant("common").unwrap().token_endpoint(&routing).unwrap_err();
+        assert_eq!(error.code(), "missing_tenanted_authority");
+    }
+
+    #[test]
+    fn idp_01_to_03_a_service_other_than_entra_keeps_its_host_and_path() {
+        for (authority, url) in [
+            ("https://dsts.example/dstsv2/t", "https://dsts.example/dstsv2/t/oauth2/v2.0/token"),
+            ("https://sts.example/adfs", "https://sts.example/adfs/oauth2/token"),
+            (
+                "https://contoso.ciamlogin.com",
+                "https://contoso.ciamlogin.com/contoso.onmicrosoft.com/oauth2/v2.0/token",
+            ),
+            (
+                "https://login.microsoftonline.com/tfp/t/p",
+                "https://login.microsoftonline.com/tfp/t/p/oauth2/v2.0/token",
+            ),
+            (
+                "https://login.microsoftonline.com/dstsv2/t",
+                "https://login.microsoftonline.com/dstsv2/t/oauth2/v2.0/token",
+            ),
+        ] {
+            for (mtls, region) in [(false, None), (true, None), (true, Some("r"))] {
+                assert_eq!(endpoint(authority, mtls, region).unwrap(), url);
+            }
+        }
+        let error = endpoint("https://dsts.example/dstsv2/common", true, None).unwrap_err();
+        assert_eq!(error.code(), "missing_tenanted_authority");
+        assert_eq!(
+            endpoint("https://dsts.example/dstsv2/", true, None).unwrap_err().code(),
+            "invalid_authority"
+        );
+    }
+
+    #[test]
+    fn the_endpoint_of_an_openid_provider_is_not_guessed() {
+        let provider = Authority::oidc("https://idp.example").unwrap();
+        assert_eq!(provider.token_endpoint(&Routing::default()).unwrap_err().code(), "metadata_required");
+    }
+}

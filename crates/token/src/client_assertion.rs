@@ -1,0 +1,107 @@
+//! An assertion that somebody else makes, as the credential.
+
+mod source;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use symbolon_types::{ClientIdentity, Error, ErrorKind, Secret};
+
+use self::source::ErasedSource;
+pub use self::source::{AssertionFn, AssertionRequest, AssertionSource, SignedAssertion, assertion_fn};
+use crate::application::Wardrobe;
+use crate::{Application, ClientAuth, CredentialRequest, CredentialSource, Purpose, Refusal, Resolution};
+
+/// RFC 7521 §4.2.
+pub(crate) const ASSERTION: &str = "client_assertion";
+/// RFC 7521 §4.2.
+pub(crate) const ASSERTION_TYPE: &str = "client_assertion_type";
+/// RFC 7523 §2.2.
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// An assertion that is itself bound to the certificate of the connection (MSAL.NET
+/// `OAuthConstants`).
+const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
+
+/// A client that authenticates with assertions that somebody else makes: a federated identity, a
+/// signing service, a managed identity.
+///
+/// The source is asked once for each exchange. If its assertion is bound to a certificate, that
+/// certificate is presented in the same exchange's handshake, and a request for proof of
+/// possession gets a token that is bound to it.
+#[derive(Debug)]
+pub struct ClientAssertion {
+    application: Application,
+    source: Arc<dyn ErasedSource>,
+    wardrobe: Wardrobe,
+    /// The certificate of the last assertion, under which the next look-up looks.
+    last_binding: RwLock<Option<ClientIdentity>>,
+}
+
+impl ClientAssertion {
+    /// The assertions of this source, for this application.
+    pub fn new(application: Application, source: impl AssertionSource) -> Self {
+        Self {
+            application,
+            source: Arc::new(source),
+            wardrobe: Wardrobe::default(),
+            last_binding: RwLock::new(None),
+        }
+    }
+
+    async fn present(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
+        let wanted = AssertionRequest::new(self.application.client_id(), request);
+        let SignedAssertion { assertion, binding } = self.source.assertion_erased(&wanted).await?;
+        if assertion.expose().trim().is_empty() {
+            let error = "the assertion source gave an empty assertion; nothing was sent";
+            return Err(Error::new(ErrorKind::Credential, "invalid_client_assertion", error)
+                .with_advice("check where the assertion comes from"));
+        }
+        *self.last_binding.write().unwrap_or_else(PoisonError::into_inner) = binding.clone();
+        let endpoint = self.application.endpoint(request, binding.is_some()).await?;
+        let auth = self.application.undressed(endpoint, request.tenant());
+        Ok(worn(auth, binding, request.proof_of_possession(), Some(assertion)))
+    }
+
+    fn last_binding(&self) -> Option<ClientIdentity> {
+        self.last_binding.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn worn(
+    auth: ClientAuth,
+    binding: Option<ClientIdentity>,
+    is_bound: bool,
+    assertion: Option<Secret>,
+) -> ClientAuth {
+    let kind = if binding.is_some() { JWT_POP } else { JWT_BEARER };
+    let auth = match binding {
+        Some(identity) if is_bound => auth.with_proof_of_possession(identity),
+        Some(identity) => auth.with_identity(identity),
+        None => auth,
+    };
+    match assertion {
+        Some(assertion) => {
+            auth.with_parameter(ASSERTION_TYPE, kind.into()).with_parameter(ASSERTION, assertion)
+        }
+        None => auth,
+    }
+}
+
+impl CredentialSource for ClientAssertion {
+    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+        match request.purpose() {
+            Purpose::Exchange => Resolution::future(self.present(request)),
+            Purpose::LookUp => {
+                let is_bound = request.proof_of_possession();
+                let binding = self.last_binding();
+                let mtls = binding.is_some();
+                let dress = move |auth| Ok(worn(auth, binding, is_bound, None));
+                self.application.present(request, mtls, &self.wardrobe, dress)
+            }
+        }
+    }
+
+    /// The next assertion would come from the same source.
+    async fn refused(&self, _used: &ClientAuth, _why: &Refusal) -> bool {
+        false
+    }
+}

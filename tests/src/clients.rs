@@ -1,0 +1,60 @@
+//! Confidential clients of the emulator, one for each kind of credential.
+
+use std::sync::Arc;
+
+use symbolon::{ClientIdentity, ManagedIdentity};
+use symbolon_token::authority::Authority;
+use symbolon_token::{
+    Application, ClientAssertion, ClientCertificate, CredentialSource, SignedAssertion, TokenClient,
+    TokenClientBuilder, assertion_fn,
+};
+
+use crate::{OpaqueKey, World};
+
+/// The confidential client of these tests.
+pub const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
+/// The audience of a token that stands for its bearer elsewhere.
+pub const TOKEN_EXCHANGE: &str = "api://AzureADTokenExchange";
+
+impl World {
+    /// The client at the emulator's authority.
+    pub fn application(&self) -> Application {
+        let authority = format!("{}/{}", self.emulator.token_url(), self.emulator.tenant_id());
+        let authority = Authority::parse(&authority).expect("a loopback authority");
+        Application::new(authority, CLIENT_ID).expect("an application").env(symbolon::Env::empty())
+    }
+
+    /// A certificate that the emulator's authority issued to the client, with its key.
+    pub fn certificate(&self) -> ClientIdentity {
+        let issued = self.emulator.issue_client_certificate(CLIENT_ID).expect("a certificate");
+        OpaqueKey::identity(issued.certificate().der(), issued.pkcs8())
+    }
+
+    /// A token client in this world.
+    pub fn client_builder(&self, credential: impl CredentialSource) -> TokenClientBuilder {
+        TokenClient::builder(credential, self.transport()).clock(self.clock())
+    }
+
+    /// A client with a certificate.
+    pub fn certificate_client(&self, identity: ClientIdentity) -> TokenClient {
+        let credential = ClientCertificate::new(self.application(), identity).expect("a credential");
+        self.client_builder(credential).build()
+    }
+
+    /// A client whose assertions are the tokens of a managed identity, bound as they are.
+    pub fn assertion_client(&self, identity: ManagedIdentity) -> TokenClient {
+        let identity = Arc::new(identity);
+        let source = assertion_fn(move |_| {
+            let identity = Arc::clone(&identity);
+            async move {
+                let token = identity.token(TOKEN_EXCHANGE).proof_of_possession().await?;
+                let assertion = SignedAssertion::new(token.secret().clone());
+                Ok(match token.bound_to() {
+                    Some(binding) => assertion.bound_to(binding.clone()),
+                    None => assertion,
+                })
+            }
+        });
+        self.client_builder(ClientAssertion::new(self.application(), source)).build()
+    }
+}

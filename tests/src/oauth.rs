@@ -1,0 +1,203 @@
+//! Token services that nobody here wrote: node-oidc-provider, directly and behind nginx, and
+//! Glewlwyd.
+
+mod certificate;
+mod clients;
+mod glewlwyd;
+mod service;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use http::Method;
+use serde::Deserialize;
+use symbolon::{Env, HyperTransport};
+use symbolon_transport::{Request, Route, SharedTransport, Transport};
+use tempfile::TempDir;
+
+use certificate::Authority;
+pub use certificate::Certified;
+pub use clients::{CertifiedClient, Clients, SecretClient};
+pub use glewlwyd::Glewlwyd;
+use service::{Service, find_program, or_skip};
+
+/// The tenant that the server stands for; the first part of its paths.
+pub const TENANT: &str = "contoso.example";
+/// A resource whose tokens are opaque; those of any other are JWTs.
+pub const OPAQUE_RESOURCE: &str = "https://opaque.example";
+
+/// The Node project of the server, and the configuration of nginx.
+const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/oauth");
+const NGINX_CONF: &str = include_str!("../oauth/nginx.conf");
+
+/// node-oidc-provider as a token service, until it is dropped, or until this process ends in any
+/// way.
+pub struct OAuthServer {
+    /// Node's own TLS: version 1.3, the client's certificate taken from the connection.
+    pub direct: Issuer,
+    /// nginx in front: TLS 1.2, the client's certificate passed on in a header.
+    pub behind_nginx: Issuer,
+    /// The authority to trust for both.
+    pub ca_pem: String,
+    /// The clients that both know.
+    pub clients: Clients,
+    _nginx: Service,
+    _node: Service,
+    folder: TempDir,
+}
+
+/// Where a token service is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Issuer {
+    /// The issuer identifier (OpenID Connect Discovery §4.3).
+    pub issuer: String,
+    /// The token endpoint where discovery says it is.
+    pub token_endpoint: String,
+    /// The introspection endpoint (RFC 7662).
+    pub introspection_endpoint: String,
+    /// The token endpoint where Entra has it: `/TENANT/oauth2/v2.0/token`.
+    #[serde(skip)]
+    pub entra_token_endpoint: String,
+}
+
+impl OAuthServer {
+    /// Starts the servers and waits until both answer. `None`, with a line on standard error that
+    /// says why, where a program or a package is missing.
+    ///
+    /// # Panics
+    /// When something is missing in continuous integration (`CI` is set), and when a server does
+    /// not start.
+    pub async fn start() -> Option<Self> {
+        let programs = or_skip("node-oidc-provider behind nginx", Programs::find())?;
+        let launched = tokio::task::spawn_blocking(move || Self::launch(&programs)).await;
+        let mut server = launched.expect("no panic");
+        let transport = server.transport();
+        // Both listen already, so there is nothing to poll for.
+        for issuer in [&mut server.direct, &mut server.behind_nginx] {
+            if let Err(error) = issuer.discover(&transport).await {
+                panic!("{} cannot be discovered: {error}\n{}", issuer.issuer, logs(server.folder.path()));
+            }
+        }
+        Some(server)
+    }
+
+    /// A transport that trusts both servers and nothing else.
+    #[must_use]
+    pub fn transport(&self) -> SharedTransport {
+        transport(&self.ca_pem)
+    }
+
+    /// Starts both, without waiting until they answer.
+    fn launch(programs: &Programs) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new(&programs.openssl, folder.path());
+        authority.issue_server();
+        let clients = Clients::certified_by(&authority);
+        fs::write(folder.path().join("clients.json"), clients.registrations().to_string()).expect("a file");
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let nginx_port = listener.local_addr().expect("its address").port();
+
+        let mut node = Command::new(&programs.node);
+        node.arg(Path::new(PROJECT).join("server.mjs")).arg(folder.path());
+        node.args([TENANT, &nginx_port.to_string()]);
+        let mut node = Service::start(&node, folder.path(), Stdio::piped());
+        let Some(ports) = node.wait_for(|line| serde_json::from_str::<Ports>(line).ok()) else {
+            panic!("node-oidc-provider did not start:\n{}", logs(folder.path()));
+        };
+
+        let conf = NGINX_CONF
+            .replace("{listen}", &nginx_port.to_string())
+            .replace("{upstream}", &ports.proxied.to_string());
+        fs::write(folder.path().join("nginx.conf"), conf).expect("a file");
+        let mut nginx = Command::new(&programs.nginx);
+        nginx.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
+        // nginx takes no port 0, and a port that was free a moment ago may be taken by now. So it
+        // gets a socket that listens already, as it would hand it to its own successor: by the
+        // number of the descriptor, in this variable. The one descriptor besides 0 and 2 that a
+        // child can be given is its standard output.
+        nginx.env("NGINX", "1;");
+        let nginx = Service::start(&nginx, folder.path(), Stdio::from(OwnedFd::from(listener)));
+
+        Self {
+            direct: Issuer::on_port(ports.direct),
+            behind_nginx: Issuer::on_port(nginx_port),
+            ca_pem: authority.certificate_pem(),
+            clients,
+            _nginx: nginx,
+            _node: node,
+            folder,
+        }
+    }
+}
+
+/// What has to be there.
+struct Programs {
+    node: String,
+    nginx: String,
+    openssl: String,
+}
+
+impl Programs {
+    /// The programs, or what to install.
+    fn find() -> Result<Self, String> {
+        let node = find_program("node").ok_or("Node (`apt-get install nodejs npm`)")?;
+        let nginx = find_program("nginx").ok_or("nginx (`apt-get install nginx`)")?;
+        let openssl = find_program("openssl").ok_or("OpenSSL (`apt-get install openssl`)")?;
+        if !Path::new(PROJECT).join("node_modules/oidc-provider").is_dir() {
+            return Err("its package (`npm ci` in tests/oauth)".to_owned());
+        }
+        Ok(Self { node, nginx, openssl })
+    }
+}
+
+/// What `server.mjs` says when it is ready.
+#[derive(Deserialize)]
+struct Ports {
+    direct: u16,
+    proxied: u16,
+}
+
+impl Issuer {
+    /// The issuer on this port, as far as it is known without asking.
+    fn on_port(port: u16) -> Self {
+        let origin = format!("https://localhost:{port}");
+        Self {
+            issuer: format!("{origin}/{TENANT}/v2.0"),
+            token_endpoint: String::new(),
+            introspection_endpoint: String::new(),
+            entra_token_endpoint: format!("{origin}/{TENANT}/oauth2/v2.0/token"),
+        }
+    }
+
+    /// Asks the server where its endpoints are.
+    async fn discover(&mut self, transport: &SharedTransport) -> Result<(), Box<dyn std::error::Error>> {
+        let url = format!("{}/.well-known/openid-configuration", self.issuer).parse()?;
+        let response = transport.send(Request::new(Method::GET, url, Route::Public)).await?;
+        let found: Self = serde_json::from_slice(response.body())?;
+        assert_eq!(found.issuer, self.issuer, "what a server says of itself");
+        *self = Self { entra_token_endpoint: std::mem::take(&mut self.entra_token_endpoint), ..found };
+        Ok(())
+    }
+}
+
+fn transport(ca_pem: &str) -> SharedTransport {
+    let transport = HyperTransport::builder()
+        .env(Env::empty())
+        .platform_roots(false)
+        .root_certificates_pem(ca_pem.as_bytes())
+        .build();
+    SharedTransport::new(transport.expect("a transport"))
+}
+
+/// What the servers said, for the person who has to find out why they do not start.
+fn logs(folder: &Path) -> String {
+    ["node.log", "nginx.log", "error.log"]
+        .iter()
+        .filter_map(|name| Some((name, fs::read_to_string(folder.join(name)).ok()?)))
+        .map(|(name, text)| format!("--- {name}\n{text}\n"))
+        .collect()
+}

@@ -1,0 +1,108 @@
+//! Certificates made by OpenSSL: neither side of the wire shares code with what issues them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use symbolon_hyper::client_identity_from_pem;
+use symbolon_types::ClientIdentity;
+use symbolon_types::pki_types::PrivatePkcs8KeyDer;
+use symbolon_types::pki_types::pem::PemObject as _;
+
+/// An authority. Its files, and those of what it issues, are in a folder: `ca.pem`, `NAME.pem`,
+/// `NAME.key`.
+pub(super) struct Authority {
+    openssl: String,
+    folder: PathBuf,
+}
+
+/// What kind of key to make.
+#[derive(Clone, Copy)]
+pub(super) enum KeyKind {
+    P256,
+    Rsa2048,
+}
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub struct Certified {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The private key, PKCS#8.
+    pub key_pem: String,
+}
+
+/// Enough for `openssl req`: the machine's own configuration may add extensions.
+const CONFIGURATION: &str = "[req]\ndistinguished_name = subject\n[subject]\n";
+
+impl Authority {
+    pub(super) fn new(openssl: &str, folder: &Path) -> Self {
+        fs::write(folder.join("openssl.cnf"), CONFIGURATION).expect("a file");
+        let authority = Self { openssl: openssl.to_owned(), folder: folder.to_owned() };
+        let extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"];
+        authority.certify("ca", KeyKind::P256, extensions, None);
+        authority
+    }
+
+    /// The authority's own certificate.
+    pub(super) fn certificate_pem(&self) -> String {
+        fs::read_to_string(self.folder.join("ca.pem")).expect("the authority's certificate")
+    }
+
+    /// The certificate of a server on this machine: `server.pem`, `server.key`.
+    pub(super) fn issue_server(&self) {
+        let extensions = ["extendedKeyUsage=serverAuth", "subjectAltName=DNS:localhost"];
+        self.certify("server", KeyKind::P256, extensions, Some("ca"));
+    }
+
+    /// The certificate of a client with this name, by this authority.
+    pub(super) fn issue(&self, name: &str, kind: KeyKind) -> Certified {
+        self.certify(name, kind, ["extendedKeyUsage=clientAuth", &names(name)], Some("ca"))
+    }
+
+    /// The certificate of a client with this name, by nobody but its own key.
+    pub(super) fn self_signed(&self, name: &str, kind: KeyKind) -> Certified {
+        self.certify(name, kind, ["extendedKeyUsage=clientAuth", &names(name)], None)
+    }
+
+    fn certify(&self, name: &str, kind: KeyKind, extensions: [&str; 2], issuer: Option<&str>) -> Certified {
+        let file = |name: &str, ending: &str| self.folder.join(format!("{name}.{ending}"));
+        let mut request = Command::new(&self.openssl);
+        request.env_clear().args(["req", "-x509", "-noenc", "-days", "2"]);
+        request.arg("-config").arg(file("openssl", "cnf"));
+        request.arg("-subj").arg(format!("/CN={name}"));
+        request.args(match kind {
+            KeyKind::P256 => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"][..],
+            KeyKind::Rsa2048 => &["-newkey", "rsa:2048"],
+        });
+        request.arg("-keyout").arg(file(name, "key")).arg("-out").arg(file(name, "pem"));
+        request.args(extensions.iter().flat_map(|extension| ["-addext", extension]));
+        if let Some(issuer) = issuer {
+            request.arg("-CA").arg(file(issuer, "pem")).arg("-CAkey").arg(file(issuer, "key"));
+        }
+        let output = request.output().expect("openssl");
+        assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+        let read = |ending| fs::read_to_string(file(name, ending)).expect("what openssl wrote");
+        Certified { certificate_pem: read("pem"), key_pem: read("key") }
+    }
+}
+
+/// The extension by which a server knows a client.
+fn names(name: &str) -> String {
+    format!("subjectAltName=DNS:{name}")
+}
+
+impl Certified {
+    /// The private key in DER, PKCS#8.
+    #[must_use]
+    pub fn pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
+        PrivatePkcs8KeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("a private key")
+    }
+
+    /// Both, to present in a handshake.
+    #[must_use]
+    pub fn identity(&self) -> ClientIdentity {
+        let pem = format!("{}{}", self.certificate_pem, self.key_pem);
+        client_identity_from_pem(pem.as_bytes()).expect("a certificate for its key")
+    }
+}

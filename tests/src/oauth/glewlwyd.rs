@@ -1,0 +1,198 @@
+//! Glewlwyd: a second token service, in C over GnuTLS, unrelated to the first.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+use symbolon_transport::SharedTransport;
+use tempfile::TempDir;
+
+use super::certificate::{Authority, Certified, KeyKind};
+use super::clients::{CertifiedClient, SecretClient};
+use super::service::{Service, find_program, or_skip};
+use super::transport;
+
+const CONF: &str = include_str!("../../oauth/glewlwyd.conf");
+/// The tables, and modules for users and clients; where Debian's package has them.
+const SCHEMA: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
+/// The name by which the server knows [`Glewlwyd::tls`].
+const TLS_NAME: &str = "tls.client.example";
+
+/// Glewlwyd as a token service, until it is dropped, or until this process ends in any way.
+pub struct Glewlwyd {
+    /// The token endpoint.
+    pub token_endpoint: String,
+    /// The authority to trust.
+    pub ca_pem: String,
+    /// `client_secret_post`.
+    pub secret: SecretClient,
+    /// `tls_client_auth` by a name in the certificate; RSA.
+    pub tls: CertifiedClient,
+    /// A certificate by the authority of the server, for a name that no client has.
+    pub stranger: Certified,
+    /// A self-signed certificate with the name of [`tls`](Self::tls).
+    pub impostor: Certified,
+    _service: Service,
+    _folder: TempDir,
+}
+
+impl Glewlwyd {
+    /// The scope that every client may ask for.
+    pub const SCOPE: &str = "api";
+
+    /// Starts the server and waits until it listens. `None`, with a line on standard error that says
+    /// why, where a program is missing.
+    ///
+    /// # Panics
+    /// When something is missing in continuous integration (`CI` is set), and when the server does
+    /// not start.
+    pub async fn start() -> Option<Self> {
+        let programs = or_skip("Glewlwyd", Programs::find())?;
+        // It takes no port 0, and a port that was free a moment ago may be taken by now; hardly
+        // three times.
+        let launch = move || {
+            Self::launch(&programs).or_else(|_| Self::launch(&programs)).or_else(|_| Self::launch(&programs))
+        };
+        let launched = tokio::task::spawn_blocking(launch).await.expect("no panic");
+        Some(launched.unwrap_or_else(|log| panic!("Glewlwyd did not start:\n{log}")))
+    }
+
+    /// A transport that trusts the server and nothing else.
+    #[must_use]
+    pub fn transport(&self) -> SharedTransport {
+        transport(&self.ca_pem)
+    }
+
+    /// The server, or what it said before it ended.
+    fn launch(programs: &Programs) -> Result<Self, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new(&programs.openssl, folder.path());
+        authority.issue_server();
+        let signing = authority.self_signed("signing.example", KeyKind::P256);
+        let tls =
+            CertifiedClient { id: "client-tls", certified: authority.issue(TLS_NAME, KeyKind::Rsa2048) };
+        let stranger = authority.issue("stranger.example", KeyKind::P256);
+        let impostor = authority.self_signed(TLS_NAME, KeyKind::P256);
+        let secret = SecretClient { id: "client-secret", secret: "a~secret+of/40%&characters=at?least;long" };
+
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port")
+            .port();
+        let (issuer, port) = (format!("https://localhost:{port}/api/oidc"), port.to_string());
+        fs::write(folder.path().join("glewlwyd.conf"), CONF.replace("{port}", &port)).expect("a file");
+        let mut database = fs::read_to_string(SCHEMA).expect("the tables");
+        database += &issuer_row(&issuer, &signing);
+        database += &client_rows(secret.id, "client_secret_post", ("client_secret", secret.secret));
+        database += &client_rows(tls.id, "tls_client_auth", ("tls_client_auth_san_dns", TLS_NAME));
+        create_database(&programs.sqlite3, folder.path(), &database);
+
+        let mut glewlwyd = Command::new(&programs.glewlwyd);
+        glewlwyd.args(["-c", "glewlwyd.conf"]);
+        let mut service = Service::start(&glewlwyd, folder.path(), Stdio::piped());
+        let mut log = String::new();
+        let started = service.wait_for(|line| {
+            log.push_str(line);
+            log.push('\n');
+            line.contains("Glewlwyd started on port").then_some(())
+        });
+        started.ok_or(log)?;
+        Ok(Self {
+            token_endpoint: format!("{issuer}/token"),
+            ca_pem: authority.certificate_pem(),
+            secret,
+            tls,
+            stranger,
+            impostor,
+            _service: service,
+            _folder: folder,
+        })
+    }
+}
+
+/// What has to be there.
+struct Programs {
+    glewlwyd: String,
+    sqlite3: String,
+    openssl: String,
+}
+
+impl Programs {
+    /// The programs, or what to install.
+    fn find() -> Result<Self, String> {
+        let package = || "Debian's package (`apt-get install glewlwyd dbconfig-no-thanks`)".to_owned();
+        let openssl = find_program("openssl").ok_or("OpenSSL (`apt-get install openssl`)")?;
+        let glewlwyd = find_program("glewlwyd").ok_or_else(package)?;
+        let sqlite3 = find_program("sqlite3").ok_or_else(package)?;
+        if !Path::new(SCHEMA).is_file() {
+            return Err(package());
+        }
+        Ok(Self { glewlwyd, sqlite3, openssl })
+    }
+}
+
+/// The rows that make Glewlwyd an issuer of JWTs, as its administration page would write them.
+fn issuer_row(issuer: &str, signing: &Certified) -> String {
+    let parameters = json!({
+        "iss": issuer,
+        "jwt-type": "ecdsa",
+        "jwt-key-size": "256",
+        "key": signing.key_pem,
+        "cert": signing.certificate_pem,
+        "allow-non-oidc": true,
+        "auth-type-client-enabled": true,
+        "subject-type": "public",
+        "access-token-duration": 600,
+        "refresh-token-duration": 600,
+        "code-duration": 600,
+        "client-cert-source": "TLS",
+    });
+    format!(
+        "INSERT INTO g_plugin_module_instance (gpmi_module, gpmi_name, gpmi_parameters) VALUES ('oidc', 'oidc', {});
+         INSERT INTO g_scope (gs_name, gs_password_required) VALUES ({scope}, 0);
+         INSERT INTO g_client_scope (gcs_name) VALUES ({scope});\n",
+        quoted(&parameters.to_string()),
+        scope = quoted(Glewlwyd::SCOPE),
+    )
+}
+
+/// The rows that register a client, whose method needs one property.
+fn client_rows(id: &str, method: &str, property: (&str, &str)) -> String {
+    let client = format!("(SELECT gc_id FROM g_client WHERE gc_client_id = {})", quoted(id));
+    let mut rows = format!(
+        "INSERT INTO g_client (gc_client_id, gc_confidential) VALUES ({id}, 1);
+         INSERT INTO g_client_scope_client (gc_id, gcs_id) SELECT {client}, gcs_id FROM g_client_scope WHERE gcs_name = {scope};\n",
+        id = quoted(id),
+        scope = quoted(Glewlwyd::SCOPE),
+    );
+    let grant = ("authorization_type", "client_credentials");
+    for (name, value) in [grant, ("token_endpoint_auth_method", method), property] {
+        let (name, value) = (quoted(name), quoted(value));
+        rows += &format!(
+            "INSERT INTO g_client_property (gc_id, gcp_name, gcp_value) VALUES ({client}, {name}, {value});\n"
+        );
+    }
+    rows
+}
+
+/// A text in SQL.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn create_database(sqlite3: &str, folder: &Path, sql: &str) {
+    let mut shell = Command::new(sqlite3)
+        .args(["-bail", "glewlwyd.db"])
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sqlite3");
+    // One transaction: it is a file, and would be synced after each row.
+    let sql = format!("BEGIN;\n{sql}COMMIT;\n");
+    shell.stdin.take().expect("a pipe").write_all(sql.as_bytes()).expect("sqlite3 reads");
+    assert!(shell.wait().expect("sqlite3").success(), "sqlite3 refuses the tables");
+}

@@ -1,0 +1,86 @@
+//! A program that serves the tests and does not outlive them.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use symbolon::Env;
+
+/// Runs a program until standard input ends, then ends it and removes the folder `$0`.
+///
+/// The other end of standard input is held by the test process alone, so the kernel closes it
+/// however that process ends, also where no destructor runs: a `static` is never dropped, and a
+/// test that hangs is killed.
+const UNTIL_STDIN_ENDS: &str =
+    r#""$@" & child=$!; exec >/dev/null; read -r _; kill $child; wait $child; rm -rf "$0""#;
+
+/// A program that runs until this is dropped, or until this process ends in any way.
+pub(super) struct Service(Child);
+
+impl Service {
+    /// Starts the program of `command` in a folder, with no variables but those of `command`. Its
+    /// standard error goes to a log in the folder. The folder ends with the program.
+    pub(super) fn start(command: &Command, folder: &Path, stdout: Stdio) -> Self {
+        let name = Path::new(command.get_program()).file_name().expect("the name of a program");
+        let log = File::create(folder.join(name).with_extension("log")).expect("a log");
+        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let shell = Command::new("/bin/sh")
+            .args(["-c", UNTIL_STDIN_ENDS])
+            .arg(folder)
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(folder)
+            // Some machines preset what TLS libraries trust.
+            .env_clear()
+            .envs(variables)
+            // Who interrupts the tests from a terminal interrupts its process group. This one ends
+            // by itself, and in order.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(log)
+            .spawn();
+        Self(shell.expect("a shell"))
+    }
+
+    /// Reads what the program writes to a piped standard output, up to the line in which `find`
+    /// finds something. `None` if the program ends first.
+    pub(super) fn wait_for<T>(&mut self, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
+        let mut stdout = BufReader::new(self.0.stdout.take()?);
+        let found = stdout.by_ref().lines().map_while(Result::ok).find_map(|line| find(&line));
+        // What it writes from now on nobody wants, but it must not have to wait for a reader.
+        std::thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
+        found
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// The parts of a server; or a line on standard error that says what is missing.
+///
+/// # Panics
+/// When something is missing in continuous integration: there it can be installed.
+pub(super) fn or_skip<T>(server: &str, parts: Result<T, String>) -> Option<T> {
+    let missing = match parts {
+        Ok(parts) => return Some(parts),
+        Err(missing) => missing,
+    };
+    assert!(Env::process().var("CI").is_none(), "there is no {server} without {missing}");
+    // Not `eprintln!`, which the test harness captures: who reads "ok" should read this, too.
+    let _ = writeln!(io::stderr(), "skipped: there is no {server} without {missing}");
+    None
+}
+
+/// The path of a program.
+pub(super) fn find_program(name: &str) -> Option<String> {
+    // Daemons are in a place that only root's PATH names.
+    let path = Env::process().var("PATH").unwrap_or_default() + ":/usr/sbin";
+    path.split(':').map(|folder| format!("{folder}/{name}")).find(|file| Path::new(file).is_file())
+}
