@@ -1,20 +1,15 @@
 //! Confidential clients of the emulator, one for each kind of credential.
 
-use std::sync::Arc;
-
 use symbolon::{ClientIdentity, ManagedIdentity};
 use symbolon_token::authority::Authority;
 use symbolon_token::{
-    Application, ClientAssertion, ClientCertificate, CredentialSource, SignedAssertion, TokenClient,
-    TokenClientBuilder, assertion_fn,
+    Application, ClientAssertion, ClientCertificate, CredentialSource, TokenClient, TokenClientBuilder,
 };
 
 use crate::{OpaqueKey, World};
 
 /// The confidential client of these tests.
 pub const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
-/// The audience of a token that stands for its bearer elsewhere.
-pub const TOKEN_EXCHANGE: &str = "api://AzureADTokenExchange";
 
 impl World {
     /// The client at the emulator's authority.
@@ -42,19 +37,8 @@ impl World {
     }
 
     /// A client whose assertions are the tokens of a managed identity, bound as they are.
-    pub fn assertion_client(&self, identity: ManagedIdentity) -> TokenClient {
-        let identity = Arc::new(identity);
-        let source = assertion_fn(move |_| {
-            let identity = Arc::clone(&identity);
-            async move {
-                let token = identity.token(TOKEN_EXCHANGE).proof_of_possession().await?;
-                let assertion = SignedAssertion::new(token.secret().clone());
-                Ok(match token.bound_to() {
-                    Some(binding) => assertion.bound_to(binding.clone()),
-                    None => assertion,
-                })
-            }
-        });
+    pub fn assertion_client(&self, identity: &ManagedIdentity) -> TokenClient {
+        let source = identity.assertions();
         self.client_builder(ClientAssertion::new(self.application(), source)).build()
     }
 }

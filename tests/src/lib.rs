@@ -14,7 +14,7 @@ mod key;
 pub mod oauth;
 mod world;
 
-pub use clients::{CLIENT_ID, TOKEN_EXCHANGE};
+pub use clients::CLIENT_ID;
 pub use key::{OpaqueKey, OpaqueKeys};
 pub use symbolon_test_logs::CapturedLogs;
 pub use world::{Counts, RESOURCE, World};

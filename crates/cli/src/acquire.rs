@@ -10,12 +10,8 @@ use crate::failure;
 /// Multiplies every retry delay; for tests.
 const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 
-/// The identity that the options describe.
-pub(crate) fn identity(
-    options: &Acquire,
-    ca_file: Option<&Path>,
-    env: &Env,
-) -> Result<ManagedIdentity, Error> {
+/// The transport that the options describe.
+pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransport, Error> {
     let mut transport = HyperTransport::builder().env(env.clone());
     if let Some(path) = ca_file {
         let pem = std::fs::read(path).map_err(|error| {
@@ -23,8 +19,16 @@ pub(crate) fn identity(
         })?;
         transport = transport.root_certificates_pem(&pem);
     }
-    let transport =
-        transport.build().map_err(|error| failure::request("invalid_configuration", error.to_string()))?;
+    transport.build().map_err(|error| failure::request("invalid_configuration", error.to_string()))
+}
+
+/// The identity that the options describe.
+pub(crate) fn identity(
+    options: &Acquire,
+    ca_file: Option<&Path>,
+    env: &Env,
+) -> Result<ManagedIdentity, Error> {
+    let transport = transport(ca_file, env)?;
     let keys = match options.key {
         KeyKind::Rsa2048 => SoftwareKeys::rsa_2048(),
         KeyKind::P256 => SoftwareKeys::p256(),
@@ -35,7 +39,7 @@ pub(crate) fn identity(
         .transport(transport)
         .key_provider(keys)
         .minimum_strength(options.min_strength.strength())
-        .capabilities(options.capabilities.iter().cloned())
+        .capabilities(options.claims.capabilities.iter().cloned())
         .retry_scale(retry_scale(env)?)
         .build()?;
     Ok(identity)
@@ -51,10 +55,10 @@ pub(crate) async fn token(
     if options.pop {
         request = request.proof_of_possession();
     }
-    if let Some(claims) = &options.claims {
+    if let Some(claims) = &options.claims.claims {
         request = request.claims(claims);
     }
-    if let Some(claims) = &options.client_claims {
+    if let Some(claims) = &options.claims.client_claims {
         request = request.claims_from_client(claims);
     }
     if force_refresh {
@@ -63,7 +67,7 @@ pub(crate) async fn token(
     request.await
 }
 
-fn retry_scale(env: &Env) -> Result<f64, Error> {
+pub(crate) fn retry_scale(env: &Env) -> Result<f64, Error> {
     let Some(text) = env.var(RETRY_SCALE) else { return Ok(1.0) };
     match text.parse::<f64>() {
         Ok(scale) if scale.is_finite() && scale >= 0.0 => Ok(scale),

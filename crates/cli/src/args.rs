@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Demo,
     /// Get a managed identity token
     Token(TokenOptions),
+    /// Get a token for an application of your own, with a secret, a certificate or an assertion
+    AppToken(AppTokenOptions),
     /// Get a token and call a URL with it; a bound token goes with its certificate
     Call(CallOptions),
     /// Run the emulator until interrupted
@@ -60,6 +62,60 @@ pub(crate) struct TokenOptions {
     /// Ask for so many at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) concurrency: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("credential").required(true))]
+pub(crate) struct AppTokenOptions {
+    /// Whose tokens they are, for example https://login.microsoftonline.com/contoso.example
+    #[arg(long, value_name = "URL")]
+    pub(crate) authority: String,
+    /// The client id of the application
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: String,
+    /// The scopes, separated by spaces, for example https://vault.azure.net/.default
+    #[arg(long, value_name = "SCOPES")]
+    pub(crate) scope: String,
+    /// Authenticate with the secret in this environment variable
+    #[arg(long, value_name = "VAR", group = "credential")]
+    pub(crate) client_secret_env: Option<String>,
+    /// Authenticate with the certificate and key in this file (PEM)
+    #[arg(long, value_name = "PEM", group = "credential")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Authenticate with the assertion in this file, which is read for each exchange
+    #[arg(long, value_name = "FILE", group = "credential")]
+    pub(crate) assertion_file: Option<PathBuf>,
+    /// Send the certificate chain with each assertion
+    #[arg(long, requires = "certificate")]
+    pub(crate) send_x5c: bool,
+    /// Present the certificate in the TLS handshake, for a bearer token
+    #[arg(long, requires = "certificate", conflicts_with = "pop")]
+    pub(crate) over_mtls: bool,
+    /// Bind the token to the certificate (mTLS proof of possession); never downgraded
+    #[arg(long)]
+    pub(crate) pop: bool,
+    #[command(flatten)]
+    pub(crate) claims: Claims,
+    /// Ask in this region of Microsoft Entra
+    #[arg(long, value_name = "NAME")]
+    pub(crate) region: Option<String>,
+    /// Do not validate an authority that is not known
+    #[arg(long)]
+    pub(crate) no_instance_discovery: bool,
+}
+
+/// What is asked for besides.
+#[derive(Debug, Args)]
+pub(crate) struct Claims {
+    /// The claims of a resource's challenge
+    #[arg(long, value_name = "JSON")]
+    pub(crate) claims: Option<String>,
+    /// Claims that the client itself originates
+    #[arg(long, value_name = "JSON")]
+    pub(crate) client_claims: Option<String>,
+    /// Something that the client can handle, such as cp1; may be repeated
+    #[arg(long = "capability", value_name = "NAME")]
+    pub(crate) capabilities: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -94,15 +150,8 @@ pub(crate) struct Acquire {
     /// Which identity: system, client-id:ID, object-id:ID or resource-id:ID
     #[arg(long, value_name = "IDENTITY", default_value = "system", value_parser = identity)]
     pub(crate) identity: ManagedIdentityId,
-    /// The claims of a resource's challenge
-    #[arg(long, value_name = "JSON")]
-    pub(crate) claims: Option<String>,
-    /// Claims that the client itself originates
-    #[arg(long, value_name = "JSON")]
-    pub(crate) client_claims: Option<String>,
-    /// Something that the client can handle, such as cp1; may be repeated
-    #[arg(long = "capability", value_name = "NAME")]
-    pub(crate) capabilities: Vec<String>,
+    #[command(flatten)]
+    pub(crate) claims: Claims,
     /// Fail unless the key is kept at least this well
     #[arg(long, value_enum, default_value_t = Floor::None)]
     pub(crate) min_strength: Floor,

@@ -1,6 +1,7 @@
 //! The `symbolon` command: get, use and understand key-bound Azure tokens.
 
 mod acquire;
+mod app_token;
 mod args;
 mod call;
 mod demo;
@@ -54,15 +55,13 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
 
 async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
     let Arguments { global, command } = arguments;
-    if global.output == Format::Header && !matches!(command, Command::Token(_)) {
-        return Err(failure::request(
-            "invalid_usage",
-            "only `symbolon token` has an output of the form `header`",
-        ));
+    if global.output == Format::Header && !matches!(command, Command::Token(_) | Command::AppToken(_)) {
+        return Err(failure::request("invalid_usage", "only tokens have an output of the form `header`"));
     }
     match command {
         Command::Demo => demo::run(global.output).await,
         Command::Token(options) => token::run(&options, &global, &env).await,
+        Command::AppToken(options) => app_token::run(&options, &global, &env).await,
         Command::Call(options) => call::run(&options, &global, &env).await,
         Command::Emulate(options) => emulate::run(&options).await,
     }

@@ -35,6 +35,7 @@ mod classify;
 mod client_key;
 mod connect;
 mod error;
+mod identity;
 mod origin;
 mod pool;
 mod presentation;
@@ -47,6 +48,9 @@ mod version;
 
 pub use builder::HyperTransportBuilder;
 pub use error::BuildError;
+#[cfg(feature = "pkcs12")]
+pub use identity::client_identity_from_pkcs12;
+pub use identity::{ClientIdentityLoader, LoadError, client_identity_from_pem};
 pub use transport::HyperTransport;
 pub use version::TlsVersion;
 

@@ -1,6 +1,6 @@
 //! A managed identity.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +42,7 @@ pub struct ManagedIdentity(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     env: Env,
+    detection: OnceLock<Detection>,
     bearer: ImdsV1,
     bound: TokenClient,
 }
@@ -84,10 +85,10 @@ impl ManagedIdentity {
         self.0.bound.call(token, request).await
     }
 
-    /// Which source this environment has, and why. Asks nobody.
+    /// Which source this environment has, and why. Asks nobody; looks once.
     #[must_use]
     pub fn detection(&self) -> Detection {
-        Detection::of(&self.0.env)
+        *self.0.detection.get_or_init(|| Detection::of(&self.0.env))
     }
 
     pub(crate) fn bearer(&self) -> &ImdsV1 {
@@ -225,8 +226,11 @@ impl ManagedIdentityBuilder {
             .build()?;
         let who = format!("mi\0{}\0{}", self.id.kind(), self.id.value().unwrap_or_default());
         let floor = self.minimum_strength.map_or("none", Strength::as_str);
-        let credential =
-            MintedCertificate::new(minter, self.id.clone(), Partition::new(format!("{who}\0pop\0{floor}")));
+        let credential = MintedCertificate::new(
+            minter,
+            self.id.clone(),
+            Partition::machine_bound(format!("{who}\0pop\0{floor}")),
+        );
         let cache = TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone());
         let bound = TokenClient::builder(credential, transport)
             .clock(self.clock)
@@ -243,9 +247,9 @@ impl ManagedIdentityBuilder {
             policy,
             self.deadline,
             cache,
-            Partition::new(format!("{who}\0bearer")),
+            Partition::machine_bound(format!("{who}\0bearer")),
         );
-        Ok(ManagedIdentity(Arc::new(Inner { env: self.env, bearer, bound })))
+        Ok(ManagedIdentity(Arc::new(Inner { env: self.env, detection: OnceLock::new(), bearer, bound })))
     }
 }
 

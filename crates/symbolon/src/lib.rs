@@ -11,12 +11,14 @@
 
 mod delegation;
 mod detection;
+mod federation;
 mod future;
 mod identity;
 mod imds_v1;
 mod request;
 
 pub use detection::{Detection, Source};
+pub use federation::ManagedIdentityAssertions;
 pub use future::ManagedIdentityFuture;
 pub use identity::{ManagedIdentity, ManagedIdentityBuilder};
 pub use request::ManagedIdentityRequest;

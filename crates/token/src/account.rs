@@ -43,6 +43,11 @@ impl Account {
         Some(Self(Arc::new(Inner { id, username: claim("preferred_username"), tenant_id: claim("tid") })))
     }
 
+    /// An account that was kept under its id.
+    pub(crate) fn kept(id: String, username: Option<String>, tenant_id: Option<String>) -> Self {
+        Self(Arc::new(Inner { id, username, tenant_id }))
+    }
+
     /// Names the account in requests for its tokens.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use symbolon_types::{Env, Error, ErrorKind};
 
-use crate::authority::{Authority, AuthorityKind, RegionChoice, Router};
+use crate::authority::{Authority, AuthorityKind, RegionChoice, Router, Tenant};
 use crate::{ClientAuth, CredentialRequest, Partition, Resolution, TokenEndpoint};
 
 /// A client that is registered at an authority (RFC 6749 §2.2), so far without a credential.
@@ -140,18 +140,50 @@ impl Application {
     /// The client at an endpoint, without its credential. Its tokens are kept under the authority,
     /// not under the endpoint: a token is the same whichever region issued it.
     pub(crate) fn undressed(&self, endpoint: TokenEndpoint, tenant: Option<&str>) -> ClientAuth {
-        let (place, own_tenant) = match &self.place {
-            Place::Routed(router) => (issuer_of(router.authority()), router.authority().tenant()),
-            Place::Fixed(endpoint) => (Cow::Borrowed(endpoint.url().as_str()), None),
-        };
-        let own_tenant = own_tenant.map(|tenant| tenant.as_str().to_owned());
-        let tenant = tenant.map(str::to_ascii_lowercase).or(own_tenant);
-        let named = tenant.as_deref().unwrap_or_default();
-        let partition = format!("app\0{place}\0{named}\0{}", self.client_id);
-        let auth = ClientAuth::new(Arc::clone(&self.client_id), endpoint, Partition::new(partition));
+        let tenant = tenant.map(str::to_ascii_lowercase).or_else(|| self.own_tenant().map(str::to_owned));
+        let partition = self.partition(tenant.as_deref());
+        let auth = ClientAuth::new(Arc::clone(&self.client_id), endpoint, partition);
         match tenant {
             Some(tenant) => auth.with_tenant_id(tenant),
             None => auth,
+        }
+    }
+
+    /// Under what the tokens of a tenant, in lower case, are kept.
+    pub(crate) fn partition(&self, tenant: Option<&str>) -> Partition {
+        let place = self.issuer();
+        Partition::new(format!("app\0{place}\0{}\0{}", tenant.unwrap_or_default(), self.client_id))
+    }
+
+    /// The tenant whose tokens a partition holds, empty where there is none; `None` if the partition
+    /// is not this client's.
+    #[cfg(feature = "msal-cache")]
+    pub(crate) fn tenant_of<'p>(&self, partition: &'p Partition) -> Option<&'p str> {
+        let rest = partition.as_str().strip_prefix("app\0")?.strip_prefix(&*self.issuer())?;
+        let tenant = rest.strip_prefix('\0')?.strip_suffix(&*self.client_id)?.strip_suffix('\0')?;
+        (!tenant.contains('\0')).then_some(tenant)
+    }
+
+    /// The authority; none for a client of a fixed endpoint.
+    #[cfg(feature = "msal-cache")]
+    pub(crate) fn authority(&self) -> Option<&Authority> {
+        match &self.place {
+            Place::Routed(router) => Some(router.authority()),
+            Place::Fixed(_) => None,
+        }
+    }
+
+    fn issuer(&self) -> Cow<'_, str> {
+        match &self.place {
+            Place::Routed(router) => issuer_of(router.authority()),
+            Place::Fixed(endpoint) => Cow::Borrowed(endpoint.url().as_str()),
+        }
+    }
+
+    fn own_tenant(&self) -> Option<&str> {
+        match &self.place {
+            Place::Routed(router) => router.authority().tenant().map(Tenant::as_str),
+            Place::Fixed(_) => None,
         }
     }
 }

@@ -1,17 +1,18 @@
 //! The one cache.
 
+mod refresh_tokens;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use symbolon_types::lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
 use symbolon_types::{ClientIdentity, CorrelationId, Error, Jitter, Secret, SharedClock};
 
+pub(crate) use self::refresh_tokens::RefreshToken;
 use crate::key::TokenKey;
+use crate::store::{Backing, DatedRefreshToken};
 use crate::token::Issued;
-use crate::{Account, CacheKey, Expiry, Partition, Scheme, Token, TokenSource};
-
-/// A refresh token is kept until the token service refuses it, or room is needed.
-const REFRESH_TOKEN_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+use crate::{Account, CacheKey, CacheStore, Expiry, Scheme, Token, TokenSource};
 
 /// Tokens under everything that makes them differ; clones share the tokens.
 ///
@@ -19,19 +20,17 @@ const REFRESH_TOKEN_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// is served until shortly before it expires, and renewed before that in the background; a renewal
 /// that fails keeps it. Misses of one key share one fetch; other keys never wait for it. Refresh
 /// tokens are kept beside, under their user, within the same bound.
+///
+/// There may be a [`CacheStore`] behind it, which other processes share
+/// ([`with_store`](Self::with_store)).
 #[derive(Clone, Debug)]
 pub struct TokenCache {
     leases: LeaseCache<TokenKey, Token>,
-    refresh_tokens: LeaseCache<TokenKey, RefreshToken>,
+    refresh_tokens: LeaseCache<TokenKey, DatedRefreshToken>,
+    backing: Option<Backing>,
+    capacity: usize,
     clock: SharedClock,
     jitter: Jitter,
-}
-
-/// A refresh token and whose it is.
-#[derive(Clone, Debug)]
-pub(crate) struct RefreshToken {
-    pub(crate) secret: Secret,
-    pub(crate) account: Option<Account>,
 }
 
 impl TokenCache {
@@ -42,7 +41,26 @@ impl TokenCache {
     #[must_use]
     pub fn new(capacity: usize, clock: SharedClock, jitter: Jitter) -> Self {
         let leases = LeaseCache::new(capacity, clock.clone());
-        Self { leases, refresh_tokens: LeaseCache::new(capacity, clock.clone()), clock, jitter }
+        let refresh_tokens = LeaseCache::new(capacity, clock.clone());
+        Self { leases, refresh_tokens, backing: None, capacity, clock, jitter }
+    }
+
+    /// The same cache with a store behind it; clones that were made before are without.
+    ///
+    /// A token that is not in memory is looked for in the store before it is fetched, and what was
+    /// fetched is put there until it expires. A token that is asked for with the claims of a challenge,
+    /// or with `force_refresh`, is not looked for, but put. Refresh tokens are read from the store
+    /// whenever one is needed, because another process may have got a newer one, and a write never
+    /// replaces one that was issued later, as far as the store can compare. They are kept for 90
+    /// days. Tokens of managed identities, and tokens that are bound to a certificate, go only into
+    /// a store that [is local to the machine](CacheStore::is_local_to_machine).
+    ///
+    /// A hit in memory does not involve the store. A store that fails, or that takes longer than two
+    /// seconds, is as good as none.
+    #[must_use]
+    pub fn with_store(mut self, store: impl CacheStore) -> Self {
+        self.backing = Some(Backing::new(store, self.capacity, self.clock.clone()));
+        self
     }
 
     /// How many access tokens there are, expired ones that were not yet evicted included.
@@ -57,7 +75,7 @@ impl TokenCache {
         self.leases.is_empty()
     }
 
-    /// Forgets every token, refresh tokens included.
+    /// Forgets every token, refresh tokens included. What is in the store behind it stays there.
     pub fn clear(&self) {
         self.leases.clear();
         self.refresh_tokens.clear();
@@ -65,7 +83,13 @@ impl TokenCache {
 
     /// Forgets a token that a resource refused, so that the next request gets another. A newer
     /// token in its place stays. Tells whether it was there.
+    ///
+    /// This process takes it from the store no more from now on. It is removed there in the background
+    /// of the current Tokio runtime; where there is none, the next token replaces it.
     pub fn invalidate(&self, token: &Token) -> bool {
+        if let Some(backing) = &self.backing {
+            backing.refuse(token);
+        }
         self.leases.remove_if(&token.key().borrowed(), |held| held.is_same(token))
     }
 
@@ -90,7 +114,8 @@ impl TokenCache {
         F: FnOnce() -> R,
         R: Future<Output = Result<Fetched, Error>> + Send + 'static,
     {
-        self.leases.obtain(key, || self.load(key.to_key(), fetch())).await.map(served)
+        let load = || self.load(key.to_key(), Some(key.identity.cloned()), fetch());
+        self.leases.obtain(key, load).await.map(served)
     }
 
     /// The token under a key as it is fetched now, whatever is in the cache. Fetches that ask for
@@ -103,67 +128,53 @@ impl TokenCache {
         F: FnOnce() -> R,
         R: Future<Output = Result<Fetched, Error>> + Send + 'static,
     {
-        self.leases.renew(key, variant, || self.load(key.to_key(), fetch())).await.map(served)
+        self.leases.renew(key, variant, || self.load(key.to_key(), None, fetch())).await.map(served)
     }
 
+    /// Looks in the store, if it may, with the certificate that a bound token needs; then fetches.
     fn load<R>(
         &self,
         asked: TokenKey,
+        may_be_stored: Option<Option<ClientIdentity>>,
         fetch: R,
     ) -> impl Future<Output = Result<Loaded<TokenKey, Token>, Error>> + Send + 'static + use<R>
     where
         R: Future<Output = Result<Fetched, Error>> + Send + 'static,
     {
-        let (clock, jitter) = (self.clock.clone(), self.jitter.clone());
+        let cache = self.clone();
         async move {
-            let fetched = fetch.await?;
-            let bound_until = fetched.scheme.bound_to().map(ClientIdentity::not_after);
-            let deadlines = fetched.expiry.deadlines(clock.now(), bound_until, &jitter);
-            let key = fetched.key.unwrap_or_else(|| asked.clone());
-            let token = Token::new(Issued {
-                secret: fetched.secret,
-                scheme: fetched.scheme,
-                audience: key.shared_audience(),
-                client_id: fetched.client_id,
-                tenant_id: fetched.tenant_id,
-                account: fetched.account,
-                expires_on: deadlines.expires_on,
-                refresh_on: deadlines.refresh_on,
-                correlation_id: fetched.correlation_id,
-                attempts: fetched.attempts,
-                duration: fetched.duration,
-                key: key.clone(),
-            });
-            let lease = Lease::new(token, deadlines.served_until).refreshed_at(Some(deadlines.refresh_on));
-            Ok(if key == asked { Loaded::new(lease) } else { Loaded::under(lease, key) })
+            if let (Some(backing), Some(identity)) = (&cache.backing, &may_be_stored) {
+                let held = || cache.find_even_if_due(&asked.borrowed());
+                if let Some(stored) = backing.token(&asked, identity.as_ref(), held).await {
+                    let (token, served_until) = stored.issued(asked, cache.clock.now(), &cache.jitter);
+                    return Ok(Loaded::new(lease(token.from(TokenSource::Cache), served_until)));
+                }
+            }
+            let mut fetched = fetch.await?;
+            let actual = fetched.key.take().filter(|actual| *actual != asked);
+            let key = actual.clone().unwrap_or(asked);
+            let (token, served_until) = fetched.issued(key, cache.clock.now(), &cache.jitter);
+            if let Some(backing) = &cache.backing {
+                backing.keep_token(&token).await;
+            }
+            let lease = lease(token, served_until);
+            Ok(match actual {
+                None => Loaded::new(lease),
+                Some(actual) => Loaded::under(lease, actual),
+            })
         }
-    }
-
-    pub(crate) fn refresh_token(&self, partition: &Partition, subject: &str) -> Option<RefreshToken> {
-        let key = CacheKey::bearer(partition, "").about(Some(subject));
-        self.refresh_tokens.find(&key).map(|found| found.value)
-    }
-
-    pub(crate) fn keep_refresh_token(&self, partition: &Partition, subject: &str, token: RefreshToken) {
-        let key = CacheKey::bearer(partition, "").about(Some(subject)).to_key();
-        self.refresh_tokens.insert(key, Lease::new(token, self.clock.now() + REFRESH_TOKEN_LIFE));
-    }
-
-    /// Forgets a refresh token; a newer one stays if one is named.
-    pub(crate) fn forget_refresh_token(
-        &self,
-        partition: &Partition,
-        subject: &str,
-        only: Option<&Secret>,
-    ) -> bool {
-        let key = CacheKey::bearer(partition, "").about(Some(subject));
-        self.refresh_tokens
-            .remove_if(&key, |held| only.is_none_or(|only| held.secret.expose() == only.expose()))
     }
 }
 
+fn lease(token: Token, served_until: SystemTime) -> Lease<Token> {
+    let refresh_on = token.refresh_on();
+    Lease::new(token, served_until).refreshed_at(Some(refresh_on))
+}
+
 fn served(obtained: Obtained<Token>) -> Token {
-    obtained.value.from(match obtained.origin {
+    obtained.value.clone().from(match obtained.origin {
+        // It was loaded, but from the store.
+        _ if obtained.value.source() == TokenSource::Cache => TokenSource::Cache,
         Origin::Cache => TokenSource::Cache,
         Origin::Joined => TokenSource::Joined,
         _ => TokenSource::Network,
@@ -230,6 +241,27 @@ impl Fetched {
     pub(crate) fn about(mut self, account: Option<Account>) -> Self {
         self.account = account;
         self
+    }
+
+    /// The token, and until when it is served.
+    pub(crate) fn issued(self, key: TokenKey, now: SystemTime, jitter: &Jitter) -> (Token, SystemTime) {
+        let bound_until = self.scheme.bound_to().map(ClientIdentity::not_after);
+        let deadlines = self.expiry.deadlines(now, bound_until, jitter);
+        let token = Token::new(Issued {
+            secret: self.secret,
+            scheme: self.scheme,
+            audience: key.shared_audience(),
+            client_id: self.client_id,
+            tenant_id: self.tenant_id,
+            account: self.account,
+            expires_on: deadlines.expires_on,
+            refresh_on: deadlines.refresh_on,
+            correlation_id: self.correlation_id,
+            attempts: self.attempts,
+            duration: self.duration,
+            key,
+        });
+        (token, deadlines.served_until)
     }
 
     /// The same, to be stored under the key of the credential that got it in the end.

@@ -114,7 +114,7 @@ impl Exchange {
     async fn attempt(&self, auth: &ClientAuth) -> Result<Fetched, Attempt> {
         let Exchanger { http, retry, cache, .. } = &*self.exchanger;
         let key = self.key(auth);
-        let stored = self.stored_refresh_token(auth)?;
+        let stored = self.stored_refresh_token(auth).await?;
         let grant = stored.as_ref().map(|stored| Grant::RefreshToken { token: stored.secret.clone() });
         let form = Form {
             grant: grant.as_ref().unwrap_or(&self.grant),
@@ -136,7 +136,7 @@ impl Exchange {
         match outcome {
             Ok((granted, attempts, took)) => {
                 debug!(token_type = auth.scheme().token_type(), attempts, "a token was issued");
-                Ok(self.fetched(auth, granted, stored).after(attempts, took))
+                Ok(self.fetched(auth, granted, stored).await.after(attempts, took))
             }
             Err(attempt) => {
                 debug!(code = attempt.error.code(), status = attempt.error.status(), "no token was issued");
@@ -144,7 +144,7 @@ impl Exchange {
                 if let (Some(stored), "invalid_grant", Some(subject)) =
                     (&stored, attempt.error.code(), self.subject.name())
                 {
-                    cache.forget_refresh_token(auth.partition(), subject, Some(&stored.secret));
+                    cache.forget_refresh_token(auth.partition(), subject, Some(&stored.secret)).await;
                 }
                 Err(Attempt { error: attempt.error.with_correlation_id(self.correlation_id), ..attempt })
             }
@@ -152,12 +152,12 @@ impl Exchange {
     }
 
     /// The refresh token to use, for a grant that is founded on one that we keep.
-    fn stored_refresh_token(&self, auth: &ClientAuth) -> Result<Option<RefreshToken>, Error> {
+    async fn stored_refresh_token(&self, auth: &ClientAuth) -> Result<Option<RefreshToken>, Error> {
         if !matches!(self.grant, Grant::StoredRefreshToken) {
             return Ok(None);
         }
         let subject = self.subject.name().unwrap_or_default();
-        let stored = self.exchanger.cache.refresh_token(auth.partition(), subject);
+        let stored = self.exchanger.cache.refresh_token(auth.partition(), subject).await;
         stored.map(Some).ok_or_else(|| {
             let error = "there is no refresh token for this user; nothing was sent";
             Error::new(ErrorKind::Request, "no_tokens_found", error).with_advice("let the user sign in again")
@@ -165,7 +165,7 @@ impl Exchange {
     }
 
     /// What was granted, stored where it belongs.
-    fn fetched(&self, auth: &ClientAuth, granted: Granted, used: Option<RefreshToken>) -> Fetched {
+    async fn fetched(&self, auth: &ClientAuth, granted: Granted, used: Option<RefreshToken>) -> Fetched {
         let cache = &self.exchanger.cache;
         let account = granted.account.or_else(|| used.as_ref().and_then(|used| used.account.clone()));
         let subject = self.subject.about(account.as_ref());
@@ -173,7 +173,7 @@ impl Exchange {
             && let (Some(secret), Some(subject)) = (granted.refresh_token, &subject)
         {
             let token = RefreshToken { secret, account: account.clone() };
-            cache.keep_refresh_token(auth.partition(), subject, token);
+            cache.keep_refresh_token(auth.partition(), subject, token).await;
         }
         let key = self.key(auth).about(subject.as_deref()).to_key();
         Fetched::new(granted.secret, granted.expiry, auth.scheme().clone(), self.correlation_id)
@@ -223,8 +223,11 @@ impl Exchange {
             .with_server_codes(server_codes)
             .with_claims(claims)
             .with_transient(is_transient)
-            .with_retry_after(retry_after)
-            .with_excerpt(description.as_deref().unwrap_or_default());
+            .with_retry_after(retry_after);
+        let error = match description {
+            Some(description) => error.with_excerpt(&description),
+            None => error,
+        };
         Attempt { error, refusal }
     }
 }

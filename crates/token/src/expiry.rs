@@ -30,10 +30,11 @@ impl Expiry {
         Self { lifetime: lifetime.min(LONGEST_LIFE), refresh_in: None }
     }
 
-    /// The same, to be renewed after this long (`refresh_in`).
+    /// The same, to be renewed after this long (`refresh_in`). Zero is no hint: it would renew at
+    /// every request.
     #[must_use]
     pub fn refreshed_after(mut self, refresh_in: Option<Duration>) -> Self {
-        self.refresh_in = refresh_in;
+        self.refresh_in = refresh_in.filter(|refresh_in| !refresh_in.is_zero());
         self
     }
 
@@ -90,6 +91,8 @@ mod tests {
             (minutes(1440), None, None, 0.5, minutes(720), minutes(1440) - SKEW),
             // The server's hint.
             (minutes(1440), Some(minutes(100)), None, 0.0, minutes(100), minutes(1440) - SKEW),
+            // A hint of nothing is none.
+            (minutes(60), Some(Duration::ZERO), None, 0.0, minutes(55), minutes(60) - SKEW),
             // A hint beyond the end is none.
             (minutes(60), Some(minutes(90)), None, 0.0, minutes(55), minutes(60) - SKEW),
             // The certificate ends first.

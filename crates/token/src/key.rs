@@ -3,8 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use symbolon_types::Thumbprint;
 use symbolon_types::lease::LeaseKey;
+use symbolon_types::{ClientIdentity, Thumbprint};
 
 use crate::{ClientAuth, Partition};
 
@@ -13,15 +13,18 @@ use crate::{ClientAuth, Partition};
 /// Everything that changes who is asking, for whom, what for, or how the token may be used is in
 /// it. Server claims are not: the token that a claims challenge brought replaces the one that was
 /// challenged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct CacheKey<'a> {
-    partition: &'a Partition,
-    subject: Option<&'a str>,
-    audience: &'a str,
-    is_bound: bool,
-    thumbprint: Option<Thumbprint>,
-    client_claims: Option<&'a str>,
-    parameters: &'a [(String, String)],
+    pub(crate) partition: &'a Partition,
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) audience: &'a str,
+    pub(crate) is_bound: bool,
+    pub(crate) thumbprint: Option<Thumbprint>,
+    pub(crate) client_claims: Option<&'a str>,
+    pub(crate) parameters: &'a [(String, String)],
+    /// The certificate itself, where the key was made from what a client presents. The thumbprint
+    /// stands for it in comparisons.
+    pub(crate) identity: Option<&'a ClientIdentity>,
 }
 
 impl<'a> CacheKey<'a> {
@@ -36,6 +39,7 @@ impl<'a> CacheKey<'a> {
             thumbprint: None,
             client_claims: None,
             parameters: &[],
+            identity: None,
         }
     }
 
@@ -45,6 +49,7 @@ impl<'a> CacheKey<'a> {
         Self {
             is_bound: wants_bound || auth.scheme().bound_to().is_some(),
             thumbprint: auth.scheme().thumbprint(),
+            identity: auth.scheme().bound_to(),
             ..Self::bearer(auth.partition(), audience)
         }
     }
@@ -67,6 +72,20 @@ impl<'a> CacheKey<'a> {
         self
     }
 }
+
+impl PartialEq for CacheKey<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.partition == other.partition
+            && self.subject == other.subject
+            && self.audience == other.audience
+            && self.is_bound == other.is_bound
+            && self.thumbprint == other.thumbprint
+            && self.client_claims == other.client_claims
+            && self.parameters == other.parameters
+    }
+}
+
+impl Eq for CacheKey<'_> {}
 
 impl Hash for CacheKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -117,6 +136,7 @@ impl TokenKey {
             thumbprint: self.thumbprint,
             client_claims: rest.and_then(|rest| rest.client_claims.as_deref()),
             parameters: rest.map_or(&[], |rest| &rest.parameters),
+            identity: None,
         }
     }
 }

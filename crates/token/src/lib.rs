@@ -39,6 +39,7 @@ mod request;
 mod response;
 mod scheme;
 mod scope;
+mod store;
 mod throttle;
 mod token;
 mod user;
@@ -65,6 +66,11 @@ pub use refusal::Refusal;
 pub use request::{TokenFuture, TokenRequest};
 pub use scheme::Scheme;
 pub use scope::resource_name;
+#[cfg(feature = "msal-cache")]
+pub use store::MsalImport;
+pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoredEntry};
+#[cfg(feature = "sealed-store")]
+pub use store::{SealedStore, SealingKey};
 pub use symbolon_types::{Error, ErrorKind};
 pub use token::{Token, TokenSource};
 pub use workload_identity::WorkloadIdentity;

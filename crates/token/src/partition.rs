@@ -11,6 +11,7 @@ pub struct Partition(Arc<Inner>);
 
 struct Inner {
     text: Box<str>,
+    is_machine_bound: bool,
     /// Computed once, because a partition is part of every look-up.
     digest: u64,
 }
@@ -18,16 +19,37 @@ struct Inner {
 impl Partition {
     /// A partition of this name.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        let text = text.into();
+        Self::of(text.into(), false)
+    }
+
+    /// A partition of this name, which says who is asking on this machine only: a system-assigned
+    /// identity has the same name on every machine, and is another one on each. Its tokens are
+    /// kept in no [`CacheStore`](crate::CacheStore) that machines share.
+    pub fn machine_bound(text: impl Into<Box<str>>) -> Self {
+        Self::of(text.into(), true)
+    }
+
+    fn of(text: Box<str>, is_machine_bound: bool) -> Self {
         let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        Self(Arc::new(Inner { text, digest: hasher.finish() }))
+        (&text, is_machine_bound).hash(&mut hasher);
+        Self(Arc::new(Inner { text, is_machine_bound, digest: hasher.finish() }))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    pub(crate) fn is_machine_bound(&self) -> bool {
+        self.0.is_machine_bound
     }
 }
 
 impl PartialEq for Partition {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || (self.0.digest == other.0.digest && self.0.text == other.0.text)
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.digest == other.0.digest
+                && self.0.is_machine_bound == other.0.is_machine_bound
+                && self.0.text == other.0.text)
     }
 }
 

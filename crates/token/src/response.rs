@@ -12,6 +12,8 @@ use crate::{Expiry, Scheme};
 
 /// The longest error code that is taken over from a server.
 const CODE_LENGTH: usize = 64;
+/// The most codes that are taken over.
+const MOST_CODES: usize = 8;
 
 /// A successful response (RFC 6749 §5.1), checked.
 pub(crate) struct Granted {
@@ -70,17 +72,14 @@ fn unusable(what: &'static str) -> Error {
     .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
 }
 
-/// Seconds, as a number or as a text (Entra has sent both).
+/// Seconds, as a number or as its text, with a fraction or without (Entra has sent all of them).
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = match value {
-        Value::Number(number) => number.as_u64().or_else(|| {
-            let fraction = number.as_f64().filter(|seconds| *seconds >= 0.0)?;
-            Duration::try_from_secs_f64(fraction).ok().map(|duration| duration.as_secs())
-        }),
+        Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    seconds.map(Duration::from_secs)
+    Duration::try_from_secs_f64(seconds?.trunc()).ok()
 }
 
 /// A token that we can read must say that it is bound to our certificate (RFC 8705 §3.1). One that
@@ -106,13 +105,16 @@ pub(crate) struct Denied {
     pub(crate) description: Option<String>,
 }
 
+/// A server's own members may be of any type; only `error` makes it an OAuth error.
 #[derive(Deserialize)]
 struct Failure {
     error: String,
-    error_description: Option<String>,
     #[serde(default)]
-    error_codes: Vec<Value>,
-    claims: Option<String>,
+    error_description: Value,
+    #[serde(default)]
+    error_codes: Value,
+    #[serde(default)]
+    claims: Value,
 }
 
 /// Reads an error, if the body is one.
@@ -123,12 +125,18 @@ pub(crate) fn denied(response: &Response) -> Option<Denied> {
         Value::String(text) => text.parse().ok(),
         _ => None,
     };
-    Some(Denied {
-        code: if is_code(&failure.error) { failure.error } else { "invalid_response".to_owned() },
-        server_codes: failure.error_codes.iter().filter_map(number).take(8).collect(),
-        claims: failure.claims.filter(|claims| !claims.is_empty()),
-        description: failure.error_description,
-    })
+    let server_codes = match &failure.error_codes {
+        Value::Array(codes) => codes.iter().filter_map(number).take(MOST_CODES).collect(),
+        code => number(code).into_iter().collect(),
+    };
+    let claims = match failure.claims {
+        Value::String(claims) => Some(claims).filter(|claims| !claims.is_empty()),
+        claims @ Value::Object(_) => Some(claims.to_string()),
+        _ => None,
+    };
+    let description = failure.error_description.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let code = if is_code(&failure.error) { failure.error } else { "invalid_response".to_owned() };
+    Some(Denied { code, server_codes, claims, description })
 }
 
 /// A code is printed and compared, so it must look like one.
@@ -221,6 +229,14 @@ mod tests {
             ("invalid_client", &[7_000_215, 90_002][..])
         );
         assert_eq!(full.claims.as_deref(), Some(r#"{"access_token":{}}"#));
+        for (body, codes, claims) in [
+            (r#"{"error":"invalid_client","error_codes":null,"claims":null}"#, &[][..], None),
+            (r#"{"error":"invalid_client","error_codes":7000215}"#, &[7_000_215], None),
+            (r#"{"error":"invalid_client","error_description":7,"claims":{"a":1}}"#, &[], Some(r#"{"a":1}"#)),
+        ] {
+            let odd = read(body).unwrap();
+            assert_eq!((odd.server_codes.as_slice(), odd.claims.as_deref()), (codes, claims), "{body}");
+        }
         for body in ["", "<html>", "{}", r#"{"error":{"code":"x"}}"#, "[1]"] {
             assert!(read(body).is_none(), "{body}");
         }

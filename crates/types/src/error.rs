@@ -9,8 +9,9 @@ use crate::CorrelationId;
 
 /// The longest body excerpt, in characters.
 const EXCERPT_LENGTH: usize = 512;
-/// A longer run of token characters is taken for a token and never shown.
-const TOKEN_LENGTH: usize = 40;
+/// A longer run of token characters is taken for a secret and never shown. A GUID has 36; Entra's
+/// client secrets have about 40.
+const TOKEN_LENGTH: usize = 36;
 
 /// Why a token could not be had: the one error of the token core, the minter and the facade.
 ///

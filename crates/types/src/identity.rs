@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use pki_types::CertificateDer;
 use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
-use x509_cert::spki::SubjectPublicKeyInfoRef;
+use x509_cert::der::Decode;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use crate::{SharedSigningKey, SigningKey, Strength, Thumbprint};
 
@@ -65,9 +65,7 @@ impl ClientIdentity {
             return Err(IdentityError::EmptyChain);
         };
         let leaf = leaf.tbs_certificate();
-        let leaf_key = leaf.subject_public_key_info().to_der();
-        let leaf_key = leaf_key.map_err(|_| IdentityError::MalformedCertificate { position: 0 })?;
-        if !is_same_key(&leaf_key, key.public_key())? {
+        if !is_same_key(leaf.subject_public_key_info(), key.public_key())? {
             return Err(IdentityError::KeyMismatch);
         }
         let validity = leaf.validity();
@@ -149,15 +147,13 @@ impl ClientIdentity {
 }
 
 /// RFC 3279 lets an RSA key carry NULL parameters or none, so the parts are compared, not the DER.
-fn is_same_key(of_leaf: &[u8], of_key: &[u8]) -> Result<bool, IdentityError> {
-    let of_leaf = SubjectPublicKeyInfoRef::from_der(of_leaf)
-        .map_err(|_| IdentityError::MalformedCertificate { position: 0 })?;
-    let of_key = SubjectPublicKeyInfoRef::from_der(of_key).map_err(|_| IdentityError::MalformedPublicKey)?;
-    let parameters = |info: &SubjectPublicKeyInfoRef<'_>| {
-        info.algorithm.parameters.filter(|any| !any.is_null()).map(|any| any.value().to_vec())
-    };
+fn is_same_key(of_leaf: &SubjectPublicKeyInfoOwned, of_key: &[u8]) -> Result<bool, IdentityError> {
+    let of_key =
+        SubjectPublicKeyInfoOwned::from_der(of_key).map_err(|_| IdentityError::MalformedPublicKey)?;
+    let parameters =
+        |info: &SubjectPublicKeyInfoOwned| info.algorithm.parameters.clone().filter(|any| !any.is_null());
     Ok(of_leaf.algorithm.oid == of_key.algorithm.oid
-        && parameters(&of_leaf) == parameters(&of_key)
+        && parameters(of_leaf) == parameters(&of_key)
         && of_leaf.subject_public_key == of_key.subject_public_key)
 }
 

@@ -27,7 +27,7 @@ async fn cfg_01_a_certificate_gets_a_bound_token_and_is_on_tls() {
 #[tokio::test]
 async fn cfg_02_an_assertion_with_its_certificate_gets_a_bound_token() {
     let world = World::new().await;
-    let client = world.assertion_client(world.identity());
+    let client = world.assertion_client(&world.identity());
     let token = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
     let request = world.last_token_request();
     assert_eq!(
@@ -91,7 +91,7 @@ async fn cfg_07_an_unusable_chain_is_refused_before_any_request_with_the_same_er
 #[tokio::test]
 async fn req_03_an_assertion_with_its_certificate_is_sent_as_jwt_pop() {
     let world = World::new().await;
-    let client = world.assertion_client(world.identity());
+    let client = world.assertion_client(&world.identity());
     world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
     let request = world.last_token_request();
     assert_eq!(

@@ -86,6 +86,11 @@ pub(super) const WALLS: &[Wall] = &[
         reason: "the other side of the wire shares no code with ours, so that a mistake shows",
     },
     Wall {
+        around: &["pkcs8", "cbc", "des", "rc2"],
+        only_in: &["symbolon-hyper"],
+        reason: "encrypted keys are read where identities come from files, with ciphers that are for nothing else",
+    },
+    Wall {
         around: &["aws-lc-rs"],
         // The tests are key providers too: of keys that do not leave a process, as hardware has them.
         only_in: &["symbolon-binding", "symbolon-hyper", "symbolon-emulator", "symbolon-tests"],
@@ -118,6 +123,11 @@ pub(super) const CLOSURES: &[Closure] = &[
         of: "symbolon-transport",
         never: &["hyper", "hyper-util", "hyper-rustls", "rustls", "tokio-rustls"],
         reason: "a transport of another make must not pull in ours",
+    },
+    Closure {
+        of: "symbolon-hyper",
+        never: &["pkcs8", "pkcs5", "cbc", "des", "rc2"],
+        reason: "who has no encrypted files does not build what opens them",
     },
 ];
 

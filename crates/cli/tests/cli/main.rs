@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod app_token;
 mod call;
 mod demo;
 mod emulate;

@@ -49,7 +49,7 @@ impl TokenClient {
         let auth = self.exchanger.credential.resolve_erased(&wanted).await?;
         let subject = Subject::session(key);
         let subject = subject.name().unwrap_or_default();
-        Ok(self.exchanger.cache.forget_refresh_token(auth.partition(), subject, None))
+        Ok(self.exchanger.cache.forget_refresh_token(auth.partition(), subject, None).await)
     }
 
     /// Redeems an authorization code (RFC 6749 §4.1.3). The token's

@@ -87,7 +87,7 @@ where
         match self.find(key) {
             Some(Found { value, is_due: false }) => Ok(Obtained { value, origin: Origin::Cache }),
             Some(Found { value, is_due: true }) => Ok(self.refresh(key, value, load).await),
-            None => self.join_or_load(key, None, true, load).await,
+            None => self.join_or_load(key, None, Wanted::Missing, load).await,
         }
     }
 
@@ -104,12 +104,13 @@ where
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<K, V>, Error>> + Send + 'static,
     {
-        self.join_or_load(key, Some(variant), false, load).await
+        self.join_or_load(key, Some(variant), Wanted::Anyway, load).await
     }
 
     /// Puts a lease under a key.
     pub fn insert(&self, key: K, lease: Lease<V>) {
-        self.0.store(key, lease);
+        let load = self.0.flights.fetch_add(1, Ordering::Relaxed);
+        self.0.store(key, lease, load);
     }
 
     /// Forgets the value under a key if `is_unwanted` says so, and tells whether it did.
@@ -131,6 +132,21 @@ where
         }
     }
 
+    /// What there is now, in no order: every key whose value's hard deadline lies ahead, with its
+    /// lease.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(K, Lease<V>)> {
+        let now = self.0.clock.now();
+        let mut all = Vec::new();
+        for shard in &self.0.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            all.extend(
+                shard.iter().filter_map(|entry| Some((entry.key.to_key(), entry.slot.live(now)?.clone()))),
+            );
+        }
+        all
+    }
+
     /// How many entries there are, expired ones that were not yet evicted included.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -149,7 +165,7 @@ where
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<K, V>, Error>> + Send + 'static,
     {
-        if let Ready::Led(flight) = self.0.board(key, None, false, load) {
+        if let Ready::Led(flight) = self.0.board(key, None, Wanted::Due, load) {
             let renewal = flight.clone();
             // The flight has stored the outcome; nobody waits for it here.
             let in_background = background::spawn(async move { drop(renewal.await) });
@@ -166,7 +182,7 @@ where
         &self,
         key: &Q,
         variant: Option<&str>,
-        cached_will_do: bool,
+        wanted: Wanted,
         load: F,
     ) -> Result<Obtained<V>, Error>
     where
@@ -174,13 +190,24 @@ where
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<K, V>, Error>> + Send + 'static,
     {
-        let (flight, origin) = match self.0.board(key, variant, cached_will_do, load) {
+        let (flight, origin) = match self.0.board(key, variant, wanted, load) {
             Ready::Cached(value) => return Ok(Obtained { value, origin: Origin::Cache }),
             Ready::Joined(flight) => (flight, Origin::Joined),
             Ready::Led(flight) => (flight, Origin::Load),
         };
         flight.await.map(|value| Obtained { value, origin })
     }
+}
+
+/// What a caller comes to load for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// There was no value.
+    Missing,
+    /// The value was due.
+    Due,
+    /// Whatever value there is.
+    Anyway,
 }
 
 /// What a caller finds when it comes to load.
@@ -195,13 +222,7 @@ where
     K: LeaseKey<K> + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    fn board<Q, F, L>(
-        self: &Arc<Self>,
-        key: &Q,
-        variant: Option<&str>,
-        cached_will_do: bool,
-        load: F,
-    ) -> Ready<V>
+    fn board<Q, F, L>(self: &Arc<Self>, key: &Q, variant: Option<&str>, wanted: Wanted, load: F) -> Ready<V>
     where
         Q: LeaseKey<K>,
         F: FnOnce() -> L,
@@ -210,38 +231,50 @@ where
         let now = self.clock.now();
         let hash = self.hasher.hash_one(key);
         let mut shard = self.write(hash);
-        let slot = self.slot(&mut shard, hash, key);
+        let slot = slot(&mut shard, hash, key);
         // Somebody may have loaded the value between this caller's look-up and now.
-        if cached_will_do && let Some(lease) = slot.live(now) {
+        if let Some(lease) = slot.live(now)
+            && match wanted {
+                Wanted::Missing => true,
+                Wanted::Due => !slot.is_due(now),
+                Wanted::Anyway => false,
+            }
+        {
             return Ready::Cached(lease.value.clone());
         }
         if let Some(flight) = slot.flights.iter().find_map(|record| record.join(variant)) {
             return Ready::Joined(flight);
         }
         let id = self.flights.fetch_add(1, Ordering::Relaxed);
-        let flight = take_off(Arc::clone(self).fly(key.to_key(), id, load()));
+        let counts = variant.is_none();
+        let flight = take_off(Arc::clone(self).fly(key.to_key(), id, counts, load()));
         slot.flights.retain(FlightRecord::is_aloft);
         slot.flights.extend(FlightRecord::new(id, variant, &flight));
         Ready::Led(flight)
     }
 
-    /// The load and what follows from it. Runs once, whoever drives it.
+    /// The load and what follows from it. Runs once, whoever drives it. Only the failure of a
+    /// renewal counts against the next one: a load that asked for something else says nothing
+    /// about it.
     async fn fly(
         self: Arc<Self>,
         key: K,
         id: u64,
+        counts: bool,
         load: impl Future<Output = Result<Loaded<K, V>, Error>>,
     ) -> Result<V, Error> {
         let outcome = load.await;
         let now = self.clock.now();
         let hash = self.hasher.hash_one(&key);
         let mut shard = self.write(hash);
-        let slot = self.slot(&mut shard, hash, &key);
+        let slot = slot(&mut shard, hash, &key);
         slot.land(id);
         let loaded = match outcome {
             Ok(loaded) => loaded,
             Err(error) => {
-                slot.back_off(&error, now);
+                if counts {
+                    slot.back_off(&error, now);
+                }
                 if slot.is_spent(now) {
                     remove(&mut shard, hash, &key);
                 }
@@ -250,48 +283,44 @@ where
         };
         let value = loaded.lease.value.clone();
         match loaded.key {
-            None => slot.fill(loaded.lease),
+            None => {
+                slot.fill(loaded.lease, id);
+                self.make_room(&mut shard, hash, &key);
+            }
             Some(actual) => {
                 if slot.is_spent(now) {
                     remove(&mut shard, hash, &key);
                 }
                 drop(shard);
-                self.store(actual, loaded.lease);
+                self.store(actual, loaded.lease, id);
             }
         }
         Ok(value)
     }
 
-    fn store(&self, key: K, lease: Lease<V>) {
+    fn store(&self, key: K, lease: Lease<V>, load: u64) {
         let hash = self.hasher.hash_one(&key);
         let mut shard = self.write(hash);
-        self.slot(&mut shard, hash, &key).fill(lease);
+        slot(&mut shard, hash, &key).fill(lease, load);
+        self.make_room(&mut shard, hash, &key);
     }
 
-    /// The slot of a key, made if there is none.
-    fn slot<'s, Q: LeaseKey<K>>(&self, shard: &'s mut Shard<K, V>, hash: u64, key: &Q) -> &'s mut Slot<V> {
-        if shard.find(hash, |entry| key.matches(&entry.key)).is_none() && shard.len() >= self.shard_capacity {
-            self.make_room(shard);
-        }
-        let entry = shard.entry(hash, |entry| key.matches(&entry.key), |entry| entry.hash);
-        &mut entry.or_insert_with(|| Entry { hash, key: key.to_key(), slot: Slot::new() }).into_mut().slot
-    }
-
-    /// Evicts what is spent, else the entry that expires next. Entries that are being loaded stay:
-    /// their number is bounded by the callers that wait for them.
-    fn make_room(&self, shard: &mut Shard<K, V>) {
-        let now = self.clock.now();
-        shard.retain(|entry| !entry.slot.is_spent(now));
-        if shard.len() < self.shard_capacity {
+    /// Evicts what is spent, else the entry that expires next; never the one that has just come.
+    /// Entries that are being loaded stay: their number is bounded by the callers that wait for
+    /// them.
+    fn make_room(&self, shard: &mut Shard<K, V>, hash: u64, newest: &K) {
+        if shard.len() <= self.shard_capacity {
             return;
         }
-        let expiry = |entry: &Entry<K, V>| entry.slot.lease.as_ref().map(|lease| lease.expires_at);
-        let next = shard.iter().filter(|entry| !entry.slot.flights.iter().any(FlightRecord::is_aloft));
-        if let Some((hash, expires_at)) =
-            next.filter_map(|entry| Some((entry.hash, expiry(entry)?))).min_by_key(|(_, at)| *at)
-            && let Ok(entry) = shard.find_entry(hash, |entry| expiry(entry) == Some(expires_at))
-        {
-            entry.remove();
+        let now = self.clock.now();
+        shard.retain(|entry| !entry.slot.is_spent(now));
+        while shard.len() > self.shard_capacity {
+            let is_newest = |entry: &Entry<K, V>| entry.hash == hash && newest.matches(&entry.key);
+            let idle = shard.iter().filter(|entry| !is_newest(entry) && !entry.slot.is_loading());
+            let expiring = idle.filter_map(|entry| Some((entry.slot.lease.as_ref()?.expires_at, entry)));
+            let Some((_, next)) = expiring.min_by_key(|(expires_at, _)| *expires_at) else { return };
+            let (hash, key) = (next.hash, next.key.to_key());
+            remove(shard, hash, &key);
         }
     }
 
@@ -307,6 +336,16 @@ where
 /// The table itself uses the lowest and the highest bits.
 fn shard_of(hash: u64) -> usize {
     (hash >> 32) as usize % SHARDS
+}
+
+/// The slot of a key, made if there is none.
+fn slot<'s, K: LeaseKey<K>, V: Clone, Q: LeaseKey<K>>(
+    shard: &'s mut Shard<K, V>,
+    hash: u64,
+    key: &Q,
+) -> &'s mut Slot<V> {
+    let entry = shard.entry(hash, |entry| key.matches(&entry.key), |entry| entry.hash);
+    &mut entry.or_insert_with(|| Entry { hash, key: key.to_key(), slot: Slot::new() }).into_mut().slot
 }
 
 fn remove<K: LeaseKey<K>, V>(shard: &mut Shard<K, V>, hash: u64, key: &K) {

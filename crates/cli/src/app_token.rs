@@ -1,0 +1,82 @@
+//! `symbolon app-token`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use symbolon::parts::hyper::client_identity_from_pem;
+use symbolon::parts::token::authority::{Authority, Region, RegionChoice};
+use symbolon::parts::token::{
+    Application, ClientAssertion, ClientCertificate, ClientSecret, TokenClient, TokenClientBuilder,
+    WorkloadIdentity,
+};
+use symbolon::parts::transport::RetryPolicy;
+use symbolon::{ClientIdentity, Env, Error, Secret};
+
+use crate::args::{AppTokenOptions, Global};
+use crate::{acquire, failure, output};
+
+pub(crate) async fn run(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<ExitCode, Error> {
+    let retry = RetryPolicy::token_endpoint().scaled(acquire::retry_scale(env)?);
+    let client = client(options, global, env)?
+        .capabilities(options.claims.capabilities.iter().cloned())
+        .retry(retry)
+        .build();
+    let mut request = client.token(&options.scope);
+    if options.pop {
+        request = request.proof_of_possession();
+    }
+    if let Some(claims) = &options.claims.claims {
+        request = request.claims(claims);
+    }
+    if let Some(claims) = &options.claims.client_claims {
+        request = request.claims_from_client(claims);
+    }
+    anstream::println!("{}", output::token(&request.await?, global.output));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The client with its credential; clap has seen to it that there is one.
+fn client(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<TokenClientBuilder, Error> {
+    let application = application(options, env)?;
+    let transport = acquire::transport(global.ca_file.as_deref(), env)?;
+    if let Some(file) = &options.assertion_file {
+        let credential = ClientAssertion::new(application, WorkloadIdentity::new(file));
+        return Ok(TokenClient::builder(credential, transport));
+    }
+    if let Some(file) = &options.certificate {
+        let mut credential = ClientCertificate::new(application, certificate(file)?)?;
+        if options.send_x5c {
+            credential = credential.send_x5c();
+        }
+        if options.over_mtls {
+            credential = credential.over_mtls();
+        }
+        return Ok(TokenClient::builder(credential, transport));
+    }
+    let variable = options.client_secret_env.as_deref().unwrap_or_default();
+    let secret = env.var(variable).map(Secret::new);
+    let secret = secret.ok_or_else(|| {
+        failure::request("invalid_usage", format!("the variable {variable} is not set or empty"))
+    })?;
+    Ok(TokenClient::builder(ClientSecret::new(application, secret)?, transport))
+}
+
+fn application(options: &AppTokenOptions, env: &Env) -> Result<Application, Error> {
+    let region = match &options.region {
+        Some(name) => RegionChoice::Fixed(Region::parse(name)?),
+        None => RegionChoice::Unset,
+    };
+    let authority = Authority::parse(&options.authority)?;
+    Ok(Application::new(authority, &options.client_id)?
+        .region(region)
+        .instance_discovery(!options.no_instance_discovery)
+        .env(env.clone()))
+}
+
+fn certificate(file: &Path) -> Result<ClientIdentity, Error> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        failure::request("invalid_usage", format!("--certificate {}: {error}", file.display()))
+    };
+    let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
+    client_identity_from_pem(&pem).map_err(|error| wrong(&error))
+}

@@ -1,0 +1,72 @@
+//! A private key in the memory of this process, held by the crypto provider.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::SignatureScheme as Wire;
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::sign;
+use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
+
+use super::LoadError;
+
+/// What keys are asked whether they can sign with, preferred first, and its number on the wire
+/// (RFC 8446 §4.2.3).
+const SCHEMES: [(SignatureScheme, Wire); 8] = [
+    (SignatureScheme::RsaPssSha256, Wire::RSA_PSS_SHA256),
+    (SignatureScheme::RsaPssSha384, Wire::RSA_PSS_SHA384),
+    (SignatureScheme::RsaPssSha512, Wire::RSA_PSS_SHA512),
+    (SignatureScheme::RsaPkcs1Sha256, Wire::RSA_PKCS1_SHA256),
+    (SignatureScheme::RsaPkcs1Sha384, Wire::RSA_PKCS1_SHA384),
+    (SignatureScheme::RsaPkcs1Sha512, Wire::RSA_PKCS1_SHA512),
+    (SignatureScheme::EcdsaP256Sha256, Wire::ECDSA_NISTP256_SHA256),
+    (SignatureScheme::EcdsaP384Sha384, Wire::ECDSA_NISTP384_SHA384),
+];
+
+/// A key that the provider loaded.
+pub(super) struct SoftwareKey {
+    key: Arc<dyn sign::SigningKey>,
+    public_key: SubjectPublicKeyInfoDer<'static>,
+    schemes: Vec<SignatureScheme>,
+}
+
+impl SoftwareKey {
+    pub(super) fn new(key: Arc<dyn sign::SigningKey>) -> Result<Self, LoadError> {
+        let public_key = key.public_key().map(SubjectPublicKeyInfoDer::into_owned);
+        let public_key = public_key
+            .ok_or_else(|| LoadError::unusable_key("the crypto provider does not tell its public half"))?;
+        let offers = |(_, wire): &&(_, Wire)| key.choose_scheme(&[*wire]).is_some();
+        let schemes: Vec<_> = SCHEMES.iter().filter(offers).map(|(scheme, _)| *scheme).collect();
+        if schemes.is_empty() {
+            return Err(LoadError::unusable_key("it is neither for RSA nor for ECDSA on P-256 or P-384"));
+        }
+        Ok(Self { key, public_key, schemes })
+    }
+}
+
+impl SigningKey for SoftwareKey {
+    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        &self.public_key
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        &self.schemes
+    }
+
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
+        let wire = SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, wire)| *wire);
+        let signer = wire.and_then(|wire| self.key.choose_scheme(&[wire]));
+        let signer = signer.ok_or(SigningError::UnsupportedScheme(scheme))?;
+        signer.sign(message).map_err(SigningError::failed)
+    }
+
+    fn strength(&self) -> Strength {
+        Strength::Software
+    }
+}
+
+impl fmt::Debug for SoftwareKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SoftwareKey").field("schemes", &self.schemes).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! Private keys in PEM that are encrypted.
+
+use symbolon_hyper::{ClientIdentityLoader, client_identity_from_pem};
+use symbolon_types::Secret;
+
+use crate::openssl::{KINDS, OpenSsl};
+use crate::refusal;
+
+fn with(passphrase: &str) -> ClientIdentityLoader {
+    ClientIdentityLoader::new().passphrase(Secret::new(passphrase))
+}
+
+#[test]
+fn encrypted_keys_load_with_their_passphrase() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    let [rsa, p256, p384] = KINDS.map(|(generate, _)| generate);
+    for (generate, cipher) in [
+        (rsa, "-v2 aes-256-cbc"),
+        (p256, "-v2 aes-256-cbc"),
+        (p384, "-v2 aes-256-cbc"),
+        (p256, "-v2 aes-128-cbc -v2prf hmacWithSHA512"),
+        (p256, "-v2 des3"),
+        (p256, "-v2 des3 -v2prf hmacWithSHA1"),
+        (p256, "-scrypt -scrypt_N 1024 -scrypt_r 8 -scrypt_p 1"),
+    ] {
+        let client = openssl.client(generate);
+        let plain = client_identity_from_pem(&[client.certificate.clone(), client.key].concat()).unwrap();
+        let key = openssl.run(&format!("pkcs8 -topk8 -in client.key -passout pass:s3cr3t-é {cipher}"));
+        assert!(String::from_utf8_lossy(&key).contains("BEGIN ENCRYPTED PRIVATE KEY"));
+        let pem = [client.certificate, key].concat();
+        assert_eq!(with("s3cr3t-é").load_pem(&pem).unwrap(), plain, "{cipher}");
+        assert_eq!(refusal(with("s3cr3t").load_pem(&pem)), "WrongPassphrase", "{cipher}");
+        assert_eq!(refusal(client_identity_from_pem(&pem)), "PassphraseRequired", "{cipher}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_encrypted_needs_no_passphrase_and_ignores_one() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    let client = openssl.client(KINDS[1].0);
+    with("s3cr3t").load_pem(&[client.certificate, client.key].concat()).unwrap();
+}
+
+#[test]
+fn a_wrong_passphrase_is_told_even_when_the_padding_fits_by_chance() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    let client = openssl.client(KINDS[1].0);
+    let key = openssl.run("pkcs8 -topk8 -in client.key -passout pass:s3cr3t -v2 aes-256-cbc -iter 1");
+    let pem = [client.certificate, key].concat();
+    // It fits once in 256 times.
+    for number in 0..2000 {
+        assert_eq!(refusal(with(&number.to_string()).load_pem(&pem)), "WrongPassphrase", "{number}");
+    }
+}
+
+#[test]
+fn other_encryption_and_what_is_no_key_are_named() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    let client = openssl.client(KINDS[1].0);
+    let older = openssl.run("pkcs8 -topk8 -in client.key -passout pass:s3cr3t -v1 PBE-SHA1-3DES");
+    let no_key = String::from_utf8(client.key).unwrap().replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    for (key, expected) in [(older, "UnsupportedEncryption"), (no_key.into_bytes(), "UnusableKey")] {
+        let loaded = with("s3cr3t").load_pem(&[client.certificate.clone(), key].concat());
+        assert_eq!(refusal(loaded), expected);
+    }
+}
+
+#[test]
+fn the_loader_does_not_show_the_passphrase() {
+    let shown = format!("{:?}", with("s3cr3t"));
+    assert!(shown.contains("Secret(redacted)") && !shown.contains("s3cr3t"), "{shown}");
+}

@@ -1,0 +1,109 @@
+//! Loaded identities in the handshake.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
+
+use base64ct::{Base64, Encoding};
+use http::Method;
+use rustls::pki_types::PrivateKeyDer;
+use symbolon_hyper::{HyperTransport, client_identity_from_pem};
+use symbolon_transport::{Request, Route, Transport};
+use symbolon_types::{ClientIdentity, Env};
+
+use crate::authority::Authority;
+use crate::openssl::{KINDS, OpenSsl};
+use crate::server::{Asks, Handshake, Setup, VERSIONS};
+
+async fn get(url: &str, root: &[u8], identity: ClientIdentity) -> String {
+    let transport = HyperTransport::builder()
+        .platform_roots(false)
+        .env(Env::empty())
+        .root_certificates_pem(root)
+        .build()
+        .unwrap();
+    let request = Request::new(Method::GET, url.parse().unwrap(), Route::Local).with_identity(Some(identity));
+    let response = transport.send(request).await.unwrap();
+    String::from_utf8_lossy(response.body()).into_owned()
+}
+
+#[tokio::test]
+async fn a_loaded_identity_is_presented() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.server(&["client.example"]);
+    let PrivateKeyDer::Pkcs8(key) = key else { panic!("not PKCS#8") };
+    let pem = [("CERTIFICATE", certificate.as_ref()), ("PRIVATE KEY", key.secret_pkcs8_der())]
+        .map(|(label, der)| block(label, der))
+        .concat();
+    let identity = client_identity_from_pem(pem.as_bytes()).unwrap();
+    for version in VERSIONS {
+        let server = Setup::new(version, Asks::Required).start(&authority);
+        let root = authority.pem();
+        assert_eq!(get(&server.url(), root.as_bytes(), identity.clone()).await, "hello");
+        let expected = Handshake { certificate: Some(identity.thumbprint()), is_resumed: false };
+        assert_eq!(server.journal().handshakes, [expected]);
+    }
+}
+
+fn block(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", Base64::encode_string(der))
+}
+
+/// `openssl s_server`, which trusts the root alone: the client has to present the intermediate.
+struct Server {
+    url: String,
+    child: Child,
+    /// It ends itself when nobody reads this.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start(openssl: &OpenSsl, version: &str) -> Self {
+        let mut child = openssl
+            .command(&format!(
+                "s_server -accept 127.0.0.1:0 -www {version} -cert server.pem -key server.key \
+                 -CAfile root.pem -Verify 2 -verify_return_error"
+            ))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        let port = loop {
+            line.clear();
+            assert_ne!(output.read_line(&mut line).unwrap(), 0, "openssl ended");
+            if let Some(address) = line.trim().strip_prefix("ACCEPT ") {
+                break address.rsplit_once(':').unwrap().1.to_owned();
+            }
+        };
+        Self { url: format!("https://localhost:{port}/"), child, _output: output }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn openssl_accepts_what_openssl_issued() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    openssl.issue(KINDS[1].0, "server", "server", "root");
+    let [intermediate, root] = openssl.authorities();
+    for (generate, _) in KINDS {
+        let client = openssl.client(generate);
+        let pem = [intermediate.clone(), client.key, client.certificate].concat();
+        let identity = client_identity_from_pem(&pem).unwrap();
+        for version in ["-tls1_2", "-tls1_3"] {
+            let server = Server::start(&openssl, version);
+            let page = get(&server.url, &root, identity.clone()).await;
+            assert!(
+                page.contains("CN=client") || page.contains("CN = client"),
+                "{version} {generate} {page}"
+            );
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Client identities from files that OpenSSL made.
+
+#![cfg(test)]
+
+#[expect(dead_code, reason = "shared with the tests of the transport, which use more of it")]
+#[path = "../transport/authority.rs"]
+mod authority;
+#[expect(dead_code, reason = "shared with the tests of the transport, which use more of it")]
+#[path = "../transport/keys.rs"]
+mod keys;
+#[expect(dead_code, reason = "shared with the tests of the transport, which use more of it")]
+#[path = "../transport/server.rs"]
+mod server;
+
+#[cfg(feature = "encrypted-keys")]
+mod encrypted_keys;
+mod handshake;
+mod openssl;
+mod pem;
+#[cfg(feature = "pkcs12")]
+mod pkcs12;
+mod signing;
+
+use symbolon_hyper::LoadError;
+use symbolon_types::ClientIdentity;
+
+/// The error, by the name of its variant.
+#[track_caller]
+fn refusal(loaded: Result<ClientIdentity, LoadError>) -> String {
+    let error = loaded.expect_err("this should not load");
+    let shown = format!("{error:?}");
+    shown.split(['(', ' ']).next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,174 @@
+//! PKCS#12 files.
+
+use symbolon_hyper::{client_identity_from_pem, client_identity_from_pkcs12};
+use symbolon_types::Secret;
+
+use crate::openssl::{KINDS, OpenSsl};
+use crate::refusal;
+
+const EXPORT: &str = "pkcs12 -export -inkey client.key -in client.pem -certfile authorities.pem";
+
+/// How files are encrypted.
+const WAYS: [&str; 10] = [
+    "",
+    "-legacy",
+    "-legacy -descert",
+    "-certpbe aes-128-cbc -keypbe aes-192-cbc -macalg sha384",
+    "-macalg sha512",
+    "-certpbe NONE",
+    "-certpbe NONE -keypbe NONE",
+    // By itself, -nomac leaves the certificates in the clear.
+    "-nomac",
+    "-nomac -certpbe aes-256-cbc",
+    "-nomac -legacy -certpbe PBE-SHA1-RC2-40",
+];
+
+#[test]
+fn files_load_however_they_are_encrypted() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    openssl.write("authorities.pem", &openssl.authorities().concat());
+    let [rsa, p256, p384] = KINDS.map(|(generate, _)| generate);
+    let passphrases = ["s3cr3t", "", "s3cr3t-é🔑"];
+    for (generate, passphrases) in [(rsa, &passphrases[..1]), (p256, &passphrases), (p384, &passphrases[..1])]
+    {
+        let client = openssl.client(generate);
+        let pem = [client.certificate, openssl.authorities().concat(), client.key].concat();
+        let expected = client_identity_from_pem(&pem).unwrap();
+        for way in WAYS {
+            for &passphrase in passphrases {
+                let mut command = openssl.command(&format!("{EXPORT} -passout pass:{passphrase}"));
+                let output = command.args(way.split_whitespace()).output().unwrap();
+                assert!(output.status.success(), "{way}: {}", String::from_utf8_lossy(&output.stderr));
+                let loaded = client_identity_from_pkcs12(&output.stdout, &Secret::new(passphrase));
+                let loaded = loaded.unwrap_or_else(|error| panic!("{way} {passphrase}: {error}"));
+                assert_eq!(loaded, expected, "{way}");
+                assert_eq!(loaded.chain(), expected.chain(), "{way}");
+
+                for wrong in ["S3cr3t", "s3cr3t ", "-"] {
+                    let loaded = client_identity_from_pkcs12(&output.stdout, &Secret::new(wrong));
+                    assert_eq!(refusal(loaded), "WrongPassphrase", "{way} {passphrase} {wrong}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_mac_a_wrong_passphrase_is_told_even_when_the_padding_fits_by_chance() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    openssl.write("authorities.pem", &openssl.authorities().concat());
+    openssl.client(KINDS[1].0);
+    for way in ["-certpbe NONE", "-certpbe aes-256-cbc", "-certpbe PBE-SHA1-RC2-40 -legacy"] {
+        let file = openssl.run(&format!("{EXPORT} -passout pass:s3cr3t -iter 1 -nomac {way}"));
+        // It fits once in 256 times.
+        for number in 0..2000 {
+            let loaded = client_identity_from_pkcs12(&file, &Secret::new(number.to_string()));
+            assert_eq!(refusal(loaded), "WrongPassphrase", "{way} {number}");
+        }
+    }
+}
+
+/// Azure Key Vault computes the MAC with a passphrase of no bytes, OpenSSL with one of two zero bytes.
+/// So this takes a file of OpenSSL and computes its MAC again.
+#[test]
+fn both_ways_to_have_no_passphrase_are_read() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    openssl.write("authorities.pem", &openssl.authorities().concat());
+    let client = openssl.client(KINDS[1].0);
+    let expected = client_identity_from_pem(&[client.certificate, client.key].concat()).unwrap();
+    let mut file = openssl.run(&format!("{EXPORT} -passout pass: -certpbe NONE -keypbe NONE"));
+
+    // The file ends in: OCTET STRING of 32 bytes, the MAC; of 8 bytes, the salt; INTEGER, 2048.
+    let tail = file.len() - (34 + 10 + 4);
+    assert_eq!((&file[tail..tail + 2], &file[tail + 34..tail + 36]), (&[4, 32][..], &[4, 8][..]));
+    assert_eq!(file[tail + 44..], [2, 2, 8, 0]);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let salt = hex(&file[tail + 36..tail + 44]);
+    openssl.write("authenticated-safe", authenticated_safe(&file));
+    let mac = |passphrase: &str| {
+        let kdf = format!("kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt hexpass:{passphrase}");
+        let key =
+            openssl.run(&format!("{kdf} -kdfopt hexsalt:{salt} -kdfopt iter:2048 -kdfopt id:3 PKCS12KDF"));
+        let key = String::from_utf8(key).unwrap().trim().replace(':', "");
+        openssl.run(&format!("mac -digest SHA256 -macopt hexkey:{key} -in authenticated-safe -binary HMAC"))
+    };
+    assert_eq!(file[tail + 2..tail + 34], mac("0000"));
+    file[tail + 2..tail + 34].copy_from_slice(&mac(""));
+
+    openssl.write("file", &file);
+    openssl.run("pkcs12 -in file -passin pass: -noout");
+    assert_eq!(client_identity_from_pkcs12(&file, &Secret::new("")).unwrap(), expected);
+    assert_eq!(refusal(client_identity_from_pkcs12(&file, &Secret::new("s3cr3t"))), "WrongPassphrase");
+}
+
+/// What the MAC is over. Around it are the headers of the file, of a ContentInfo behind the version,
+/// of `[0]` behind its type, and of an OCTET STRING.
+fn authenticated_safe(file: &[u8]) -> &[u8] {
+    let mut at = header(file);
+    at += 3; // INTEGER, 3
+    at += header(&file[at..]);
+    at += 2 + usize::from(file[at + 1]); // OBJECT IDENTIFIER
+    at += header(&file[at..]);
+    let octets = &file[at..];
+    let length = octets[2..header(octets)].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    &octets[header(octets)..][..length]
+}
+
+/// The length of the tag and the length of a value.
+fn header(der: &[u8]) -> usize {
+    if der[1] < 0x80 { 2 } else { 2 + usize::from(der[1] & 0x7f) }
+}
+
+#[test]
+fn what_does_not_make_an_identity_is_named() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    openssl.write("authorities.pem", &openssl.authorities().concat());
+    openssl.issue(KINDS[1].0, "other", "client", "intermediate");
+    openssl.client(KINDS[1].0);
+    let export = |what: &str| openssl.run(&format!("pkcs12 -export -passout pass:s3cr3t {what}"));
+    let whole = openssl.run(&format!("{EXPORT} -passout pass:s3cr3t"));
+    let mut tampered = whole.clone();
+    // Within the encrypted certificates.
+    tampered[200] ^= 1;
+    let truncated = whole[..whole.len() - 1].to_vec();
+    let mut version_1 = whole.clone();
+    assert_eq!(version_1[4..7], [2, 1, 3]);
+    version_1[6] = 1;
+    let followed = [whole.as_slice(), b"\0"].concat();
+
+    for (what, file, expected) in [
+        ("no certificate", export("-inkey client.key -nocerts"), "NoCertificate"),
+        ("no key", export("-in client.pem -nokeys"), "NoPrivateKey"),
+        ("two keys", twice(&export("-inkey client.key -in client.pem")), "SeveralPrivateKeys"),
+        (
+            "RC4",
+            export("-inkey client.key -in client.pem -legacy -keypbe PBE-SHA1-RC4-128"),
+            "UnsupportedEncryption",
+        ),
+        ("one bit", tampered, "WrongPassphrase"),
+        ("truncated", truncated, "MalformedPkcs12"),
+        ("version 1", version_1, "MalformedPkcs12"),
+        ("followed", followed, "MalformedPkcs12"),
+        ("PEM", openssl.read("client.pem"), "MalformedPkcs12"),
+        ("a certificate", openssl.der(&openssl.read("client.pem")), "MalformedPkcs12"),
+        ("nothing", Vec::new(), "MalformedPkcs12"),
+    ] {
+        let loaded = client_identity_from_pkcs12(&file, &Secret::new("s3cr3t"));
+        assert_eq!(refusal(loaded), expected, "{what}");
+    }
+}
+
+/// A file that holds everything twice, without a MAC.
+fn twice(file: &[u8]) -> Vec<u8> {
+    let value = |tag: u8, content: &[u8]| {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82], length.as_slice(), content].concat()
+    };
+    let safes = authenticated_safe(file);
+    let safes = &safes[header(safes)..];
+    let safes = value(0x04, &value(0x30, &[safes, safes].concat()));
+    // id-data
+    let kind = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
+    let info = value(0x30, &[&kind, value(0xa0, &safes).as_slice()].concat());
+    value(0x30, &[&[2, 1, 3], info.as_slice()].concat())
+}

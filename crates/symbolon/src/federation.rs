@@ -1,0 +1,81 @@
+//! A managed identity as the credential of an application: federation in two legs.
+
+use symbolon_token::{AssertionRequest, AssertionSource, Error, SignedAssertion};
+
+use crate::ManagedIdentity;
+
+/// The audience of a token that is an assertion for another application, in the public cloud.
+/// (Entra workload identity federation.)
+const TOKEN_EXCHANGE: &str = "api://AzureADTokenExchange";
+
+/// The tokens of a managed identity, as the assertions of an application that trusts it.
+///
+/// The first leg gets a token of the managed identity for the exchange audience; the second
+/// presents it for the application. A request for a bound token binds the assertion too, and both
+/// legs present the same certificate.
+///
+/// ```no_run
+/// use symbolon::parts::token::authority::Authority;
+/// use symbolon::parts::token::{Application, ClientAssertion, TokenClient};
+/// use symbolon::{HyperTransport, ManagedIdentity};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = ManagedIdentity::builder().build()?;
+/// let authority = Authority::parse("https://login.microsoftonline.com/fabrikam.example")?;
+/// let application = Application::new(authority, "6731de76-14a6-49ae-97bc-6eba6914391e")?;
+/// let credential = ClientAssertion::new(application, identity.assertions());
+/// let client = TokenClient::builder(credential, HyperTransport::builder().build()?).build();
+/// let token = client.token_for_resource("https://vault.azure.net").proof_of_possession().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManagedIdentityAssertions {
+    identity: ManagedIdentity,
+    audience: String,
+    always_bound: bool,
+}
+
+impl ManagedIdentity {
+    /// The tokens of this identity, as the assertions of an application that trusts it.
+    #[must_use]
+    pub fn assertions(&self) -> ManagedIdentityAssertions {
+        ManagedIdentityAssertions {
+            identity: self.clone(),
+            audience: TOKEN_EXCHANGE.to_owned(),
+            always_bound: false,
+        }
+    }
+}
+
+impl ManagedIdentityAssertions {
+    /// Asks for this audience instead, as sovereign clouds do
+    /// (`api://AzureADTokenExchangeUSGov`, `api://AzureADTokenExchangeChina`).
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = audience.into();
+        self
+    }
+
+    /// Binds the assertion also where the application's own token is a bearer token.
+    #[must_use]
+    pub fn always_bound(mut self) -> Self {
+        self.always_bound = true;
+        self
+    }
+}
+
+impl AssertionSource for ManagedIdentityAssertions {
+    async fn assertion(&self, request: &AssertionRequest<'_>) -> Result<SignedAssertion, Error> {
+        let token = self.identity.token(&self.audience).correlation_id(request.correlation_id());
+        let token = if self.always_bound || request.proof_of_possession() {
+            token.proof_of_possession().await?
+        } else {
+            token.await?
+        };
+        let assertion = SignedAssertion::new(token.secret().clone());
+        Ok(match token.bound_to() {
+            Some(identity) => assertion.bound_to(identity.clone()),
+            None => assertion,
+        })
+    }
+}

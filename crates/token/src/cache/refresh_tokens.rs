@@ -1,0 +1,90 @@
+//! Refresh tokens, beside the access tokens.
+
+use std::time::Duration;
+
+use symbolon_types::Secret;
+use symbolon_types::lease::{Lease, LeaseKey};
+
+use super::TokenCache;
+use crate::key::TokenKey;
+use crate::store::DatedRefreshToken;
+use crate::{Account, CacheKey, Partition};
+
+/// A refresh token is kept until the token service refuses it, or room is needed.
+const LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
+/// A refresh token and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct RefreshToken {
+    pub(crate) secret: Secret,
+    pub(crate) account: Option<Account>,
+}
+
+impl TokenCache {
+    /// The refresh token of a user that was issued last, as far as the store behind can be asked.
+    pub(crate) async fn refresh_token(&self, partition: &Partition, subject: &str) -> Option<RefreshToken> {
+        let key = key_of(partition, subject);
+        if let Some(backing) = &self.backing
+            && let Some(stored) = backing.refresh_token(&key).await
+        {
+            self.hold_refresh_token(key.clone(), stored);
+        }
+        self.refresh_tokens.find(&key).map(|held| held.value.token)
+    }
+
+    /// Keeps a refresh token that was issued now.
+    pub(crate) async fn keep_refresh_token(
+        &self,
+        partition: &Partition,
+        subject: &str,
+        token: RefreshToken,
+    ) {
+        let dated = DatedRefreshToken { token, issued_at: self.clock.now() };
+        self.keep_dated_refresh_token(partition, subject, dated).await;
+    }
+
+    pub(crate) async fn keep_dated_refresh_token(
+        &self,
+        partition: &Partition,
+        subject: &str,
+        dated: DatedRefreshToken,
+    ) {
+        let key = key_of(partition, subject);
+        let newer = match &self.backing {
+            Some(backing) => backing.keep_refresh_token(&key, &dated).await,
+            None => None,
+        };
+        self.hold_refresh_token(key, newer.unwrap_or(dated));
+    }
+
+    /// Forgets a refresh token; a newer one stays if one is named.
+    pub(crate) async fn forget_refresh_token(
+        &self,
+        partition: &Partition,
+        subject: &str,
+        only: Option<&Secret>,
+    ) -> bool {
+        let key = key_of(partition, subject);
+        let is_meant = |held: &DatedRefreshToken| {
+            only.is_none_or(|only| held.token.secret.expose() == only.expose())
+        };
+        let was_held = self.refresh_tokens.remove_if(&key, is_meant);
+        let was_stored = match &self.backing {
+            Some(backing) => backing.forget_refresh_token(&key, only).await,
+            None => false,
+        };
+        was_held || was_stored
+    }
+
+    /// Puts a refresh token into memory, unless there is one that was issued later.
+    fn hold_refresh_token(&self, key: TokenKey, dated: DatedRefreshToken) {
+        let is_older = |held: DatedRefreshToken| held.issued_at <= dated.issued_at;
+        if self.refresh_tokens.find(&key).is_none_or(|held| is_older(held.value)) {
+            self.refresh_tokens.insert(key, Lease::new(dated, self.clock.now() + LIFE));
+        }
+    }
+}
+
+fn key_of(partition: &Partition, subject: &str) -> TokenKey {
+    CacheKey::bearer(partition, "").about(Some(subject)).to_key()
+}

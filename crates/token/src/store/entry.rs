@@ -1,0 +1,369 @@
+//! What an entry of a store consists of.
+//!
+//! A version byte, then JSON. An entry says under which key it was stored, so that one that got
+//! under another key is not read there. What cannot be read is no entry: stores outlive versions
+//! of this crate, and others may write to them.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use symbolon_types::{ClientIdentity, Secret, Thumbprint};
+use zeroize::Zeroizing;
+
+use crate::cache::{Fetched, RefreshToken};
+use crate::{Account, CacheKey, Expiry, Scheme, Token};
+
+/// The first byte of every entry: another encoding gets another number.
+const VERSION: u8 = 1;
+/// Room for everything but the secret, so that a buffer rarely grows and leaves a copy behind.
+const ROOM: usize = 2048;
+/// No real token lives longer (MSAL.NET §4.2 takes such an expiry for corrupt).
+const LONGEST_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
+/// An access token as it is stored. Moments are milliseconds since 1970.
+#[derive(Serialize, Deserialize)]
+struct AccessTokenEntry<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    secret: Cow<'a, str>,
+    token_type: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thumbprint: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<AccountEntry<'a>>,
+    expires_on: u64,
+    refresh_on: u64,
+    correlation_id: Cow<'a, str>,
+    attempts: usize,
+    duration: u64,
+}
+
+/// A refresh token as it is stored.
+#[derive(Serialize, Deserialize)]
+struct RefreshTokenEntry<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    secret: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<AccountEntry<'a>>,
+    issued_at: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccountEntry<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<Cow<'a, str>>,
+}
+
+/// An access token that was read.
+pub(super) struct StoredToken {
+    pub(super) fetched: Fetched,
+    pub(super) secret: Secret,
+    pub(super) is_due: bool,
+}
+
+/// A refresh token, and when it was issued.
+#[derive(Clone, Debug)]
+pub(crate) struct DatedRefreshToken {
+    pub(crate) token: RefreshToken,
+    pub(crate) issued_at: SystemTime,
+}
+
+pub(super) fn encode_token(store_key: &str, token: &Token) -> Option<Zeroizing<Vec<u8>>> {
+    let thumbprint = token.bound_to().map(|identity| identity.thumbprint().to_string());
+    encode(
+        token.secret(),
+        &AccessTokenEntry {
+            key: store_key.into(),
+            secret: token.secret().expose().into(),
+            token_type: token.token_type().into(),
+            thumbprint: thumbprint.map(Cow::Owned),
+            client_id: token.client_id().map(Cow::Borrowed),
+            tenant_id: token.tenant_id().map(Cow::Borrowed),
+            account: token.account().map(AccountEntry::from),
+            expires_on: millis(token.expires_on()),
+            refresh_on: millis(token.refresh_on()),
+            correlation_id: token.correlation_id().to_string().into(),
+            attempts: token.attempts(),
+            duration: token.duration().as_millis().try_into().unwrap_or(u64::MAX),
+        },
+    )
+}
+
+/// The token of an entry, if it is one for this key that is of use now. A bound token is, only to
+/// whoever has the certificate.
+pub(super) fn decode_token(
+    bytes: &[u8],
+    store_key: &str,
+    key: &CacheKey<'_>,
+    identity: Option<&ClientIdentity>,
+    now: SystemTime,
+) -> Option<StoredToken> {
+    let entry: AccessTokenEntry<'_> = decode(bytes)?;
+    let scheme = match identity {
+        Some(identity) => Scheme::MtlsPop(identity.clone()),
+        None if key.is_bound => return None,
+        None => Scheme::Bearer,
+    };
+    let thumbprint = match &entry.thumbprint {
+        Some(text) => Some(text.parse::<Thumbprint>().ok()?),
+        None => None,
+    };
+    let fits = entry.key == store_key
+        && entry.token_type == scheme.token_type()
+        && thumbprint == scheme.thumbprint()
+        && thumbprint == key.thumbprint
+        && !entry.secret.is_empty();
+    if !fits {
+        return None;
+    }
+    let life = moment(entry.expires_on)?.duration_since(now).ok()?;
+    if life.is_zero() || life > LONGEST_LIFE {
+        return None;
+    }
+    let until_refresh = moment(entry.refresh_on)?.duration_since(now).unwrap_or_default();
+    // A hint of nothing would be none.
+    let refresh_in = until_refresh.max(Duration::from_nanos(1));
+    let secret = Secret::new(entry.secret);
+    let fetched = Fetched::new(
+        secret.clone(),
+        Expiry::after(life).refreshed_after(Some(refresh_in)),
+        scheme,
+        entry.correlation_id.parse().ok()?,
+    )
+    .with_client_id(entry.client_id.map(|text| text.into()))
+    .with_tenant_id(entry.tenant_id.map(|text| text.into()))
+    .about(entry.account.map(Account::from))
+    .after(entry.attempts.max(1), Duration::from_millis(entry.duration));
+    Some(StoredToken { fetched, secret, is_due: until_refresh.is_zero() })
+}
+
+pub(super) fn encode_refresh_token(store_key: &str, dated: &DatedRefreshToken) -> Option<Zeroizing<Vec<u8>>> {
+    encode(
+        &dated.token.secret,
+        &RefreshTokenEntry {
+            key: store_key.into(),
+            secret: dated.token.secret.expose().into(),
+            account: dated.token.account.as_ref().map(AccountEntry::from),
+            issued_at: millis(dated.issued_at),
+        },
+    )
+}
+
+pub(super) fn decode_refresh_token(bytes: &[u8], store_key: &str) -> Option<DatedRefreshToken> {
+    let entry: RefreshTokenEntry<'_> = decode(bytes)?;
+    if entry.key != store_key || entry.secret.is_empty() {
+        return None;
+    }
+    let token = RefreshToken {
+        secret: Secret::new(entry.secret),
+        account: entry.account.map(Account::from),
+    };
+    Some(DatedRefreshToken { token, issued_at: moment(entry.issued_at)? })
+}
+
+fn encode(secret: &Secret, entry: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM + secret.expose().len()));
+    bytes.push(VERSION);
+    serde_json::to_writer(&mut *bytes, entry).ok()?;
+    Some(bytes)
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    let (version, json) = bytes.split_first()?;
+    if *version != VERSION {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+fn millis(moment: SystemTime) -> u64 {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+fn moment(millis: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
+}
+
+impl<'a> From<&'a Account> for AccountEntry<'a> {
+    fn from(account: &'a Account) -> Self {
+        Self {
+            id: account.id().into(),
+            username: account.username().map(Cow::Borrowed),
+            tenant_id: account.tenant_id().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl From<AccountEntry<'_>> for Account {
+    fn from(entry: AccountEntry<'_>) -> Self {
+        Self::kept(
+            entry.id.into_owned(),
+            entry.username.map(Cow::into_owned),
+            entry.tenant_id.map(Cow::into_owned),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use symbolon_types::lease::LeaseKey;
+    use symbolon_types::{CorrelationId, Jitter};
+
+    use super::*;
+    use crate::Partition;
+    use crate::token::Issued;
+
+    const KEY: &str = "symbolon1:key";
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    fn token() -> Token {
+        let partition = Partition::new("p");
+        let account = Account::kept("u.t".into(), Some("user@contoso.example".into()), Some("t".into()));
+        Token::new(Issued {
+            secret: Secret::new("secret \"text\""),
+            scheme: Scheme::Bearer,
+            audience: "a".into(),
+            client_id: Some("client".into()),
+            tenant_id: Some("tenant".into()),
+            account: Some(account),
+            expires_on: now() + Duration::from_secs(3600),
+            refresh_on: now() + Duration::from_secs(1800),
+            correlation_id: CorrelationId::random(),
+            attempts: 3,
+            duration: Duration::from_millis(1234),
+            key: CacheKey::bearer(&partition, "a").to_key(),
+        })
+    }
+
+    fn read(bytes: &[u8], at: SystemTime) -> Option<StoredToken> {
+        decode_token(bytes, KEY, &CacheKey::bearer(&Partition::new("p"), "a"), None, at)
+    }
+
+    #[test]
+    fn an_access_token_comes_back_as_it_was() {
+        let token = token();
+        let bytes = encode_token(KEY, &token).unwrap();
+        let stored = read(&bytes, now()).unwrap();
+        assert_eq!(stored.secret.expose(), token.secret().expose());
+        assert!(!stored.is_due);
+        let issued = stored.fetched.issued(token.key().clone(), now(), &Jitter::fixed(0.0)).0;
+        assert_eq!(issued.expires_on(), token.expires_on());
+        assert_eq!(issued.refresh_on(), token.refresh_on());
+        assert_eq!(issued.client_id(), Some("client"));
+        assert_eq!(issued.tenant_id(), Some("tenant"));
+        assert_eq!(issued.account(), token.account());
+        assert_eq!(issued.correlation_id(), token.correlation_id());
+        assert_eq!((issued.attempts(), issued.duration()), (3, Duration::from_millis(1234)));
+        assert!(read(&bytes, now() + Duration::from_secs(1800)).unwrap().is_due);
+    }
+
+    #[test]
+    fn what_is_not_an_entry_for_this_key_now_is_absent() {
+        let bytes = encode_token(KEY, &token()).unwrap();
+        let json = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+            let mut members = serde_json::from_slice(&bytes[1..]).unwrap();
+            change(&mut members);
+            [&[VERSION][..], &serde_json::to_vec(&members).unwrap()].concat()
+        };
+        let unchanged = json(&|_| ());
+        assert!(read(&unchanged, now()).is_some());
+        let with_a_member_of_a_later_version = json(&|members| {
+            members.insert("later".into(), 1.into());
+        });
+        assert!(read(&with_a_member_of_a_later_version, now()).is_some());
+        let mut later_version = bytes.to_vec();
+        later_version[0] = VERSION + 1;
+        for (case, bytes) in [
+            ("empty", Vec::new()),
+            ("only a version", vec![VERSION]),
+            ("another version", later_version),
+            ("cut off", bytes[..bytes.len() - 1].to_vec()),
+            ("followed by something", [&bytes[..], b"{}"].concat()),
+            ("a token of another scheme", json(&|members| members["token_type"] = "mtls_pop".into())),
+            ("under another key", json(&|members| members["key"] = "symbolon1:other".into())),
+            ("no secret", json(&|members| members["secret"] = "".into())),
+            ("no expiry", json(&|members| drop(members.remove("expires_on")))),
+            ("an expiry beyond all time", json(&|members| members["expires_on"] = u64::MAX.into())),
+            ("a damaged id", json(&|members| members["correlation_id"] = "x".into())),
+            (
+                "bound to a certificate",
+                json(&|members| {
+                    members.insert("thumbprint".into(), Thumbprint::of(b"").to_string().into());
+                }),
+            ),
+            (
+                "bound to what is no certificate",
+                json(&|members| {
+                    members.insert("thumbprint".into(), "x".into());
+                }),
+            ),
+        ] {
+            assert!(read(&bytes, now()).is_none(), "{case}");
+        }
+        assert!(read(&bytes, now() + Duration::from_secs(3600)).is_none(), "expired");
+    }
+
+    #[test]
+    fn a_bound_token_is_not_read_without_its_certificate() {
+        let bytes = encode_token(KEY, &token()).unwrap();
+        let partition = Partition::new("p");
+        let mut key = CacheKey::bearer(&partition, "a");
+        key.is_bound = true;
+        assert!(decode_token(&bytes, KEY, &key, None, now()).is_none());
+    }
+
+    #[test]
+    fn a_refresh_token_comes_back_with_its_date_and_only_under_its_key() {
+        let dated = DatedRefreshToken {
+            token: RefreshToken { secret: Secret::new("rt"), account: token().account().cloned() },
+            issued_at: now(),
+        };
+        let bytes = encode_refresh_token(KEY, &dated).unwrap();
+        let read = decode_refresh_token(&bytes, KEY).unwrap();
+        assert_eq!((read.token.secret.expose(), read.issued_at), ("rt", now()));
+        assert_eq!(read.token.account, dated.token.account);
+        assert!(decode_refresh_token(&bytes, "symbolon1:other").is_none());
+        assert!(decode_refresh_token(&encode_token(KEY, &token()).unwrap(), KEY).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256), version in 0..3_u8) {
+            let with_version = [&[version][..], &bytes].concat();
+            for bytes in [&bytes, &with_version] {
+                prop_assert!(read(bytes, now()).is_none());
+                prop_assert!(decode_refresh_token(bytes, KEY).is_none());
+            }
+        }
+
+        #[test]
+        fn an_entry_with_damage_panics_nowhere_and_keeps_its_key(
+            at in 0..4096_usize, to in any::<u8>(), cut in 0..4096_usize
+        ) {
+            let mut bytes = encode_token(KEY, &token()).unwrap().to_vec();
+            let length = bytes.len();
+            bytes[at % length] = to;
+            bytes.truncate(length - cut % (length / 8));
+            // Damage inside of a text may go unnoticed here: what notices is a `SealedStore`.
+            if let Some(stored) = read(&bytes, now()) {
+                prop_assert_eq!(bytes.len(), length);
+                prop_assert!(!stored.secret.expose().is_empty());
+            }
+        }
+    }
+}

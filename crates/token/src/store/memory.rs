@@ -1,0 +1,189 @@
+//! A store that is no further away than this process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use symbolon_types::{Error, SharedClock};
+use zeroize::Zeroizing;
+
+use super::{CacheStore, Precondition, PutOutcome, StoredEntry};
+
+/// A [`CacheStore`] in the memory of this process, which compares versions: for tests, and as the
+/// example of one. Clones share the entries.
+///
+/// Unbounded, except that entries whose time has passed go when something is put.
+///
+/// ```
+/// # use symbolon_token::{MemoryStore, TokenCache};
+/// # use symbolon_types::{Jitter, SharedClock};
+/// let clock = SharedClock::system();
+/// let store = MemoryStore::new(clock.clone());
+/// let cache = TokenCache::new(1000, clock, Jitter::os()).with_store(store.clone());
+/// assert!(store.is_empty());
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    shelf: Arc<Mutex<Shelf>>,
+    clock: SharedClock,
+    is_local: bool,
+}
+
+#[derive(Default)]
+struct Shelf {
+    entries: HashMap<String, Kept>,
+    writes: u64,
+}
+
+struct Kept {
+    bytes: Zeroizing<Vec<u8>>,
+    version: String,
+    until: Option<SystemTime>,
+}
+
+impl MemoryStore {
+    /// An empty store that reads the time off this clock.
+    #[must_use]
+    pub fn new(clock: SharedClock) -> Self {
+        Self { shelf: Arc::default(), clock, is_local: true }
+    }
+
+    /// The same, taken for a store that machines share.
+    #[must_use]
+    pub fn as_if_shared(mut self) -> Self {
+        self.is_local = false;
+        self
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shelf().entries.len()
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys of the entries, sorted.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> = self.shelf().entries.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    fn holds(&self, key: &str, precondition: Precondition<'_>) -> bool {
+        let version = self.entries.get(key).map(|kept| kept.version.as_str());
+        match precondition {
+            Precondition::None => true,
+            Precondition::Absent => version.is_none(),
+            Precondition::Unchanged(expected) => version == Some(expected),
+        }
+    }
+
+    fn expire(&mut self, now: SystemTime) {
+        self.entries.retain(|_, kept| kept.until.is_none_or(|until| now < until));
+    }
+}
+
+impl CacheStore for MemoryStore {
+    async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
+        let now = self.clock.now();
+        let shelf = self.shelf();
+        let kept = shelf.entries.get(key).filter(|kept| kept.until.is_none_or(|until| now < until));
+        Ok(kept.map(|kept| StoredEntry { bytes: kept.bytes.clone(), version: Some(kept.version.clone()) }))
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        entry: &[u8],
+        ttl: Duration,
+        precondition: Precondition<'_>,
+    ) -> Result<PutOutcome, Error> {
+        let now = self.clock.now();
+        let mut shelf = self.shelf();
+        shelf.expire(now);
+        if !shelf.holds(key, precondition) {
+            return Ok(PutOutcome::Conflict);
+        }
+        shelf.writes += 1;
+        let kept = Kept {
+            bytes: Zeroizing::new(entry.to_vec()),
+            version: shelf.writes.to_string(),
+            until: now.checked_add(ttl),
+        };
+        shelf.entries.insert(key.to_owned(), kept);
+        Ok(PutOutcome::Done)
+    }
+
+    async fn remove(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
+        let now = self.clock.now();
+        let mut shelf = self.shelf();
+        shelf.expire(now);
+        if !shelf.holds(key, precondition) {
+            return Ok(PutOutcome::Conflict);
+        }
+        shelf.entries.remove(key);
+        Ok(PutOutcome::Done)
+    }
+
+    fn is_local_to_machine(&self) -> bool {
+        self.is_local
+    }
+}
+
+/// Hides keys and entries.
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("is_local", &self.is_local).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use symbolon_types::ManualClock;
+
+    use super::*;
+
+    fn put(store: &MemoryStore, precondition: Precondition<'_>) -> PutOutcome {
+        store.put("k", b"e", Duration::from_secs(60), precondition).now_or_never().unwrap().unwrap()
+    }
+
+    fn version(store: &MemoryStore) -> Option<String> {
+        let entry = store.get("k").now_or_never().unwrap().unwrap()?;
+        entry.version().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_write_happens_only_if_its_precondition_holds() {
+        let hands = ManualClock::new();
+        let store = MemoryStore::new(SharedClock::from(&hands));
+        assert_eq!(put(&store, Precondition::Unchanged("1")), PutOutcome::Conflict);
+        assert_eq!(put(&store, Precondition::Absent), PutOutcome::Done);
+        assert_eq!(put(&store, Precondition::Absent), PutOutcome::Conflict);
+        let first = version(&store).unwrap();
+        assert_eq!(put(&store, Precondition::Unchanged(&first)), PutOutcome::Done);
+        assert_eq!(put(&store, Precondition::Unchanged(&first)), PutOutcome::Conflict);
+        assert_eq!(put(&store, Precondition::None), PutOutcome::Done);
+        let remove = |precondition| store.remove("k", precondition).now_or_never().unwrap().unwrap();
+        assert_eq!(remove(Precondition::Unchanged(&first)), PutOutcome::Conflict);
+        assert!(version(&store).is_some());
+        hands.advance(Duration::from_secs(60));
+        assert_eq!((version(&store), store.len()), (None, 1));
+        assert_eq!(put(&store, Precondition::Absent), PutOutcome::Done);
+        assert_eq!(remove(Precondition::None), PutOutcome::Done);
+        assert!(store.is_empty());
+    }
+}

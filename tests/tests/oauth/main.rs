@@ -1,0 +1,13 @@
+//! The token client against token services that nobody here wrote: node-oidc-provider, directly
+//! and behind nginx, and Glewlwyd.
+
+#![cfg(test)]
+#![cfg(unix)]
+
+mod assertion;
+mod credential;
+mod glewlwyd;
+mod methods;
+mod recovery;
+mod refusals;
+mod server;
