@@ -16,13 +16,12 @@ use http::Method;
 use serde::Deserialize;
 use symbolon::{Env, HyperTransport};
 use symbolon_transport::{Request, Route, SharedTransport, Transport};
-use tempfile::TempDir;
 
 use certificate::Authority;
 pub use certificate::Certified;
 pub use clients::{CertifiedClient, Clients, SecretClient};
 pub use glewlwyd::Glewlwyd;
-use service::{Service, find_program, or_skip};
+use service::{Folder, Service, find_program, or_skip};
 
 /// The tenant that the server stands for; the first part of its paths.
 pub const TENANT: &str = "contoso.example";
@@ -46,7 +45,7 @@ pub struct OAuthServer {
     pub clients: Clients,
     _nginx: Service,
     _node: Service,
-    folder: TempDir,
+    folder: Folder,
 }
 
 /// Where a token service is.
@@ -92,7 +91,7 @@ impl OAuthServer {
 
     /// Starts both, without waiting until they answer.
     fn launch(programs: &Programs) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new();
         let authority = Authority::new(&programs.openssl, folder.path());
         authority.issue_server();
         let clients = Clients::certified_by(&authority);
@@ -104,7 +103,7 @@ impl OAuthServer {
         let mut node = Command::new(&programs.node);
         node.arg(Path::new(PROJECT).join("server.mjs")).arg(folder.path());
         node.args([TENANT, &nginx_port.to_string()]);
-        let mut node = Service::start(&node, folder.path(), Stdio::piped());
+        let mut node = Service::start(&node, &folder, Stdio::piped());
         let Some(ports) = node.wait_for(|line| serde_json::from_str::<Ports>(line).ok()) else {
             panic!("node-oidc-provider did not start:\n{}", logs(folder.path()));
         };
@@ -120,7 +119,7 @@ impl OAuthServer {
         // number of the descriptor, in this variable. The one descriptor besides 0 and 2 that a
         // child can be given is its standard output.
         nginx.env("NGINX", "1;");
-        let nginx = Service::start(&nginx, folder.path(), Stdio::from(OwnedFd::from(listener)));
+        let nginx = Service::start(&nginx, &folder, Stdio::from(OwnedFd::from(listener)));
 
         Self {
             direct: Issuer::on_port(ports.direct),

@@ -8,11 +8,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 use symbolon_transport::SharedTransport;
-use tempfile::TempDir;
 
 use super::certificate::{Authority, Certified, KeyKind};
 use super::clients::{CertifiedClient, SecretClient};
-use super::service::{Service, find_program, or_skip};
+use super::service::{Folder, Service, find_program, or_skip};
 use super::transport;
 
 const CONF: &str = include_str!("../../oauth/glewlwyd.conf");
@@ -36,7 +35,7 @@ pub struct Glewlwyd {
     /// A self-signed certificate with the name of [`tls`](Self::tls).
     pub impostor: Certified,
     _service: Service,
-    _folder: TempDir,
+    _folder: Folder,
 }
 
 impl Glewlwyd {
@@ -68,7 +67,7 @@ impl Glewlwyd {
 
     /// The server, or what it said before it ended.
     fn launch(programs: &Programs) -> Result<Self, String> {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new();
         let authority = Authority::new(&programs.openssl, folder.path());
         authority.issue_server();
         let signing = authority.self_signed("signing.example", KeyKind::P256);
@@ -92,7 +91,7 @@ impl Glewlwyd {
 
         let mut glewlwyd = Command::new(&programs.glewlwyd);
         glewlwyd.args(["-c", "glewlwyd.conf"]);
-        let mut service = Service::start(&glewlwyd, folder.path(), Stdio::piped());
+        let mut service = Service::start(&glewlwyd, &folder, Stdio::piped());
         let mut log = String::new();
         let started = service.wait_for(|line| {
             log.push_str(line);

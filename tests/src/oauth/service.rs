@@ -1,48 +1,37 @@
-//! A program that serves the tests and does not outlive them.
+//! A program that serves the tests, in a folder of its own, and does not outlive them.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use symbolon::Env;
 
-/// Runs a program until standard input ends, then ends it and removes the folder `$0`.
-///
-/// The other end of standard input is held by the test process alone, so the kernel closes it
-/// however that process ends, also where no destructor runs: a `static` is never dropped, and a
-/// test that hangs is killed.
-const UNTIL_STDIN_ENDS: &str =
-    r#""$@" & child=$!; exec >/dev/null; read -r _; kill $child; wait $child; rm -rf "$0""#;
+/// Runs a program until standard input ends, then ends it.
+const PROGRAM: &str = r#""$@" & child=$!; exec >/dev/null; read -r _; kill $child; wait $child"#;
+/// Waits until standard input ends, then removes a folder.
+const REMOVAL: &str = r#"read -r _; rm -rf "$1""#;
 
 /// A program that runs until this is dropped, or until this process ends in any way.
 pub(super) struct Service(Child);
 
+/// A temporary folder that is there until this is dropped, or until this process ends in any way.
+pub(super) struct Folder {
+    path: PathBuf,
+    _removal: Service,
+}
+
 impl Service {
     /// Starts the program of `command` in a folder, with no variables but those of `command`. Its
-    /// standard error goes to a log in the folder. The folder ends with the program.
-    pub(super) fn start(command: &Command, folder: &Path, stdout: Stdio) -> Self {
+    /// standard error goes to a log in the folder.
+    pub(super) fn start(command: &Command, folder: &Folder, stdout: Stdio) -> Self {
         let name = Path::new(command.get_program()).file_name().expect("the name of a program");
-        let log = File::create(folder.join(name).with_extension("log")).expect("a log");
-        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-        let shell = Command::new("/bin/sh")
-            .args(["-c", UNTIL_STDIN_ENDS])
-            .arg(folder)
-            .arg(command.get_program())
-            .args(command.get_args())
-            .current_dir(folder)
-            // Some machines preset what TLS libraries trust.
-            .env_clear()
-            .envs(variables)
-            // Who interrupts the tests from a terminal interrupts its process group. This one ends
-            // by itself, and in order.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(stdout)
-            .stderr(log)
-            .spawn();
-        Self(shell.expect("a shell"))
+        let log = File::create(folder.path().join(name).with_extension("log")).expect("a log");
+        let mut shell = until_stdin_ends(PROGRAM);
+        shell.arg(command.get_program()).args(command.get_args()).current_dir(folder.path());
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self(shell.stdout(stdout).stderr(log).spawn().expect("a shell"))
     }
 
     /// Reads what the program writes to a piped standard output, up to the line in which `find`
@@ -61,6 +50,32 @@ impl Drop for Service {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
+}
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        let path = tempfile::tempdir().expect("a folder").keep();
+        let removal = until_stdin_ends(REMOVAL).arg(&path).spawn().expect("a shell");
+        Self { path, _removal: Service(removal) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A shell for a script that waits for the end of standard input.
+///
+/// The other end is held by this process alone, so the kernel closes it however this process ends,
+/// also where no destructor runs: a `static` is never dropped, and a test that hangs is killed.
+fn until_stdin_ends(script: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script, "sh"]).stdin(Stdio::piped());
+    // Some machines preset what TLS libraries trust.
+    shell.env_clear();
+    // Who interrupts the tests from a terminal interrupts their process group.
+    shell.process_group(0);
+    shell
 }
 
 /// The parts of a server; or a line on standard error that says what is missing.
