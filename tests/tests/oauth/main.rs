@@ -6,6 +6,7 @@
 
 mod assertion;
 mod credential;
+mod example;
 mod glewlwyd;
 mod methods;
 mod recovery;
