@@ -114,7 +114,8 @@ impl TokenCache {
         F: FnOnce() -> R,
         R: Future<Output = Result<Fetched, Error>> + Send + 'static,
     {
-        let load = || self.load(key.to_key(), Some(key.identity.cloned()), fetch());
+        let stored = Stored::WillDo(key.identity.cloned());
+        let load = || self.load(key.to_key(), stored, fetch());
         self.leases.obtain(key, load).await.map(served)
     }
 
@@ -128,14 +129,39 @@ impl TokenCache {
         F: FnOnce() -> R,
         R: Future<Output = Result<Fetched, Error>> + Send + 'static,
     {
-        self.leases.renew(key, variant, || self.load(key.to_key(), None, fetch())).await.map(served)
+        self.leases
+            .renew(key, variant, || self.load(key.to_key(), Stored::WillNotDo, fetch()))
+            .await
+            .map(served)
     }
 
-    /// Looks in the store, if it may, with the certificate that a bound token needs; then fetches.
+    /// Puts a token into memory.
+    #[cfg(feature = "msal-cache")]
+    pub(crate) fn insert(&self, token: Token, served_until: SystemTime) {
+        self.leases.insert(token.key().clone(), lease(token, served_until));
+    }
+
+    /// Every token in memory.
+    #[cfg(feature = "msal-cache")]
+    pub(crate) fn snapshot(&self) -> Vec<(TokenKey, Lease<Token>)> {
+        self.leases.snapshot()
+    }
+
+    #[cfg(feature = "msal-cache")]
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    #[cfg(feature = "msal-cache")]
+    pub(crate) fn jitter(&self) -> &Jitter {
+        &self.jitter
+    }
+
+    /// Looks in the store, if what is there will do; then fetches, and puts the token there.
     fn load<R>(
         &self,
         asked: TokenKey,
-        may_be_stored: Option<Option<ClientIdentity>>,
+        stored: Stored,
         fetch: R,
     ) -> impl Future<Output = Result<Loaded<TokenKey, Token>, Error>> + Send + 'static + use<R>
     where
@@ -143,7 +169,7 @@ impl TokenCache {
     {
         let cache = self.clone();
         async move {
-            if let (Some(backing), Some(identity)) = (&cache.backing, &may_be_stored) {
+            if let (Some(backing), Stored::WillDo(identity)) = (&cache.backing, &stored) {
                 let held = || cache.find_even_if_due(&asked.borrowed());
                 if let Some(stored) = backing.token(&asked, identity.as_ref(), held).await {
                     let (token, served_until) = stored.issued(asked, cache.clock.now(), &cache.jitter);
@@ -166,15 +192,21 @@ impl TokenCache {
     }
 }
 
+/// Whether a token that is in the store will do; with the certificate that a bound one needs.
+enum Stored {
+    WillDo(Option<ClientIdentity>),
+    WillNotDo,
+}
+
 fn lease(token: Token, served_until: SystemTime) -> Lease<Token> {
     let refresh_on = token.refresh_on();
     Lease::new(token, served_until).refreshed_at(Some(refresh_on))
 }
 
 fn served(obtained: Obtained<Token>) -> Token {
-    obtained.value.clone().from(match obtained.origin {
-        // It was loaded, but from the store.
-        _ if obtained.value.source() == TokenSource::Cache => TokenSource::Cache,
+    let is_from_store = obtained.value.source() == TokenSource::Cache;
+    obtained.value.from(match obtained.origin {
+        _ if is_from_store => TokenSource::Cache,
         Origin::Cache => TokenSource::Cache,
         Origin::Joined => TokenSource::Joined,
         _ => TokenSource::Network,

@@ -109,6 +109,7 @@ mod tests {
             ("http://localhost.evil.example/token", Some("insecure_endpoint"), Some("insecure_endpoint")),
             ("ftp://login.example/token", Some("insecure_endpoint"), Some("insecure_endpoint")),
             ("https://user@login.example/token", Some("invalid_endpoint"), Some("invalid_endpoint")),
+            ("https://:password@login.example/token", Some("invalid_endpoint"), Some("invalid_endpoint")),
             ("https://login.example/token#x", Some("invalid_endpoint"), Some("invalid_endpoint")),
         ] {
             let code =
@@ -118,5 +119,15 @@ mod tests {
             assert_eq!(code(allowed).as_deref(), on_loopback, "{url}");
         }
         assert_eq!(TokenEndpoint::parse("not a url").unwrap_err().code(), "invalid_endpoint");
+    }
+
+    #[test]
+    fn no_proxy_stands_before_an_endpoint_without_tls() {
+        for (url, route) in
+            [("https://127.0.0.1:8443/token", Route::Public), ("http://127.0.0.1:8080/token", Route::Local)]
+        {
+            let endpoint = TokenEndpoint::allowing_http_on_loopback(url.parse().unwrap()).unwrap();
+            assert_eq!(endpoint.route(), route, "{url}");
+        }
     }
 }

@@ -95,6 +95,13 @@ mod tests {
             (minutes(60), Some(Duration::ZERO), None, 0.0, minutes(55), minutes(60) - SKEW),
             // A hint beyond the end is none.
             (minutes(60), Some(minutes(90)), None, 0.0, minutes(55), minutes(60) - SKEW),
+            // A hint of the very end is none either, and one that all but is counts for as long as
+            // the token is served.
+            (minutes(60), Some(minutes(60)), None, 0.0, minutes(55), minutes(60) - SKEW),
+            (minutes(60), Some(minutes(60) - SKEW / 2), None, 0.0, minutes(60) - SKEW, minutes(60) - SKEW),
+            // Two hours are not yet a long life, and jitter ends at five minutes.
+            (minutes(120), None, None, 0.0, minutes(115), minutes(120) - SKEW),
+            (minutes(120), None, None, 1.0, minutes(110), minutes(120) - SKEW),
             // The certificate ends first.
             (minutes(60), None, Some(minutes(30)), 0.0, minutes(25), minutes(30) - SKEW),
             // Hardly any life: half of it, and almost all of it.

@@ -45,11 +45,13 @@ mod tests {
             ("invalid_client", &[], true),
             ("invalid_request", &[1_000_901], true),
             ("invalid_grant", &[500_181], true),
+            ("invalid_request", &[900_144, 1_000_901], true),
             ("invalid_request", &[900_144], false),
             ("unauthorized_client", &[700_016], false),
             ("temporarily_unavailable", &[], false),
         ] {
-            assert_eq!(Refusal::of(code, server_codes).is_some(), refused, "{code} {server_codes:?}");
+            let expected = refused.then(|| Refusal::Client { server_codes: server_codes.to_vec() });
+            assert_eq!(Refusal::of(code, server_codes), expected, "{code} {server_codes:?}");
         }
     }
 }

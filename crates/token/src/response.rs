@@ -161,6 +161,8 @@ mod tests {
     fn a_bearer_token_is_read_in_every_spelling() {
         for (body, lifetime, refresh_in) in [
             (r#"{"access_token":"t","token_type":"Bearer","expires_in":3599}"#, 3599, None),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":" 3599 "}"#, 3599, None),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":3599,"refresh_in":0}"#, 3599, None),
             (
                 r#"{"access_token":"t","token_type":"bearer","expires_in":"3599","refresh_in":"1800"}"#,
                 3599,
@@ -211,7 +213,11 @@ mod tests {
             ("nobody's", jwt(r#"{"aud":"x"}"#.to_owned()), false),
             ("another confirmation", jwt(r#"{"cnf":{"jkt":"x"}}"#.to_owned()), false),
             ("opaque", "opaque".to_owned(), true),
+            ("padded", confirming(ours).replacen(".c2ln", "=.c2ln", 1), true),
+            ("padded, another's", confirming(Thumbprint::of(b"x")).replacen(".c2ln", "=.c2ln", 1), false),
+            ("an array", jwt("[1]".to_owned()), true),
             ("encrypted", "a.b.c.d.e".to_owned(), true),
+            ("five parts, whatever is in them", confirming(Thumbprint::of(b"x")) + ".d.e", true),
             ("not JSON inside", "a.b.c".to_owned(), true),
         ] {
             assert_eq!(check_confirmation(&token, ours).is_ok(), accepted, "{case}");
@@ -240,6 +246,29 @@ mod tests {
         for body in ["", "<html>", "{}", r#"{"error":{"code":"x"}}"#, "[1]"] {
             assert!(read(body).is_none(), "{body}");
         }
-        assert_eq!(read(r#"{"error":"not a\ncode"}"#).unwrap().code, "invalid_response");
+    }
+
+    #[test]
+    fn what_is_taken_over_from_a_server_is_bounded() {
+        let read = |error: &str, rest: &str| {
+            let body = format!(r#"{{"error":"{error}"{rest}}}"#);
+            denied(&Response::new(StatusCode::BAD_REQUEST, body)).unwrap()
+        };
+        let longest = "x".repeat(64);
+        for (error, code) in [
+            ("interaction_required", "interaction_required"),
+            ("Vendor-1.2", "Vendor-1.2"),
+            (longest.as_str(), longest.as_str()),
+            (&"x".repeat(65), "invalid_response"),
+            ("", "invalid_response"),
+            ("two words", "invalid_response"),
+            (r"not a\ncode", "invalid_response"),
+        ] {
+            assert_eq!(read(error, "").code, code);
+        }
+        let codes = read("x", r#","error_codes":[1,2,3,4,5,6,7,8,9,10]"#).server_codes;
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8]);
+        let empty = read("x", r#","error_description":"","claims":"""#);
+        assert_eq!((empty.description, empty.claims), (None, None));
     }
 }

@@ -28,7 +28,8 @@ pub use sealed::{SealedStore, SealingKey};
 /// a file, a database, a distributed cache.
 ///
 /// It holds bytes under keys, one entry for each token, and understands neither. An entry contains
-/// a token in the clear unless the store is wrapped in a `SealedStore` (feature `sealed-store`).
+/// a token in the clear, and whoever can write to the store decides which tokens are served, unless
+/// it is wrapped in a `SealedStore` (feature `sealed-store`).
 /// A key is the digest of what the token is for, in at most 60 ASCII characters out of
 /// `A`-`Z`, `a`-`z`, `0`-`9`, `-`, `_` and `:`.
 ///

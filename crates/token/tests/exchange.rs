@@ -354,12 +354,24 @@ async fn a_token_travels_only_over_tls_and_in_a_header_that_no_log_shows() {
 
 #[tokio::test]
 async fn clients_that_share_a_cache_do_not_share_tokens_of_different_clients() {
-    let transport = ScriptedTransport::new([granted("first"), granted("second")]);
+    let transport = ScriptedTransport::new([granted("first"), granted("second"), granted("third")]);
     let first = client(&transport);
-    let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
-    let other = ClientSecret::new(Application::at(endpoint, "other").unwrap(), Secret::new("x")).unwrap();
-    let second = TokenClient::builder(other, transport.clone()).cache(first.cache().clone()).build();
-    assert_eq!(first.token("a").await.unwrap().secret().expose(), "first");
-    assert_eq!(second.token("a").await.unwrap().secret().expose(), "second");
-    assert_eq!(first.cache().len(), 2);
+    let other = |endpoint: &str, id| {
+        let application = Application::at(TokenEndpoint::parse(endpoint).unwrap(), id).unwrap();
+        let credential = ClientSecret::new(application, Secret::new("x")).unwrap();
+        TokenClient::builder(credential, transport.clone()).cache(first.cache().clone()).build()
+    };
+    let of_another_client = other(ENDPOINT, "other");
+    let at_another_endpoint = other("https://login.example/another/oauth2/v2.0/token", "client");
+    let the_same = other(ENDPOINT, "client");
+    for (client, secret, source) in [
+        (&first, "first", TokenSource::Network),
+        (&of_another_client, "second", TokenSource::Network),
+        (&at_another_endpoint, "third", TokenSource::Network),
+        (&the_same, "first", TokenSource::Cache),
+    ] {
+        let token = client.token("a").await.unwrap();
+        assert_eq!((token.secret().expose(), token.source()), (secret, source));
+    }
+    assert_eq!(first.cache().len(), 3);
 }

@@ -96,6 +96,19 @@ async fn settle() {
 }
 
 #[tokio::test]
+async fn a_snapshot_holds_what_is_live_with_its_deadlines() {
+    let world = World::new();
+    world.cache.insert("kept".to_owned(), world.lease(1));
+    world.cache.insert("brief".to_owned(), Lease::new(2, world.clock.now() + HOUR / 2));
+    assert_eq!(world.cache.snapshot().len(), 2);
+    world.hands.advance(HOUR / 2);
+    let [(key, lease)] = &world.cache.snapshot()[..] else { panic!("one is left") };
+    assert_eq!((key.as_str(), *lease.value()), ("kept", 1));
+    assert_eq!(lease.expires_at(), world.clock.now() + HOUR / 2);
+    assert_eq!(lease.refresh_at(), Some(world.clock.now()));
+}
+
+#[tokio::test]
 async fn before_the_soft_deadline_the_value_is_served() {
     let world = World::new();
     let first = world.cache.obtain(&key("a"), world.loaded(1)).await.unwrap();

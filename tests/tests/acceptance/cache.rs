@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use symbolon::{ClientIdentity, TokenSource};
-use symbolon_emulator::{CertifiedKey, Fault};
+use symbolon_emulator::{CertifiedKey, Fault, Step};
 use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, World};
 use symbolon_token::{
-    ClientAuth, CredentialRequest, CredentialSource, Partition, Refusal, Resolution, TokenClient,
-    TokenEndpoint,
+    ClientAuth, ClientCertificate, CredentialRequest, CredentialSource, MemoryStore, Partition, Refusal,
+    Resolution, TokenCache, TokenClient, TokenEndpoint,
 };
+use symbolon_types::Jitter;
+use symbolon_types::pki_types::CertificateDer;
+use symbolon_types::pki_types::pem::PemObject as _;
 
 const HALF_A_DAY: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -111,6 +114,22 @@ async fn cache_03_different_certificates_of_one_application_stay_apart() {
 }
 
 #[tokio::test]
+async fn cache_04_the_same_leaf_with_other_issuers_is_a_hit() {
+    let world = World::new().await;
+    let alone = world.certificate();
+    let issuer = CertificateDer::from_pem_slice(world.emulator.ca_pem().as_bytes()).unwrap();
+    let with_issuer = vec![alone.chain()[0].clone(), issuer];
+    let with_issuer = ClientIdentity::new(with_issuer, alone.key().clone()).unwrap();
+    let first = world.certificate_client(alone);
+    let credential = ClientCertificate::new(world.application(), with_issuer).unwrap();
+    let second = world.client_builder(credential).cache(first.cache().clone()).build();
+    let token = world.keep(first.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    let hit = world.keep(second.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    assert_eq!((token.source(), hit.source()), (TokenSource::Network, TokenSource::Cache));
+    assert_eq!(second.call(&hit, world.resource_request()).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn cache_05_a_failed_downgrade_writes_nothing() {
     let world = World::new().await;
     let identity = world.identity();
@@ -122,6 +141,25 @@ async fn cache_05_a_failed_downgrade_writes_nothing() {
     assert_eq!(world.counts().tokens, 2);
     let bearer = world.keep(identity.token(RESOURCE).await.unwrap());
     assert_eq!((bearer.token_type(), bearer.source()), ("Bearer", TokenSource::Network));
+}
+
+#[tokio::test]
+async fn cache_06_two_certificates_with_one_store_never_get_each_others_tokens() {
+    let world = World::new().await;
+    let store = MemoryStore::new(world.clock());
+    let certificates = [world.certificate(), world.certificate()];
+    for source in [TokenSource::Network, TokenSource::Cache] {
+        for certificate in &certificates {
+            // As two processes: each with a memory of its own, which the store outlives.
+            let cache = TokenCache::new(10, world.clock(), Jitter::os()).with_store(store.clone());
+            let credential = ClientCertificate::new(world.application(), certificate.clone()).unwrap();
+            let client = world.client_builder(credential).cache(cache).build();
+            let token = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+            assert_eq!((token.source(), token.bound_to()), (source, Some(certificate)));
+            assert_eq!(client.call(&token, world.resource_request()).await.unwrap().status(), 200);
+        }
+    }
+    assert_eq!((store.len(), world.count(Step::Token)), (2, 2));
 }
 
 #[tokio::test]

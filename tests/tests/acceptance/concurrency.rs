@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use symbolon::{ClientIdentity, TokenSource};
 use symbolon_emulator::{Fault, Step};
@@ -77,6 +78,30 @@ async fn life_01_a_refresh_that_fails_for_ten_minutes_costs_nobody_an_error() {
     let renewed = world.bound(&identity).await;
     assert_ne!(renewed.secret().expose(), first.secret().expose(), "without building anything anew");
     assert_eq!(world.call(&identity, &renewed).await.status(), 200);
+}
+
+#[tokio::test]
+async fn life_02_a_resource_that_stalls_keeps_no_other_waiting() {
+    let world = World::new().await;
+    let identity = world.identity();
+    let others: Vec<_> = (0..20).map(|n| format!("https://{n}.example")).collect();
+    for resource in &others {
+        world.keep(identity.token(resource).proof_of_possession().await.unwrap());
+    }
+    world.emulator.inject(Fault::stall(Step::Token).always());
+    let mut stalled =
+        std::pin::pin!(identity.token("https://stalled.example").proof_of_possession().into_future());
+    let before = world.count(Step::Token);
+    while world.count(Step::Token) == before {
+        assert!((&mut stalled).now_or_never().is_none(), "it waits");
+        tokio::task::yield_now().await;
+    }
+    for resource in others.iter().cycle().take(1000) {
+        let hit = identity.token(resource).proof_of_possession().into_future().now_or_never();
+        let hit = hit.expect("a hit that waits for nothing").unwrap();
+        assert_eq!(hit.source(), TokenSource::Cache);
+    }
+    assert!(stalled.now_or_never().is_none(), "it still waits");
 }
 
 #[tokio::test]

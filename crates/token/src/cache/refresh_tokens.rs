@@ -33,12 +33,7 @@ impl TokenCache {
     }
 
     /// Keeps a refresh token that was issued now.
-    pub(crate) async fn keep_refresh_token(
-        &self,
-        partition: &Partition,
-        subject: &str,
-        token: RefreshToken,
-    ) {
+    pub(crate) async fn keep_refresh_token(&self, partition: &Partition, subject: &str, token: RefreshToken) {
         let dated = DatedRefreshToken { token, issued_at: self.clock.now() };
         self.keep_dated_refresh_token(partition, subject, dated).await;
     }
@@ -65,15 +60,20 @@ impl TokenCache {
         only: Option<&Secret>,
     ) -> bool {
         let key = key_of(partition, subject);
-        let is_meant = |held: &DatedRefreshToken| {
-            only.is_none_or(|only| held.token.secret.expose() == only.expose())
-        };
+        let is_meant =
+            |held: &DatedRefreshToken| only.is_none_or(|only| held.token.secret.expose() == only.expose());
         let was_held = self.refresh_tokens.remove_if(&key, is_meant);
         let was_stored = match &self.backing {
             Some(backing) => backing.forget_refresh_token(&key, only).await,
             None => false,
         };
         was_held || was_stored
+    }
+
+    /// Every refresh token in memory.
+    #[cfg(feature = "msal-cache")]
+    pub(crate) fn refresh_token_snapshot(&self) -> Vec<(TokenKey, Lease<DatedRefreshToken>)> {
+        self.refresh_tokens.snapshot()
     }
 
     /// Puts a refresh token into memory, unless there is one that was issued later.

@@ -50,7 +50,8 @@ impl Backing {
         held: impl FnOnce() -> Option<Token>,
     ) -> Option<Fetched> {
         let stored = self.read(key, identity).await?;
-        let is_refused = self.refused.find(key).is_some_and(|refused| refused.value == digest(&stored.secret));
+        let is_refused =
+            self.refused.find(key).is_some_and(|refused| refused.value == digest(&stored.secret));
         // Who has a token that is due wants another one, which is not.
         let is_new = |held: Token| !stored.is_due && held.secret().expose() != stored.secret.expose();
         (!is_refused && held().is_none_or(is_new)).then_some(stored.fetched)
@@ -100,8 +101,7 @@ impl Backing {
         let store_key = store_key(Kind::AccessToken, key);
         let removal = async {
             let Some(entry) = self.store.get_erased(&store_key).await? else { return Ok(()) };
-            let stored =
-                decode_token(entry.bytes(), &store_key, key, token.bound_to(), self.clock.now());
+            let stored = decode_token(entry.bytes(), &store_key, key, token.bound_to(), self.clock.now());
             if stored.is_some_and(|stored| stored.secret.expose() == token.secret().expose()) {
                 // On a conflict there is a newer token, which stays.
                 self.store.remove_erased(&store_key, Precondition::still(Some(&entry))).await?;

@@ -164,10 +164,7 @@ pub(super) fn decode_refresh_token(bytes: &[u8], store_key: &str) -> Option<Date
     if entry.key != store_key || entry.secret.is_empty() {
         return None;
     }
-    let token = RefreshToken {
-        secret: Secret::new(entry.secret),
-        account: entry.account.map(Account::from),
-    };
+    let token = RefreshToken { secret: Secret::new(entry.secret), account: entry.account.map(Account::from) };
     Some(DatedRefreshToken { token, issued_at: moment(entry.issued_at)? })
 }
 

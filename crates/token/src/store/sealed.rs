@@ -73,7 +73,7 @@ impl SealingKey {
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&Key::from(***self.key))
+        XChaCha20Poly1305::new(&Key::from(**self.key))
     }
 }
 
@@ -125,8 +125,12 @@ impl SealedStore {
 }
 
 fn unsealable(why: &'static str) -> Error {
-    Error::new(ErrorKind::Environment, "unsealable", format!("an entry of the token store was not sealed: {why}"))
-        .with_advice("the token is kept in memory only")
+    Error::new(
+        ErrorKind::Environment,
+        "unsealable",
+        format!("an entry of the token store was not sealed: {why}"),
+    )
+    .with_advice("the token is kept in memory only")
 }
 
 impl CacheStore for SealedStore {
@@ -137,9 +141,8 @@ impl CacheStore for SealedStore {
             debug!("an entry of the token store does not open");
         }
         // The version stays, so that the entry can be replaced.
-        let version = entry.version().map(str::to_owned);
-        let opened = StoredEntry::new(opened.unwrap_or_default());
-        Ok(Some(version.map_or_else(|| opened.clone(), |version| opened.clone().with_version(version))))
+        let bytes = Zeroizing::new(opened.unwrap_or_default());
+        Ok(Some(StoredEntry { bytes, version: entry.version }))
     }
 
     async fn put(
@@ -172,5 +175,104 @@ impl fmt::Debug for SealedStore {
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SealingKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use symbolon_types::SharedClock;
+
+    use super::*;
+    use crate::MemoryStore;
+
+    fn key(id: &str, byte: u8) -> SealingKey {
+        SealingKey::new(id, [byte; 32]).unwrap()
+    }
+
+    fn memory() -> MemoryStore {
+        MemoryStore::new(SharedClock::system())
+    }
+
+    fn put(store: &impl CacheStore, key: &str, entry: &[u8]) {
+        let put = store.put(key, entry, Duration::from_secs(60), Precondition::None);
+        assert_eq!(put.now_or_never().unwrap().unwrap(), PutOutcome::Done);
+    }
+
+    fn get(store: &impl CacheStore, key: &str) -> StoredEntry {
+        store.get(key).now_or_never().unwrap().unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_opens_and_shows_nothing_in_between() {
+        let below = memory();
+        let store = SealedStore::new(below.clone(), key("one", 1));
+        put(&store, "k", b"a secret token");
+        assert_eq!(get(&store, "k").bytes(), b"a secret token");
+        let sealed = get(&below, "k");
+        assert!(!sealed.bytes().windows(6).any(|window| window == b"secret"));
+        put(&store, "k", b"a secret token");
+        assert_ne!(get(&below, "k").bytes(), sealed.bytes(), "another nonce");
+        assert_eq!(format!("{:?}", key("one", 1)), "SealingKey { id: \"one\", .. }");
+    }
+
+    #[test]
+    fn any_change_of_any_byte_is_noticed() {
+        let below = memory();
+        let store = SealedStore::new(below.clone(), key("one", 1));
+        put(&store, "k", b"entry");
+        let sealed = get(&below, "k").bytes().to_vec();
+        for at in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert_eq!(store.open("k", &damaged), None, "byte {at}");
+            assert_eq!(store.open("k", &sealed[..at]), None, "cut at {at}");
+        }
+        assert_eq!(store.open("k", &sealed).as_deref(), Some(&b"entry"[..]));
+    }
+
+    #[test]
+    fn an_entry_does_not_open_under_another_key_of_the_store() {
+        let below = memory();
+        let store = SealedStore::new(below.clone(), key("one", 1));
+        put(&store, "mine", b"entry");
+        put(&below, "yours", get(&below, "mine").bytes());
+        let moved = get(&store, "yours");
+        assert_eq!(moved.bytes(), b"");
+        assert!(moved.version().is_some(), "so that it can be replaced");
+    }
+
+    #[test]
+    fn keys_can_be_changed_without_losing_an_entry() {
+        let below = memory();
+        let old = SealedStore::new(below.clone(), key("old", 1));
+        put(&old, "k", b"old entry");
+        let both = SealedStore::new(below.clone(), key("new", 2)).also_opened_by(key("old", 1));
+        assert_eq!(get(&both, "k").bytes(), b"old entry");
+        put(&both, "k", b"new entry");
+        let new = SealedStore::new(below.clone(), key("new", 2));
+        assert_eq!(get(&new, "k").bytes(), b"new entry");
+        assert_eq!(get(&old, "k").bytes(), b"");
+        // The same id does not make it the same key.
+        assert_eq!(get(&SealedStore::new(below, key("new", 3)), "k").bytes(), b"");
+    }
+
+    #[test]
+    fn a_key_has_an_id_that_fits_beside_an_entry() {
+        for (id, fits) in [("", false), (&*"x".repeat(255), true), (&*"x".repeat(256), false)] {
+            assert_eq!(SealingKey::new(id, [0; 32]).is_ok(), fits, "{}", id.len());
+        }
+    }
+
+    #[test]
+    fn the_version_and_the_place_are_those_of_the_store_below() {
+        let below = memory();
+        let store = SealedStore::new(below.clone(), key("one", 1));
+        put(&store, "k", b"entry");
+        assert_eq!(get(&store, "k").version(), get(&below, "k").version());
+        let outdated = store.put("k", b"", Duration::from_secs(60), Precondition::Unchanged("none"));
+        assert_eq!(outdated.now_or_never().unwrap().unwrap(), PutOutcome::Conflict);
+        assert!(store.is_local_to_machine());
+        assert!(!SealedStore::new(below.as_if_shared(), key("one", 1)).is_local_to_machine());
     }
 }

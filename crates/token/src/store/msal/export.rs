@@ -9,7 +9,6 @@ use symbolon_types::{Error, Secret};
 use super::item::{Item, Owner, target};
 use super::{ACCESS_TOKENS, ACCOUNTS, Document, OBJECTS, REFRESH_TOKENS};
 use crate::store::DatedRefreshToken;
-use crate::user::Subject;
 use crate::{Account, Application, Token, TokenCache};
 
 impl TokenCache {
@@ -67,16 +66,18 @@ impl TokenCache {
     /// The access tokens, each once: a token may be held under more than one spelling of its audience.
     fn exported_access_tokens(&self, owner: &Owner<'_>) -> BTreeMap<Place, Token> {
         let mut tokens: BTreeMap<Place, Token> = BTreeMap::new();
-        for (key, lease) in self.leases().snapshot() {
+        for (key, lease) in self.snapshot() {
             let key = key.borrowed();
             let is_plain = !key.is_bound && key.client_claims.is_none() && key.parameters.is_empty();
             let token = lease.value();
-            let Some(tenant) = owner.application.tenant_of(key.partition).filter(|_| is_plain) else { continue };
+            let Some(tenant) = owner.application.tenant_of(key.partition).filter(|_| is_plain) else {
+                continue;
+            };
             let Some(user) = User::of(key.subject, token.account()) else { continue };
             let is_for_client = user == User::default();
-            let place = Place { tenant: tenant.to_owned(), user, target: target(key.audience, is_for_client) };
-            let is_newer =
-                tokens.get(&place).is_none_or(|known| known.expires_on() < token.expires_on());
+            let place =
+                Place { tenant: tenant.to_owned(), user, target: target(key.audience, is_for_client) };
+            let is_newer = tokens.get(&place).is_none_or(|known| known.expires_on() < token.expires_on());
             if is_newer {
                 tokens.insert(place, token.clone());
             }
@@ -87,7 +88,7 @@ impl TokenCache {
     /// The refresh tokens: one for each user, whatever the tenant, as the schema has it.
     fn exported_refresh_tokens(&self, owner: &Owner<'_>) -> Vec<(Place, DatedRefreshToken)> {
         let mut tokens: BTreeMap<User, (Place, DatedRefreshToken)> = BTreeMap::new();
-        for (key, lease) in self.refresh_leases().snapshot() {
+        for (key, lease) in self.refresh_token_snapshot() {
             let key = key.borrowed();
             let dated = lease.value();
             let Some(tenant) = owner.application.tenant_of(key.partition) else { continue };
@@ -118,13 +119,193 @@ struct User {
 }
 
 impl User {
-    /// `None` for a subject that the schema has no place for.
+    /// The user of a subject's name; `None` if the schema has no place for it.
     fn of(subject: Option<&str>, account: Option<&Account>) -> Option<Self> {
-        let account_id = account.map(|account| account.id().to_owned());
-        match Subject::named(subject)? {
-            Subject::Client => Some(Self::default()),
-            Subject::Account(_) => Some(Self { home_account_id: account_id, assertion_hash: None }),
+        let Some(subject) = subject else { return Some(Self::default()) };
+        let (kind, name) = subject.split_once(' ')?;
+        let account = account.map(|account| account.id().to_owned());
+        match kind {
+            "account" => Some(Self { home_account_id: Some(name.to_owned()), assertion_hash: None }),
+            "assertion" | "session" => {
+                Some(Self { home_account_id: account, assertion_hash: Some(name.to_owned()) })
+            }
             _ => None,
+        }
+    }
+
+    fn is_of(&self, item: Item<'_>) -> bool {
+        // An answer to an assertion may have left open whose it is.
+        let is_same_account = item.text("home_account_id") == self.home_account_id.as_deref()
+            || (self.home_account_id.is_none() && self.assertion_hash.is_some());
+        is_same_account && item.assertion_hash() == self.assertion_hash.as_deref()
+    }
+
+    /// The members that say so. (MSAL Python looks for a null where there is no account.)
+    fn members(&self) -> Vec<(&'static str, Value)> {
+        let mut members = vec![("home_account_id", Value::from(self.home_account_id.clone()))];
+        members.extend(self.assertion_hash.clone().map(|hash| ("user_assertion_hash", hash.into())));
+        members
+    }
+}
+
+fn put_access_token(
+    items: &mut Map<String, Value>,
+    owner: &Owner<'_>,
+    place: &Place,
+    token: &Token,
+    now: SystemTime,
+) {
+    let secret = token.secret().expose();
+    let expires_on = seconds(token.expires_on());
+    let is_meant = |item: Item<'_>| {
+        owner.owns(item)
+            && item.is_plain()
+            && item.is_of_type(ACCESS_TOKENS)
+            && owner.is_realm(item, &place.tenant)
+            && place.user.is_of(item)
+            && item.audiences().contains(&place.target)
+    };
+    let news = [
+        ("secret", secret.to_owned()),
+        ("cached_at", seconds(now).to_string()),
+        ("expires_on", expires_on.to_string()),
+        ("extended_expires_on", expires_on.to_string()),
+        ("ext_expires_on", expires_on.to_string()),
+    ];
+    if let Some(known) = find_mut(items, is_meant) {
+        let is_older = Item(known).seconds("expires_on").is_none_or(|known| known < expires_on);
+        if Item(known).text("secret") != Some(secret) && is_older {
+            known.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+            // The hint was about the token before.
+            known.remove("refresh_on");
+        }
+        return;
+    }
+    let mut item = new_item(owner, ACCESS_TOKENS, &place.user);
+    item.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+    for (name, text) in [("realm", &*place.tenant), ("target", &*place.target), ("token_type", "Bearer")] {
+        item.insert(name.to_owned(), text.into());
+    }
+    add(
+        items,
+        owner,
+        &place.user,
+        &format!("accesstoken-{}-{}-{}", client(owner), place.tenant, place.target),
+        item,
+    );
+}
+
+fn put_refresh_token(
+    items: &mut Map<String, Value>,
+    owner: &Owner<'_>,
+    place: &Place,
+    dated: &DatedRefreshToken,
+) {
+    let secret = dated.token.secret.expose();
+    let issued_at = seconds(dated.issued_at);
+    let is_meant = |item: Item<'_>| {
+        owner.owns(item) && item.is_plain() && item.is_of_type(REFRESH_TOKENS) && place.user.is_of(item)
+    };
+    let news = [("secret", secret.to_owned()), ("last_modification_time", issued_at.to_string())];
+    if let Some(known) = find_mut(items, is_meant) {
+        let is_older = Item(known).seconds("last_modification_time").is_none_or(|known| known <= issued_at);
+        if Item(known).text("secret") != Some(secret) && is_older {
+            known.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+        }
+        return;
+    }
+    let mut item = new_item(owner, REFRESH_TOKENS, &place.user);
+    item.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+    add(items, owner, &place.user, &format!("refreshtoken-{}--", client(owner)), item);
+}
+
+/// Names the user, if the file does not yet.
+fn put_account(items: &mut Map<String, Value>, owner: &Owner<'_>, tenant: &str, account: &Account) {
+    let is_known = items.values().filter_map(Value::as_object).map(Item).any(|item| {
+        owner.is_in_cloud(item)
+            && item.text("home_account_id") == Some(account.id())
+            && owner.is_realm(item, tenant)
+    });
+    if is_known {
+        return;
+    }
+    let local_account_id = account.id().split('.').next().unwrap_or_default();
+    let members = [
+        ("home_account_id", account.id()),
+        ("environment", &owner.environment),
+        ("realm", tenant),
+        ("local_account_id", local_account_id),
+        ("username", account.username().unwrap_or_default()),
+        ("authority_type", "MSSTS"),
+    ];
+    let item = members.map(|(name, text)| (name.to_owned(), text.into())).into_iter().collect();
+    // The case of an account's name is kept (MSAL.NET `MsalAccountCacheItem`).
+    items.insert(format!("{}-{}-{tenant}", account.id(), owner.environment), Value::Object(item));
+}
+
+fn new_item(owner: &Owner<'_>, credential_type: &str, user: &User) -> Map<String, Value> {
+    let mut item = Map::new();
+    for (name, text) in [
+        ("environment", &*owner.environment),
+        ("client_id", client(owner)),
+        ("credential_type", credential_type),
+    ] {
+        item.insert(name.to_owned(), text.into());
+    }
+    item.extend(user.members().into_iter().map(|(name, value)| (name.to_owned(), value)));
+    item
+}
+
+/// Adds an item under the name that the schema gives it. That name does not tell everything apart, so
+/// what is there already gets a longer neighbour: readers make their own of the items' members.
+fn add(items: &mut Map<String, Value>, owner: &Owner<'_>, user: &User, name: &str, item: Map<String, Value>) {
+    let home = user.home_account_id.as_deref().unwrap_or_default();
+    let mut name = format!("{home}-{}-{name}", owner.environment).to_lowercase();
+    if let Some(hash) = &user.assertion_hash {
+        name = format!("{name}-{hash}");
+    }
+    while items.contains_key(&name) {
+        name.push('-');
+    }
+    items.insert(name, Value::Object(item));
+}
+
+fn find_mut(
+    items: &mut Map<String, Value>,
+    is_meant: impl Fn(Item<'_>) -> bool,
+) -> Option<&mut Map<String, Value>> {
+    items.values_mut().filter_map(Value::as_object_mut).find(|item| is_meant(Item(item)))
+}
+
+fn client<'a>(owner: &Owner<'a>) -> &'a str {
+    owner.application.client_id()
+}
+
+fn seconds(moment: SystemTime) -> u64 {
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use symbolon_types::Thumbprint;
+
+    use super::*;
+    use crate::user::Subject;
+
+    #[test]
+    fn every_subject_that_names_a_user_has_its_place_in_the_schema() {
+        let account = Account::kept("u.t".into(), None, None);
+        let assertion = Secret::new("assertion");
+        let hash = Thumbprint::of(b"assertion").to_string();
+        for (subject, home_account_id, assertion_hash) in [
+            (Subject::Client, None, None),
+            (Subject::account("u.t"), Some("u.t"), None),
+            (Subject::of_assertion(&assertion), Some("u.t"), Some(&*hash)),
+            (Subject::session("my session"), Some("u.t"), Some("my session")),
+        ] {
+            let user = User::of(subject.name(), Some(&account)).unwrap();
+            assert_eq!(user.home_account_id.as_deref(), home_account_id, "{subject:?}");
+            assert_eq!(user.assertion_hash.as_deref(), assertion_hash, "{subject:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use symbolon_types::lease::{Lease, LeaseKey};
+use symbolon_types::lease::LeaseKey;
 use symbolon_types::{CorrelationId, Error, Secret};
 
 use super::item::{Item, Owner};
@@ -87,8 +87,8 @@ impl TokenCache {
         let Some(life) = life.filter(|life| !life.is_zero() && *life <= LONGEST_LIFE) else { return false };
         let refresh_on = item.seconds("refresh_on").and_then(moment);
         // A moment that has passed is no reason to take the hint for none.
-        let refresh_in = refresh_on
-            .map(|at| at.duration_since(now).unwrap_or_default().max(Duration::from_nanos(1)));
+        let refresh_in =
+            refresh_on.map(|at| at.duration_since(now).unwrap_or_default().max(Duration::from_nanos(1)));
         let tenant = owner.tenant_of(item.text("realm"));
         let partition = owner.application.partition(tenant.as_deref());
         let subject = item.subject();
@@ -102,7 +102,8 @@ impl TokenCache {
                 .about(account.cloned());
             let key = CacheKey::bearer(&partition, audience).about(subject.name());
             let (token, served_until) = fetched.issued(key.to_key(), now, self.jitter());
-            let is_newer = self.find_even_if_due(&key).is_none_or(|held| held.expires_on() < token.expires_on());
+            let is_newer =
+                self.find_even_if_due(&key).is_none_or(|held| held.expires_on() < token.expires_on());
             if is_newer {
                 self.insert(token, served_until);
             }
@@ -149,7 +150,8 @@ fn accounts(document: &Document, owner: &Owner<'_>) -> BTreeMap<String, Account>
     let is_at_home = |item: Item<'_>, id: &str| {
         item.text("realm").is_some_and(|realm| id.rsplit('.').next().is_some_and(|tenant| tenant == realm))
     };
-    let mut at_home: Vec<_> = document.items(ACCOUNTS).map(Item).filter(|item| owner.is_in_cloud(*item)).collect();
+    let mut at_home: Vec<_> =
+        document.items(ACCOUNTS).map(Item).filter(|item| owner.is_in_cloud(*item)).collect();
     at_home.sort_by_key(|item| item.text("home_account_id").is_some_and(|id| is_at_home(*item, id)));
     for item in at_home {
         let Some(id) = item.text("home_account_id") else { continue };
@@ -157,7 +159,8 @@ fn accounts(document: &Document, owner: &Owner<'_>) -> BTreeMap<String, Account>
         let account = Account::kept(id.to_owned(), username.map(str::to_owned), tenant.map(str::to_owned));
         accounts.insert(id.to_owned(), account);
     }
-    let mut id_tokens: Vec<_> = document.items(ID_TOKENS).map(Item).filter(|item| owner.owns(*item)).collect();
+    let mut id_tokens: Vec<_> =
+        document.items(ID_TOKENS).map(Item).filter(|item| owner.owns(*item)).collect();
     id_tokens.sort_by_key(|item| item.text("home_account_id").is_some_and(|id| is_at_home(*item, id)));
     for item in id_tokens {
         let Some(id) = item.text("home_account_id") else { continue };
@@ -174,12 +177,4 @@ fn accounts(document: &Document, owner: &Owner<'_>) -> BTreeMap<String, Account>
 
 fn moment(seconds: u64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
-}
-
-impl TokenCache {
-    fn insert(&self, token: crate::Token, served_until: SystemTime) {
-        let refresh_on = token.refresh_on();
-        let lease = Lease::new(token.clone(), served_until).refreshed_at(Some(refresh_on));
-        self.leases().insert(token.key().clone(), lease);
-    }
 }

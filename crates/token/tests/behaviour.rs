@@ -1,0 +1,515 @@
+//! What a token client promises beyond a plain request, over a scripted transport.
+
+#![cfg(test)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+use symbolon_token::{
+    Application, ClientAuth, ClientSecret, CredentialRequest, CredentialSource, ErrorKind, Partition,
+    Refusal, Resolution, TokenClient, TokenClientBuilder, TokenEndpoint, TokenSource,
+};
+use symbolon_transport::testing::ScriptedTransport;
+use symbolon_transport::{Request, Response, RetryPolicy, TransportError, transport_fn};
+use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+use symbolon_types::{
+    ClientIdentity, CorrelationId, Jitter, ManualClock, Secret, SharedClock, SharedSigningKey,
+    SignatureScheme, SigningError, SigningKey, Strength,
+};
+
+const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
+const CHALLENGE: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+
+type Answer = Result<Response, TransportError>;
+
+fn answer(status: u16, body: &str) -> Answer {
+    Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_owned()))
+}
+
+fn granted_as(token_type: &str, token: &str) -> Answer {
+    answer(200, &format!(r#"{{"token_type":"{token_type}","access_token":"{token}","expires_in":3600}}"#))
+}
+
+fn granted(token: &str) -> Answer {
+    granted_as("Bearer", token)
+}
+
+fn denied(status: u16, error: &str, code: u32) -> Answer {
+    answer(
+        status,
+        &format!(r#"{{"error":"{error}","error_description":"AADSTS{code}: no.","error_codes":[{code}]}}"#),
+    )
+}
+
+/// The same answer, asking to wait this many seconds.
+fn busy(answer: Answer, seconds: u64) -> Answer {
+    let headers: HeaderMap = [(RETRY_AFTER, HeaderValue::from(seconds))].into_iter().collect();
+    answer.map(|response| response.with_headers(headers))
+}
+
+fn secret() -> ClientSecret {
+    let application = Application::at(TokenEndpoint::parse(ENDPOINT).unwrap(), "client").unwrap();
+    ClientSecret::new(application, Secret::new("secret")).unwrap()
+}
+
+fn builder(transport: &ScriptedTransport) -> TokenClientBuilder {
+    TokenClient::builder(secret(), transport.clone()).retry(RetryPolicy::once())
+}
+
+fn client(transport: &ScriptedTransport) -> TokenClient {
+    builder(transport).build()
+}
+
+/// A client on a clock that a test turns; it renews when the issuer's hint or ours says, unjittered.
+fn client_on(hands: &ManualClock, transport: &ScriptedTransport) -> TokenClient {
+    builder(transport).clock(SharedClock::from(hands)).jitter(Jitter::fixed(0.0)).build()
+}
+
+fn value(request: &Request, name: &str) -> Option<String> {
+    let mut form = url::form_urlencoded::parse(request.body()).into_owned();
+    form.find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// Lets what runs in the background finish.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The public half of a key: enough for an identity that no handshake needs.
+#[derive(Debug)]
+struct PublicHalf(SubjectPublicKeyInfoDer<'static>);
+
+impl SigningKey for PublicHalf {
+    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        &self.0
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[]
+    }
+
+    fn sign(&self, scheme: SignatureScheme, _message: &[u8]) -> Result<Vec<u8>, SigningError> {
+        Err(SigningError::UnsupportedScheme(scheme))
+    }
+
+    fn strength(&self) -> Strength {
+        Strength::Software
+    }
+}
+
+fn identity() -> ClientIdentity {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::default().self_signed(&key).unwrap();
+    let key = SharedSigningKey::new(PublicHalf(key.subject_public_key_info().into()));
+    ClientIdentity::new(vec![certificate.der().clone()], key).unwrap()
+}
+
+/// What a credential that is made of a closure presents when it is asked whether to bind.
+struct Presenting<F>(F);
+
+impl<F> std::fmt::Debug for Presenting<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Presenting")
+    }
+}
+
+impl<F: Fn(bool, ClientAuth) -> ClientAuth + Send + Sync + 'static> CredentialSource for Presenting<F> {
+    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+        let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
+        let auth = ClientAuth::new("client", endpoint, Partition::new("client"));
+        Resolution::ready(Ok((self.0)(request.proof_of_possession(), auth)))
+    }
+
+    async fn refused(&self, _used: &ClientAuth, _why: &Refusal) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn a_call_carries_what_the_caller_gave_and_brings_back_what_the_resource_answered() {
+    let headers: HeaderMap = [(http::header::ETAG, HeaderValue::from_static("x"))].into_iter().collect();
+    let answer = Ok(Response::new(StatusCode::NOT_FOUND, "no such secret").with_headers(headers));
+    let transport = ScriptedTransport::new([granted("one"), answer]);
+    let client = client(&transport);
+    let token = client.token("a").await.unwrap();
+    let request = http::Request::put("https://vault.example/secrets/x?api-version=7.4")
+        .header("x-ms-date", "today")
+        .header(AUTHORIZATION, "Basic old")
+        .header(AUTHORIZATION, "Bearer older")
+        .body(Bytes::from_static(b"value"))
+        .unwrap();
+    let response = client.call(&token, request).await.unwrap();
+    assert_eq!(
+        (response.status(), response.body().as_ref()),
+        (StatusCode::NOT_FOUND, &b"no such secret"[..])
+    );
+    assert_eq!(response.headers()["etag"], "x");
+
+    let sent = &transport.requests()[1];
+    assert_eq!((sent.method().as_str(), sent.body().as_ref()), ("PUT", &b"value"[..]));
+    assert_eq!(sent.url().as_str(), "https://vault.example/secrets/x?api-version=7.4");
+    assert_eq!(sent.headers()["x-ms-date"], "today");
+    let credentials: Vec<_> = sent.headers().get_all(AUTHORIZATION).iter().collect();
+    assert_eq!(credentials, ["Bearer one"], "the token, and nothing beside it");
+}
+
+#[tokio::test]
+async fn a_bound_request_is_never_answered_with_a_cached_bearer_token() {
+    let transport = ScriptedTransport::new([granted("bearer"), granted_as("mtls_pop", "bound")]);
+    let identity = identity();
+    let presented = identity.clone();
+    let credential = Presenting(move |is_bound, auth: ClientAuth| match is_bound {
+        true => auth.with_proof_of_possession(presented.clone()),
+        false => auth.with_identity(presented.clone()),
+    });
+    let client = TokenClient::builder(credential, transport.clone()).build();
+    for (is_bound, secret, source) in [
+        (false, "bearer", TokenSource::Network),
+        (true, "bound", TokenSource::Network),
+        (false, "bearer", TokenSource::Cache),
+        (true, "bound", TokenSource::Cache),
+    ] {
+        let request = client.token("a");
+        let request = if is_bound { request.proof_of_possession() } else { request };
+        let token = request.await.unwrap();
+        assert_eq!((token.secret().expose(), token.source()), (secret, source));
+        assert_eq!(token.bound_to(), is_bound.then_some(&identity));
+    }
+    let asked: Vec<_> = transport.requests().iter().map(|request| value(request, "token_type")).collect();
+    assert_eq!(asked, [None, Some("mtls_pop".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_token_that_is_bound_to_one_certificate_is_not_served_for_another() {
+    let transport = ScriptedTransport::new([granted_as("mtls_pop", "one"), granted_as("mtls_pop", "two")]);
+    let client = |identity: &ClientIdentity| {
+        let identity = identity.clone();
+        let credential =
+            Presenting(move |_, auth: ClientAuth| auth.with_proof_of_possession(identity.clone()));
+        TokenClient::builder(credential, transport.clone())
+    };
+    let [first, second] = [identity(), identity()];
+    let of_first = client(&first).build();
+    let of_second = client(&second).cache(of_first.cache().clone()).build();
+    for source in [TokenSource::Network, TokenSource::Cache] {
+        for (client, identity, secret) in [(&of_first, &first, "one"), (&of_second, &second, "two")] {
+            let token = client.token("a").proof_of_possession().await.unwrap();
+            assert_eq!((token.secret().expose(), token.source()), (secret, source));
+            assert_eq!(token.bound_to(), Some(identity));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_does_not_bind_fails_a_bound_request_before_anything_is_sent() {
+    let transport = ScriptedTransport::new([granted("bearer"), granted_as("mtls_pop", "never")]);
+    let client = TokenClient::builder(Presenting(|_, auth| auth), transport.clone()).build();
+    client.token("a").await.unwrap();
+    let error = client.token("a").proof_of_possession().await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("mtls_certificate_not_provided", ErrorKind::Request));
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_presented_or_has_ended_is_not_tried() {
+    let identity = identity();
+    let ends = identity.not_after();
+    let credential = || {
+        let identity = identity.clone();
+        Presenting(move |_, auth: ClientAuth| auth.with_identity(identity.clone()))
+    };
+    let incapable = TokenClient::builder(credential(), transport_fn(|_| async { granted("never") })).build();
+    assert_eq!(incapable.token("a").await.unwrap_err().code(), "mtls_not_supported_by_transport");
+
+    let hands = ManualClock::at(ends);
+    let transport = ScriptedTransport::new([granted("one")]);
+    let client =
+        TokenClient::builder(credential(), transport.clone()).clock(SharedClock::from(&hands)).build();
+    let error = client.token("a").await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("invalid_certificate", ErrorKind::Credential));
+    assert!(transport.requests().is_empty());
+    hands.set(ends - Duration::from_secs(1));
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
+}
+
+#[tokio::test]
+async fn a_token_that_is_due_is_served_and_renewed_once() {
+    let hands = ManualClock::new();
+    let transport = ScriptedTransport::new([granted("one"), granted("two")]);
+    let client = client_on(&hands, &transport);
+    let first = client.token("a").await.unwrap();
+    hands.set(first.refresh_on() - Duration::from_secs(1));
+    client.token("a").await.unwrap();
+    settle().await;
+    assert_eq!(transport.requests().len(), 1, "before its time it is not renewed");
+    hands.set(first.refresh_on());
+    for _ in 0..3 {
+        let token = client.token("a").await.unwrap();
+        assert_eq!((token.secret().expose(), token.source()), ("one", TokenSource::Cache));
+    }
+    settle().await;
+    let renewed = client.token("a").await.unwrap();
+    assert_eq!((renewed.secret().expose(), renewed.source()), ("two", TokenSource::Cache));
+    assert_eq!(transport.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn only_a_200_is_a_success() {
+    for status in [201, 202, 203, 204, 206, 307] {
+        let good = granted("never").unwrap().body().clone();
+        let transport = ScriptedTransport::new([answer(status, std::str::from_utf8(&good).unwrap())]);
+        let client = client(&transport);
+        let error = client.token("a").await.unwrap_err();
+        assert_eq!((error.code(), error.status()), ("invalid_response", Some(status)));
+        assert!(client.cache().is_empty(), "{status}");
+    }
+}
+
+/// A credential with a second certificate up its sleeve.
+#[derive(Debug, Default)]
+struct WithSuccessor(Mutex<u32>);
+
+impl CredentialSource for WithSuccessor {
+    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+        let generation = *self.0.lock().unwrap();
+        let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
+        let partition = Partition::new(format!("generation {generation}"));
+        Resolution::ready(Ok(ClientAuth::new(format!("client-{generation}"), endpoint, partition)))
+    }
+
+    async fn refused(&self, _used: &ClientAuth, _why: &Refusal) -> bool {
+        *self.0.lock().unwrap() += 1;
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_successors_token_is_stored_under_the_claims_that_it_was_asked_with() {
+    let transport =
+        ScriptedTransport::new([denied(401, "invalid_client", 1), granted("claimed"), granted("plain")]);
+    let client = TokenClient::builder(WithSuccessor::default(), transport.clone()).build();
+    for source in [TokenSource::Network, TokenSource::Cache] {
+        let token = client.token("a").claims_from_client(CHALLENGE).await.unwrap();
+        assert_eq!((token.secret().expose(), token.source()), ("claimed", source));
+    }
+    let plain = client.token("a").await.unwrap();
+    assert_eq!((plain.secret().expose(), plain.source()), ("plain", TokenSource::Network));
+}
+
+#[tokio::test]
+async fn requests_for_different_claims_do_not_share_an_exchange() {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&sent);
+    // Everybody has asked before the first answer comes.
+    let transport = transport_fn(move |request: Request| {
+        let claims = value(&request, "claims");
+        log.lock().unwrap().push(claims.clone());
+        async move {
+            settle().await;
+            granted(if claims.is_some() { "claimed" } else { "forced" })
+        }
+    });
+    let client = TokenClient::builder(secret(), transport).build();
+    let (forced, claimed, same) = futures_util::future::join3(
+        client.token("a").force_refresh().into_future(),
+        client.token("a").claims(CHALLENGE).into_future(),
+        client.token("a").claims(CHALLENGE).into_future(),
+    )
+    .await;
+    for (token, secret) in [(forced, "forced"), (claimed, "claimed"), (same, "claimed")] {
+        assert_eq!(token.unwrap().secret().expose(), secret);
+    }
+    assert_eq!(*sent.lock().unwrap(), [None, Some(CHALLENGE.to_owned())]);
+}
+
+#[tokio::test]
+async fn blank_claims_count_as_none() {
+    let transport = ScriptedTransport::new([granted("one")]);
+    let client = client(&transport);
+    let mut sources = Vec::new();
+    for blank in ["", " ", "\r\n\t"] {
+        sources.push(client.token("a").claims(blank).await.unwrap().source());
+        sources.push(client.token("a").claims_from_client(blank).await.unwrap().source());
+    }
+    assert_eq!(sources[0], TokenSource::Network);
+    assert!(sources[1..].iter().all(|source| *source == TokenSource::Cache), "{sources:?}");
+    assert_eq!(value(&transport.requests()[0], "claims"), None);
+}
+
+#[tokio::test]
+async fn the_callers_correlation_id_is_sent_and_is_on_the_token_and_on_every_error() {
+    let transport = ScriptedTransport::new([granted("one"), denied(400, "invalid_scope", 70_011)]);
+    let client = client(&transport);
+    let id = CorrelationId::random();
+    assert_eq!(client.token("a").correlation_id(id).await.unwrap().correlation_id(), id);
+    let denied = client.token("b").correlation_id(id).await.unwrap_err();
+    let unsent = client.token(" ").correlation_id(id).await.unwrap_err();
+    let unanswered = client.token("c").correlation_id(id).await.unwrap_err();
+    for error in [denied, unsent, unanswered] {
+        assert_eq!(error.correlation_id(), Some(id), "{error}");
+    }
+    let sent: Vec<_> =
+        transport.requests().iter().map(|request| request.headers()["client-request-id"].clone()).collect();
+    assert_eq!(sent, [id.to_string(), id.to_string(), id.to_string()]);
+}
+
+#[tokio::test]
+async fn who_joins_an_exchange_gets_its_error_under_the_id_that_was_sent() {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&sent);
+    let transport = transport_fn(move |request: Request| {
+        log.lock().unwrap().push(request.headers()["client-request-id"].to_str().unwrap().to_owned());
+        async {
+            settle().await;
+            denied(400, "invalid_scope", 70_011)
+        }
+    });
+    let client = TokenClient::builder(secret(), transport).build();
+    let (leads, joins) = (CorrelationId::random(), CorrelationId::random());
+    let (led, joined) = futures_util::future::join(
+        client.token("a").correlation_id(leads).into_future(),
+        client.token("a").correlation_id(joins).into_future(),
+    )
+    .await;
+    assert_eq!(*sent.lock().unwrap(), [leads.to_string()]);
+    for error in [led.unwrap_err(), joined.unwrap_err()] {
+        assert_eq!(error.correlation_id(), Some(leads));
+    }
+}
+
+/// What an error says: its code, whose turn it is, whether and when to try again, what the service
+/// said.
+type Told = (&'static str, ErrorKind, bool, Option<u64>, Option<&'static str>);
+
+#[tokio::test]
+async fn an_answer_that_is_no_token_tells_whose_turn_it_is_and_when() {
+    let html = "<h1>Bad Gateway</h1>";
+    let undescribed = answer(400, r#"{"error":"invalid_scope"}"#);
+    let mistyped = answer(200, r#"{"token_type":"pop","access_token":"t","expires_in":1}"#);
+    let rows: [(Answer, u16, Told); 12] = [
+        (
+            denied(401, "invalid_client", 7_000_215),
+            401,
+            ("invalid_client", ErrorKind::Credential, false, None, Some("AADSTS7000215: no.")),
+        ),
+        (
+            denied(400, "invalid_request", 1_000_901),
+            400,
+            ("invalid_request", ErrorKind::Credential, false, None, Some("AADSTS1000901: no.")),
+        ),
+        (
+            denied(400, "invalid_scope", 70_011),
+            400,
+            ("invalid_scope", ErrorKind::Service, false, None, Some("AADSTS70011: no.")),
+        ),
+        (undescribed, 400, ("invalid_scope", ErrorKind::Service, false, None, None)),
+        (denied(408, "timeout", 1), 408, ("timeout", ErrorKind::Service, true, None, Some("AADSTS1: no."))),
+        (
+            busy(denied(429, "throttled", 50_196), 90),
+            429,
+            ("throttled", ErrorKind::Service, true, Some(90), Some("AADSTS50196: no.")),
+        ),
+        (
+            denied(500, "server_error", 2),
+            500,
+            ("server_error", ErrorKind::Service, true, None, Some("AADSTS2: no.")),
+        ),
+        (answer(502, html), 502, ("invalid_response", ErrorKind::Service, true, None, Some(html))),
+        (
+            busy(answer(503, html), 7),
+            503,
+            ("invalid_response", ErrorKind::Service, true, Some(7), Some(html)),
+        ),
+        (answer(599, html), 599, ("invalid_response", ErrorKind::Service, true, None, Some(html))),
+        (answer(404, html), 404, ("invalid_response", ErrorKind::Service, false, None, Some(html))),
+        (mistyped, 200, ("token_type_mismatch", ErrorKind::Response, false, None, None)),
+    ];
+    for (answer, status, expected) in rows {
+        let error = client(&ScriptedTransport::new([answer])).token("a").await.unwrap_err();
+        let retry_after = error.retry_after().map(|wait| wait.as_secs());
+        let told = (error.code(), error.kind(), error.is_transient(), retry_after, error.excerpt());
+        assert_eq!((told, error.status()), (expected, Some(status)));
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_request_is_not_sent_again_before_its_time() {
+    let hands = ManualClock::new();
+    let transport = ScriptedTransport::new([
+        busy(denied(429, "throttled", 50_196), 30),
+        granted("other"),
+        granted("one"),
+    ]);
+    let client = client_on(&hands, &transport);
+    assert_eq!(client.token("a").await.unwrap_err().status(), Some(429));
+    for left in [30, 20, 10] {
+        let plain = client.token("a").await.unwrap_err();
+        let forced = client.token("a").force_refresh().await.unwrap_err();
+        for error in [plain, forced] {
+            assert_eq!(
+                (error.code(), error.retry_after()),
+                ("throttled", Some(Duration::from_secs(left))),
+                "{left}"
+            );
+        }
+        assert_eq!(transport.requests().len(), 1 + usize::from(left < 30), "nothing was sent");
+        if left == 30 {
+            assert_eq!(client.token("b").await.unwrap().secret().expose(), "other", "another resource");
+        }
+        hands.advance(Duration::from_secs(10));
+    }
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
+}
+
+#[tokio::test]
+async fn a_service_is_not_believed_to_need_more_than_an_hour_and_no_time_is_no_wait() {
+    let hands = ManualClock::new();
+    let transport = ScriptedTransport::new([
+        busy(denied(503, "temporarily_unavailable", 1), 0),
+        busy(denied(503, "temporarily_unavailable", 2), u64::MAX),
+        granted("one"),
+    ]);
+    let client = client_on(&hands, &transport);
+    assert_eq!(client.token("a").await.unwrap_err().server_codes(), [1]);
+    assert_eq!(client.token("a").await.unwrap_err().server_codes(), [2]);
+    hands.advance(Duration::from_secs(3599));
+    assert_eq!(client.token("a").await.unwrap_err().server_codes(), [2]);
+    assert_eq!(transport.requests().len(), 2);
+    hands.advance(Duration::from_secs(1));
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
+}
+
+#[tokio::test]
+async fn while_a_request_is_throttled_a_token_that_lives_is_served() {
+    let hands = ManualClock::new();
+    let transport = ScriptedTransport::new([granted("one"), busy(denied(429, "throttled", 50_196), 60)]);
+    let client = client_on(&hands, &transport);
+    let token = client.token("a").await.unwrap();
+    hands.set(token.refresh_on());
+    assert_eq!(client.token("a").force_refresh().await.unwrap_err().status(), Some(429));
+    let served = client.token("a").await.unwrap();
+    assert_eq!((served.secret().expose(), served.source()), ("one", TokenSource::Cache));
+    settle().await;
+    assert_eq!(transport.requests().len(), 2, "it is due, and not renewed before the time has passed");
+}
+
+#[tokio::test]
+async fn only_the_refused_token_is_forgotten_not_the_one_in_its_place() {
+    let transport = ScriptedTransport::new([granted("one"), granted("two"), granted("three")]);
+    let client = client(&transport);
+    let old = client.token("a").await.unwrap();
+    assert!(client.invalidate(&old));
+    assert!(!client.invalidate(&old), "it is gone already");
+    let new = client.token("a").await.unwrap();
+    assert_eq!((new.secret().expose(), new.source()), ("two", TokenSource::Network));
+    assert!(!client.invalidate(&old));
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "two");
+    assert!(client.invalidate(&client.token("a").await.unwrap()), "a hit is the same token");
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "three");
+}

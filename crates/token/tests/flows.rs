@@ -1,0 +1,481 @@
+//! Tokens about users, parameters and tenants of a request, and assertions, over a scripted
+//! transport.
+
+#![cfg(test)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use http::StatusCode;
+use symbolon_token::authority::Authority;
+use symbolon_token::{
+    Application, Caching, ClientAssertion, ClientSecret, Error, ErrorKind, SignedAssertion, TokenClient,
+    TokenEndpoint, TokenSource, WorkloadIdentity, assertion_fn,
+};
+use symbolon_transport::testing::ScriptedTransport;
+use symbolon_transport::{Request, Response, RetryPolicy, TransportError};
+use symbolon_types::{CorrelationId, Env, Secret};
+
+const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
+/// What stands in every request about a user beside the scopes that were asked for.
+const USER: &str = "offline_access openid profile";
+
+type Answer = Result<Response, TransportError>;
+
+fn answer(status: u16, body: serde_json::Value) -> Answer {
+    Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_string()))
+}
+
+fn granted(token: &str) -> Answer {
+    answer(200, serde_json::json!({"token_type": "Bearer", "access_token": token, "expires_in": 3600}))
+}
+
+/// A token about the user `uid.utid`, with a refresh token or without.
+fn about_user(token: &str, refresh_token: Option<&str>) -> Answer {
+    let info = Base64UrlUnpadded::encode_string(br#"{"uid":"uid","utid":"utid"}"#);
+    let mut body = serde_json::json!({
+        "token_type": "Bearer", "access_token": token, "expires_in": 3600, "client_info": info,
+    });
+    if let Some(refresh_token) = refresh_token {
+        body["refresh_token"] = refresh_token.into();
+    }
+    answer(200, body)
+}
+
+fn denied(status: u16, error: &str) -> Answer {
+    answer(status, serde_json::json!({"error": error}))
+}
+
+fn at_endpoint() -> Application {
+    Application::at(TokenEndpoint::parse(ENDPOINT).unwrap(), "client").unwrap()
+}
+
+fn client_of(application: Application, transport: &ScriptedTransport) -> TokenClient {
+    let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();
+    TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build()
+}
+
+fn client(answers: impl IntoIterator<Item = Answer>) -> (TokenClient, ScriptedTransport) {
+    let transport = ScriptedTransport::new(answers);
+    (client_of(at_endpoint(), &transport), transport)
+}
+
+/// The members of a token request, without those that every request of these clients has.
+fn form(request: &Request) -> Vec<(String, String)> {
+    let all = url::form_urlencoded::parse(request.body()).into_owned();
+    all.filter(|(name, _)| name != "client_id" && name != "client_secret").collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The request that redeems a refresh token.
+fn redemption(refresh_token: &str, scope: &str) -> Vec<(String, String)> {
+    pairs(&[
+        ("scope", scope),
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh_token),
+        ("client_info", "1"),
+    ])
+}
+
+#[tokio::test]
+async fn on_behalf_of_a_user_the_assertion_is_exchanged_and_keys_the_cache() {
+    let (client, transport) =
+        client([about_user("one", Some("rt")), about_user("two", None), about_user("three", None)]);
+    let [assertion, other] = ["assertion", "another"].map(Secret::new);
+    let first = client.on_behalf_of(&assertion, "api").await.unwrap();
+    let again = client.on_behalf_of(&assertion, "api").await.unwrap();
+    let of_other = client.on_behalf_of(&other, "api").await.unwrap();
+    assert_eq!((first.secret().expose(), first.source()), ("one", TokenSource::Network));
+    assert_eq!((again.secret().expose(), again.source()), ("one", TokenSource::Cache));
+    assert_eq!((of_other.secret().expose(), of_other.source()), ("two", TokenSource::Network));
+    let exchange = |assertion: &str, scope: &str| {
+        pairs(&[
+            ("scope", scope),
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("assertion", assertion),
+            ("requested_token_use", "on_behalf_of"),
+            ("client_info", "1"),
+        ])
+    };
+    // For other scopes the assertion is used again: its refresh token was not kept.
+    client.on_behalf_of(&assertion, "zoo").await.unwrap();
+    let account = first.account().unwrap();
+    assert_eq!(account.id(), "uid.utid");
+    assert_eq!(client.token_for_account(account, "api").await.unwrap_err().code(), "no_tokens_found");
+    let sent: Vec<_> = transport.requests().iter().map(form).collect();
+    assert_eq!(
+        sent,
+        [
+            exchange("assertion", "api offline_access openid profile"),
+            exchange("another", "api offline_access openid profile"),
+            exchange("assertion", "offline_access openid profile zoo"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_session_goes_on_by_its_refresh_token_after_the_assertion() {
+    let (client, transport) = client([
+        about_user("one", Some("rt-1")),
+        about_user("two", Some("rt-2")),
+        about_user("three", None),
+        about_user("four", None),
+        about_user("five", Some("rt-5")),
+    ]);
+    let assertion = Secret::new("assertion");
+    let unknown = client.session_token("session", "api").await.unwrap_err();
+    assert_eq!((unknown.code(), unknown.kind()), ("no_tokens_found", ErrorKind::Request));
+
+    client.start_session("session", &assertion, "api").await.unwrap();
+    let hit = client.session_token("session", "api").await.unwrap();
+    assert_eq!((hit.secret().expose(), hit.source()), ("one", TokenSource::Cache));
+    for (scope, secret) in [("b", "two"), ("c", "three"), ("d", "four")] {
+        let token = client.session_token("session", scope).await.unwrap();
+        assert_eq!((token.secret().expose(), token.source()), (secret, TokenSource::Network));
+        assert_eq!(token.account().map(symbolon_token::Account::id), Some("uid.utid"));
+    }
+    assert_eq!(client.session_token("another", "b").await.unwrap_err().code(), "no_tokens_found");
+    let restarted = client.start_session("session", &assertion, "api").await.unwrap();
+    assert_eq!(restarted.secret().expose(), "five", "a new start does not read the cache");
+
+    let sent: Vec<_> = transport.requests()[1..4].iter().map(form).collect();
+    assert_eq!(
+        sent,
+        [
+            redemption("rt-1", &format!("b {USER}")),
+            redemption("rt-2", &format!("c {USER}")),
+            redemption("rt-2", &format!("d {USER}")),
+        ],
+        "the refresh token that came last"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_gets_no_more_tokens_and_keeps_those_that_it_has() {
+    let (client, transport) = client([about_user("one", Some("rt"))]);
+    client.start_session("session", &Secret::new("assertion"), "api").await.unwrap();
+    assert!(!client.end_session("another").await.unwrap());
+    assert!(client.end_session("session").await.unwrap());
+    assert!(!client.end_session("session").await.unwrap(), "there is nothing left to end");
+    assert_eq!(client.session_token("session", "b").await.unwrap_err().code(), "no_tokens_found");
+    assert_eq!(client.session_token("session", "api").await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_forgotten_only_when_it_was_refused() {
+    let (client, transport) = client([
+        about_user("one", Some("rt")),
+        denied(400, "invalid_scope"),
+        denied(503, "temporarily_unavailable"),
+        denied(400, "invalid_grant"),
+    ]);
+    client.start_session("session", &Secret::new("assertion"), "api").await.unwrap();
+    for code in ["invalid_scope", "temporarily_unavailable", "invalid_grant", "no_tokens_found"] {
+        assert_eq!(client.session_token("session", "b").await.unwrap_err().code(), code);
+    }
+    assert_eq!(transport.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_code_is_redeemed_with_its_verifier_and_its_tokens_belong_to_the_account() {
+    let (client, transport) = client([
+        about_user("one", Some("rt")),
+        about_user("two", None),
+        about_user("three", None),
+        about_user("four", None),
+    ]);
+    let (code, verifier) = (Secret::new("code"), Secret::new("verifier"));
+    let redirect = "https://app.example/signed-in";
+    let token = client.redeem_code(&code, redirect, Some(&verifier), "api").await.unwrap();
+    let account = token.account().unwrap();
+    assert_eq!((token.secret().expose(), account.id()), ("one", "uid.utid"));
+
+    let hit = client.token_for_account(account, "api").await.unwrap();
+    assert_eq!((hit.secret().expose(), hit.source()), ("one", TokenSource::Cache));
+    for (scope, secret) in [("b", "two"), ("c", "three")] {
+        let other = client.token_for_account(account, scope).await.unwrap();
+        assert_eq!((other.secret().expose(), other.source()), (secret, TokenSource::Network));
+        assert_eq!(other.account(), Some(account));
+    }
+    let again = client.redeem_code(&code, redirect, None, "api").await.unwrap();
+    assert_eq!(again.secret().expose(), "four", "a code says nothing about the user before it is redeemed");
+
+    let scope = format!("api {USER}");
+    let sent: Vec<_> = transport.requests().iter().map(form).collect();
+    assert_eq!(
+        sent,
+        [
+            pairs(&[
+                ("scope", &scope),
+                ("grant_type", "authorization_code"),
+                ("code", "code"),
+                ("redirect_uri", redirect),
+                ("code_verifier", "verifier"),
+                ("client_info", "1"),
+            ]),
+            redemption("rt", &format!("b {USER}")),
+            redemption("rt", &format!("c {USER}")),
+            pairs(&[
+                ("scope", &scope),
+                ("grant_type", "authorization_code"),
+                ("code", "code"),
+                ("redirect_uri", redirect),
+                ("client_info", "1"),
+            ]),
+        ],
+        "an answer without a refresh token leaves the one there is"
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_another_library_kept_is_redeemed_and_replaced() {
+    let (client, transport) = client([about_user("one", Some("rotated")), about_user("two", None)]);
+    let token = client.redeem_refresh_token(&Secret::new("imported"), "api").await.unwrap();
+    let account = token.account().unwrap();
+    assert_eq!(client.token_for_account(account, "api").await.unwrap().source(), TokenSource::Cache);
+    client.token_for_account(account, "b").await.unwrap();
+    let sent: Vec<_> = transport.requests().iter().map(form).collect();
+    assert_eq!(
+        sent,
+        [redemption("imported", &format!("api {USER}")), redemption("rotated", &format!("b {USER}"))]
+    );
+}
+
+#[tokio::test]
+async fn parameters_are_sent_where_they_belong_and_key_the_cache_where_they_should() {
+    let (client, transport) = client([granted("plain"), granted("body"), granted("query"), granted("other")]);
+    let get = async |name: &str, in_body: bool, value: &str, caching| {
+        let request = client.token("a");
+        let request = match in_body {
+            true => request.body_parameter(name, value, caching),
+            false => request.query_parameter(name, value, caching),
+        };
+        request.await.unwrap().secret().expose().to_owned()
+    };
+    assert_eq!(get("dc", true, "first", Caching::Unkeyed).await, "plain");
+    assert_eq!(get("dc", true, "second", Caching::Unkeyed).await, "plain", "its value makes no difference");
+    assert_eq!(get("dc", true, "first", Caching::Keyed).await, "body");
+    assert_eq!(get("dc", false, "first", Caching::Keyed).await, "query", "the query is another place");
+    assert_eq!(get("dc", false, "se&cond", Caching::Keyed).await, "other");
+    assert_eq!(get("dc", true, "first", Caching::Keyed).await, "body");
+    assert_eq!(get("dc", false, "first", Caching::Keyed).await, "query");
+    let replaced = client.token("a").body_parameter("dc", "first", Caching::Keyed);
+    let replaced = replaced.body_parameter("dc", "x", Caching::Unkeyed).await.unwrap();
+    assert_eq!(replaced.secret().expose(), "plain", "of two values of one name the later counts");
+
+    let sent: Vec<_> = transport
+        .requests()
+        .iter()
+        .map(|request| {
+            let in_body = form(request).into_iter().find(|(name, _)| name == "dc").map(|(_, value)| value);
+            (in_body, request.url().query().map(str::to_owned))
+        })
+        .collect();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        sent,
+        [
+            (text("first"), None),
+            (text("first"), None),
+            (None, text("dc=first")),
+            (None, text("dc=se%26cond")),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_parameter_that_the_request_itself_sets_is_refused_in_every_place() {
+    let (client, transport) = client([]);
+    let own = form_names(&client, &transport).await;
+    let others = ["client_assertion", "code", "refresh_token", "token_type", "username", "password", ""];
+    for name in own.iter().map(String::as_str).chain(others) {
+        let in_body = client.token("b").body_parameter(name, "x", Caching::Unkeyed).await;
+        let in_query = client.token("b").query_parameter(name, "x", Caching::Keyed).await;
+        for refused in [in_body, in_query] {
+            let error = refused.unwrap_err();
+            assert_eq!((error.code(), error.kind()), ("invalid_parameter", ErrorKind::Request), "{name}");
+        }
+    }
+    assert_eq!(transport.requests().len(), 1, "nothing of this was sent");
+}
+
+/// The names that a request with everything in it has.
+async fn form_names(client: &TokenClient, transport: &ScriptedTransport) -> Vec<String> {
+    client.on_behalf_of(&Secret::new("x"), "a").claims("{}").await.unwrap_err();
+    let requests = transport.requests();
+    let names = url::form_urlencoded::parse(requests[0].body()).map(|(name, _)| name.into_owned());
+    let names: Vec<String> = names.collect();
+    assert!(names.len() > 6, "{names:?}");
+    names
+}
+
+#[tokio::test]
+async fn another_tenant_is_asked_at_its_own_endpoint_and_cached_apart() {
+    let transport = ScriptedTransport::new([granted("own"), granted("other")]);
+    let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
+    let application = Application::new(authority, "client").unwrap().env(Env::empty());
+    let client = client_of(application, &transport);
+    for (tenant, secret, source) in [
+        (None, "own", TokenSource::Network),
+        (Some("Fabrikam.example"), "other", TokenSource::Network),
+        (None, "own", TokenSource::Cache),
+        (Some("fabrikam.example"), "other", TokenSource::Cache),
+        (Some("contoso.example"), "own", TokenSource::Cache),
+    ] {
+        let request = client.token("a");
+        let request = match tenant {
+            Some(tenant) => request.tenant(tenant),
+            None => request,
+        };
+        let token = request.await.unwrap();
+        assert_eq!((token.secret().expose(), token.source()), (secret, source), "{tenant:?}");
+        let expected = if secret == "own" { "contoso.example" } else { "fabrikam.example" };
+        assert_eq!(token.tenant_id(), Some(expected));
+    }
+    let paths: Vec<_> = transport.requests().iter().map(|request| request.url().path().to_owned()).collect();
+    assert_eq!(paths, ["/contoso.example/oauth2/v2.0/token", "/fabrikam.example/oauth2/v2.0/token"]);
+}
+
+#[tokio::test]
+async fn a_client_of_a_fixed_endpoint_has_no_other_tenant() {
+    let (client, transport) = client([granted("own")]);
+    client.token("a").await.unwrap();
+    let error = client.token("a").tenant("fabrikam.example").await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("invalid_tenant", ErrorKind::Request));
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_assertion_is_made_once_for_an_exchange_and_sent_again_when_it_is_retried() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&made);
+    let source = assertion_fn(move |_| {
+        let number = counter.fetch_add(1, Ordering::SeqCst);
+        async move { Ok(SignedAssertion::new(Secret::new(format!("assertion {number}")))) }
+    });
+    let unavailable = || denied(503, "temporarily_unavailable");
+    let transport = ScriptedTransport::new([unavailable(), unavailable(), granted("one"), granted("two")]);
+    let client = TokenClient::builder(ClientAssertion::new(at_endpoint(), source), transport.clone())
+        .retry(RetryPolicy::token_endpoint().scaled(0.0))
+        .build();
+    let token = client.token("a").await.unwrap();
+    assert_eq!((token.attempts(), made.load(Ordering::SeqCst)), (3, 1));
+    assert_eq!(client.token("a").await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(made.load(Ordering::SeqCst), 1, "a hit needs none");
+    client.token("b").await.unwrap();
+    assert_eq!(assertions(&transport), ["assertion 0", "assertion 0", "assertion 0", "assertion 1"]);
+}
+
+fn assertions(transport: &ScriptedTransport) -> Vec<String> {
+    let assertion = |request: &Request| {
+        let found = form(request).into_iter().find(|(name, _)| name == "client_assertion");
+        found.map(|(_, value)| value).unwrap()
+    };
+    transport.requests().iter().map(assertion).collect()
+}
+
+/// A file that goes with the test.
+struct TokenFile(PathBuf);
+
+impl TokenFile {
+    fn new(content: impl AsRef<[u8]>) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(CorrelationId::random().to_string());
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn client(&self, transport: &ScriptedTransport) -> TokenClient {
+        let credential = ClientAssertion::new(at_endpoint(), WorkloadIdentity::new(&self.0));
+        TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build()
+    }
+}
+
+impl Drop for TokenFile {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn the_federated_token_file_is_read_for_each_exchange() {
+    let file = TokenFile::new(" first\n");
+    let transport = ScriptedTransport::new([granted("one"), granted("two")]);
+    let client = file.client(&transport);
+    client.token("a").await.unwrap();
+    std::fs::write(&file.0, "second").unwrap();
+    assert_eq!(client.token("a").await.unwrap().source(), TokenSource::Cache);
+    client.token("b").await.unwrap();
+    assert_eq!(assertions(&transport), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn a_federated_token_file_that_holds_no_token_is_an_error_before_anything_is_sent() {
+    /// A projected service account token is a few kilobytes; 64 are accepted.
+    const LIMIT: usize = 64 * 1024;
+    let transport = ScriptedTransport::new([granted("one")]);
+    let missing = TokenFile::new("");
+    std::fs::remove_file(&missing.0).unwrap();
+    for (case, file) in [
+        ("missing", missing),
+        ("empty", TokenFile::new(" \n")),
+        ("oversized", TokenFile::new("x".repeat(LIMIT + 1))),
+        ("not a text", TokenFile::new(b"\xff\xfe")),
+    ] {
+        let error = file.client(&transport).token("a").await.unwrap_err();
+        let told = (error.code(), error.kind());
+        assert_eq!(told, ("invalid_client_assertion", ErrorKind::Credential), "{case}");
+        assert!(error.correlation_id().is_some() && !error.advice().is_empty(), "{case}");
+    }
+    assert!(transport.requests().is_empty());
+    TokenFile::new("x".repeat(LIMIT)).client(&transport).token("a").await.unwrap();
+    assert_eq!(assertions(&transport)[0].len(), LIMIT);
+}
+
+#[test]
+fn a_workload_identity_names_the_variable_that_is_missing() {
+    let all = [
+        ("AZURE_CLIENT_ID", "client"),
+        ("AZURE_TENANT_ID", "contoso.example"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/token"),
+    ];
+    assert!(WorkloadIdentity::from_env(&all.into_iter().collect()).is_ok());
+    for (missing, _) in all {
+        let env: Env = all.into_iter().filter(|(name, _)| *name != missing).collect();
+        let error: Error = WorkloadIdentity::from_env(&env).unwrap_err();
+        let told = (error.code(), error.kind());
+        assert_eq!(told, ("workload_identity_unavailable", ErrorKind::Environment));
+        assert!(error.to_string().contains(&format!("{missing} is not set")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_workload_identity_asks_the_authority_that_its_environment_names() {
+    let file = TokenFile::new("federated");
+    for (host, expected) in [
+        (None, "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token"),
+        (
+            Some("https://login.microsoftonline.us/"),
+            "https://login.microsoftonline.us/contoso.example/oauth2/v2.0/token",
+        ),
+    ] {
+        let variables = [
+            ("AZURE_CLIENT_ID", "client"),
+            ("AZURE_TENANT_ID", "contoso.example"),
+            ("AZURE_FEDERATED_TOKEN_FILE", file.0.to_str().unwrap()),
+        ];
+        let env = variables.into_iter().chain(host.map(|host| ("AZURE_AUTHORITY_HOST", host))).collect();
+        let transport = ScriptedTransport::new([granted("one")]);
+        let credential = WorkloadIdentity::from_env(&env).unwrap();
+        let client = TokenClient::builder(credential, transport.clone()).build();
+        let token = client.token("a").await.unwrap();
+        assert_eq!((token.client_id(), token.tenant_id()), (Some("client"), Some("contoso.example")));
+        assert_eq!(transport.requests()[0].url().as_str(), expected);
+        assert_eq!(assertions(&transport), ["federated"]);
+    }
+}
