@@ -57,6 +57,7 @@ impl ManagedIdentity {
             transport: None,
             clock: SharedClock::system(),
             jitter: Jitter::os(),
+            cache: None,
             keys: SharedKeyProvider::new(SoftwareKeys::rsa_2048()),
             minimum_strength: None,
             capabilities: Vec::new(),
@@ -85,6 +86,12 @@ impl ManagedIdentity {
         self.0.bound.call(token, request).await
     }
 
+    /// Forgets a token that a resource refused, so that the next request gets another. A newer
+    /// token in its place stays. Tells whether it was there.
+    pub fn invalidate(&self, token: &Token) -> bool {
+        self.0.bound.invalidate(token)
+    }
+
     /// Which source this environment has, and why. Asks nobody; looks once.
     #[must_use]
     pub fn detection(&self) -> Detection {
@@ -108,6 +115,7 @@ pub struct ManagedIdentityBuilder {
     transport: Option<SharedTransport>,
     clock: SharedClock,
     jitter: Jitter,
+    cache: Option<TokenCache>,
     keys: SharedKeyProvider,
     minimum_strength: Option<Strength>,
     capabilities: Vec<String>,
@@ -150,6 +158,14 @@ impl ManagedIdentityBuilder {
     #[must_use]
     pub fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
+        self
+    }
+
+    /// Keeps tokens in this cache, which may have a store behind it and be shared with others.
+    /// Default: one of its own, in memory, for 10,000 tokens.
+    #[must_use]
+    pub fn cache(mut self, cache: TokenCache) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -231,7 +247,9 @@ impl ManagedIdentityBuilder {
             self.id.clone(),
             Partition::machine_bound(format!("{who}\0pop\0{floor}")),
         );
-        let cache = TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone());
+        let cache = self.cache.unwrap_or_else(|| {
+            TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone())
+        });
         let bound = TokenClient::builder(credential, transport)
             .clock(self.clock)
             .jitter(self.jitter)

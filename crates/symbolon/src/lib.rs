@@ -26,7 +26,7 @@ pub use request::ManagedIdentityRequest;
 pub use symbolon_binding::{IdKind, KeyProvider, ManagedIdentityId, SoftwareKeys};
 #[cfg(feature = "hyper")]
 pub use symbolon_hyper::HyperTransport;
-pub use symbolon_token::{Error, ErrorKind, Token, TokenSource};
+pub use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenSource};
 pub use symbolon_types::{ClientIdentity, CorrelationId, Env, Secret, SharedClock, Strength, Thumbprint};
 
 /// The crates that this one is made of, for what is not re-exported at the root.

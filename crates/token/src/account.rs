@@ -48,6 +48,12 @@ impl Account {
         Self(Arc::new(Inner { id, username, tenant_id }))
     }
 
+    /// The account of this [`id`](Self::id), which somebody kept.
+    #[must_use]
+    pub fn from_id(id: impl Into<String>) -> Self {
+        Self::kept(id.into(), None, None)
+    }
+
     /// Names the account in requests for its tokens.
     #[must_use]
     pub fn id(&self) -> &str {

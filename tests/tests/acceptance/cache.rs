@@ -172,3 +172,35 @@ async fn cache_07_a_hit_keeps_the_token_type_and_the_binding() {
     assert_eq!(hit.bound_to(), first.bound_to());
     assert_eq!(hit.expires_on(), first.expires_on());
 }
+
+#[tokio::test]
+async fn a_refused_token_of_a_managed_identity_is_forgotten_in_memory_and_in_the_store() {
+    let world = World::new().await;
+    let store = MemoryStore::new(world.clock());
+    let cache = || TokenCache::new(10, world.clock(), Jitter::os()).with_store(store.clone());
+    let identity = world.builder().cache(cache()).build().unwrap();
+    let refused = [world.keep(identity.token(RESOURCE).await.unwrap()), world.bound(&identity).await];
+    assert_eq!(store.len(), 2);
+    for token in &refused {
+        assert!(identity.invalidate(token));
+        assert!(!identity.invalidate(token), "it is gone");
+    }
+    world.settle(|| store.is_empty()).await;
+    let renewed = [world.keep(identity.token(RESOURCE).await.unwrap()), world.bound(&identity).await];
+    assert_eq!(renewed.map(|token| token.source()), [TokenSource::Network; 2]);
+    // Another process of the machine; it can use a bearer token, but has no key for a bound one.
+    let other = world.builder().cache(cache()).build().unwrap();
+    assert_eq!(world.keep(other.token(RESOURCE).await.unwrap()).source(), TokenSource::Cache);
+    assert_eq!(world.bound(&other).await.source(), TokenSource::Network);
+}
+
+#[tokio::test]
+async fn tokens_of_a_managed_identity_go_into_no_store_that_other_machines_read() {
+    let world = World::new().await;
+    let store = MemoryStore::new(world.clock()).as_if_shared();
+    let cache = TokenCache::new(10, world.clock(), Jitter::os()).with_store(store.clone());
+    let identity = world.builder().cache(cache).build().unwrap();
+    world.keep(identity.token(RESOURCE).await.unwrap());
+    world.bound(&identity).await;
+    assert!(store.is_empty());
+}
