@@ -191,4 +191,25 @@ mod tests {
             assert_eq!(read, expected, "{expires_on} {expires_in}");
         }
     }
+
+    #[test]
+    fn an_answer_without_a_token_or_a_life_is_refused() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (body, code) in [
+            (r#"{"access_token":"t","expires_on":"1700003600"}"#, None),
+            (r#"{"access_token":"t","expires_in":"3599","client_id":"c","token_type":"Bearer"}"#, None),
+            (r#"{"access_token":"","expires_in":"3599"}"#, Some("invalid_response")),
+            (r#"{"expires_in":"3599"}"#, Some("invalid_response")),
+            (r#"{"access_token":"t"}"#, Some("invalid_response")),
+            (r#"{"access_token":"t","expires_in":"0"}"#, Some("invalid_response")),
+            (r#"{"access_token":"t","expires_on":"1700000000"}"#, Some("invalid_response")),
+            (r#"{"access_token":7,"expires_in":"3599"}"#, Some("invalid_response")),
+            ("[]", Some("invalid_response")),
+            ("<html>", Some("invalid_response")),
+        ] {
+            let response = Response::new(http::StatusCode::OK, body);
+            let refused = read(&response, now, CorrelationId::random()).err();
+            assert_eq!(refused.as_ref().map(Error::code), code, "{body}");
+        }
+    }
 }

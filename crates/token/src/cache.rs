@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use symbolon_types::lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
 use symbolon_types::{ClientIdentity, CorrelationId, Error, Jitter, Secret, SharedClock};
+use tracing::Instrument as _;
 
 pub(crate) use self::refresh_tokens::RefreshToken;
 use crate::key::TokenKey;
 use crate::store::{Backing, DatedRefreshToken};
 use crate::token::Issued;
-use crate::{Account, CacheKey, CacheStore, Expiry, Scheme, Token, TokenSource};
+use crate::{Account, CacheKey, CacheStore, Expiry, Scheme, Token, TokenSource, telemetry};
 
 /// Tokens under everything that makes them differ; clones share the tokens.
 ///
@@ -98,7 +99,11 @@ impl TokenCache {
     #[must_use]
     pub fn find(&self, key: &CacheKey<'_>) -> Option<Token> {
         let found = self.leases.find(key)?;
-        (!found.is_due).then(|| found.value.from(TokenSource::Cache))
+        (!found.is_due).then(|| {
+            let token = found.value.from(TokenSource::Cache);
+            telemetry::served(&token);
+            token
+        })
     }
 
     pub(crate) fn find_even_if_due(&self, key: &CacheKey<'_>) -> Option<Token> {
@@ -176,7 +181,16 @@ impl TokenCache {
                     return Ok(Loaded::new(lease(token.from(TokenSource::Cache), served_until)));
                 }
             }
-            let mut fetched = fetch.await?;
+            let renewal = cache.leases.find(&asked).is_some();
+            let span = telemetry::fetch(&asked.borrowed(), renewal);
+            let fetch = async {
+                let began = cache.clock.now();
+                let outcome = fetch.await;
+                let took = cache.clock.now().duration_since(began).unwrap_or_default();
+                telemetry::fetched(&outcome, took);
+                outcome
+            };
+            let mut fetched = fetch.instrument(span).await?;
             let actual = fetched.key.take().filter(|actual| *actual != asked);
             let key = actual.clone().unwrap_or(asked);
             let (token, served_until) = fetched.issued(key, cache.clock.now(), &cache.jitter);
@@ -205,12 +219,14 @@ fn lease(token: Token, served_until: SystemTime) -> Lease<Token> {
 
 fn served(obtained: Obtained<Token>) -> Token {
     let is_from_store = obtained.value.source() == TokenSource::Cache;
-    obtained.value.from(match obtained.origin {
+    let token = obtained.value.from(match obtained.origin {
         _ if is_from_store => TokenSource::Cache,
         Origin::Cache => TokenSource::Cache,
         Origin::Joined => TokenSource::Joined,
         _ => TokenSource::Network,
-    })
+    });
+    telemetry::served(&token);
+    token
 }
 
 /// What a fetch brings.
@@ -218,12 +234,12 @@ fn served(obtained: Obtained<Token>) -> Token {
 pub struct Fetched {
     secret: Secret,
     expiry: Expiry,
-    scheme: Scheme,
+    pub(crate) scheme: Scheme,
     client_id: Option<Arc<str>>,
     tenant_id: Option<Arc<str>>,
     account: Option<Account>,
-    correlation_id: CorrelationId,
-    attempts: usize,
+    pub(crate) correlation_id: CorrelationId,
+    pub(crate) attempts: usize,
     duration: Duration,
     key: Option<TokenKey>,
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use symbolon_transport::{HttpClient, Response, RetryPolicy, TransportError, TransportErrorKind, within};
 use symbolon_types::lease::LeaseKey;
 use symbolon_types::{CorrelationId, Error, ErrorKind};
-use tracing::debug;
 
 use crate::cache::{Fetched, RefreshToken};
 use crate::credential::{ErasedCredential, Purpose};
@@ -16,7 +15,7 @@ use crate::parameters::Parameters;
 use crate::response::{Denied, Granted, denied, granted};
 use crate::throttle::Throttle;
 use crate::user::Subject;
-use crate::{CacheKey, ClientAuth, CredentialRequest, Refusal, TokenCache};
+use crate::{CacheKey, ClientAuth, CredentialRequest, Refusal, TokenCache, telemetry};
 
 /// What all exchanges of a client share.
 #[derive(Debug)]
@@ -89,7 +88,7 @@ impl Exchange {
         };
         let Some(refusal) = refusal else { return Err(error) };
         let has_successor = self.exchanger.credential.refused_erased(&auth, &refusal).await;
-        debug!(code = error.code(), has_successor, "the credential was refused");
+        telemetry::credential_refused(&error, has_successor);
         if !has_successor {
             return Err(error);
         }
@@ -135,11 +134,9 @@ impl Exchange {
         };
         match outcome {
             Ok((granted, attempts, took)) => {
-                debug!(token_type = auth.scheme().token_type(), attempts, "a token was issued");
                 Ok(self.fetched(auth, granted, stored).await.after(attempts, took))
             }
             Err(attempt) => {
-                debug!(code = attempt.error.code(), status = attempt.error.status(), "no token was issued");
                 self.exchanger.throttle.note(key.to_key(), &attempt.error);
                 if let (Some(stored), "invalid_grant", Some(subject)) =
                     (&stored, attempt.error.code(), self.subject.name())

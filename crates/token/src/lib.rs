@@ -13,6 +13,21 @@
 //! What the request is bound to is *data*: [`Scheme::MtlsPop`] holds the certificate that keys the
 //! cache, is presented in the handshake, and is handed out with the token. All three come from one
 //! [`ClientAuth`], so they cannot disagree.
+//!
+//! # Logs
+//!
+//! Through `tracing`; nothing is computed for a level that nobody listens to. No secret is ever in
+//! them. The same facts are on the [`Token`] and on the [`Error`].
+//!
+//! | what | level | fields |
+//! |---|---|---|
+//! | span `token`: a fetch, whoever asked for it | info | `audience`, `bound`, `renewal` (there is a token that it replaces) |
+//! | `fetched a token`, in that span | info | `token_type`, `attempts`, `duration_ms`, `correlation_id` |
+//! | `could not fetch a token`, in that span | warn | `code`, `status`, `server_codes` (where the service named any), `duration_ms`, `correlation_id` |
+//! | `the credential was refused` | warn | `code`, `has_successor` (one more attempt follows) |
+//! | `served a token`, for each request | debug | `source` (`network`, `joined`: fetched by another request that this one waited with, `cache`), `audience`, `token_type`, `correlation_id` (of the fetch) |
+//!
+//! Other events are details at debug level; their text and fields may change.
 
 mod account;
 mod application;
@@ -40,6 +55,7 @@ mod response;
 mod scheme;
 mod scope;
 mod store;
+mod telemetry;
 mod throttle;
 mod token;
 mod user;

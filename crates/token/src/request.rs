@@ -15,7 +15,7 @@ use crate::grant::Grant;
 use crate::parameters::Parameters;
 use crate::scope::Audience;
 use crate::user::Subject;
-use crate::{CacheKey, Caching, ClientAuth, CredentialRequest, Token, TokenClient};
+use crate::{CacheKey, Caching, ClientAuth, CredentialRequest, Token, TokenClient, telemetry};
 
 /// A token request under construction; `.await` it.
 #[derive(Clone)]
@@ -173,7 +173,7 @@ impl<'a> TokenRequest<'a> {
             None => {
                 if let Err(error) = throttle.check(&key) {
                     // A token that is merely due is better than an error.
-                    return exchanger.cache.find_even_if_due(&key).ok_or(error);
+                    return exchanger.cache.find_even_if_due(&key).inspect(telemetry::served).ok_or(error);
                 }
                 exchanger.cache.obtain(&key, || exchange.run()).await
             }

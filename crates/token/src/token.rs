@@ -51,6 +51,18 @@ pub enum TokenSource {
     Cache,
 }
 
+impl TokenSource {
+    /// `network`, `joined` or `cache`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Joined => "joined",
+            Self::Cache => "cache",
+        }
+    }
+}
+
 impl Token {
     pub(crate) fn new(issued: Issued) -> Self {
         Self { issued: Arc::new(issued), source: TokenSource::Network }

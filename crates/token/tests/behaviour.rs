@@ -239,6 +239,24 @@ async fn a_certificate_that_cannot_be_presented_or_has_ended_is_not_tried() {
 }
 
 #[tokio::test]
+async fn a_bound_token_is_not_served_to_the_very_end_of_its_certificate() {
+    let identity = identity();
+    let ends = identity.not_after();
+    let hands = ManualClock::at(ends - Duration::from_secs(30 * 60));
+    let transport = ScriptedTransport::new([granted_as("mtls_pop", "one"), granted_as("mtls_pop", "two")]);
+    let credential = Presenting(move |_, auth: ClientAuth| auth.with_proof_of_possession(identity.clone()));
+    let client = TokenClient::builder(credential, transport)
+        .clock(SharedClock::from(&hands))
+        .jitter(Jitter::fixed(0.0))
+        .build();
+    let token = client.token("a").proof_of_possession().await.unwrap();
+    assert!(token.expires_on() > ends && token.refresh_on() < ends);
+    hands.set(ends - Duration::from_secs(10));
+    let token = client.token("a").proof_of_possession().await.unwrap();
+    assert_eq!((token.secret().expose(), token.source()), ("two", TokenSource::Network));
+}
+
+#[tokio::test]
 async fn a_token_that_is_due_is_served_and_renewed_once() {
     let hands = ManualClock::new();
     let transport = ScriptedTransport::new([granted("one"), granted("two")]);

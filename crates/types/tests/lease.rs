@@ -312,15 +312,25 @@ async fn the_number_of_entries_is_bounded_and_expired_ones_go_first() {
 
 #[tokio::test]
 async fn when_full_the_entry_that_expires_next_goes() {
-    let world = World::holding(1);
-    // One entry a shard: whatever shares the shard of "last" had to make room for it.
+    let world = World::holding(3);
     for number in 0..400_u32 {
         world.cache.insert(number.to_string(), world.lease(number));
         world.hands.advance(Duration::from_secs(1));
     }
     let kept: Vec<u32> = (0..400).filter(|n| world.cache.find(&n.to_string()).is_some()).collect();
-    assert_eq!(kept.len(), 16);
-    assert!(kept.contains(&399));
+    assert_eq!(kept, [397, 398, 399]);
+}
+
+#[tokio::test]
+async fn a_large_cache_is_bounded_too() {
+    for capacity in [511, 512, 4096] {
+        let world = World::holding(capacity);
+        for number in 0..8_000_u32 {
+            world.cache.insert(number.to_string(), world.lease(number));
+        }
+        assert_eq!(world.cache.len(), capacity);
+        assert_eq!(world.cache.find(&"7999".to_owned()).map(|found| found.value), Some(7_999));
+    }
 }
 
 mod model {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, StatusCode};
 use symbolon::{ClientIdentity, Thumbprint, Token};
+use symbolon_emulator::Step;
 use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, World};
 use symbolon_transport::{
     Capabilities, Request, Response, Route, SharedTransport, Transport, TransportErrorKind, transport_fn,
@@ -60,14 +62,24 @@ async fn bind_04_to_06_another_scheme_no_certificate_and_another_certificate_are
     let token = world.bound(&world.identity()).await;
     let thief = world.emulator.issue_client_certificate(world.emulator.client_id()).unwrap();
     let thief = OpaqueKey::identity(thief.certificate().der(), thief.pkcs8());
-    let own = token.bound_to().cloned();
-    for (case, request) in [
-        ("another scheme", by_hand(&world, "Bearer", &token, own)),
-        ("no certificate", by_hand(&world, "mtls_pop", &token, None)),
-        ("another certificate", by_hand(&world, "mtls_pop", &token, Some(thief))),
+    let own = || token.bound_to().cloned();
+    // One transport: what it remembers of the accepted requests must not help the others.
+    let transport = world.transport();
+    for (case, request, reason) in [
+        ("as it should be", by_hand(&world, "mtls_pop", &token, own()), None),
+        ("another scheme", by_hand(&world, "Bearer", &token, own()), Some("wrong_scheme")),
+        ("no certificate", by_hand(&world, "mtls_pop", &token, None), Some("certificate_missing")),
+        (
+            "another certificate",
+            by_hand(&world, "mtls_pop", &token, Some(thief)),
+            Some("certificate_mismatch"),
+        ),
+        ("as it should be, again", by_hand(&world, "mtls_pop", &token, own()), None),
     ] {
-        let response = world.send(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{case}");
+        let response = transport.send(request).await.unwrap();
+        let status = if reason.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+        assert_eq!(response.status(), status, "{case}");
+        assert_eq!(world.emulator.journal().last(Step::Resource).unwrap().reason(), reason, "{case}");
     }
 }
 
@@ -100,7 +112,7 @@ async fn bind_07_a_bound_token_never_leaves_without_its_certificate() {
     let refused = world.send(by_hand(&world, "mtls_pop", &token, Some(broken))).await;
     assert_eq!(refused.unwrap_err().kind(), TransportErrorKind::IdentityUnusable);
 
-    assert_eq!(world.count(symbolon_emulator::Step::Resource), 0, "nothing reached the resource");
+    assert_eq!(world.count(Step::Resource), 0, "nothing reached the resource");
 }
 
 #[tokio::test]
@@ -110,4 +122,17 @@ async fn bind_07_a_provider_whose_key_fails_mints_nothing_and_sends_no_token_req
     let identity = world.builder().key_provider(keys).build().unwrap();
     assert!(identity.token(RESOURCE).proof_of_possession().await.is_err());
     assert_eq!((world.counts().issuances, world.counts().tokens), (0, 0));
+}
+
+#[tokio::test]
+async fn a_bound_token_is_renewed_before_its_certificate_ends() {
+    let hours = |count: u64| Duration::from_secs(count * 60 * 60);
+    let world = World::with(|emulator| {
+        emulator.certificate_lifetime(hours(4)).token_not_after(None).token_lifetime(hours(24))
+    })
+    .await;
+    let token = world.bound(&world.identity()).await;
+    let ends = token.bound_to().unwrap().not_after();
+    assert!(token.expires_on() > ends, "by itself it would live longer");
+    assert!(token.refresh_on() < ends, "without its certificate it is of no use");
 }

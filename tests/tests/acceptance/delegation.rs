@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use symbolon::{Env, ErrorKind, TokenSource};
-use symbolon_emulator::{Step, TlsVersion};
+use symbolon::{ClientIdentity, CorrelationId, Env, ErrorKind, TokenSource};
+use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_tests::{RESOURCE, World};
 
 const PERIMETER: &str = r#"{"access_token":{"xms_az_nwperimid":{"values":["perimeter-1"]}}}"#;
@@ -94,9 +94,15 @@ async fn del_10_sources_that_cannot_bind_say_so_before_any_request() {
     ] {
         let env: Env = variables.iter().copied().collect();
         let identity = world.builder().env(env).build().unwrap();
-        let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
-        assert_eq!(error.code(), "mtls_pop_not_supported_for_environment", "{variables:?}");
-        assert_eq!(error.kind(), ErrorKind::Environment);
+        let id = CorrelationId::random();
+        let request = identity.token(RESOURCE).correlation_id(id);
+        let bound = request.clone().proof_of_possession().await.unwrap_err();
+        let bearer = request.await.unwrap_err();
+        assert_eq!(bound.code(), "mtls_pop_not_supported_for_environment", "{variables:?}");
+        assert_eq!(bearer.code(), "managed_identity_source_not_supported", "{variables:?}");
+        for error in [bound, bearer] {
+            assert_eq!((error.kind(), error.correlation_id()), (ErrorKind::Environment, Some(id)));
+        }
     }
     assert_eq!(world.emulator.journal().entries().len(), 0);
 }
@@ -159,10 +165,49 @@ async fn del_12_bearer_and_bound_tokens_for_one_resource_work_in_either_order() 
             let token = world.keep(token.unwrap());
             assert_eq!(token.bound_to().is_some(), is_bound);
             assert_eq!(world.call(&identity, &token).await.status(), 200);
+            let journal = world.emulator.journal();
+            let presented = journal.last(Step::Resource).unwrap().certificate();
+            assert_eq!(presented, token.bound_to().map(ClientIdentity::thumbprint));
             tokens.push(token);
         }
         assert_eq!(tokens[0].secret().expose(), tokens[2].secret().expose());
         assert_eq!(tokens[1].secret().expose(), tokens[3].secret().expose());
         assert_eq!(tokens[3].source(), TokenSource::Cache);
     }
+}
+
+#[tokio::test]
+async fn one_correlation_id_ties_the_request_to_every_leg_and_to_the_outcome() {
+    let world = World::new().await;
+    let identity = world.identity();
+    let id = CorrelationId::random();
+    let ask = |is_bound: bool| {
+        let request = identity.token(RESOURCE).force_refresh().correlation_id(id);
+        if is_bound { request.proof_of_possession() } else { request }
+    };
+    for is_bound in [true, false] {
+        assert_eq!(world.keep(ask(is_bound).await.unwrap()).correlation_id(), id);
+    }
+    let journal = world.emulator.journal();
+    for (step, header) in [
+        (Step::PlatformMetadata, "x-ms-client-request-id"),
+        (Step::IssueCredential, "x-ms-client-request-id"),
+        (Step::Token, "client-request-id"),
+        (Step::ImdsToken, "x-ms-client-request-id"),
+    ] {
+        let text = id.to_string();
+        assert_eq!(journal.last(step).unwrap().header(header), Some(text.as_str()), "{step}");
+    }
+
+    let fresh = world.identity();
+    world.emulator.inject(Fault::status(Step::IssueCredential, 400));
+    let mint = fresh.token(RESOURCE).proof_of_possession().correlation_id(id).await.unwrap_err();
+    world.emulator.inject(Fault::oauth_error("invalid_scope", &[70_011]));
+    world.emulator.inject(Fault::status(Step::ImdsToken, 400));
+    for error in [mint, ask(true).await.unwrap_err(), ask(false).await.unwrap_err()] {
+        assert_eq!(error.correlation_id(), Some(id), "{error}");
+    }
+    world.emulator.inject(Fault::malformed_json(Step::ImdsToken));
+    let unreadable = ask(false).await.unwrap_err();
+    assert_eq!((unreadable.code(), unreadable.correlation_id()), ("invalid_response", Some(id)));
 }

@@ -13,4 +13,5 @@ mod delegation;
 mod recovery;
 mod request;
 mod routing;
+mod telemetry;
 mod transport;

@@ -71,14 +71,23 @@ async fn del_07_trouble_of_the_metadata_service_is_retried_and_costs_no_binding(
     let world = World::new().await;
     let identity = world.identity();
     world.emulator.inject(Fault::status(Step::PlatformMetadata, 503).times(2));
-    world.emulator.inject(Fault::reset(Step::IssueCredential));
+    // While it is being updated, an endpoint that it has answers 404.
+    for status in [503, 404] {
+        world.emulator.inject(Fault::status(Step::IssueCredential, status));
+    }
     world.bound(&identity).await;
-    assert_eq!(world.counts(), Counts::of(3, 2, 1));
+    assert_eq!(world.counts(), Counts::of(3, 3, 1));
     assert_eq!(world.emulator.issued().len(), 1);
     world.emulator.inject(Fault::reset(Step::PlatformMetadata).always());
     world.emulator.inject(Fault::reset(Step::IssueCredential).always());
     world.keep(identity.token("https://other.example").proof_of_possession().await.unwrap());
     assert_eq!(world.emulator.issued().len(), 1, "the healthy binding is used");
+
+    for status in [503, 404] {
+        world.emulator.inject(Fault::status(Step::ImdsToken, status));
+    }
+    world.keep(identity.token(RESOURCE).await.unwrap());
+    assert_eq!(world.count(Step::ImdsToken), 3, "and so it is for bearer tokens");
 }
 
 #[tokio::test]

@@ -83,14 +83,18 @@ async fn http_06_a_cancelled_request_is_gone_at_once_and_harms_nobody() {
 #[tokio::test]
 async fn http_07_an_endpoint_that_stalls_is_given_up_at_the_deadline() {
     let world = World::in_real_time(|emulator| emulator).await;
-    for step in [Step::PlatformMetadata, Step::IssueCredential, Step::Token] {
+    for step in [Step::PlatformMetadata, Step::IssueCredential, Step::Token, Step::ImdsToken] {
         world.emulator.inject(Fault::stall(step));
         let identity = world.builder().deadline(Duration::from_millis(400)).build().unwrap();
         let before = world.clock().now();
-        let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+        let request = identity.token(RESOURCE);
+        let is_bearer = step == Step::ImdsToken;
+        let request = if is_bearer { request } else { request.proof_of_possession() };
+        let error = request.await.unwrap_err();
         assert_eq!((error.code(), error.is_transient()), ("timeout", true), "{step}");
         assert!(error.to_string().contains("in time") && error.correlation_id().is_some(), "{error}");
         let took = world.clock().now().duration_since(before).unwrap();
-        assert!(took < Duration::from_secs(20), "{step}: {took:?}");
+        // Less than an attempt may take: it is the deadline that ended it.
+        assert!(took < Duration::from_secs(8), "{step}: {took:?}");
     }
 }

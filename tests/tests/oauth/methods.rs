@@ -66,7 +66,7 @@ async fn every_method_gets_a_token_that_says_what_it_is_bound_to() {
         }
     }
     let logs = logs.text();
-    assert!(logs.contains("a token was issued"), "{logs}");
+    assert!(logs.contains("fetched a token"), "{logs}");
     // Tokens and assertions are JWTs; their headers begin with `{"` in base64url.
     for secret in ["eyJ", server.clients.secret.secret, server.clients.bound_secret.secret] {
         assert!(!logs.contains(secret), "a secret was logged:\n{logs}");

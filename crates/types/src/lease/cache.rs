@@ -13,11 +13,14 @@ use super::{Found, Lease, LeaseKey, Loaded, Obtained, Origin};
 use crate::{Error, SharedClock, background};
 
 /// Enough that two threads rarely meet in one.
-const SHARDS: usize = 16;
+const MOST_SHARDS: usize = 16;
+/// Keys fall into shards by chance: a small shard would be full long before the cache is.
+const SMALLEST_SHARD: usize = 256;
 
 /// A bounded map from keys to leases.
 ///
-/// - **Bound**: the number of entries given to [`new`](Self::new), rounded up to a multiple of 16.
+/// - **Bound**: the number of entries given to [`new`](Self::new). From 512 on it is divided among up
+///   to 16 shards, into which keys fall by chance, so that some are full before others.
 /// - **Key**: `K`; a look-up may use any [`LeaseKey<K>`].
 /// - **Eviction**: when an entry does not fit, the expired ones of its shard go first, then the one
 ///   that would expire next.
@@ -28,7 +31,7 @@ const SHARDS: usize = 16;
 pub struct LeaseCache<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
-    shards: [RwLock<Shard<K, V>>; SHARDS],
+    shards: Box<[RwLock<Shard<K, V>>]>,
     shard_capacity: usize,
     hasher: DefaultHashBuilder,
     clock: SharedClock,
@@ -51,9 +54,10 @@ where
     /// An empty cache of at most `capacity` entries that reads deadlines off `clock`.
     #[must_use]
     pub fn new(capacity: usize, clock: SharedClock) -> Self {
+        let shards = (capacity / SMALLEST_SHARD).clamp(1, MOST_SHARDS);
         Self(Arc::new(Inner {
-            shards: std::array::from_fn(|_| RwLock::new(HashTable::new())),
-            shard_capacity: capacity.div_ceil(SHARDS).max(1),
+            shards: (0..shards).map(|_| RwLock::new(HashTable::new())).collect(),
+            shard_capacity: capacity.div_ceil(shards).max(1),
             hasher: DefaultHashBuilder::default(),
             clock,
             flights: AtomicU64::new(0),
@@ -127,7 +131,7 @@ where
 
     /// Forgets every value.
     pub fn clear(&self) {
-        for shard in &self.0.shards {
+        for shard in &*self.0.shards {
             shard.write().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
@@ -138,7 +142,7 @@ where
     pub fn snapshot(&self) -> Vec<(K, Lease<V>)> {
         let now = self.0.clock.now();
         let mut all = Vec::new();
-        for shard in &self.0.shards {
+        for shard in &*self.0.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
             all.extend(
                 shard.iter().filter_map(|entry| Some((entry.key.to_key(), entry.slot.live(now)?.clone()))),
@@ -324,18 +328,20 @@ where
         }
     }
 
+    /// The table itself uses the lowest and the highest bits; these are from the middle.
+    fn shard(&self, hash: u64) -> &RwLock<Shard<K, V>> {
+        let middle = (hash >> 16) & 0xffff_ffff;
+        // The upper half of the product is evenly spread, and below the number of shards.
+        &self.shards[((middle * self.shards.len() as u64) >> 32) as usize]
+    }
+
     fn read(&self, hash: u64) -> RwLockReadGuard<'_, Shard<K, V>> {
-        self.shards[shard_of(hash)].read().unwrap_or_else(PoisonError::into_inner)
+        self.shard(hash).read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, hash: u64) -> RwLockWriteGuard<'_, Shard<K, V>> {
-        self.shards[shard_of(hash)].write().unwrap_or_else(PoisonError::into_inner)
+        self.shard(hash).write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The table itself uses the lowest and the highest bits.
-fn shard_of(hash: u64) -> usize {
-    (hash >> 32) as usize % SHARDS
 }
 
 /// The slot of a key, made if there is none.
@@ -363,7 +369,7 @@ impl<K, V> Clone for LeaseCache<K, V> {
 impl<K, V> fmt::Debug for LeaseCache<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LeaseCache")
-            .field("capacity", &(self.0.shard_capacity * SHARDS))
+            .field("capacity", &(self.0.shard_capacity * self.0.shards.len()))
             .finish_non_exhaustive()
     }
 }

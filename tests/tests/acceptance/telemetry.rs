@@ -1,0 +1,79 @@
+//! The fields of the logs, as `symbolon-token` documents them.
+
+use symbolon_emulator::Fault;
+use symbolon_tests::{CapturedLogs, RESOURCE, World};
+use symbolon_token::ClientCertificate;
+
+/// The lines about an event.
+fn lines(logs: &CapturedLogs, event: &str) -> Vec<String> {
+    let text = logs.text();
+    text.lines().filter(|line| line.contains(event)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_fetch_and_a_hit_say_what_the_token_says() {
+    let logs = CapturedLogs::begin();
+    let world = World::new().await;
+    let client = world.certificate_client(world.certificate());
+    let token = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap();
+    let id = token.correlation_id();
+
+    let fetched = lines(&logs, "fetched a token");
+    let [fetched] = &*fetched else { panic!("{fetched:?}") };
+    for field in [
+        " INFO ",
+        &format!("token{{audience=\"{RESOURCE}\" bound=true renewal=false}}"),
+        "token_type=\"mtls_pop\" attempts=1 duration_ms=",
+        &format!("correlation_id={id}"),
+    ] {
+        assert!(fetched.contains(field), "{field} is not in {fetched}");
+    }
+    let served = lines(&logs, "served a token");
+    assert_eq!(served.len(), 2, "{served:?}");
+    for (served, source) in served.iter().zip(["network", "cache"]) {
+        let fields = format!(
+            "source=\"{source}\" audience=\"{RESOURCE}\" token_type=\"mtls_pop\" correlation_id={id}"
+        );
+        assert!(served.contains("DEBUG") && served.contains(&fields), "{fields} is not in {served}");
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_says_what_the_error_says_and_a_renewal_that_it_is_one() {
+    let logs = CapturedLogs::begin();
+    let world = World::new().await;
+    let client = world.certificate_client(world.certificate());
+    world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    world.emulator.inject(Fault::oauth_error("invalid_request", &[90002]));
+    let again = client.token_for_resource(RESOURCE).proof_of_possession().force_refresh();
+    let error = again.await.unwrap_err();
+
+    let failed = lines(&logs, "could not fetch a token");
+    let [failed] = &*failed else { panic!("{failed:?}") };
+    for field in [
+        " WARN ",
+        "bound=true renewal=true}",
+        "code=\"invalid_request\" status=400 server_codes=[90002] duration_ms=",
+        &format!("correlation_id={}", error.correlation_id().unwrap()),
+    ] {
+        assert!(failed.contains(field), "{field} is not in {failed}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_credential_says_whether_there_is_another() {
+    let logs = CapturedLogs::begin();
+    let world = World::new().await;
+    let credential = ClientCertificate::new(world.application(), world.certificate()).unwrap();
+    let client = world.client_builder(credential).build();
+    world.emulator.inject(Fault::oauth_error("invalid_client", &[]).times(2));
+    client.token_for_resource(RESOURCE).await.unwrap_err();
+    world.bound(&world.identity()).await;
+    let refused = lines(&logs, "the credential was refused");
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    for (refused, has_successor) in refused.iter().zip([false, true]) {
+        let fields = format!("code=\"invalid_client\" has_successor={has_successor}");
+        assert!(refused.contains(" WARN ") && refused.contains(&fields), "{fields} is not in {refused}");
+    }
+}
