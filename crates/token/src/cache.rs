@@ -120,8 +120,8 @@ impl TokenCache {
         R: Future<Output = Result<Fetched, Error>> + Send + 'static,
     {
         let stored = Stored::WillDo(key.identity.cloned());
-        let load = || self.load(key.to_key(), stored, fetch());
-        self.leases.obtain(key, load).await.map(served)
+        let key: TokenKey = key.to_key();
+        self.leases.obtain(&key, || self.load(key.clone(), stored, fetch())).await.map(served)
     }
 
     /// The token under a key as it is fetched now, whatever is in the cache. Fetches that ask for
@@ -134,10 +134,9 @@ impl TokenCache {
         F: FnOnce() -> R,
         R: Future<Output = Result<Fetched, Error>> + Send + 'static,
     {
-        self.leases
-            .renew(key, variant, || self.load(key.to_key(), Stored::WillNotDo, fetch()))
-            .await
-            .map(served)
+        let key: TokenKey = key.to_key();
+        let load = || self.load(key.clone(), Stored::WillNotDo, fetch());
+        self.leases.renew(&key, variant, load).await.map(served)
     }
 
     /// Puts a token into memory.
@@ -298,7 +297,6 @@ impl Fetched {
         let token = Token::new(Issued {
             secret: self.secret,
             scheme: self.scheme,
-            audience: key.shared_audience(),
             client_id: self.client_id,
             tenant_id: self.tenant_id,
             account: self.account,

@@ -103,14 +103,17 @@ impl Hash for CacheKey<'_> {
     }
 }
 
-/// The same, owned by the cache. Clones are cheap.
+/// The same, owned by the cache. Clones are cheap, and small: a token and its entry both have one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenKey {
+pub(crate) struct TokenKey(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
     partition: Partition,
-    audience: Arc<str>,
+    audience: Box<str>,
     is_bound: bool,
     thumbprint: Option<Thumbprint>,
-    rest: Option<Arc<Rest>>,
+    rest: Option<Box<Rest>>,
 }
 
 /// What few keys have.
@@ -122,18 +125,19 @@ struct Rest {
 }
 
 impl TokenKey {
-    pub(crate) fn shared_audience(&self) -> Arc<str> {
-        Arc::clone(&self.audience)
+    pub(crate) fn audience(&self) -> &str {
+        &self.0.audience
     }
 
     pub(crate) fn borrowed(&self) -> CacheKey<'_> {
-        let rest = self.rest.as_deref();
+        let Parts { partition, audience, is_bound, thumbprint, rest } = &*self.0;
+        let rest = rest.as_deref();
         CacheKey {
-            partition: &self.partition,
+            partition,
             subject: rest.and_then(|rest| rest.subject.as_deref()),
-            audience: &self.audience,
-            is_bound: self.is_bound,
-            thumbprint: self.thumbprint,
+            audience,
+            is_bound: *is_bound,
+            thumbprint: *thumbprint,
             client_claims: rest.and_then(|rest| rest.client_claims.as_deref()),
             parameters: rest.map_or(&[], |rest| &rest.parameters),
             identity: None,
@@ -155,18 +159,18 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
     fn to_key(&self) -> TokenKey {
         let is_plain = self.subject.is_none() && self.client_claims.is_none() && self.parameters.is_empty();
         let rest = || {
-            Arc::new(Rest {
+            Box::new(Rest {
                 subject: self.subject.map(Into::into),
                 client_claims: self.client_claims.map(Into::into),
                 parameters: self.parameters.into(),
             })
         };
-        TokenKey {
+        TokenKey(Arc::new(Parts {
             partition: self.partition.clone(),
             audience: self.audience.into(),
             is_bound: self.is_bound,
             thumbprint: self.thumbprint,
             rest: (!is_plain).then(rest),
-        }
+        }))
     }
 }

@@ -27,7 +27,6 @@ pub struct Token {
 pub(crate) struct Issued {
     pub(crate) secret: Secret,
     pub(crate) scheme: Scheme,
-    pub(crate) audience: Arc<str>,
     pub(crate) client_id: Option<Arc<str>>,
     pub(crate) tenant_id: Option<Arc<str>>,
     pub(crate) account: Option<Account>,
@@ -105,7 +104,7 @@ impl Token {
     /// The scopes or the resource that it is for, as they were asked for.
     #[must_use]
     pub fn audience(&self) -> &str {
-        &self.issued.audience
+        self.issued.key.audience()
     }
 
     /// The client that it was issued to, where the issuer says so.
@@ -210,7 +209,7 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
             .field("token_type", &self.token_type())
-            .field("audience", &self.issued.audience)
+            .field("audience", &self.audience())
             .field("expires_on", &self.issued.expires_on)
             .field("source", &self.source)
             .finish_non_exhaustive()

@@ -11,12 +11,12 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use http::StatusCode;
 use symbolon_token::authority::Authority;
 use symbolon_token::{
-    Application, Caching, ClientAssertion, ClientSecret, Error, ErrorKind, SignedAssertion, TokenClient,
-    TokenEndpoint, TokenSource, WorkloadIdentity, assertion_fn,
+    Application, Caching, ClientAssertion, ClientSecret, Error, ErrorKind, MemoryStore, SignedAssertion,
+    TokenCache, TokenClient, TokenEndpoint, TokenSource, WorkloadIdentity, assertion_fn,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError};
-use symbolon_types::{CorrelationId, Env, Secret};
+use symbolon_types::{CorrelationId, Env, Jitter, Secret, SharedClock};
 
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
 /// What stands in every request about a user beside the scopes that were asked for.
@@ -116,6 +116,21 @@ async fn on_behalf_of_a_user_the_assertion_is_exchanged_and_keys_the_cache() {
             exchange("assertion", "offline_access openid profile zoo"),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_comes_with_an_assertion_is_kept_nowhere() {
+    let clock = SharedClock::system();
+    let store = MemoryStore::new(clock.clone());
+    let cache = TokenCache::new(10, clock, Jitter::os()).with_store(store.clone());
+    let transport = ScriptedTransport::new([about_user("one", Some("rt")), about_user("two", Some("rt"))]);
+    let credential = ClientSecret::new(at_endpoint(), Secret::new("secret")).unwrap();
+    let client = TokenClient::builder(credential, transport).cache(cache).build();
+    let assertion = Secret::new("assertion");
+    client.on_behalf_of(&assertion, "api").await.unwrap();
+    assert_eq!(store.len(), 1, "the access token alone");
+    client.start_session("session", &assertion, "api").await.unwrap();
+    assert_eq!(store.len(), 3, "a session goes on by its own");
 }
 
 #[tokio::test]

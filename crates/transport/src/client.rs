@@ -110,3 +110,110 @@ pub async fn within<F: Future>(clock: &SharedClock, limit: Duration, future: F) 
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::FutureExt;
+    use http::{Method, StatusCode};
+    use symbolon_types::ManualClock;
+
+    use super::*;
+    use crate::{Route, transport_fn};
+
+    fn request() -> Result<Request, TransportError> {
+        Ok(Request::new(Method::GET, "https://login.example/".parse().unwrap(), Route::Public))
+    }
+
+    #[test]
+    fn what_is_ready_in_time_comes_through_and_what_is_late_does_not() {
+        let hands = ManualClock::new();
+        let clock = SharedClock::from(&hands);
+        let limit = Duration::from_secs(10);
+        let at_once = within(&clock, Duration::ZERO, async { 1 });
+        assert_eq!(at_once.now_or_never(), Some(Some(1)), "what is ready needs no time");
+        for (takes, outcome) in [(9, Some(1)), (10, Some(1)), (11, None)] {
+            let slow = clock.sleep(Duration::from_secs(takes)).map(|()| 1);
+            let mut limited = Box::pin(within(&clock, limit, slow));
+            let mut waited = Duration::ZERO;
+            let got = loop {
+                if let Some(got) = (&mut limited).now_or_never() {
+                    break got;
+                }
+                waited += hands.advance_to_next().unwrap();
+            };
+            assert_eq!((got, waited), (outcome, Duration::from_secs(takes).min(limit)), "{takes}");
+            drop(limited);
+            assert_eq!(hands.sleepers(), 0, "nobody waits for what was given up");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_takes_too_long_is_given_up_and_made_again() {
+        let hands = ManualClock::new();
+        let made = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&made);
+        let transport = transport_fn(move |_| {
+            let number = counter.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match number {
+                    0 => std::future::pending().await,
+                    1 => Ok(Response::new(StatusCode::SERVICE_UNAVAILABLE, "")),
+                    _ => Ok(Response::new(StatusCode::OK, "")),
+                }
+            }
+        });
+        let transport = SharedTransport::new(transport);
+        let client = HttpClient::new(transport, SharedClock::from(&hands), Jitter::fixed(0.5));
+        let policy = RetryPolicy::imds();
+        let mut sending = Box::pin(client.send(&policy, request));
+        let mut waits = Vec::new();
+        let sent = loop {
+            if let Some(sent) = (&mut sending).now_or_never() {
+                break sent.unwrap();
+            }
+            waits.push(hands.advance_to_next().unwrap().as_secs());
+        };
+        assert_eq!((sent.response.status(), sent.attempts), (StatusCode::OK, 3));
+        assert_eq!(waits, [10, 1, 2], "the attempt that was given up, and the delays of the policy");
+        assert_eq!(made.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn each_attempt_has_a_request_of_its_own_and_the_last_answer_is_returned_whatever_it_is() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let transport = transport_fn(move |request: Request| {
+            log.lock().unwrap().push(request.url().path().to_owned());
+            async { Ok(Response::new(StatusCode::SERVICE_UNAVAILABLE, "")) }
+        });
+        let client = HttpClient::new(SharedTransport::new(transport), SharedClock::system(), Jitter::os());
+        let mut number = 0;
+        let policy = RetryPolicy::token_endpoint().scaled(0.0);
+        let sending = client.send(&policy, || {
+            number += 1;
+            let url = format!("https://login.example/{number}").parse().unwrap();
+            Ok::<_, TransportError>(Request::new(Method::POST, url, Route::Public))
+        });
+        let sent = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(sending)
+            .unwrap();
+        assert_eq!((sent.response.status(), sent.attempts), (StatusCode::SERVICE_UNAVAILABLE, 3));
+        assert_eq!(*seen.lock().unwrap(), ["/1", "/2", "/3"]);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_made_is_not_sent() {
+        let transport = transport_fn(|_| async { Ok(Response::new(StatusCode::OK, "")) });
+        let client = HttpClient::new(SharedTransport::new(transport), SharedClock::system(), Jitter::os());
+        let policy = RetryPolicy::imds();
+        let refused = || Err(TransportError::new(TransportErrorKind::Insecure));
+        let sent = client.send(&policy, refused).now_or_never().unwrap();
+        assert_eq!(sent.err().map(|error| error.kind()), Some(TransportErrorKind::Insecure));
+    }
+}

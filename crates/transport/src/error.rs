@@ -161,3 +161,41 @@ impl From<TransportErrorKind> for TransportError {
         Self::new(kind)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_says_whose_turn_it_is_and_whether_to_try_again() {
+        use TransportErrorKind as Kind;
+        for (kind, code, turn, is_transient) in [
+            (Kind::Insecure, "insecure_endpoint", ErrorKind::Request, false),
+            (Kind::Unsupported, "transport_unsupported", ErrorKind::Request, false),
+            (Kind::Connect, "transport_error", ErrorKind::Network, true),
+            (Kind::Tls, "transport_error", ErrorKind::Network, false),
+            (Kind::IdentityRejected, "transport_error", ErrorKind::Credential, false),
+            (Kind::IdentityUnusable, "transport_error", ErrorKind::Credential, false),
+            (Kind::IdentityNotRequested, "transport_error", ErrorKind::Environment, false),
+            (Kind::Interrupted, "transport_error", ErrorKind::Network, true),
+            (Kind::Timeout, "timeout", ErrorKind::Network, true),
+            (Kind::TooLarge, "response_too_large", ErrorKind::Response, false),
+            (Kind::Protocol, "invalid_response", ErrorKind::Response, false),
+        ] {
+            let cause = TransportError::new(kind).with_source("the cause");
+            let told = cause.to_string();
+            let error = cause.into_error("nobody could be asked");
+            assert_eq!(
+                (error.code(), error.kind(), error.is_transient()),
+                (code, turn, is_transient),
+                "{kind:?}"
+            );
+            assert!(error.to_string().starts_with("nobody could be asked; "), "{error}");
+            let source = error.source().unwrap();
+            assert_eq!(source.to_string(), told, "{kind:?}");
+            assert_eq!(source.source().map(ToString::to_string).as_deref(), Some("the cause"), "{kind:?}");
+        }
+    }
+}

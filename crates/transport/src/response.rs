@@ -88,6 +88,7 @@ mod tests {
         for (text, wait) in [
             ("120", Some(120)),
             ("0", Some(0)),
+            (" 120\t", Some(120)),
             ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
             ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
             ("soon", None),
@@ -97,5 +98,17 @@ mod tests {
             let response = Response::new(StatusCode::SERVICE_UNAVAILABLE, "").with_headers(headers);
             assert_eq!(response.retry_after(now), wait.map(Duration::from_secs), "{text}");
         }
+    }
+
+    #[test]
+    fn the_servers_date_is_read_where_it_is_one() {
+        let date = |headers: &[(http::HeaderName, &'static str)]| {
+            let headers = headers.iter().map(|(name, text)| (name.clone(), HeaderValue::from_static(text)));
+            Response::new(StatusCode::OK, "").with_headers(headers.collect()).date()
+        };
+        let expected = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(date(&[(DATE, "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(expected));
+        assert_eq!(date(&[(DATE, "yesterday")]), None);
+        assert_eq!(date(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT")]), None);
     }
 }

@@ -177,6 +177,10 @@ mod tests {
             .collect()
     }
 
+    fn asking(status: StatusCode, seconds: u64) -> Outcome<'static> {
+        Outcome::Answered { status, retry_after: Some(Duration::from_secs(seconds)) }
+    }
+
     fn statuses(codes: &[u16]) -> Vec<Outcome<'static>> {
         let answered =
             |code| Outcome::Answered { status: StatusCode::from_u16(code).unwrap(), retry_after: None };
@@ -191,27 +195,51 @@ mod tests {
             (&[410; 9], &[10.0; 7]),
             (&[404, 410, 410, 410, 410], &[1.0, 10.0, 10.0]),
             (&[410, 500, 500, 500, 500], &[10.0, 2.0, 4.0, 4.0, 4.0]),
+            (&[408, 429, 599, 500], &[1.0, 2.0, 4.0]),
             (&[400], &[]),
             (&[401], &[]),
+            (&[600], &[]),
         ] {
             assert_eq!(delays(&RetryPolicy::imds(), &statuses(answers)), expected, "{answers:?}");
         }
-        assert!(delays(&RetryPolicy::imds_endpoint(), &statuses(&[404])).is_empty());
+        let endpoint = RetryPolicy::imds_endpoint();
+        assert!(delays(&endpoint, &statuses(&[404])).is_empty());
+        assert_eq!(delays(&endpoint, &statuses(&[408, 429, 599, 500])), [1.0, 2.0, 4.0]);
+        assert_eq!(delays(&endpoint, &statuses(&[410; 9])), [10.0; 7]);
+        let busy = [asking(StatusCode::TOO_MANY_REQUESTS, 7)];
+        assert_eq!(delays(&RetryPolicy::imds(), &busy), [1.0], "it has its own table");
+    }
+
+    #[test]
+    fn an_attempt_at_the_metadata_service_is_given_up_sooner() {
+        let seconds = |policy: RetryPolicy| policy.attempt_timeout().as_secs();
+        assert_eq!([RetryPolicy::imds(), RetryPolicy::imds_endpoint()].map(seconds), [10, 10]);
+        assert_eq!([RetryPolicy::token_endpoint(), RetryPolicy::once()].map(seconds), [30, 30]);
+        let patient = RetryPolicy::imds().with_attempt_timeout(Duration::from_secs(99)).scaled(0.0);
+        assert_eq!(seconds(patient), 99, "timeouts are not scaled");
     }
 
     #[test]
     fn a_token_endpoint_is_asked_again_as_it_asks() {
         let policy = RetryPolicy::token_endpoint();
-        assert_eq!(delays(&policy, &statuses(&[503, 429, 500])), [1.0, 2.0]);
-        assert!(delays(&policy, &statuses(&[400])).is_empty());
-        let asked = |seconds| {
-            [Outcome::Answered {
-                status: StatusCode::TOO_MANY_REQUESTS,
-                retry_after: Some(Duration::from_secs(seconds)),
-            }]
-        };
-        assert_eq!(delays(&policy, &asked(7)), [7.0]);
-        assert!(delays(&policy, &asked(61)).is_empty());
+        for (answers, expected) in [
+            (&[503, 429, 500][..], &[1.0, 2.0][..]),
+            (&[408, 599], &[1.0, 2.0]),
+            (&[400], &[]),
+            (&[404], &[]),
+            (&[410], &[]),
+        ] {
+            assert_eq!(delays(&policy, &statuses(answers)), expected, "{answers:?}");
+        }
+        // What is asked for is the least; longer than a minute nobody waits.
+        for (seconds, expected) in
+            [(0, &[1.0][..]), (1, &[1.0]), (7, &[7.0]), (60, &[60.0]), (61, &[]), (u64::MAX, &[])]
+        {
+            let busy = [asking(StatusCode::TOO_MANY_REQUESTS, seconds)];
+            assert_eq!(delays(&policy, &busy), expected, "{seconds}");
+        }
+        let refused = [asking(StatusCode::BAD_REQUEST, 7)];
+        assert!(delays(&policy, &refused).is_empty(), "a wait does not make a refusal worth a retry");
     }
 
     #[test]
@@ -247,6 +275,16 @@ mod tests {
     #[test]
     fn scaling_multiplies_the_delays() {
         assert_eq!(delays(&RetryPolicy::imds().scaled(0.0), &statuses(&[500; 5])), [0.0; 3]);
-        assert_eq!(delays(&RetryPolicy::imds().scaled(f64::NAN), &statuses(&[500])), [1.0]);
+        for (factor, expected) in
+            [(0.5, 0.5), (-3.0, 0.0), (1e9, 1000.0), (f64::NAN, 1.0), (f64::INFINITY, 1.0)]
+        {
+            assert_eq!(
+                delays(&RetryPolicy::imds().scaled(factor), &statuses(&[500])),
+                [expected],
+                "{factor}"
+            );
+        }
+        let busy = [asking(StatusCode::TOO_MANY_REQUESTS, 60)];
+        assert_eq!(delays(&RetryPolicy::token_endpoint().scaled(0.5), &busy), [30.0]);
     }
 }

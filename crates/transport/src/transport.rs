@@ -152,8 +152,42 @@ impl<F> fmt::Debug for TransportFn<F> {
 mod tests {
     use futures_util::FutureExt;
     use http::{Method, StatusCode};
+    use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+    use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+    use symbolon_types::{
+        ClientIdentity, SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength,
+    };
 
     use super::*;
+
+    /// The public half of a key: no handshake comes to need the other.
+    #[derive(Debug)]
+    struct PublicHalf(SubjectPublicKeyInfoDer<'static>);
+
+    impl SigningKey for PublicHalf {
+        fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+            &self.0
+        }
+
+        fn schemes(&self) -> &[SignatureScheme] {
+            &[]
+        }
+
+        fn sign(&self, scheme: SignatureScheme, _message: &[u8]) -> Result<Vec<u8>, SigningError> {
+            Err(SigningError::UnsupportedScheme(scheme))
+        }
+
+        fn strength(&self) -> Strength {
+            Strength::Software
+        }
+    }
+
+    fn identity() -> ClientIdentity {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap();
+        let key = SharedSigningKey::new(PublicHalf(key.subject_public_key_info().into()));
+        ClientIdentity::new(vec![certificate.der().clone()], key).unwrap()
+    }
 
     #[test]
     fn what_would_leave_without_tls_is_refused_before_the_transport_sees_it() {
@@ -169,6 +203,33 @@ mod tests {
             let request = Request::new(Method::GET, url.parse().unwrap(), route);
             let sent = transport.send(request).now_or_never().unwrap();
             assert_eq!(sent.map(|_| ()).map_err(|error| error.kind()), outcome, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_never_leaves_without_tls_nor_over_a_transport_that_cannot_present_it() {
+        let capable = Capabilities::none().with_client_certificates();
+        let insecure = Err(TransportErrorKind::Insecure);
+        let unsupported = Err(TransportErrorKind::Unsupported);
+        for (url, route, capabilities, outcome) in [
+            ("https://login.example/token", Route::Public, capable, Ok(())),
+            ("https://127.0.0.1:1/token", Route::Local, capable, Ok(())),
+            ("http://127.0.0.1:1/token", Route::Local, capable, insecure),
+            ("http://login.example/token", Route::Public, capable, insecure),
+            ("https://login.example/token", Route::Public, Capabilities::none(), unsupported),
+            (
+                "https://127.0.0.1:1/token",
+                Route::Local,
+                Capabilities::none().with_renegotiation(),
+                unsupported,
+            ),
+        ] {
+            let answer = |_| async { Ok(Response::new(StatusCode::OK, "")) };
+            let transport = SharedTransport::new(transport_fn(answer).with_capabilities(capabilities));
+            assert_eq!(transport.capabilities(), capabilities);
+            let request = Request::new(Method::GET, url.parse().unwrap(), route);
+            let sent = transport.send(request.with_identity(Some(identity()))).now_or_never().unwrap();
+            assert_eq!(sent.map(|_| ()).map_err(|error| error.kind()), outcome, "{url} {capabilities:?}");
         }
     }
 }

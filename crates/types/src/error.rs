@@ -311,6 +311,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_longer_than_a_guid_is_not_shown() {
+        let hidden = "[redacted]";
+        for (case, text, shown) in [
+            ("a GUID", "751a212b-4003-416e-b600-e1f48e40db9f", "751a212b-4003-416e-b600-e1f48e40db9f"),
+            ("one more", "751a212b-4003-416e-b600-e1f48e40db9fa", hidden),
+            ("base64url", "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", hidden),
+            ("base64", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", hidden),
+            ("base64 with slashes", "AAAAAAAA/AAAAAAAA/AAAAAAAA/AAAAAAAA/AAAA", hidden),
+            ("base64 with plus signs", "AAAAAAAA+AAAAAAAA+AAAAAAAA+AAAAAAAA+AAAA", hidden),
+            ("padded", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==", hidden),
+            ("percent-encoded", "AAAAAAAA%2FAAAAAAAA%2FAAAAAAAA%2FAAAAAAAA", hidden),
+            ("a client secret", "AAA8Q~AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", hidden),
+            ("a JWT", "AAAAAAAAAAAAA.AAAAAAAAAAAAA.AAAAAAAAAAAAA", hidden),
+            (
+                "words",
+                "a sentence of more than thirty-six characters",
+                "a sentence of more than thirty-six characters",
+            ),
+        ] {
+            let error = Error::new(ErrorKind::Service, "x", "y").with_excerpt(&format!("<{text}>"));
+            assert_eq!(error.excerpt(), Some(format!("<{shown}>").as_str()), "{case}");
+        }
+    }
+
+    #[test]
     fn an_excerpt_is_bounded_and_shows_no_token() {
         let token = format!("eyJ{}", "A1-_".repeat(200));
         let error =

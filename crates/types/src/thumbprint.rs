@@ -86,6 +86,7 @@ mod tests {
         let empty = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
         assert_eq!(Thumbprint::of(b"").to_string(), empty);
         assert_eq!(empty.parse(), Ok(Thumbprint::of(b"")));
+        assert_eq!(Thumbprint::of(b"abc").to_string(), "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0");
     }
 
     #[test]

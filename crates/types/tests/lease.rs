@@ -1,5 +1,7 @@
 //! How leases behave, seen from outside.
 
+#![cfg(test)]
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +57,30 @@ impl World {
                 Err(Error::new(ErrorKind::Network, "transport_error", "no answer"))
             })
         }
+    }
+
+    fn asking_to_wait(&self, retry_after: Duration) -> impl FnOnce() -> LoadFuture + use<> {
+        let loads = Arc::clone(&self.loads);
+        move || {
+            Box::pin(async move {
+                loads.fetch_add(1, Ordering::SeqCst);
+                let error = Error::new(ErrorKind::Service, "throttled", "not now");
+                Err(error.with_retry_after(Some(retry_after)))
+            })
+        }
+    }
+
+    /// A lease that is due at once and ends after three hours.
+    fn due_lease(&self, value: u32) -> Lease<u32> {
+        let now = self.clock.now();
+        Lease::new(value, now + HOUR * 3).refreshed_at(Some(now))
+    }
+
+    /// Asks for the value of "a", and lets the renewal come to its end if that started one.
+    async fn renew_in_background(&self, load: impl FnOnce() -> LoadFuture) {
+        let obtained = self.cache.obtain(&key("a"), load).await.unwrap();
+        assert_eq!(obtained.origin, Origin::Cache);
+        settle().await;
     }
 
     fn loads(&self) -> usize {
@@ -138,9 +164,9 @@ async fn between_the_deadlines_the_old_value_is_served_and_one_renewal_runs() {
 async fn a_failed_renewal_keeps_the_value_and_backs_off() {
     let world = World::new();
     world.cache.obtain(&key("a"), world.loaded(1)).await.unwrap();
-    world.hands.advance(HOUR * 3 / 4);
+    world.hands.advance(HOUR / 2);
     let mut renewals = Vec::new();
-    for second in 0..600 {
+    for second in 0..1500 {
         let before = world.loads();
         assert_eq!(world.cache.obtain(&key("a"), world.failing()).await.unwrap().value, 1);
         settle().await;
@@ -149,7 +175,94 @@ async fn a_failed_renewal_keeps_the_value_and_backs_off() {
         }
         world.hands.advance(Duration::from_secs(1));
     }
-    assert_eq!(renewals, [0, 30, 90, 210, 450], "the pause starts at 30 s, doubles, and ends at 5 min");
+    assert_eq!(
+        renewals,
+        [0, 30, 90, 210, 450, 750, 1050, 1350],
+        "the pause starts at 30 s, doubles, and ends at 5 min"
+    );
+}
+
+#[tokio::test]
+async fn a_value_is_due_from_its_soft_deadline_on_and_not_while_it_is_renewed() {
+    let world = World::new();
+    let is_due = || world.cache.find(&key("a")).unwrap().is_due;
+    world.cache.obtain(&key("a"), world.loaded(1)).await.unwrap();
+    world.hands.advance(HOUR / 2 - Duration::from_secs(1));
+    assert!(!is_due());
+    world.hands.advance(Duration::from_secs(1));
+    assert!(is_due());
+    let gate = Arc::new(Notify::new());
+    world.cache.obtain(&key("a"), gated(&gate, world.loaded(2))).await.unwrap();
+    assert!(!is_due(), "somebody sees to it");
+    open(&gate).await;
+    settle().await;
+    assert_eq!(world.cache.find(&key("a")).map(|found| (found.value, found.is_due)), Some((2, false)));
+}
+
+#[tokio::test]
+async fn a_success_ends_the_back_off() {
+    let world = World::new();
+    // Two failures: the next pause would be two minutes.
+    world.cache.insert(key("a"), world.due_lease(1));
+    world.renew_in_background(world.failing()).await;
+    world.hands.advance(Duration::from_secs(30));
+    world.renew_in_background(world.failing()).await;
+    assert_eq!(world.loads(), 2);
+    // Somebody forces a renewal meanwhile, and the value that it brings is due at once.
+    let lease = world.due_lease(2);
+    world.cache.renew(&key("a"), "force", || async { Ok(Loaded::new(lease)) }).await.unwrap();
+    world.renew_in_background(world.failing()).await;
+    assert_eq!(world.loads(), 3, "the pause was the old value's");
+    world.hands.advance(Duration::from_secs(29));
+    world.renew_in_background(world.failing()).await;
+    assert_eq!(world.loads(), 3);
+    world.hands.advance(Duration::from_secs(1));
+    world.renew_in_background(world.failing()).await;
+    assert_eq!(world.loads(), 4, "it starts at 30 s again");
+}
+
+#[tokio::test]
+async fn a_renewal_waits_as_long_as_the_service_asks_but_no_longer_than_an_hour() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    for (asked, waited) in [
+        (minutes(10), minutes(10)),
+        (Duration::from_secs(1), Duration::from_secs(30)),
+        (minutes(61), minutes(60)),
+        (Duration::from_secs(u64::MAX), minutes(60)),
+    ] {
+        let world = World::new();
+        world.cache.insert(key("a"), world.due_lease(1));
+        world.renew_in_background(world.asking_to_wait(asked)).await;
+        world.hands.advance(waited - Duration::from_secs(1));
+        world.renew_in_background(world.loaded(2)).await;
+        assert_eq!(world.loads(), 1, "{asked:?}: not yet");
+        world.hands.advance(Duration::from_secs(1));
+        world.renew_in_background(world.loaded(2)).await;
+        assert_eq!(world.loads(), 2, "{asked:?}: now");
+        assert_eq!(world.cache.find(&key("a")).map(|found| found.value), Some(2));
+    }
+}
+
+#[tokio::test]
+async fn a_load_that_asked_for_something_else_and_failed_does_not_delay_the_renewal() {
+    let world = World::new();
+    world.cache.insert(key("a"), world.due_lease(1));
+    assert!(world.cache.renew(&key("a"), "claims", world.asking_to_wait(HOUR)).await.is_err());
+    world.renew_in_background(world.loaded(2)).await;
+    assert_eq!(world.cache.find(&key("a")).map(|found| found.value), Some(2));
+}
+
+#[tokio::test]
+async fn a_load_that_lands_late_does_not_replace_what_a_later_one_brought() {
+    let world = World::new();
+    let gate = Arc::new(Notify::new());
+    let asked = key("a");
+    let mut early = Box::pin(world.cache.obtain(&asked, gated(&gate, world.loaded(1))));
+    assert!(futures_util::poll!(&mut early).is_pending());
+    assert_eq!(world.cache.renew(&asked, "claims", world.loaded(2)).await.unwrap().value, 2);
+    gate.notify_one();
+    assert_eq!(early.await.unwrap().value, 1, "it is good enough for who asked for it");
+    assert_eq!(world.cache.find(&asked).map(|found| found.value), Some(2));
 }
 
 #[tokio::test]
@@ -331,6 +444,65 @@ async fn a_large_cache_is_bounded_too() {
         assert_eq!(world.cache.len(), capacity);
         assert_eq!(world.cache.find(&"7999".to_owned()).map(|found| found.value), Some(7_999));
     }
+}
+
+#[tokio::test]
+async fn when_full_what_lives_longest_stays_and_so_does_the_newest() {
+    let world = World::holding(3);
+    let now = world.clock.now();
+    for number in 0..400_u32 {
+        let lease = Lease::new(number, now + HOUR - Duration::from_secs(number.into()));
+        world.cache.insert(number.to_string(), lease);
+        assert!(world.cache.find(&number.to_string()).is_some(), "{number} has just come");
+    }
+    let kept: Vec<u32> = (0..400).filter(|n| world.cache.find(&n.to_string()).is_some()).collect();
+    assert_eq!(kept, [0, 1, 399]);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_being_loaded_is_not_evicted() {
+    let world = World::holding(1);
+    let gate = Arc::new(Notify::new());
+    let (renewed, cold) = (key("a"), key("b"));
+    world.cache.insert(renewed.clone(), Lease::new(1, world.clock.now() + Duration::from_secs(60)));
+    let mut renewal = Box::pin(world.cache.renew(&renewed, "force", gated(&gate, world.loaded(2))));
+    let mut first = Box::pin(world.cache.obtain(&cold, gated(&gate, world.loaded(3))));
+    assert!(futures_util::poll!(&mut renewal).is_pending() && futures_util::poll!(&mut first).is_pending());
+    for number in 0..400_u32 {
+        world.cache.insert(number.to_string(), world.lease(number));
+    }
+    assert_eq!(world.cache.find(&renewed).map(|found| found.value), Some(1));
+    let mut second = Box::pin(world.cache.obtain(&cold, world.loaded(4)));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    gate.notify_waiters();
+    assert_eq!(renewal.await.unwrap().value, 2);
+    assert_eq!((first.await.unwrap().value, second.await.unwrap().value), (3, 3), "one load for both");
+}
+
+#[tokio::test]
+async fn loads_that_fail_cost_nobody_their_entry() {
+    let world = World::holding(160);
+    for number in 0..160_u32 {
+        world.cache.insert(number.to_string(), world.lease(number));
+    }
+    for number in 0..1000 {
+        assert!(world.cache.obtain(&format!("new {number}"), world.failing()).await.is_err());
+    }
+    assert!((0..160_u32).all(|number| world.cache.find(&number.to_string()).is_some()));
+    assert_eq!(world.cache.len(), 160);
+}
+
+#[tokio::test]
+async fn a_cleared_cache_is_empty() {
+    let world = World::new();
+    assert!(world.cache.is_empty());
+    for number in 0..100_u32 {
+        world.cache.insert(number.to_string(), world.lease(number));
+    }
+    assert!(!world.cache.is_empty());
+    world.cache.clear();
+    assert!(world.cache.is_empty() && world.cache.find(&key("7")).is_none());
+    assert_eq!(world.cache.obtain(&key("7"), world.loaded(8)).await.unwrap().value, 8);
 }
 
 mod model {

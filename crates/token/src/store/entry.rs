@@ -234,7 +234,6 @@ mod tests {
         Token::new(Issued {
             secret: Secret::new("secret \"text\""),
             scheme: Scheme::Bearer,
-            audience: "a".into(),
             client_id: Some("client".into()),
             tenant_id: Some("tenant".into()),
             account: Some(account),

@@ -246,14 +246,13 @@ where
         {
             return Ready::Cached(lease.value.clone());
         }
-        if let Some(flight) = slot.flights.iter().find_map(|record| record.join(variant)) {
+        if let Some(flight) = slot.flights().iter().find_map(|record| record.join(variant)) {
             return Ready::Joined(flight);
         }
         let id = self.flights.fetch_add(1, Ordering::Relaxed);
         let counts = variant.is_none();
         let flight = take_off(Arc::clone(self).fly(key.to_key(), id, counts, load()));
-        slot.flights.retain(FlightRecord::is_aloft);
-        slot.flights.extend(FlightRecord::new(id, variant, &flight));
+        slot.take_off(FlightRecord::new(id, variant, &flight));
         Ready::Led(flight)
     }
 

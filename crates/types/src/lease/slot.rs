@@ -15,16 +15,22 @@ const LONGEST_ASKED_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct Slot<V> {
     pub(super) lease: Option<Lease<V>>,
-    pub(super) flights: Vec<FlightRecord<V>>,
-    failed_renewals: u32,
-    renew_not_before: Option<SystemTime>,
     /// The load that brought the lease.
     filled_by: u64,
+    /// Most entries are not being loaded, and are kept small.
+    loads: Option<Box<Loads<V>>>,
+}
+
+/// The loads of a key that are under way, and the renewals that failed since the last success.
+struct Loads<V> {
+    flights: Vec<FlightRecord<V>>,
+    failed_renewals: u32,
+    renew_not_before: Option<SystemTime>,
 }
 
 impl<V: Clone> Slot<V> {
     pub(super) fn new() -> Self {
-        Self { lease: None, flights: Vec::new(), failed_renewals: 0, renew_not_before: None, filled_by: 0 }
+        Self { lease: None, filled_by: 0, loads: None }
     }
 
     /// The lease, unless its hard deadline has passed.
@@ -33,14 +39,20 @@ impl<V: Clone> Slot<V> {
     }
 
     pub(super) fn is_due(&self, now: SystemTime) -> bool {
-        let passed = |at: Option<SystemTime>| at.is_some_and(|at| at <= now);
-        passed(self.lease.as_ref().and_then(|lease| lease.refresh_at))
-            && self.renew_not_before.is_none_or(|at| at <= now)
+        let refresh_at = self.lease.as_ref().and_then(|lease| lease.refresh_at);
+        let pauses_until = |loads: &Loads<V>| loads.renew_not_before.is_some_and(|at| now < at);
+        refresh_at.is_some_and(|at| at <= now)
+            && !self.loads.as_deref().is_some_and(pauses_until)
             && !self.is_loading()
     }
 
+    /// The flights of a key; some may have ended without landing.
+    pub(super) fn flights(&self) -> &[FlightRecord<V>] {
+        self.loads.as_ref().map_or(&[], |loads| &loads.flights)
+    }
+
     pub(super) fn is_loading(&self) -> bool {
-        self.flights.iter().any(FlightRecord::is_aloft)
+        self.flights().iter().any(FlightRecord::is_aloft)
     }
 
     /// Nothing here is worth keeping.
@@ -48,8 +60,16 @@ impl<V: Clone> Slot<V> {
         self.live(now).is_none() && !self.is_loading()
     }
 
+    pub(super) fn take_off(&mut self, record: Option<FlightRecord<V>>) {
+        let flights = &mut self.loads().flights;
+        flights.retain(FlightRecord::is_aloft);
+        flights.extend(record);
+    }
+
     pub(super) fn land(&mut self, id: u64) {
-        self.flights.retain(|record| !record.is(id) && record.is_aloft());
+        if let Some(loads) = &mut self.loads {
+            loads.flights.retain(|record| !record.is(id) && record.is_aloft());
+        }
     }
 
     /// Takes what a load brought, unless a load that started later was faster.
@@ -59,15 +79,23 @@ impl<V: Clone> Slot<V> {
         }
         self.lease = Some(lease);
         self.filled_by = load;
-        self.failed_renewals = 0;
-        self.renew_not_before = None;
+        let flights = self.loads.take().map(|loads| loads.flights).unwrap_or_default();
+        if !flights.is_empty() {
+            self.loads().flights = flights;
+        }
     }
 
     /// A failed load leaves the value as it is, and is not repeated at once.
     pub(super) fn back_off(&mut self, error: &Error, now: SystemTime) {
-        let doubled = FIRST_PAUSE.saturating_mul(1 << self.failed_renewals.min(8)).min(LONGEST_PAUSE);
         let asked = error.retry_after().unwrap_or_default().min(LONGEST_ASKED_PAUSE);
-        self.failed_renewals = self.failed_renewals.saturating_add(1);
-        self.renew_not_before = now.checked_add(doubled.max(asked));
+        let loads = self.loads();
+        let doubled = FIRST_PAUSE.saturating_mul(1 << loads.failed_renewals.min(8)).min(LONGEST_PAUSE);
+        loads.failed_renewals = loads.failed_renewals.saturating_add(1);
+        loads.renew_not_before = now.checked_add(doubled.max(asked));
+    }
+
+    fn loads(&mut self) -> &mut Loads<V> {
+        let none = || Loads { flights: Vec::new(), failed_renewals: 0, renew_not_before: None };
+        self.loads.get_or_insert_with(|| Box::new(none()))
     }
 }
