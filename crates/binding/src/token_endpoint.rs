@@ -23,8 +23,9 @@ impl TokenHosts {
     pub(crate) fn new(added: Vec<String>, allow_insecure_loopback: bool) -> Result<Self, Error> {
         let mut names: Vec<String> = TOKEN_HOSTS.map(Into::into).into();
         for name in added {
+            let is_name = |name: &str| !name.starts_with('.') && !name.ends_with('.') && !name.contains('*');
             match Host::parse(&name) {
-                Ok(Host::Domain(name)) if !name.starts_with('.') && !name.ends_with('.') => names.push(name),
+                Ok(Host::Domain(name)) if is_name(&name) => names.push(name),
                 _ => {
                     return Err(Error::new(
                         ErrorKind::Request,

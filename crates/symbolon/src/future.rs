@@ -71,14 +71,16 @@ impl Future for ManagedIdentityFuture<'_> {
     type Output = Result<Token, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Bearer(request) = &mut self.0
-            && let Some(request) = request.take()
-        {
-            let bearer = request.identity.bearer();
-            if let Some(token) = bearer.cached(&request) {
+        if let State::Bearer(asked) = &mut self.0 {
+            // Where it lies: a hit does not move the request.
+            let cached = |request: &ManagedIdentityRequest<'_>| request.identity.bearer().cached(request);
+            if let Some(token) = asked.as_ref().and_then(cached) {
+                *asked = None;
                 return Poll::Ready(Ok(token));
             }
-            self.0 = State::Acquiring(Box::pin(bearer.acquire(request)));
+            if let Some(request) = asked.take() {
+                self.0 = State::Acquiring(Box::pin(request.identity.bearer().acquire(request)));
+            }
         }
         match &mut self.0 {
             State::Bound(future) => Pin::new(future).poll(context),

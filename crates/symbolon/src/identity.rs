@@ -216,8 +216,9 @@ impl ManagedIdentityBuilder {
     /// The managed identity. Asks nobody and needs no runtime.
     ///
     /// # Errors
-    /// `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL; what the default
-    /// transport finds wrong with the environment.
+    /// `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL; `invalid_configuration`
+    /// if a trusted token host is not a host name, and for what the default transport finds wrong
+    /// with the environment.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
         let imds_base = self.env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
         let imds_base: Url = imds_base.parse().map_err(|_| {

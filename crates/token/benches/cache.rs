@@ -2,7 +2,10 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up should stop")]
 
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
@@ -56,6 +59,31 @@ fn benches(criterion: &mut Criterion) {
             });
         });
     }
+    group.bench_function("hit among 1000, while another thread hits", |bencher| {
+        let client = client(4_000);
+        let scopes: Vec<String> =
+            (0..1_000).map(|number| format!("https://{number}.vault.example/.default")).collect();
+        for scope in &scopes {
+            token(&client, scope);
+        }
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for scope in scopes.iter().rev().cycle() {
+                    if is_done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    black_box(token(&client, scope));
+                }
+            });
+            let mut next = 0;
+            bencher.iter(|| {
+                next = (next + 7919) % scopes.len();
+                black_box(token(&client, black_box(&scopes[next])))
+            });
+            is_done.store(true, Ordering::Relaxed);
+        });
+    });
     group.bench_function("miss", |bencher| {
         bencher.iter_batched_ref(
             || client(16),
@@ -64,6 +92,18 @@ fn benches(criterion: &mut Criterion) {
         );
     });
     let clock = SharedClock::system();
+    // The floor: a borrowed key in a map, a reference counted, and a clock read.
+    let map: HashMap<String, Arc<str>> = (0..1_000)
+        .map(|number| (format!("https://{number}.vault.example/.default"), "token".into()))
+        .collect();
+    let scopes: Vec<String> = map.keys().cloned().collect();
+    let mut next = 0;
+    group.bench_function("a bare look-up among 1000, and one clock read", |bencher| {
+        bencher.iter(|| {
+            next = (next + 7919) % scopes.len();
+            black_box((map.get(black_box(&*scopes[next])).cloned(), clock.now()))
+        });
+    });
     group.bench_function("one clock read", |bencher| bencher.iter(|| black_box(clock.now())));
     group.finish();
 }

@@ -253,13 +253,15 @@ impl Future for TokenFuture<'_> {
     type Output = Result<Token, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Asked(request) = &mut self.0
-            && let Some(request) = request.take()
-        {
-            if let Some(token) = request.cached() {
+        if let State::Asked(asked) = &mut self.0 {
+            // Where it lies: a hit does not move the request.
+            if let Some(token) = asked.as_ref().and_then(TokenRequest::cached) {
+                *asked = None;
                 return Poll::Ready(Ok(token));
             }
-            self.0 = State::Acquiring(Box::pin(request.acquire()));
+            if let Some(request) = asked.take() {
+                self.0 = State::Acquiring(Box::pin(request.acquire()));
+            }
         }
         match &mut self.0 {
             State::Acquiring(acquiring) => acquiring.as_mut().poll(context),

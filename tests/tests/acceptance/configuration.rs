@@ -59,9 +59,12 @@ async fn a_key_below_the_minimum_strength_costs_no_certificate() {
 #[tokio::test]
 async fn a_trusted_token_host_that_is_no_host_name_is_refused_when_the_identity_is_built() {
     let world = World::new().await;
-    for (host, accepted) in
-        [("mtlsauth.contoso.example", true), ("https://mtlsauth.contoso.example", false), (".example", false)]
-    {
+    for (host, accepted) in [
+        ("mtlsauth.contoso.example", true),
+        ("https://mtlsauth.contoso.example", false),
+        (".example", false),
+        ("*.example", false),
+    ] {
         let built = world.builder().trusted_token_hosts([host]).build();
         let code = built.as_ref().err().map(|error| error.code().to_owned());
         assert_eq!(code.as_deref(), if accepted { None } else { Some("invalid_configuration") }, "{host}");
