@@ -1,5 +1,7 @@
 //! What a cache hit costs.
 
+#![cfg(test)]
+
 use futures_util::FutureExt;
 use http::StatusCode;
 use symbolon_token::{Application, ClientSecret, TokenClient, TokenEndpoint, TokenSource};
