@@ -93,17 +93,19 @@ fn benches(criterion: &mut Criterion) {
     });
     let clock = SharedClock::system();
     // The floor: a borrowed key in a map, a reference counted, and a clock read.
-    let map: HashMap<String, Arc<str>> = (0..1_000)
-        .map(|number| (format!("https://{number}.vault.example/.default"), "token".into()))
-        .collect();
-    let scopes: Vec<String> = map.keys().cloned().collect();
-    let mut next = 0;
-    group.bench_function("a bare look-up among 1000, and one clock read", |bencher| {
-        bencher.iter(|| {
-            next = (next + 7919) % scopes.len();
-            black_box((map.get(black_box(&*scopes[next])).cloned(), clock.now()))
+    for count in [1_usize, 1_000, 100_000] {
+        let scopes: Vec<String> =
+            (0..count).map(|number| format!("https://{number}.vault.example/.default")).collect();
+        let map: HashMap<String, Arc<str>> =
+            scopes.iter().map(|scope| (scope.clone(), "t".repeat(1500).into())).collect();
+        let mut next = 0;
+        group.bench_function(format!("bare look-up and clock read among {count}"), |bencher| {
+            bencher.iter(|| {
+                next = (next + 7919) % count;
+                black_box((map.get(black_box(&*scopes[next])).cloned(), clock.now()))
+            });
         });
-    });
+    }
     group.bench_function("one clock read", |bencher| bencher.iter(|| black_box(clock.now())));
     group.finish();
 }

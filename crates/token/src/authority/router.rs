@@ -33,6 +33,10 @@ pub struct Router(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
+    /// Whether the host may have regions, and whether it is to be asked about: what follows from the
+    /// settings, worked out once, because every look-up of a token comes by.
+    has_regions: bool,
+    is_host_in_question: bool,
     /// The region as the configuration and the environment decided it, when it was first needed.
     decided: OnceLock<Result<RegionChoice, Error>>,
     routes: Routes,
@@ -87,7 +91,12 @@ impl Router {
     }
 
     fn of(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, decided: OnceLock::new(), routes: Routes::default() }))
+        // Only Entra has regions, and an emulator on this machine is in none.
+        let has_regions = settings.authority.cloud_host().is_some();
+        let is_host_in_question =
+            settings.instance_discovery && has_regions && !settings.authority.is_known();
+        let (decided, routes) = (OnceLock::new(), Routes::default());
+        Self(Arc::new(Inner { settings, has_regions, is_host_in_question, decided, routes }))
     }
 
     fn settings(&self) -> &Settings {
@@ -119,7 +128,7 @@ impl Router {
             Ok(region) => region,
             Err(error) => return Some(Err(error)),
         };
-        if settings.instance_discovery
+        if self.0.is_host_in_question
             && let Err(error) = settings.discovery.validate_now(&settings.authority)?
         {
             return Some(Err(error));
@@ -165,7 +174,7 @@ impl Router {
     }
 
     fn region_decided(&self, env: &Env) -> Result<RegionChoice, Error> {
-        if !self.has_regions() {
+        if !self.0.has_regions {
             return Ok(RegionChoice::Global);
         }
         self.0.decided.get_or_init(|| self.settings().region.decided(env)).clone()
@@ -174,7 +183,7 @@ impl Router {
     /// The region, if there is nothing to ask about it.
     fn region_now(&self) -> Option<Result<Option<Region>, Error>> {
         let settings = self.settings();
-        if !self.has_regions() || settings.region == RegionChoice::Global {
+        if !self.0.has_regions || settings.region == RegionChoice::Global {
             return Some(Ok(None));
         }
         match self.0.decided.get()? {
@@ -196,11 +205,6 @@ impl Router {
             None => Ok(Cow::Borrowed(self.authority())),
             Some(tenant) => self.authority().with_tenant(tenant).map(Cow::Owned),
         }
-    }
-
-    /// Only Entra has regions, and an emulator on this machine is in none.
-    fn has_regions(&self) -> bool {
-        self.authority().cloud_host().is_some()
     }
 }
 
