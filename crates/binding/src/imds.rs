@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, SERVER};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use symbolon_transport::{
-    HttpClient, Request, Response, RetryPolicy, Route, TransportError, TransportErrorKind,
+    HttpClient, Request, Response, RetryPolicy, Route, Sent, TransportError, TransportErrorKind,
 };
 use symbolon_types::{CorrelationId, Error, ErrorKind, SharedClock};
 use url::Url;
@@ -89,13 +89,13 @@ impl Imds {
         self.http.clock()
     }
 
-    /// The answer, if it is a 200.
+    /// The answer, if it is a 200, and how many requests it took.
     ///
     /// # Errors
     /// `managed_identity_request_failed` for another status, `managed_identity_unreachable` or
     /// `timeout` when there is no answer, `response_too_large` or `invalid_response` when it cannot
     /// be one, `mtls_pop_not_supported_in_imds_v1` when the service issues no certificates.
-    pub async fn ask(&self, question: &Question<'_>) -> Result<Response, Error> {
+    pub async fn ask(&self, question: &Question<'_>) -> Result<Sent, Error> {
         let (leg, policy) = (question.leg, question.policy);
         let request = self.request(question);
         let elapsed = Elapsed::on(self.clock());
@@ -111,7 +111,7 @@ impl Imds {
                     "the metadata service answered"
                 );
                 if status == StatusCode::OK {
-                    return Ok(sent.response);
+                    return Ok(sent);
                 }
                 Err(refused(leg, &sent.response, self.clock()))
             }

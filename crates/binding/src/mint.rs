@@ -39,7 +39,8 @@ impl Mint {
         let (metadata, key) = try_join(self.metadata(asking), self.key()).await?;
         let csr = Csr::new(&metadata.subject(), &key)?;
         let body = credential::request_body(&csr)?;
-        let response = self.imds.ask(&self.question(Leg::IssueCredential, asking, Some(body))).await?;
+        let response =
+            self.imds.ask(&self.question(Leg::IssueCredential, asking, Some(body))).await?.response;
         let Credential { client_id, tenant_id, certificate, mtls_authentication_endpoint } =
             Credential::read(&response, &metadata)?;
         let token_endpoint = self.token_hosts.endpoint(&mtls_authentication_endpoint, &tenant_id)?;
@@ -51,7 +52,8 @@ impl Mint {
     }
 
     async fn metadata(&self, asking: Asking<'_>) -> Result<PlatformMetadata, Error> {
-        PlatformMetadata::read(&self.imds.ask(&self.question(Leg::PlatformMetadata, asking, None)).await?)
+        let sent = self.imds.ask(&self.question(Leg::PlatformMetadata, asking, None)).await?;
+        PlatformMetadata::read(&sent.response)
     }
 
     fn question<'a>(&'a self, leg: Leg, asking: Asking<'a>, body: Option<Bytes>) -> Question<'a> {

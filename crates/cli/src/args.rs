@@ -121,6 +121,7 @@ pub(crate) struct Claims {
 #[derive(Debug, Args)]
 pub(crate) struct CallOptions {
     /// Where to; https only
+    #[arg(value_parser = url)]
     pub(crate) url: url::Url,
     #[command(flatten)]
     pub(crate) acquire: Acquire,
@@ -224,6 +225,10 @@ fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
     }
     let value = value.trim().parse().map_err(|_| "that is not a header value")?;
     Ok((name, value))
+}
+
+fn url(text: &str) -> Result<url::Url, &'static str> {
+    text.parse().map_err(|_| "not a URL; use the form https://host/path")
 }
 
 #[cfg(test)]

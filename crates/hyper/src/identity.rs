@@ -68,11 +68,10 @@ pub fn client_identity_from_pkcs12(der: &[u8], passphrase: &Secret) -> Result<Cl
 /// every copy that is made on the way to it is overwritten.
 ///
 /// ```
-/// # fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use symbolon_hyper::{ClientIdentityLoader, CryptoProvider};
 ///
-/// # fn your_provider() -> CryptoProvider { unimplemented!() }
-/// let loader = ClientIdentityLoader::new().crypto_provider(&your_provider());
+/// # fn example(your_provider: &CryptoProvider) -> Result<(), Box<dyn std::error::Error>> {
+/// let loader = ClientIdentityLoader::new().crypto_provider(your_provider);
 /// let identity = loader.load_pem(&std::fs::read("client.pem")?)?;
 /// # Ok(()) }
 /// ```

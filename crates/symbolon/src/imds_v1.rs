@@ -111,10 +111,13 @@ impl Asking {
             policy: &self.policy,
             correlation_id,
         };
-        let response = self.imds.ask(&question).await;
-        let response = response.map_err(|error| error.with_correlation_id(correlation_id))?;
-        read(&response, self.imds.clock().now(), correlation_id)
-            .map_err(|error| error.with_correlation_id(correlation_id))
+        let began = self.imds.clock().now();
+        let sent = self.imds.ask(&question).await;
+        let sent = sent.map_err(|error| error.with_correlation_id(correlation_id))?;
+        let now = self.imds.clock().now();
+        let fetched = read(&sent.response, now, correlation_id)
+            .map_err(|error| error.with_correlation_id(correlation_id))?;
+        Ok(fetched.after(sent.attempts, now.duration_since(began).unwrap_or_default()))
     }
 }
 

@@ -174,3 +174,33 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys whose digests collide are told apart by this alone.
+    #[test]
+    fn whatever_differs_makes_another_key() {
+        let (partition, other) = (Partition::new("p"), Partition::new("q"));
+        let parameters = [("name".to_owned(), "value".to_owned())];
+        let plain = CacheKey::bearer(&partition, "a");
+        let keys = [
+            plain,
+            CacheKey { partition: &other, ..plain },
+            CacheKey { subject: Some("s"), ..plain },
+            CacheKey { audience: "b", ..plain },
+            CacheKey { is_bound: true, ..plain },
+            CacheKey { is_bound: true, thumbprint: Some(Thumbprint::of(b"1")), ..plain },
+            CacheKey { is_bound: true, thumbprint: Some(Thumbprint::of(b"2")), ..plain },
+            CacheKey { client_claims: Some("{}"), ..plain },
+            CacheKey { parameters: &parameters, ..plain },
+        ];
+        for (i, one) in keys.iter().enumerate() {
+            for (j, another) in keys.iter().enumerate() {
+                let owned: TokenKey = another.to_key();
+                assert_eq!(one.matches(&owned), i == j, "{one:?} {another:?}");
+            }
+        }
+    }
+}

@@ -13,12 +13,10 @@ use symbolon_token::{
     Application, ClientAuth, ClientSecret, CredentialRequest, CredentialSource, ErrorKind, Partition,
     Refusal, Resolution, TokenClient, TokenClientBuilder, TokenEndpoint, TokenSource,
 };
-use symbolon_transport::testing::ScriptedTransport;
+use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, transport_fn};
-use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{
     ClientIdentity, CorrelationId, Jitter, ManualClock, Secret, SharedClock, SharedSigningKey,
-    SignatureScheme, SigningError, SigningKey, Strength,
 };
 
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
@@ -81,32 +79,10 @@ async fn settle() {
     }
 }
 
-/// The public half of a key: enough for an identity that no handshake needs.
-#[derive(Debug)]
-struct PublicHalf(SubjectPublicKeyInfoDer<'static>);
-
-impl SigningKey for PublicHalf {
-    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
-        &self.0
-    }
-
-    fn schemes(&self) -> &[SignatureScheme] {
-        &[]
-    }
-
-    fn sign(&self, scheme: SignatureScheme, _message: &[u8]) -> Result<Vec<u8>, SigningError> {
-        Err(SigningError::UnsupportedScheme(scheme))
-    }
-
-    fn strength(&self) -> Strength {
-        Strength::Software
-    }
-}
-
 fn identity() -> ClientIdentity {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::default().self_signed(&key).unwrap();
-    let key = SharedSigningKey::new(PublicHalf(key.subject_public_key_info().into()));
+    let key = SharedSigningKey::new(PublicHalf::new(key.subject_public_key_info()));
     ClientIdentity::new(vec![certificate.der().clone()], key).unwrap()
 }
 

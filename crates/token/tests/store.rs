@@ -15,12 +15,10 @@ use symbolon_token::{
     CredentialSource, Error, ErrorKind, Expiry, Fetched, MemoryStore, Partition, Precondition, PutOutcome,
     Refusal, Resolution, StoredEntry, Token, TokenCache, TokenClient, TokenEndpoint, TokenSource,
 };
-use symbolon_transport::testing::ScriptedTransport;
+use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, Transport, TransportError, transport_fn};
-use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{
     ClientIdentity, CorrelationId, Jitter, ManualClock, Secret, SharedClock, SharedSigningKey,
-    SignatureScheme, SigningError, SigningKey, Strength,
 };
 
 const SCOPE: &str = "https://graph.example/.default";
@@ -555,32 +553,10 @@ async fn a_managed_identitys_token_stays_on_its_machine() {
     assert_eq!(shown(&obtained(&world.cache(), &partition, "own").await), ("own", TokenSource::Network));
 }
 
-/// A key that signs nothing: nothing is sent over TLS here.
-#[derive(Debug)]
-struct Unused(SubjectPublicKeyInfoDer<'static>);
-
-impl SigningKey for Unused {
-    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
-        &self.0
-    }
-
-    fn strength(&self) -> Strength {
-        Strength::Software
-    }
-
-    fn schemes(&self) -> &[SignatureScheme] {
-        &[]
-    }
-
-    fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, SigningError> {
-        unreachable!("no handshake is made")
-    }
-}
-
 fn identity() -> ClientIdentity {
     let issued = rcgen::generate_simple_self_signed(["client.example".to_owned()]).unwrap();
     let public_key = rcgen::PublicKeyData::subject_public_key_info(&issued.signing_key);
-    let key = SharedSigningKey::new(Unused(public_key.into()));
+    let key = SharedSigningKey::new(PublicHalf::new(public_key));
     ClientIdentity::new(vec![issued.cert.der().clone()], key).unwrap()
 }
 

@@ -5,10 +5,8 @@
 //! run an mTLS server for that, as `symbolon-hyper` does in its own tests.
 //!
 //! ```no_run
-//! # use symbolon_transport::{Request, Response, conformance, transport_fn};
-//! # async fn my_send(_: Request) -> Result<Response, symbolon_transport::TransportError> { todo!() }
-//! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! let transport = transport_fn(my_send);
+//! # use symbolon_transport::{Transport, conformance};
+//! # async fn example(transport: impl Transport) {
 //! let report = conformance::check(transport).await;
 //! assert!(report.holds(), "{report}");
 //! # }

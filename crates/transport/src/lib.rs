@@ -17,7 +17,7 @@ mod error;
 mod request;
 mod response;
 mod retry;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transport;
 

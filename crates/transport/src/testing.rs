@@ -1,7 +1,10 @@
-//! Transports for tests. (Feature `testing`.)
+//! Stand-ins for tests: a transport, and a key. (Feature `testing`.)
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
 use crate::{Capabilities, Request, Response, Transport, TransportError, TransportErrorKind};
 
@@ -62,5 +65,34 @@ impl Transport for ScriptedTransport {
         let mut script = self.script();
         script.requests.push(request);
         script.answers.pop_front().unwrap_or_else(|| Err(TransportErrorKind::Connect.into()))
+    }
+}
+
+/// The public half of a key: enough for an identity that no handshake needs. It signs nothing.
+#[derive(Clone, Debug)]
+pub struct PublicHalf(SubjectPublicKeyInfoDer<'static>);
+
+impl PublicHalf {
+    /// The key of this SubjectPublicKeyInfo, in DER.
+    pub fn new(public_key: impl Into<SubjectPublicKeyInfoDer<'static>>) -> Self {
+        Self(public_key.into())
+    }
+}
+
+impl SigningKey for PublicHalf {
+    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        &self.0
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[]
+    }
+
+    fn sign(&self, scheme: SignatureScheme, _message: &[u8]) -> Result<Vec<u8>, SigningError> {
+        Err(SigningError::UnsupportedScheme(scheme))
+    }
+
+    fn strength(&self) -> Strength {
+        Strength::Software
     }
 }

@@ -153,39 +153,15 @@ mod tests {
     use futures_util::FutureExt;
     use http::{Method, StatusCode};
     use rcgen::{CertificateParams, KeyPair, PublicKeyData};
-    use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
-    use symbolon_types::{
-        ClientIdentity, SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength,
-    };
+    use symbolon_types::{ClientIdentity, SharedSigningKey};
 
     use super::*;
-
-    /// The public half of a key: no handshake comes to need the other.
-    #[derive(Debug)]
-    struct PublicHalf(SubjectPublicKeyInfoDer<'static>);
-
-    impl SigningKey for PublicHalf {
-        fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
-            &self.0
-        }
-
-        fn schemes(&self) -> &[SignatureScheme] {
-            &[]
-        }
-
-        fn sign(&self, scheme: SignatureScheme, _message: &[u8]) -> Result<Vec<u8>, SigningError> {
-            Err(SigningError::UnsupportedScheme(scheme))
-        }
-
-        fn strength(&self) -> Strength {
-            Strength::Software
-        }
-    }
+    use crate::testing::PublicHalf;
 
     fn identity() -> ClientIdentity {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::default().self_signed(&key).unwrap();
-        let key = SharedSigningKey::new(PublicHalf(key.subject_public_key_info().into()));
+        let key = SharedSigningKey::new(PublicHalf::new(key.subject_public_key_info()));
         ClientIdentity::new(vec![certificate.der().clone()], key).unwrap()
     }
 

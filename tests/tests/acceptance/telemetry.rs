@@ -1,6 +1,6 @@
 //! The fields of the logs, as `symbolon-token` documents them.
 
-use symbolon_emulator::Fault;
+use symbolon_emulator::{Fault, Step};
 use symbolon_tests::{CapturedLogs, RESOURCE, World};
 use symbolon_token::ClientCertificate;
 
@@ -76,4 +76,13 @@ async fn a_refused_credential_says_whether_there_is_another() {
         let fields = format!("code=\"invalid_client\" has_successor={has_successor}");
         assert!(refused.contains(" WARN ") && refused.contains(&fields), "{fields} is not in {refused}");
     }
+}
+
+#[tokio::test]
+async fn a_bearer_token_of_a_managed_identity_says_how_often_it_was_asked_for() {
+    let world = World::new().await;
+    let identity = world.identity();
+    world.emulator.inject(Fault::status(Step::ImdsToken, 503).times(2));
+    let token = world.keep(identity.token(RESOURCE).await.unwrap());
+    assert_eq!(token.attempts(), 3);
 }
