@@ -116,9 +116,9 @@ impl<'a> TokenRequest<'a> {
             return None;
         }
         let exchanger = &self.client.exchanger;
-        let auth =
-            exchanger.credential.resolve_erased(&self.look_up(self.correlation_id)).if_ready()?.ok()?;
-        exchanger.cache.find(&self.key(&auth))
+        let look_up = self.look_up(self.correlation_id);
+        let auth = exchanger.credential.resolve_erased(&look_up);
+        exchanger.cache.find(&self.key(auth.known()?))
     }
 
     async fn acquire(self) -> Result<Token, Error> {
