@@ -4,7 +4,7 @@ use symbolon_types::{Error, Secret};
 
 use super::TokenClient;
 use crate::credential::Purpose;
-use crate::grant::Grant;
+use crate::grant::{AuthorizationCode, Grant};
 use crate::scope::Audience;
 use crate::user::Subject;
 use crate::{Account, CredentialRequest, TokenRequest};
@@ -64,11 +64,11 @@ impl TokenClient {
         verifier: Option<&Secret>,
         scopes: &'a str,
     ) -> TokenRequest<'a> {
-        let grant = Grant::AuthorizationCode {
+        let grant = Grant::AuthorizationCode(Box::new(AuthorizationCode {
             code: code.clone(),
             redirect_uri: redirect_uri.to_owned(),
             verifier: verifier.cloned(),
-        };
+        }));
         TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::of_secret(code))
     }
 
