@@ -66,26 +66,18 @@ impl<'a> CacheKey<'a> {
         self
     }
 
+    /// Whether it has nothing but what every key has.
+    fn is_plain(&self) -> bool {
+        // Only a bound token has a thumbprint.
+        !self.is_bound && self.subject.is_none() && self.client_claims.is_none() && self.parameters.is_empty()
+    }
+
     /// The same with these parameters, sorted.
     pub(crate) fn with_parameters(mut self, parameters: &'a [(String, String)]) -> Self {
         self.parameters = parameters;
         self
     }
 }
-
-impl PartialEq for CacheKey<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.partition == other.partition
-            && self.subject == other.subject
-            && self.audience == other.audience
-            && self.is_bound == other.is_bound
-            && self.thumbprint == other.thumbprint
-            && self.client_claims == other.client_claims
-            && self.parameters == other.parameters
-    }
-}
-
-impl Eq for CacheKey<'_> {}
 
 impl Hash for CacheKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -154,15 +146,21 @@ impl Hash for TokenKey {
 
 impl LeaseKey<TokenKey> for CacheKey<'_> {
     fn matches(&self, key: &TokenKey) -> bool {
-        *self == key.borrowed()
+        self.partition == &key.partition
+            && self.audience == &*key.audience
+            && match &key.rest {
+                None => self.is_plain(),
+                Some(rest) => {
+                    self.is_bound == rest.is_bound
+                        && self.thumbprint == rest.thumbprint
+                        && self.subject == rest.subject.as_deref()
+                        && self.client_claims == rest.client_claims.as_deref()
+                        && self.parameters == &*rest.parameters
+                }
+            }
     }
 
     fn to_key(&self) -> TokenKey {
-        // Only a bound token has a thumbprint.
-        let is_plain = !self.is_bound
-            && self.subject.is_none()
-            && self.client_claims.is_none()
-            && self.parameters.is_empty();
         let rest = || Rest {
             is_bound: self.is_bound,
             thumbprint: self.thumbprint,
@@ -173,7 +171,7 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
         TokenKey {
             partition: self.partition.clone(),
             audience: self.audience.into(),
-            rest: (!is_plain).then(|| Arc::new(rest())),
+            rest: (!self.is_plain()).then(|| Arc::new(rest())),
         }
     }
 }

@@ -255,10 +255,6 @@ impl<'a> IntoFuture for TokenRequest<'a> {
 /// The future of a [`TokenRequest`]. A cache hit is ready at the first poll and allocates nothing.
 pub struct TokenFuture<'a>(State<'a>);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the one that a cache hit must not allocate for"
-)]
 enum State<'a> {
     Asked(Option<TokenRequest<'a>>),
     Acquiring(Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>),

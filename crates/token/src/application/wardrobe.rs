@@ -43,11 +43,18 @@ impl Wardrobe {
     }
 
     /// What an exchange presents is what the next look-up is about; what a look-up put together
-    /// only fills a gap.
+    /// only fills a gap. What says the same already stays: keys that share a partition are compared
+    /// without reading it.
     pub(crate) fn keep(&self, request: &CredentialRequest<'_>, auth: ClientAuth) {
+        let says_the_same = |worn: &ClientAuth| {
+            worn.partition() == auth.partition()
+                && worn.scheme() == auth.scheme()
+                && worn.identity() == auth.identity()
+        };
         let keep = |worn: &Worn| match request.purpose() {
-            Purpose::LookUp => worn.of(request).fill(auth),
-            Purpose::Exchange => worn.of(request).replace(auth),
+            Purpose::LookUp => worn.of(request).fill(auth.clone()),
+            Purpose::Exchange if worn.of(request).lend(says_the_same).is_some() => {}
+            Purpose::Exchange => worn.of(request).replace(auth.clone()),
         };
         match request.tenant() {
             None => keep(&self.own),
