@@ -9,12 +9,10 @@ use p256::elliptic_curve::Generate;
 use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
-use x509_cert::der::Encode;
-use x509_cert::der::asn1::BitString;
-use x509_cert::der::oid::db::rfc5912::{ID_EC_PUBLIC_KEY, SECP_256_R_1};
-use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 #[cfg(unix)]
 use zeroize::Zeroizing;
+
+use crate::device_key::p256_public_key;
 
 /// The private half is overwritten when it is dropped.
 pub(super) struct P256Key {
@@ -40,12 +38,7 @@ impl P256Key {
 
     fn new(key: EcdsaKey) -> Option<Self> {
         let point = key.verifying_key().to_sec1_point(false);
-        // RFC 5480 §2: the curve by name, the point uncompressed.
-        let spki = SubjectPublicKeyInfo {
-            algorithm: AlgorithmIdentifier { oid: ID_EC_PUBLIC_KEY, parameters: Some(SECP_256_R_1) },
-            subject_public_key: BitString::from_bytes(point.as_bytes()).ok()?,
-        };
-        let public_key = SubjectPublicKeyInfoDer::from(spki.to_der().ok()?);
+        let public_key = p256_public_key(point.as_bytes()).ok()?;
         Some(Self { key, public_key })
     }
 }

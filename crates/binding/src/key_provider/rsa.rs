@@ -15,6 +15,8 @@ use x509_cert::der::{Decode, asn1::AnyRef};
 #[cfg(unix)]
 use zeroize::Zeroizing;
 
+use crate::device_key::RSA_SCHEMES;
+
 /// The library overwrites the private half when it frees it.
 pub(super) struct RsaKey {
     pair: KeyPair,
@@ -54,14 +56,7 @@ impl SigningKey for RsaKey {
     }
 
     fn schemes(&self) -> &[SignatureScheme] {
-        &[
-            SignatureScheme::RsaPssSha256,
-            SignatureScheme::RsaPssSha384,
-            SignatureScheme::RsaPssSha512,
-            SignatureScheme::RsaPkcs1Sha256,
-            SignatureScheme::RsaPkcs1Sha384,
-            SignatureScheme::RsaPkcs1Sha512,
-        ]
+        RSA_SCHEMES
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
