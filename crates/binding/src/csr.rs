@@ -18,8 +18,9 @@ use x509_cert::request::{CertReq, CertReqInfo, Version};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use zeroize::Zeroizing;
 
-use self::algorithm::RequestAlgorithm;
+pub(crate) use self::algorithm::RequestAlgorithm;
 pub(crate) use self::compute_unit::ComputeUnitId;
+use crate::liveness::proven_signature;
 
 /// The attribute that names the compute unit. (IMDSv2: `Csr.cs`, CUID.)
 const COMPUTE_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.10");
@@ -45,11 +46,7 @@ impl Csr {
             attributes: attributes(subject.compute_unit).map_err(unencodable)?,
         };
         let message = Zeroizing::new(info.to_der().map_err(unencodable)?);
-        let signature = key.sign(algorithm.scheme(), &message).map_err(|error| {
-            Error::new(ErrorKind::Environment, "key_unusable", "could not sign the certificate request")
-                .with_advice("check that the key is still present and may be used")
-                .with_source(error)
-        })?;
+        let signature = proven_signature(key, algorithm.scheme(), &message)?;
         let request = CertReq {
             info,
             algorithm: algorithm.identifier().map_err(unencodable)?,

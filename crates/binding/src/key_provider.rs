@@ -1,6 +1,8 @@
 //! Where the key to certify comes from.
 
 mod p256;
+#[cfg(unix)]
+mod persisted;
 mod rsa;
 mod software;
 
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use symbolon_types::{Error, SharedSigningKey};
 
+#[cfg(unix)]
+pub use persisted::PersistedKeys;
 pub use software::SoftwareKeys;
 
 /// Yields the key that the next certificate will be for.

@@ -10,21 +10,30 @@
 //! key and the endpoint, and the token client takes it from there. Keys come from a
 //! [`KeyProvider`]; what it yields signs and never leaves.
 
+mod background;
 mod binding;
 mod certificate;
 mod credential;
 mod csr;
+pub mod device_key;
 mod elapsed;
 pub mod imds;
 mod key_provider;
+mod liveness;
 mod managed_identity_id;
 mod mint;
 mod minter;
 mod platform_metadata;
+#[cfg(unix)]
+pub mod store;
 mod token_endpoint;
 
+pub use background::off_the_async_threads;
 pub use binding::Binding;
+#[cfg(unix)]
+pub use key_provider::PersistedKeys;
 pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
+pub use liveness::probe;
 pub use managed_identity_id::{IdKind, ManagedIdentityId};
 pub use minter::{Minter, MinterBuilder, REMINT_PAUSE};
 pub use symbolon_types::{Error, ErrorKind};

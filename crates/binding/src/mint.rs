@@ -37,7 +37,7 @@ impl Mint {
     /// A new binding.
     pub(crate) async fn binding(&self, asking: Asking<'_>) -> Result<Binding, Error> {
         let (metadata, key) = try_join(self.metadata(asking), self.key()).await?;
-        let csr = Csr::new(&metadata.subject(), &key)?;
+        let (csr, key) = self.request(&metadata, key).await?;
         let body = credential::request_body(&csr)?;
         let response =
             self.imds.ask(&self.question(Leg::IssueCredential, asking, Some(body))).await?.response;
@@ -49,6 +49,23 @@ impl Mint {
         let identity: ClientIdentity =
             Issued { base64: &certificate, key: &key, client_id: &client_id, now, issuer_date }.accept()?;
         Ok(Binding::new(identity, token_endpoint, client_id, tenant_id, now))
+    }
+
+    /// The request for this key. A key that turns out to be gone is replaced once: the provider is
+    /// told nothing, but finds out for itself when it is asked again.
+    async fn request(
+        &self,
+        metadata: &PlatformMetadata,
+        key: SharedSigningKey,
+    ) -> Result<(Csr, SharedSigningKey), Error> {
+        match Csr::new(&metadata.subject(), &key) {
+            Err(error) if error.code() == "key_gone" => {
+                tracing::warn!("the key is gone; the key provider is asked for another one");
+                let another = self.key().await?;
+                Ok((Csr::new(&metadata.subject(), &another)?, another))
+            }
+            made => Ok((made?, key)),
+        }
     }
 
     async fn metadata(&self, asking: Asking<'_>) -> Result<PlatformMetadata, Error> {

@@ -90,7 +90,7 @@ impl Minter {
     /// | `response_too_large`, `invalid_response` | its answer cannot be used |
     /// | `insecure_endpoint` | it named a token endpoint without TLS |
     /// | `invalid_certificate` | the certificate it issued cannot be used |
-    /// | `min_strength_not_met`, `key_not_supported`, `key_unusable` | the key cannot be used |
+    /// | `min_strength_not_met`, `key_not_supported`, `key_unusable`, `key_gone` | the key cannot be used |
     /// | `key_creation_failed`, or what the key provider says | there is no key |
     pub async fn binding(
         &self,

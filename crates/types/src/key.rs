@@ -23,7 +23,8 @@ pub trait SigningKey: fmt::Debug + Send + Sync + 'static {
     /// Signs a message (not its digest). ECDSA signatures are DER encoded.
     ///
     /// # Errors
-    /// When the scheme is not among [`schemes`](Self::schemes), or the device refuses.
+    /// When the scheme is not among [`schemes`](Self::schemes), or the device refuses;
+    /// [`SigningError::Gone`] only when the private half is not there any more.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError>;
 
     /// How well the private half is kept, as far as the provider can prove it.
@@ -121,12 +122,22 @@ pub enum SigningError {
     /// The key, or the device that holds it, failed; the source says how.
     #[error("the private key could not be used")]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The private half is not there any more: deleted, or lost with the boot or the device that
+    /// held it. Trying again is of no use; what was certified for it has to be certified for
+    /// another key.
+    #[error("the private key is gone")]
+    Gone(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl SigningError {
     /// The key, or the device that holds it, failed.
     pub fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Failed(Arc::from(cause.into()))
+    }
+
+    /// The private half is not there any more.
+    pub fn gone(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Gone(Arc::from(cause.into()))
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "symbolon-binding",
         ],
     },
+    Layer { name: "symbolon-pkcs11", may_depend_on: &["symbolon-types", "symbolon-binding"] },
     Layer { name: "symbolon-emulator", may_depend_on: &["symbolon-types"] },
     Layer { name: "symbolon-cli", may_depend_on: &["symbolon", "symbolon-emulator"] },
     Layer {
@@ -62,9 +63,12 @@ pub(super) const LAYERS: &[Layer] = &[
             "symbolon",
             "symbolon-emulator",
             "symbolon-cli",
+            "symbolon-pkcs11",
+            "symbolon-test-devices",
             "symbolon-test-logs",
         ],
     },
+    Layer { name: "symbolon-test-devices", may_depend_on: &["symbolon-types"] },
     Layer { name: "symbolon-test-logs", may_depend_on: &[] },
     Layer { name: "xtask", may_depend_on: &[] },
 ];
@@ -97,6 +101,11 @@ pub(super) const WALLS: &[Wall] = &[
         reason: "a key is a `SigningKey`; only key providers and TLS know who computes",
     },
     Wall {
+        around: &["cryptoki"],
+        only_in: &["symbolon-pkcs11"],
+        reason: "it loads foreign code into the process: for those who ask for it",
+    },
+    Wall {
         around: &["p256"],
         only_in: &["symbolon-binding"],
         reason: "the pure Rust P-256 key provider is one of the minter's",
@@ -104,6 +113,11 @@ pub(super) const WALLS: &[Wall] = &[
 ];
 
 pub(super) const CLOSURES: &[Closure] = &[
+    Closure {
+        of: "symbolon",
+        never: &["symbolon-pkcs11", "cryptoki"],
+        reason: "who has no device for keys does not build what talks to one",
+    },
     Closure {
         of: "symbolon-token",
         never: &[

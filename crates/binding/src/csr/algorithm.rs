@@ -15,14 +15,14 @@ const PSS_SALT_LENGTH: u8 = 32;
 
 /// RSA with RSASSA-PSS, or ECDSA on P-256; both with SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RequestAlgorithm {
+pub(crate) enum RequestAlgorithm {
     RsaPss,
     EcdsaP256,
 }
 
 impl RequestAlgorithm {
     /// The one for this key.
-    pub(super) fn of(key: &SharedSigningKey) -> Result<Self, Error> {
+    pub(crate) fn of(key: &SharedSigningKey) -> Result<Self, Error> {
         let found =
             SubjectPublicKeyInfoRef::from_der(key.public_key()).ok().and_then(|spki| of_public_key(&spki));
         found.filter(|algorithm| key.schemes().contains(&algorithm.scheme())).ok_or_else(|| {
@@ -37,7 +37,7 @@ impl RequestAlgorithm {
         })
     }
 
-    pub(super) fn scheme(self) -> SignatureScheme {
+    pub(crate) fn scheme(self) -> SignatureScheme {
         match self {
             Self::RsaPss => SignatureScheme::RsaPssSha256,
             Self::EcdsaP256 => SignatureScheme::EcdsaP256Sha256,

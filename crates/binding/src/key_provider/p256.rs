@@ -5,12 +5,14 @@ use std::fmt;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey as EcdsaKey};
 use p256::elliptic_curve::Generate;
+#[cfg(unix)]
+use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
-use x509_cert::der::Encode;
-use x509_cert::der::asn1::BitString;
-use x509_cert::der::oid::db::rfc5912::{ID_EC_PUBLIC_KEY, SECP_256_R_1};
-use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+#[cfg(unix)]
+use zeroize::Zeroizing;
+
+use crate::device_key::p256_public_key;
 
 /// The private half is overwritten when it is dropped.
 pub(super) struct P256Key {
@@ -20,14 +22,23 @@ pub(super) struct P256Key {
 
 impl P256Key {
     pub(super) fn generate() -> Option<Self> {
-        let key = EcdsaKey::try_generate().ok()?;
+        Self::new(EcdsaKey::try_generate().ok()?)
+    }
+
+    /// `None` if this is not a key on P-256 whose parts fit together.
+    #[cfg(unix)]
+    pub(super) fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
+        Self::new(EcdsaKey::from_pkcs8_der(pkcs8).ok()?)
+    }
+
+    #[cfg(unix)]
+    pub(super) fn to_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
+        Some(self.key.to_pkcs8_der().ok()?.to_bytes())
+    }
+
+    fn new(key: EcdsaKey) -> Option<Self> {
         let point = key.verifying_key().to_sec1_point(false);
-        // RFC 5480 §2: the curve by name, the point uncompressed.
-        let spki = SubjectPublicKeyInfo {
-            algorithm: AlgorithmIdentifier { oid: ID_EC_PUBLIC_KEY, parameters: Some(SECP_256_R_1) },
-            subject_public_key: BitString::from_bytes(point.as_bytes()).ok()?,
-        };
-        let public_key = SubjectPublicKeyInfoDer::from(spki.to_der().ok()?);
+        let public_key = p256_public_key(point.as_bytes()).ok()?;
         Some(Self { key, public_key })
     }
 }

@@ -3,11 +3,19 @@
 use std::fmt;
 
 use aws_lc_rs::encoding::AsDer;
+#[cfg(unix)]
+use aws_lc_rs::encoding::Pkcs8V1Der;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{self, KeyPair as _, RsaEncoding};
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
+#[cfg(unix)]
+use x509_cert::der::{Decode, asn1::AnyRef};
+#[cfg(unix)]
+use zeroize::Zeroizing;
+
+use crate::device_key::RSA_SCHEMES;
 
 /// The library overwrites the private half when it frees it.
 pub(super) struct RsaKey {
@@ -17,7 +25,25 @@ pub(super) struct RsaKey {
 
 impl RsaKey {
     pub(super) fn generate_2048() -> Option<Self> {
-        let pair = KeyPair::generate(KeySize::Rsa2048).ok()?;
+        Self::new(KeyPair::generate(KeySize::Rsa2048).ok()?)
+    }
+
+    /// `None` if this is not an RSA key of 2048 bits whose parts fit together.
+    #[cfg(unix)]
+    pub(super) fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
+        // aws-lc-rs reads the first element and does not mind what follows.
+        AnyRef::from_der(pkcs8).ok()?;
+        let pair = KeyPair::from_pkcs8(pkcs8).ok()?;
+        (pair.public_modulus_len() == KeySize::Rsa2048.len()).then_some(pair).and_then(Self::new)
+    }
+
+    #[cfg(unix)]
+    pub(super) fn to_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let der: Pkcs8V1Der<'_> = self.pair.as_der().ok()?;
+        Some(Zeroizing::new(der.as_ref().to_vec()))
+    }
+
+    fn new(pair: KeyPair) -> Option<Self> {
         let spki = pair.public_key().as_der().ok()?;
         let public_key = SubjectPublicKeyInfoDer::from(spki.as_ref().to_vec());
         Some(Self { pair, public_key })
@@ -30,14 +56,7 @@ impl SigningKey for RsaKey {
     }
 
     fn schemes(&self) -> &[SignatureScheme] {
-        &[
-            SignatureScheme::RsaPssSha256,
-            SignatureScheme::RsaPssSha384,
-            SignatureScheme::RsaPssSha512,
-            SignatureScheme::RsaPkcs1Sha256,
-            SignatureScheme::RsaPkcs1Sha384,
-            SignatureScheme::RsaPkcs1Sha512,
-        ]
+        RSA_SCHEMES
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {

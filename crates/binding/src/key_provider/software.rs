@@ -1,12 +1,11 @@
 //! Keys in the memory of this process.
 
 use symbolon_types::{Error, ErrorKind, SharedSigningKey};
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 use super::KeyProvider;
 use super::p256::P256Key;
 use super::rsa::RsaKey;
+use crate::background::off_the_async_threads;
 
 /// Makes a new key in the memory of this process for each mint; it is gone when the last binding
 /// that uses it is.
@@ -28,7 +27,7 @@ use super::rsa::RsaKey;
 pub struct SoftwareKeys(Algorithm);
 
 #[derive(Clone, Copy, Debug)]
-enum Algorithm {
+pub(super) enum Algorithm {
     Rsa2048,
     P256,
 }
@@ -60,23 +59,13 @@ impl KeyProvider for SoftwareKeys {
             Algorithm::Rsa2048 => RsaKey::generate_2048().map(SharedSigningKey::new),
             Algorithm::P256 => P256Key::generate().map(SharedSigningKey::new),
         };
-        off_the_async_threads(make).await.flatten().ok_or_else(|| {
-            Error::new(ErrorKind::Environment, "key_creation_failed", "could not make a key in software")
-                .with_advice("check this machine's random source and whether it can start threads")
-        })
+        off_the_async_threads(make).await?.ok_or_else(not_made)
     }
 }
 
-/// What `work` returns, or `None` if it could not be run to its end.
-async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    if let Ok(runtime) = Handle::try_current() {
-        return runtime.spawn_blocking(work).await.ok();
-    }
-    let (give, given) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("symbolon-key".into());
-    // Whoever stopped waiting has no use for the outcome.
-    thread.spawn(move || drop(give.send(work()))).ok()?;
-    given.await.ok()
+pub(super) fn not_made() -> Error {
+    Error::new(ErrorKind::Environment, "key_creation_failed", "could not make a key in software")
+        .with_advice("check this machine's random source")
 }
 
 #[cfg(test)]
@@ -151,11 +140,6 @@ mod tests {
             }
         };
         assert!(made.is_ok());
-    }
-
-    #[tokio::test]
-    async fn work_that_panics_is_an_outcome_and_not_a_panic() {
-        assert_eq!(off_the_async_threads(|| -> u8 { panic!("in the test") }).await, None);
     }
 
     #[tokio::test]

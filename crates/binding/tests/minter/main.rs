@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod issuer;
+mod keys;
 mod lifecycle;
 mod logs;
 mod model;

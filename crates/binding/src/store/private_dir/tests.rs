@@ -1,0 +1,193 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use symbolon_types::Env;
+
+use super::*;
+
+fn parent() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn store(parent: &tempfile::TempDir) -> (PathBuf, PrivateDir, FileLock) {
+    let path = parent.path().join("above/store");
+    let dir = PrivateDir::open(&path).unwrap();
+    let lock = FileLock::try_acquire(&dir, "lock").unwrap().unwrap();
+    (path, dir, lock)
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn content(dir: &PrivateDir, name: &str) -> Vec<u8> {
+    match dir.read(name).unwrap() {
+        Found::Content(content) => content.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn folders_and_files_are_for_their_owner_only() {
+    let parent = parent();
+    let (path, dir, lock) = store(&parent);
+    dir.replace("note", b"one", &lock).unwrap();
+    dir.replace("note", b"two", &lock).unwrap();
+    assert_eq!(content(&dir, "note"), b"two");
+    for (path, expected) in [
+        (path.parent().unwrap(), 0o700),
+        (&*path, 0o700),
+        (&*path.join("note"), 0o600),
+        (&*path.join("lock"), 0o600),
+    ] {
+        assert_eq!(mode(path), expected, "{}", path.display());
+    }
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
+}
+
+#[test]
+fn a_folder_that_is_not_ours_alone_is_refused_and_left_as_it_is() {
+    let parent = parent();
+    let path = |name: &str| parent.path().join(name);
+    for (name, mode) in [("readable", 0o750), ("open", 0o707)] {
+        fs::create_dir(path(name)).unwrap();
+        chmod(&path(name), mode);
+    }
+    PrivateDir::open(path("real")).unwrap();
+    symlink(path("real"), path("link")).unwrap();
+    symlink(path("nowhere"), path("dangling")).unwrap();
+    fs::write(path("file"), b"").unwrap();
+    for name in ["readable", "open", "link", "dangling", "file"] {
+        let error = PrivateDir::open(path(name)).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Environment, "store_unusable"), "{name}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    assert_eq!((mode(&path("readable")), mode(&path("open"))), (0o750, 0o707));
+    assert!(!path("nowhere").exists());
+}
+
+#[test]
+fn what_others_could_have_touched_is_not_read() {
+    let parent = parent();
+    let (path, dir, lock) = store(&parent);
+    let is_root = rustix::process::geteuid().is_root();
+    let at = |name: &str| path.join(name);
+    for (name, mode) in [("group", 0o640), ("world", 0o602), ("nobody", 0o000)] {
+        dir.replace(name, b"x", &lock).unwrap();
+        chmod(&at(name), mode);
+    }
+    symlink(at("group"), at("link")).unwrap();
+    symlink(at("nowhere"), at("dangling")).unwrap();
+    fs::create_dir(at("folder")).unwrap();
+    assert!(Command::new("mkfifo").arg("-m600").arg(at("pipe")).status().unwrap().success());
+    let socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    dir.replace("long", &vec![b'x'; LONGEST as usize + 1], &lock).unwrap();
+    let mut cases = vec![
+        ("group", Flaw::OpenToOthers),
+        ("world", Flaw::OpenToOthers),
+        ("link", Flaw::NotAFile),
+        ("dangling", Flaw::NotAFile),
+        ("folder", Flaw::NotAFile),
+        ("pipe", Flaw::NotAFile),
+        ("socket", Flaw::NotAFile),
+        ("long", Flaw::TooLong),
+    ];
+    if is_root {
+        // Root may read everything, and only root can give a file away.
+        dir.replace("foreign", b"x", &lock).unwrap();
+        std::os::unix::fs::chown(at("foreign"), Some(1), None).unwrap();
+        cases.push(("foreign", Flaw::ForeignOwner));
+    } else {
+        cases.push(("nobody", Flaw::Unreadable));
+    }
+    for (name, flaw) in cases {
+        match dir.read(name).unwrap() {
+            Found::Unusable(found) => assert_eq!(found, flaw, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    drop(socket);
+    dir.replace("longest", &vec![b'x'; LONGEST as usize], &lock).unwrap();
+    assert_eq!(content(&dir, "longest").len() as u64, LONGEST);
+    assert!(matches!(dir.read("missing").unwrap(), Found::Absent));
+}
+
+#[test]
+fn whatever_is_in_the_way_is_replaced_or_set_aside_and_not_followed() {
+    let parent = parent();
+    let (path, dir, lock) = store(&parent);
+    let target = parent.path().join("target");
+    fs::write(&target, b"of somebody else").unwrap();
+    for name in ["note", "note.new", "note.set-aside"] {
+        symlink(&target, path.join(name)).unwrap();
+    }
+    dir.replace("note", b"ours", &lock).unwrap();
+    assert_eq!(content(&dir, "note"), b"ours");
+    dir.set_aside("note", &lock).unwrap();
+    dir.set_aside("note", &lock).unwrap();
+    assert_eq!(content(&dir, "note.set-aside"), b"ours");
+    assert!(matches!(dir.read("note").unwrap(), Found::Absent));
+    assert_eq!(fs::read(&target).unwrap(), b"of somebody else");
+}
+
+#[test]
+fn who_renames_the_folder_changes_nothing_for_who_has_it_open() {
+    let parent = parent();
+    let (path, dir, lock) = store(&parent);
+    let elsewhere = parent.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    fs::create_dir(&path).unwrap();
+    dir.replace("note", b"x", &lock).unwrap();
+    assert!(elsewhere.join("note").exists() && !path.join("note").exists());
+}
+
+/// By what another run of this program is told what to do.
+const VICTIM: &str = "SYMBOLON_TEST_VICTIM";
+const STEPS: [Step; 5] = [Step::Begun, Step::Created, Step::Written, Step::Synced, Step::Renamed];
+
+/// A process that is killed in the middle of a replacement.
+#[test]
+#[ignore = "the victim of the test below"]
+fn victim() {
+    let orders = Env::process().var(VICTIM).unwrap();
+    let (step, path) = orders.split_once(' ').unwrap();
+    let dir = PrivateDir::open(path).unwrap();
+    let lock = FileLock::try_acquire(&dir, "lock").unwrap().unwrap();
+    let killed = dir.replace_in_steps("note", b"new", &lock, |passed| {
+        if format!("{passed:?}") == step {
+            let us = rustix::process::getpid();
+            rustix::process::kill_process(us, rustix::process::Signal::KILL).unwrap();
+        }
+    });
+    panic!("not killed at {step}: {killed:?}");
+}
+
+#[test]
+fn a_writer_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_the_next_goes_on() {
+    for step in STEPS {
+        let parent = parent();
+        let (path, dir, lock) = store(&parent);
+        dir.replace("note", b"old", &lock).unwrap();
+        drop(lock);
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "store::private_dir::tests::victim"])
+            .env(VICTIM, format!("{step:?} {}", path.display()))
+            .output()
+            .unwrap()
+            .status;
+        assert_eq!(status.signal(), Some(9), "{step:?}");
+        let expected: &[u8] = if step == Step::Renamed { b"new" } else { b"old" };
+        assert_eq!(content(&dir, "note"), expected, "{step:?}");
+        // The kernel has released the lock of the dead.
+        let lock = FileLock::try_acquire(&dir, "lock").unwrap().unwrap();
+        dir.replace("note", b"newer", &lock).unwrap();
+        assert_eq!(content(&dir, "note"), b"newer");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "{step:?} left something");
+    }
+}

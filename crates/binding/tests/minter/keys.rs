@@ -1,0 +1,59 @@
+//! Keys that vanish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use symbolon_binding::{Error, KeyProvider, SoftwareKeys};
+use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+use symbolon_types::{CorrelationId, SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength};
+
+use crate::issuer::House;
+
+/// A key whose private half was deleted.
+#[derive(Debug)]
+struct Gone(SharedSigningKey);
+
+impl SigningKey for Gone {
+    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        self.0.public_key()
+    }
+    fn schemes(&self) -> &[SignatureScheme] {
+        self.0.schemes()
+    }
+    fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, SigningError> {
+        Err(SigningError::gone("deleted"))
+    }
+    fn strength(&self) -> Strength {
+        self.0.strength()
+    }
+}
+
+/// Yields so many keys that are gone, and living ones after.
+#[derive(Clone, Debug)]
+struct Forgetful {
+    gone: usize,
+    asked: Arc<AtomicUsize>,
+}
+
+impl KeyProvider for Forgetful {
+    async fn key(&self) -> Result<SharedSigningKey, Error> {
+        let key = SoftwareKeys::p256().key().await?;
+        let is_gone = self.asked.fetch_add(1, Ordering::Relaxed) < self.gone;
+        Ok(if is_gone { SharedSigningKey::new(Gone(key)) } else { key })
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_replaced_once_before_anything_is_asked_for_it() {
+    for (gone, asked, issued) in [(0, 1, true), (1, 2, true), (2, 2, false), (9, 2, false)] {
+        let keys = Forgetful { gone, asked: Arc::default() };
+        let house = House::with(|builder| builder.key_provider(keys.clone())).await;
+        let minted = house.minter.binding(&house.id, CorrelationId::random()).await;
+        assert_eq!(keys.asked.load(Ordering::Relaxed), asked, "{gone}");
+        assert_eq!(house.issuer.csrs().len(), usize::from(issued), "{gone}");
+        match minted {
+            Ok(_) => assert!(issued, "{gone}"),
+            Err(error) => assert_eq!((error.code(), issued), ("key_gone", false)),
+        }
+    }
+}

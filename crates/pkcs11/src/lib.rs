@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Design
+//!
+//! A [`Pkcs11Keys`] knows where its token is and how to log in. It holds the key it found or made,
+//! and the key holds one session: handshakes that sign at the same time take turns, because a session
+//! does one thing at a time and devices have few of them. Nothing is called while a lock is held but
+//! the module, which calls nothing of ours, so that signing inside a handshake cannot deadlock.
+
+mod builder;
+mod failure;
+mod key;
+mod key_pair;
+mod provider;
+mod token;
+
+pub use builder::Pkcs11KeysBuilder;
+pub use provider::Pkcs11Keys;

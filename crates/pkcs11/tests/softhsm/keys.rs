@@ -1,0 +1,146 @@
+//! Keys that are made, found, and sign.
+
+use std::sync::Barrier;
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
+use symbolon_binding::probe;
+use symbolon_test_devices::SoftHsm;
+use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
+
+use crate::{KINDS, Neighbour, builder, key, verify};
+
+#[test]
+fn a_key_is_made_once_and_signs_with_every_scheme() {
+    SoftHsm::run("keys::a_key_is_made_once_and_signs_with_every_scheme", |token| {
+        for (kind, offered) in KINDS.into_iter().zip([6, 1]) {
+            let made = key(&kind(builder()).build());
+            assert_eq!(made.schemes().len(), offered);
+            verify::all_schemes(&made, token.folder());
+            probe(&made).unwrap();
+            // By a provider that knows nothing of the first.
+            assert_eq!(key(&kind(builder()).build()).public_key(), made.public_key());
+        }
+    });
+}
+
+#[test]
+fn a_key_cannot_be_read() {
+    SoftHsm::run("keys::a_key_cannot_be_read", |_| {
+        let neighbour = Neighbour::new();
+        for kind in KINDS {
+            key(&kind(builder()).build());
+        }
+        let session = neighbour.session();
+        let private = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap();
+        assert_eq!(private.len(), 2);
+        for key in private {
+            let secrets = [AttributeType::PrivateExponent, AttributeType::Value, AttributeType::Prime1];
+            assert_eq!(session.get_attributes(key, &secrets).unwrap(), []);
+            for promise in [
+                Attribute::Token(true),
+                Attribute::Private(true),
+                Attribute::Sensitive(true),
+                Attribute::Extractable(false),
+            ] {
+                let found = session.get_attributes(key, &[promise.attribute_type()]).unwrap();
+                assert_eq!(found, [promise]);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_scheme_that_the_key_does_not_offer_is_refused() {
+    SoftHsm::run("keys::a_scheme_that_the_key_does_not_offer_is_refused", |_| {
+        let foreign = [SignatureScheme::EcdsaP256Sha256, SignatureScheme::RsaPssSha256];
+        for (kind, foreign) in KINDS.into_iter().zip(foreign) {
+            let refused = key(&kind(builder()).build()).sign(foreign, b"");
+            assert!(matches!(refused, Err(SigningError::UnsupportedScheme(scheme)) if scheme == foreign));
+        }
+    });
+}
+
+#[test]
+fn a_key_is_as_strong_as_it_is_stated_and_only_if_it_never_could_leave() {
+    SoftHsm::run("keys::a_key_is_as_strong_as_it_is_stated_and_only_if_it_never_could_leave", |_| {
+        let strength = |label: &str, in_hardware| {
+            let keys = builder().key_label(label).p256().in_hardware(in_hardware).build();
+            key(&keys).strength()
+        };
+        assert_eq!(strength("ours", false), Strength::Software);
+        assert_eq!(strength("ours", true), Strength::Hardware);
+        // Made by somebody who wanted to be able to take it out.
+        let session = Neighbour::new().session();
+        let label = Attribute::Label(b"theirs".to_vec());
+        let curve = Attribute::EcParams(vec![0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
+        let id = Attribute::Id(vec![7]);
+        let public = [Attribute::Token(true), curve, label.clone(), id.clone()];
+        let private =
+            [Attribute::Token(true), Attribute::Extractable(true), Attribute::Sign(true), label, id];
+        session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).unwrap();
+        assert_eq!(strength("theirs", true), Strength::Software);
+    });
+}
+
+#[test]
+fn label_and_id_say_which_key_is_meant() {
+    SoftHsm::run("keys::label_and_id_say_which_key_is_meant", |_| {
+        let one = |label: &str, id: &[u8]| {
+            let keys = builder().p256().key_label(label).key_id(id).build();
+            key(&keys).public_key().to_vec()
+        };
+        let first = one("a", &[1]);
+        let [second, third] = [one("a", &[2]), one("b", &[1])];
+        assert!(first != second && second != third && first != third);
+        assert_eq!([one("a", &[1]), one("a", &[2])], [first.clone(), second]);
+        // Of several with the label, the one with the smallest id.
+        assert_eq!(key(&builder().p256().key_label("a").build()).public_key().to_vec(), first);
+    });
+}
+
+#[test]
+fn many_threads_sign_with_one_key() {
+    SoftHsm::run("keys::many_threads_sign_with_one_key", |_| {
+        let shared = key(&builder().p256().build());
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        probe(&shared).unwrap();
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn providers_that_start_together_make_one_key() {
+    SoftHsm::run("keys::providers_that_start_together_make_one_key", |_| {
+        let barrier = Barrier::new(8);
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let start = || {
+                let keys = builder().p256().build();
+                barrier.wait();
+                key(&keys)
+            };
+            let starters: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+            starters.into_iter().map(|starter| starter.join().unwrap()).collect()
+        });
+        for key in &made {
+            assert_eq!(key.public_key(), made[0].public_key());
+            probe(key).unwrap();
+        }
+    });
+}
+
+#[test]
+fn debug_shows_neither_pin_nor_key() {
+    let shown = format!("{:?} {:?}", builder(), builder().build());
+    assert!(!shown.contains(SoftHsm::pin().expose()), "{shown}");
+    SoftHsm::run("keys::debug_shows_neither_pin_nor_key", |_| {
+        let shown = format!("{:?}", key(&builder().p256().build()));
+        assert_eq!(shown, "SharedSigningKey(Pkcs11Key { .. })");
+    });
+}

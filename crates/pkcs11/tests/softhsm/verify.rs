@@ -1,0 +1,35 @@
+//! Signatures, as OpenSSL sees them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use symbolon_types::{SharedSigningKey, SignatureScheme, SigningKey};
+
+/// Has the key sign with every scheme it offers, and OpenSSL verify each.
+///
+/// # Panics
+/// When one does not hold.
+pub(crate) fn all_schemes(key: &SharedSigningKey, folder: &Path) {
+    fs::write(folder.join("public.der"), key.public_key()).unwrap();
+    fs::write(folder.join("message"), b"a message").unwrap();
+    for &scheme in key.schemes() {
+        use SignatureScheme as Scheme;
+        let (digest, options): (_, &[&str]) = match scheme {
+            Scheme::RsaPssSha256 => ("-sha256", &["rsa_padding_mode:pss", "rsa_pss_saltlen:32"]),
+            Scheme::RsaPssSha384 => ("-sha384", &["rsa_padding_mode:pss", "rsa_pss_saltlen:48"]),
+            Scheme::RsaPssSha512 => ("-sha512", &["rsa_padding_mode:pss", "rsa_pss_saltlen:64"]),
+            Scheme::RsaPkcs1Sha256 | Scheme::EcdsaP256Sha256 => ("-sha256", &[]),
+            Scheme::RsaPkcs1Sha384 => ("-sha384", &[]),
+            Scheme::RsaPkcs1Sha512 => ("-sha512", &[]),
+            other => panic!("{other:?}"),
+        };
+        fs::write(folder.join("signature"), key.sign(scheme, b"a message").unwrap()).unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl.current_dir(folder).args(["dgst", digest, "-keyform", "DER", "-verify", "public.der"]);
+        openssl.args(options.iter().flat_map(|option| ["-sigopt", option]));
+        let output = openssl.args(["-signature", "signature", "message"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("Verified OK"), "{scheme:?}: {said}");
+    }
+}

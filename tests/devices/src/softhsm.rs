@@ -1,0 +1,108 @@
+//! SoftHSM: a PKCS#11 token in files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use symbolon_types::{Env, Secret};
+
+use crate::program::{find_program, missing};
+
+/// Where distributions put the module.
+const MODULES: [&str; 4] = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib64/softhsm/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+];
+/// By what a process knows that it has a token: the folder that it is in.
+const FOLDER: &str = "SYMBOLON_TEST_SOFTHSM";
+/// SoftHSM's own configuration.
+const CONFIGURATION: &str = "SOFTHSM2_CONF";
+/// What a process says when the test has run to its end in it.
+const DONE: &str = "the test on the token is done";
+
+/// A token of SoftHSM, initialized, in a folder of its own.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SoftHsm {
+    folder: PathBuf,
+}
+
+impl SoftHsm {
+    /// The label of the token.
+    pub const TOKEN: &str = "symbolon test";
+    const PIN: &str = "1234-user";
+
+    /// Runs a test on a token of its own, in a process of its own, because SoftHSM reads its
+    /// configuration once for each process, from a variable.
+    ///
+    /// `name` is the whole name of the calling test, as the test harness has it.
+    ///
+    /// # Panics
+    /// When the test does, or when there is no test with this name.
+    pub fn run(name: &str, test: impl FnOnce(&Self)) {
+        if let Some(folder) = Env::process().var(FOLDER) {
+            test(&Self { folder: folder.into() });
+            println!("{DONE}");
+            return;
+        }
+        let Some(token) = Self::initialize() else { return };
+        let mut child = Command::new(std::env::current_exe().expect("this program"));
+        child.args(["--exact", "--nocapture", name]);
+        token.put_into(&mut child);
+        let output = child.stdin(Stdio::null()).output().expect("this program again");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains(DONE), "{name}:\n{said}{complained}");
+        fs::remove_dir_all(&token.folder).expect("the token's folder");
+    }
+
+    /// A new token. `None`, with a line on standard error, where SoftHSM is missing.
+    fn initialize() -> Option<Self> {
+        let (Some(program), true) = (find_program("softhsm2-util"), Self::module().is_file()) else {
+            missing("SoftHSM (`apt-get install softhsm2`)");
+            return None;
+        };
+        let token = Self { folder: tempfile::tempdir().expect("a folder").keep() };
+        fs::create_dir(token.folder.join("tokens")).expect("a folder");
+        let tokens = token.folder.join("tokens");
+        let configuration = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
+        fs::write(token.configuration(), configuration).expect("a file");
+        let mut initialize = Command::new(program);
+        initialize.args(["--init-token", "--free", "--label", Self::TOKEN]);
+        initialize.args(["--so-pin", "1234-officer", "--pin", Self::PIN]);
+        token.put_into(&mut initialize);
+        let output = initialize.output().expect("softhsm2-util");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(token)
+    }
+
+    /// Has a program see this token, and no other.
+    pub fn put_into(&self, command: &mut Command) {
+        command.env(CONFIGURATION, self.configuration()).env(FOLDER, &self.folder);
+    }
+
+    /// The PKCS#11 module.
+    #[must_use]
+    pub fn module() -> PathBuf {
+        let found = MODULES.iter().find(|path| Path::new(path).is_file());
+        PathBuf::from(found.unwrap_or(&MODULES[0]))
+    }
+
+    /// The PIN of the token's user.
+    #[must_use]
+    pub fn pin() -> Secret {
+        Secret::new(Self::PIN)
+    }
+
+    /// The folder of this token, for whatever else a test keeps.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.join("softhsm2.conf")
+    }
+}
