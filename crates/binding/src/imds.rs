@@ -22,6 +22,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id")
 const CREDENTIAL_API_VERSION: (&str, &str) = ("cred-api-version", "2.0");
 /// (Managed-identity sources §2.6.)
 const TOKEN_API_VERSION: (&str, &str) = ("api-version", "2018-02-01");
+/// (IMDSv2 §10.1.)
+const BYPASS_CACHE: (&str, &str) = ("bypass_cache", "true");
 /// What the `Server` header contains, in any case. (IMDSv2 §2.2.)
 const SERVER_NAME: &[u8] = b"IMDS";
 
@@ -54,6 +56,8 @@ pub struct Question<'a> {
     pub id: &'a ManagedIdentityId,
     /// For which resource: [`Leg::BearerToken`] only.
     pub resource: Option<&'a str>,
+    /// Whether the service is to issue anew what it might have kept: [`Leg::IssueCredential`] only.
+    pub bypass_cache: bool,
     /// What goes along as JSON.
     pub body: Option<Bytes>,
     /// When to ask again.
@@ -186,7 +190,8 @@ fn query(question: &Question<'_>) -> String {
     };
     let resource = question.resource.map(|resource| ("resource", resource));
     let mut query = String::new();
-    for (name, value) in [Some(question.leg.api_version()), resource, id].into_iter().flatten() {
+    let bypass = question.bypass_cache.then_some(BYPASS_CACHE);
+    for (name, value) in [Some(question.leg.api_version()), resource, id, bypass].into_iter().flatten() {
         if !query.is_empty() {
             query.push('&');
         }
@@ -320,8 +325,15 @@ mod tests {
             let policy = RetryPolicy::once();
             let correlation_id = CorrelationId::random();
             let leg = Leg::IssueCredential;
-            let question =
-                Question { leg, id: &id, resource: None, body: None, policy: &policy, correlation_id };
+            let question = Question {
+                leg,
+                id: &id,
+                resource: None,
+                bypass_cache: false,
+                body: None,
+                policy: &policy,
+                correlation_id,
+            };
             assert_eq!(query(&question), query_of);
         }
     }
@@ -333,6 +345,7 @@ mod tests {
             leg: Leg::BearerToken,
             id: &id,
             resource: Some("https://vault.azure.net/?a&b"),
+            bypass_cache: false,
             body: None,
             policy: &RetryPolicy::once(),
             correlation_id: CorrelationId::random(),

@@ -10,8 +10,10 @@
 //! key and the endpoint, and the token client takes it from there. Keys come from a
 //! [`KeyProvider`]; what it yields signs and never leaves.
 
+mod attestation;
 mod background;
 mod binding;
+mod binding_id;
 mod certificate;
 mod credential;
 mod csr;
@@ -28,6 +30,7 @@ mod platform_metadata;
 pub mod store;
 mod token_endpoint;
 
+pub use attestation::{Attestation, AttestationRequest, Attester};
 pub use background::off_the_async_threads;
 pub use binding::Binding;
 #[cfg(unix)]
@@ -35,5 +38,5 @@ pub use key_provider::PersistedKeys;
 pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
 pub use liveness::probe;
 pub use managed_identity_id::{IdKind, ManagedIdentityId};
-pub use minter::{Minter, MinterBuilder, REMINT_PAUSE};
+pub use minter::{BindingWatch, Minter, MinterBuilder, REMINT_PAUSE};
 pub use symbolon_types::{Error, ErrorKind};

@@ -107,6 +107,7 @@ impl Asking {
             leg: Leg::BearerToken,
             id: &self.id,
             resource: Some(&resource),
+            bypass_cache: false,
             body: None,
             policy: &self.policy,
             correlation_id,

@@ -2,6 +2,8 @@
 // `cfg(test)` holds for every file here; clippy wants to read it.
 #![cfg(test)]
 
+mod attestation;
+mod identities;
 mod issuer;
 mod keys;
 mod lifecycle;
@@ -9,4 +11,7 @@ mod logs;
 mod model;
 mod oracles;
 mod refusals;
+#[cfg(unix)]
+mod stored;
+mod watching;
 mod wire;
