@@ -154,8 +154,10 @@ impl Detection {
                         taken = Some((source, if is_agent { AGENT_FOUND } else { found }));
                         continue;
                     }
-                    let agent = (source == Source::AzureArc).then(|| agent.absence()).unwrap_or_default();
-                    unset(&missing) + &agent
+                    match source {
+                        Source::AzureArc => unset(&missing) + &agent.absence(),
+                        _ => unset(&missing),
+                    }
                 }
             };
             skipped.push(Skipped { source, reason });
@@ -253,10 +255,10 @@ mod tests {
                 "imds: Cloud Shell comes first",
             ]
         );
-        let (reason, skipped) = told(&[]);
+        let (reason, mut skipped) = told(&[]);
         assert_eq!(reason, "nothing names another source");
         assert_eq!(
-            skipped.last().as_deref(),
+            skipped.next_back().as_deref(),
             Some(
                 "azure_arc: IDENTITY_ENDPOINT and IMDS_ENDPOINT are not set, \
                  and there is no Azure Arc agent for this platform"

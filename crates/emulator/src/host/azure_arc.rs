@@ -29,7 +29,7 @@ pub(super) async fn answer(exchange: &Exchange, effect: &Effect, state: &State) 
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, "invalid_request", reason),
     };
     let key = exchange.header("authorization").and_then(|value| value.strip_prefix("Basic "));
-    if !key.is_some_and(|key| state.challenges.take(key)) {
+    let Some(key) = key.filter(|key| state.challenges.knows(key)) else {
         return match state.challenges.issue() {
             Ok(path) => {
                 let reply = refuse(StatusCode::UNAUTHORIZED, "unauthorized", "challenge");
@@ -37,7 +37,7 @@ pub(super) async fn answer(exchange: &Exchange, effect: &Effect, state: &State) 
             }
             Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "key_file"),
         };
-    }
+    };
     // An agent from before 2026 knows the machine's identity only, whichever is asked for.
     let ids = if state.settings.arc_knows_identities { IDS } else { &[] };
     let principal = match principal(exchange, state, ids) {
@@ -46,6 +46,7 @@ pub(super) async fn answer(exchange: &Exchange, effect: &Effect, state: &State) 
     };
     match token(principal, resource, ExpiryFormat::UnixText, effect, state).await {
         Some(mut body) => {
+            state.challenges.close(key);
             let lifetime = state.settings.token_lifetime.as_secs();
             body.entry("expires_in").or_insert_with(|| lifetime.to_string().into());
             for (name, _) in ids {

@@ -11,7 +11,7 @@ use crate::random;
 /// Where the agent puts them on Linux: clients look nowhere else.
 const DIRECTORY: &str = "/var/opt/azcmagent/tokens";
 
-/// The challenges that were not answered yet. Their files go when they are, and with the emulator.
+/// The challenges for which there was no token yet. Their files go when there is, and with the emulator.
 pub(crate) struct Challenges {
     directory: PathBuf,
     open: Mutex<Vec<Challenge>>,
@@ -37,11 +37,20 @@ impl Challenges {
         Ok(path)
     }
 
-    /// Whether this key was read from a file; it counts once.
-    pub(crate) fn take(&self, key: &str) -> bool {
-        let mut open = self.open();
-        let found = open.iter().position(|challenge| challenge.key == key);
-        found.map(|index| remove(&open.swap_remove(index).path)).is_some()
+    /// Whether this key was read from a file that is still there.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.open().iter().any(|challenge| challenge.key == key)
+    }
+
+    /// Forgets a key that got its token.
+    pub(crate) fn close(&self, key: &str) {
+        self.open().retain(|challenge| {
+            let stays = challenge.key != key;
+            if !stays {
+                remove(&challenge.path);
+            }
+            stays
+        });
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, Vec<Challenge>> {

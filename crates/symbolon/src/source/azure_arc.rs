@@ -91,6 +91,26 @@ mod tests {
 
     use super::*;
 
+    fn question(id: &ManagedIdentityId) -> Question<'_> {
+        Question {
+            resource: "r",
+            id,
+            capabilities: &[],
+            refused: None,
+            correlation_id: CorrelationId::random(),
+        }
+    }
+
+    /// The table of §2.5.1: an agent that was found by its program alone.
+    #[test]
+    fn without_a_variable_the_agent_is_asked_where_it_listens() {
+        let id = ManagedIdentityId::system_assigned();
+        let asked = request(&question(&id), &Env::empty()).unwrap();
+        let expected =
+            "http://127.0.0.1:40342/metadata/identity/oauth2/token?api-version=2020-06-01&resource=r";
+        assert_eq!(asked.url().as_str(), expected);
+    }
+
     /// GO-16, GO-17, §7.7.10.
     #[test]
     fn a_token_counts_only_for_the_identity_that_the_agent_says() {
@@ -109,14 +129,7 @@ mod tests {
             (&resource, r#"{"mi_res_id":"/sub/AB-1"}"#, true),
             (&resource, r#"{"msi_res_id":"/sub/other","mi_res_id":"/sub/AB-1"}"#, false),
         ] {
-            let question = Question {
-                resource: "r",
-                id,
-                capabilities: &[],
-                refused: None,
-                correlation_id: CorrelationId::random(),
-            };
-            let confirmed = confirm(&question, &Response::new(StatusCode::OK, body));
+            let confirmed = confirm(&question(id), &Response::new(StatusCode::OK, body));
             assert_eq!(confirmed.is_ok(), is_confirmed, "{id:?} {body}");
             if let Err(error) = confirmed {
                 assert_eq!(error.code(), "user_assigned_managed_identity_not_confirmed");
