@@ -50,8 +50,11 @@ fn bound<'a>(request: &ManagedIdentityRequest<'a>) -> symbolon_token::TokenReque
 
 /// What this host, as far as its environment tells, cannot do.
 fn guard(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
+    if !request.proof_of_possession {
+        return Ok(());
+    }
     let Detection { source, reason, .. } = request.identity.detection();
-    if !request.proof_of_possession || *source == Source::Imds {
+    if *source == Source::Imds {
         return Ok(());
     }
     let error = format!("{source} cannot bind tokens to a key ({reason}); nothing was sent");
