@@ -18,6 +18,9 @@ use crate::elapsed::Elapsed;
 const METADATA: HeaderName = HeaderName::from_static("metadata");
 /// Under which the service logs the request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+/// Who asks: the service passes it on to the token service. (Managed-identity sources §2.6.)
+const CLIENT_SKU: HeaderName = HeaderName::from_static("x-client-sku");
+const CLIENT_VERSION: HeaderName = HeaderName::from_static("x-client-ver");
 /// (IMDSv2 §2.1, §4.1.)
 const CREDENTIAL_API_VERSION: (&str, &str) = ("cred-api-version", "2.0");
 /// (Managed-identity sources §2.6.)
@@ -144,6 +147,10 @@ impl Imds {
         let headers = request.headers_mut();
         headers.insert(METADATA, HeaderValue::from_static("true"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if question.leg == Leg::BearerToken {
+            headers.insert(CLIENT_SKU, HeaderValue::from_static("symbolon"));
+            headers.insert(CLIENT_VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+        }
         // A UUID is a header value.
         if let Ok(id) = HeaderValue::from_str(&question.correlation_id.to_string()) {
             headers.insert(REQUEST_ID, id);

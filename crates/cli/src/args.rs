@@ -163,12 +163,27 @@ pub(crate) struct Acquire {
 
 #[derive(Debug, Args)]
 pub(crate) struct EmulateOptions {
-    /// The address of the metadata service; loopback only
+    /// The host to stand for: whose variables are printed
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Host::Imds)]
+    pub(crate) source: Host,
+    /// The address of that host's identity endpoint; loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
     /// Print nothing but the variables, as a shell takes them
     #[arg(long)]
     pub(crate) print_env: bool,
+}
+
+/// By the names that `doctor` and the library have for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Host {
+    Imds,
+    AppService,
+    ServiceFabric,
+    MachineLearning,
+    CloudShell,
+    AzureArc,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

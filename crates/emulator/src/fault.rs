@@ -19,6 +19,16 @@ pub enum Step {
     ImdsToken,
     /// `metadata/instance/compute`.
     ComputeMetadata,
+    /// The identity endpoint of App Service.
+    AppService,
+    /// The identity endpoint of Service Fabric.
+    ServiceFabric,
+    /// The identity endpoint of Azure Machine Learning.
+    MachineLearning,
+    /// The identity endpoint of Cloud Shell.
+    CloudShell,
+    /// The identity endpoint of the Azure Arc agent: the challenge, and the answer to it.
+    AzureArc,
     /// The token endpoint.
     Token,
     /// The OpenID configuration and the keys of the token service.
@@ -39,6 +49,11 @@ impl Step {
             Self::IssueCredential => "issue",
             Self::ImdsToken => "imds-token",
             Self::ComputeMetadata => "compute",
+            Self::AppService => "app-service",
+            Self::ServiceFabric => "service-fabric",
+            Self::MachineLearning => "machine-learning",
+            Self::CloudShell => "cloud-shell",
+            Self::AzureArc => "azure-arc",
             Self::Token => "token",
             Self::Discovery => "discovery",
             Self::Resource => "resource",
@@ -99,6 +114,7 @@ pub(crate) enum Effect {
     WithoutTokenType,
     WithoutAccessToken,
     WithoutServerHeader,
+    Expiry(ExpiryFormat),
     Certificate(CertificateFault),
 }
 
@@ -119,9 +135,28 @@ impl Effect {
             Self::WithoutTokenType => "no token_type",
             Self::WithoutAccessToken => "no access_token",
             Self::WithoutServerHeader => "no Server header",
+            Self::Expiry(_) => "expiry format",
             Self::Certificate(_) => "certificate fault",
         }
     }
+}
+
+/// How a host says when a token expires. All of these have been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExpiryFormat {
+    /// `expires_on`, Unix seconds as text.
+    UnixText,
+    /// `expires_on`, Unix seconds as a number.
+    UnixNumber,
+    /// `expires_on` as `2023-11-14T22:13:20Z`.
+    Rfc3339,
+    /// `expires_on` as `2023-11-14 22:13:20`, in UTC without saying so.
+    IsoDate,
+    /// `expires_on` as `11/14/2023 22:13:20`, in UTC without saying so.
+    AmericanDate,
+    /// `expires_in` only.
+    Lifetime,
 }
 
 /// What is wrong with the answer to `issuecredential`.
@@ -238,13 +273,19 @@ impl Fault {
         Self::new(Step::Token, Effect::WrongConfirmation)
     }
 
-    /// A token answer ([`Step::Token`] or [`Step::ImdsToken`]) without `token_type`.
+    /// A token answer without `token_type`.
     #[must_use]
     pub fn without_token_type(step: Step) -> Self {
         Self::new(step, Effect::WithoutTokenType)
     }
 
-    /// A token answer ([`Step::Token`] or [`Step::ImdsToken`]) without `access_token`.
+    /// A token of a host other than a virtual machine that says in this way when it expires.
+    #[must_use]
+    pub fn expiry(step: Step, format: ExpiryFormat) -> Self {
+        Self::new(step, Effect::Expiry(format))
+    }
+
+    /// A token answer without `access_token`.
     #[must_use]
     pub fn without_access_token(step: Step) -> Self {
         Self::new(step, Effect::WithoutAccessToken)

@@ -50,21 +50,19 @@ fn bound<'a>(request: &ManagedIdentityRequest<'a>) -> symbolon_token::TokenReque
 
 /// What this host, as far as its environment tells, cannot do.
 fn guard(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
-    let Detection { source, reason } = request.identity.detection();
-    if source == Source::Imds {
+    if !request.proof_of_possession {
         return Ok(());
     }
-    let error = if request.proof_of_possession {
-        let error = format!("{source} cannot bind tokens to a key ({reason}); nothing was sent");
-        Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error).with_advice(
+    let Detection { source, reason, .. } = request.identity.detection();
+    if *source == Source::Imds {
+        return Ok(());
+    }
+    let error = format!("{source} cannot bind tokens to a key ({reason}); nothing was sent");
+    Err(Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error)
+        .with_advice(
             "ask for a bearer token, or run on a virtual machine whose metadata service has version 2",
         )
-    } else {
-        let error = format!("tokens from {source} are not implemented yet ({reason}); nothing was sent");
-        Error::new(ErrorKind::Environment, "managed_identity_source_not_supported", error)
-            .with_advice("this version gets tokens from the instance metadata service only")
-    };
-    Err(error.with_correlation_id(request.correlation_id.unwrap_or_else(CorrelationId::random)))
+        .with_correlation_id(request.correlation_id.unwrap_or_else(CorrelationId::random)))
 }
 
 impl Future for ManagedIdentityFuture<'_> {

@@ -13,5 +13,6 @@ mod delegation;
 mod recovery;
 mod request;
 mod routing;
+mod sources;
 mod telemetry;
 mod transport;
