@@ -148,6 +148,9 @@ pub(crate) struct Acquire {
     /// Bind the token to a key (mTLS proof of possession); never downgraded
     #[arg(long)]
     pub(crate) pop: bool,
+    /// Get a bearer token with the certificate that bound tokens are got with
+    #[arg(long, conflicts_with = "pop")]
+    pub(crate) over_mtls: bool,
     /// Which identity: system, client-id:ID, object-id:ID or resource-id:ID
     #[arg(long, value_name = "IDENTITY", default_value = "system", value_parser = identity)]
     pub(crate) identity: ManagedIdentityId,
@@ -159,6 +162,9 @@ pub(crate) struct Acquire {
     /// The kind of key to bind to
     #[arg(long, value_enum, default_value_t = KeyKind::Rsa2048)]
     pub(crate) key: KeyKind,
+    /// Keep key and certificate for the next run, in SYMBOLON_STATE_DIR or the user's state folder
+    #[arg(long)]
+    pub(crate) persist_binding: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,12 +1,15 @@
 //! A managed identity.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use symbolon_binding::imds::Imds;
-use symbolon_binding::{KeyProvider, ManagedIdentityId, Minter, SharedKeyProvider, SoftwareKeys};
+use symbolon_binding::{
+    Attester, Binding, BindingWatch, KeyProvider, ManagedIdentityId, Minter, MinterBuilder, SharedKeyProvider,
+};
 use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
 use symbolon_types::{Env, Jitter, SharedClock, Strength};
@@ -42,7 +45,9 @@ pub struct ManagedIdentity(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    id: ManagedIdentityId,
     bearer: Bearer,
+    minter: Minter,
     bound: TokenClient,
 }
 
@@ -57,8 +62,12 @@ impl ManagedIdentity {
             clock: SharedClock::system(),
             jitter: Jitter::os(),
             cache: None,
-            keys: SharedKeyProvider::new(SoftwareKeys::rsa_2048()),
+            keys: None,
+            attester: None,
             minimum_strength: None,
+            #[cfg(unix)]
+            bindings: None,
+            bypass_cache_on_remint: false,
             capabilities: Vec::new(),
             trusted_token_hosts: Vec::new(),
             azure_arc_tokens: None,
@@ -93,6 +102,19 @@ impl ManagedIdentity {
         self.0.bound.invalidate(token)
     }
 
+    /// The certificate that is held for bound tokens, with its strength and its deadlines; `None` before
+    /// the first. Asks nobody.
+    #[must_use]
+    pub fn binding(&self) -> Option<Binding> {
+        self.0.minter.held(&self.0.id)
+    }
+
+    /// Tells when that certificate changes: at the first request, at a renewal, at a refusal.
+    #[must_use]
+    pub fn watch_binding(&self) -> BindingWatch {
+        self.0.minter.watch(&self.0.id)
+    }
+
     /// Which source this environment has, and why. Asks nobody; looks once.
     #[must_use]
     pub fn detection(&self) -> &Detection {
@@ -117,8 +139,12 @@ pub struct ManagedIdentityBuilder {
     clock: SharedClock,
     jitter: Jitter,
     cache: Option<TokenCache>,
-    keys: SharedKeyProvider,
+    keys: Option<SharedKeyProvider>,
+    attester: Option<AddAttester>,
     minimum_strength: Option<Strength>,
+    #[cfg(unix)]
+    bindings: Option<PathBuf>,
+    bypass_cache_on_remint: bool,
     capabilities: Vec<String>,
     trusted_token_hosts: Vec<String>,
     azure_arc_tokens: Option<PathBuf>,
@@ -172,10 +198,40 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Binds tokens to keys of this provider. Default: [`SoftwareKeys::rsa_2048`].
+    /// Binds tokens to keys of this provider. Default:
+    /// [`SoftwareKeys::rsa_2048`](crate::SoftwareKeys::rsa_2048), or where bindings are persisted,
+    /// an RSA key of 2048 bits beside them.
     #[must_use]
     pub fn key_provider(mut self, provider: impl KeyProvider) -> Self {
-        self.keys = SharedKeyProvider::new(provider);
+        self.keys = Some(SharedKeyProvider::new(provider));
+        self
+    }
+
+    /// Has every key attested before a certificate is asked for; without an attestation there is none.
+    /// Default: no attestation.
+    #[must_use]
+    pub fn attester(mut self, attester: impl Attester) -> Self {
+        self.attester = Some(AddAttester(Box::new(|minter| minter.attester(attester))));
+        self
+    }
+
+    /// Keeps certificates in this folder, so that they outlive the process and are issued once for all
+    /// processes of this user on this machine. The folder is this user's alone (mode 0700). Without
+    /// a [`key_provider`](Self::key_provider) the key is in it, too; one that is given should yield
+    /// a key that outlives the process as well. Default: in memory only. Only on Unix.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn persist_bindings(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.bindings = Some(folder.into());
+        self
+    }
+
+    /// After a refusal, asks the metadata service not to issue from a cache of its own
+    /// (`bypass_cache=true`). Microsoft's design of the revocation describes it; whether the service
+    /// has it was not checked. Default: no.
+    #[must_use]
+    pub fn bypass_cache_on_remint(mut self, bypass: bool) -> Self {
+        self.bypass_cache_on_remint = bypass;
         self
     }
 
@@ -260,16 +316,32 @@ impl ManagedIdentityBuilder {
             let policy = policy.scaled(self.retry_scale);
             if self.retries { policy } else { policy.without_retries() }
         };
-        let minter = Minter::builder(imds_base, http.clone())
-            .key_provider(self.keys)
+        let is_attested = self.attester.is_some();
+        let mut minter = Minter::builder(imds_base, http.clone())
             .minimum_strength(self.minimum_strength)
             .metadata_retry_policy(planned(RetryPolicy::imds_endpoint()))
             .issuance_retry_policy(planned(RetryPolicy::imds()))
             .trusted_token_hosts(self.trusted_token_hosts)
-            .build()?;
+            .bypass_cache_on_remint(self.bypass_cache_on_remint);
+        #[cfg(unix)]
+        if let Some(folder) = self.bindings {
+            minter = minter.store(&folder);
+            if self.keys.is_none() {
+                let keys = symbolon_binding::PersistedKeys::rsa_2048(folder).with_clock(self.clock.clone());
+                minter = minter.key_provider(keys);
+            }
+        }
+        if let Some(keys) = self.keys {
+            minter = minter.key_provider(keys);
+        }
+        if let Some(AddAttester(add)) = self.attester {
+            minter = add(minter);
+        }
+        let minter = minter.build()?;
         let floor = self.minimum_strength.map_or("none", Strength::as_str);
-        let credential =
-            MintedCertificate::new(minter, self.id.clone(), partition(&self.id, &format!("pop\0{floor}")));
+        let kept_as = |how| partition(&self.id, &format!("{how}\0{floor}\0{is_attested}"));
+        let (bound, over_mtls) = (kept_as("pop"), kept_as("mtls"));
+        let credential = MintedCertificate::new(minter.clone(), self.id.clone(), bound, over_mtls);
         let cache = self.cache.unwrap_or_else(|| {
             TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone())
         });
@@ -284,7 +356,7 @@ impl ManagedIdentityBuilder {
         let policies =
             Policies { imds: planned(RetryPolicy::imds()), others: planned(RetryPolicy::managed_identity()) };
         let asking = Asking {
-            id: self.id,
+            id: self.id.clone(),
             env: self.env,
             capabilities: self.capabilities,
             imds,
@@ -293,7 +365,17 @@ impl ManagedIdentityBuilder {
             deadline: self.deadline,
             azure_arc_tokens: self.azure_arc_tokens,
         };
-        Ok(ManagedIdentity(Arc::new(Inner { bearer: Bearer::new(asking, cache), bound })))
+        let bearer = Bearer::new(asking, cache);
+        Ok(ManagedIdentity(Arc::new(Inner { id: self.id, bearer, minter, bound })))
+    }
+}
+
+/// Hands an attester on, whatever its type.
+struct AddAttester(Box<dyn FnOnce(MinterBuilder) -> MinterBuilder + Send + Sync>);
+
+impl fmt::Debug for AddAttester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AddAttester")
     }
 }
 

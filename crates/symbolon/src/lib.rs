@@ -26,7 +26,12 @@ pub use future::ManagedIdentityFuture;
 pub use identity::{ManagedIdentity, ManagedIdentityBuilder};
 pub use request::ManagedIdentityRequest;
 
-pub use symbolon_binding::{IdKind, KeyProvider, ManagedIdentityId, SoftwareKeys};
+#[cfg(unix)]
+pub use symbolon_binding::PersistedKeys;
+pub use symbolon_binding::{
+    Attestation, AttestationRequest, Attester, Binding, BindingWatch, IdKind, KeyProvider, ManagedIdentityId,
+    SoftwareKeys,
+};
 #[cfg(feature = "hyper")]
 pub use symbolon_hyper::HyperTransport;
 pub use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenSource};

@@ -14,6 +14,7 @@ pub struct ManagedIdentityRequest<'a> {
     pub(crate) identity: &'a ManagedIdentity,
     pub(crate) resource: &'a str,
     pub(crate) proof_of_possession: bool,
+    pub(crate) over_mtls: bool,
     pub(crate) claims: Option<&'a str>,
     pub(crate) client_claims: Option<&'a str>,
     pub(crate) force_refresh: bool,
@@ -26,6 +27,7 @@ impl<'a> ManagedIdentityRequest<'a> {
             identity,
             resource,
             proof_of_possession: false,
+            over_mtls: false,
             claims: None,
             client_claims: None,
             force_refresh: false,
@@ -37,6 +39,15 @@ impl<'a> ManagedIdentityRequest<'a> {
     /// possession). Never downgraded: where the host cannot bind, the request fails.
     pub fn proof_of_possession(mut self) -> Self {
         self.proof_of_possession = true;
+        self
+    }
+
+    /// Asks for a bearer token with the certificate that bound tokens are asked for with: whoever
+    /// has the token may use it, but only who has the key gets one. For hosts whose keys the service
+    /// does not take for bound tokens. Such tokens are cached apart. Never downgraded; with
+    /// [`proof_of_possession`](Self::proof_of_possession) as well, the token is bound.
+    pub fn over_mtls(mut self) -> Self {
+        self.over_mtls = true;
         self
     }
 
@@ -67,6 +78,13 @@ impl<'a> ManagedIdentityRequest<'a> {
     }
 }
 
+impl ManagedIdentityRequest<'_> {
+    /// Whether it takes a certificate of the metadata service.
+    pub(crate) fn takes_certificate(&self) -> bool {
+        self.proof_of_possession || self.over_mtls
+    }
+}
+
 impl<'a> IntoFuture for ManagedIdentityRequest<'a> {
     type Output = Result<Token, Error>;
     type IntoFuture = ManagedIdentityFuture<'a>;
@@ -81,6 +99,7 @@ impl fmt::Debug for ManagedIdentityRequest<'_> {
         f.debug_struct("ManagedIdentityRequest")
             .field("resource", &self.resource)
             .field("proof_of_possession", &self.proof_of_possession)
+            .field("over_mtls", &self.over_mtls)
             .field("has_claims", &self.claims.is_some())
             .field("has_client_claims", &self.client_claims.is_some())
             .field("force_refresh", &self.force_refresh)

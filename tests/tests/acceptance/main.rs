@@ -10,6 +10,7 @@ mod concurrency;
 mod confidential;
 mod configuration;
 mod delegation;
+mod lifetime;
 mod recovery;
 mod request;
 mod routing;

@@ -274,3 +274,56 @@ fn trust_can_be_added_by_option() {
     let ca_file = world.ca_file.to_str().unwrap();
     assert_eq!(run(&["--ca-file", ca_file]).json().len(), 1);
 }
+
+#[test]
+fn a_bearer_token_over_mtls_is_got_with_a_certificate_and_bound_to_none() {
+    let world = World::new();
+    let token = &ask(&world, &["--over-mtls"]).json()[0];
+    assert_eq!((&token["token_type"], &token["binding"]), (&"Bearer".into(), &serde_json::Value::Null));
+    let journal = world.emulator.journal();
+    assert_eq!(
+        journal.last(Step::Token).unwrap().certificate(),
+        Some(world.emulator.issued()[0].thumbprint())
+    );
+    let both = ask(&world, &["--over-mtls", "--pop"]);
+    assert_eq!(both.code, 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_persisted_binding_is_there_for_the_next_run() {
+    let world = World::new();
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("state");
+    for key in ["p-256", "rsa-2048"] {
+        let ask = || {
+            let arguments = ["token", "--resource", "https://x.example", "--pop", "--persist-binding"];
+            let more = ["--key", key, "--output", "json"];
+            let mut command = world.symbolon();
+            command.env("SYMBOLON_STATE_DIR", &folder).args(arguments).args(more);
+            Ran::of(command.output().unwrap()).json()[0]["binding"]["x5t#S256"].clone()
+        };
+        assert_eq!(ask(), ask(), "{key}");
+    }
+    assert_eq!(world.emulator.issued().len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn twenty_cold_runs_on_one_state_folder_have_one_certificate_issued() {
+    let world = World::new();
+    let parent = tempfile::tempdir().unwrap();
+    let run = || {
+        let mut command = world.symbolon();
+        command.env("XDG_STATE_HOME", parent.path()).args(ASK).args(["--pop", "--persist-binding"]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let runs: Vec<_> = (0..20).map(|_| run()).collect();
+    let bindings: std::collections::HashSet<String> = runs
+        .into_iter()
+        .map(|run| Ran::of(run.wait_with_output().unwrap()).json()[0]["binding"]["x5t#S256"].to_string())
+        .collect();
+    assert_eq!((bindings.len(), world.emulator.issued().len()), (1, 1));
+    assert!(parent.path().join("symbolon").is_dir());
+}
