@@ -49,6 +49,8 @@ fn benches(criterion: &mut Criterion) {
             black_box(identity.token(black_box(RESOURCE)).proof_of_possession().into_future().now_or_never())
         });
     });
+    // What a bound hit asks the minter.
+    group.bench_function("current binding", |bencher| bencher.iter(|| black_box(identity.binding())));
     group.bench_function("hit in the cache alone", |bencher| {
         bencher.iter(|| black_box(cache.find(black_box(&key))));
     });

@@ -99,7 +99,7 @@ async fn what_cannot_be_used_is_set_aside_with_a_warning_and_minted_anew() {
         ("is damaged", |path| fs::write(path, vec![b'x'; 1000]).unwrap()),
         ("is too long", |path| fs::write(path, vec![b'x'; 70_000]).unwrap()),
         ("is open to other users", |path| {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap()
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
         }),
         ("is not a regular file", |path| {
             let elsewhere = path.with_extension("elsewhere");
