@@ -53,7 +53,7 @@ fn every_row_has_a_test_or_a_reason() {
         }
         for name in names {
             let is_test = |source: &&str| source.contains(&format!("fn {name}("));
-            assert!(SOURCES.iter().any(|source| is_test(source)), "{id}: there is no test {name}");
+            assert!(SOURCES.iter().any(is_test), "{id}: there is no test {name}");
         }
     }
     let expected: BTreeSet<String> = SUITES
