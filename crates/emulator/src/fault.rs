@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::host::ExpiryFormat;
+
 /// Where in the exchange a request stands, by the endpoint it went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -139,24 +141,6 @@ impl Effect {
             Self::Certificate(_) => "certificate fault",
         }
     }
-}
-
-/// How a host says when a token expires. All of these have been seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExpiryFormat {
-    /// `expires_on`, Unix seconds as text.
-    UnixText,
-    /// `expires_on`, Unix seconds as a number.
-    UnixNumber,
-    /// `expires_on` as `2023-11-14T22:13:20Z`.
-    Rfc3339,
-    /// `expires_on` as `2023-11-14 22:13:20`, in UTC without saying so.
-    IsoDate,
-    /// `expires_on` as `11/14/2023 22:13:20`, in UTC without saying so.
-    AmericanDate,
-    /// `expires_in` only.
-    Lifetime,
 }
 
 /// What is wrong with the answer to `issuecredential`.

@@ -5,15 +5,16 @@ mod azure_arc;
 pub(crate) mod certificate;
 pub(crate) mod challenge;
 mod cloud_shell;
+mod expiry;
 mod machine_learning;
 mod service_fabric;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::calendar::{after, timestamp, unix};
+pub use self::expiry::ExpiryFormat;
 use crate::exchange::{Exchange, Reply};
-use crate::fault::{Effect, ExpiryFormat, Step};
+use crate::fault::{Effect, Step};
 use crate::grant::{Grant, leave_out, mint};
 use crate::identity::{IdKind, Principal};
 use crate::random::guid;
@@ -114,20 +115,7 @@ async fn token(
     let token = mint(&grant, effect, state).await?;
     let mut body = json!({ "access_token": token, "resource": resource, "token_type": "Bearer" });
     let format = if let Effect::Expiry(format) = effect { *format } else { format };
-    let lifetime = state.settings.token_lifetime;
-    let expires_on = after(state.clock.now(), lifetime);
-    let date = timestamp(expires_on);
-    let date = date.trim_end_matches('Z');
-    let (name, value) = match format {
-        ExpiryFormat::UnixText => ("expires_on", unix(expires_on).to_string().into()),
-        ExpiryFormat::UnixNumber => ("expires_on", unix(expires_on).into()),
-        ExpiryFormat::Rfc3339 => ("expires_on", (date.replace(' ', "T") + "Z").into()),
-        ExpiryFormat::IsoDate => ("expires_on", date.into()),
-        ExpiryFormat::AmericanDate => {
-            ("expires_on", format!("{}/{}/{}{}", &date[5..7], &date[8..10], &date[..4], &date[10..]).into())
-        }
-        ExpiryFormat::Lifetime => ("expires_in", lifetime.as_secs().to_string().into()),
-    };
+    let (name, value) = format.member(state.clock.now(), state.settings.token_lifetime);
     body[name] = value;
     leave_out(&mut body, effect);
     match body {

@@ -53,6 +53,10 @@ impl<'a> ManagedIdentityRequest<'a> {
 
     /// Adds the claims of a resource's challenge, as JSON. The cache is not read; the token that
     /// comes replaces the challenged one.
+    ///
+    /// Of the sources of bearer tokens, Service Fabric alone can do something about a challenge: it is told
+    /// which token was refused, by its SHA-256, and drops its own copy. At the others a request for a bearer
+    /// token with claims fails, `claims_not_supported`.
     pub fn claims(mut self, challenge: &'a str) -> Self {
         self.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
         self
@@ -66,6 +70,8 @@ impl<'a> ManagedIdentityRequest<'a> {
     }
 
     /// Does not read the token cache. A certificate that was minted before is used again.
+    ///
+    /// A host may keep tokens itself, App Service for up to a day, and answer with the same one again.
     pub fn force_refresh(mut self) -> Self {
         self.force_refresh = true;
         self

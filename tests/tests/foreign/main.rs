@@ -25,16 +25,13 @@ const NOT_CLOUD_SHELL: &[Source] =
 const NOT_SERVICE_FABRIC: &[Source] =
     &[Source::Imds, Source::AppService, Source::MachineLearning, Source::CloudShell, Source::AzureArc];
 
+/// One test, because the runner may give each a process of its own, and they share an environment that the first
+/// must make.
 #[test]
-fn msal_for_python_gets_tokens_from_every_host_that_it_knows() {
+fn msal_and_azure_identity_for_python_get_tokens_from_every_host_that_they_know() {
     let Some(interpreter) = python() else { return };
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning, Source::AzureArc];
     check(&interpreter, PYTHON, "msal", NOT_CLOUD_SHELL, &user_assigned);
-}
-
-#[test]
-fn azure_identity_for_python_gets_tokens_from_every_host() {
-    let Some(interpreter) = python() else { return };
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning];
     check(&interpreter, PYTHON, "azure-identity", &Source::ALL, &user_assigned);
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
 use symbolon::Env;
 
@@ -12,8 +11,6 @@ const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign");
 
 /// The interpreter of an environment with the libraries in it; made once, kept with what is built.
 pub(crate) fn python() -> Option<PathBuf> {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = MAKING.lock();
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("azure-identity-python");
     let bin = home.join(if cfg!(windows) { "Scripts" } else { "bin" });
     let interpreter = bin.join("python");

@@ -4,9 +4,9 @@ use http::header::WWW_AUTHENTICATE;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{asked, explain, is_metadata, principal, token};
+use super::{ExpiryFormat, asked, explain, is_metadata, principal, token};
 use crate::exchange::{Exchange, Reply};
-use crate::fault::{Effect, ExpiryFormat};
+use crate::fault::Effect;
 use crate::identity::IdKind;
 use crate::state::State;
 

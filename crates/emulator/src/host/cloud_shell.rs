@@ -3,9 +3,9 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{explain, is_metadata, nested, token};
+use super::{ExpiryFormat, explain, is_metadata, nested, token};
 use crate::exchange::{Exchange, Reply};
-use crate::fault::{Effect, ExpiryFormat};
+use crate::fault::Effect;
 use crate::state::State;
 
 pub(super) async fn answer(exchange: &Exchange, effect: &Effect, state: &State) -> Reply {

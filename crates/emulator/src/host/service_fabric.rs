@@ -3,9 +3,9 @@
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{asked, explain, nested, principal, token};
+use super::{ExpiryFormat, asked, explain, nested, principal, token};
 use crate::exchange::{Exchange, Reply};
-use crate::fault::{Effect, ExpiryFormat};
+use crate::fault::Effect;
 use crate::identity::IdKind;
 use crate::state::State;
 

@@ -110,8 +110,8 @@ pub(super) fn unanswered(source: Source, error: TransportError) -> Error {
         Kind::Unsupported => (
             ErrorKind::Environment,
             "transport_unsupported",
-            "needs what this transport cannot do; nothing was sent",
-            "use a transport that knows a server by its thumbprint, such as symbolon-hyper",
+            "cannot be asked over this transport; nothing was sent",
+            "symbolon-hyper can, within a Tokio runtime; Service Fabric needs a transport that pins servers",
         ),
         Kind::Tls if source == Source::ServiceFabric => (
             ErrorKind::Network,

@@ -157,7 +157,6 @@ async fn identities_kinds_of_ids_and_sources_are_kept_apart_in_a_shared_cache() 
             (Source::AppService, ManagedIdentityId::client_id(ids.client_id()).unwrap()),
             (Source::AppService, ManagedIdentityId::object_id(ids.object_id()).unwrap()),
             (Source::AppService, ManagedIdentityId::resource_id(ids.resource_id()).unwrap()),
-            // An object id that is spelled like a client id is another identity.
             (Source::Imds, ManagedIdentityId::client_id(ids.client_id()).unwrap()),
             (Source::Imds, ManagedIdentityId::system_assigned()),
         ]
@@ -173,6 +172,35 @@ async fn identities_kinds_of_ids_and_sources_are_kept_apart_in_a_shared_cache() 
     let shouted = ManagedIdentityId::resource_id(ids.resource_id().to_ascii_uppercase()).unwrap();
     let identity = lab.builder(Source::AppService).identity(shouted).cache(cache.clone()).build().unwrap();
     assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);
+}
+
+/// DEV-14: only the service knows which ids belong to one identity.
+#[test]
+fn the_same_text_as_another_kind_of_id_is_another_identity() {
+    use symbolon::parts::transport::testing::ScriptedTransport;
+    let hands = symbolon::parts::types::ManualClock::new();
+    let clock = symbolon::SharedClock::from(&hands);
+    let cache = TokenCache::new(10, clock.clone(), symbolon::parts::types::Jitter::fixed(0.5));
+    let transport = ScriptedTransport::new((0..3).map(|_| crate::lab::token()));
+    for id in [
+        ManagedIdentityId::client_id("one").unwrap(),
+        ManagedIdentityId::object_id("one").unwrap(),
+        ManagedIdentityId::resource_id("one").unwrap(),
+    ] {
+        let identity = symbolon::ManagedIdentity::builder()
+            .env(variables(Source::AppService))
+            .identity(id.clone())
+            .clock(clock.clone())
+            .cache(cache.clone())
+            .transport(transport.clone())
+            .build()
+            .unwrap();
+        for expected in [TokenSource::Network, TokenSource::Cache] {
+            let token = drive(identity.token(RESOURCE), &hands).0.unwrap();
+            assert_eq!(token.source(), expected, "{id:?}");
+        }
+    }
+    assert_eq!(cache.len(), 3);
 }
 
 /// §7.7.15, D-22: the token is kept under what was asked for.

@@ -189,6 +189,21 @@ fn the_metadata_service_gets_no_secret_of_another_source() {
     assert!(requests[0].headers().values().all(|value| value != "s3cr3t"));
 }
 
+/// DEV-3.
+#[tokio::test]
+async fn a_proxy_is_not_asked() {
+    let lab = crate::lab::Lab::new().await;
+    // Nobody listens there.
+    let proxy = "http://127.0.0.1:9";
+    let env: Env =
+        [("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy), ("ALL_PROXY", proxy)].into_iter().collect();
+    for source in Source::ALL {
+        let transport = symbolon::HyperTransport::builder().env(env.clone()).build().unwrap();
+        let identity = lab.builder(source).transport(transport).build().unwrap();
+        assert_eq!(identity.token("https://x").await.unwrap().token_type(), "Bearer", "{source}");
+    }
+}
+
 /// The rule of §2.2: a transport that cannot pin fails when the client is made.
 #[test]
 fn service_fabric_needs_a_transport_that_can_pin() {

@@ -164,7 +164,7 @@ fn an_attempt_that_takes_too_long_is_made_again_and_is_a_timeout_in_the_end() {
     }
 }
 
-/// §6 of issue and spec §3: all of it ends at the deadline.
+/// All of it ends at the deadline, however patient the table is.
 #[test]
 fn an_acquisition_ends_at_its_deadline() {
     for source in Source::ALL {
