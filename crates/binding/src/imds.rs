@@ -1,5 +1,8 @@
 //! Requests to the instance metadata service. (IMDSv2 §2, §4, §9.)
 
+mod compute;
+mod probe;
+
 use std::fmt::{self, Write};
 
 use bytes::Bytes;
@@ -11,6 +14,7 @@ use symbolon_transport::{
 use symbolon_types::{CorrelationId, Error, ErrorKind, SharedClock};
 use url::Url;
 
+pub use self::probe::{Probe, Verdict};
 use crate::ManagedIdentityId;
 use crate::elapsed::Elapsed;
 

@@ -7,14 +7,15 @@ use std::task::{Context, Poll};
 use symbolon_token::{Error, ErrorKind, Token, TokenFuture};
 use symbolon_types::CorrelationId;
 
-use crate::{Detection, ManagedIdentityRequest, Source};
+use crate::{Detection, Downgrade, ManagedIdentityRequest, Source};
 
 /// The future of a [`ManagedIdentityRequest`]. A cache hit is ready at the first poll and
 /// allocates nothing.
 pub struct ManagedIdentityFuture<'a>(State<'a>);
 
 enum State<'a> {
-    Exchanged(TokenFuture<'a>),
+    /// Through the exchange; with the request, if it may be answered with a bearer token instead.
+    Exchanged(TokenFuture<'a>, Option<ManagedIdentityRequest<'a>>),
     Bearer(Option<ManagedIdentityRequest<'a>>),
     Acquiring(Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>),
     Refused(Option<Error>),
@@ -22,12 +23,24 @@ enum State<'a> {
 
 impl<'a> ManagedIdentityFuture<'a> {
     pub(crate) fn new(request: ManagedIdentityRequest<'a>) -> Self {
+        let may_downgrade = request.proof_of_possession && request.identity.downgrade() != Downgrade::Never;
         Self(match guard(&request) {
+            Err(error) if may_downgrade && request.identity.downgrade().covers(&error) => {
+                downgraded(request, &error)
+            }
             Err(error) => State::Refused(Some(error)),
-            Ok(()) if request.takes_certificate() => State::Exchanged(exchanged(&request).into_future()),
+            Ok(()) if request.takes_certificate() => {
+                State::Exchanged(exchanged(&request).into_future(), may_downgrade.then_some(request))
+            }
             Ok(()) => State::Bearer(Some(request)),
         })
     }
+}
+
+/// The same request for a bearer token.
+fn downgraded<'a>(request: ManagedIdentityRequest<'a>, error: &Error) -> State<'a> {
+    tracing::warn!(code = error.code(), "this host cannot bind tokens; a bearer token is asked for instead");
+    State::Bearer(Some(ManagedIdentityRequest { proof_of_possession: false, over_mtls: false, ..request }))
 }
 
 /// The request as the token client takes it.
@@ -57,21 +70,47 @@ fn guard(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let Detection { source, reason, .. } = request.identity.detection();
-    if *source == Source::Imds {
+    let is_off = request.identity.is_v2_disabled();
+    if *source == Source::Imds && !is_off {
         return Ok(());
     }
-    let error = format!("{source} issues no certificates to bind tokens to ({reason}); nothing was sent");
-    Err(Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error)
-        .with_advice(
+    let (code, error, advice) = match request.identity.minimum_strength() {
+        // What is too weak is said first (IMDSv2 §1.4).
+        Some(minimum) => (
+            "min_strength_not_met",
+            format!(
+                "a key of strength {minimum} is required, and this host can bind no tokens; nothing was sent"
+            ),
+            "lower the requirement, or run where the metadata service has version 2",
+        ),
+        None if is_off && *source == Source::Imds => (
+            "mtls_pop_not_supported_in_imds_v1",
+            "MSAL_MI_DISABLE_IMDS_V2 switches off what issues certificates; nothing was sent".to_owned(),
+            "unset the variable, or ask for a bearer token",
+        ),
+        None => (
+            "mtls_pop_not_supported_for_environment",
+            format!("{source} issues no certificates to bind tokens to ({reason}); nothing was sent"),
             "ask for a bearer token, or run on a virtual machine whose metadata service has version 2",
-        )
-        .with_correlation_id(request.correlation_id.unwrap_or_else(CorrelationId::random)))
+        ),
+    };
+    let id = request.correlation_id.unwrap_or_else(CorrelationId::random);
+    Err(Error::new(ErrorKind::Environment, code, error).with_advice(advice).with_correlation_id(id))
 }
 
 impl Future for ManagedIdentityFuture<'_> {
     type Output = Result<Token, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::Exchanged(future, request) = &mut self.0 {
+            let outcome = std::task::ready!(Pin::new(future).poll(context));
+            match (outcome, request.take()) {
+                (Err(error), Some(request)) if request.identity.downgrade().covers(&error) => {
+                    self.0 = downgraded(request, &error);
+                }
+                (outcome, _) => return Poll::Ready(outcome),
+            }
+        }
         if let State::Bearer(asked) = &mut self.0 {
             // Where it lies: a hit does not move the request.
             let cached = |request: &ManagedIdentityRequest<'_>| request.identity.bearer().cached(request);
@@ -84,11 +123,10 @@ impl Future for ManagedIdentityFuture<'_> {
             }
         }
         match &mut self.0 {
-            State::Exchanged(future) => Pin::new(future).poll(context),
             State::Acquiring(future) => future.as_mut().poll(context),
             State::Refused(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             // Polled again after it was ready, against the contract of `Future`.
-            State::Bearer(_) => Poll::Pending,
+            State::Exchanged(..) | State::Bearer(_) => Poll::Pending,
         }
     }
 }

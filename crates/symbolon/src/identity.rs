@@ -16,8 +16,9 @@ use symbolon_types::{Env, Jitter, SharedClock, Strength};
 use url::Url;
 
 use crate::bearer::{Asking, Bearer, Policies, partition};
+use crate::capabilities::{Prober, is_v2_disabled};
 use crate::delegation::MintedCertificate;
-use crate::{Detection, ManagedIdentityRequest, Source};
+use crate::{Detection, Downgrade, HostCapabilities, ManagedIdentityRequest, Source};
 
 /// The link-local address of the instance metadata service.
 const IMDS: &str = "http://169.254.169.254";
@@ -49,6 +50,12 @@ struct Inner {
     bearer: Bearer,
     minter: Minter,
     bound: TokenClient,
+    prober: Prober,
+    minimum_strength: Option<Strength>,
+    /// Of the keys that will be made, where that is known before there is one.
+    key_strength: Option<Strength>,
+    downgrade: Downgrade,
+    is_v2_disabled: bool,
 }
 
 impl ManagedIdentity {
@@ -68,6 +75,7 @@ impl ManagedIdentity {
             #[cfg(unix)]
             bindings: None,
             bypass_cache_on_remint: false,
+            downgrade: Downgrade::Never,
             capabilities: Vec::new(),
             trusted_token_hosts: Vec::new(),
             azure_arc_tokens: None,
@@ -121,6 +129,29 @@ impl ManagedIdentity {
         self.0.bearer.detection()
     }
 
+    /// What this host can do: which source it has, which versions of the metadata service, and whether
+    /// tokens can be bound.
+    ///
+    /// It asks the metadata service at most, with probes that it refuses, and takes under a second and a
+    /// half where there is none. No token, no certificate and no key is made. What is there is
+    /// believed for an hour, that nothing is for two minutes.
+    pub async fn capabilities(&self) -> HostCapabilities {
+        let held = self.binding().map(|binding| binding.identity().strength());
+        self.0.prober.capabilities(self.detection(), held.or(self.0.key_strength)).await
+    }
+
+    pub(crate) fn downgrade(&self) -> Downgrade {
+        self.0.downgrade
+    }
+
+    pub(crate) fn minimum_strength(&self) -> Option<Strength> {
+        self.0.minimum_strength
+    }
+
+    pub(crate) fn is_v2_disabled(&self) -> bool {
+        self.0.is_v2_disabled
+    }
+
     pub(crate) fn bearer(&self) -> &Bearer {
         &self.0.bearer
     }
@@ -145,6 +176,7 @@ pub struct ManagedIdentityBuilder {
     #[cfg(unix)]
     bindings: Option<PathBuf>,
     bypass_cache_on_remint: bool,
+    downgrade: Downgrade,
     capabilities: Vec<String>,
     trusted_token_hosts: Vec<String>,
     azure_arc_tokens: Option<PathBuf>,
@@ -243,6 +275,14 @@ impl ManagedIdentityBuilder {
         self
     }
 
+    /// What becomes of requests for bound tokens where tokens cannot be bound. Default:
+    /// [`Downgrade::Never`].
+    #[must_use]
+    pub fn downgrade(mut self, policy: Downgrade) -> Self {
+        self.downgrade = policy;
+        self
+    }
+
     /// Declares what this client can handle, such as `cp1` for claims challenges. Sent in the
     /// claims of requests for bound tokens, and to Service Fabric (`xms_cc`); no other source takes
     /// them for bearer tokens.
@@ -316,6 +356,9 @@ impl ManagedIdentityBuilder {
             let policy = policy.scaled(self.retry_scale);
             if self.retries { policy } else { policy.without_retries() }
         };
+        let key_strength = self.keys.is_none().then_some(Strength::Software);
+        let prober = Prober::new(imds.clone(), self.env.clone());
+        let is_v2_disabled = is_v2_disabled(&self.env);
         let is_attested = self.attester.is_some();
         let mut minter = Minter::builder(imds_base, http.clone())
             .minimum_strength(self.minimum_strength)
@@ -366,7 +409,17 @@ impl ManagedIdentityBuilder {
             azure_arc_tokens: self.azure_arc_tokens,
         };
         let bearer = Bearer::new(asking, cache);
-        Ok(ManagedIdentity(Arc::new(Inner { id: self.id, bearer, minter, bound })))
+        Ok(ManagedIdentity(Arc::new(Inner {
+            id: self.id,
+            bearer,
+            minter,
+            bound,
+            prober,
+            minimum_strength: self.minimum_strength,
+            key_strength,
+            downgrade: self.downgrade,
+            is_v2_disabled,
+        })))
     }
 }
 

@@ -12,15 +12,19 @@
 //! core's.
 
 mod bearer;
+mod capabilities;
 mod delegation;
 mod detection;
+mod downgrade;
 mod federation;
 mod future;
 mod identity;
 mod request;
 mod source;
 
+pub use capabilities::{HostCapabilities, ImdsProbes, ImdsVersion};
 pub use detection::{Detection, Skipped, Source};
+pub use downgrade::Downgrade;
 pub use federation::ManagedIdentityAssertions;
 pub use future::ManagedIdentityFuture;
 pub use identity::{ManagedIdentity, ManagedIdentityBuilder};

@@ -6,6 +6,7 @@
 
 mod binding;
 mod cache;
+mod capabilities;
 mod concurrency;
 mod confidential;
 mod configuration;

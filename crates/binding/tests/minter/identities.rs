@@ -1,8 +1,12 @@
 //! Names of identities, and the identities they mean.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt;
 use futures_util::future::join_all;
-use symbolon_binding::ManagedIdentityId;
-use symbolon_types::{CorrelationId, Thumbprint};
+use symbolon_binding::{Error, KeyProvider, ManagedIdentityId, SoftwareKeys};
+use symbolon_types::{CorrelationId, SharedSigningKey, Thumbprint};
+use tokio::sync::Semaphore;
 
 use crate::issuer::{CLIENT, DAY, House, Plan, drive};
 
@@ -41,6 +45,39 @@ async fn names_that_are_asked_for_at_once_lead_to_one_mint() {
     let minted = house.issuer.issued();
     assert_eq!(minted.len(), 1);
     assert!(bindings.iter().all(|binding| binding.as_ref().unwrap().identity().thumbprint() == minted[0]));
+}
+
+/// Keys that take as long as a test wants.
+#[derive(Debug)]
+struct SlowKeys(SharedSigningKey, Arc<Semaphore>);
+
+impl KeyProvider for SlowKeys {
+    async fn key(&self) -> Result<SharedSigningKey, Error> {
+        self.1.acquire().await.unwrap().forget();
+        Ok(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_name_whose_key_is_late_finds_what_another_name_got_meanwhile() {
+    let key = SoftwareKeys::p256().key().await.unwrap();
+    let turns = Arc::new(Semaphore::new(0));
+    let house = House::with(|builder| builder.key_provider(SlowKeys(key, Arc::clone(&turns)))).await;
+    let [client, object, _] = names();
+    let mut first = Box::pin(house.minter.binding(&client, CorrelationId::random()));
+    let mut second = Box::pin(house.minter.binding(&object, CorrelationId::random()));
+    // Both know who they are, and wait for their keys.
+    for waiting in [&mut first, &mut second] {
+        for _ in 0..50 {
+            assert!(waiting.now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+    }
+    turns.add_permits(1);
+    let first = first.await.unwrap();
+    turns.add_permits(1);
+    let second = second.await.unwrap();
+    assert_eq!((first.identity(), house.mints()), (second.identity(), 1));
 }
 
 #[tokio::test]

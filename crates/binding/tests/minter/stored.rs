@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::join_all;
+use serde_json::Value;
 use symbolon_binding::{Binding, Error, KeyProvider, SoftwareKeys};
 use symbolon_test_logs::CapturedLogs;
 use symbolon_types::{CorrelationId, Thumbprint};
@@ -142,6 +144,24 @@ async fn an_entry_that_somebody_put_under_another_identitys_name_is_not_believed
     }
     assert_ne!(thumbprint(&next(&house, &folder)).await, house.issuer.issued()[0]);
     assert_eq!(house.mints(), 3);
+}
+
+#[tokio::test]
+async fn an_entry_that_contradicts_itself_is_not_believed() {
+    for (member, value) in [("tenant_id", "another-tenant"), ("client_id", CLIENT), ("id", "")] {
+        let (_parent, folder, house) = first().await;
+        binding(&house).await.unwrap();
+        let text = fs::read_to_string(file(&folder)).unwrap();
+        let mut entry: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
+        entry[member] = value.replace(CLIENT, crate::issuer::OTHER_CLIENT).into();
+        let json = format!("{entry}\n");
+        let digest = digest(&SHA256, json.as_bytes());
+        let sum: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        fs::write(file(&folder), format!("{sum}\n{json}")).unwrap();
+        assert_ne!(thumbprint(&next(&house, &folder)).await, house.issuer.issued()[0], "{member}");
+        assert_eq!(house.mints(), 2, "{member}");
+        assert!(file(&folder).with_extension("json.set-aside").exists(), "{member}");
+    }
 }
 
 #[tokio::test]

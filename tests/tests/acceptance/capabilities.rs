@@ -1,0 +1,178 @@
+//! What a host can do, and what becomes of requests where it cannot.
+
+use std::time::Duration;
+
+use symbolon::{Downgrade, Env, ImdsVersion, SharedClock, Source, Strength, TokenSource};
+use symbolon_emulator::{Fault, Source as Host, Step};
+use symbolon_tests::{Counts, RESOURCE, World};
+
+/// The variables of the emulator, and one more.
+fn env_with(world: &World, name: &str, value: &str) -> Env {
+    let more = [(name.to_owned(), value.to_owned())];
+    world
+        .emulator
+        .environment()
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .chain(more)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_host_with_version_2_can_bind_and_is_asked_one_probe_once() {
+    let world = World::new().await;
+    let identity = world.builder().build().unwrap();
+    for _ in 0..3 {
+        let found = identity.capabilities().await;
+        assert_eq!((found.source, found.can_bind()), (Some(Source::Imds), true));
+        let imds = found.imds.unwrap();
+        assert_eq!((imds.version, imds.skew_seconds), (Some(ImdsVersion::V2), Some(0)));
+        assert_eq!(imds.reasons, ["version 2: answered with status 400"]);
+        // The keys of this world are of a provider that is asked for nothing here.
+        assert_eq!((found.strength, found.host_strength), (None, Some(Strength::Software)));
+    }
+    let journal = world.emulator.journal();
+    assert_eq!(journal.steps(), [Step::PlatformMetadata]);
+    assert_eq!(journal.last(Step::PlatformMetadata).unwrap().header("metadata"), None);
+    world.bound(&identity).await;
+    world.hands.advance(Duration::from_secs(3600));
+    assert_eq!(identity.capabilities().await.strength, Some(Strength::Software));
+}
+
+#[tokio::test]
+async fn a_host_with_version_1_only_says_so_and_what_it_could() {
+    let world = World::with(|emulator| emulator.v1_only()).await;
+    let found = world.identity().capabilities().await;
+    let imds = found.imds.as_ref().unwrap();
+    assert_eq!(
+        (found.source, imds.version, found.can_bind()),
+        (Some(Source::Imds), Some(ImdsVersion::V1), false)
+    );
+    assert_eq!(imds.reasons, ["version 2: answered with status 404", "version 1: answered with status 400"]);
+    assert_eq!((found.strength, found.host_strength), (None, None));
+    assert_eq!(world.count(Step::ComputeMetadata), 1);
+}
+
+#[tokio::test]
+async fn where_the_environment_names_a_source_nobody_is_asked() {
+    let world = World::new().await;
+    for host in
+        [Host::AppService, Host::ServiceFabric, Host::MachineLearning, Host::CloudShell, Host::AzureArc]
+    {
+        let env: Env = world.emulator.environment_of(host).into_iter().collect();
+        let found = world.builder().env(env).build().unwrap().capabilities().await;
+        assert_eq!((found.imds.as_ref(), found.can_bind(), found.strength), (None, false, None), "{host:?}");
+        assert_eq!(found.source, Some(found.detection.source), "{host:?}");
+        assert!(found.reason.contains("issues no certificates"), "{}", found.reason);
+    }
+    assert_eq!(world.emulator.journal().steps(), []);
+}
+
+#[tokio::test]
+async fn a_machine_without_metadata_service_hears_so_at_once_and_is_asked_again_in_two_minutes() {
+    let world = World::new().await;
+    let nowhere: Env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")].into_iter().collect();
+    let found = world.builder().env(nowhere).build().unwrap().capabilities().await;
+    let imds = found.imds.unwrap();
+    assert_eq!((found.source, imds.version), (None, None));
+    assert_eq!(
+        (&imds.reasons[..], &*imds.base),
+        (&["version 2: could not be reached".to_owned()][..], "http://127.0.0.1:9")
+    );
+
+    world.emulator.inject(Fault::reset(Step::PlatformMetadata));
+    let identity = world.identity();
+    assert_eq!(identity.capabilities().await.source, None);
+    world.hands.advance(Duration::from_secs(119));
+    assert_eq!(identity.capabilities().await.source, None);
+    world.hands.advance(Duration::from_secs(1));
+    assert_eq!(identity.capabilities().await.source, Some(Source::Imds));
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_stalls_is_not_waited_for() {
+    let world = World::in_real_time(|emulator| emulator).await;
+    world.emulator.inject(Fault::stall(Step::PlatformMetadata).always());
+    let clock = SharedClock::system();
+    let began = clock.now();
+    let found = world.identity().capabilities().await;
+    let took = clock.now().duration_since(began).unwrap();
+    assert_eq!(found.imds.unwrap().reasons, ["version 2: did not answer in time"]);
+    // Not a measurement: the stall would last for ever.
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test]
+async fn the_kill_switch_turns_version_2_off_for_what_needs_it() {
+    for value in ["1", "true", "TRUE"] {
+        let world = World::new().await;
+        let identity =
+            world.builder().env(env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", value)).build().unwrap();
+        let found = identity.capabilities().await;
+        assert_eq!((found.imds.as_ref().unwrap().version, found.can_bind()), (Some(ImdsVersion::V1), false));
+        assert!(found.reason.contains("MSAL_MI_DISABLE_IMDS_V2"), "{}", found.reason);
+        for request in [identity.token(RESOURCE).proof_of_possession(), identity.token(RESOURCE).over_mtls()]
+        {
+            assert_eq!(request.await.unwrap_err().code(), "mtls_pop_not_supported_in_imds_v1");
+        }
+        world.keep(identity.token(RESOURCE).await.unwrap());
+        assert_eq!(world.counts(), Counts::of(0, 0, 0));
+    }
+    let world = World::new().await;
+    let identity = world.builder().env(env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", "no")).build().unwrap();
+    world.bound(&identity).await;
+}
+
+#[tokio::test]
+async fn a_floor_is_said_before_the_environment_is() {
+    let world = World::new().await;
+    let app_service: Env = world.emulator.environment_of(Host::AppService).into_iter().collect();
+    for env in [app_service, env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", "1")] {
+        let builder = world.builder().env(env).downgrade(Downgrade::ToBearerWhereUnsupported);
+        let identity = builder.minimum_strength(Some(Strength::Software)).build().unwrap();
+        let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+        assert_eq!(error.code(), "min_strength_not_met", "and it is no reason for a bearer token");
+    }
+    assert_eq!(world.emulator.journal().steps(), []);
+}
+
+#[tokio::test]
+async fn only_where_tokens_cannot_be_bound_and_it_is_wanted_a_request_gets_a_bearer_token() {
+    let world = World::with(|emulator| emulator.v1_only()).await;
+    let app_service: Env = world.emulator.environment_of(Host::AppService).into_iter().collect();
+    for (env, code) in [
+        (world.env(), "mtls_pop_not_supported_in_imds_v1"),
+        (app_service, "mtls_pop_not_supported_for_environment"),
+    ] {
+        let strict = world.builder().env(env.clone()).build().unwrap();
+        assert_eq!(strict.token(RESOURCE).proof_of_possession().await.unwrap_err().code(), code);
+        let lenient =
+            world.builder().env(env).downgrade(Downgrade::ToBearerWhereUnsupported).build().unwrap();
+        for source in [TokenSource::Network, TokenSource::Cache] {
+            let token = world.keep(lenient.token(RESOURCE).proof_of_possession().await.unwrap());
+            assert_eq!(
+                (token.token_type(), token.bound_to(), token.source()),
+                ("Bearer", None, source),
+                "{code}"
+            );
+        }
+        // Who asks for a certificate to be presented gets that or nothing.
+        assert_eq!(lenient.token(RESOURCE).over_mtls().await.unwrap_err().code(), code);
+    }
+}
+
+#[tokio::test]
+async fn no_other_failure_is_answered_with_a_bearer_token() {
+    for fault in [
+        Fault::status(Step::IssueCredential, 403),
+        Fault::status(Step::PlatformMetadata, 400),
+        Fault::without_server_header(Step::PlatformMetadata).with_status(404),
+        Fault::oauth_error("unauthorized_client", &[700_016]),
+    ] {
+        let world = World::new().await;
+        let identity = world.builder().downgrade(Downgrade::ToBearerWhereUnsupported).build().unwrap();
+        world.emulator.inject(fault.always());
+        assert!(identity.token(RESOURCE).proof_of_possession().await.is_err());
+        assert_eq!(world.count(Step::ImdsToken), 0);
+    }
+}
