@@ -64,11 +64,11 @@ pub(super) const LAYERS: &[Layer] = &[
             "symbolon-emulator",
             "symbolon-cli",
             "symbolon-pkcs11",
-            "symbolon-test-devices",
+            "symbolon-test-programs",
             "symbolon-test-logs",
         ],
     },
-    Layer { name: "symbolon-test-devices", may_depend_on: &["symbolon-types"] },
+    Layer { name: "symbolon-test-programs", may_depend_on: &["symbolon-types"] },
     Layer { name: "symbolon-test-logs", may_depend_on: &[] },
     Layer { name: "xtask", may_depend_on: &[] },
 ];

@@ -7,6 +7,5 @@ mod keys;
 mod lifecycle;
 mod logs;
 mod model;
-mod oracles;
 mod refusals;
 mod wire;

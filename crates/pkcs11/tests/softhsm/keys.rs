@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use symbolon_binding::probe;
-use symbolon_test_devices::SoftHsm;
+use symbolon_test_programs::SoftHsm;
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
 use crate::{KINDS, Neighbour, builder, key, verify};

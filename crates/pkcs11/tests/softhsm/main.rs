@@ -14,7 +14,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use symbolon_binding::{Error, KeyProvider};
 use symbolon_pkcs11::{Pkcs11Keys, Pkcs11KeysBuilder};
-use symbolon_test_devices::SoftHsm;
+use symbolon_test_programs::SoftHsm;
 use symbolon_types::SharedSigningKey;
 
 pub(crate) const KINDS: [fn(Pkcs11KeysBuilder) -> Pkcs11KeysBuilder; 2] =
