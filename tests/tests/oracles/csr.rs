@@ -64,3 +64,8 @@ fn requests_for_keys_in_files_hold_everywhere() {
 fn requests_for_keys_on_a_token_hold_everywhere() {
     SoftHsm::run("csr::requests_for_keys_on_a_token_hold_everywhere", |_| all_verify(&Home::Token.keys()));
 }
+
+#[test]
+fn requests_for_keys_in_a_tpm_hold_everywhere() {
+    all_verify(&Home::Tpm.keys());
+}

@@ -70,3 +70,8 @@ fn keys_in_files_are_accepted_everywhere() {
 fn keys_on_a_token_are_accepted_everywhere() {
     SoftHsm::run("handshake::keys_on_a_token_are_accepted_everywhere", |_| all_accept(&Home::Token.keys()));
 }
+
+#[test]
+fn keys_in_a_tpm_are_accepted_everywhere() {
+    all_accept(&Home::Tpm.keys());
+}

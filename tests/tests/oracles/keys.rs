@@ -10,7 +10,8 @@ use symbolon_binding::{
     KeyProvider, ManagedIdentityId, Minter, PersistedKeys, SharedKeyProvider, SoftwareKeys,
 };
 use symbolon_pkcs11::Pkcs11Keys;
-use symbolon_test_programs::SoftHsm;
+use symbolon_test_programs::{SoftHsm, Swtpm};
+use symbolon_tpm::TpmKeys;
 use symbolon_transport::{HttpClient, Request, Response, SharedTransport, transport_fn};
 use symbolon_types::{CorrelationId, Jitter, SharedClock, SharedSigningKey};
 
@@ -33,6 +34,7 @@ pub(crate) struct Requested {
     pub(crate) algorithm: Algorithm,
     pub(crate) key: SharedSigningKey,
     pub(crate) csr: Vec<u8>,
+    _tpm: Option<Swtpm>,
 }
 
 /// Where a key is.
@@ -41,18 +43,32 @@ pub(crate) enum Home {
     Memory,
     File,
     Token,
+    Tpm,
 }
 
 impl Home {
-    /// A key of each algorithm, requested. For a token, within [`SoftHsm::run`].
+    /// A key of each algorithm, requested. For a token, within [`SoftHsm::run`]; none where there is
+    /// no swtpm.
     pub(crate) fn keys(self) -> Vec<Requested> {
         let folder = tempfile::tempdir().unwrap();
         let one = |algorithm| {
-            let provider = self.provider(algorithm, &folder.path().join("store"));
+            let store = folder.path().join("store");
+            let (provider, tpm) = match self {
+                Self::Tpm => {
+                    let tpm = Swtpm::start()?;
+                    let keys = TpmKeys::builder(&tpm.tcti(), store).unwrap();
+                    let keys = match algorithm {
+                        Algorithm::Rsa2048 => keys.rsa_2048(),
+                        Algorithm::P256 => keys.p256(),
+                    };
+                    (SharedKeyProvider::new(keys.build().unwrap()), Some(tpm))
+                }
+                _ => (self.provider(algorithm, &store), None),
+            };
             let (key, csr) = request(provider);
-            Requested { name: format!("{algorithm:?} in {self:?}"), algorithm, key, csr }
+            Some(Requested { name: format!("{algorithm:?} in {self:?}"), algorithm, key, csr, _tpm: tpm })
         };
-        ALGORITHMS.map(one).into()
+        ALGORITHMS.into_iter().filter_map(one).collect()
     }
 
     fn provider(self, algorithm: Algorithm, folder: &std::path::Path) -> SharedKeyProvider {
@@ -64,6 +80,7 @@ impl Home {
             (Self::File, Algorithm::P256) => SharedKeyProvider::new(PersistedKeys::p256(folder)),
             (Self::Token, Algorithm::Rsa2048) => SharedKeyProvider::new(token.rsa_2048().build()),
             (Self::Token, Algorithm::P256) => SharedKeyProvider::new(token.p256().build()),
+            (Self::Tpm, _) => unreachable!("each has a TPM of its own"),
         }
     }
 }

@@ -6,7 +6,6 @@
 mod keys;
 mod losses;
 mod pins;
-mod verify;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::session::{Session, UserType};
