@@ -3,11 +3,10 @@
 //! This file is all there is between the minter and the token client. It answers the core's two
 //! questions, what to present and whether a refused certificate has a successor, from the minter.
 
-use std::sync::{PoisonError, RwLock};
-
 use symbolon_binding::{Binding, ManagedIdentityId, Minter};
 use symbolon_token::{
-    ClientAuth, CredentialRequest, CredentialSource, Error, Partition, Refusal, Resolution, TokenEndpoint,
+    ClientAuth, CredentialRequest, CredentialSource, Error, Partition, Presented, Refusal, Resolution,
+    TokenEndpoint,
 };
 
 /// The certificate that the metadata service mints for an identity, as a credential.
@@ -16,28 +15,27 @@ pub(crate) struct MintedCertificate {
     minter: Minter,
     id: ManagedIdentityId,
     partition: Partition,
-    /// What was presented last, so that nothing is put together anew while the binding stays.
-    presented: RwLock<Option<ClientAuth>>,
+    /// Nothing is put together anew while the binding stays.
+    presented: Presented,
 }
 
 impl MintedCertificate {
     /// `partition` names the identity, and whatever else must keep its tokens apart.
     pub(crate) fn new(minter: Minter, id: ManagedIdentityId, partition: Partition) -> Self {
-        Self { minter, id, partition, presented: RwLock::new(None) }
+        Self { minter, id, partition, presented: Presented::default() }
     }
 
-    fn present(&self, binding: &Binding) -> Result<ClientAuth, Error> {
-        let presented = self.presented.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(auth) = presented
-            && auth.identity() == Some(binding.identity())
-        {
-            return Ok(auth);
-        }
+    fn present(&self, binding: &Binding) -> Resolution<'static> {
+        let still_fits = |auth: &ClientAuth| auth.identity() == Some(binding.identity());
+        self.presented.lend(still_fits).unwrap_or_else(|| Resolution::ready(self.put_on(binding)))
+    }
+
+    fn put_on(&self, binding: &Binding) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::from_url(binding.token_endpoint().clone())?;
         let auth = ClientAuth::new(binding.client_id(), endpoint, self.partition.clone())
             .with_tenant_id(binding.tenant_id())
             .with_proof_of_possession(binding.identity().clone());
-        *self.presented.write().unwrap_or_else(PoisonError::into_inner) = Some(auth.clone());
+        self.presented.replace(auth.clone());
         Ok(auth)
     }
 }
@@ -45,10 +43,10 @@ impl MintedCertificate {
 impl CredentialSource for MintedCertificate {
     fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
         match self.minter.current(&self.id) {
-            Some(binding) => Resolution::ready(self.present(&binding)),
+            Some(binding) => self.present(&binding),
             None => Resolution::future(async {
                 let binding = self.minter.binding(&self.id, request.correlation_id()).await?;
-                self.present(&binding)
+                self.present(&binding).await
             }),
         }
     }

@@ -7,7 +7,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use http::StatusCode;
 use symbolon_token::authority::Authority;
@@ -42,12 +43,42 @@ fn token(client: &TokenClient, scope: &str) -> Token {
         .expect("a token")
 }
 
+fn numbered_scopes(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("https://{number}.vault.example/.default"))
+}
+
+fn bare(scopes: &[String]) -> HashMap<String, Arc<str>> {
+    scopes.iter().map(|scope| (scope.clone(), "t".repeat(1500).into())).collect()
+}
+
+/// Times `work` on this thread while another thread does the same with other numbers.
+fn while_another_does(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, work: impl Fn(usize) + Sync) {
+    group.bench_function(name, |bencher| {
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let mut next = 0;
+                while !is_done.load(Ordering::Relaxed) {
+                    next += 5_003;
+                    work(next);
+                }
+            });
+            let mut next = 0;
+            bencher.iter(|| {
+                next += 7_919;
+                work(next);
+            });
+            is_done.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
 fn benches(criterion: &mut Criterion) {
+    let clock = SharedClock::system();
     let mut group = criterion.benchmark_group("token");
     for count in [1_usize, 1_000, 100_000] {
         let client = client(4 * count);
-        let scopes: Vec<String> =
-            (0..count).map(|number| format!("https://{number}.vault.example/.default")).collect();
+        let scopes: Vec<String> = numbered_scopes(count).collect();
         for scope in &scopes {
             token(&client, scope);
         }
@@ -59,30 +90,17 @@ fn benches(criterion: &mut Criterion) {
             });
         });
     }
-    group.bench_function("hit among 1000, while another thread hits", |bencher| {
-        let client = client(4_000);
-        let scopes: Vec<String> =
-            (0..1_000).map(|number| format!("https://{number}.vault.example/.default")).collect();
-        for scope in &scopes {
-            token(&client, scope);
-        }
-        let is_done = AtomicBool::new(false);
-        std::thread::scope(|threads| {
-            threads.spawn(|| {
-                for scope in scopes.iter().rev().cycle() {
-                    if is_done.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    black_box(token(&client, scope));
-                }
-            });
-            let mut next = 0;
-            bencher.iter(|| {
-                next = (next + 7919) % scopes.len();
-                black_box(token(&client, black_box(&scopes[next])))
-            });
-            is_done.store(true, Ordering::Relaxed);
-        });
+    let client_of_1000 = client(4_000);
+    let scopes: Vec<String> = numbered_scopes(1_000).collect();
+    for scope in &scopes {
+        token(&client_of_1000, scope);
+    }
+    while_another_does(&mut group, "hit among 1000, while another thread hits", |number| {
+        black_box(token(&client_of_1000, black_box(&scopes[number % 1_000])));
+    });
+    let map = bare(&scopes);
+    while_another_does(&mut group, "bare look-up among 1000, while another thread looks up", |number| {
+        black_box((map.get(black_box(&*scopes[number % 1_000])).cloned(), clock.now()));
     });
     group.bench_function("miss", |bencher| {
         bencher.iter_batched_ref(
@@ -91,13 +109,10 @@ fn benches(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
-    let clock = SharedClock::system();
     // The floor: a borrowed key in a map, a reference counted, and a clock read.
     for count in [1_usize, 1_000, 100_000] {
-        let scopes: Vec<String> =
-            (0..count).map(|number| format!("https://{number}.vault.example/.default")).collect();
-        let map: HashMap<String, Arc<str>> =
-            scopes.iter().map(|scope| (scope.clone(), "t".repeat(1500).into())).collect();
+        let scopes: Vec<String> = numbered_scopes(count).collect();
+        let map = bare(&scopes);
         let mut next = 0;
         group.bench_function(format!("bare look-up and clock read among {count}"), |bencher| {
             bencher.iter(|| {

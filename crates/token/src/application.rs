@@ -1,10 +1,13 @@
 //! Which client, and at which authority.
 
+mod wardrobe;
+
 use std::borrow::Cow;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use symbolon_types::{Env, Error, ErrorKind};
 
+pub(crate) use self::wardrobe::Wardrobe;
 use crate::authority::{Authority, AuthorityKind, RegionChoice, Router, Tenant};
 use crate::{ClientAuth, CredentialRequest, Partition, Resolution, TokenEndpoint};
 
@@ -107,20 +110,23 @@ impl Application {
         wardrobe: &'a Wardrobe,
         dress: impl FnOnce(ClientAuth) -> Result<ClientAuth, Error> + Send + 'a,
     ) -> Resolution<'a> {
+        if let Some(lent) = wardrobe.lend(request) {
+            return lent;
+        }
         let tenant = request.tenant();
         let known = match &self.place {
             Place::Fixed(_) if tenant.is_some() => Some(Err(no_tenants())),
             Place::Fixed(endpoint) => Some(Ok(endpoint.clone())),
             Place::Routed(router) => router.endpoint_now(tenant, mtls),
         };
+        let present = move |endpoint| {
+            let auth = dress(self.undressed(endpoint, tenant))?;
+            wardrobe.keep(request, auth.clone());
+            Ok(auth)
+        };
         match known {
-            Some(endpoint) => Resolution::ready(endpoint.and_then(|endpoint| {
-                wardrobe.wear(&endpoint, request, || dress(self.undressed(endpoint.clone(), tenant)))
-            })),
-            None => Resolution::future(async move {
-                let endpoint = self.endpoint(request, mtls).await?;
-                wardrobe.wear(&endpoint, request, || dress(self.undressed(endpoint.clone(), tenant)))
-            }),
+            Some(endpoint) => Resolution::ready(endpoint.and_then(present)),
+            None => Resolution::future(async move { present(self.endpoint(request, mtls).await?) }),
         }
     }
 
@@ -201,39 +207,4 @@ fn no_tenants() -> Error {
     let error = "a client of a fixed token endpoint has no other tenant; nothing was sent";
     Error::new(ErrorKind::Request, "invalid_tenant", error)
         .with_advice("make the application of an authority instead of a token endpoint")
-}
-
-/// What a credential wore before, so that nothing is put together anew at each look-up.
-#[derive(Debug, Default)]
-pub(crate) struct Wardrobe(RwLock<Vec<ClientAuth>>);
-
-impl Wardrobe {
-    /// A client has few endpoints. One that serves many tenants puts its clothes together each time.
-    const CAPACITY: usize = 8;
-
-    fn wear(
-        &self,
-        endpoint: &TokenEndpoint,
-        request: &CredentialRequest<'_>,
-        dress: impl FnOnce() -> Result<ClientAuth, Error>,
-    ) -> Result<ClientAuth, Error> {
-        let fits = |auth: &&ClientAuth| {
-            auth.token_endpoint() == endpoint
-                && auth.scheme().bound_to().is_some() == request.proof_of_possession()
-                && request
-                    .tenant()
-                    .is_none_or(|tenant| auth.tenant_id().is_some_and(|own| own.eq_ignore_ascii_case(tenant)))
-        };
-        let worn = self.0.read().unwrap_or_else(PoisonError::into_inner).iter().find(fits).cloned();
-        if let Some(worn) = worn {
-            return Ok(worn);
-        }
-        let auth = dress()?;
-        let mut worn = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if worn.len() >= Self::CAPACITY {
-            worn.remove(0);
-        }
-        worn.push(auth.clone());
-        Ok(auth)
-    }
 }

@@ -20,7 +20,6 @@ mod openid;
 mod region;
 mod region_detector;
 mod router;
-mod routes;
 mod routing;
 mod tenant;
 

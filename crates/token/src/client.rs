@@ -40,12 +40,14 @@ impl TokenClient {
     }
 
     /// Asks for a token for these scopes, separated by spaces; their order has no meaning.
+    #[inline]
     pub fn token<'a>(&'a self, scopes: &'a str) -> TokenRequest<'a> {
         TokenRequest::new(self, Audience::scopes(scopes))
     }
 
     /// Asks for a token for this resource: `https://vault.azure.net`, with or without
     /// `/.default`. It is cached under the resource, and `/.default` is put behind it on the wire.
+    #[inline]
     pub fn token_for_resource<'a>(&'a self, resource: &'a str) -> TokenRequest<'a> {
         TokenRequest::new(self, Audience::resource(resource))
     }

@@ -2,9 +2,9 @@
 
 mod source;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use symbolon_types::{ClientIdentity, Error, ErrorKind, Secret};
+use symbolon_types::{ClientIdentity, Error, ErrorKind};
 
 use self::source::ErasedSource;
 pub use self::source::{AssertionFn, AssertionRequest, AssertionSource, SignedAssertion, assertion_fn};
@@ -32,19 +32,12 @@ pub struct ClientAssertion {
     application: Application,
     source: Arc<dyn ErasedSource>,
     wardrobe: Wardrobe,
-    /// The certificate of the last assertion, under which the next look-up looks.
-    last_binding: RwLock<Option<ClientIdentity>>,
 }
 
 impl ClientAssertion {
     /// The assertions of this source, for this application.
     pub fn new(application: Application, source: impl AssertionSource) -> Self {
-        Self {
-            application,
-            source: Arc::new(source),
-            wardrobe: Wardrobe::default(),
-            last_binding: RwLock::new(None),
-        }
+        Self { application, source: Arc::new(source), wardrobe: Wardrobe::default() }
     }
 
     async fn present(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
@@ -55,33 +48,20 @@ impl ClientAssertion {
             return Err(Error::new(ErrorKind::Credential, "invalid_client_assertion", error)
                 .with_advice("check where the assertion comes from"));
         }
-        *self.last_binding.write().unwrap_or_else(PoisonError::into_inner) = binding.clone();
         let endpoint = self.application.endpoint(request, binding.is_some()).await?;
+        let kind = if binding.is_some() { JWT_POP } else { JWT_BEARER };
         let auth = self.application.undressed(endpoint, request.tenant());
-        Ok(worn(auth, binding, request.proof_of_possession(), Some(assertion)))
-    }
-
-    fn last_binding(&self) -> Option<ClientIdentity> {
-        self.last_binding.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let auth = worn(auth, binding, request.proof_of_possession());
+        // The next look-up looks under the certificate of this assertion.
+        self.wardrobe.keep(request, auth.clone());
+        Ok(auth.with_parameter(ASSERTION_TYPE, kind.into()).with_parameter(ASSERTION, assertion))
     }
 }
 
-fn worn(
-    auth: ClientAuth,
-    binding: Option<ClientIdentity>,
-    is_bound: bool,
-    assertion: Option<Secret>,
-) -> ClientAuth {
-    let kind = if binding.is_some() { JWT_POP } else { JWT_BEARER };
-    let auth = match binding {
+fn worn(auth: ClientAuth, binding: Option<ClientIdentity>, is_bound: bool) -> ClientAuth {
+    match binding {
         Some(identity) if is_bound => auth.with_proof_of_possession(identity),
         Some(identity) => auth.with_identity(identity),
-        None => auth,
-    };
-    match assertion {
-        Some(assertion) => {
-            auth.with_parameter(ASSERTION_TYPE, kind.into()).with_parameter(ASSERTION, assertion)
-        }
         None => auth,
     }
 }
@@ -90,13 +70,7 @@ impl CredentialSource for ClientAssertion {
     fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
         match request.purpose() {
             Purpose::Exchange => Resolution::future(self.present(request)),
-            Purpose::LookUp => {
-                let is_bound = request.proof_of_possession();
-                let binding = self.last_binding();
-                let mtls = binding.is_some();
-                let dress = move |auth| Ok(worn(auth, binding, is_bound, None));
-                self.application.present(request, mtls, &self.wardrobe, dress)
-            }
+            Purpose::LookUp => self.application.present(request, false, &self.wardrobe, Ok),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who asks for the token: the boundary between the core and whoever holds a credential.
 
 mod auth;
+mod presented;
 mod resolution;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use symbolon_types::CorrelationId;
 use crate::Refusal;
 
 pub use auth::{ClientAuth, FreshParameters};
+pub use presented::Presented;
 pub use resolution::Resolution;
 
 /// Something that can authenticate a client to a token endpoint: a secret, a certificate, an
@@ -21,7 +23,7 @@ pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
     ///
     /// It runs before every cache look-up, and again when a token is really asked for
     /// ([`CredentialRequest::purpose`]). For a look-up it should be [`Resolution::ready`] when
-    /// nothing changed; what costs something, such as obtaining an assertion, can wait for the
+    /// nothing changed, lent ([`Presented`]) where it can be; what costs something, such as obtaining an assertion, can wait for the
     /// exchange. What the token is cached under is what the exchange presented.
     fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a>;
 

@@ -19,8 +19,16 @@ pub(crate) enum Grant {
     RefreshToken { token: Secret },
     /// The refresh token that is kept for the user; it is looked up when it is needed.
     StoredRefreshToken,
-    /// An authorization code (RFC 6749 §4.1.3), with its verifier (RFC 7636 §4.5).
-    AuthorizationCode { code: Secret, redirect_uri: String, verifier: Option<Secret> },
+    /// An authorization code.
+    AuthorizationCode(Box<AuthorizationCode>),
+}
+
+/// An authorization code (RFC 6749 §4.1.3), with its verifier (RFC 7636 §4.5).
+#[derive(Clone, Debug)]
+pub(crate) struct AuthorizationCode {
+    pub(crate) code: Secret,
+    pub(crate) redirect_uri: String,
+    pub(crate) verifier: Option<Secret>,
 }
 
 impl Grant {
@@ -54,7 +62,8 @@ impl Grant {
             }
             // Never sent: it stands for the refresh token that is found.
             Self::StoredRefreshToken => Vec::new(),
-            Self::AuthorizationCode { code, redirect_uri, verifier } => {
+            Self::AuthorizationCode(given) => {
+                let AuthorizationCode { code, redirect_uri, verifier } = &**given;
                 let mut parameters = vec![
                     ("grant_type", "authorization_code"),
                     ("code", code.expose()),

@@ -66,6 +66,12 @@ impl<'a> CacheKey<'a> {
         self
     }
 
+    /// Whether it has nothing but what every key has.
+    fn is_plain(&self) -> bool {
+        // Only a bound token has a thumbprint.
+        !self.is_bound && self.subject.is_none() && self.client_claims.is_none() && self.parameters.is_empty()
+    }
+
     /// The same with these parameters, sorted.
     pub(crate) fn with_parameters(mut self, parameters: &'a [(String, String)]) -> Self {
         self.parameters = parameters;
@@ -73,52 +79,41 @@ impl<'a> CacheKey<'a> {
     }
 }
 
-impl PartialEq for CacheKey<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.partition == other.partition
-            && self.subject == other.subject
-            && self.audience == other.audience
-            && self.is_bound == other.is_bound
-            && self.thumbprint == other.thumbprint
-            && self.client_claims == other.client_claims
-            && self.parameters == other.parameters
-    }
-}
-
-impl Eq for CacheKey<'_> {}
-
 impl Hash for CacheKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.partition.hash(state);
         self.audience.hash(state);
-        self.subject.hash(state);
+        // What is not there need not be told apart: equality does that.
+        if let Some(subject) = self.subject {
+            subject.hash(state);
+        }
         // The digest is random already.
         if let Some(thumbprint) = &self.thumbprint {
             state.write(&thumbprint.as_bytes()[..8]);
         }
-        self.client_claims.hash(state);
+        if let Some(claims) = self.client_claims {
+            claims.hash(state);
+        }
         if !self.parameters.is_empty() {
             self.parameters.hash(state);
         }
     }
 }
 
-/// The same, owned by the cache. Clones are cheap, and small: a token and its entry both have one.
+/// The same, owned by the cache. What nearly all keys differ in stands in the entry itself: each
+/// thing that is elsewhere is one more that a look-up waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenKey(Arc<Parts>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Parts {
+pub(crate) struct TokenKey {
     partition: Partition,
-    audience: Box<str>,
-    is_bound: bool,
-    thumbprint: Option<Thumbprint>,
-    rest: Option<Box<Rest>>,
+    audience: Arc<str>,
+    rest: Option<Arc<Rest>>,
 }
 
-/// What few keys have.
+/// What the key of a client's own bearer token does not have.
 #[derive(Debug, PartialEq, Eq)]
 struct Rest {
+    is_bound: bool,
+    thumbprint: Option<Thumbprint>,
     subject: Option<Box<str>>,
     client_claims: Option<Box<str>>,
     parameters: Box<[(String, String)]>,
@@ -126,21 +121,19 @@ struct Rest {
 
 impl TokenKey {
     pub(crate) fn audience(&self) -> &str {
-        &self.0.audience
+        &self.audience
     }
 
     pub(crate) fn borrowed(&self) -> CacheKey<'_> {
-        let Parts { partition, audience, is_bound, thumbprint, rest } = &*self.0;
-        let rest = rest.as_deref();
+        let plain = CacheKey::bearer(&self.partition, &self.audience);
+        let Some(rest) = &self.rest else { return plain };
         CacheKey {
-            partition,
-            subject: rest.and_then(|rest| rest.subject.as_deref()),
-            audience,
-            is_bound: *is_bound,
-            thumbprint: *thumbprint,
-            client_claims: rest.and_then(|rest| rest.client_claims.as_deref()),
-            parameters: rest.map_or(&[], |rest| &rest.parameters),
-            identity: None,
+            subject: rest.subject.as_deref(),
+            is_bound: rest.is_bound,
+            thumbprint: rest.thumbprint,
+            client_claims: rest.client_claims.as_deref(),
+            parameters: &rest.parameters,
+            ..plain
         }
     }
 }
@@ -153,25 +146,33 @@ impl Hash for TokenKey {
 
 impl LeaseKey<TokenKey> for CacheKey<'_> {
     fn matches(&self, key: &TokenKey) -> bool {
-        *self == key.borrowed()
+        self.partition == &key.partition
+            && self.audience == &*key.audience
+            && match &key.rest {
+                None => self.is_plain(),
+                Some(rest) => {
+                    self.is_bound == rest.is_bound
+                        && self.thumbprint == rest.thumbprint
+                        && self.subject == rest.subject.as_deref()
+                        && self.client_claims == rest.client_claims.as_deref()
+                        && self.parameters == &*rest.parameters
+                }
+            }
     }
 
     fn to_key(&self) -> TokenKey {
-        let is_plain = self.subject.is_none() && self.client_claims.is_none() && self.parameters.is_empty();
-        let rest = || {
-            Box::new(Rest {
-                subject: self.subject.map(Into::into),
-                client_claims: self.client_claims.map(Into::into),
-                parameters: self.parameters.into(),
-            })
-        };
-        TokenKey(Arc::new(Parts {
-            partition: self.partition.clone(),
-            audience: self.audience.into(),
+        let rest = || Rest {
             is_bound: self.is_bound,
             thumbprint: self.thumbprint,
-            rest: (!is_plain).then(rest),
-        }))
+            subject: self.subject.map(Into::into),
+            client_claims: self.client_claims.map(Into::into),
+            parameters: self.parameters.into(),
+        };
+        TokenKey {
+            partition: self.partition.clone(),
+            audience: self.audience.into(),
+            rest: (!self.is_plain()).then(|| Arc::new(rest())),
+        }
     }
 }
 

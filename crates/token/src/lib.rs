@@ -72,7 +72,9 @@ pub use client_assertion::{
 };
 pub use client_certificate::ClientCertificate;
 pub use client_secret::ClientSecret;
-pub use credential::{ClientAuth, CredentialRequest, CredentialSource, FreshParameters, Purpose, Resolution};
+pub use credential::{
+    ClientAuth, CredentialRequest, CredentialSource, FreshParameters, Presented, Purpose, Resolution,
+};
 pub use endpoint::TokenEndpoint;
 pub use expiry::Expiry;
 pub use key::CacheKey;

@@ -44,9 +44,13 @@ enum Place {
     Query,
 }
 
-/// The caller's own parameters of a token request.
+/// The caller's own parameters of a token request. Most have none, and a request that finds its
+/// token in the cache should be little to move.
 #[derive(Clone, Default)]
-pub(crate) struct Parameters {
+pub(crate) struct Parameters(Option<Box<Given>>);
+
+#[derive(Clone, Default)]
+struct Given {
     all: Vec<(Place, String, String)>,
     /// Those that are part of the cache key, sorted.
     keyed: Vec<(String, String)>,
@@ -63,23 +67,24 @@ impl Parameters {
 
     /// A later value of the same name replaces the earlier.
     fn add(&mut self, place: Place, name: &str, value: &str, caching: Caching) {
-        self.all.retain(|(at, known, _)| (*at, known.as_str()) != (place, name));
-        self.all.push((place, name.to_owned(), value.to_owned()));
+        let Given { all, keyed } = &mut **self.0.get_or_insert_default();
+        all.retain(|(at, known, _)| (*at, known.as_str()) != (place, name));
+        all.push((place, name.to_owned(), value.to_owned()));
         let key = match place {
             Place::Body => format!("body {name}"),
             Place::Query => format!("query {name}"),
         };
-        self.keyed.retain(|(known, _)| *known != key);
+        keyed.retain(|(known, _)| *known != key);
         if caching == Caching::Keyed {
-            self.keyed.push((key, value.to_owned()));
-            self.keyed.sort_unstable();
+            keyed.push((key, value.to_owned()));
+            keyed.sort_unstable();
         }
     }
 
     /// # Errors
     /// `invalid_parameter` for a name that is empty or not the caller's to set.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for (_, name, _) in &self.all {
+        for (_, name, _) in self.all() {
             if name.is_empty() || RESERVED.contains(&name.as_str()) {
                 let error = format!("the request sets the parameter {name:?} itself");
                 return Err(Error::new(ErrorKind::Request, "invalid_parameter", error)
@@ -102,11 +107,15 @@ impl Parameters {
     }
 
     pub(crate) fn keyed(&self) -> &[(String, String)] {
-        &self.keyed
+        self.0.as_ref().map_or(&[], |given| &given.keyed)
+    }
+
+    fn all(&self) -> &[(Place, String, String)] {
+        self.0.as_ref().map_or(&[], |given| &given.all)
     }
 
     fn of(&self, place: Place) -> impl Iterator<Item = (&str, &str)> {
-        self.all
+        self.all()
             .iter()
             .filter(move |(at, ..)| *at == place)
             .map(|(_, name, value)| (name.as_str(), value.as_str()))

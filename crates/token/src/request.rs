@@ -23,8 +23,7 @@ use crate::{CacheKey, Caching, ClientAuth, CredentialRequest, Token, TokenClient
 pub struct TokenRequest<'a> {
     client: &'a TokenClient,
     audience: Audience<'a>,
-    grant: Grant,
-    subject: Subject,
+    user: Option<Box<ForUser>>,
     proof_of_possession: bool,
     tenant: Option<&'a str>,
     claims: Option<&'a str>,
@@ -34,22 +33,20 @@ pub struct TokenRequest<'a> {
     correlation_id: Option<CorrelationId>,
 }
 
-impl<'a> TokenRequest<'a> {
-    pub(crate) fn new(client: &'a TokenClient, audience: Audience<'a>) -> Self {
-        Self::founded_on(client, audience, Grant::ClientCredentials, Subject::Client)
-    }
+/// What a request about a user is founded on.
+#[derive(Clone)]
+struct ForUser {
+    grant: Grant,
+    subject: Subject,
+}
 
-    pub(crate) fn founded_on(
-        client: &'a TokenClient,
-        audience: Audience<'a>,
-        grant: Grant,
-        subject: Subject,
-    ) -> Self {
+impl<'a> TokenRequest<'a> {
+    #[inline]
+    pub(crate) fn new(client: &'a TokenClient, audience: Audience<'a>) -> Self {
         Self {
             client,
             audience,
-            grant,
-            subject,
+            user: None,
             proof_of_possession: false,
             tenant: None,
             claims: None,
@@ -58,6 +55,15 @@ impl<'a> TokenRequest<'a> {
             force_refresh: false,
             correlation_id: None,
         }
+    }
+
+    pub(crate) fn for_user(
+        client: &'a TokenClient,
+        audience: Audience<'a>,
+        grant: Grant,
+        subject: Subject,
+    ) -> Self {
+        Self { user: Some(Box::new(ForUser { grant, subject })), ..Self::new(client, audience) }
     }
 
     /// Asks for a token that is bound to the client's certificate (RFC 8705 §3).
@@ -116,9 +122,10 @@ impl<'a> TokenRequest<'a> {
             return None;
         }
         let exchanger = &self.client.exchanger;
-        let auth =
-            exchanger.credential.resolve_erased(&self.look_up(self.correlation_id)).if_ready()?.ok()?;
-        exchanger.cache.find(&self.key(&auth))
+        // No id: what has to be asked first is not asked from here.
+        let look_up = self.look_up(None);
+        let auth = exchanger.credential.resolve_erased(&look_up);
+        exchanger.cache.find(&self.key(auth.known()?))
     }
 
     async fn acquire(self) -> Result<Token, Error> {
@@ -134,10 +141,9 @@ impl<'a> TokenRequest<'a> {
 
     async fn acquire_as(self, correlation_id: CorrelationId) -> Result<Token, Error> {
         // What is wrong with the request is said before anything is minted, signed or sent.
-        let scope = if self.grant.is_for_user() {
-            self.audience.as_str().to_owned()
-        } else {
-            self.audience.on_the_wire()?
+        let scope = match self.user {
+            Some(_) => self.audience.as_str().to_owned(),
+            None => self.audience.on_the_wire()?,
         };
         self.parameters.check()?;
         let claims = merge(self.claims, self.client_claims, &self.client.capabilities)?;
@@ -151,12 +157,16 @@ impl<'a> TokenRequest<'a> {
             check_transport(exchanger.http.transport())?;
         }
         let key = self.key(&auth);
+        let (grant, subject) = match self.user.as_deref().cloned() {
+            Some(ForUser { grant, subject }) => (grant, subject),
+            None => (Grant::ClientCredentials, Subject::Client),
+        };
         let exchange = Exchange {
             exchanger: Arc::clone(exchanger),
             proof_of_possession: self.proof_of_possession,
             tenant: self.tenant.map(str::to_owned),
-            grant: self.grant.clone(),
-            subject: self.subject.clone(),
+            grant,
+            subject,
             audience: self.audience.as_str().to_owned(),
             scope,
             client_claims: self.client_claims.map(str::to_owned),
@@ -192,15 +202,19 @@ impl<'a> TokenRequest<'a> {
 
     /// What distinguishes a request that does not want the cached token.
     fn variant(&self) -> Option<&str> {
-        match &self.subject {
-            Subject::Unknown(of) => Some(of),
+        match self.subject() {
+            Some(Subject::Unknown(of)) => Some(of),
             _ => self.claims.or(self.force_refresh.then_some("")),
         }
     }
 
+    fn subject(&self) -> Option<&Subject> {
+        self.user.as_ref().map(|user| &user.subject)
+    }
+
     fn key<'k>(&'k self, auth: &'k ClientAuth) -> CacheKey<'k> {
         CacheKey::of(auth, self.audience.as_str(), self.proof_of_possession)
-            .about(self.subject.name())
+            .about(self.subject().and_then(Subject::name))
             .with_client_claims(self.client_claims)
             .with_parameters(self.parameters.keyed())
     }
@@ -232,6 +246,7 @@ impl<'a> IntoFuture for TokenRequest<'a> {
     type Output = Result<Token, Error>;
     type IntoFuture = TokenFuture<'a>;
 
+    #[inline]
     fn into_future(self) -> TokenFuture<'a> {
         TokenFuture(State::Asked(Some(self)))
     }
@@ -240,10 +255,6 @@ impl<'a> IntoFuture for TokenRequest<'a> {
 /// The future of a [`TokenRequest`]. A cache hit is ready at the first poll and allocates nothing.
 pub struct TokenFuture<'a>(State<'a>);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the one that a cache hit must not allocate for"
-)]
 enum State<'a> {
     Asked(Option<TokenRequest<'a>>),
     Acquiring(Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>),

@@ -23,11 +23,13 @@
 
 mod cache;
 mod flight;
+mod moment;
 mod slot;
 
 use std::hash::Hash;
 use std::time::{Duration, SystemTime};
 
+use self::moment::Moment;
 use crate::Jitter;
 
 pub use cache::LeaseCache;
@@ -39,20 +41,21 @@ const HALF_LIFE_SPREAD: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Debug)]
 pub struct Lease<V> {
     value: V,
-    refresh_at: Option<SystemTime>,
-    expires_at: SystemTime,
+    /// Never, where there is no soft deadline.
+    refresh_at: Moment,
+    expires_at: Moment,
 }
 
 impl<V> Lease<V> {
     /// A value that is served until `expires_at`, and not renewed before.
     pub fn new(value: V, expires_at: SystemTime) -> Self {
-        Self { value, refresh_at: None, expires_at }
+        Self { value, refresh_at: Moment::NEVER, expires_at: Moment::of(expires_at) }
     }
 
     /// The same, renewed from `refresh_at` on while the value is still served.
     #[must_use]
     pub fn refreshed_at(mut self, refresh_at: Option<SystemTime>) -> Self {
-        self.refresh_at = refresh_at;
+        self.refresh_at = refresh_at.map_or(Moment::NEVER, Moment::of);
         self
     }
 
@@ -63,12 +66,12 @@ impl<V> Lease<V> {
 
     /// The soft deadline, if there is one.
     pub fn refresh_at(&self) -> Option<SystemTime> {
-        self.refresh_at
+        (self.refresh_at != Moment::NEVER).then(|| self.refresh_at.time())
     }
 
     /// The hard deadline.
     pub fn expires_at(&self) -> SystemTime {
-        self.expires_at
+        self.expires_at.time()
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use symbolon_transport::HttpClient;
 use symbolon_types::{Env, Error};
 
-use super::routes::Routes;
 use super::{Authority, Discovery, Region, RegionChoice, RegionDetector, Routing};
 use crate::TokenEndpoint;
 
@@ -33,13 +32,11 @@ pub struct Router(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    /// Whether the host may have regions, and whether it is to be asked about: what follows from the
-    /// settings, worked out once, because every look-up of a token comes by.
+    /// Whether the host may have regions, and whether it is to be asked about.
     has_regions: bool,
     is_host_in_question: bool,
     /// The region as the configuration and the environment decided it, when it was first needed.
     decided: OnceLock<Result<RegionChoice, Error>>,
-    routes: Routes,
 }
 
 #[derive(Clone, Debug)]
@@ -95,8 +92,8 @@ impl Router {
         let has_regions = settings.authority.cloud_host().is_some();
         let is_host_in_question =
             settings.instance_discovery && has_regions && !settings.authority.is_known();
-        let (decided, routes) = (OnceLock::new(), Routes::default());
-        Self(Arc::new(Inner { settings, has_regions, is_host_in_question, decided, routes }))
+        let decided = OnceLock::new();
+        Self(Arc::new(Inner { settings, has_regions, is_host_in_question, decided }))
     }
 
     fn settings(&self) -> &Settings {
@@ -113,7 +110,7 @@ impl Router {
     /// requests with or without a client certificate.
     ///
     /// `None` when something has to be asked first, or again; then [`endpoint`](Self::endpoint)
-    /// tells it. An endpoint that was told before is found without an allocation.
+    /// tells it.
     #[must_use]
     pub fn endpoint_now(&self, tenant: Option<&str>, mtls: bool) -> Option<Result<TokenEndpoint, Error>> {
         let settings = self.settings();
@@ -133,8 +130,7 @@ impl Router {
         {
             return Some(Err(error));
         }
-        let found = self.0.routes.find(tenant, mtls, region.as_ref());
-        Some(found.map_or_else(|| self.route(tenant, Routing { mtls, region }), Ok))
+        Some(self.route(tenant, &Routing { mtls, region }))
     }
 
     /// The token endpoint, for a tenant that replaces the authority's own and for requests with or
@@ -170,7 +166,7 @@ impl Router {
             RegionChoice::Detect => detector.region(http, env).await,
             RegionChoice::Unset | RegionChoice::Global => None,
         };
-        self.route(tenant, Routing { mtls, region })
+        self.route(tenant, &Routing { mtls, region })
     }
 
     fn region_decided(&self, env: &Env) -> Result<RegionChoice, Error> {
@@ -194,10 +190,8 @@ impl Router {
         }
     }
 
-    fn route(&self, tenant: Option<&str>, routing: Routing) -> Result<TokenEndpoint, Error> {
-        let endpoint = self.authority_of(tenant)?.token_endpoint(&routing)?;
-        self.0.routes.keep(tenant, routing.mtls, routing.region, endpoint.clone());
-        Ok(endpoint)
+    fn route(&self, tenant: Option<&str>, routing: &Routing) -> Result<TokenEndpoint, Error> {
+        self.authority_of(tenant)?.token_endpoint(routing)
     }
 
     fn authority_of(&self, tenant: Option<&str>) -> Result<Cow<'_, Authority>, Error> {
@@ -212,7 +206,6 @@ impl Router {
 mod tests {
     use std::time::Duration;
 
-    use futures_util::FutureExt;
     use http::StatusCode;
     use symbolon_transport::testing::ScriptedTransport;
     use symbolon_transport::{Response, SharedTransport, TransportError};
@@ -426,17 +419,5 @@ mod tests {
             Some("authority_type_mismatch")
         );
         assert_eq!(transport.requests().len(), 1);
-    }
-
-    #[test]
-    fn an_endpoint_that_was_told_before_is_found_without_allocating() {
-        let http = client(&ScriptedTransport::new([]), &ManualClock::new());
-        let router = router(CONTOSO).with_region(fixed("r"));
-        for tenant in [None, Some("Fabrikam.com")] {
-            let told = router.endpoint(&http, &Env::empty(), tenant, true).now_or_never().unwrap().unwrap();
-            let mut found = None;
-            let cost = allocation_counter::measure(|| found = router.endpoint_now(tenant, true));
-            assert_eq!((found.unwrap().unwrap(), cost.count_total), (told, 0), "{tenant:?}");
-        }
     }
 }

@@ -4,7 +4,7 @@ use symbolon_types::{Error, Secret};
 
 use super::TokenClient;
 use crate::credential::Purpose;
-use crate::grant::Grant;
+use crate::grant::{AuthorizationCode, Grant};
 use crate::scope::Audience;
 use crate::user::Subject;
 use crate::{Account, CredentialRequest, TokenRequest};
@@ -15,7 +15,7 @@ impl TokenClient {
     /// same user does not.
     pub fn on_behalf_of<'a>(&'a self, assertion: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::OnBehalfOf { assertion: assertion.clone() };
-        TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::of_assertion(assertion))
+        TokenRequest::for_user(self, Audience::scopes(scopes), grant, Subject::of_assertion(assertion))
     }
 
     /// Starts a long-running session on behalf of a user: the exchange of
@@ -23,14 +23,14 @@ impl TokenClient {
     /// under a key of yours. The cache is not read.
     pub fn start_session<'a>(&'a self, key: &str, assertion: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::OnBehalfOf { assertion: assertion.clone() };
-        TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::session(key)).force_refresh()
+        TokenRequest::for_user(self, Audience::scopes(scopes), grant, Subject::session(key)).force_refresh()
     }
 
     /// Asks for a token of a session that was started before: from the cache, or by the session's
     /// refresh token. Without one, the error is `no_tokens_found`.
     pub fn session_token<'a>(&'a self, key: &str, scopes: &'a str) -> TokenRequest<'a> {
         let audience = Audience::scopes(scopes);
-        TokenRequest::founded_on(self, audience, Grant::StoredRefreshToken, Subject::session(key))
+        TokenRequest::for_user(self, audience, Grant::StoredRefreshToken, Subject::session(key))
     }
 
     /// Ends a session: its refresh token is forgotten, so it gets no more tokens; those that it has
@@ -64,24 +64,24 @@ impl TokenClient {
         verifier: Option<&Secret>,
         scopes: &'a str,
     ) -> TokenRequest<'a> {
-        let grant = Grant::AuthorizationCode {
+        let grant = Grant::AuthorizationCode(Box::new(AuthorizationCode {
             code: code.clone(),
             redirect_uri: redirect_uri.to_owned(),
             verifier: verifier.cloned(),
-        };
-        TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::of_secret(code))
+        }));
+        TokenRequest::for_user(self, Audience::scopes(scopes), grant, Subject::of_secret(code))
     }
 
     /// Asks for a token about the user of an account: from the cache, or by their refresh token.
     /// Without one, the error is `no_tokens_found`, and the user must sign in again.
     pub fn token_for_account<'a>(&'a self, account: &Account, scopes: &'a str) -> TokenRequest<'a> {
         let audience = Audience::scopes(scopes);
-        TokenRequest::founded_on(self, audience, Grant::StoredRefreshToken, Subject::account(account.id()))
+        TokenRequest::for_user(self, audience, Grant::StoredRefreshToken, Subject::account(account.id()))
     }
 
     /// Redeems a refresh token that another library kept.
     pub fn redeem_refresh_token<'a>(&'a self, token: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::RefreshToken { token: token.clone() };
-        TokenRequest::founded_on(self, Audience::scopes(scopes), grant, Subject::of_secret(token))
+        TokenRequest::for_user(self, Audience::scopes(scopes), grant, Subject::of_secret(token))
     }
 }

@@ -7,15 +7,18 @@ use std::task::{Context, Poll};
 use symbolon_types::Error;
 
 use super::ClientAuth;
+use super::presented::Lent;
 
 /// The answer to [`CredentialSource::resolve`](crate::CredentialSource::resolve): at once, or later.
 ///
 /// A plain future behind a pointer costs an allocation at each call; this one costs it only when
-/// there is something to wait for, so a cache hit allocates nothing.
+/// there is something to wait for, so a cache hit allocates nothing. A source that presents the
+/// same for long lends it: see [`Presented`](crate::Presented).
 pub struct Resolution<'a>(Answer<'a>);
 
 enum Answer<'a> {
     Ready(Option<Result<ClientAuth, Error>>),
+    Lent(Lent),
     Future(Pin<Box<dyn Future<Output = Result<ClientAuth, Error>> + Send + 'a>>),
 }
 
@@ -31,10 +34,15 @@ impl<'a> Resolution<'a> {
         Self(Answer::Future(Box::pin(answer)))
     }
 
-    /// The answer, if it is known.
-    pub(crate) fn if_ready(self) -> Option<Result<ClientAuth, Error>> {
-        match self.0 {
-            Answer::Ready(answer) => answer,
+    pub(super) fn lent(lent: Lent) -> Self {
+        Self(Answer::Lent(lent))
+    }
+
+    /// The answer, if it is known and not an error.
+    pub(crate) fn known(&self) -> Option<&ClientAuth> {
+        match &self.0 {
+            Answer::Ready(answer) => answer.as_ref()?.as_ref().ok(),
+            Answer::Lent(lent) => lent.get(),
             Answer::Future(_) => None,
         }
     }
@@ -46,6 +54,7 @@ impl Future for Resolution<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             Answer::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Answer::Lent(lent) => lent.get().map_or(Poll::Pending, |auth| Poll::Ready(Ok(auth.clone()))),
             Answer::Future(future) => future.as_mut().poll(context),
         }
     }

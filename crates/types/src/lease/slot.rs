@@ -1,9 +1,10 @@
 //! What is kept under one key.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Lease;
 use super::flight::FlightRecord;
+use super::moment::Moment;
 use crate::Error;
 
 /// The pause after the first failed renewal; it doubles with each further one.
@@ -25,7 +26,7 @@ pub(super) struct Slot<V> {
 struct Loads<V> {
     flights: Vec<FlightRecord<V>>,
     failed_renewals: u32,
-    renew_not_before: Option<SystemTime>,
+    renew_not_before: Option<Moment>,
 }
 
 impl<V: Clone> Slot<V> {
@@ -34,12 +35,12 @@ impl<V: Clone> Slot<V> {
     }
 
     /// The lease, unless its hard deadline has passed.
-    pub(super) fn live(&self, now: SystemTime) -> Option<&Lease<V>> {
+    pub(super) fn live(&self, now: Moment) -> Option<&Lease<V>> {
         self.lease.as_ref().filter(|lease| now < lease.expires_at)
     }
 
-    pub(super) fn is_due(&self, now: SystemTime) -> bool {
-        let refresh_at = self.lease.as_ref().and_then(|lease| lease.refresh_at);
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        let refresh_at = self.lease.as_ref().map(|lease| lease.refresh_at);
         let pauses_until = |loads: &Loads<V>| loads.renew_not_before.is_some_and(|at| now < at);
         refresh_at.is_some_and(|at| at <= now)
             && !self.loads.as_deref().is_some_and(pauses_until)
@@ -56,7 +57,7 @@ impl<V: Clone> Slot<V> {
     }
 
     /// Nothing here is worth keeping.
-    pub(super) fn is_spent(&self, now: SystemTime) -> bool {
+    pub(super) fn is_spent(&self, now: Moment) -> bool {
         self.live(now).is_none() && !self.is_loading()
     }
 
@@ -86,12 +87,12 @@ impl<V: Clone> Slot<V> {
     }
 
     /// A failed load leaves the value as it is, and is not repeated at once.
-    pub(super) fn back_off(&mut self, error: &Error, now: SystemTime) {
+    pub(super) fn back_off(&mut self, error: &Error, now: Moment) {
         let asked = error.retry_after().unwrap_or_default().min(LONGEST_ASKED_PAUSE);
         let loads = self.loads();
         let doubled = FIRST_PAUSE.saturating_mul(1 << loads.failed_renewals.min(8)).min(LONGEST_PAUSE);
         loads.failed_renewals = loads.failed_renewals.saturating_add(1);
-        loads.renew_not_before = now.checked_add(doubled.max(asked));
+        loads.renew_not_before = Some(now.after(doubled.max(asked)));
     }
 
     fn loads(&mut self) -> &mut Loads<V> {
