@@ -10,6 +10,30 @@ use symbolon_types::{ErrorKind, SignatureScheme, SigningError, SigningKey, Stren
 
 use crate::{KINDS, builder, key, try_key};
 
+/// The attributes of the storage key.
+const STORAGE: &str = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
+
+fn tools_are_there() -> bool {
+    let are_there = find_program("tpm2_load").is_some();
+    if !are_there {
+        missing("tpm2-tools (`apt-get install tpm2-tools`)");
+    }
+    are_there
+}
+
+/// Runs one of tpm2-tools, with arguments divided by spaces, in the folder of the TPM.
+fn tools(tpm: &Swtpm, command: &str) {
+    let (tool, arguments) = command.split_once(' ').unwrap();
+    // Without a resource manager, what a tool loaded stays.
+    for (tool, arguments) in [(tool, arguments), ("flushcontext", "-t")] {
+        let mut program = Command::new(format!("tpm2_{tool}"));
+        program.args(arguments.split(' ')).current_dir(tpm.folder()).env("TPM2TOOLS_TCTI", tpm.tcti());
+        let output = program.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&said));
+    }
+}
+
 #[test]
 fn a_key_is_made_once_and_signs_with_every_scheme() {
     let Some(tpm) = Swtpm::start() else { return };
@@ -28,8 +52,7 @@ fn a_key_is_made_once_and_signs_with_every_scheme() {
 #[test]
 fn the_tools_of_the_tcg_load_the_file_under_the_same_storage_key() {
     let Some(tpm) = Swtpm::start() else { return };
-    if find_program("tpm2_load").is_none() {
-        missing("tpm2-tools (`apt-get install tpm2-tools`)");
+    if !tools_are_there() {
         return;
     }
     for (kind, file) in KINDS {
@@ -40,42 +63,42 @@ fn the_tools_of_the_tcg_load_the_file_under_the_same_storage_key() {
         let length = 2 + usize::from(u16::from_be_bytes([blob[0], blob[1]]));
         fs::write(tpm.folder().join("key.pub"), &blob[..length]).unwrap();
         fs::write(tpm.folder().join("key.priv"), &blob[length..]).unwrap();
-        let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
-        for command in [
-            vec!["tpm2_createprimary", "-Q", "-C", "o", "-G", "ecc", "-a", attributes, "-c", "parent.ctx"],
-            vec!["tpm2_flushcontext", "-t"],
-            vec!["tpm2_load", "-C", "parent.ctx", "-u", "key.pub", "-r", "key.priv", "-c", "key.ctx"],
-            vec!["tpm2_flushcontext", "-t"],
-            vec!["tpm2_readpublic", "-c", "key.ctx", "-f", "der", "-o", "key.der"],
-            vec!["tpm2_flushcontext", "-t"],
-        ] {
-            let mut tool = Command::new(command[0]);
-            tool.args(&command[1..]).current_dir(tpm.folder()).env("TPM2TOOLS_TCTI", tpm.tcti());
-            let output = tool.output().unwrap();
-            let said = [output.stdout, output.stderr].concat();
-            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
-        }
+        tools(&tpm, &format!("createprimary -Q -C o -G ecc -a {STORAGE} -c parent.ctx"));
+        tools(&tpm, "load -C parent.ctx -u key.pub -r key.priv -c key.ctx");
+        tools(&tpm, "readpublic -c key.ctx -f der -o key.der");
         assert_eq!(fs::read(tpm.folder().join("key.der")).unwrap(), *public);
     }
 }
 
 #[test]
-fn a_key_can_be_under_a_persistent_storage_key() {
+fn a_key_that_may_leave_the_tpm_is_not_used_although_it_is_a_key_of_this_tpm() {
     let Some(tpm) = Swtpm::start() else { return };
-    if find_program("tpm2_evictcontrol").is_none() {
-        missing("tpm2-tools (`apt-get install tpm2-tools`)");
+    if !tools_are_there() {
         return;
     }
-    for command in [
-        vec!["tpm2_createprimary", "-Q", "-C", "o", "-G", "rsa", "-c", "parent.ctx"],
-        vec!["tpm2_flushcontext", "-t"],
-        vec!["tpm2_evictcontrol", "-Q", "-C", "o", "-c", "parent.ctx", "0x81000001"],
-        vec!["tpm2_flushcontext", "-t"],
-    ] {
-        let mut tool = Command::new(command[0]);
-        tool.args(&command[1..]).current_dir(tpm.folder()).env("TPM2TOOLS_TCTI", tpm.tcti());
-        assert!(tool.output().unwrap().status.success(), "{command:?}");
+    let keys = || builder(&tpm).p256().build().unwrap();
+    drop(key(&keys()));
+    tools(&tpm, &format!("createprimary -Q -C o -G ecc -a {STORAGE} -c parent.ctx"));
+    let attributes = "sensitivedataorigin|userwithauth|noda|sign";
+    tools(
+        &tpm,
+        &format!("create -Q -C parent.ctx -G ecc:ecdsa-sha256 -a {attributes} -u key.pub -r key.priv"),
+    );
+    let [public, private] = ["key.pub", "key.priv"].map(|name| fs::read(tpm.folder().join(name)).unwrap());
+    let stored = tpm.folder().join("store/p-256.tpm");
+    fs::write(&stored, [public, private].concat()).unwrap();
+    probe(&key(&keys())).unwrap();
+    assert!(stored.with_file_name("p-256.tpm.set-aside").exists());
+}
+
+#[test]
+fn a_key_can_be_under_a_persistent_storage_key() {
+    let Some(tpm) = Swtpm::start() else { return };
+    if !tools_are_there() {
+        return;
     }
+    tools(&tpm, "createprimary -Q -C o -G rsa -c parent.ctx");
+    tools(&tpm, "evictcontrol -Q -C o -c parent.ctx 0x81000001");
     let keys = |parent| builder(&tpm).p256().parent(parent).build();
     let made = key(&keys(0x8100_0001).unwrap());
     probe(&made).unwrap();
