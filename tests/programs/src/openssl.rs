@@ -6,11 +6,17 @@ use std::process::Command;
 
 use symbolon_types::{SharedSigningKey, SignatureScheme, SigningKey};
 
+use crate::program::{find_program, missing};
+
 /// Has a key sign with every scheme it offers, and OpenSSL verify each, in a folder for its files.
 ///
 /// # Panics
 /// When one does not hold.
 pub fn verify_every_scheme(key: &SharedSigningKey, folder: &Path) {
+    let Some(program) = find_program("openssl") else {
+        missing("OpenSSL (`apt-get install openssl`)");
+        return;
+    };
     fs::write(folder.join("public.der"), key.public_key()).expect("a folder, a key and openssl");
     fs::write(folder.join("message"), b"a message").expect("a folder, a key and openssl");
     for &scheme in key.schemes() {
@@ -29,7 +35,7 @@ pub fn verify_every_scheme(key: &SharedSigningKey, folder: &Path) {
             key.sign(scheme, b"a message").expect("a folder, a key and openssl"),
         )
         .expect("a folder, a key and openssl");
-        let mut openssl = Command::new("openssl");
+        let mut openssl = Command::new(&program);
         openssl.current_dir(folder).args(["dgst", digest, "-keyform", "DER", "-verify", "public.der"]);
         openssl.args(options.iter().flat_map(|option| ["-sigopt", option]));
         let output = openssl

@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 use symbolon::{Env, HyperTransport};
-use symbolon_test_programs::{Folder, SoftHsm, missing};
+use symbolon_test_programs::{Folder, SoftHsm, find_program, missing};
 use symbolon_transport::{Request, Route, Transport as _, TransportErrorKind};
 use symbolon_types::ClientIdentity;
 
@@ -13,6 +13,10 @@ use crate::servers::{SERVERS, VERSIONS};
 /// Every server that is here knows the client by its certificate, and knows no client of another
 /// authority.
 fn all_accept(requests: &[Requested]) {
+    if find_program("openssl").is_none() {
+        missing("OpenSSL (`apt-get install openssl`)");
+        return;
+    }
     let (folder, strangers) = (Folder::new(), Folder::new());
     let (authority, stranger) = (Authority::new(folder.path()), Authority::new(strangers.path()));
     for kind in SERVERS {
