@@ -23,6 +23,8 @@ pub use future::ManagedIdentityFuture;
 pub use identity::{ManagedIdentity, ManagedIdentityBuilder};
 pub use request::ManagedIdentityRequest;
 
+#[cfg(unix)]
+pub use symbolon_binding::PersistedKeys;
 pub use symbolon_binding::{IdKind, KeyProvider, ManagedIdentityId, SoftwareKeys};
 #[cfg(feature = "hyper")]
 pub use symbolon_hyper::HyperTransport;
