@@ -4,7 +4,6 @@
 mod certificate;
 mod clients;
 mod glewlwyd;
-mod service;
 
 use std::fs;
 use std::net::TcpListener;
@@ -21,7 +20,7 @@ use certificate::Authority;
 pub use certificate::Certified;
 pub use clients::{CertifiedClient, Clients, SecretClient};
 pub use glewlwyd::Glewlwyd;
-use service::{Folder, Service, find_program, or_skip};
+use symbolon_test_programs::{Folder, Service, find_program, or_skip};
 
 /// The tenant that the server stands for; the first part of its paths.
 pub const TENANT: &str = "contoso.example";

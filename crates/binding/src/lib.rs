@@ -8,7 +8,8 @@
 //! exactly the certificate that was refused, so that a refusal that arrives late cannot undo a
 //! mint that came first. Nothing here asks for tokens: a [`Binding`] names the certificate, the
 //! key and the endpoint, and the token client takes it from there. Keys come from a
-//! [`KeyProvider`]; what it yields signs and never leaves.
+//! [`KeyProvider`]; what it yields signs and never leaves. Who writes one for a device finds the
+//! encodings in [`device_key`], and the facts about Windows KeyGuard in [`keyguard`].
 
 mod attestation;
 mod background;
@@ -21,6 +22,9 @@ pub mod device_key;
 mod elapsed;
 pub mod imds;
 mod key_provider;
+#[cfg(doc)]
+#[doc = include_str!("../docs/keyguard.md")]
+pub mod keyguard {}
 mod liveness;
 mod managed_identity_id;
 mod mint;

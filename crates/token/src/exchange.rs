@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use symbolon_transport::{HttpClient, Response, RetryPolicy, TransportError, TransportErrorKind, within};
 use symbolon_types::lease::LeaseKey;
-use symbolon_types::{CorrelationId, Error, ErrorKind};
+use symbolon_types::{CorrelationId, Error, ErrorKind, SigningError};
 
 use crate::cache::{Fetched, RefreshToken};
 use crate::credential::{ErasedCredential, Purpose};
@@ -283,7 +283,16 @@ pub(crate) fn timed_out() -> Error {
 }
 
 fn unanswered(error: TransportError) -> Attempt {
-    let refusal = (error.kind() == TransportErrorKind::IdentityRejected).then_some(Refusal::Tls);
+    let refusal = match error.kind() {
+        TransportErrorKind::IdentityRejected => Some(Refusal::Tls),
+        TransportErrorKind::IdentityUnusable if is_key_gone(&error) => Some(Refusal::KeyGone),
+        _ => None,
+    };
     let error = error.into_error("the token service could not be asked for a token");
     Attempt { error, refusal }
+}
+
+fn is_key_gone(error: &TransportError) -> bool {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.any(|cause| matches!(cause.downcast_ref(), Some(SigningError::Gone(_))))
 }

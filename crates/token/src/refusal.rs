@@ -10,6 +10,11 @@ pub enum Refusal {
     /// The TLS peer refused the certificate: an alert in or after the handshake, or the loss of a
     /// fresh connection.
     Tls,
+    /// The private key of the certificate is gone ([`SigningError::Gone`]), so the handshake could
+    /// not be signed: no peer refused anything, but the certificate is worthless.
+    ///
+    /// [`SigningError::Gone`]: symbolon_types::SigningError::Gone
+    KeyGone,
     /// The token service refused the client: `invalid_client` (RFC 6749 §5.2) with any code, or a
     /// code that says the certificate is no longer good for tokens.
     Client {

@@ -11,8 +11,8 @@ use symbolon_transport::SharedTransport;
 
 use super::certificate::{Authority, Certified, KeyKind};
 use super::clients::{CertifiedClient, SecretClient};
-use super::service::{Folder, Service, find_program, or_skip};
 use super::transport;
+use symbolon_test_programs::{Folder, Service, find_program, or_skip};
 
 const CONF: &str = include_str!("../../oauth/glewlwyd.conf");
 /// The tables, and modules for users and clients; where Debian's package has them.

@@ -1,11 +1,15 @@
 //! DEL: what is done about a refused certificate, and about everything else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use symbolon::{ClientIdentity, TokenSource};
+use symbolon::{ClientIdentity, Error, KeyProvider, SoftwareKeys, Strength, TokenSource};
 use symbolon_binding::REMINT_PAUSE;
 use symbolon_emulator::{Entry, Fault, Step, TlsVersion};
 use symbolon_tests::{Counts, RESOURCE, World};
+use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+use symbolon_types::{SharedSigningKey, SignatureScheme, SigningError, SigningKey};
 
 #[tokio::test]
 async fn del_04_a_refused_certificate_is_forgotten_and_minted_once_more() {
@@ -63,6 +67,70 @@ async fn del_06_the_loss_of_a_fresh_connection_that_presented_the_certificate_is
             world.bound(&identity).await;
             assert_eq!(world.counts().issuances, mints, "{version} {step}");
         }
+    }
+}
+
+#[tokio::test]
+async fn del_06_a_certificate_whose_key_is_gone_is_minted_again() {
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        for (losses, mints) in [(1, 2), (2, 2)] {
+            let world = World::with(|emulator| emulator.tls_version(version)).await;
+            let keys = LosingKeys { left: Arc::new(AtomicUsize::new(losses)) };
+            let identity = world.builder().key_provider(keys).build().unwrap();
+            let asked = identity.token(RESOURCE).proof_of_possession().await;
+            assert_eq!(world.counts().issuances, mints, "{version}");
+            match asked {
+                Ok(token) => {
+                    world.keep(token);
+                    assert_eq!(losses, 1, "{version}");
+                }
+                Err(error) => assert_eq!((error.code(), losses), ("transport_error", 2), "{version}"),
+            }
+        }
+    }
+}
+
+/// Yields so many keys that sign a certificate request and are gone then, and lasting ones after.
+#[derive(Debug)]
+struct LosingKeys {
+    left: Arc<AtomicUsize>,
+}
+
+impl KeyProvider for LosingKeys {
+    async fn key(&self) -> Result<SharedSigningKey, Error> {
+        let key = SoftwareKeys::p256().key().await?;
+        let is_left = |left: usize| left.checked_sub(1);
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_left) {
+            Ok(_) => Ok(SharedSigningKey::new(OneSignature { key, is_used: AtomicBool::new(false) })),
+            Err(_) => Ok(key),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OneSignature {
+    key: SharedSigningKey,
+    is_used: AtomicBool,
+}
+
+impl SigningKey for OneSignature {
+    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        self.key.public_key()
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        self.key.schemes()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
+        if self.is_used.swap(true, Ordering::Relaxed) {
+            return Err(SigningError::gone("deleted"));
+        }
+        self.key.sign(scheme, message)
+    }
+
+    fn strength(&self) -> Strength {
+        self.key.strength()
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) const LAYERS: &[Layer] = &[
         ],
     },
     Layer { name: "symbolon-pkcs11", may_depend_on: &["symbolon-types", "symbolon-binding"] },
+    Layer { name: "symbolon-tpm", may_depend_on: &["symbolon-types", "symbolon-binding"] },
     Layer { name: "symbolon-emulator", may_depend_on: &["symbolon-types"] },
     Layer { name: "symbolon-cli", may_depend_on: &["symbolon", "symbolon-emulator"] },
     Layer {
@@ -64,11 +65,12 @@ pub(super) const LAYERS: &[Layer] = &[
             "symbolon-emulator",
             "symbolon-cli",
             "symbolon-pkcs11",
-            "symbolon-test-devices",
+            "symbolon-tpm",
+            "symbolon-test-programs",
             "symbolon-test-logs",
         ],
     },
-    Layer { name: "symbolon-test-devices", may_depend_on: &["symbolon-types"] },
+    Layer { name: "symbolon-test-programs", may_depend_on: &["symbolon-types"] },
     Layer { name: "symbolon-test-logs", may_depend_on: &[] },
     Layer { name: "xtask", may_depend_on: &[] },
 ];
@@ -115,7 +117,7 @@ pub(super) const WALLS: &[Wall] = &[
 pub(super) const CLOSURES: &[Closure] = &[
     Closure {
         of: "symbolon",
-        never: &["symbolon-pkcs11", "cryptoki"],
+        never: &["symbolon-pkcs11", "symbolon-tpm", "cryptoki"],
         reason: "who has no device for keys does not build what talks to one",
     },
     Closure {

@@ -18,7 +18,7 @@ use super::FileLock;
 /// The longest file that is read. A key takes two kilobytes, a certificate not many more.
 const LONGEST: u64 = 64 * 1024;
 /// Whatever lets others than the owner do something.
-const OTHERS: u32 = 0o077;
+const OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 
 /// A folder with mode 0700 that belongs to the user this process runs as; its files have mode
 /// 0600.
@@ -89,7 +89,7 @@ impl PrivateDir {
                 "the folder belongs to another user: name one that belongs to the user this process runs as",
             ));
         }
-        if found.st_mode & OTHERS != 0 {
+        if Mode::from_raw_mode(found.st_mode).intersects(OTHERS) {
             return Err(unusable(&path, "will not use")
                 .with_advice("the folder is open to other users: check what is in it, then `chmod 700` it"));
         }
@@ -233,7 +233,7 @@ fn flaw(found: &Stat) -> Option<Flaw> {
         Some(Flaw::NotAFile)
     } else if found.st_uid != rustix::process::geteuid().as_raw() {
         Some(Flaw::ForeignOwner)
-    } else if found.st_mode & OTHERS != 0 {
+    } else if Mode::from_raw_mode(found.st_mode).intersects(OTHERS) {
         Some(Flaw::OpenToOthers)
     } else {
         None

@@ -9,7 +9,6 @@ mod keys;
 mod lifecycle;
 mod logs;
 mod model;
-mod oracles;
 mod refusals;
 #[cfg(unix)]
 mod stored;

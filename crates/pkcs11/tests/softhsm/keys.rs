@@ -5,10 +5,10 @@ use std::sync::Barrier;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use symbolon_binding::probe;
-use symbolon_test_devices::SoftHsm;
+use symbolon_test_programs::{SoftHsm, verify_every_scheme};
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
-use crate::{KINDS, Neighbour, builder, key, verify};
+use crate::{KINDS, Neighbour, builder, key};
 
 #[test]
 fn a_key_is_made_once_and_signs_with_every_scheme() {
@@ -16,7 +16,7 @@ fn a_key_is_made_once_and_signs_with_every_scheme() {
         for (kind, offered) in KINDS.into_iter().zip([6, 1]) {
             let made = key(&kind(builder()).build());
             assert_eq!(made.schemes().len(), offered);
-            verify::all_schemes(&made, token.folder());
+            verify_every_scheme(&made, token.folder());
             probe(&made).unwrap();
             // By a provider that knows nothing of the first.
             assert_eq!(key(&kind(builder()).build()).public_key(), made.public_key());

@@ -2,7 +2,7 @@
 
 use cryptoki::object::{Attribute, ObjectClass};
 use symbolon_binding::probe;
-use symbolon_test_devices::SoftHsm;
+use symbolon_test_programs::SoftHsm;
 use symbolon_types::{SigningError, SigningKey};
 
 use crate::{KINDS, Neighbour, builder, key, try_key};

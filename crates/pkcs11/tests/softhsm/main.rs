@@ -6,7 +6,6 @@
 mod keys;
 mod losses;
 mod pins;
-mod verify;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::session::{Session, UserType};
@@ -14,7 +13,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use symbolon_binding::{Error, KeyProvider};
 use symbolon_pkcs11::{Pkcs11Keys, Pkcs11KeysBuilder};
-use symbolon_test_devices::SoftHsm;
+use symbolon_test_programs::SoftHsm;
 use symbolon_types::SharedSigningKey;
 
 pub(crate) const KINDS: [fn(Pkcs11KeysBuilder) -> Pkcs11KeysBuilder; 2] =

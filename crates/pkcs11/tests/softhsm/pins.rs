@@ -2,7 +2,7 @@
 
 use symbolon_binding::Error;
 use symbolon_pkcs11::Pkcs11Keys;
-use symbolon_test_devices::SoftHsm;
+use symbolon_test_programs::SoftHsm;
 use symbolon_types::{ErrorKind, Secret};
 
 use crate::{Neighbour, builder, key, try_key};

@@ -6,13 +6,19 @@ use std::process::Command;
 
 use symbolon_types::{SharedSigningKey, SignatureScheme, SigningKey};
 
-/// Has the key sign with every scheme it offers, and OpenSSL verify each.
+use crate::program::{find_program, missing};
+
+/// Has a key sign with every scheme it offers, and OpenSSL verify each, in a folder for its files.
 ///
 /// # Panics
 /// When one does not hold.
-pub(crate) fn all_schemes(key: &SharedSigningKey, folder: &Path) {
-    fs::write(folder.join("public.der"), key.public_key()).unwrap();
-    fs::write(folder.join("message"), b"a message").unwrap();
+pub fn verify_every_scheme(key: &SharedSigningKey, folder: &Path) {
+    let Some(program) = find_program("openssl") else {
+        missing("OpenSSL (`apt-get install openssl`)");
+        return;
+    };
+    fs::write(folder.join("public.der"), key.public_key()).expect("a folder, a key and openssl");
+    fs::write(folder.join("message"), b"a message").expect("a folder, a key and openssl");
     for &scheme in key.schemes() {
         use SignatureScheme as Scheme;
         let (digest, options): (_, &[&str]) = match scheme {
@@ -24,11 +30,18 @@ pub(crate) fn all_schemes(key: &SharedSigningKey, folder: &Path) {
             Scheme::RsaPkcs1Sha512 => ("-sha512", &[]),
             other => panic!("{other:?}"),
         };
-        fs::write(folder.join("signature"), key.sign(scheme, b"a message").unwrap()).unwrap();
-        let mut openssl = Command::new("openssl");
+        fs::write(
+            folder.join("signature"),
+            key.sign(scheme, b"a message").expect("a folder, a key and openssl"),
+        )
+        .expect("a folder, a key and openssl");
+        let mut openssl = Command::new(&program);
         openssl.current_dir(folder).args(["dgst", digest, "-keyform", "DER", "-verify", "public.der"]);
         openssl.args(options.iter().flat_map(|option| ["-sigopt", option]));
-        let output = openssl.args(["-signature", "signature", "message"]).output().unwrap();
+        let output = openssl
+            .args(["-signature", "signature", "message"])
+            .output()
+            .expect("a folder, a key and openssl");
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains("Verified OK"), "{scheme:?}: {said}");
     }

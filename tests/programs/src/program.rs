@@ -22,3 +22,11 @@ pub fn missing(what: &str) {
     // Not `eprintln!`, which the test harness captures: who reads "ok" should read this, too.
     let _ = writeln!(io::stderr(), "skipped: there is no {what}");
 }
+
+/// The parts of a server, or a line on standard error that says what is missing.
+///
+/// # Panics
+/// When something is missing in continuous integration.
+pub fn or_skip<T>(server: &str, parts: Result<T, String>) -> Option<T> {
+    parts.map_err(|what| missing(&format!("{server} without {what}"))).ok()
+}

@@ -1,12 +1,10 @@
 //! A program that serves the tests, in a folder of its own, and does not outlive them.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-
-use symbolon::Env;
 
 /// Runs a program until standard input ends, then ends it.
 const PROGRAM: &str = r#""$@" & child=$!; exec >/dev/null; read -r _; kill $child; wait $child"#;
@@ -14,10 +12,12 @@ const PROGRAM: &str = r#""$@" & child=$!; exec >/dev/null; read -r _; kill $chil
 const REMOVAL: &str = r#"read -r _; rm -rf "$1""#;
 
 /// A program that runs until this is dropped, or until this process ends in any way.
-pub(super) struct Service(Child);
+#[derive(Debug)]
+pub struct Service(Child);
 
 /// A temporary folder that is there until this is dropped, or until this process ends in any way.
-pub(super) struct Folder {
+#[derive(Debug)]
+pub struct Folder {
     path: PathBuf,
     _removal: Service,
 }
@@ -25,7 +25,10 @@ pub(super) struct Folder {
 impl Service {
     /// Starts the program of `command` in a folder, with no variables but those of `command`. Its
     /// standard error goes to a log in the folder.
-    pub(super) fn start(command: &Command, folder: &Folder, stdout: Stdio) -> Self {
+    ///
+    /// # Panics
+    /// When there is no shell or no room.
+    pub fn start(command: &Command, folder: &Folder, stdout: Stdio) -> Self {
         let name = Path::new(command.get_program()).file_name().expect("the name of a program");
         let log = File::create(folder.path().join(name).with_extension("log")).expect("a log");
         let mut shell = until_stdin_ends(PROGRAM);
@@ -36,7 +39,7 @@ impl Service {
 
     /// Reads what the program writes to a piped standard output, up to the line in which `find`
     /// finds something. `None` if the program ends first.
-    pub(super) fn wait_for<T>(&mut self, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
+    pub fn wait_for<T>(&mut self, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let mut stdout = BufReader::new(self.0.stdout.take()?);
         let found = stdout.by_ref().lines().map_while(Result::ok).find_map(|line| find(&line));
         // What it writes from now on nobody wants, but it must not have to wait for a reader.
@@ -53,14 +56,27 @@ impl Drop for Service {
 }
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    /// A new one.
+    ///
+    /// # Panics
+    /// When there is no room for it.
+    #[must_use]
+    pub fn new() -> Self {
         let path = tempfile::tempdir().expect("a folder").keep();
         let removal = until_stdin_ends(REMOVAL).arg(&path).spawn().expect("a shell");
         Self { path, _removal: Service(removal) }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -76,26 +92,4 @@ fn until_stdin_ends(script: &str) -> Command {
     // Who interrupts the tests from a terminal interrupts their process group.
     shell.process_group(0);
     shell
-}
-
-/// The parts of a server; or a line on standard error that says what is missing.
-///
-/// # Panics
-/// When something is missing in continuous integration: there it can be installed.
-pub(super) fn or_skip<T>(server: &str, parts: Result<T, String>) -> Option<T> {
-    let missing = match parts {
-        Ok(parts) => return Some(parts),
-        Err(missing) => missing,
-    };
-    assert!(Env::process().var("CI").is_none(), "there is no {server} without {missing}");
-    // Not `eprintln!`, which the test harness captures: who reads "ok" should read this, too.
-    let _ = writeln!(io::stderr(), "skipped: there is no {server} without {missing}");
-    None
-}
-
-/// The path of a program.
-pub(super) fn find_program(name: &str) -> Option<String> {
-    // Daemons are in a place that only root's PATH names.
-    let path = Env::process().var("PATH").unwrap_or_default() + ":/usr/sbin";
-    path.split(':').map(|folder| format!("{folder}/{name}")).find(|file| Path::new(file).is_file())
 }

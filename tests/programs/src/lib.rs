@@ -1,0 +1,16 @@
+//! Programs that nobody here wrote, run for tests: servers, and devices that hold keys.
+
+#![cfg(unix)]
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "this crate is all tests")]
+
+mod openssl;
+mod program;
+mod service;
+mod softhsm;
+mod swtpm;
+
+pub use openssl::verify_every_scheme;
+pub use program::{find_program, missing, or_skip};
+pub use service::{Folder, Service};
+pub use softhsm::SoftHsm;
+pub use swtpm::Swtpm;

@@ -1,0 +1,71 @@
+//! Certificate requests.
+
+use symbolon_test_programs::{SoftHsm, missing};
+
+use crate::keys::{Home, Requested};
+use crate::verifiers::{VERIFIERS, Verdict};
+
+/// Every verifier that is here takes the request for what it is, and takes no other.
+fn all_verify(requests: &[Requested]) {
+    for verifier in VERIFIERS {
+        let prepared = match verifier.prepare() {
+            Ok(prepared) => prepared,
+            Err(what) => {
+                missing(&what);
+                continue;
+            }
+        };
+        for request in requests {
+            let case = format!("{} on {}", verifier.name, request.name);
+            match prepared.ask(&request.csr) {
+                Verdict::Holds(said) => {
+                    for fact in (verifier.says)(request.algorithm) {
+                        assert!(said.contains(&fact), "{case} does not say `{fact}`:\n{said}");
+                    }
+                }
+                Verdict::Refused(said) => panic!("{case}: {said}"),
+            }
+            for (what, forged) in forgeries(&request.csr) {
+                if let Verdict::Holds(said) = prepared.ask(&forged) {
+                    panic!("{case}, {what}, holds:\n{said}");
+                }
+            }
+        }
+    }
+}
+
+/// The request with one bit changed, in what is signed and in the signature, and a part of it.
+fn forgeries(csr: &[u8]) -> [(&'static str, Vec<u8>); 3] {
+    let flipped = |at: usize| {
+        let mut forged = csr.to_vec();
+        forged[at] ^= 1;
+        forged
+    };
+    // The last letter of the compute unit's name, so that what is signed can still be read.
+    let name = csr.windows(2).rposition(|pair| pair == b"\"}").expect("a compute unit");
+    [
+        ("with another machine", flipped(name - 1)),
+        ("with another signature", flipped(csr.len() - 1)),
+        ("cut off", csr[..csr.len() - 1].to_vec()),
+    ]
+}
+
+#[test]
+fn requests_for_keys_in_memory_hold_everywhere() {
+    all_verify(&Home::Memory.keys());
+}
+
+#[test]
+fn requests_for_keys_in_files_hold_everywhere() {
+    all_verify(&Home::File.keys());
+}
+
+#[test]
+fn requests_for_keys_on_a_token_hold_everywhere() {
+    SoftHsm::run("csr::requests_for_keys_on_a_token_hold_everywhere", |_| all_verify(&Home::Token.keys()));
+}
+
+#[test]
+fn requests_for_keys_in_a_tpm_hold_everywhere() {
+    all_verify(&Home::Tpm.keys());
+}

@@ -1,0 +1,130 @@
+//! TLS servers that insist on a certificate of the authority, and show whose they saw.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+use symbolon_test_programs::{Folder, Service, find_program};
+
+/// A kind of server, to be started in a folder with the files of an authority.
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) start: fn(&Folder, Version) -> Result<Server, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Tls12,
+    Tls13,
+}
+
+pub(crate) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
+
+pub(crate) const SERVERS: [Kind; 3] = [
+    Kind { name: "OpenSSL", start: openssl },
+    Kind { name: "GnuTLS", start: gnutls },
+    Kind { name: "nginx", start: nginx },
+];
+
+/// Serves until it is dropped.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    _service: Service,
+}
+
+fn program(name: &str, package: &str) -> Result<String, String> {
+    find_program(name).ok_or_else(|| format!("{name} (`apt-get install {package}`)"))
+}
+
+fn openssl(folder: &Folder, version: Version) -> Result<Server, String> {
+    let mut server = Command::new(program("openssl", "openssl")?);
+    server.args(["s_server", "-accept", "127.0.0.1:0", "-www"]);
+    server.args(["-cert", "server.pem", "-key", "server.key"]);
+    server.args(["-CAfile", "ca.pem", "-Verify", "1", "-verify_return_error"]);
+    server.arg(match version {
+        Version::Tls12 => "-tls1_2",
+        Version::Tls13 => "-tls1_3",
+    });
+    let mut service = Service::start(&server, folder, Stdio::piped());
+    let port = service.wait_for(|line| {
+        let address = line.trim().strip_prefix("ACCEPT ")?;
+        Some(address.rsplit_once(':')?.1.to_owned())
+    });
+    let port = port.expect("openssl says where it listens");
+    Ok(Server { url: format!("https://localhost:{port}/"), _service: service })
+}
+
+fn gnutls(folder: &Folder, version: Version) -> Result<Server, String> {
+    let path = program("gnutls-serv", "gnutls-bin")?;
+    let version = match version {
+        Version::Tls12 => "NORMAL:-VERS-ALL:+VERS-TLS1.2",
+        Version::Tls13 => "NORMAL:-VERS-ALL:+VERS-TLS1.3",
+    };
+    // It takes no port 0. One that was free a moment ago may be taken by now; then it ends, and another is
+    // tried.
+    for _ in 0..20 {
+        let port =
+            TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
+        // It says so on standard error.
+        let mut server = Command::new("/bin/sh");
+        server.args(["-c", r#"exec "$@" 2>&1"#, "sh", &path]);
+        server.args(["--http", "--require-client-cert", "--verify-client-cert"]);
+        server.args(["--x509cafile=ca.pem", "--x509certfile=server.pem", "--x509keyfile=server.key"]);
+        server.args([&format!("--priority={version}"), &format!("--port={port}")]);
+        let mut service = Service::start(&server, folder, Stdio::piped());
+        let listens = service.wait_for(|line| {
+            let is_listening = line.contains("listening on IPv4") && line.contains("done");
+            is_listening.then_some(())
+        });
+        if listens.is_some() {
+            return Ok(Server { url: format!("https://localhost:{port}/"), _service: service });
+        }
+    }
+    panic!("gnutls-serv does not listen");
+}
+
+const NGINX: &str = "
+daemon off;
+pid nginx.pid;
+error_log error.log info;
+events {}
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate server.pem;
+        ssl_certificate_key server.key;
+        ssl_protocols {version};
+        ssl_client_certificate ca.pem;
+        ssl_verify_client on;
+        location / {
+            default_type text/plain;
+            return 200 '$ssl_client_verify $ssl_protocol $ssl_client_s_dn';
+        }
+    }
+}
+";
+
+fn nginx(folder: &Folder, version: Version) -> Result<Server, String> {
+    let path = program("nginx", "nginx")?;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let version = match version {
+        Version::Tls12 => "TLSv1.2",
+        Version::Tls13 => "TLSv1.3",
+    };
+    let conf = NGINX.replace("{port}", &port.to_string()).replace("{version}", version);
+    fs::write(folder.path().join("nginx.conf"), conf).expect("a file");
+    let mut server = Command::new(path);
+    server.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
+    // It takes a socket that listens already, as it would hand it to its own successor.
+    server.env("NGINX", "1;");
+    let service = Service::start(&server, folder, Stdio::from(OwnedFd::from(listener)));
+    Ok(Server { url: format!("https://localhost:{port}/"), _service: service })
+}

@@ -1,0 +1,256 @@
+//! Programs that verify a certificate request: libraries of seven families.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+
+use base64ct::{Base64, Encoding as _};
+use symbolon_test_programs::find_program;
+use tempfile::TempDir;
+
+use crate::keys::{Algorithm, CLIENT, TENANT, VM};
+
+/// A program, how to ask it, and what it must say about a request that holds.
+pub(crate) struct Verifier {
+    pub(crate) name: &'static str,
+    pub(crate) says: fn(Algorithm) -> Vec<String>,
+    /// What it is run with; or what to install.
+    run: fn(&Path) -> Result<Run, String>,
+}
+
+/// Runs it on `csr.der` and `csr.pem` in the folder that it is started in. It holds when the program
+/// succeeds and says this.
+struct Run {
+    command: Vec<String>,
+    holds: &'static str,
+}
+
+pub(crate) struct Prepared {
+    folder: TempDir,
+    run: Run,
+}
+
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Holds(String),
+    Refused(String),
+}
+
+pub(crate) const VERIFIERS: [Verifier; 7] = [
+    Verifier { name: "OpenSSL", says: openssl_says, run: openssl },
+    Verifier { name: "GnuTLS", says: gnutls_says, run: gnutls },
+    Verifier { name: "NSS", says: nothing, run: nss },
+    Verifier { name: "Java", says: java_says, run: java },
+    Verifier { name: "Go", says: go_says, run: go },
+    Verifier { name: "Botan", says: nothing, run: botan },
+    Verifier { name: "Python's cryptography", says: python_says, run: python },
+];
+
+impl Verifier {
+    pub(crate) fn prepare(&self) -> Result<Prepared, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let run = (self.run)(folder.path())?;
+        Ok(Prepared { folder, run })
+    }
+}
+
+impl Prepared {
+    pub(crate) fn ask(&self, csr: &[u8]) -> Verdict {
+        fs::write(self.folder.path().join("csr.der"), csr).unwrap();
+        let base64 = Base64::encode_string(csr);
+        let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        let body = lines.join("\n");
+        let pem = format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n");
+        fs::write(self.folder.path().join("csr.pem"), pem).unwrap();
+        let output = run(self.folder.path(), &self.run.command);
+        let said = said(&output);
+        if output.status.success() && said.contains(self.run.holds) {
+            Verdict::Holds(said)
+        } else {
+            Verdict::Refused(said)
+        }
+    }
+}
+
+fn run(folder: &Path, command: &[String]) -> Output {
+    let (program, arguments) = command.split_first().unwrap();
+    Command::new(program).args(arguments).current_dir(folder).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
+}
+
+/// The program, with arguments divided by spaces.
+fn command(program: &str, package: &str, arguments: &str) -> Result<Vec<String>, String> {
+    let path = find_program(program).ok_or_else(|| format!("{program} (`apt-get install {package}`)"))?;
+    Ok([path].into_iter().chain(arguments.split(' ').map(str::to_owned)).collect())
+}
+
+/// Runs what has to be done once.
+fn once(folder: &Path, command: &[String]) {
+    let output = run(folder, command);
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+}
+
+fn nothing(_: Algorithm) -> Vec<String> {
+    Vec::new()
+}
+
+fn openssl(_: &Path) -> Result<Run, String> {
+    let arguments = "req -inform DER -in csr.der -noout -verify -text -nameopt RFC2253";
+    Ok(Run { command: command("openssl", "openssl", arguments)?, holds: "verify OK" })
+}
+
+fn openssl_says(algorithm: Algorithm) -> Vec<String> {
+    let mut facts = vec![
+        format!("Subject: CN={CLIENT},DC={TENANT}"),
+        "1.3.6.1.4.1.311.90.2.10".into(),
+        format!("{{\"vmId\":\"{VM}\"}}"),
+    ];
+    facts.extend(
+        match algorithm {
+            Algorithm::Rsa2048 => ["Public-Key: (2048 bit)", "rsassaPss", "Salt Length: 0x20"],
+            Algorithm::P256 => ["Public-Key: (256 bit)", "NIST CURVE: P-256", "ecdsa-with-SHA256"],
+        }
+        .map(String::from),
+    );
+    facts
+}
+
+/// It says what it found and succeeds all the same.
+fn gnutls(_: &Path) -> Result<Run, String> {
+    let command = command("certtool", "gnutls-bin", "--crq-info --inder --infile csr.der")?;
+    Ok(Run { command, holds: "Self signature: verified" })
+}
+
+fn gnutls_says(algorithm: Algorithm) -> Vec<String> {
+    let signature = match algorithm {
+        Algorithm::Rsa2048 => "RSA-PSS-SHA256",
+        Algorithm::P256 => "ECDSA-SHA256",
+    };
+    vec![format!("CN={CLIENT}"), format!("DC={TENANT}"), signature.into()]
+}
+
+/// `certutil` issues a certificate for the request, which it verifies first.
+fn nss(folder: &Path) -> Result<Run, String> {
+    let certutil = |arguments: &str| command("certutil", "libnss3-tools", arguments);
+    let issue = certutil("-C -d sql:. -c authority -i csr.der -o issued -m 77 -v 1")?;
+    fs::write(folder.join("noise"), [0x5a; 64]).unwrap();
+    once(folder, &certutil("-N -d sql:. --empty-password")?);
+    once(
+        folder,
+        &certutil("-S -d sql:. -n authority -s CN=authority -x -t C,C,C -k ec -q nistp256 -m 1 -z noise")?,
+    );
+    Ok(Run { command: issue, holds: "" })
+}
+
+/// It verifies the signature when it reads.
+fn java(_: &Path) -> Result<Run, String> {
+    let command =
+        command("keytool", "default-jre-headless", "-J-Duser.language=en -printcertreq -v -file csr.pem")?;
+    Ok(Run { command, holds: "Certificate Request" })
+}
+
+fn java_says(algorithm: Algorithm) -> Vec<String> {
+    let key = match algorithm {
+        Algorithm::Rsa2048 => "2048-bit RSA",
+        Algorithm::P256 => "256-bit EC",
+    };
+    vec![format!("CN={CLIENT}, DC={TENANT}"), key.into()]
+}
+
+const GO: &str = r#"package main
+
+import (
+	"crypto/x509"
+	"fmt"
+	"os"
+)
+
+func main() {
+	der, err := os.ReadFile("csr.der")
+	if err != nil {
+		panic(err)
+	}
+	request, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		panic(err)
+	}
+	if err := request.CheckSignature(); err != nil {
+		panic(err)
+	}
+	fmt.Println("holds", request.Subject.CommonName, request.SignatureAlgorithm)
+}
+"#;
+
+fn go(folder: &Path) -> Result<Run, String> {
+    let build = command("go", "golang-go", "build -o verify verify.go")?;
+    fs::write(folder.join("verify.go"), GO).unwrap();
+    // It insists on a place for what it builds.
+    let cache = ["env".into(), format!("GOCACHE={}", folder.join("cache").display())];
+    once(folder, &[&cache[..], &build].concat());
+    Ok(Run { command: vec!["./verify".into()], holds: "holds" })
+}
+
+fn go_says(algorithm: Algorithm) -> Vec<String> {
+    let signature = match algorithm {
+        Algorithm::Rsa2048 => "SHA256-RSAPSS",
+        Algorithm::P256 => "ECDSA-SHA256",
+    };
+    vec![format!("{CLIENT} {signature}")]
+}
+
+/// It issues a certificate for the request, which it verifies when it reads it. It succeeds also when
+/// it could not.
+fn botan(folder: &Path) -> Result<Run, String> {
+    let botan = |arguments: &str| command("botan", "botan", arguments);
+    let issue = botan("sign_cert authority.pem authority.key csr.der")?;
+    once(folder, &botan("keygen --algo=ECDSA --params=secp256r1 --output=authority.key")?);
+    once(folder, &botan("gen_self_signed --ca --output=authority.pem authority.key authority")?);
+    Ok(Run { command: issue, holds: "BEGIN CERTIFICATE" })
+}
+
+/// Raises unless the signature holds.
+const PYTHON: &str = "
+from cryptography import x509
+csr = x509.load_der_x509_csr(open('csr.der', 'rb').read())
+assert csr.is_signature_valid
+print('holds', csr.subject.rfc4514_string())
+print(csr.signature_hash_algorithm.name, csr.signature_algorithm_oid.dotted_string)
+print(csr.signature_algorithm_parameters.__class__.__name__)
+";
+
+fn python(folder: &Path) -> Result<Run, String> {
+    fs::write(folder.join("verify.py"), PYTHON).unwrap();
+    let python = interpreter().ok_or("Python's cryptography (`pip install cryptography`)")?;
+    Ok(Run { command: vec![python.display().to_string(), "verify.py".into()], holds: "holds" })
+}
+
+/// The interpreter of an environment with the library in it; made once, kept with what is built.
+fn interpreter() -> Option<PathBuf> {
+    // Of the tests in this process, one makes it.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cryptography-python");
+    let python = home.join("bin/python");
+    let runs = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    let has_it = || runs(Command::new(&python).args(["-c", "import cryptography.x509"]));
+    if !has_it() {
+        // Of the processes that run tests, one makes it; the others wait until `flock` lets them, and find it.
+        let script = r#"[ -x "$1/bin/python" ] && "$1/bin/python" -c 'import cryptography.x509' || { python3 -m venv "$1" && "$1/bin/python" -m pip install --quiet cryptography; }"#;
+        let mut make = Command::new("flock");
+        make.arg(home.with_extension("lock")).args(["sh", "-c", script, "sh"]).arg(&home);
+        runs(&mut make);
+    }
+    has_it().then_some(python)
+}
+
+fn python_says(algorithm: Algorithm) -> Vec<String> {
+    let signature = match algorithm {
+        Algorithm::Rsa2048 => "sha256 1.2.840.113549.1.1.10\nPSS",
+        Algorithm::P256 => "sha256 1.2.840.10045.4.3.2\nECDSA",
+    };
+    vec![format!("CN={CLIENT},DC={TENANT}\n{signature}")]
+}
