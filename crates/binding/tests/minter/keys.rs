@@ -11,7 +11,7 @@ use crate::issuer::House;
 
 /// A key whose private half was deleted.
 #[derive(Debug)]
-struct Gone(SharedSigningKey);
+pub(crate) struct Gone(pub(crate) SharedSigningKey);
 
 impl SigningKey for Gone {
     fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {

@@ -3,16 +3,18 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::join_all;
 use serde_json::Value;
 use symbolon_binding::{Binding, Error, KeyProvider, SoftwareKeys};
 use symbolon_test_logs::CapturedLogs;
-use symbolon_types::{CorrelationId, Thumbprint};
+use symbolon_types::{CorrelationId, SharedSigningKey, Thumbprint};
 use tempfile::TempDir;
 
-use crate::issuer::{CLIENT, DAY, House, OneKey, Plan, TENANT, VM, answer};
+use crate::issuer::{CLIENT, DAY, House, OTHER_CLIENT, OneKey, Plan, TENANT, VM, answer};
+use crate::keys::Gone;
 
 /// A folder, and a process that keeps its bindings there.
 async fn first() -> (TempDir, PathBuf, House) {
@@ -148,12 +150,17 @@ async fn an_entry_that_somebody_put_under_another_identitys_name_is_not_believed
 
 #[tokio::test]
 async fn an_entry_that_contradicts_itself_is_not_believed() {
-    for (member, value) in [("tenant_id", "another-tenant"), ("client_id", CLIENT), ("id", "")] {
+    for (member, value) in [
+        ("tenant_id", "another-tenant".into()),
+        ("client_id", OTHER_CLIENT.into()),
+        ("id", "".into()),
+        ("version", Value::from(2)),
+    ] {
         let (_parent, folder, house) = first().await;
         binding(&house).await.unwrap();
         let text = fs::read_to_string(file(&folder)).unwrap();
         let mut entry: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
-        entry[member] = value.replace(CLIENT, crate::issuer::OTHER_CLIENT).into();
+        entry[member] = value;
         let json = format!("{entry}\n");
         let digest = digest(&SHA256, json.as_bytes());
         let sum: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -174,6 +181,32 @@ async fn a_binding_of_another_key_is_not_taken() {
     // Each has its own.
     assert_eq!(thumbprint(&next(&house, &folder)).await, old);
     assert_eq!(house.mints(), 2);
+}
+
+/// Yields a key that is gone, and then another.
+#[derive(Debug)]
+struct Orphaned(Mutex<Option<SharedSigningKey>>);
+
+impl KeyProvider for Orphaned {
+    async fn key(&self) -> Result<SharedSigningKey, Error> {
+        let gone = self.0.lock().unwrap().take();
+        match gone {
+            Some(key) => Ok(SharedSigningKey::new(Gone(key))),
+            None => SoftwareKeys::p256().key().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_binding_whose_key_is_gone_is_minted_anew_with_another_key() {
+    let (_parent, folder, house) = first().await;
+    let old = thumbprint(&house).await;
+    let keys = Orphaned(Mutex::new(Some(house.key.clone())));
+    let orphan = house.another(|builder| builder.store(&folder).key_provider(keys));
+    assert_ne!(thumbprint(&orphan).await, old);
+    assert_eq!(house.mints(), 2);
+    // The one that is not gone for others stays.
+    assert_eq!((thumbprint(&next(&house, &folder)).await, house.mints()), (old, 2));
 }
 
 #[tokio::test]
