@@ -7,29 +7,32 @@ use std::time::SystemTime;
 use symbolon_types::ClientIdentity;
 use url::Url;
 
+use crate::binding_id::BindingId;
+
 /// A certificate that binds a managed identity to a key, and where to present it for a token.
 ///
 /// Immutable, and cheap to clone.
 #[derive(Clone)]
-pub struct Binding(Arc<Inner>);
+pub struct Binding(Arc<Parts>);
 
-struct Inner {
-    identity: ClientIdentity,
-    token_endpoint: Url,
-    client_id: String,
-    tenant_id: String,
-    minted_at: SystemTime,
+/// What a binding is made of.
+pub(crate) struct Parts {
+    pub(crate) id: BindingId,
+    pub(crate) identity: ClientIdentity,
+    pub(crate) token_endpoint: Url,
+    pub(crate) client_id: String,
+    pub(crate) tenant_id: String,
+    pub(crate) minted_at: SystemTime,
+    pub(crate) renew_at: SystemTime,
 }
 
 impl Binding {
-    pub(crate) fn new(
-        identity: ClientIdentity,
-        token_endpoint: Url,
-        client_id: String,
-        tenant_id: String,
-        minted_at: SystemTime,
-    ) -> Self {
-        Self(Arc::new(Inner { identity, token_endpoint, client_id, tenant_id, minted_at }))
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub(crate) fn id(&self) -> &BindingId {
+        &self.0.id
     }
 
     /// The certificate with its key, for the handshake with the token endpoint and with resources.
@@ -65,6 +68,12 @@ impl Binding {
     pub fn minted_at(&self) -> SystemTime {
         self.0.minted_at
     }
+
+    /// When it is renewed, if somebody asks for it then.
+    #[must_use]
+    pub fn renew_at(&self) -> SystemTime {
+        self.0.renew_at
+    }
 }
 
 /// Shows how strong the key is and how long it lasts, and no id.
@@ -73,6 +82,7 @@ impl fmt::Debug for Binding {
         f.debug_struct("Binding")
             .field("strength", &self.0.identity.strength())
             .field("minted_at", &self.0.minted_at)
+            .field("renew_at", &self.0.renew_at)
             .field("usable_until", &self.0.identity.usable_until())
             .finish_non_exhaustive()
     }

@@ -15,6 +15,13 @@ use x509_cert::time::Time;
 /// When the token service stops accepting the certificate for new tokens, although it is valid
 /// longer. (IMDSv2 §4.3: `token_not_after`.)
 const TOKEN_NOT_AFTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.1");
+/// Signatures by digests of which collisions can be made: MD5 and SHA-1 with RSA (RFC 8017 §A.2.4),
+/// SHA-1 with ECDSA (RFC 3279 §2.2.3).
+const BROKEN_SIGNATURES: [ObjectIdentifier; 3] = [
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.4"),
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5"),
+    ObjectIdentifier::new_unwrap("1.2.840.10045.4.1"),
+];
 /// How far the issuer's clock may be ahead of ours.
 const SKEW: Duration = Duration::from_secs(5 * 60);
 /// A difference to the issuer's `Date`, which counts whole seconds, that is worth telling.
@@ -35,11 +42,12 @@ pub(crate) struct Issued<'a> {
 
 /// What is wrong with a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flaw {
+pub(crate) enum Flaw {
     NotBase64,
     NotX509,
     OtherKey,
     OtherIdentity,
+    Weak,
     NotYetValid,
     Expired,
 }
@@ -57,7 +65,7 @@ impl Issued<'_> {
         })
     }
 
-    fn identity(&self) -> Result<ClientIdentity, Flaw> {
+    pub(crate) fn identity(&self) -> Result<ClientIdentity, Flaw> {
         let der = Base64::decode_vec(self.base64).map_err(|_| Flaw::NotBase64)?;
         let certificate = Certificate::from_der(&der).map_err(|_| Flaw::NotX509)?;
         let identity = ClientIdentity::new(vec![CertificateDer::from(der)], self.key.clone());
@@ -67,6 +75,9 @@ impl Issued<'_> {
         })?;
         if !names(&certificate, self.client_id) {
             return Err(Flaw::OtherIdentity);
+        }
+        if BROKEN_SIGNATURES.contains(&certificate.signature_algorithm().oid) {
+            return Err(Flaw::Weak);
         }
         let identity = match token_not_after(&certificate) {
             Some(end) => identity.usable_until_at_most(end),
@@ -110,6 +121,7 @@ impl fmt::Display for Flaw {
             Self::NotX509 => "is not one X.509 certificate in DER",
             Self::OtherKey => "is for another key",
             Self::OtherIdentity => "names another identity",
+            Self::Weak => "is signed with a digest that is broken",
             Self::NotYetValid => "is not valid yet",
             Self::Expired => "has expired",
         })

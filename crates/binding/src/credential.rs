@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use symbolon_transport::Response;
-use symbolon_types::Error;
+use symbolon_types::{Error, Secret};
 use zeroize::Zeroizing;
 
 use crate::csr::Csr;
@@ -21,6 +21,8 @@ pub(crate) struct Credential {
 #[derive(Serialize)]
 struct RequestBody<'a> {
     csr: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attestation_token: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -32,17 +34,18 @@ struct ResponseBody {
     mtls_authentication_endpoint: Option<String>,
 }
 
-/// The body that asks for a credential without attestation.
-pub(crate) fn request_body(csr: &Csr) -> Result<bytes::Bytes, Error> {
+/// The body that asks for a credential.
+pub(crate) fn request_body(csr: &Csr, attestation_token: Option<&Secret>) -> Result<bytes::Bytes, Error> {
     let csr = csr.to_base64();
-    let json = serde_json::to_vec(&RequestBody { csr: &csr })
+    let attestation_token = attestation_token.map(Secret::expose);
+    let json = serde_json::to_vec(&RequestBody { csr: &csr, attestation_token })
         .map_err(|_| invalid_response("cannot be sent a certificate request"))?;
     Ok(bytes::Bytes::from_owner(Zeroizing::new(json)))
 }
 
 impl Credential {
-    /// Reads a response of status 200 that is meant for the identity of `metadata`.
-    pub(crate) fn read(response: &Response, metadata: &PlatformMetadata) -> Result<Self, Error> {
+    /// Reads a response of status 200.
+    pub(crate) fn read(response: &Response) -> Result<Self, Error> {
         // The parser's own error could quote the answer.
         let body: ResponseBody = serde_json::from_slice(response.body())
             .map_err(|_| invalid_response("sent a credential that is not the expected JSON"))?;
@@ -60,13 +63,18 @@ impl Credential {
             )?,
         };
         required(body.identity_type, "identity_type")?;
+        Ok(credential)
+    }
+
+    /// Holds it against the identity that it was asked for.
+    pub(crate) fn is_for(&self, metadata: &PlatformMetadata) -> Result<(), Error> {
         // GUIDs, which compare in any case.
-        if !credential.client_id.eq_ignore_ascii_case(&metadata.client_id) {
+        if !self.client_id.eq_ignore_ascii_case(&metadata.client_id) {
             return Err(invalid_response("issued a credential for another client id than it had named"));
         }
-        if !credential.tenant_id.eq_ignore_ascii_case(&metadata.tenant_id) {
+        if !self.tenant_id.eq_ignore_ascii_case(&metadata.tenant_id) {
             return Err(invalid_response("issued a credential for another tenant than it had named"));
         }
-        Ok(credential)
+        Ok(())
     }
 }

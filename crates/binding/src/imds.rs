@@ -18,10 +18,15 @@ use crate::elapsed::Elapsed;
 const METADATA: HeaderName = HeaderName::from_static("metadata");
 /// Under which the service logs the request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+/// Who asks: the service passes it on to the token service. (Managed-identity sources §2.6.)
+const CLIENT_SKU: HeaderName = HeaderName::from_static("x-client-sku");
+const CLIENT_VERSION: HeaderName = HeaderName::from_static("x-client-ver");
 /// (IMDSv2 §2.1, §4.1.)
 const CREDENTIAL_API_VERSION: (&str, &str) = ("cred-api-version", "2.0");
 /// (Managed-identity sources §2.6.)
 const TOKEN_API_VERSION: (&str, &str) = ("api-version", "2018-02-01");
+/// (IMDSv2 §10.1.)
+const BYPASS_CACHE: (&str, &str) = ("bypass_cache", "true");
 /// What the `Server` header contains, in any case. (IMDSv2 §2.2.)
 const SERVER_NAME: &[u8] = b"IMDS";
 
@@ -54,6 +59,8 @@ pub struct Question<'a> {
     pub id: &'a ManagedIdentityId,
     /// For which resource: [`Leg::BearerToken`] only.
     pub resource: Option<&'a str>,
+    /// Whether the service is to issue anew what it might have kept: [`Leg::IssueCredential`] only.
+    pub bypass_cache: bool,
     /// What goes along as JSON.
     pub body: Option<Bytes>,
     /// When to ask again.
@@ -140,6 +147,10 @@ impl Imds {
         let headers = request.headers_mut();
         headers.insert(METADATA, HeaderValue::from_static("true"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if question.leg == Leg::BearerToken {
+            headers.insert(CLIENT_SKU, HeaderValue::from_static("symbolon"));
+            headers.insert(CLIENT_VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+        }
         // A UUID is a header value.
         if let Ok(id) = HeaderValue::from_str(&question.correlation_id.to_string()) {
             headers.insert(REQUEST_ID, id);
@@ -186,7 +197,8 @@ fn query(question: &Question<'_>) -> String {
     };
     let resource = question.resource.map(|resource| ("resource", resource));
     let mut query = String::new();
-    for (name, value) in [Some(question.leg.api_version()), resource, id].into_iter().flatten() {
+    let bypass = question.bypass_cache.then_some(BYPASS_CACHE);
+    for (name, value) in [Some(question.leg.api_version()), resource, id, bypass].into_iter().flatten() {
         if !query.is_empty() {
             query.push('&');
         }
@@ -320,8 +332,15 @@ mod tests {
             let policy = RetryPolicy::once();
             let correlation_id = CorrelationId::random();
             let leg = Leg::IssueCredential;
-            let question =
-                Question { leg, id: &id, resource: None, body: None, policy: &policy, correlation_id };
+            let question = Question {
+                leg,
+                id: &id,
+                resource: None,
+                bypass_cache: false,
+                body: None,
+                policy: &policy,
+                correlation_id,
+            };
             assert_eq!(query(&question), query_of);
         }
     }
@@ -333,6 +352,7 @@ mod tests {
             leg: Leg::BearerToken,
             id: &id,
             resource: Some("https://vault.azure.net/?a&b"),
+            bypass_cache: false,
             body: None,
             policy: &RetryPolicy::once(),
             correlation_id: CorrelationId::random(),

@@ -11,8 +11,10 @@
 //! [`KeyProvider`]; what it yields signs and never leaves. Who writes one for a device finds the
 //! encodings in [`device_key`], and the facts about Windows KeyGuard in [`keyguard`].
 
+mod attestation;
 mod background;
 mod binding;
+mod binding_id;
 mod certificate;
 mod credential;
 mod csr;
@@ -32,6 +34,7 @@ mod platform_metadata;
 pub mod store;
 mod token_endpoint;
 
+pub use attestation::{Attestation, AttestationRequest, Attester};
 pub use background::off_the_async_threads;
 pub use binding::Binding;
 #[cfg(unix)]
@@ -39,5 +42,5 @@ pub use key_provider::PersistedKeys;
 pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
 pub use liveness::probe;
 pub use managed_identity_id::{IdKind, ManagedIdentityId};
-pub use minter::{Minter, MinterBuilder, REMINT_PAUSE};
+pub use minter::{BindingWatch, Minter, MinterBuilder, REMINT_PAUSE};
 pub use symbolon_types::{Error, ErrorKind};

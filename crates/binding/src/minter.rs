@@ -1,22 +1,30 @@
 //! The bindings of this process.
 
 mod builder;
-mod remints;
+mod refusals;
+#[cfg(unix)]
+mod shelf;
+mod watch;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::try_join;
 use symbolon_transport::HttpClient;
-use symbolon_types::lease::{Lease, LeaseCache, Loaded, half_life};
+use symbolon_types::lease::{Lease, LeaseCache, Loaded};
 use symbolon_types::{CorrelationId, Error, SharedClock, Thumbprint};
 use tracing::Instrument;
 use url::Url;
 
 pub use self::builder::MinterBuilder;
-pub use self::remints::REMINT_PAUSE;
-use self::remints::Remints;
+pub use self::refusals::REMINT_PAUSE;
+use self::refusals::Refusals;
+pub use self::watch::BindingWatch;
+use self::watch::Watches;
+use crate::binding_id::BindingId;
+use crate::credential::Credential;
 use crate::elapsed::Elapsed;
-use crate::mint::{Asking, Mint};
+use crate::mint::{Asking, Mint, Order};
 use crate::{Binding, ManagedIdentityId};
 
 /// The most identities whose bindings are kept.
@@ -24,7 +32,7 @@ const CAPACITY: usize = 256;
 /// How much of a thumbprint a log shows: enough to tell two apart.
 const SHOWN_OF_THUMBPRINT: usize = 6;
 
-/// Mints bindings and keeps them: one for each [`ManagedIdentityId`].
+/// Mints bindings and keeps them: one for each managed identity, whatever name it goes by.
 ///
 /// A binding is served until its certificate's usable end. Half-way there it is renewed in the
 /// background while the old one is still served; a renewal that fails changes nothing and is
@@ -50,8 +58,15 @@ pub struct Minter(Arc<Inner>);
 
 struct Inner {
     mint: Mint,
-    bindings: LeaseCache<ManagedIdentityId, Binding>,
-    remints: Mutex<Remints>,
+    bypass_cache_on_remint: bool,
+    /// Under the names that callers use.
+    by_name: LeaseCache<ManagedIdentityId, Binding>,
+    /// Under the one name that the service has for what several of those may mean.
+    by_id: LeaseCache<BindingId, Binding>,
+    #[cfg(unix)]
+    shelf: Option<shelf::Shelf>,
+    refusals: Mutex<Refusals>,
+    watches: Watches,
 }
 
 impl Minter {
@@ -61,17 +76,33 @@ impl Minter {
         MinterBuilder::new(imds_base, http)
     }
 
-    fn new(mint: Mint) -> Self {
-        let bindings = LeaseCache::new(CAPACITY, mint.imds.clock().clone());
-        Self(Arc::new(Inner { mint, bindings, remints: Mutex::new(Remints::new(CAPACITY)) }))
-    }
-
     /// The binding of an identity, if there is one that needs nothing done: neither expired nor
     /// due for renewal. Does not wait and does not allocate.
     #[must_use]
     pub fn current(&self, id: &ManagedIdentityId) -> Option<Binding> {
-        let found = self.0.bindings.find(id)?;
+        let found = self.0.by_name.find(id)?;
         (!found.is_due).then_some(found.value)
+    }
+
+    /// The binding of an identity that is held, due for renewal or not, until its end. Does not wait;
+    /// asks nobody.
+    #[must_use]
+    pub fn held(&self, id: &ManagedIdentityId) -> Option<Binding> {
+        Some(self.0.by_name.find(id)?.value)
+    }
+
+    /// Tells when the binding of an identity changes from now on.
+    #[must_use]
+    pub fn watch(&self, id: &ManagedIdentityId) -> BindingWatch {
+        BindingWatch::new(self.clone(), self.0.watches.of(id, || self.held(id)))
+    }
+
+    /// Forgets what attestation services said about keys, because the token service did not believe
+    /// it (AADSTS1000610 to 1000614): the next mint has its key attested again.
+    pub fn forget_attestations(&self) {
+        if let Some(attestations) = &self.0.mint.attestations {
+            attestations.forget();
+        }
     }
 
     /// The binding of an identity: the one there is, or a new one.
@@ -97,8 +128,8 @@ impl Minter {
         id: &ManagedIdentityId,
         correlation_id: CorrelationId,
     ) -> Result<Binding, Error> {
-        let load = || Arc::clone(&self.0).load(id.clone(), correlation_id);
-        Ok(self.0.bindings.obtain(id, load).await?.value)
+        let load = || Arc::clone(&self.0).load(Asking { id: id.clone(), correlation_id });
+        Ok(self.0.by_name.obtain(id, load).await?.value)
     }
 
     /// Takes note that the token service, or the TLS handshake with it, refused the certificate
@@ -131,75 +162,133 @@ enum Decision {
     KeptInPause,
 }
 
+/// Why a mint ends before it is one.
+enum Stop {
+    /// The identity has a binding, under another name.
+    Known(Binding),
+    Failed(Error),
+}
+
 impl Inner {
     fn decide(&self, id: &ManagedIdentityId, used: Thumbprint) -> Decision {
         let now = self.clock().now();
         // Held until the decision is recorded, so that two refusals cannot both forget.
-        let mut remints = self.remints();
+        let mut refusals = self.refusals();
         let is_used = |binding: &Binding| binding.identity().thumbprint() == used;
-        if !self.bindings.find(id).is_some_and(|found| is_used(&found.value)) {
+        let Some(held) = self.by_name.find(id).map(|found| found.value).filter(is_used) else {
+            return Decision::NotCurrent;
+        };
+        // Under another name of the identity, it may have been refused before, and have a successor.
+        if self.by_id.find(held.id()).is_some_and(|found| !is_used(&found.value)) {
+            self.by_name.remove_if(id, is_used);
             return Decision::NotCurrent;
         }
-        if remints.is_pausing(id, now) {
+        if refusals.is_pausing(held.id(), now) {
             return Decision::KeptInPause;
         }
+        self.by_id.remove_if(held.id(), is_used);
         // A renewal may have replaced it since the look-up.
-        if !self.bindings.remove_if(id, is_used) {
+        if !self.by_name.remove_if(id, is_used) {
             return Decision::NotCurrent;
         }
-        remints.want(id.clone(), now);
+        refusals.note(held.id().clone(), used, now);
+        self.watches.tell(id, None);
         Decision::Forgotten
     }
 
-    async fn load(
-        self: Arc<Self>,
-        id: ManagedIdentityId,
-        correlation_id: CorrelationId,
-    ) -> Result<Loaded<ManagedIdentityId, Binding>, Error> {
-        let renewal = self.bindings.find(&id).is_some();
+    async fn load(self: Arc<Self>, asking: Asking) -> Result<Loaded<ManagedIdentityId, Binding>, Error> {
+        let Asking { id, correlation_id } = &asking;
+        let renewal = self.by_name.find(id).is_some();
         let span = tracing::info_span!("mint", identity = %id.kind(), renewal, %correlation_id);
-        let asking = Asking { id: &id, correlation_id };
-        let minted = async {
+        let come_by = async {
             let elapsed = Elapsed::on(self.clock());
-            let minted = self.mint.binding(asking).await;
-            let duration_ms = elapsed.millis();
-            match &minted {
-                Ok(binding) => {
-                    let strength = binding.identity().strength();
-                    tracing::info!(%strength, duration_ms, "minted a binding");
-                }
-                Err(error) => {
-                    tracing::warn!(code = error.code(), %error, duration_ms, "could not mint a binding");
-                }
+            let binding = self.come_by(&asking, !renewal).await;
+            if let Err(error) = &binding {
+                let duration_ms = elapsed.millis();
+                tracing::warn!(code = error.code(), %error, duration_ms, "could not mint a binding");
             }
-            minted
+            binding
         };
         let binding =
-            minted.instrument(span).await.map_err(|error| error.with_correlation_id(correlation_id))?;
-        self.remints().minted(&id, binding.minted_at());
-        Ok(Loaded::new(self.lease(binding)))
+            come_by.instrument(span).await.map_err(|error| error.with_correlation_id(*correlation_id))?;
+        self.refusals().minted(binding.id(), self.clock().now());
+        self.watches.tell(id, Some(&binding));
+        Ok(Loaded::new(lease(binding)))
     }
 
-    fn lease(&self, binding: Binding) -> Lease<Binding> {
-        let jitter = self.mint.imds.http().jitter();
-        let (minted_at, identity) = (binding.minted_at(), binding.identity());
-        let usable_until = identity.usable_until();
-        let mut refresh_at = half_life(identity.not_before(), usable_until, jitter);
-        // A certificate that arrives in its second half would otherwise be due at once, and so
-        // would its successor.
-        if refresh_at <= minted_at {
-            refresh_at = half_life(minted_at, usable_until, jitter);
+    /// The binding that another name of the identity has, or a new one. Which identity it is has to be
+    /// asked; the key is made meanwhile.
+    async fn come_by(self: &Arc<Self>, asking: &Asking, or_due: bool) -> Result<Binding, Error> {
+        let named = async {
+            let metadata = self.mint.metadata(asking).await.map_err(Stop::Failed)?;
+            let id = BindingId::new(&metadata, self.mint.attestations.is_some());
+            match self.fresh(&id) {
+                Some(known) => Err(Stop::Known(known)),
+                None => Ok((metadata, id)),
+            }
+        };
+        let key = async { self.mint.key().await.map_err(Stop::Failed) };
+        let order = match try_join(named, key).await {
+            Ok(((metadata, id), key)) => Order { asking: asking.clone(), id, metadata, key },
+            Err(Stop::Known(known)) => {
+                tracing::debug!("the identity has a binding under another name");
+                return Ok(known);
+            }
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        let id = order.id.clone();
+        let this = Arc::clone(self);
+        let load =
+            || async move { this.make(order, or_due).await.map(|binding| Loaded::new(lease(binding))) };
+        Ok(self.by_id.renew(&id, "", load).await?.value)
+    }
+
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "what is due is only found in a store"))]
+    async fn make(&self, order: Order, or_due: bool) -> Result<Binding, Error> {
+        // Under another name, it may have been made since this one looked.
+        if let Some(fresh) = self.fresh(&order.id) {
+            return Ok(fresh);
         }
-        Lease::new(binding, usable_until).refreshed_at(Some(refresh_at))
+        let issue = self.issue(&order);
+        #[cfg(unix)]
+        if let Some(shelf) = &self.shelf {
+            let is_refused = |certificate| self.refusals().has(certificate);
+            let wanted = shelf::Wanted { order: &order, mint: &self.mint, is_refused: &is_refused };
+            return shelf.take_or_make(&wanted, or_due, issue).await;
+        }
+        issue.await.map(|(_, binding)| binding)
+    }
+
+    async fn issue(&self, order: &Order) -> Result<(Credential, Binding), Error> {
+        let follows_refusal = self.refusals().is_wanted(&order.id);
+        let bypass_cache = follows_refusal && self.bypass_cache_on_remint;
+        let elapsed = Elapsed::on(self.clock());
+        let issued = self.mint.issue(order, bypass_cache).await;
+        if let Ok((_, binding)) = &issued {
+            let (strength, duration_ms) = (binding.identity().strength(), elapsed.millis());
+            tracing::info!(%strength, follows_refusal, duration_ms, "minted a binding");
+        }
+        issued
+    }
+
+    /// A binding that needs nothing done.
+    fn fresh(&self, id: &BindingId) -> Option<Binding> {
+        let now = self.clock().now();
+        Some(self.by_id.find(id)?.value).filter(|binding| now < binding.renew_at())
     }
 
     fn clock(&self) -> &SharedClock {
         self.mint.imds.clock()
     }
 
-    fn remints(&self) -> MutexGuard<'_, Remints> {
-        self.remints.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn lease(binding: Binding) -> Lease<Binding> {
+    let (renew_at, usable_until) = (binding.renew_at(), binding.identity().usable_until());
+    Lease::new(binding, usable_until).refreshed_at(Some(renew_at))
 }
 
 impl fmt::Debug for Minter {

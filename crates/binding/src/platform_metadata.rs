@@ -3,16 +3,18 @@
 use serde::Deserialize;
 use symbolon_transport::Response;
 use symbolon_types::Error;
+use url::Url;
 
 use crate::csr::{ComputeUnitId, Subject};
 use crate::imds::{invalid_response, is_from_imds};
 
-/// The answer of `getplatformmetadata`, as far as it matters here: the attestation endpoint, which
-/// only attested keys need, is not read.
+/// The answer of `getplatformmetadata`, as far as it matters here.
 pub(crate) struct PlatformMetadata {
     pub(crate) client_id: String,
     pub(crate) tenant_id: String,
-    compute_unit: ComputeUnitId,
+    pub(crate) compute_unit: ComputeUnitId,
+    /// Only attested keys need it.
+    attestation_endpoint: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -21,6 +23,7 @@ struct Body {
     client_id: Option<String>,
     tenant_id: Option<String>,
     cu_id: Option<ComputeUnitId>,
+    attestation_endpoint: Option<String>,
 }
 
 impl PlatformMetadata {
@@ -41,7 +44,17 @@ impl PlatformMetadata {
                 .cu_id
                 .filter(ComputeUnitId::is_named)
                 .ok_or_else(|| lacks("vmId or vmssId in cuId"))?,
+            attestation_endpoint: body.attestation_endpoint.filter(present),
         })
+    }
+
+    /// Where keys are attested.
+    pub(crate) fn attestation_endpoint(&self) -> Result<Url, Error> {
+        let text = self.attestation_endpoint.as_deref();
+        let text =
+            text.ok_or_else(|| invalid_response("sent platform metadata without attestationEndpoint"))?;
+        let url = text.parse::<Url>().ok().filter(|url| url.scheme() == "https" && url.has_host());
+        url.ok_or_else(|| invalid_response("named an attestation endpoint that is not an https URL"))
     }
 
     pub(crate) fn subject(&self) -> Subject<'_> {

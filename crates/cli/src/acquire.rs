@@ -1,12 +1,19 @@
 //! From options to a token.
 
 use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 
-use symbolon::{Env, Error, HyperTransport, ManagedIdentity, SoftwareKeys, Token};
+#[cfg(unix)]
+use symbolon::PersistedKeys;
+use symbolon::{Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, Token};
 
 use crate::args::{Acquire, KeyKind};
 use crate::failure;
 
+/// Where persisted bindings live.
+#[cfg(unix)]
+const STATE_DIR: &str = "SYMBOLON_STATE_DIR";
 /// Multiplies every retry delay; for tests.
 const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 
@@ -29,20 +36,63 @@ pub(crate) fn identity(
     env: &Env,
 ) -> Result<ManagedIdentity, Error> {
     let transport = transport(ca_file, env)?;
-    let keys = match options.key {
-        KeyKind::Rsa2048 => SoftwareKeys::rsa_2048(),
-        KeyKind::P256 => SoftwareKeys::p256(),
-    };
-    let identity = ManagedIdentity::builder()
+    let builder = ManagedIdentity::builder()
         .identity(options.identity.clone())
         .env(env.clone())
         .transport(transport)
-        .key_provider(keys)
         .minimum_strength(options.min_strength.strength())
         .capabilities(options.claims.capabilities.iter().cloned())
-        .retry_scale(retry_scale(env)?)
-        .build()?;
-    Ok(identity)
+        .retry_scale(retry_scale(env)?);
+    with_keys(builder, options, env)?.build()
+}
+
+#[cfg(unix)]
+fn with_keys(
+    builder: ManagedIdentityBuilder,
+    options: &Acquire,
+    env: &Env,
+) -> Result<ManagedIdentityBuilder, Error> {
+    if !options.persist_binding {
+        return Ok(builder.key_provider(software_keys(options)));
+    }
+    let folder = state_folder(env)?;
+    let keys = match options.key {
+        KeyKind::Rsa2048 => PersistedKeys::rsa_2048(&folder),
+        KeyKind::P256 => PersistedKeys::p256(&folder),
+    };
+    Ok(builder.persist_bindings(folder).key_provider(keys))
+}
+
+#[cfg(not(unix))]
+fn with_keys(
+    builder: ManagedIdentityBuilder,
+    options: &Acquire,
+    _env: &Env,
+) -> Result<ManagedIdentityBuilder, Error> {
+    if options.persist_binding {
+        return Err(failure::request("invalid_usage", "--persist-binding works on Unix only".to_owned()));
+    }
+    Ok(builder.key_provider(software_keys(options)))
+}
+
+fn software_keys(options: &Acquire) -> SoftwareKeys {
+    match options.key {
+        KeyKind::Rsa2048 => SoftwareKeys::rsa_2048(),
+        KeyKind::P256 => SoftwareKeys::p256(),
+    }
+}
+
+/// Where persisted bindings live (XDG Base Directory Specification, `$XDG_STATE_HOME`).
+#[cfg(unix)]
+fn state_folder(env: &Env) -> Result<PathBuf, Error> {
+    let absolute = |name| env.var(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(folder) = env.var(STATE_DIR) {
+        return Ok(PathBuf::from(folder));
+    }
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    state.map(|state| state.join("symbolon")).ok_or_else(|| {
+        failure::request("invalid_usage", format!("there is no home directory: set {STATE_DIR} to a folder"))
+    })
 }
 
 /// One token as the options ask for it.
@@ -54,6 +104,9 @@ pub(crate) async fn token(
     let mut request = identity.token(&options.resource);
     if options.pop {
         request = request.proof_of_possession();
+    }
+    if options.over_mtls {
+        request = request.over_mtls();
     }
     if let Some(claims) = &options.claims.claims {
         request = request.claims(claims);

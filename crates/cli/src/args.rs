@@ -148,6 +148,9 @@ pub(crate) struct Acquire {
     /// Bind the token to a key (mTLS proof of possession); never downgraded
     #[arg(long)]
     pub(crate) pop: bool,
+    /// Get a bearer token with the certificate that bound tokens are got with
+    #[arg(long, conflicts_with = "pop")]
+    pub(crate) over_mtls: bool,
     /// Which identity: system, client-id:ID, object-id:ID or resource-id:ID
     #[arg(long, value_name = "IDENTITY", default_value = "system", value_parser = identity)]
     pub(crate) identity: ManagedIdentityId,
@@ -159,16 +162,34 @@ pub(crate) struct Acquire {
     /// The kind of key to bind to
     #[arg(long, value_enum, default_value_t = KeyKind::Rsa2048)]
     pub(crate) key: KeyKind,
+    /// Keep key and certificate for the next run, in SYMBOLON_STATE_DIR or the user's state folder
+    #[arg(long)]
+    pub(crate) persist_binding: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct EmulateOptions {
-    /// The address of the metadata service; loopback only
+    /// The host to stand for: whose variables are printed
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Host::Imds)]
+    pub(crate) source: Host,
+    /// The address of that host's identity endpoint; loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
     /// Print nothing but the variables, as a shell takes them
     #[arg(long)]
     pub(crate) print_env: bool,
+}
+
+/// By the names that `doctor` and the library have for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Host {
+    Imds,
+    AppService,
+    ServiceFabric,
+    MachineLearning,
+    CloudShell,
+    AzureArc,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

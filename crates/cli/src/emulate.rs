@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use symbolon::Error;
-use symbolon_emulator::Emulator;
+use symbolon_emulator::{Emulator, EmulatorBuilder, Source};
 
-use crate::args::EmulateOptions;
+use crate::args::{EmulateOptions, Host};
 use crate::failure;
 use crate::output::table;
 
@@ -14,7 +14,7 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
         let message = "the emulator listens on loopback only: its tokens are for anybody who asks";
         return Err(failure::request("invalid_usage", message));
     }
-    let emulator = Emulator::builder().imds_address(options.listen).start().await;
+    let emulator = emulator(options).start().await;
     let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
     let folder = tempfile::Builder::new().prefix("symbolon-").tempdir();
     let folder =
@@ -41,6 +41,19 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         }
     }
+}
+
+fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
+    let emulator = Emulator::builder();
+    let (source, emulator) = match options.source {
+        Host::Imds => (Source::Imds, emulator.imds_address(options.listen)),
+        Host::AppService => (Source::AppService, emulator.hosts_address(options.listen)),
+        Host::ServiceFabric => (Source::ServiceFabric, emulator.service_fabric_address(options.listen)),
+        Host::MachineLearning => (Source::MachineLearning, emulator.hosts_address(options.listen)),
+        Host::CloudShell => (Source::CloudShell, emulator.hosts_address(options.listen)),
+        Host::AzureArc => (Source::AzureArc, emulator.hosts_address(options.listen)),
+    };
+    emulator.source(source)
 }
 
 fn describe(emulator: &Emulator) -> String {

@@ -14,6 +14,10 @@ pub(crate) enum Role {
     Imds,
     Token,
     Resource,
+    /// The identity endpoints of hosts without TLS.
+    Hosts,
+    /// That of Service Fabric.
+    Fabric,
 }
 
 /// The body of an answer: whole, or breaking off after half of what was promised.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,14 @@ use crate::connection::Connections;
 use crate::emulator::Emulator;
 use crate::error::Error;
 use crate::fault::{Fault, Script};
+use crate::host::Secrets;
+use crate::host::certificate::{self, FabricCertificate};
+use crate::host::challenge::Challenges;
 use crate::identity::{Machine, UserAssigned};
 use crate::journal::{Recorder, TlsVersion};
 use crate::jwt::TokenSigner;
 use crate::server;
+use crate::source::Source;
 use crate::state::{Names, Settings, State, Urls};
 use crate::tls;
 
@@ -36,6 +41,9 @@ pub struct EmulatorBuilder {
     imds: SocketAddr,
     token: SocketAddr,
     resource: SocketAddr,
+    hosts: SocketAddr,
+    fabric: SocketAddr,
+    arc_tokens: Option<PathBuf>,
     tls: Vec<TlsVersion>,
     tenant_id: Option<String>,
     scale_set: bool,
@@ -52,11 +60,16 @@ impl EmulatorBuilder {
             imds: any_port,
             token: any_port,
             resource: any_port,
+            hosts: any_port,
+            fabric: any_port,
+            arc_tokens: None,
             tls: vec![TlsVersion::V1_2, TlsVersion::V1_3],
             tenant_id: None,
             scale_set: false,
             user_assigned: Vec::new(),
             settings: Settings {
+                source: Source::Imds,
+                arc_knows_identities: true,
                 v1_only: false,
                 attestation_required: false,
                 token_lifetime: TOKEN_LIFETIME,
@@ -93,6 +106,40 @@ impl EmulatorBuilder {
     /// Where the resource listens, as for [`imds_address`](Self::imds_address).
     pub fn resource_address(mut self, address: SocketAddr) -> Self {
         self.resource = address;
+        self
+    }
+
+    /// Where the identity endpoints of App Service, Azure Machine Learning, Cloud Shell and Azure Arc listen,
+    /// as for [`imds_address`](Self::imds_address).
+    pub fn hosts_address(mut self, address: SocketAddr) -> Self {
+        self.hosts = address;
+        self
+    }
+
+    /// Where the identity endpoint of Service Fabric listens, as for [`imds_address`](Self::imds_address).
+    pub fn service_fabric_address(mut self, address: SocketAddr) -> Self {
+        self.fabric = address;
+        self
+    }
+
+    /// The host whose variables [`Emulator::environment`] gives; a virtual machine by default. All hosts
+    /// are served, whichever it is.
+    pub fn source(mut self, source: Source) -> Self {
+        self.settings.source = source;
+        self
+    }
+
+    /// Where the Azure Arc agent puts its key files; by default where the real one does on Linux,
+    /// `/var/opt/azcmagent/tokens`, because clients look nowhere else. To write there, the emulator must
+    /// run as root; nothing is written before the first challenge.
+    pub fn arc_tokens(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.arc_tokens = Some(directory.into());
+        self
+    }
+
+    /// An Azure Arc agent from before 2026: it gives tokens of the machine's own identity, whichever is asked for.
+    pub fn arc_without_user_assigned(mut self) -> Self {
+        self.settings.arc_knows_identities = false;
         self
     }
 
@@ -190,7 +237,7 @@ impl EmulatorBuilder {
     /// [`Error::NotLoopback`] for an address outside of the machine, [`Error::Listen`] for a port
     /// that is taken; otherwise where the machine has no thread or no randomness to give.
     pub async fn start(self) -> Result<Emulator, Error> {
-        for address in [self.imds, self.token, self.resource] {
+        for address in [self.imds, self.token, self.resource, self.hosts, self.fabric] {
             if !address.ip().is_loopback() {
                 return Err(Error::NotLoopback(address));
             }
@@ -213,16 +260,30 @@ impl EmulatorBuilder {
         let refusals = Arc::default();
         let tls = || tls::server_config(&ca, &server, &self.tls, &self.clock, &refusals);
         let (token_tls, resource_tls) = (tls()?, tls()?);
+        let fabric_certificate = Arc::new(FabricCertificate::new()?);
+        let fabric_tls = certificate::server_config(Arc::clone(&fabric_certificate))?;
         let (imds, imds_url) = listen(self.imds, "http").await?;
         let (token, token_url) = listen(self.token, "https").await?;
         let (resource, resource_url) = listen(self.resource, "https").await?;
+        let (hosts, hosts_url) = listen(self.hosts, "http").await?;
+        let (fabric, fabric_url) = listen(self.fabric, "https").await?;
+        let urls = Urls {
+            imds: imds_url,
+            token: token_url,
+            resource: resource_url,
+            hosts: hosts_url,
+            fabric: fabric_url,
+        };
         let state = Arc::new(State {
             clock: self.clock,
             machine: Machine::new(self.tenant_id, self.scale_set, self.user_assigned),
             settings: self.settings,
-            urls: Urls { imds: imds_url, token: token_url, resource: resource_url },
+            urls,
             ca,
             signer: TokenSigner::default(),
+            fabric: fabric_certificate,
+            secrets: Secrets::new(),
+            challenges: Challenges::new(self.arc_tokens),
             script: Script::default(),
             recorder: Recorder::new(),
             connections: Connections::default(),
@@ -236,6 +297,8 @@ impl EmulatorBuilder {
         tokio::spawn(server::serve(imds, Role::Imds, None, Arc::clone(&state)));
         tokio::spawn(server::serve(token, Role::Token, Some(token_tls), Arc::clone(&state)));
         tokio::spawn(server::serve(resource, Role::Resource, Some(resource_tls), Arc::clone(&state)));
+        tokio::spawn(server::serve(hosts, Role::Hosts, None, Arc::clone(&state)));
+        tokio::spawn(server::serve(fabric, Role::Fabric, Some(fabric_tls), Arc::clone(&state)));
         let signer = Arc::clone(&state);
         tokio::spawn(async move { signer.signer.key().await.is_some() });
         Ok(state)
@@ -249,6 +312,8 @@ impl std::fmt::Debug for EmulatorBuilder {
             .field("imds", &self.imds)
             .field("token", &self.token)
             .field("resource", &self.resource)
+            .field("hosts", &self.hosts)
+            .field("fabric", &self.fabric)
             .field("tls", &self.tls)
             .finish_non_exhaustive()
     }

@@ -16,7 +16,7 @@ use crate::exchange::{Exchange, Reply};
 use crate::fault::{Effect, Fault, Step};
 use crate::journal::{Entry, Outcome};
 use crate::state::State;
-use crate::{csr, imds, oauth, resource, token_service};
+use crate::{csr, host, imds, oauth, resource, token_service};
 
 /// The largest request body that is read.
 const REQUEST_LIMIT: usize = 1 << 20;
@@ -43,8 +43,16 @@ const KEPT_HEADERS: &[&str] = &[
     "x-ms-tokenboundauth",
 ];
 /// Form parameters whose values the journal keeps; of all others only the names.
-const KEPT_PARAMETERS: &[&str] =
-    &["claims", "client_assertion_type", "client_id", "fmi_path", "grant_type", "scope", "token_type"];
+const KEPT_PARAMETERS: &[&str] = &[
+    "claims",
+    "client_assertion_type",
+    "client_id",
+    "fmi_path",
+    "grant_type",
+    "resource",
+    "scope",
+    "token_type",
+];
 
 /// Answers one request.
 pub(crate) async fn answer(
@@ -65,6 +73,8 @@ pub(crate) async fn answer(
         Role::Imds => imds::step(&exchange.path),
         Role::Token => token_service::step(&exchange.path),
         Role::Resource => Step::Resource,
+        Role::Hosts => host::step(&exchange.path),
+        Role::Fabric => host::fabric_step(&exchange.path),
     };
     let fault = state.script.take(step);
     let effect = fault.as_ref().map_or(&Effect::None, |fault| &fault.effect);
@@ -74,6 +84,7 @@ pub(crate) async fn answer(
             Role::Imds => imds::answer(step, &exchange, effect, &state).await,
             Role::Token => token_service::answer(step, &exchange, effect, &state).await,
             Role::Resource => resource::answer(&exchange, &state).await,
+            Role::Hosts | Role::Fabric => host::answer(step, &exchange, effect, &state).await,
         },
     };
     let reply = deform(reply, effect);
@@ -203,7 +214,11 @@ fn entry(
         query: exchange.query.clone(),
         headers: KEPT_HEADERS.iter().filter_map(kept).collect(),
         authorization: exchange.header("authorization").map(scheme),
-        form: if step == Step::Token { without_secrets(exchange.form()) } else { Vec::new() },
+        form: if matches!(step, Step::Token | Step::CloudShell) {
+            without_secrets(exchange.form())
+        } else {
+            Vec::new()
+        },
         attested: issuance.as_ref().is_some_and(|request| request.attestation_token),
         csr: issuance.and_then(|request| csr::decode(&request.csr).ok()),
         tls: exchange.connection.tls,

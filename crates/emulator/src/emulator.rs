@@ -14,12 +14,12 @@ use crate::ca::{CertifiedKey, IssuedCertificate, Leaf};
 use crate::calendar::{after, before};
 use crate::error::Error;
 use crate::fault::Fault;
+use crate::host;
 use crate::identity::UserAssigned;
 use crate::journal::{Journal, Subscription};
+use crate::source::Source;
 use crate::state::State;
 
-/// The variable with the metadata service's base URL (IMDSv2: base URL).
-const IMDS_VARIABLE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 /// The variable with a file of trusted certificates, as OpenSSL and rustls-native-certs read it.
 const TRUST_VARIABLE: &str = "SSL_CERT_FILE";
 /// The name of the file that [`Emulator::write_ca`] writes.
@@ -27,7 +27,7 @@ const CA_FILE: &str = "emulator-ca.pem";
 /// How long before now a certificate of [`Emulator::issue_client_certificate`] is valid.
 const BACKDATED: Duration = Duration::from_secs(5 * 60);
 
-/// A metadata service, a token service and a resource on loopback.
+/// A metadata service, a token service, a resource and the identity endpoints of other hosts, on loopback.
 ///
 /// It serves on a thread of its own until it is dropped; then its ports are closed, its connections
 /// too.
@@ -134,10 +134,27 @@ impl Emulator {
         Ok(path)
     }
 
-    /// The variable that points SDKs at the metadata service.
+    /// The variables that point SDKs at the emulator as the host that it was
+    /// [set up](crate::EmulatorBuilder::source) to stand for: unless told otherwise, a virtual machine.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![(IMDS_VARIABLE, self.state.urls.imds.clone())]
+        self.environment_of(self.state.settings.source)
+    }
+
+    /// The variables that a host of this kind gives its processes.
+    #[must_use]
+    pub fn environment_of(&self, source: Source) -> Vec<(&'static str, String)> {
+        host::environment(source, &self.state)
+    }
+
+    /// The Service Fabric endpoint presents another certificate from now on, as a cluster does from time
+    /// to time; [`environment_of`](Self::environment_of) has its thumbprint. Open connections live on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificate`] where the machine has no randomness to give.
+    pub fn replace_service_fabric_certificate(&self) -> Result<(), Error> {
+        self.state.fabric.replace()
     }
 
     /// As [`environment`](Self::environment), with the variable that makes SDKs trust the file that

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::host::ExpiryFormat;
+
 /// Where in the exchange a request stands, by the endpoint it went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -19,6 +21,16 @@ pub enum Step {
     ImdsToken,
     /// `metadata/instance/compute`.
     ComputeMetadata,
+    /// The identity endpoint of App Service.
+    AppService,
+    /// The identity endpoint of Service Fabric.
+    ServiceFabric,
+    /// The identity endpoint of Azure Machine Learning.
+    MachineLearning,
+    /// The identity endpoint of Cloud Shell.
+    CloudShell,
+    /// The identity endpoint of the Azure Arc agent: the challenge, and the answer to it.
+    AzureArc,
     /// The token endpoint.
     Token,
     /// The OpenID configuration and the keys of the token service.
@@ -39,6 +51,11 @@ impl Step {
             Self::IssueCredential => "issue",
             Self::ImdsToken => "imds-token",
             Self::ComputeMetadata => "compute",
+            Self::AppService => "app-service",
+            Self::ServiceFabric => "service-fabric",
+            Self::MachineLearning => "machine-learning",
+            Self::CloudShell => "cloud-shell",
+            Self::AzureArc => "azure-arc",
             Self::Token => "token",
             Self::Discovery => "discovery",
             Self::Resource => "resource",
@@ -99,6 +116,7 @@ pub(crate) enum Effect {
     WithoutTokenType,
     WithoutAccessToken,
     WithoutServerHeader,
+    Expiry(ExpiryFormat),
     Certificate(CertificateFault),
 }
 
@@ -119,6 +137,7 @@ impl Effect {
             Self::WithoutTokenType => "no token_type",
             Self::WithoutAccessToken => "no access_token",
             Self::WithoutServerHeader => "no Server header",
+            Self::Expiry(_) => "expiry format",
             Self::Certificate(_) => "certificate fault",
         }
     }
@@ -238,13 +257,19 @@ impl Fault {
         Self::new(Step::Token, Effect::WrongConfirmation)
     }
 
-    /// A token answer ([`Step::Token`] or [`Step::ImdsToken`]) without `token_type`.
+    /// A token answer without `token_type`.
     #[must_use]
     pub fn without_token_type(step: Step) -> Self {
         Self::new(step, Effect::WithoutTokenType)
     }
 
-    /// A token answer ([`Step::Token`] or [`Step::ImdsToken`]) without `access_token`.
+    /// A token of a host other than a virtual machine that says in this way when it expires.
+    #[must_use]
+    pub fn expiry(step: Step, format: ExpiryFormat) -> Self {
+        Self::new(step, Effect::Expiry(format))
+    }
+
+    /// A token answer without `access_token`.
     #[must_use]
     pub fn without_access_token(step: Step) -> Self {
         Self::new(step, Effect::WithoutAccessToken)

@@ -39,7 +39,8 @@ const ATTESTATION_ENDPOINT: &str = "https://attestation.invalid";
 
 /// Which step a path belongs to.
 pub(crate) fn step(path: &str) -> Step {
-    match path {
+    // MSAL for Node puts a slash behind it.
+    match path.strip_suffix('/').unwrap_or(path) {
         PLATFORM_METADATA => Step::PlatformMetadata,
         ISSUE_CREDENTIAL => Step::IssueCredential,
         TOKEN => Step::ImdsToken,

@@ -154,7 +154,7 @@ impl Entry {
         self.authorization
     }
 
-    /// The value of a form parameter of a token request that is not a secret.
+    /// The value of a form parameter of a token request, or of one of Cloud Shell, that is not a secret.
     #[must_use]
     pub fn form(&self, name: &str) -> Option<&str> {
         self.form.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.as_deref())
@@ -177,7 +177,7 @@ impl Entry {
         self.attested
     }
 
-    /// The version of TLS; none for the metadata service.
+    /// The version of TLS; none where there is none, as at the metadata service.
     #[must_use]
     pub fn tls_version(&self) -> Option<TlsVersion> {
         self.tls.map(|tls| tls.version)

@@ -7,7 +7,7 @@
 //! rather than trusted. It accepts what the real services are known to accept and refuses all else
 //! with the name of the broken rule.
 //!
-//! Three servers, one authority, one journal. A request goes one way: read, find its [`Step`], take
+//! Five servers, one authority, one journal. A request goes one way: read, find its [`Step`], take
 //! a scripted [`Fault`], ask the endpoint unless the fault takes its place, write the journal,
 //! answer. All of it runs on a thread of its own, with a runtime of its own: dropping the
 //! [`Emulator`] closes the ports before `drop` returns, and a test that blocks its own runtime is
@@ -31,6 +31,7 @@ mod error;
 mod exchange;
 mod fault;
 mod grant;
+mod host;
 mod identity;
 mod imds;
 mod journal;
@@ -40,6 +41,7 @@ mod random;
 mod refusals;
 mod resource;
 mod server;
+mod source;
 mod state;
 mod subject_key;
 mod tls;
@@ -50,7 +52,9 @@ pub use ca::{CertifiedKey, IssuedCertificate};
 pub use emulator::Emulator;
 pub use error::Error;
 pub use fault::{CertificateFault, Fault, Step};
+pub use host::ExpiryFormat;
 pub use identity::UserAssigned;
 pub use journal::{Entry, Journal, Outcome, Subscription, TlsVersion};
+pub use source::Source;
 /// The type that names certificates here.
 pub use symbolon_types::Thumbprint;

@@ -10,9 +10,13 @@ use symbolon_types::{SharedClock, Thumbprint};
 use crate::ca::CertificateAuthority;
 use crate::connection::Connections;
 use crate::fault::Script;
+use crate::host::Secrets;
+use crate::host::certificate::FabricCertificate;
+use crate::host::challenge::Challenges;
 use crate::identity::Machine;
 use crate::journal::Recorder;
 use crate::jwt::TokenSigner;
+use crate::source::Source;
 use crate::tls::Refusals;
 
 /// Everything a running emulator knows.
@@ -23,6 +27,9 @@ pub(crate) struct State {
     pub(crate) urls: Urls,
     pub(crate) ca: CertificateAuthority,
     pub(crate) signer: TokenSigner,
+    pub(crate) fabric: Arc<FabricCertificate>,
+    pub(crate) secrets: Secrets,
+    pub(crate) challenges: Challenges,
     pub(crate) script: Script,
     pub(crate) recorder: Recorder,
     pub(crate) connections: Connections,
@@ -33,12 +40,14 @@ pub(crate) struct State {
     pub(crate) audiences: Names<String>,
 }
 
-/// Where the three servers are, without a trailing slash.
+/// Where the servers are, without a trailing slash.
 #[derive(Clone, Debug)]
 pub(crate) struct Urls {
     pub(crate) imds: String,
     pub(crate) token: String,
     pub(crate) resource: String,
+    pub(crate) hosts: String,
+    pub(crate) fabric: String,
 }
 
 impl Urls {
@@ -50,6 +59,10 @@ impl Urls {
 
 /// What the builder decided.
 pub(crate) struct Settings {
+    /// Whose variables clients are given.
+    pub(crate) source: Source,
+    /// Whether the Azure Arc agent knows user-assigned identities.
+    pub(crate) arc_knows_identities: bool,
     pub(crate) v1_only: bool,
     pub(crate) attestation_required: bool,
     pub(crate) token_lifetime: Duration,

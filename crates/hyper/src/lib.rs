@@ -25,6 +25,12 @@
 //! request is written, and its session is never stored, so no later resumption can slip past the
 //! check.
 //!
+//! **A pinned server has connections and sessions of its own.** For a request with a
+//! [pin](symbolon_transport::CertificatePin), the thumbprint of the certificate is the only anchor of
+//! trust: no chain, no name, no validity, and the roots are not read. The signature of the handshake is
+//! verified all the same, because a certificate is public. What one pin was good for is never used with
+//! another, so a certificate that the host rotates takes effect at the next request.
+//!
 //! **What is injected.** The crypto provider is passed into every TLS configuration, never
 //! installed; the clock tells the age of idle connections and the time at which certificates must
 //! be valid; variables come from an [`Env`](symbolon_types::Env).
@@ -37,6 +43,7 @@ mod connect;
 mod error;
 mod identity;
 mod origin;
+mod pinned;
 mod pool;
 mod presentation;
 mod proxy;

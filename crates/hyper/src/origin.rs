@@ -21,7 +21,7 @@ impl Origin {
         let url = request.url();
         let is_tls = match url.scheme() {
             "https" => true,
-            "http" if request.route() == Route::Local && request.identity().is_none() => false,
+            "http" if is_plain_allowed(request) => false,
             "http" => return Err(TransportErrorKind::Insecure),
             _ => return Err(TransportErrorKind::Unsupported),
         };
@@ -72,6 +72,11 @@ impl Origin {
             Host::Ipv6(address) => is_local_v6(*address),
         }
     }
+}
+
+/// Nothing that depends on who is at either end leaves without TLS.
+fn is_plain_allowed(request: &Request) -> bool {
+    request.route() == Route::Local && request.identity().is_none() && request.pinned_server().is_none()
 }
 
 /// `host:port`, as in the request target of CONNECT (RFC 9110 §9.3.6).

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use symbolon_transport::TransportError;
+use symbolon_transport::{CertificatePin, TransportError};
 use symbolon_types::{ClientIdentity, Thumbprint, WeakClientIdentity};
 use tokio::runtime;
 use tokio::sync::OnceCell;
@@ -19,14 +19,15 @@ use crate::tls::{TlsClient, TlsFactory};
 const IDLE_LIMIT: Duration = Duration::from_secs(90);
 /// Idle connections kept for one origin, for a burst of requests. More would only hold sockets.
 const IDLE_PER_SITE: usize = 8;
-/// Identities whose sessions and connections are kept. A process has a handful; one with more
-/// makes a full handshake again for the one used longest ago.
+/// Identities, and pins, whose sessions and connections are kept. A process has a handful; one with
+/// more makes a full handshake again for the one used longest ago.
 const IDENTITIES: usize = 64;
 
-/// All clients of a transport: the one without a certificate, and one per identity.
+/// All clients of a transport: the one without a certificate, and one per identity and pinned server.
 ///
-/// At most 64 identities, and for each origin at most 8 idle connections of each. An identity goes
-/// with all that is kept for it when nobody else holds it, or as the one used longest ago.
+/// At most 64 of these, and for each origin at most 8 idle connections of each. An identity goes
+/// with all that is kept for it when nobody else holds it, or, as a pin does, as the one used longest
+/// ago.
 #[derive(Debug)]
 pub(crate) struct Pool {
     anonymous: Arc<Client>,
@@ -35,13 +36,20 @@ pub(crate) struct Pool {
 
 #[derive(Debug, Default)]
 struct Identified {
-    clients: HashMap<Thumbprint, Kept>,
+    clients: HashMap<Party, Kept>,
     uses: u64,
+}
+
+/// Whose connections they are: as whom the client speaks, and how it knows the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Party {
+    identity: Option<Thumbprint>,
+    pinned_server: Option<CertificatePin>,
 }
 
 #[derive(Debug)]
 struct Kept {
-    identity: WeakClientIdentity,
+    identity: Option<WeakClientIdentity>,
     client: Arc<Client>,
     last_use: u64,
 }
@@ -74,24 +82,36 @@ impl Pool {
         Self { anonymous: Arc::default(), identified: Mutex::default() }
     }
 
-    /// The client with this identity, or with none. Whatever has had its time is closed first.
-    pub(crate) fn client(&self, identity: Option<&ClientIdentity>, now: SystemTime) -> Arc<Client> {
+    /// The client with this identity, or with none, of servers with this pin, or of all others.
+    /// Whatever has had its time is closed first.
+    pub(crate) fn client(
+        &self,
+        identity: Option<&ClientIdentity>,
+        pinned_server: Option<CertificatePin>,
+        now: SystemTime,
+    ) -> Arc<Client> {
         self.anonymous.close_outlived(now);
         let mut identified = self.identified();
-        identified.clients.retain(|_, kept| kept.identity.upgrade().is_some());
+        identified.clients.retain(|_, kept| kept.is_wanted());
         for kept in identified.clients.values() {
             kept.client.close_outlived(now);
         }
-        match identity {
-            None => Arc::clone(&self.anonymous),
-            Some(identity) => identified.client(identity),
+        match (identity, pinned_server) {
+            (None, None) => Arc::clone(&self.anonymous),
+            _ => identified.client(identity, pinned_server),
         }
     }
 
     /// Forgets an identity, if this is still its client: its sessions, and its connections as they
     /// become idle.
-    pub(crate) fn forget(&self, identity: &ClientIdentity, client: &Arc<Client>) {
-        if let Entry::Occupied(entry) = self.identified().clients.entry(identity.thumbprint())
+    pub(crate) fn forget(
+        &self,
+        identity: &ClientIdentity,
+        pinned_server: Option<CertificatePin>,
+        client: &Arc<Client>,
+    ) {
+        let party = Party::of(Some(identity), pinned_server);
+        if let Entry::Occupied(entry) = self.identified().clients.entry(party)
             && Arc::ptr_eq(&entry.get().client, client)
         {
             entry.remove();
@@ -104,20 +124,37 @@ impl Pool {
 }
 
 impl Identified {
-    fn client(&mut self, identity: &ClientIdentity) -> Arc<Client> {
+    fn client(
+        &mut self,
+        identity: Option<&ClientIdentity>,
+        pinned_server: Option<CertificatePin>,
+    ) -> Arc<Client> {
         self.uses += 1;
-        let thumbprint = identity.thumbprint();
-        if self.clients.len() >= IDENTITIES && !self.clients.contains_key(&thumbprint) {
+        let party = Party::of(identity, pinned_server);
+        if self.clients.len() >= IDENTITIES && !self.clients.contains_key(&party) {
             let oldest = self.clients.iter().min_by_key(|(_, kept)| kept.last_use).map(|(name, _)| *name);
             oldest.and_then(|name| self.clients.remove(&name));
         }
-        let kept = self.clients.entry(thumbprint).or_insert_with(|| Kept {
-            identity: identity.downgrade(),
+        let kept = self.clients.entry(party).or_insert_with(|| Kept {
+            identity: identity.map(ClientIdentity::downgrade),
             client: Arc::default(),
             last_use: 0,
         });
         kept.last_use = self.uses;
         Arc::clone(&kept.client)
+    }
+}
+
+impl Party {
+    fn of(identity: Option<&ClientIdentity>, pinned_server: Option<CertificatePin>) -> Self {
+        Self { identity: identity.map(ClientIdentity::thumbprint), pinned_server }
+    }
+}
+
+impl Kept {
+    /// Whether somebody still holds the identity, if there is one.
+    fn is_wanted(&self) -> bool {
+        self.identity.as_ref().is_none_or(|identity| identity.upgrade().is_some())
     }
 }
 
@@ -127,8 +164,9 @@ impl Client {
         &self,
         factory: &TlsFactory,
         identity: Option<&ClientIdentity>,
+        pinned_server: Option<CertificatePin>,
     ) -> Result<&TlsClient, TransportError> {
-        self.tls.get_or_try_init(|| factory.client(identity)).await
+        self.tls.get_or_try_init(|| factory.client(identity, pinned_server)).await
     }
 
     /// An idle connection, the youngest first.

@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
-use symbolon_transport::{TransportError, TransportErrorKind};
+use symbolon_transport::{CertificatePin, TransportError, TransportErrorKind};
 use symbolon_types::{ClientIdentity, SharedClock};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 use crate::classify;
 use crate::client_key::ClientCertificate;
 use crate::origin::Origin;
+use crate::pinned::PinnedServer;
 use crate::presentation::{Presentation, PresentedSessions};
 use crate::trust::Trust;
 use crate::version::TlsVersion;
@@ -58,18 +59,29 @@ impl TlsFactory {
         Ok(Self { provider, minimum, trust, time: Arc::new(Time(clock)) })
     }
 
-    /// A client with this identity, or with none, and with no sessions yet.
+    /// A client with this identity, or with none, of servers with this pin, or of those that the roots
+    /// vouch for; with no sessions yet.
     pub(crate) async fn client(
         &self,
         identity: Option<&ClientIdentity>,
+        pinned_server: Option<CertificatePin>,
     ) -> Result<TlsClient, TransportError> {
         let failed = || TransportError::new(TransportErrorKind::Tls);
-        let verifier = self.trust.verifier().await.map_err(|error| failed().with_source(error))?;
         let config =
             ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time) as Arc<_>)
                 .with_protocol_versions(self.minimum.and_later())
-                .map_err(|error| failed().with_source(error))?
-                .with_webpki_verifier(verifier);
+                .map_err(|error| failed().with_source(error))?;
+        let config = match pinned_server {
+            // The roots have no say, so they are not even read.
+            Some(pin) => config.dangerous().with_custom_certificate_verifier(Arc::new(PinnedServer::new(
+                pin,
+                Arc::clone(&self.provider),
+            ))),
+            None => {
+                let verifier = self.trust.verifier().await.map_err(|error| failed().with_source(error))?;
+                config.with_webpki_verifier(verifier)
+            }
+        };
         let mut config = match identity {
             Some(identity) => config.with_client_cert_resolver(Arc::new(ClientCertificate::of(identity))),
             None => config.with_no_client_auth(),

@@ -57,7 +57,7 @@ impl HyperTransport {
 
 impl Transport for HyperTransport {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::none().with_client_certificates().with_external_signer()
+        Capabilities::none().with_client_certificates().with_external_signer().with_pinned_servers()
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
@@ -78,7 +78,7 @@ impl Shared {
 
         let proxy = self.proxies.on_the_way(request.route(), &origin);
         let site = Site { origin, is_proxied: proxy.is_some(), runtime };
-        let client = self.pool.client(request.identity(), self.clock.now());
+        let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
 
         if let Some(kept) = kept_open(&client, &site).await {
             tracing::debug!(origin = %site.origin, "reusing a connection");
@@ -104,7 +104,7 @@ impl Shared {
                 if let (TransportErrorKind::IdentityRejected, Some(refused)) =
                     (error.kind(), request.identity())
                 {
-                    self.pool.forget(refused, &client);
+                    self.pool.forget(refused, request.pinned_server(), &client);
                 }
                 Err(error)
             }
@@ -122,7 +122,7 @@ impl Shared {
     ) -> Result<Channel, TransportError> {
         let stream = if origin.is_tls() {
             // The roots and the key come first: a connection would only wait for them.
-            let tls = client.tls(&self.tls, request.identity()).await?;
+            let tls = client.tls(&self.tls, request.identity(), request.pinned_server()).await?;
             let stream = connect(origin, proxy).await?;
             Stream::from(tls.connect(stream, origin, presentation).await?)
         } else {

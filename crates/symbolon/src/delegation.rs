@@ -3,38 +3,58 @@
 //! This file is all there is between the minter and the token client. It answers the core's two
 //! questions, what to present and whether a refused certificate has a successor, from the minter.
 
+use std::ops::RangeInclusive;
+
 use symbolon_binding::{Binding, ManagedIdentityId, Minter};
 use symbolon_token::{
     ClientAuth, CredentialRequest, CredentialSource, Error, Partition, Presented, Refusal, Resolution,
     TokenEndpoint,
 };
 
-/// The certificate that the metadata service mints for an identity, as a credential.
+/// The statement about the key was not believed (IMDSv2 §8.5).
+const ATTESTATION_CODES: RangeInclusive<u32> = 1_000_610..=1_000_614;
+
+/// Under what tokens are kept.
 #[derive(Debug)]
-pub(crate) struct MintedCertificate {
-    minter: Minter,
-    id: ManagedIdentityId,
+struct Kept {
     partition: Partition,
     /// Nothing is put together anew while the binding stays.
     presented: Presented,
 }
 
+/// The certificate that the metadata service mints for an identity, as a credential.
+#[derive(Debug)]
+pub(crate) struct MintedCertificate {
+    minter: Minter,
+    id: ManagedIdentityId,
+    /// Tokens that are bound to it, and bearer tokens that it was only presented for.
+    bound: Kept,
+    over_mtls: Kept,
+}
+
 impl MintedCertificate {
-    /// `partition` names the identity, and whatever else must keep its tokens apart.
-    pub(crate) fn new(minter: Minter, id: ManagedIdentityId, partition: Partition) -> Self {
-        Self { minter, id, partition, presented: Presented::default() }
+    /// The partitions name the identity, and whatever else must keep its tokens apart.
+    pub(crate) fn new(minter: Minter, id: ManagedIdentityId, bound: Partition, over_mtls: Partition) -> Self {
+        let kept = |partition| Kept { partition, presented: Presented::default() };
+        Self { minter, id, bound: kept(bound), over_mtls: kept(over_mtls) }
     }
 
-    fn present(&self, binding: &Binding) -> Resolution<'static> {
+    fn present(&self, binding: &Binding, is_bound: bool) -> Resolution<'static> {
+        let kept = if is_bound { &self.bound } else { &self.over_mtls };
         let still_fits = |auth: &ClientAuth| auth.identity() == Some(binding.identity());
-        self.presented.lend(still_fits).unwrap_or_else(|| Resolution::ready(self.put_on(binding)))
+        let lent = kept.presented.lend(still_fits);
+        lent.unwrap_or_else(|| Resolution::ready(kept.put_on(binding, is_bound)))
     }
+}
 
-    fn put_on(&self, binding: &Binding) -> Result<ClientAuth, Error> {
+impl Kept {
+    fn put_on(&self, binding: &Binding, is_bound: bool) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::from_url(binding.token_endpoint().clone())?;
         let auth = ClientAuth::new(binding.client_id(), endpoint, self.partition.clone())
-            .with_tenant_id(binding.tenant_id())
-            .with_proof_of_possession(binding.identity().clone());
+            .with_tenant_id(binding.tenant_id());
+        let identity = binding.identity().clone();
+        let auth =
+            if is_bound { auth.with_proof_of_possession(identity) } else { auth.with_identity(identity) };
         self.presented.replace(auth.clone());
         Ok(auth)
     }
@@ -42,16 +62,22 @@ impl MintedCertificate {
 
 impl CredentialSource for MintedCertificate {
     fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+        let is_bound = request.proof_of_possession();
         match self.minter.current(&self.id) {
-            Some(binding) => self.present(&binding),
-            None => Resolution::future(async {
+            Some(binding) => self.present(&binding, is_bound),
+            None => Resolution::future(async move {
                 let binding = self.minter.binding(&self.id, request.correlation_id()).await?;
-                self.present(&binding).await
+                self.present(&binding, is_bound).await
             }),
         }
     }
 
-    async fn refused(&self, used: &ClientAuth, _why: &Refusal) -> bool {
+    async fn refused(&self, used: &ClientAuth, why: &Refusal) -> bool {
+        if let Refusal::Client { server_codes } = why
+            && server_codes.iter().any(|code| ATTESTATION_CODES.contains(code))
+        {
+            self.minter.forget_attestations();
+        }
         used.identity().is_some_and(|identity| self.minter.refused(&self.id, identity.thumbprint()))
     }
 }

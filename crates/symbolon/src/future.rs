@@ -14,7 +14,7 @@ use crate::{Detection, ManagedIdentityRequest, Source};
 pub struct ManagedIdentityFuture<'a>(State<'a>);
 
 enum State<'a> {
-    Bound(TokenFuture<'a>),
+    Exchanged(TokenFuture<'a>),
     Bearer(Option<ManagedIdentityRequest<'a>>),
     Acquiring(Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>),
     Refused(Option<Error>),
@@ -24,15 +24,18 @@ impl<'a> ManagedIdentityFuture<'a> {
     pub(crate) fn new(request: ManagedIdentityRequest<'a>) -> Self {
         Self(match guard(&request) {
             Err(error) => State::Refused(Some(error)),
-            Ok(()) if request.proof_of_possession => State::Bound(bound(&request).into_future()),
+            Ok(()) if request.takes_certificate() => State::Exchanged(exchanged(&request).into_future()),
             Ok(()) => State::Bearer(Some(request)),
         })
     }
 }
 
 /// The request as the token client takes it.
-fn bound<'a>(request: &ManagedIdentityRequest<'a>) -> symbolon_token::TokenRequest<'a> {
-    let mut token = request.identity.bound().token_for_resource(request.resource).proof_of_possession();
+fn exchanged<'a>(request: &ManagedIdentityRequest<'a>) -> symbolon_token::TokenRequest<'a> {
+    let mut token = request.identity.bound().token_for_resource(request.resource);
+    if request.proof_of_possession {
+        token = token.proof_of_possession();
+    }
     if let Some(claims) = request.claims {
         token = token.claims(claims);
     }
@@ -50,21 +53,19 @@ fn bound<'a>(request: &ManagedIdentityRequest<'a>) -> symbolon_token::TokenReque
 
 /// What this host, as far as its environment tells, cannot do.
 fn guard(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
-    let Detection { source, reason } = request.identity.detection();
-    if source == Source::Imds {
+    if !request.takes_certificate() {
         return Ok(());
     }
-    let error = if request.proof_of_possession {
-        let error = format!("{source} cannot bind tokens to a key ({reason}); nothing was sent");
-        Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error).with_advice(
+    let Detection { source, reason, .. } = request.identity.detection();
+    if *source == Source::Imds {
+        return Ok(());
+    }
+    let error = format!("{source} issues no certificates to bind tokens to ({reason}); nothing was sent");
+    Err(Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error)
+        .with_advice(
             "ask for a bearer token, or run on a virtual machine whose metadata service has version 2",
         )
-    } else {
-        let error = format!("tokens from {source} are not implemented yet ({reason}); nothing was sent");
-        Error::new(ErrorKind::Environment, "managed_identity_source_not_supported", error)
-            .with_advice("this version gets tokens from the instance metadata service only")
-    };
-    Err(error.with_correlation_id(request.correlation_id.unwrap_or_else(CorrelationId::random)))
+        .with_correlation_id(request.correlation_id.unwrap_or_else(CorrelationId::random)))
 }
 
 impl Future for ManagedIdentityFuture<'_> {
@@ -83,7 +84,7 @@ impl Future for ManagedIdentityFuture<'_> {
             }
         }
         match &mut self.0 {
-            State::Bound(future) => Pin::new(future).poll(context),
+            State::Exchanged(future) => Pin::new(future).poll(context),
             State::Acquiring(future) => future.as_mut().poll(context),
             State::Refused(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             // Polled again after it was ready, against the contract of `Future`.

@@ -1,19 +1,23 @@
 //! A managed identity.
 
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use symbolon_binding::imds::Imds;
-use symbolon_binding::{KeyProvider, ManagedIdentityId, Minter, SharedKeyProvider, SoftwareKeys};
-use symbolon_token::{Error, ErrorKind, Partition, Token, TokenCache, TokenClient};
+use symbolon_binding::{
+    Attester, Binding, BindingWatch, KeyProvider, ManagedIdentityId, Minter, MinterBuilder, SharedKeyProvider,
+};
+use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
 use symbolon_types::{Env, Jitter, SharedClock, Strength};
 use url::Url;
 
+use crate::bearer::{Asking, Bearer, Policies, partition};
 use crate::delegation::MintedCertificate;
-use crate::imds_v1::ImdsV1;
-use crate::{Detection, ManagedIdentityRequest};
+use crate::{Detection, ManagedIdentityRequest, Source};
 
 /// The link-local address of the instance metadata service.
 const IMDS: &str = "http://169.254.169.254";
@@ -41,9 +45,9 @@ pub struct ManagedIdentity(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    env: Env,
-    detection: OnceLock<Detection>,
-    bearer: ImdsV1,
+    id: ManagedIdentityId,
+    bearer: Bearer,
+    minter: Minter,
     bound: TokenClient,
 }
 
@@ -58,11 +62,17 @@ impl ManagedIdentity {
             clock: SharedClock::system(),
             jitter: Jitter::os(),
             cache: None,
-            keys: SharedKeyProvider::new(SoftwareKeys::rsa_2048()),
+            keys: None,
+            attester: None,
             minimum_strength: None,
+            #[cfg(unix)]
+            bindings: None,
+            bypass_cache_on_remint: false,
             capabilities: Vec::new(),
             trusted_token_hosts: Vec::new(),
+            azure_arc_tokens: None,
             retry_scale: 1.0,
+            retries: true,
             deadline: DEADLINE,
         }
     }
@@ -92,13 +102,26 @@ impl ManagedIdentity {
         self.0.bound.invalidate(token)
     }
 
-    /// Which source this environment has, and why. Asks nobody; looks once.
+    /// The certificate that is held for bound tokens, with its strength and its deadlines; `None` before
+    /// the first. Asks nobody.
     #[must_use]
-    pub fn detection(&self) -> Detection {
-        *self.0.detection.get_or_init(|| Detection::of(&self.0.env))
+    pub fn binding(&self) -> Option<Binding> {
+        self.0.minter.held(&self.0.id)
     }
 
-    pub(crate) fn bearer(&self) -> &ImdsV1 {
+    /// Tells when that certificate changes: at the first request, at a renewal, at a refusal.
+    #[must_use]
+    pub fn watch_binding(&self) -> BindingWatch {
+        self.0.minter.watch(&self.0.id)
+    }
+
+    /// Which source this environment has, and why. Asks nobody; looks once.
+    #[must_use]
+    pub fn detection(&self) -> &Detection {
+        self.0.bearer.detection()
+    }
+
+    pub(crate) fn bearer(&self) -> &Bearer {
         &self.0.bearer
     }
 
@@ -116,11 +139,17 @@ pub struct ManagedIdentityBuilder {
     clock: SharedClock,
     jitter: Jitter,
     cache: Option<TokenCache>,
-    keys: SharedKeyProvider,
+    keys: Option<SharedKeyProvider>,
+    attester: Option<AddAttester>,
     minimum_strength: Option<Strength>,
+    #[cfg(unix)]
+    bindings: Option<PathBuf>,
+    bypass_cache_on_remint: bool,
     capabilities: Vec<String>,
     trusted_token_hosts: Vec<String>,
+    azure_arc_tokens: Option<PathBuf>,
     retry_scale: f64,
+    retries: bool,
     deadline: Duration,
 }
 
@@ -169,10 +198,40 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Binds tokens to keys of this provider. Default: [`SoftwareKeys::rsa_2048`].
+    /// Binds tokens to keys of this provider. Default:
+    /// [`SoftwareKeys::rsa_2048`](crate::SoftwareKeys::rsa_2048), or where bindings are persisted,
+    /// an RSA key of 2048 bits beside them.
     #[must_use]
     pub fn key_provider(mut self, provider: impl KeyProvider) -> Self {
-        self.keys = SharedKeyProvider::new(provider);
+        self.keys = Some(SharedKeyProvider::new(provider));
+        self
+    }
+
+    /// Has every key attested before a certificate is asked for; without an attestation there is none.
+    /// Default: no attestation.
+    #[must_use]
+    pub fn attester(mut self, attester: impl Attester) -> Self {
+        self.attester = Some(AddAttester(Box::new(|minter| minter.attester(attester))));
+        self
+    }
+
+    /// Keeps certificates in this folder, so that they outlive the process and are issued once for all
+    /// processes of this user on this machine. The folder is this user's alone (mode 0700). Without
+    /// a [`key_provider`](Self::key_provider) the key is in it, too; one that is given should yield
+    /// a key that outlives the process as well. Default: in memory only. Only on Unix.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn persist_bindings(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.bindings = Some(folder.into());
+        self
+    }
+
+    /// After a refusal, asks the metadata service not to issue from a cache of its own
+    /// (`bypass_cache=true`). Microsoft's design of the revocation describes it; whether the service
+    /// has it was not checked. Default: no.
+    #[must_use]
+    pub fn bypass_cache_on_remint(mut self, bypass: bool) -> Self {
+        self.bypass_cache_on_remint = bypass;
         self
     }
 
@@ -185,7 +244,8 @@ impl ManagedIdentityBuilder {
     }
 
     /// Declares what this client can handle, such as `cp1` for claims challenges. Sent in the
-    /// claims of requests for bound tokens; the metadata service takes none for bearer tokens.
+    /// claims of requests for bound tokens, and to Service Fabric (`xms_cc`); no other source takes
+    /// them for bearer tokens.
     #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.capabilities = names.into_iter().map(Into::into).collect();
@@ -199,10 +259,27 @@ impl ManagedIdentityBuilder {
         self
     }
 
+    /// Expects the challenge files of the Azure Arc agent in this directory, in place of the agent's own
+    /// (`/var/opt/azcmagent/tokens` on Linux, `%ProgramData%\AzureConnectedMachineAgent\Tokens` on
+    /// Windows). For tests with a stand-in for the agent: what is in a file there is sent to the
+    /// endpoint as a secret, so only the agent may write to it. No variable changes it.
+    #[must_use]
+    pub fn azure_arc_tokens(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.azure_arc_tokens = Some(directory.into());
+        self
+    }
+
     /// Multiplies every delay between retries; 0 retries at once. Default: 1.
     #[must_use]
     pub fn retry_scale(mut self, factor: f64) -> Self {
         self.retry_scale = factor;
+        self
+    }
+
+    /// Asks everybody once: no failure is worth a retry. A refused certificate is still replaced, once.
+    #[must_use]
+    pub fn without_retries(mut self) -> Self {
+        self.retries = false;
         self
     }
 
@@ -218,7 +295,8 @@ impl ManagedIdentityBuilder {
     /// # Errors
     /// `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL; `invalid_configuration`
     /// if a trusted token host is not a host name, and for what the default transport finds wrong
-    /// with the environment.
+    /// with the environment; `transport_unsupported` on Service Fabric, if the transport cannot know a
+    /// server by its thumbprint.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
         let imds_base = self.env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
         let imds_base: Url = imds_base.parse().map_err(|_| {
@@ -231,23 +309,39 @@ impl ManagedIdentityBuilder {
             Some(transport) => transport,
             None => default_transport(&self.env, &self.clock)?,
         };
+        check(&transport, &self.env)?;
         let http = HttpClient::new(transport.clone(), self.clock.clone(), self.jitter.clone());
         let imds = Imds::new(imds_base.clone(), http.clone())?;
-        let scaled = |policy: RetryPolicy| policy.scaled(self.retry_scale);
-        let minter = Minter::builder(imds_base, http)
-            .key_provider(self.keys)
+        let planned = |policy: RetryPolicy| {
+            let policy = policy.scaled(self.retry_scale);
+            if self.retries { policy } else { policy.without_retries() }
+        };
+        let is_attested = self.attester.is_some();
+        let mut minter = Minter::builder(imds_base, http.clone())
             .minimum_strength(self.minimum_strength)
-            .metadata_retry_policy(scaled(RetryPolicy::imds_endpoint()))
-            .issuance_retry_policy(scaled(RetryPolicy::imds()))
+            .metadata_retry_policy(planned(RetryPolicy::imds_endpoint()))
+            .issuance_retry_policy(planned(RetryPolicy::imds()))
             .trusted_token_hosts(self.trusted_token_hosts)
-            .build()?;
-        let who = format!("mi\0{}\0{}", self.id.kind(), self.id.value().unwrap_or_default());
+            .bypass_cache_on_remint(self.bypass_cache_on_remint);
+        #[cfg(unix)]
+        if let Some(folder) = self.bindings {
+            minter = minter.store(&folder);
+            if self.keys.is_none() {
+                let keys = symbolon_binding::PersistedKeys::rsa_2048(folder).with_clock(self.clock.clone());
+                minter = minter.key_provider(keys);
+            }
+        }
+        if let Some(keys) = self.keys {
+            minter = minter.key_provider(keys);
+        }
+        if let Some(AddAttester(add)) = self.attester {
+            minter = add(minter);
+        }
+        let minter = minter.build()?;
         let floor = self.minimum_strength.map_or("none", Strength::as_str);
-        let credential = MintedCertificate::new(
-            minter,
-            self.id.clone(),
-            Partition::machine_bound(format!("{who}\0pop\0{floor}")),
-        );
+        let kept_as = |how| partition(&self.id, &format!("{how}\0{floor}\0{is_attested}"));
+        let (bound, over_mtls) = (kept_as("pop"), kept_as("mtls"));
+        let credential = MintedCertificate::new(minter.clone(), self.id.clone(), bound, over_mtls);
         let cache = self.cache.unwrap_or_else(|| {
             TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone())
         });
@@ -255,21 +349,48 @@ impl ManagedIdentityBuilder {
             .clock(self.clock)
             .jitter(self.jitter)
             .cache(cache.clone())
-            .capabilities(self.capabilities)
-            .retry(RetryPolicy::token_endpoint().scaled(self.retry_scale))
+            .capabilities(self.capabilities.iter().cloned())
+            .retry(planned(RetryPolicy::token_endpoint()))
             .deadline(self.deadline)
             .build();
-        let policy = RetryPolicy::imds().scaled(self.retry_scale);
-        let bearer = ImdsV1::new(
+        let policies =
+            Policies { imds: planned(RetryPolicy::imds()), others: planned(RetryPolicy::managed_identity()) };
+        let asking = Asking {
+            id: self.id.clone(),
+            env: self.env,
+            capabilities: self.capabilities,
             imds,
-            self.id,
-            policy,
-            self.deadline,
-            cache,
-            Partition::machine_bound(format!("{who}\0bearer")),
-        );
-        Ok(ManagedIdentity(Arc::new(Inner { env: self.env, detection: OnceLock::new(), bearer, bound })))
+            http,
+            policies,
+            deadline: self.deadline,
+            azure_arc_tokens: self.azure_arc_tokens,
+        };
+        let bearer = Bearer::new(asking, cache);
+        Ok(ManagedIdentity(Arc::new(Inner { id: self.id, bearer, minter, bound })))
     }
+}
+
+/// Hands an attester on, whatever its type.
+struct AddAttester(Box<dyn FnOnce(MinterBuilder) -> MinterBuilder + Send + Sync>);
+
+impl fmt::Debug for AddAttester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AddAttester")
+    }
+}
+
+/// A transport that cannot pin is told at once that this is Service Fabric (managed-identity sources
+/// §2.2), and not when a token is needed.
+fn check(transport: &SharedTransport, env: &Env) -> Result<(), Error> {
+    if transport.capabilities().pinned_servers() || !Detection::is_service_fabric(env) {
+        return Ok(());
+    }
+    let error = format!(
+        "{} is known by a thumbprint, by which this transport knows no server",
+        Source::ServiceFabric
+    );
+    Err(Error::new(ErrorKind::Environment, "transport_unsupported", error)
+        .with_advice("use a transport that declares pinned servers, such as symbolon-hyper"))
 }
 
 #[cfg(feature = "hyper")]

@@ -2,22 +2,25 @@
 //!
 //! # Design
 //!
-//! A bearer token from the metadata service is one request to it. A bound token is two legs: the
+//! A bearer token is one request to the source that the environment names; each source is a file that
+//! makes the request and knows what is peculiar about the answer, and `bearer.rs` puts the one cache in
+//! front of them. A bound token is two legs: the
 //! minter (`symbolon-binding`) gets a certificate for a key of this process, and the token client
 //! (`symbolon-token`) exchanges it like any confidential client would exchange its own. The two
 //! never see each other; the file `delegation.rs` is all there is between them. Nothing in this
 //! crate posts to a token endpoint, so claims, capabilities, cache keys and error handling are the
 //! core's.
 
+mod bearer;
 mod delegation;
 mod detection;
 mod federation;
 mod future;
 mod identity;
-mod imds_v1;
 mod request;
+mod source;
 
-pub use detection::{Detection, Source};
+pub use detection::{Detection, Skipped, Source};
 pub use federation::ManagedIdentityAssertions;
 pub use future::ManagedIdentityFuture;
 pub use identity::{ManagedIdentity, ManagedIdentityBuilder};
@@ -25,7 +28,10 @@ pub use request::ManagedIdentityRequest;
 
 #[cfg(unix)]
 pub use symbolon_binding::PersistedKeys;
-pub use symbolon_binding::{IdKind, KeyProvider, ManagedIdentityId, SoftwareKeys};
+pub use symbolon_binding::{
+    Attestation, AttestationRequest, Attester, Binding, BindingWatch, IdKind, KeyProvider, ManagedIdentityId,
+    SoftwareKeys,
+};
 #[cfg(feature = "hyper")]
 pub use symbolon_hyper::HyperTransport;
 pub use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenSource};

@@ -14,6 +14,7 @@ pub struct ManagedIdentityRequest<'a> {
     pub(crate) identity: &'a ManagedIdentity,
     pub(crate) resource: &'a str,
     pub(crate) proof_of_possession: bool,
+    pub(crate) over_mtls: bool,
     pub(crate) claims: Option<&'a str>,
     pub(crate) client_claims: Option<&'a str>,
     pub(crate) force_refresh: bool,
@@ -26,6 +27,7 @@ impl<'a> ManagedIdentityRequest<'a> {
             identity,
             resource,
             proof_of_possession: false,
+            over_mtls: false,
             claims: None,
             client_claims: None,
             force_refresh: false,
@@ -40,8 +42,21 @@ impl<'a> ManagedIdentityRequest<'a> {
         self
     }
 
+    /// Asks for a bearer token with the certificate that bound tokens are asked for with: whoever
+    /// has the token may use it, but only who has the key gets one. For hosts whose keys the service
+    /// does not take for bound tokens. Such tokens are cached apart. Never downgraded; with
+    /// [`proof_of_possession`](Self::proof_of_possession) as well, the token is bound.
+    pub fn over_mtls(mut self) -> Self {
+        self.over_mtls = true;
+        self
+    }
+
     /// Adds the claims of a resource's challenge, as JSON. The cache is not read; the token that
     /// comes replaces the challenged one.
+    ///
+    /// Of the sources of bearer tokens, Service Fabric alone can do something about a challenge: it is told
+    /// which token was refused, by its SHA-256, and drops its own copy. At the others a request for a bearer
+    /// token with claims fails, `claims_not_supported`.
     pub fn claims(mut self, challenge: &'a str) -> Self {
         self.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
         self
@@ -55,6 +70,8 @@ impl<'a> ManagedIdentityRequest<'a> {
     }
 
     /// Does not read the token cache. A certificate that was minted before is used again.
+    ///
+    /// A host may keep tokens itself, App Service for up to a day, and answer with the same one again.
     pub fn force_refresh(mut self) -> Self {
         self.force_refresh = true;
         self
@@ -64,6 +81,13 @@ impl<'a> ManagedIdentityRequest<'a> {
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
         self.correlation_id = Some(id);
         self
+    }
+}
+
+impl ManagedIdentityRequest<'_> {
+    /// Whether it takes a certificate of the metadata service.
+    pub(crate) fn takes_certificate(&self) -> bool {
+        self.proof_of_possession || self.over_mtls
     }
 }
 
@@ -81,6 +105,7 @@ impl fmt::Debug for ManagedIdentityRequest<'_> {
         f.debug_struct("ManagedIdentityRequest")
             .field("resource", &self.resource)
             .field("proof_of_possession", &self.proof_of_possession)
+            .field("over_mtls", &self.over_mtls)
             .field("has_claims", &self.claims.is_some())
             .field("has_client_claims", &self.client_claims.is_some())
             .field("force_refresh", &self.force_refresh)

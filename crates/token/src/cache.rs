@@ -106,7 +106,10 @@ impl TokenCache {
         })
     }
 
-    pub(crate) fn find_even_if_due(&self, key: &CacheKey<'_>) -> Option<Token> {
+    /// The token under a key, unless it has ended, also if it should be renewed now. Never waits, and
+    /// allocates nothing.
+    #[must_use]
+    pub fn find_even_if_due(&self, key: &CacheKey<'_>) -> Option<Token> {
         Some(self.leases.find(key)?.value.from(TokenSource::Cache))
     }
 

@@ -12,6 +12,7 @@ pub struct Capabilities {
     client_certificates: bool,
     external_signer: bool,
     renegotiation: bool,
+    pinned_servers: bool,
 }
 
 impl Capabilities {
@@ -43,6 +44,14 @@ impl Capabilities {
         self
     }
 
+    /// It knows a server by the thumbprint of its certificate alone, verifies that the server has the
+    /// key, and sends nothing of a request before.
+    #[must_use]
+    pub fn with_pinned_servers(mut self) -> Self {
+        self.pinned_servers = true;
+        self
+    }
+
     /// Whether it presents client certificates in the initial handshake.
     #[must_use]
     pub fn client_certificates(self) -> bool {
@@ -59,5 +68,11 @@ impl Capabilities {
     #[must_use]
     pub fn renegotiation(self) -> bool {
         self.renegotiation
+    }
+
+    /// Whether it can know a server by the thumbprint of its certificate.
+    #[must_use]
+    pub fn pinned_servers(self) -> bool {
+        self.pinned_servers
     }
 }

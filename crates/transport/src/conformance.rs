@@ -1,8 +1,9 @@
 //! What a transport must get right, as tests to run against yours. (Feature `conformance`.)
 //!
 //! The cases talk to a plain server on loopback that this module starts; they need no TLS, no
-//! network and no particular runtime. What they cannot check is the TLS half of the contract:
-//! run an mTLS server for that, as `symbolon-hyper` does in its own tests.
+//! network and no particular runtime. What they cannot check is the TLS half of the contract: for
+//! [pinned servers](crate::Capabilities::pinned_servers), [`check_pinned`] takes a TLS server that you
+//! run; for client certificates, run an mTLS server, as `symbolon-hyper` does in its own tests.
 //!
 //! ```no_run
 //! # use symbolon_transport::{Transport, conformance};
@@ -23,7 +24,8 @@ use server::Server;
 use url::Url;
 
 use crate::{
-    BODY_LIMIT, Request, Response, Route, SharedTransport, Transport, TransportError, TransportErrorKind,
+    BODY_LIMIT, CertificatePin, Request, Response, Route, SharedTransport, Transport, TransportError,
+    TransportErrorKind,
 };
 
 /// The outcome of every case.
@@ -58,7 +60,7 @@ impl fmt::Display for Report {
 /// Runs every case against a transport.
 pub async fn check(transport: impl Transport) -> Report {
     let transport = SharedTransport::new(transport);
-    Report(vec![
+    let mut cases = vec![
         ("the request arrives as it was given", request_arrives(&transport).await),
         ("the response arrives as it was sent", response_arrives(&transport).await),
         ("a redirect is a response", redirect_is_response(&transport).await),
@@ -71,7 +73,44 @@ pub async fn check(transport: impl Transport) -> Report {
         ("a closed port is a failure to connect", closed_port(&transport).await),
         ("a kept connection that was closed does not fail the next request", stale(&transport).await),
         ("a header injected through a value is impossible", no_injection(&transport).await),
+    ];
+    if transport.capabilities().pinned_servers() {
+        cases.push((
+            "a server without TLS sees nothing of a pinned request",
+            nothing_without_tls(&transport).await,
+        ));
+    }
+    Report(cases)
+}
+
+/// Runs the cases for [pinned servers](crate::Capabilities::pinned_servers) against a transport that
+/// declares them. `url` is at a TLS server on loopback that answers every GET with 200, whose certificate
+/// has the thumbprint `pin`, is not for its name, and is issued by nobody whom the transport trusts.
+///
+/// What needs a server that lies is left to your own tests: one that presents the pinned certificate
+/// without its key must be [`Tls`](TransportErrorKind::Tls).
+pub async fn check_pinned(transport: impl Transport, url: &Url, pin: CertificatePin) -> Report {
+    let transport = SharedTransport::new(transport);
+    let another = CertificatePin::from_sha1([0; 20]);
+    let ask = |pin| transport.send(get(url.clone()).with_pinned_server(pin));
+    let refused = |sent| expect_kind(sent, TransportErrorKind::Tls);
+    // In this order: what was refused before must not be served from a connection that is kept.
+    Report(vec![
+        ("pinned servers are declared", {
+            expect(transport.capabilities().pinned_servers(), "they are not")
+        }),
+        ("another certificate is refused", refused(ask(Some(another)).await)),
+        ("a server is not trusted that nobody vouches for", refused(ask(None).await)),
+        ("the pinned certificate is enough", served(ask(Some(pin)).await)),
+        ("a connection with one pin serves no request with another", refused(ask(Some(another)).await)),
+        ("a connection with a pin serves no request without", refused(ask(None).await)),
+        ("the pinned server is still served", served(ask(Some(pin)).await)),
     ])
+}
+
+fn served(sent: Result<Response, TransportError>) -> Case {
+    let response = sent.map_err(describe)?;
+    expect(response.status() == StatusCode::OK, "the status is not 200")
 }
 
 type Case = Result<(), String>;
@@ -200,6 +239,19 @@ async fn stale(transport: &SharedTransport) -> Case {
         server.wait_until_closed();
     }
     Ok(())
+}
+
+async fn nothing_without_tls(transport: &SharedTransport) -> Case {
+    let server = Server::blurting("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
+    let mut url = server.url("/token");
+    url.set_scheme("https").map_err(|()| "the URL cannot be one of https")?;
+    let mut request = get(url).with_pinned_server(Some(CertificatePin::from_sha1([7; 20])));
+    request.headers_mut().insert(HeaderName::from_static("secret"), HeaderValue::from_static("s3cr3t"));
+    expect(transport.send(request).await.is_err(), "there was an answer")?;
+    server.wait_until_closed();
+    let received = server.received();
+    let holds = |text: &[u8]| received.windows(text.len()).any(|part| part == text);
+    expect(!holds(b"s3cr3t") && !holds(b"/token"), "the request was sent in clear")
 }
 
 async fn no_injection(transport: &SharedTransport) -> Case {

@@ -14,6 +14,7 @@ mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod pin;
 mod request;
 mod response;
 mod retry;
@@ -24,6 +25,7 @@ mod transport;
 pub use capabilities::Capabilities;
 pub use client::{HttpClient, Sent, within};
 pub use error::{TransportError, TransportErrorKind};
+pub use pin::{CertificatePin, InvalidCertificatePin};
 pub use request::{Request, Route};
 pub use response::Response;
 pub use retry::RetryPolicy;

@@ -7,6 +7,8 @@ use http::{HeaderMap, Method};
 use symbolon_types::ClientIdentity;
 use url::Url;
 
+use crate::CertificatePin;
+
 /// One HTTP request: where to, by which way, and as whom.
 ///
 /// ```
@@ -25,6 +27,7 @@ pub struct Request {
     headers: HeaderMap,
     body: Bytes,
     identity: Option<ClientIdentity>,
+    pinned_server: Option<CertificatePin>,
 }
 
 /// By which way a request may go.
@@ -42,7 +45,15 @@ impl Request {
     /// A request without headers, body and client certificate.
     #[must_use]
     pub fn new(method: Method, url: Url, route: Route) -> Self {
-        Self { method, url, route, headers: HeaderMap::new(), body: Bytes::new(), identity: None }
+        Self {
+            method,
+            url,
+            route,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            identity: None,
+            pinned_server: None,
+        }
     }
 
     /// The same with a body.
@@ -56,6 +67,14 @@ impl Request {
     #[must_use]
     pub fn with_identity(mut self, identity: Option<ClientIdentity>) -> Self {
         self.identity = identity;
+        self
+    }
+
+    /// The same, to be sent only to the server with this certificate. Its chain, its names and its
+    /// validity do not count then: the thumbprint is all that the server is known by.
+    #[must_use]
+    pub fn with_pinned_server(mut self, pin: Option<CertificatePin>) -> Self {
+        self.pinned_server = pin;
         self
     }
 
@@ -99,6 +118,12 @@ impl Request {
     pub fn identity(&self) -> Option<&ClientIdentity> {
         self.identity.as_ref()
     }
+
+    /// The certificate that the server must have, if that is how it is known.
+    #[must_use]
+    pub fn pinned_server(&self) -> Option<CertificatePin> {
+        self.pinned_server
+    }
 }
 
 /// Shows the method and the origin: a path, a query, a header or a body may hold a secret.
@@ -109,6 +134,7 @@ impl fmt::Debug for Request {
             .field("origin", &self.url.origin().ascii_serialization())
             .field("route", &self.route)
             .field("has_identity", &self.identity.is_some())
+            .field("pinned_server", &self.pinned_server)
             .finish_non_exhaustive()
     }
 }

@@ -55,6 +55,10 @@ impl Response {
         if let Ok(seconds) = text.parse::<u64>() {
             return Some(Duration::from_secs(seconds));
         }
+        // Some services write a fraction, which RFC 9110 does not know.
+        if let Ok(seconds) = text.parse::<f64>() {
+            return Duration::try_from_secs_f64(seconds).ok();
+        }
         let date = httpdate::parse_http_date(text).ok()?;
         Some(date.duration_since(now).unwrap_or_default())
     }
@@ -93,11 +97,16 @@ mod tests {
             ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
             ("soon", None),
             ("-1", None),
+            ("NaN", None),
+            ("inf", None),
         ] {
             let headers = [(RETRY_AFTER, HeaderValue::from_static(text))].into_iter().collect();
             let response = Response::new(StatusCode::SERVICE_UNAVAILABLE, "").with_headers(headers);
             assert_eq!(response.retry_after(now), wait.map(Duration::from_secs), "{text}");
         }
+        let headers = [(RETRY_AFTER, HeaderValue::from_static("1.5"))].into_iter().collect();
+        let response = Response::new(StatusCode::SERVICE_UNAVAILABLE, "").with_headers(headers);
+        assert_eq!(response.retry_after(now), Some(Duration::from_millis(1500)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use symbolon_types::Jitter;
 
-use crate::TransportError;
+use crate::{TransportError, TransportErrorKind};
 
 /// A wait that the server asks for is honoured up to this; a longer one ends the attempts, and the
 /// error carries it.
@@ -14,7 +14,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Which failures of a request are worth another attempt, how many, and after what delay.
 ///
 /// The delays between attempts follow the tables of the services: [`imds`](Self::imds),
-/// [`token_endpoint`](Self::token_endpoint). The whole takes at most
+/// [`managed_identity`](Self::managed_identity), [`token_endpoint`](Self::token_endpoint). The whole takes at most
 /// `attempts × attempt timeout + sum of the delays`.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
@@ -22,6 +22,7 @@ pub struct RetryPolicy {
     delays: &'static [Duration],
     gone: Option<Gone>,
     honours_retry_after: bool,
+    retries_connections: bool,
     spread: f64,
     attempt_timeout: Duration,
     scale: f64,
@@ -37,6 +38,8 @@ struct Gone {
 /// MSAL.NET `ImdsRetryPolicy`.
 const IMDS_DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 const IMDS_GONE: Gone = Gone { retries: 7, delay: Duration::from_secs(10) };
+/// MSAL.NET `DefaultRetryPolicy`.
+const MANAGED_IDENTITY_DELAYS: [Duration; 3] = [Duration::from_secs(1); 3];
 /// MSAL.NET retries a token request once; two more attempts ride out a rolling restart.
 const TOKEN_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
@@ -49,6 +52,7 @@ impl RetryPolicy {
             delays: &[],
             gone: None,
             honours_retry_after: false,
+            retries_connections: true,
             spread: 0.0,
             attempt_timeout: Duration::from_secs(30),
             scale: 1.0,
@@ -77,6 +81,21 @@ impl RetryPolicy {
         Self { statuses: |status| matches!(status.as_u16(), 408 | 410 | 429 | 500..=599), ..Self::imds() }
     }
 
+    /// For the local endpoint of any other managed identity source: 404, which an identity gives while it
+    /// propagates, 408, 429, 500, 503, 504 and an attempt of more than 30 seconds are retried up to
+    /// three times, after a second each or after what `Retry-After` asks. A connection that fails is
+    /// not: nobody listens, or it is the wrong server. (MSAL.NET `DefaultRetryPolicy`.)
+    #[must_use]
+    pub fn managed_identity() -> Self {
+        Self {
+            statuses: |status| matches!(status.as_u16(), 404 | 408 | 429 | 500 | 503 | 504),
+            delays: &MANAGED_IDENTITY_DELAYS,
+            honours_retry_after: true,
+            retries_connections: false,
+            ..Self::once()
+        }
+    }
+
     /// For a token endpoint: 408, 429, 5xx, a lost connection and an attempt of more than 30
     /// seconds are retried after 1 and 2 seconds, give or take a quarter, or after what
     /// `Retry-After` asks.
@@ -98,6 +117,14 @@ impl RetryPolicy {
         self
     }
 
+    /// The same with a single attempt.
+    #[must_use]
+    pub fn without_retries(mut self) -> Self {
+        self.delays = &[];
+        self.gone = None;
+        self
+    }
+
     /// The same, giving each attempt this long.
     #[must_use]
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
@@ -109,6 +136,10 @@ impl RetryPolicy {
     #[must_use]
     pub fn attempt_timeout(&self) -> Duration {
         self.attempt_timeout
+    }
+
+    fn retries(&self, error: &TransportError) -> bool {
+        error.kind() == TransportErrorKind::Timeout || self.retries_connections && error.is_transient()
     }
 
     /// Starts counting the attempts of one request.
@@ -147,7 +178,7 @@ impl Attempts<'_> {
             Outcome::Answered { status, retry_after } if (policy.statuses)(*status) => {
                 retry_after.filter(|_| policy.honours_retry_after)
             }
-            Outcome::Failed(error) if error.is_transient() => None,
+            Outcome::Failed(error) if policy.retries(error) => None,
             _ => return None,
         };
         if asked.is_some_and(|asked| asked > LONGEST_RETRY_AFTER) {
@@ -240,6 +271,38 @@ mod tests {
         }
         let refused = [asking(StatusCode::BAD_REQUEST, 7)];
         assert!(delays(&policy, &refused).is_empty(), "a wait does not make a refusal worth a retry");
+    }
+
+    #[test]
+    fn a_local_endpoint_is_asked_again_as_its_table_says() {
+        let policy = RetryPolicy::managed_identity();
+        for status in [404, 408, 429, 500, 503, 504] {
+            assert_eq!(delays(&policy, &statuses(&[status; 9])), [1.0; 3], "{status}");
+        }
+        for status in [400, 401, 403, 410, 501, 502, 505] {
+            assert!(delays(&policy, &statuses(&[status; 9])).is_empty(), "{status}");
+        }
+        for (seconds, expected) in [(0, &[1.0][..]), (3, &[3.0]), (60, &[60.0]), (61, &[])] {
+            assert_eq!(delays(&policy, &[asking(StatusCode::INTERNAL_SERVER_ERROR, seconds)]), expected);
+        }
+        use TransportErrorKind as Kind;
+        for (kind, again) in [(Kind::Timeout, true), (Kind::Connect, false), (Kind::Interrupted, false)] {
+            let error = TransportError::new(kind);
+            assert_eq!(!delays(&policy, &[Outcome::Failed(&error)]).is_empty(), again, "{kind:?}");
+        }
+        assert_eq!(policy.attempt_timeout().as_secs(), 30);
+    }
+
+    #[test]
+    fn without_retries_every_answer_is_the_last() {
+        for policy in [RetryPolicy::imds(), RetryPolicy::managed_identity(), RetryPolicy::token_endpoint()] {
+            let policy = policy.without_retries();
+            for status in [404, 410, 500] {
+                assert!(delays(&policy, &statuses(&[status])).is_empty(), "{status}");
+            }
+            let error = TransportError::new(TransportErrorKind::Timeout);
+            assert!(delays(&policy, &[Outcome::Failed(&error)]).is_empty());
+        }
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::{Capabilities, Request, Response, Route, TransportError, TransportErr
 ///   that presented another identity, or none; nor is a request without identity sent on a
 ///   connection that presented one. A resumed TLS session counts as presenting what its first
 ///   handshake presented.
+/// - A [pinned server](Request::pinned_server) is known by the thumbprint of its certificate and by
+///   nothing else, and proves in the handshake that it has the key; another one is
+///   [`Tls`](TransportErrorKind::Tls), before a byte of the request. A connection or a session with
+///   one pin serves no request with another, or with none, nor the other way round.
 /// - The server's refusal of the certificate is
 ///   [`IdentityRejected`](TransportErrorKind::IdentityRejected), under TLS 1.2, where it comes in
 ///   the handshake, and under TLS 1.3, where it comes after it.
@@ -37,8 +41,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 /// A handle on any [`Transport`]; clones are cheap and share its connections.
 ///
 /// Every request of Symbolon passes through here, so the rules that no transport may break are
-/// checked here: nothing with a client certificate leaves without TLS or over a transport that
-/// cannot present it, and [`Route::Public`] is HTTPS only.
+/// checked here: nothing with a client certificate, or for a pinned server, leaves without TLS or over
+/// a transport that cannot present the one or pin the other, and [`Route::Public`] is HTTPS only.
 #[derive(Clone, Debug)]
 pub struct SharedTransport(Arc<dyn ErasedTransport>);
 
@@ -61,7 +65,8 @@ impl Transport for SharedTransport {
 }
 
 fn check(request: &Request, capabilities: Capabilities) -> Result<(), TransportError> {
-    let needs_tls = request.route() != Route::Local || request.identity().is_some();
+    let is_pinned = request.pinned_server().is_some();
+    let needs_tls = request.route() != Route::Local || request.identity().is_some() || is_pinned;
     match request.url().scheme() {
         "https" => {}
         "http" if !needs_tls => {}
@@ -69,6 +74,9 @@ fn check(request: &Request, capabilities: Capabilities) -> Result<(), TransportE
         _ => return Err(TransportErrorKind::Unsupported.into()),
     }
     if request.identity().is_some() && !capabilities.client_certificates() {
+        return Err(TransportErrorKind::Unsupported.into());
+    }
+    if is_pinned && !capabilities.pinned_servers() {
         return Err(TransportErrorKind::Unsupported.into());
     }
     Ok(())
@@ -156,6 +164,7 @@ mod tests {
     use symbolon_types::{ClientIdentity, SharedSigningKey};
 
     use super::*;
+    use crate::CertificatePin;
     use crate::testing::PublicHalf;
 
     fn identity() -> ClientIdentity {
@@ -205,6 +214,28 @@ mod tests {
             assert_eq!(transport.capabilities(), capabilities);
             let request = Request::new(Method::GET, url.parse().unwrap(), route);
             let sent = transport.send(request.with_identity(Some(identity()))).now_or_never().unwrap();
+            assert_eq!(sent.map(|_| ()).map_err(|error| error.kind()), outcome, "{url} {capabilities:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_for_a_pinned_server_never_leaves_without_tls_nor_over_a_transport_that_cannot_pin() {
+        let pin = CertificatePin::from_sha1([7; 20]);
+        let capable = Capabilities::none().with_pinned_servers();
+        for (url, capabilities, outcome) in [
+            ("https://127.0.0.1:1/token", capable, Ok(())),
+            ("http://127.0.0.1:1/token", capable, Err(TransportErrorKind::Insecure)),
+            ("https://127.0.0.1:1/token", Capabilities::none(), Err(TransportErrorKind::Unsupported)),
+            (
+                "https://127.0.0.1:1/token",
+                Capabilities::none().with_client_certificates(),
+                Err(TransportErrorKind::Unsupported),
+            ),
+        ] {
+            let answer = |_| async { Ok(Response::new(StatusCode::OK, "")) };
+            let transport = SharedTransport::new(transport_fn(answer).with_capabilities(capabilities));
+            let request = Request::new(Method::GET, url.parse().unwrap(), Route::Local);
+            let sent = transport.send(request.with_pinned_server(Some(pin))).now_or_never().unwrap();
             assert_eq!(sent.map(|_| ()).map_err(|error| error.kind()), outcome, "{url} {capabilities:?}");
         }
     }

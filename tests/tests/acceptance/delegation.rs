@@ -96,13 +96,9 @@ async fn del_10_sources_that_cannot_bind_say_so_before_any_request() {
         let identity = world.builder().env(env).build().unwrap();
         let id = CorrelationId::random();
         let request = identity.token(RESOURCE).correlation_id(id);
-        let bound = request.clone().proof_of_possession().await.unwrap_err();
-        let bearer = request.await.unwrap_err();
-        assert_eq!(bound.code(), "mtls_pop_not_supported_for_environment", "{variables:?}");
-        assert_eq!(bearer.code(), "managed_identity_source_not_supported", "{variables:?}");
-        for error in [bound, bearer] {
-            assert_eq!((error.kind(), error.correlation_id()), (ErrorKind::Environment, Some(id)));
-        }
+        let error = request.proof_of_possession().await.unwrap_err();
+        assert_eq!(error.code(), "mtls_pop_not_supported_for_environment", "{variables:?}");
+        assert_eq!((error.kind(), error.correlation_id()), (ErrorKind::Environment, Some(id)));
     }
     assert_eq!(world.emulator.journal().entries().len(), 0);
 }
@@ -210,4 +206,43 @@ async fn one_correlation_id_ties_the_request_to_every_leg_and_to_the_outcome() {
     world.emulator.inject(Fault::malformed_json(Step::ImdsToken));
     let unreadable = ask(false).await.unwrap_err();
     assert_eq!((unreadable.code(), unreadable.correlation_id()), ("invalid_response", Some(id)));
+}
+
+#[tokio::test]
+async fn del_15_a_bearer_token_over_mtls_takes_the_same_mint_and_an_entry_of_its_own() {
+    let world = World::new().await;
+    let identity = world.identity();
+    let over_mtls = || identity.token(RESOURCE).over_mtls();
+    let token = world.keep(over_mtls().await.unwrap());
+    assert_eq!((token.token_type(), token.bound_to()), ("Bearer", None));
+    let request = world.last_token_request();
+    assert_eq!(request.form("token_type"), None);
+    assert_eq!(request.certificate(), Some(world.last_certificate()));
+    assert_eq!(over_mtls().await.unwrap().source(), TokenSource::Cache);
+    // The other two kinds of token are others, and only the bound one needs a certificate: that one.
+    let bearer = world.keep(identity.token(RESOURCE).await.unwrap());
+    let bound = world.bound(&identity).await;
+    assert_eq!([bearer.source(), bound.source()], [TokenSource::Network; 2]);
+    let secrets = [&token, &bearer, &bound].map(|token| token.secret().expose().to_owned());
+    assert!(secrets[0] != secrets[1] && secrets[1] != secrets[2] && secrets[0] != secrets[2]);
+    assert_eq!(world.counts().issuances, 1);
+    // Whoever asks for both gets the stronger.
+    let both = world.keep(over_mtls().proof_of_possession().await.unwrap());
+    assert_eq!((both.token_type(), both.source()), ("mtls_pop", TokenSource::Cache));
+}
+
+#[tokio::test]
+async fn del_15_a_refused_certificate_is_replaced_also_for_a_bearer_token() {
+    let world = World::new().await;
+    let identity = world.identity();
+    world.keep(identity.token(RESOURCE).over_mtls().await.unwrap());
+    world.emulator.inject(Fault::oauth_error("invalid_client", &[1_000_612]));
+    world.keep(identity.token("https://other.example").over_mtls().await.unwrap());
+    assert_eq!(world.counts(), symbolon_tests::Counts::of(2, 2, 3));
+    // No fallback: what cannot be got over mTLS is not got otherwise.
+    world.emulator.inject(Fault::status(Step::IssueCredential, 403).always());
+    let cold = world.identity();
+    let error = cold.token(RESOURCE).over_mtls().await.unwrap_err();
+    assert_eq!(error.code(), "managed_identity_request_failed");
+    assert_eq!(world.count(Step::ImdsToken), 0);
 }

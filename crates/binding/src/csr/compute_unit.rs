@@ -21,7 +21,7 @@ impl ComputeUnitId {
 
     /// The text of the CSR attribute: compact, `vmId` before `vmssId`, a member that is absent left
     /// out and an empty one kept.
-    pub(super) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut json = String::from("{");
         for (name, value) in [("vmId", &self.vm_id), ("vmssId", &self.vmss_id)] {
             let Some(value) = value else { continue };

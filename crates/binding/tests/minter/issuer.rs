@@ -25,6 +25,7 @@ use x509_cert::request::CertReq;
 use x509_cert::time::Time;
 
 pub(crate) const CLIENT: &str = "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3";
+pub(crate) const OTHER_CLIENT: &str = "07e4ab1e-c0de-ed0c-c0de-deadb33fc0d3";
 pub(crate) const TENANT: &str = "751a212b-4003-416e-b600-e1f48e40db9f";
 pub(crate) const VM: &str = "vm-that-no-log-shows";
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -40,12 +41,17 @@ pub(crate) struct Plan {
     pub(crate) valid: (i64, i64),
     /// The content of the second end's extension.
     pub(crate) token_not_after: Option<Vec<u8>>,
-    pub(crate) subject: &'static str,
+    /// In place of the common name that is asked for.
+    pub(crate) subject: Option<&'static str>,
     /// In place of the key that is asked for.
     pub(crate) public_key: Option<Vec<u8>>,
     pub(crate) mangle: fn(Vec<u8>) -> String,
     /// Changes the body.
     pub(crate) edit: fn(&mut Value),
+    /// The algorithm that the certificate says it is signed with.
+    pub(crate) signature: ObjectIdentifier,
+    /// The machine, as the platform metadata says.
+    pub(crate) machine: &'static str,
     /// The issuer's clock, in seconds from ours; `None` sends no date.
     pub(crate) clock_offset: Option<i64>,
 }
@@ -55,10 +61,12 @@ impl Default for Plan {
         Self {
             valid: (0, 14 * 24 * 3600),
             token_not_after: None,
-            subject: "CN=d3adb33f-c0de-ed0c-c0de-deadb33fc0d3",
+            subject: None,
             public_key: None,
             mangle: |der| Base64::encode_string(&der),
             edit: |_| (),
+            signature: ECDSA_WITH_SHA256,
+            machine: VM,
             clock_offset: Some(0),
         }
     }
@@ -150,7 +158,7 @@ impl Transport for Issuer {
             return fault;
         }
         match request.url().path() {
-            "/metadata/identity/getplatformmetadata" => Ok(metadata()),
+            "/metadata/identity/getplatformmetadata" => Ok(metadata_of(client(&request), state.plan.machine)),
             "/metadata/identity/issuecredential" => Ok(state.credential(&request)),
             path => panic!("nothing is at {path}"),
         }
@@ -164,10 +172,20 @@ pub(crate) fn answer(status: u16, server: Option<&'static str>, body: &str) -> R
 }
 
 pub(crate) fn metadata() -> Response {
+    metadata_of(CLIENT, VM)
+}
+
+/// Three names of one identity, and any other is another.
+fn client(request: &Request) -> &'static str {
+    let query = request.url().query().unwrap();
+    if query.contains("other") { OTHER_CLIENT } else { CLIENT }
+}
+
+fn metadata_of(client_id: &str, vm_id: &str) -> Response {
     let body = json!({
-        "clientId": CLIENT,
+        "clientId": client_id,
         "tenantId": TENANT,
-        "cuId": { "vmId": VM, "vmssId": null },
+        "cuId": { "vmId": vm_id, "vmssId": null },
         "attestationEndpoint": "https://attest.example",
     });
     answer(200, Some("IMDS/150.870.65.1854"), &body.to_string())
@@ -176,10 +194,11 @@ pub(crate) fn metadata() -> Response {
 impl State {
     fn credential(&mut self, request: &Request) -> Response {
         let now = self.clock_now();
-        let der = self.certificate(&csr(request), now);
+        let client_id = client(request);
+        let der = self.certificate(&csr(request), client_id, now);
         self.issued.push(Thumbprint::of(&der));
         let mut body = json!({
-            "client_id": CLIENT,
+            "client_id": client_id,
             "tenant_id": TENANT,
             "certificate": (self.plan.mangle)(der),
             "identity_type": "SystemAssigned",
@@ -198,7 +217,7 @@ impl State {
         SharedClock::from(&self.clock).now()
     }
 
-    fn certificate(&self, csr: &[u8], now: SystemTime) -> Vec<u8> {
+    fn certificate(&self, csr: &[u8], client_id: &str, now: SystemTime) -> Vec<u8> {
         let request = CertReq::from_der(csr).unwrap();
         let public_key = match &self.plan.public_key {
             Some(other) => other.clone(),
@@ -207,14 +226,15 @@ impl State {
         let serial = u32::try_from(self.issued.len() + 1).unwrap();
         let name = |text: &str| text.parse::<Name>().unwrap().to_der().unwrap();
         let time = |offset| Time::try_from(moved(now, offset)).unwrap().to_der().unwrap();
-        let algorithm = sequence([ECDSA_WITH_SHA256.to_der().unwrap()]);
+        let algorithm = sequence([self.plan.signature.to_der().unwrap()]);
+        let subject = self.plan.subject.map_or_else(|| format!("CN={client_id}"), ToOwned::to_owned);
         let mut parts = vec![
             explicit(0, 2u8.to_der().unwrap()),
             serial.to_der().unwrap(),
             algorithm.clone(),
             name("CN=managedidentitysnissuer.example"),
             sequence([time(self.plan.valid.0), time(self.plan.valid.1)]),
-            name(self.plan.subject),
+            name(&subject),
             public_key,
         ];
         if let Some(value) = &self.plan.token_not_after {
@@ -286,6 +306,7 @@ impl KeyProvider for OneKey {
 pub(crate) struct House {
     pub(crate) clock: ManualClock,
     pub(crate) issuer: Issuer,
+    pub(crate) key: SharedSigningKey,
     pub(crate) minter: Minter,
     pub(crate) id: ManagedIdentityId,
 }
@@ -299,16 +320,27 @@ impl House {
         // A whole second: that is what a certificate can say.
         let clock = ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_500_000));
         let issuer = Issuer::new(&clock);
-        let http = HttpClient::new(
-            SharedTransport::new(issuer.clone()),
-            SharedClock::from(&clock),
-            Jitter::fixed(0.5),
-        );
-        let base = "http://169.254.169.254/replaced?this=too#all".parse().unwrap();
         let key = SoftwareKeys::p256().key().await.unwrap();
-        let builder = Minter::builder(base, http).key_provider(OneKey(key));
+        Self::of(clock, issuer, key, change)
+    }
+
+    /// Another process on the same machine, with the same key.
+    pub(crate) fn another(&self, change: impl FnOnce(MinterBuilder) -> MinterBuilder) -> Self {
+        Self::of(self.clock.clone(), self.issuer.clone(), self.key.clone(), change)
+    }
+
+    fn of(
+        clock: ManualClock,
+        issuer: Issuer,
+        key: SharedSigningKey,
+        change: impl FnOnce(MinterBuilder) -> MinterBuilder,
+    ) -> Self {
+        let transport = SharedTransport::new(issuer.clone());
+        let http = HttpClient::new(transport, SharedClock::from(&clock), Jitter::fixed(0.5));
+        let base = "http://169.254.169.254/replaced?this=too#all".parse().unwrap();
+        let builder = Minter::builder(base, http).key_provider(OneKey(key.clone()));
         let minter = change(builder).build().unwrap();
-        Self { clock, issuer, minter, id: ManagedIdentityId::system_assigned() }
+        Self { clock, issuer, key, minter, id: ManagedIdentityId::system_assigned() }
     }
 
     pub(crate) fn now(&self) -> SystemTime {

@@ -311,3 +311,20 @@ async fn a_key_that_is_kept_gets_a_new_certificate() {
     assert!(house.minter.refused(&house.id, first));
     assert_ne!(thumbprint(&house).await, first);
 }
+
+#[tokio::test]
+async fn only_a_mint_that_follows_a_refusal_bypasses_the_issuers_cache_and_only_if_told_to() {
+    for told in [false, true] {
+        let house = House::with(|builder| builder.bypass_cache_on_remint(told)).await;
+        let first = thumbprint(&house).await;
+        assert!(house.minter.refused(&house.id, first));
+        thumbprint(&house).await;
+        house.clock.advance(8 * DAY);
+        thumbprint(&house).await;
+        house.settle().await;
+        let requests = house.issuer.requests();
+        let issuances = requests.iter().filter(|request| !request.body().is_empty());
+        let bypass = issuances.map(|request| request.url().query().unwrap().contains("&bypass_cache=true"));
+        assert_eq!(bypass.collect::<Vec<_>>(), [false, told, false]);
+    }
+}

@@ -2,10 +2,15 @@
 // `cfg(test)` holds for every file here; clippy wants to read it.
 #![cfg(test)]
 
+mod attestation;
+mod identities;
 mod issuer;
 mod keys;
 mod lifecycle;
 mod logs;
 mod model;
 mod refusals;
+#[cfg(unix)]
+mod stored;
+mod watching;
 mod wire;

@@ -2,19 +2,26 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
+use futures_util::future::{join_all, maybe_done};
 use proptest::prelude::*;
-use symbolon_binding::REMINT_PAUSE;
-use symbolon_types::Thumbprint;
+use symbolon_binding::{Binding, Error, REMINT_PAUSE};
+use symbolon_types::{CorrelationId, Thumbprint};
 
-use crate::issuer::{House, Plan, answer};
+use crate::issuer::{House, Plan, answer, drive};
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody asks for the binding.
-    Ask,
+    /// So many ask for the binding at once, and the first of them give up while they wait.
+    Ask {
+        together: usize,
+        give_up: usize,
+    },
     /// The certificate issued that many before the last one is refused.
     Refuse(usize),
     Wait(u64),
+    /// The clock is set back.
+    Back(u64),
     /// The metadata service refuses the next mint.
     Break,
 }
@@ -27,6 +34,7 @@ struct Model {
     current: Option<(Thumbprint, SystemTime)>,
     wanted: bool,
     last_remint: Option<SystemTime>,
+    /// Mints that followed a refusal, since the clock was last set back.
     remints: Vec<SystemTime>,
 }
 
@@ -39,12 +47,19 @@ impl Model {
         if self.live(now) != Some(refused) {
             return true;
         }
-        if self.last_remint.is_some_and(|at| now.duration_since(at).unwrap() < REMINT_PAUSE) {
+        let is_pausing = |at| now.duration_since(at).is_ok_and(|since| since < REMINT_PAUSE);
+        if self.last_remint.is_some_and(is_pausing) {
             return false;
         }
         self.current = None;
         self.wanted = true;
         true
+    }
+
+    fn check_pauses(&self) {
+        for pair in self.remints.windows(2) {
+            assert!(pair[1].duration_since(pair[0]).unwrap() >= REMINT_PAUSE);
+        }
     }
 
     fn minted(&mut self, thumbprint: Thumbprint, now: SystemTime) {
@@ -58,9 +73,10 @@ impl Model {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => Just(Step::Ask),
+        4 => (1usize..6, 0usize..6).prop_map(|(together, give_up)| Step::Ask { together, give_up }),
         4 => (0usize..3).prop_map(Step::Refuse),
         3 => (1u64..900).prop_map(Step::Wait),
+        1 => (1u64..600).prop_map(Step::Back),
         1 => Just(Step::Break),
     ];
     proptest::collection::vec(step, 1..60)
@@ -75,6 +91,11 @@ async fn holds_to_the_model(steps: Vec<Step>) {
         let now = house.now();
         match step {
             Step::Wait(seconds) => house.clock.advance(Duration::from_secs(seconds)),
+            Step::Back(seconds) => {
+                house.clock.set(now - Duration::from_secs(seconds));
+                model.check_pauses();
+                model.remints.clear();
+            }
             Step::Break => house.issuer.fail([Ok(answer(403, Some("IMDS/1"), ""))]),
             Step::Refuse(before) => {
                 let issued = house.issuer.issued();
@@ -84,11 +105,13 @@ async fn holds_to_the_model(steps: Vec<Step>) {
                 let kept = house.minter.current(&house.id).map(|binding| binding.identity().thumbprint());
                 assert!(kept.is_none() || kept == current);
             }
-            Step::Ask => {
+            Step::Ask { together, give_up } => {
                 let live = model.live(now);
-                let answer = house.binding().await;
-                if let Some(live) = live {
-                    assert_eq!(answer.as_ref().unwrap().identity().thumbprint(), live);
+                let answers = ask(&house, together, give_up).await;
+                for answer in &answers {
+                    if let Some(live) = live {
+                        assert_eq!(answer.as_ref().unwrap().identity().thumbprint(), live);
+                    }
                 }
                 // A renewal may be under way.
                 house.settle().await;
@@ -98,17 +121,27 @@ async fn holds_to_the_model(steps: Vec<Step>) {
                     known = issued.len();
                     model.minted(issued[known - 1], now);
                 }
-                if live.is_none()
-                    && let Ok(minted) = answer
-                {
+                for minted in answers.into_iter().flatten().filter(|_| live.is_none()) {
                     assert_eq!(minted.identity().thumbprint(), issued[known - 1]);
                 }
             }
         }
     }
-    for pair in model.remints.windows(2) {
-        assert!(pair[1].duration_since(pair[0]).unwrap() >= REMINT_PAUSE);
+    model.check_pauses();
+}
+
+/// The answers to those who do not give up.
+async fn ask(house: &House, together: usize, give_up: usize) -> Vec<Result<Binding, Error>> {
+    house.issuer.hold(true);
+    let ask = |_| Box::pin(maybe_done(house.minter.binding(&house.id, CorrelationId::random())));
+    let mut asked: Vec<_> = (0..together).map(ask).collect();
+    for one in &mut asked {
+        one.now_or_never();
     }
+    asked.drain(..give_up.min(together));
+    house.issuer.hold(false);
+    drive(&house.clock, join_all(&mut asked)).await;
+    asked.iter_mut().map(|one| one.as_mut().take_output().unwrap()).collect()
 }
 
 proptest! {

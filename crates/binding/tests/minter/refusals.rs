@@ -4,6 +4,7 @@ use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 use symbolon_binding::{ErrorKind, KeyProvider, SoftwareKeys};
 use symbolon_types::SigningKey;
+use x509_cert::der::asn1::ObjectIdentifier;
 
 use crate::issuer::{House, Plan, der_time, moved};
 
@@ -27,7 +28,7 @@ async fn a_certificate_that_is_not_ours_is_refused() {
     let other_key = SoftwareKeys::p256().key().await.unwrap().public_key().to_vec();
     let plan = Plan { public_key: Some(other_key), ..Plan::default() };
     refuses(|_| plan, "invalid_certificate", "is for another key").await;
-    let plan = Plan { subject: "CN=593b2662-5af7-4a90-a9cb-5a9de615b82f", ..Plan::default() };
+    let plan = Plan { subject: Some("CN=593b2662-5af7-4a90-a9cb-5a9de615b82f"), ..Plan::default() };
     refuses(|_| plan, "invalid_certificate", "names another identity").await;
     let rsa = SoftwareKeys::rsa_2048().key().await.unwrap().public_key().to_vec();
     let plan = Plan { public_key: Some(rsa), ..Plan::default() };
@@ -41,7 +42,7 @@ async fn a_certificate_that_names_the_identity_twice_or_in_no_common_name_is_ref
         "OU=d3adb33f-c0de-ed0c-c0de-deadb33fc0d3",
         "CN=d3adb33f-c0de-ed0c-c0de-deadb33fc0d3x",
     ] {
-        let plan = Plan { subject, ..Plan::default() };
+        let plan = Plan { subject: Some(subject), ..Plan::default() };
         refuses(|_| plan, "invalid_certificate", "names another identity").await;
     }
 }
@@ -49,8 +50,16 @@ async fn a_certificate_that_names_the_identity_twice_or_in_no_common_name_is_ref
 #[tokio::test]
 async fn the_client_id_is_compared_without_regard_to_case() {
     let house = House::new().await;
-    house.issuer.plan(Plan { subject: "CN=D3ADB33F-C0DE-ED0C-C0DE-DEADB33FC0D3", ..Plan::default() });
+    house.issuer.plan(Plan { subject: Some("CN=D3ADB33F-C0DE-ED0C-C0DE-DEADB33FC0D3"), ..Plan::default() });
     assert!(house.binding().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_signed_with_a_broken_digest_is_refused() {
+    for oid in ["1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.2.840.10045.4.1"] {
+        let plan = Plan { signature: ObjectIdentifier::new_unwrap(oid), ..Plan::default() };
+        refuses(|_| plan, "invalid_certificate", "is signed with a digest that is broken").await;
+    }
 }
 
 #[tokio::test]

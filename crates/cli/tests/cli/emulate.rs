@@ -48,6 +48,31 @@ fn the_printed_variables_point_the_command_itself_at_the_emulator() {
 }
 
 #[test]
+fn it_stands_for_the_host_that_it_is_told_to() {
+    for (source, names) in [
+        ("app_service", &["IDENTITY_ENDPOINT", "IDENTITY_HEADER"][..]),
+        ("service_fabric", &["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"]),
+        ("machine_learning", &["MSI_ENDPOINT", "MSI_SECRET", "DEFAULT_IDENTITY_CLIENT_ID"]),
+        ("cloud_shell", &["MSI_ENDPOINT"]),
+        ("azure_arc", &["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"]),
+        ("imds", &["AZURE_POD_IDENTITY_AUTHORITY_HOST"]),
+    ] {
+        let mut child = symbolon()
+            .args(["emulate", "--source", source, "--print-env"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let printed = BufReader::new(child.stdout.take().unwrap());
+        let _running = Running(child);
+        let printed: Vec<String> = printed.lines().take(names.len() + 1).map(Result::unwrap).collect();
+        let of = |line: &String| line.strip_prefix("export ").unwrap().split_once('=').unwrap().0.to_owned();
+        let expected = names.iter().chain(&["SSL_CERT_FILE"]);
+        assert!(printed.iter().map(of).eq(expected.map(ToString::to_string)), "{source}: {printed:?}");
+    }
+}
+
+#[test]
 fn it_listens_on_loopback_only() {
     let ran =
         Ran::of(symbolon().args(["emulate", "--listen", "0.0.0.0:0", "--output", "json"]).output().unwrap());

@@ -1,6 +1,6 @@
 //! `symbolon token`.
 
-use symbolon_emulator::{Fault, Step};
+use symbolon_emulator::{Fault, Source, Step};
 
 use crate::run::{Ran, World, symbolon};
 
@@ -192,18 +192,64 @@ fn an_oauth_error_is_reported_with_everything_that_support_asks_for() {
 }
 
 #[test]
-fn other_sources_are_named_and_nothing_is_sent() {
-    let world = World::new();
-    for (more, code) in [
-        (&["--pop"][..], "mtls_pop_not_supported_for_environment"),
-        (&[], "managed_identity_source_not_supported"),
-    ] {
-        let mut command = world.symbolon();
-        command.env("IDENTITY_ENDPOINT", "http://127.0.0.1:9/").env("IDENTITY_HEADER", "x");
-        let ran = Ran::of(command.args([ASK, more].concat()).output().unwrap());
-        assert_eq!((ran.error()["code"].as_str(), ran.code), (Some(code), 3));
+fn every_source_gives_a_token_by_its_variables_alone() {
+    for source in Source::ALL {
+        // Its agent's key files are where only root may write.
+        if source == Source::AzureArc && !may_write_as_the_agent() {
+            println!("skipped: {source} needs root");
+            continue;
+        }
+        let world = World::with(|emulator| emulator.source(source));
+        let ran = ask(&world, &[]);
+        let token = &ran.json()[0];
+        assert_eq!(
+            (&token["token_type"], &token["source"]),
+            (&"Bearer".into(), &"network".into()),
+            "{source}"
+        );
+        assert_eq!(token["resource"], "https://vault.azure.net", "{source}");
+        let count = if source == Source::AzureArc { 2 } else { 1 };
+        assert_eq!(world.emulator.journal().entries().len(), count, "{source}");
     }
-    assert_eq!(world.emulator.journal().entries().len(), 0);
+}
+
+/// Whether a file can be made in the directory of the Azure Arc agent.
+fn may_write_as_the_agent() -> bool {
+    let directory = std::path::Path::new("/var/opt/azcmagent/tokens");
+    std::fs::create_dir_all(directory).is_ok() && tempfile::tempfile_in(directory).is_ok()
+}
+
+#[test]
+fn what_a_host_cannot_do_is_said_and_nothing_is_sent() {
+    let claims = r#"{"access_token":{}}"#;
+    for (source, more, code, exit) in [
+        (Source::AppService, &["--pop"][..], "mtls_pop_not_supported_for_environment", 3),
+        (Source::AzureArc, &["--pop"], "mtls_pop_not_supported_for_environment", 3),
+        (Source::AppService, &["--claims", claims], "claims_not_supported", 2),
+        (
+            Source::CloudShell,
+            &["--identity", "client-id:x"],
+            "user_assigned_managed_identity_not_supported",
+            3,
+        ),
+        (
+            Source::ServiceFabric,
+            &["--identity", "client-id:x"],
+            "user_assigned_managed_identity_not_configurable_at_runtime",
+            3,
+        ),
+        (Source::MachineLearning, &["--identity", "object-id:x"], "invalid_managed_identity_id_type", 3),
+    ] {
+        let world = World::with(|emulator| emulator.source(source));
+        let ran = ask(&world, more);
+        assert_eq!((ran.error()["code"].as_str(), ran.code), (Some(code), exit), "{source}");
+        assert_eq!(world.emulator.journal().entries().len(), 0, "{source}");
+    }
+    let world = World::with(|emulator| emulator.source(Source::AppService));
+    let mut command = world.symbolon();
+    command.env("IDENTITY_ENDPOINT", "127.0.0.1:41564/msi/token");
+    let ran = Ran::of(command.args(ASK).output().unwrap());
+    assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("invalid_managed_identity_endpoint"), 3));
 }
 
 #[test]
@@ -227,4 +273,57 @@ fn trust_can_be_added_by_option() {
     assert_eq!(run(&[]).error()["code"], "transport_error", "the emulator is not trusted by itself");
     let ca_file = world.ca_file.to_str().unwrap();
     assert_eq!(run(&["--ca-file", ca_file]).json().len(), 1);
+}
+
+#[test]
+fn a_bearer_token_over_mtls_is_got_with_a_certificate_and_bound_to_none() {
+    let world = World::new();
+    let token = &ask(&world, &["--over-mtls"]).json()[0];
+    assert_eq!((&token["token_type"], &token["binding"]), (&"Bearer".into(), &serde_json::Value::Null));
+    let journal = world.emulator.journal();
+    assert_eq!(
+        journal.last(Step::Token).unwrap().certificate(),
+        Some(world.emulator.issued()[0].thumbprint())
+    );
+    let both = ask(&world, &["--over-mtls", "--pop"]);
+    assert_eq!(both.code, 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_persisted_binding_is_there_for_the_next_run() {
+    let world = World::new();
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("state");
+    for key in ["p-256", "rsa-2048"] {
+        let ask = || {
+            let arguments = ["token", "--resource", "https://x.example", "--pop", "--persist-binding"];
+            let more = ["--key", key, "--output", "json"];
+            let mut command = world.symbolon();
+            command.env("SYMBOLON_STATE_DIR", &folder).args(arguments).args(more);
+            Ran::of(command.output().unwrap()).json()[0]["binding"]["x5t#S256"].clone()
+        };
+        assert_eq!(ask(), ask(), "{key}");
+    }
+    assert_eq!(world.emulator.issued().len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn twenty_cold_runs_on_one_state_folder_have_one_certificate_issued() {
+    let world = World::new();
+    let parent = tempfile::tempdir().unwrap();
+    let run = || {
+        let mut command = world.symbolon();
+        command.env("XDG_STATE_HOME", parent.path()).args(ASK).args(["--pop", "--persist-binding"]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let runs: Vec<_> = (0..20).map(|_| run()).collect();
+    let bindings: std::collections::HashSet<String> = runs
+        .into_iter()
+        .map(|run| Ran::of(run.wait_with_output().unwrap()).json()[0]["binding"]["x5t#S256"].to_string())
+        .collect();
+    assert_eq!((bindings.len(), world.emulator.issued().len()), (1, 1));
+    assert!(parent.path().join("symbolon").is_dir());
 }

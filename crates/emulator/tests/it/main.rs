@@ -7,6 +7,7 @@ mod certified;
 mod client;
 mod csr;
 mod faults;
+mod hosts;
 mod issuance;
 mod lifecycle;
 mod metadata;

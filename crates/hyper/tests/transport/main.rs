@@ -15,6 +15,7 @@ mod identities;
 mod keys;
 mod logs;
 mod openssl;
+mod pinned;
 mod plain;
 mod refusals;
 mod server;

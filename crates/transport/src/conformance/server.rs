@@ -19,8 +19,17 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// Replies to each request.
     pub(super) fn replying(reply: impl Into<Vec<u8>>) -> io::Result<Self> {
-        let reply = reply.into();
+        Self::start(reply.into(), serve)
+    }
+
+    /// Replies to whoever connects, before it has heard anything.
+    pub(super) fn blurting(reply: impl Into<Vec<u8>>) -> io::Result<Self> {
+        Self::start(reply.into(), blurt)
+    }
+
+    fn start(reply: Vec<u8>, serve: Serve) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -72,6 +81,22 @@ impl Drop for Server {
 
 fn url(address: SocketAddr, path: &str) -> io::Result<Url> {
     format!("http://{address}{path}").parse().map_err(io::Error::other)
+}
+
+type Serve = fn(TcpStream, &[u8], &Mutex<Vec<u8>>) -> io::Result<()>;
+
+fn blurt(mut stream: TcpStream, reply: &[u8], journal: &Mutex<Vec<u8>>) -> io::Result<()> {
+    stream.set_read_timeout(Some(SILENCE))?;
+    // A client that has read enough may hang up first.
+    let _all_read = stream.write_all(reply);
+    let _still_open = stream.shutdown(Shutdown::Write);
+    let mut heard = Vec::new();
+    let _read_until_reset = stream.read_to_end(&mut heard);
+    if heard.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    journal.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&heard);
+    Ok(())
 }
 
 fn serve(mut stream: TcpStream, reply: &[u8], journal: &Mutex<Vec<u8>>) -> io::Result<()> {

@@ -1,0 +1,225 @@
+//! Bindings that outlive a process.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+use symbolon_binding::{Binding, Error, KeyProvider, SoftwareKeys};
+use symbolon_test_logs::CapturedLogs;
+use symbolon_types::{CorrelationId, Thumbprint};
+use tempfile::TempDir;
+
+use crate::issuer::{CLIENT, DAY, House, OneKey, Plan, TENANT, VM, answer};
+
+/// A folder, and a process that keeps its bindings there.
+async fn first() -> (TempDir, PathBuf, House) {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("state");
+    let house = House::with(|builder| builder.store(&folder)).await;
+    (parent, folder, house)
+}
+
+fn next(house: &House, folder: &Path) -> House {
+    house.another(|builder| builder.store(folder))
+}
+
+/// Files are read on other threads, so the clock is not moved meanwhile.
+async fn binding(house: &House) -> Result<Binding, Error> {
+    house.minter.binding(&house.id, CorrelationId::random()).await
+}
+
+async fn thumbprint(house: &House) -> Thumbprint {
+    binding(house).await.unwrap().identity().thumbprint()
+}
+
+/// The file of the binding.
+fn file(folder: &Path) -> PathBuf {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    names.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")).unwrap()
+}
+
+#[tokio::test]
+async fn the_next_process_takes_what_the_first_one_minted() {
+    let (_parent, folder, house) = first().await;
+    let minted = binding(&house).await.unwrap();
+    let taken = binding(&next(&house, &folder)).await.unwrap();
+    assert_eq!(taken.identity(), minted.identity());
+    assert_eq!((taken.token_endpoint(), taken.minted_at()), (minted.token_endpoint(), minted.minted_at()));
+    assert_eq!((taken.client_id(), taken.tenant_id()), (CLIENT, TENANT));
+    // The metadata service was asked which machine it is, and for nothing else.
+    assert_eq!((house.mints(), house.issuer.requests().len()), (1, 3));
+}
+
+#[tokio::test]
+async fn processes_that_start_together_mint_once() {
+    let (_parent, folder, house) = first().await;
+    let processes: Vec<House> = (0..20).map(|_| next(&house, &folder)).collect();
+    let bindings = tokio::spawn(async move {
+        // Locks are waited for on the clock of the house, which nothing else moves.
+        let clock = processes[0].clock.clone();
+        let all = join_all(processes.iter().map(thumbprint));
+        tokio::select! {
+            all = all => all,
+            () = async { loop { clock.advance_to_next(); tokio::task::yield_now().await; } } => Vec::new(),
+        }
+    });
+    let bindings = bindings.await.unwrap();
+    assert_eq!((house.mints(), bindings.len()), (1, 20));
+    assert!(bindings.iter().all(|thumbprint| *thumbprint == house.issuer.issued()[0]));
+}
+
+#[tokio::test]
+async fn the_folder_is_private_and_holds_no_key() {
+    let (_parent, folder, house) = first().await;
+    binding(&house).await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&file(&folder))), (0o700, 0o600));
+    let text = fs::read_to_string(file(&folder)).unwrap();
+    assert!(text.contains(CLIENT) && !text.contains("PRIVATE"), "{text}");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let error = binding(&next(&house, &folder)).await.unwrap_err();
+    assert_eq!(error.code(), "store_unusable");
+    assert_eq!(house.mints(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_set_aside_with_a_warning_and_minted_anew() {
+    type Spoil = fn(&Path);
+    let spoils: [(&str, Spoil); 7] = [
+        ("is damaged", |path| fs::write(path, b"").unwrap()),
+        ("is damaged", |path| {
+            let bytes = fs::read(path).unwrap();
+            fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("is damaged", |path| {
+            let text = fs::read_to_string(path).unwrap();
+            fs::write(path, text.replacen("eastus", "westus", 1)).unwrap();
+        }),
+        ("is damaged", |path| fs::write(path, vec![b'x'; 1000]).unwrap()),
+        ("is too long", |path| fs::write(path, vec![b'x'; 70_000]).unwrap()),
+        ("is open to other users", |path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        }),
+        ("is not a regular file", |path| {
+            let elsewhere = path.with_extension("elsewhere");
+            fs::rename(path, &elsewhere).unwrap();
+            symlink(elsewhere, path).unwrap();
+        }),
+    ];
+    for (flaw, spoil) in spoils {
+        let logs = CapturedLogs::begin();
+        let (_parent, folder, house) = first().await;
+        let old = thumbprint(&house).await;
+        spoil(&file(&folder));
+        let new = thumbprint(&next(&house, &folder)).await;
+        assert!(new != old && house.mints() == 2, "{flaw}");
+        let aside = file(&folder).with_extension("json.set-aside");
+        assert!(fs::symlink_metadata(aside).is_ok(), "{flaw}");
+        let log = logs.text();
+        assert!(log.contains("a stored binding cannot be used") && log.contains(flaw), "{flaw}: {log}");
+        // It is made good for the next one.
+        assert_eq!(thumbprint(&next(&house, &folder)).await, new, "{flaw}");
+        assert_eq!(house.mints(), 2, "{flaw}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_somebody_put_under_another_identitys_name_is_not_believed() {
+    let (_parent, folder, house) = first().await;
+    binding(&house).await.unwrap();
+    let mine = fs::read(file(&folder)).unwrap();
+    house.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
+    let clone = next(&house, &folder);
+    assert_ne!(thumbprint(&clone).await, house.issuer.issued()[0]);
+    assert_eq!(house.mints(), 2);
+    // Both files now say what the first one said.
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "json") {
+            fs::write(path, &mine).unwrap();
+        }
+    }
+    assert_ne!(thumbprint(&next(&house, &folder)).await, house.issuer.issued()[0]);
+    assert_eq!(house.mints(), 3);
+}
+
+#[tokio::test]
+async fn a_binding_of_another_key_is_not_taken() {
+    let (_parent, folder, house) = first().await;
+    let old = thumbprint(&house).await;
+    let key = SoftwareKeys::p256().key().await.unwrap();
+    let other = house.another(|builder| builder.store(&folder).key_provider(OneKey(key)));
+    assert_ne!(thumbprint(&other).await, old);
+    // Each has its own.
+    assert_eq!(thumbprint(&next(&house, &folder)).await, old);
+    assert_eq!(house.mints(), 2);
+}
+
+#[tokio::test]
+async fn a_refused_binding_is_replaced_for_all_and_taken_from_nobody() {
+    let (_parent, folder, house) = first().await;
+    let (one, other) = (next(&house, &folder), next(&house, &folder));
+    let old = thumbprint(&one).await;
+    assert_eq!(thumbprint(&other).await, old);
+    assert!(one.minter.refused(&one.id, old));
+    let new = thumbprint(&one).await;
+    assert_ne!(new, old);
+    // The other process goes on with what it has, until that is refused; then it finds the new one.
+    assert_eq!(thumbprint(&other).await, old);
+    assert!(other.minter.refused(&other.id, old));
+    assert_eq!((thumbprint(&other).await, house.mints()), (new, 2));
+}
+
+#[tokio::test]
+async fn a_refused_binding_that_could_not_be_replaced_is_not_taken_again() {
+    let (_parent, _folder, house) = first().await;
+    let old = thumbprint(&house).await;
+    assert!(house.minter.refused(&house.id, old));
+    // Metadata, then no certificate.
+    house.issuer.fail([Ok(crate::issuer::metadata()), Ok(answer(403, Some("IMDS/1"), ""))]);
+    assert_eq!(binding(&house).await.unwrap_err().code(), "managed_identity_request_failed");
+    assert_ne!(thumbprint(&house).await, old);
+}
+
+#[tokio::test]
+async fn a_binding_past_its_half_life_is_renewed_by_one_and_serves_while_that_fails() {
+    let (_parent, folder, house) = first().await;
+    let old = thumbprint(&house).await;
+    house.clock.advance(8 * DAY);
+    house.issuer.fail([Ok(crate::issuer::metadata()), Ok(answer(403, Some("IMDS/1"), ""))]);
+    let one = next(&house, &folder);
+    assert_eq!(thumbprint(&one).await, old);
+    let renewed = thumbprint(&next(&house, &folder)).await;
+    assert_ne!(renewed, old);
+    assert_eq!((thumbprint(&next(&house, &folder)).await, house.mints()), (renewed, 2));
+    house.clock.advance(15 * DAY);
+    assert_ne!(thumbprint(&next(&house, &folder)).await, renewed);
+}
+
+#[tokio::test]
+async fn a_file_that_was_being_written_when_the_process_was_killed_is_in_nobodys_way() {
+    let (_parent, folder, house) = first().await;
+    let old = thumbprint(&house).await;
+    let path = file(&folder);
+    fs::write(path.with_extension("json.new"), b"half of a bind").unwrap();
+    assert_eq!(thumbprint(&next(&house, &folder)).await, old);
+    fs::remove_file(&path).unwrap();
+    let new = thumbprint(&next(&house, &folder)).await;
+    assert_eq!((thumbprint(&next(&house, &folder)).await, house.mints()), (new, 2));
+}
+
+#[tokio::test]
+async fn logs_of_the_store_show_no_id_and_no_certificate() {
+    let logs = CapturedLogs::begin();
+    let (_parent, folder, house) = first().await;
+    binding(&house).await.unwrap();
+    binding(&next(&house, &folder)).await.unwrap();
+    fs::write(file(&folder), b"").unwrap();
+    binding(&next(&house, &folder)).await.unwrap();
+    let text = logs.text();
+    assert!(text.contains("stored the binding") && text.contains("took a stored binding"), "{text}");
+    for hidden in [CLIENT, TENANT, VM] {
+        assert!(!text.contains(hidden), "{text}");
+    }
+}

@@ -1,0 +1,78 @@
+//! A server that is known by the thumbprint of its certificate.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
+use sha1::{Digest, Sha1};
+use symbolon_transport::CertificatePin;
+
+/// Takes the one certificate with this thumbprint, from whoever has its key, and no other.
+#[derive(Debug)]
+pub(crate) struct PinnedServer {
+    pin: CertificatePin,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Another certificate than the pinned one.
+#[derive(Debug, thiserror::Error)]
+#[error("the server's certificate does not have the expected thumbprint; the host may have replaced it")]
+struct OtherCertificate;
+
+impl PinnedServer {
+    pub(crate) fn new(pin: CertificatePin, provider: Arc<CryptoProvider>) -> Self {
+        Self { pin, provider }
+    }
+}
+
+impl ServerCertVerifier for PinnedServer {
+    /// Chain, name, validity and revocation do not count: whoever set the pin has seen to them.
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.pin.matches(Sha1::digest(end_entity).into()) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::Other(OtherError(Arc::new(OtherCertificate))).into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

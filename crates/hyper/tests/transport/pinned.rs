@@ -1,0 +1,163 @@
+//! Servers that are known by the thumbprint of their certificate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{HandshakeKind, ServerConfig};
+use sha1::{Digest, Sha1};
+use symbolon_hyper::HyperTransport;
+use symbolon_transport::{CertificatePin, Request, Transport, TransportErrorKind, conformance};
+use symbolon_types::{Env, ManualClock, SharedClock};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::server::{VERSIONS, Version, read_head};
+use crate::{get, outcome};
+
+/// A certificate that nobody issued, and a key: its own, or not.
+struct Presented {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Presented {
+    /// Self-signed, for another name, and outlived: as local services have them.
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["node.fabric.example".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        Self { certificate, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
+    }
+
+    fn pin(&self) -> CertificatePin {
+        CertificatePin::from_sha1(Sha1::digest(&self.certificate).into())
+    }
+
+    fn with_key_of(self, other: Self) -> Self {
+        Self { key: other.key, ..self }
+    }
+}
+
+/// Presents the certificate, whether or not the key fits: rustls checks that elsewhere.
+#[derive(Debug)]
+struct Always(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// A server that answers each request with how its handshake was: `full` or `resumed`.
+fn serve(version: Version, presented: Presented) -> String {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let key = provider.key_provider.load_private_key(presented.key).unwrap();
+    let resolver = Always(Arc::new(CertifiedKey::new(vec![presented.certificate], key)));
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut stream = acceptor.accept(stream).await?;
+                let is_resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                let body = if is_resumed { "resumed" } else { "full" };
+                while read_head(&mut stream).await.is_ok() {
+                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(answer.as_bytes()).await?;
+                    stream.flush().await?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    format!("https://{address}/token?resource=x")
+}
+
+fn transport() -> HyperTransport {
+    HyperTransport::builder().platform_roots(false).env(Env::empty()).build().unwrap()
+}
+
+fn pinned(url: &str, pin: CertificatePin) -> Request {
+    get(url, None).with_pinned_server(Some(pin))
+}
+
+#[tokio::test]
+async fn the_suite_for_pinned_servers_holds() {
+    for version in VERSIONS {
+        let presented = Presented::new();
+        let pin = presented.pin();
+        let url = serve(version, presented).parse().unwrap();
+        // Some root is needed for what is not pinned; this one vouches for nobody here.
+        let authority = crate::authority::Authority::new();
+        let report = conformance::check_pinned(crate::trusting(&authority).build().unwrap(), &url, pin).await;
+        assert!(report.holds(), "{version:?}\n{report}");
+    }
+    assert!(transport().capabilities().pinned_servers());
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_proves_nothing() {
+    for version in VERSIONS {
+        let presented = Presented::new();
+        let pin = presented.pin();
+        let url = serve(version, presented.with_key_of(Presented::new()));
+        let sent = outcome(&transport(), pinned(&url, pin)).await;
+        assert_eq!(sent, Err(TransportErrorKind::Tls), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_an_authority_vouches_for_is_refused_for_another_thumbprint() {
+    let authority = crate::authority::Authority::new();
+    for version in VERSIONS {
+        let server = crate::server::Setup::new(version, crate::server::Asks::Never).start(&authority);
+        let transport = crate::trusting(&authority).build().unwrap();
+        assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
+        let sent = outcome(&transport, pinned(&server.url(), Presented::new().pin())).await;
+        assert_eq!(sent, Err(TransportErrorKind::Tls), "{version:?}");
+        assert_eq!(server.journal().requests.len(), 1, "the pinned request was not sent");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_with_its_own_pin_only() {
+    for version in VERSIONS {
+        let hands = ManualClock::new();
+        let builder = HyperTransport::builder().platform_roots(false).env(Env::empty());
+        let transport = builder.clock(SharedClock::from(&hands)).build().unwrap();
+        let presented = Presented::new();
+        let pin = presented.pin();
+        let url = serve(version, presented);
+        let mut handshakes = Vec::new();
+        for _ in 0..2 {
+            handshakes.push(outcome(&transport, pinned(&url, pin)).await.unwrap());
+            // The connection has been idle for too long.
+            hands.advance(Duration::from_secs(600));
+        }
+        assert_eq!(handshakes, ["full", "resumed"], "{version:?}");
+        let other = outcome(&transport, pinned(&url, Presented::new().pin())).await;
+        assert_eq!(other, Err(TransportErrorKind::Tls), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_request_needs_tls() {
+    let sent = outcome(&transport(), pinned("http://127.0.0.1:9/token", Presented::new().pin())).await;
+    assert_eq!(sent, Err(TransportErrorKind::Insecure));
+}

@@ -1,0 +1,246 @@
+//! How long a token lives, in every form that a source has been seen to say it.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+/// 2001-01-01 in Unix seconds. A smaller "absolute" expiry is a lifetime (MSAL.NET
+/// `DateTimeHelpers`).
+const EARLIEST_EXPIRY: u64 = 978_307_200;
+const DAY: i64 = 24 * 60 * 60;
+
+/// `expires_on` counts, and `expires_in` where it is missing or nobody can read it, whichever comes first
+/// in the text (managed-identity sources DEV-4). `None` for a life that is over.
+pub(super) fn lifetime(expires_on: &Value, expires_in: &Value, now: SystemTime) -> Option<Duration> {
+    let until = |unix| {
+        let ends = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix))?;
+        ends.duration_since(now).ok()
+    };
+    if let Some(seconds) = seconds(expires_on) {
+        return if seconds < EARLIEST_EXPIRY { Some(Duration::from_secs(seconds)) } else { until(seconds) };
+    }
+    if let Some(unix) = expires_on.as_str().and_then(date) {
+        return until(u64::try_from(unix).ok()?);
+    }
+    seconds(expires_in).map(Duration::from_secs)
+}
+
+/// Seconds as a number or as its text, with a fraction or without.
+pub(super) fn seconds(value: &Value) -> Option<u64> {
+    let whole = |seconds: f64| Duration::try_from_secs_f64(seconds).ok().map(|duration| duration.as_secs());
+    match value {
+        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
+        Value::String(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| text.parse().ok().and_then(whole))
+        }
+        _ => None,
+    }
+}
+
+/// The Unix seconds of a date: RFC 3339, or one of the forms of older hosts, `MM/dd/yyyy HH:mm:ss` and
+/// `yyyy-MM-dd HH:mm:ss`, with or without `AM` or `PM` and an offset. A date without a zone is in UTC
+/// (managed-identity sources DEV-4).
+fn date(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (date, time) = text.split_once(['T', 't', ' '])?;
+    let (year, month, day) = if date.contains('/') {
+        let [month, day, year] = numbers(date, '/')?;
+        (year, month, day)
+    } else {
+        let [year, month, day] = numbers(date, '-')?;
+        (year, month, day)
+    };
+    let clock_end = time.find(|c: char| !c.is_ascii_digit() && c != ':').unwrap_or(time.len());
+    let (clock, rest) = time.split_at(clock_end);
+    let [hour, minute, second] = numbers(clock, ':')?;
+    let rest = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => rest,
+    };
+    let rest = rest.trim();
+    let (hour, zone) = match half(rest) {
+        // Noon and midnight are the twelfth hour. Some hosts write `PM` behind an hour of twenty-four.
+        Some((is_afternoon, zone)) => (if hour > 12 { hour } else { hour % 12 + 12 * is_afternoon }, zone),
+        None => (hour, rest),
+    };
+    let is_date =
+        (1..=9999).contains(&year) && (1..=12).contains(&month) && (1..=days_of(year, month)).contains(&day);
+    // Sixty is a leap second (RFC 3339 §5.7).
+    if !is_date || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let seconds = days_since_epoch(year, month, day) * DAY + hour * 3600 + minute * 60 + second;
+    Some(seconds - offset(zone)?)
+}
+
+/// Three numbers between separators.
+fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
+    let mut parts = text.split(separator).map(|part| {
+        let is_number = (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| part.parse::<i64>().ok()).flatten()
+    });
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
+}
+
+/// Which half of the day, and what follows.
+fn half(text: &str) -> Option<(i64, &str)> {
+    let (half, rest) = text.split_at_checked(2)?;
+    let is_afternoon = match half.to_ascii_uppercase().as_str() {
+        "AM" => 0,
+        "PM" => 1,
+        _ => return None,
+    };
+    Some((is_afternoon, rest.trim_start()))
+}
+
+/// Seconds east of UTC.
+fn offset(zone: &str) -> Option<i64> {
+    if zone.is_empty() || zone.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let (sign, digits) = match zone.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let digits = digits.replace(':', "");
+    if digits.len() != 4 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (hours, minutes) = (digits[..2].parse::<i64>().ok()?, digits[2..].parse::<i64>().ok()?);
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+fn days_of(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01, in years that begin in March, so that the leap day is the last
+/// (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// NET-21, DT-01, DT-02, DT-03, §7.7.4, and the Go suite for expiry parsing.
+    #[test]
+    fn the_lifetime_is_read_in_every_form_whatever_the_order() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (expires_on, expires_in, expected) in [
+            (json!("1700003600"), json!("99"), Some(3600)),
+            (json!(1_700_003_600), Value::Null, Some(3600)),
+            (json!(1_700_003_600.75), Value::Null, Some(3600)),
+            (json!("1700003600.75"), Value::Null, Some(3600)),
+            (json!(""), json!("3599"), Some(3599)),
+            (Value::Null, json!(3599), Some(3599)),
+            (Value::Null, json!(3599.9), Some(3599)),
+            (json!("3600"), Value::Null, Some(3600)),
+            (json!("86400"), Value::Null, Some(86_400)),
+            (json!("0"), Value::Null, Some(0)),
+            (json!("1600000000"), json!("3599"), None),
+            // 1700000000 is 2023-11-14T22:13:20Z.
+            (json!("2023-11-14T23:13:20Z"), Value::Null, Some(3600)),
+            (json!("2023-11-14t23:13:20z"), Value::Null, Some(3600)),
+            (json!("2023-11-14T23:13:20.1234567Z"), Value::Null, Some(3600)),
+            (json!("2023-11-14T23:13:20"), Value::Null, Some(3600)),
+            (json!("2023-11-15T01:13:20+02:00"), Value::Null, Some(3600)),
+            (json!("2023-11-14T15:43:20-0730"), Value::Null, Some(3600)),
+            (json!("2023-11-14 23:13:20"), Value::Null, Some(3600)),
+            (json!("2023-11-14 23:13:20 +00:00"), Value::Null, Some(3600)),
+            (json!("11/14/2023 23:13:20"), Value::Null, Some(3600)),
+            (json!("11/14/2023 23:13:20 +00:00"), Value::Null, Some(3600)),
+            (json!("11/14/2023 11:13:20 PM +00:00"), Value::Null, Some(3600)),
+            (json!("11/14/2023 23:13:20 PM +00:00"), Value::Null, Some(3600)),
+            (json!("11/15/2023 12:13:20 AM"), Value::Null, Some(7200)),
+            (json!("11/15/2023 12:13:20 PM"), Value::Null, Some(50_400)),
+            (json!("11/15/2023 2:3:4 AM"), Value::Null, Some(13_784)),
+            (json!("2023-11-14T22:13:20Z"), json!("3599"), Some(0)),
+            (json!("2023-11-14T21:13:20Z"), json!("3599"), None),
+            (json!("11/14/2023 21:13:20"), Value::Null, None),
+            (json!("soon"), Value::Null, None),
+            (json!("soon"), json!("3599"), Some(3599)),
+            (json!(-1), Value::Null, None),
+            (json!(true), Value::Null, None),
+            (Value::Null, Value::Null, None),
+        ] {
+            let read = lifetime(&expires_on, &expires_in, now).map(|lifetime| lifetime.as_secs());
+            assert_eq!(read, expected, "{expires_on} {expires_in}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_is_none() {
+        for text in [
+            "",
+            "2023-11-14",
+            "2023-13-14T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "1900-02-29T00:00:00Z",
+            "2023-11-31T00:00:00Z",
+            "2023-11-14T24:00:00Z",
+            "2023-11-14T23:60:00Z",
+            "2023-11-14T23:13:20+25:00",
+            "2023-11-14T23:13:20 Europe/Berlin",
+            "2023-11-14T23:13:20é",
+            "2023-11-14T23:13",
+            "14/11/2023 23:13:20",
+            "2023-11-14-01T23:13:20Z",
+            "+2023-11-14T23:13:20Z",
+            "99999-11-14T23:13:20Z",
+        ] {
+            assert_eq!(date(text), None, "{text}");
+        }
+        assert_eq!(date("2000-02-29T12:34:56Z"), Some(951_827_696));
+        assert_eq!(date("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(date("0001-01-01T00:00:00Z"), Some(-62_135_596_800));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".*") {
+            let _read = date(&text);
+        }
+
+        #[test]
+        fn every_day_follows_the_one_before(days in -700_000_i64..2_900_000) {
+            // Written and read by different rules: the calendar walks back from the number.
+            let (mut year, mut rest) = (1970, days);
+            while rest < 0 {
+                year -= 1;
+                rest += days_in(year);
+            }
+            while rest >= days_in(year) {
+                rest -= days_in(year);
+                year += 1;
+            }
+            let mut month = 1;
+            while rest >= days_of(year, month) {
+                rest -= days_of(year, month);
+                month += 1;
+            }
+            prop_assert_eq!(days_since_epoch(year, month, rest + 1), days);
+        }
+    }
+
+    fn days_in(year: i64) -> i64 {
+        (1..=12).map(|month| days_of(year, month)).sum()
+    }
+}

@@ -1,0 +1,236 @@
+//! Where requests go, and what is on the wire.
+
+use http::{HeaderMap, Method};
+use symbolon::parts::transport::{Capabilities, Request, Response, Route, transport_fn};
+use symbolon::{Env, ErrorKind, ManagedIdentity};
+use symbolon_emulator::Source;
+
+use crate::lab::{Scripted, answer, token, variables};
+
+fn sent(source: Source) -> Request {
+    let asked = Scripted::ask(source, vec![token()]);
+    asked.outcome.unwrap();
+    asked.transport.requests().remove(0)
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap())
+}
+
+/// §2.1 to §2.6: the exact set of parameters and headers; NET-36; the first half of IMDS-01.
+#[test]
+fn each_source_is_asked_in_its_own_form() {
+    let management = "https://management.azure.com";
+    for (source, method, version, headers, secret, pinned) in [
+        (
+            Source::AppService,
+            Method::GET,
+            Some("2019-08-01"),
+            &["metadata", "x-identity-header"][..],
+            "x-identity-header",
+            false,
+        ),
+        (Source::ServiceFabric, Method::GET, Some("2020-05-01"), &["secret"], "secret", true),
+        (Source::MachineLearning, Method::GET, Some("2017-09-01"), &["metadata", "secret"], "secret", false),
+        (Source::CloudShell, Method::POST, None, &["content-type", "metadata"], "", false),
+        (Source::AzureArc, Method::GET, Some("2020-06-01"), &["metadata"], "", false),
+        (
+            Source::Imds,
+            Method::GET,
+            Some("2018-02-01"),
+            &["accept", "metadata", "x-client-sku", "x-client-ver", "x-ms-client-request-id"],
+            "",
+            false,
+        ),
+    ] {
+        let request = sent(source);
+        assert_eq!(request.method(), method, "{source}");
+        assert_eq!(request.route(), Route::Local, "{source}: no proxy ever sees it");
+        assert_eq!(request.pinned_server().is_some(), pinned, "{source}");
+        assert!(request.identity().is_none());
+        let mut query: Vec<_> = request.url().query_pairs().into_owned().collect();
+        query.sort();
+        let mut expected = Vec::new();
+        expected.extend(version.map(|version| ("api-version".to_owned(), version.to_owned())));
+        if source == Source::MachineLearning {
+            expected.push(("clientid".to_owned(), "default-client".to_owned()));
+        }
+        if source != Source::CloudShell {
+            expected.push(("resource".to_owned(), management.to_owned()));
+        }
+        assert_eq!(query, expected, "{source}");
+        let mut names: Vec<&str> = request.headers().keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, headers, "{source}");
+        if !secret.is_empty() {
+            assert_eq!(header(request.headers(), secret), Some("s3cr3t"), "{source}");
+            assert!(request.headers()[secret].is_sensitive(), "{source}");
+        }
+        let body =
+            if source == Source::CloudShell { "resource=https%3A%2F%2Fmanagement.azure.com" } else { "" };
+        assert_eq!(request.body(), body, "{source}");
+        assert_eq!(
+            header(request.headers(), "metadata"),
+            (source != Source::ServiceFabric).then_some("true")
+        );
+        assert!(!format!("{request:?}").contains("s3cr3t"));
+    }
+    let imds = sent(Source::Imds);
+    assert_eq!(header(imds.headers(), "x-client-sku"), Some("symbolon"));
+    assert_eq!(header(imds.headers(), "x-client-ver"), Some(env!("CARGO_PKG_VERSION")));
+    assert_eq!(header(imds.headers(), "x-ms-client-request-id").map(str::len), Some(36));
+    assert_eq!(
+        imds.url().as_str().split('?').next(),
+        Some("http://127.0.0.1:9/metadata/identity/oauth2/token")
+    );
+}
+
+/// §7.7.6, DEV-2.
+#[test]
+fn what_is_reserved_is_encoded_and_the_endpoints_own_query_stays() {
+    let variables = [("IDENTITY_ENDPOINT", "http://localhost:1/msi/token?a=b%20c"), ("IDENTITY_HEADER", "x")];
+    let env: Env = variables.into_iter().collect();
+    let transport = symbolon::parts::transport::testing::ScriptedTransport::new([token()]);
+    let identity = ManagedIdentity::builder().env(env).transport(transport.clone()).build().unwrap();
+    let resource = "https://x/?a=1&b=2#c+d e";
+    futures_util::FutureExt::now_or_never(identity.token(resource).into_future()).unwrap().unwrap();
+    let url = transport.requests()[0].url().clone();
+    assert!(
+        url.as_str().starts_with("http://localhost:1/msi/token?a=b%20c&api-version=2019-08-01&resource=")
+    );
+    let query: Vec<_> = url.query_pairs().into_owned().collect();
+    assert_eq!(query.len(), 3);
+    assert_eq!(query[2], ("resource".to_owned(), resource.to_owned()));
+    assert_eq!(url.fragment(), None);
+}
+
+/// AS-01, ARC-04, CS-02, ML-03, SF-03, NET-31, GSF-04.
+#[test]
+fn an_endpoint_that_cannot_be_used_is_named_and_nothing_is_sent() {
+    for (source, variable, value) in [
+        (Source::AppService, "IDENTITY_ENDPOINT", "127.0.0.1:41564/msi/token"),
+        (Source::AppService, "IDENTITY_ENDPOINT", "unsupported://127.0.0.1/msi/token"),
+        (Source::AppService, "IDENTITY_ENDPOINT", "localhost:41564/msi/token"),
+        (Source::AppService, "IDENTITY_HEADER", "two\nlines"),
+        (Source::AzureArc, "IDENTITY_ENDPOINT", "localhost/token"),
+        (Source::CloudShell, "MSI_ENDPOINT", "localhost/token"),
+        (Source::MachineLearning, "MSI_ENDPOINT", "127.0.0.1:41564/msi/token"),
+        (Source::MachineLearning, "MSI_SECRET", "two\nlines"),
+        (Source::ServiceFabric, "IDENTITY_ENDPOINT", "localhost/token"),
+        (Source::ServiceFabric, "IDENTITY_ENDPOINT", "http://localhost:2377/token"),
+        (Source::ServiceFabric, "IDENTITY_SERVER_THUMBPRINT", "not hexadecimal"),
+        (Source::ServiceFabric, "IDENTITY_SERVER_THUMBPRINT", "a9993e364706816aba3e25717850c26c9cd0d8"),
+    ] {
+        let names = [
+            "IDENTITY_ENDPOINT",
+            "IDENTITY_HEADER",
+            "IDENTITY_SERVER_THUMBPRINT",
+            "IMDS_ENDPOINT",
+            "MSI_ENDPOINT",
+            "MSI_SECRET",
+            "DEFAULT_IDENTITY_CLIENT_ID",
+        ];
+        let env = variables(source);
+        let whole = names.iter().filter_map(|name| Some((*name, env.var(name)?)));
+        let env =
+            whole.map(|(name, own)| (name, if name == variable { value.to_owned() } else { own })).collect();
+        let asked = Scripted::as_set_up(source, vec![token()], |builder| builder.env(env));
+        let error = asked.outcome.unwrap_err();
+        assert_eq!(error.code(), "invalid_managed_identity_endpoint", "{source} {value}");
+        assert_eq!(error.kind(), ErrorKind::Environment);
+        let told = error.to_string();
+        assert!(told.contains(variable), "{told}");
+        assert!(told.contains(&crate::lab::detected(source).to_string()), "{told}");
+        assert!(!told.contains(value), "{told}");
+        assert!(asked.transport.requests().is_empty(), "{source} {value}");
+    }
+}
+
+/// NET-14.
+#[test]
+fn a_request_without_a_resource_is_refused() {
+    for resource in ["", "/.default", "https://x\r\ny"] {
+        let transport = symbolon::parts::transport::testing::ScriptedTransport::new([token()]);
+        let builder = ManagedIdentity::builder().env(variables(Source::AppService));
+        let identity = builder.transport(transport.clone()).build().unwrap();
+        let asked = futures_util::FutureExt::now_or_never(identity.token(resource).into_future());
+        assert_eq!(asked.unwrap().unwrap_err().code(), "invalid_scope");
+        assert!(transport.requests().is_empty());
+    }
+}
+
+/// NET-37, D-19: where the metadata service is belongs to the client, not to the process.
+#[test]
+fn the_metadata_service_is_where_the_variable_says_whatever_its_path() {
+    for (base, expected) in [
+        ("http://127.0.0.1:1", "http://127.0.0.1:1/metadata/identity/oauth2/token"),
+        ("http://127.0.0.2:2/", "http://127.0.0.2:2/metadata/identity/oauth2/token"),
+        (
+            "http://127.0.0.3:3/metadata/identity/oauth2/token?x=y",
+            "http://127.0.0.3:3/metadata/identity/oauth2/token",
+        ),
+    ] {
+        let env: Env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", base)].into_iter().collect();
+        let asked = Scripted::as_set_up(Source::Imds, vec![token()], |builder| builder.env(env));
+        let url = asked.transport.requests()[0].url().clone();
+        assert_eq!(url.as_str().split('?').next(), Some(expected));
+        assert_eq!(url.query_pairs().count(), 2);
+    }
+    let asked = Scripted::as_set_up(Source::Imds, vec![token()], |builder| builder.env(Env::empty()));
+    assert!(asked.transport.requests()[0].url().as_str().starts_with("http://169.254.169.254/metadata/"));
+}
+
+/// H-28: a variable that belongs to another source stays at home.
+#[test]
+fn the_metadata_service_gets_no_secret_of_another_source() {
+    let env: Env = [("IDENTITY_HEADER", "s3cr3t"), ("MSI_SECRET", "s3cr3t")].into_iter().collect();
+    let asked = Scripted::as_set_up(Source::Imds, vec![token()], |builder| builder.env(env));
+    let requests = asked.transport.requests();
+    assert!(requests[0].headers().values().all(|value| value != "s3cr3t"));
+}
+
+/// DEV-3.
+#[tokio::test]
+async fn a_proxy_is_not_asked() {
+    let lab = crate::lab::Lab::new().await;
+    // Nobody listens there.
+    let proxy = "http://127.0.0.1:9";
+    let env: Env =
+        [("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy), ("ALL_PROXY", proxy)].into_iter().collect();
+    for source in Source::ALL {
+        let transport = symbolon::HyperTransport::builder().env(env.clone()).build().unwrap();
+        let identity = lab.builder(source).transport(transport).build().unwrap();
+        assert_eq!(identity.token("https://x").await.unwrap().token_type(), "Bearer", "{source}");
+    }
+}
+
+/// The rule of §2.2: a transport that cannot pin fails when the client is made.
+#[test]
+fn service_fabric_needs_a_transport_that_can_pin() {
+    let build = |capabilities: Capabilities, source| {
+        let send = |_| async { Ok(Response::new(http::StatusCode::OK, "")) };
+        let builder = ManagedIdentity::builder().env(variables(source));
+        builder.transport(transport_fn(send).with_capabilities(capabilities)).build()
+    };
+    let error = build(Capabilities::none(), Source::ServiceFabric).unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("transport_unsupported", ErrorKind::Environment));
+    assert!(build(Capabilities::none().with_pinned_servers(), Source::ServiceFabric).is_ok());
+    // GSF-06.
+    for source in Source::ALL.into_iter().filter(|source| *source != Source::ServiceFabric) {
+        assert!(build(Capabilities::none(), source).is_ok(), "{source}");
+    }
+}
+
+/// GO-03 (a success that is a 202), DEV-3 (redirects).
+#[test]
+fn only_a_200_holds_a_token() {
+    let body = r#"{"access_token":"t","expires_in":"3600"}"#;
+    for status in [201, 202, 204, 302, 307] {
+        for source in Source::ALL {
+            let asked = Scripted::ask(source, vec![answer(status, body)]);
+            let error = asked.outcome.unwrap_err();
+            assert_eq!(error.code(), "managed_identity_request_failed", "{source} {status}");
+            assert_eq!((error.status(), asked.transport.requests().len()), (Some(status), 1));
+        }
+    }
+}

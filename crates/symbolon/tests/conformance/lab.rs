@@ -1,0 +1,203 @@
+//! An emulator with every host, and clients in the environment of one; a scripted transport for what depends
+//! on time.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use symbolon::parts::transport::testing::ScriptedTransport;
+use symbolon::parts::transport::{Response, TransportError};
+use symbolon::parts::types::ManualClock;
+use symbolon::{
+    Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId,
+    ManagedIdentityRequest, SharedClock, Token,
+};
+use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Source, Step};
+use tempfile::TempDir;
+
+pub(crate) const RESOURCE: &str = "https://management.azure.com";
+pub(crate) const VAULT: &str = "https://vault.azure.net";
+
+/// An emulator with every host. Its clock, which is also the clients', stands still until it is moved.
+pub(crate) struct Lab {
+    pub(crate) emulator: Emulator,
+    pub(crate) hands: ManualClock,
+    tokens: TempDir,
+}
+
+impl Lab {
+    pub(crate) async fn new() -> Self {
+        Self::with(|emulator| emulator).await
+    }
+
+    pub(crate) async fn with(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
+        let hands = ManualClock::new();
+        let tokens = tempfile::tempdir().unwrap();
+        let directory = tokens.path().canonicalize().unwrap();
+        let builder = Emulator::builder().clock(SharedClock::from(&hands)).arc_tokens(directory);
+        Self { emulator: setup(builder).start().await.unwrap(), hands, tokens }
+    }
+
+    pub(crate) fn now(&self) -> std::time::SystemTime {
+        SharedClock::from(&self.hands).now()
+    }
+
+    pub(crate) fn env(&self, source: Source) -> Env {
+        self.emulator.environment_of(source).into_iter().collect()
+    }
+
+    /// A managed identity on a host of this kind, whose retries do not wait.
+    pub(crate) fn builder(&self, source: Source) -> ManagedIdentityBuilder {
+        let transport = HyperTransport::builder()
+            .env(Env::empty())
+            .clock(SharedClock::from(&self.hands))
+            .platform_roots(false)
+            .root_certificates_pem(self.emulator.ca_pem().as_bytes());
+        ManagedIdentity::builder()
+            .env(self.env(source))
+            .transport(transport.build().unwrap())
+            .clock(SharedClock::from(&self.hands))
+            .azure_arc_tokens(self.tokens.path().canonicalize().unwrap())
+            .retry_scale(0.0)
+    }
+
+    pub(crate) fn on(&self, source: Source) -> ManagedIdentity {
+        self.builder(source).build().unwrap()
+    }
+
+    pub(crate) fn as_id(&self, source: Source, id: ManagedIdentityId) -> ManagedIdentity {
+        self.builder(source).identity(id).build().unwrap()
+    }
+
+    /// How many tokens were asked for: a challenge is not a token.
+    pub(crate) fn asked(&self, source: Source) -> usize {
+        let journal = self.emulator.journal();
+        journal.of(step(source)).filter(|entry| entry.reason() != Some("challenge")).count()
+    }
+
+    /// The last request to a host of this kind.
+    pub(crate) fn last(&self, source: Source) -> Entry {
+        self.emulator.journal().last(step(source)).expect("a request").clone()
+    }
+}
+
+pub(crate) fn step(source: Source) -> Step {
+    match source {
+        Source::AppService => Step::AppService,
+        Source::ServiceFabric => Step::ServiceFabric,
+        Source::MachineLearning => Step::MachineLearning,
+        Source::CloudShell => Step::CloudShell,
+        Source::AzureArc => Step::AzureArc,
+        _ => Step::ImdsToken,
+    }
+}
+
+/// The same host, as the library calls it.
+pub(crate) fn detected(source: Source) -> symbolon::Source {
+    match source {
+        Source::AppService => symbolon::Source::AppService,
+        Source::ServiceFabric => symbolon::Source::ServiceFabric,
+        Source::MachineLearning => symbolon::Source::MachineLearning,
+        Source::CloudShell => symbolon::Source::CloudShell,
+        Source::AzureArc => symbolon::Source::AzureArc,
+        _ => symbolon::Source::Imds,
+    }
+}
+
+/// The resource of a request, wherever the source has it.
+pub(crate) fn resource(entry: &Entry) -> Option<&str> {
+    entry.query("resource").or_else(|| entry.form("resource"))
+}
+
+/// Variables as a host of this kind sets them, for a transport that answers from a list.
+pub(crate) fn variables(source: Source) -> Env {
+    let variables: &[(&str, &str)] = match source {
+        Source::AppService => {
+            &[("IDENTITY_ENDPOINT", "http://127.0.0.1:41564/msi/token"), ("IDENTITY_HEADER", "s3cr3t")]
+        }
+        Source::ServiceFabric => &[
+            ("IDENTITY_ENDPOINT", "https://localhost:2377/metadata/identity/oauth2/token"),
+            ("IDENTITY_HEADER", "s3cr3t"),
+            ("IDENTITY_SERVER_THUMBPRINT", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        ],
+        Source::MachineLearning => &[
+            ("MSI_ENDPOINT", "http://localhost:7071/msi/token"),
+            ("MSI_SECRET", "s3cr3t"),
+            ("DEFAULT_IDENTITY_CLIENT_ID", "default-client"),
+        ],
+        Source::CloudShell => &[("MSI_ENDPOINT", "http://localhost:40342/metadata/identity/oauth2/token")],
+        Source::AzureArc => &[
+            ("IDENTITY_ENDPOINT", "http://localhost:40342/metadata/identity/oauth2/token"),
+            ("IMDS_ENDPOINT", "http://localhost:40342"),
+        ],
+        _ => &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")],
+    };
+    variables.iter().copied().collect()
+}
+
+/// What came of one request over a scripted transport.
+pub(crate) struct Scripted {
+    pub(crate) outcome: Result<Token, Error>,
+    /// The waits between the attempts, in seconds.
+    pub(crate) waits: Vec<f64>,
+    pub(crate) transport: ScriptedTransport,
+}
+
+impl Scripted {
+    /// Asks on a host of this kind, and turns the clock whenever there is a wait.
+    pub(crate) fn ask(source: Source, answers: Vec<Result<Response, TransportError>>) -> Self {
+        Self::as_set_up(source, answers, |builder| builder)
+    }
+
+    pub(crate) fn as_set_up(
+        source: Source,
+        answers: Vec<Result<Response, TransportError>>,
+        setup: impl FnOnce(ManagedIdentityBuilder) -> ManagedIdentityBuilder,
+    ) -> Self {
+        let hands = ManualClock::at(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let transport = ScriptedTransport::new(answers);
+        let builder = ManagedIdentity::builder()
+            .env(variables(source))
+            .clock(SharedClock::from(&hands))
+            .transport(transport.clone());
+        let identity = setup(builder).build().unwrap();
+        let (outcome, waits) = drive(identity.token(RESOURCE), &hands);
+        Self { outcome, waits, transport }
+    }
+
+    pub(crate) fn sent(&self) -> usize {
+        self.transport.requests().len()
+    }
+}
+
+/// Polls a request to its end, and tells how long it waited each time.
+pub(crate) fn drive(
+    request: ManagedIdentityRequest<'_>,
+    hands: &ManualClock,
+) -> (Result<Token, Error>, Vec<f64>) {
+    let mut asking = request.into_future();
+    let mut waits = Vec::new();
+    loop {
+        if let Some(outcome) = (&mut asking).now_or_never() {
+            return (outcome, waits);
+        }
+        waits.push(hands.advance_to_next().expect("it waits for something").as_secs_f64());
+    }
+}
+
+pub(crate) fn answer(status: u16, body: &str) -> Result<Response, TransportError> {
+    Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_owned()))
+}
+
+pub(crate) fn answer_with(status: u16, headers: &[(&'static str, &str)]) -> Result<Response, TransportError> {
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+        .collect();
+    Ok(Response::new(StatusCode::from_u16(status).unwrap(), "").with_headers(headers))
+}
+
+pub(crate) fn token() -> Result<Response, TransportError> {
+    answer(200, r#"{"access_token":"t","expires_in":"3600","resource":"https://management.azure.com/"}"#)
+}

@@ -1,0 +1,42 @@
+//! `azure_identity` gets a token from the emulator by the variables of App Service.
+
+use std::process::Command;
+
+use azure_core::credentials::TokenCredential;
+use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
+use symbolon_emulator::{Emulator, Source, Step};
+
+/// Set in a process that is to get a token: its own variables are those of a host. Empty for the host's own
+/// identity, else a client id.
+const ASKING: &str = "SYMBOLON_TEST_ASKS_AS";
+const SCOPE: &str = "https://vault.azure.net/.default";
+
+#[tokio::test(flavor = "current_thread")]
+async fn azure_identity_gets_tokens_from_app_service() {
+    if let Ok(client_id) = std::env::var(ASKING) {
+        let user_assigned_id = Some(client_id).filter(|id| !id.is_empty()).map(UserAssignedId::ClientId);
+        let options = ManagedIdentityCredentialOptions { user_assigned_id, ..Default::default() };
+        let credential = ManagedIdentityCredential::new(Some(options)).unwrap();
+        let first = credential.get_token(&[SCOPE], None).await.unwrap();
+        let second = credential.get_token(&[SCOPE], None).await.unwrap();
+        assert_eq!(first.token.secret(), second.token.secret());
+        assert!(first.token.secret().starts_with("eyJ"));
+        return;
+    }
+    let emulator = Emulator::start().await.unwrap();
+    for client_id in ["", emulator.user_assigned().client_id()] {
+        let before = emulator.journal().count(Step::AppService);
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "azure_identity_gets_tokens_from_app_service"])
+            .env(ASKING, client_id)
+            .envs(emulator.environment_of(Source::AppService))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{told}\n{}", emulator.journal());
+        let journal = emulator.journal();
+        assert_eq!(journal.count(Step::AppService), before + 1, "the second token is cached");
+        let entry = journal.last(Step::AppService).unwrap();
+        assert_eq!((entry.status(), entry.query("client_id").unwrap_or_default()), (Some(200), client_id));
+    }
+}

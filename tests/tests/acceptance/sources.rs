@@ -1,0 +1,80 @@
+//! Managed identity sources other than the metadata service, and what is logged of them.
+
+use symbolon::{ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId};
+use symbolon_emulator::{Fault, Source, Step};
+use symbolon_tests::{RESOURCE, World};
+
+const SECRETS: [&str; 2] = ["IDENTITY_HEADER", "MSI_SECRET"];
+
+/// A managed identity on a host of this kind. Whatever secret its variables have may not be logged.
+fn on(world: &World, source: Source) -> ManagedIdentityBuilder {
+    let variables = world.emulator.environment_of(source);
+    for (_, secret) in variables.iter().filter(|(name, _)| SECRETS.contains(name)) {
+        world.watch(secret);
+    }
+    world.builder().env(variables.into_iter().collect())
+}
+
+fn step(source: Source) -> Step {
+    match source {
+        Source::AppService => Step::AppService,
+        Source::ServiceFabric => Step::ServiceFabric,
+        Source::MachineLearning => Step::MachineLearning,
+        Source::CloudShell => Step::CloudShell,
+        Source::AzureArc => Step::AzureArc,
+        _ => Step::ImdsToken,
+    }
+}
+
+#[tokio::test]
+async fn no_source_logs_its_secret_its_key_or_its_token() {
+    let tokens = tempfile::tempdir().unwrap();
+    let directory = tokens.path().canonicalize().unwrap();
+    let world = World::with(|emulator| emulator.arc_tokens(&directory)).await;
+    for source in Source::ALL {
+        let identity = on(&world, source).azure_arc_tokens(&directory).build().unwrap();
+        world.keep(identity.token(RESOURCE).await.unwrap());
+        world.keep(identity.token(RESOURCE).force_refresh().await.unwrap());
+        world.emulator.inject(Fault::status(step(source), 400).body(r#"{"error":"x"}"#));
+        let error = identity.token(RESOURCE).force_refresh().await.unwrap_err();
+        let told = format!("{error} {error:?} {identity:?}");
+        for (name, value) in world.emulator.environment_of(source) {
+            assert!(!SECRETS.contains(&name) || !told.contains(&value), "{source} {name}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_the_azure_arc_agent_is_neither_logged_nor_told() {
+    let tokens = tempfile::tempdir().unwrap();
+    let directory = tokens.path().canonicalize().unwrap();
+    let world = World::with(|emulator| emulator.arc_tokens(&directory)).await;
+    let key = directory.join("ours.key");
+    // Long enough to be looked for, and refused by the agent.
+    let text = "a-key-that-is-not-the-agents-but-is-read-and-sent";
+    std::fs::write(&key, text).unwrap();
+    world.watch(text);
+    let realm = format!("Basic realm={}", key.display());
+    world.emulator.inject(Fault::status(Step::AzureArc, 401).header("www-authenticate", &realm));
+    world.emulator.inject(Fault::status(Step::AzureArc, 403).body(format!(r#"{{"error":"{text}"}}"#)));
+    let identity = on(&world, Source::AzureArc).azure_arc_tokens(&directory).build().unwrap();
+    let error = identity.token(RESOURCE).await.unwrap_err();
+    assert_eq!(error.status(), Some(403));
+    assert!(!format!("{error} {error:?}").contains(text));
+    let journal = world.emulator.journal();
+    assert_eq!(journal.last(Step::AzureArc).unwrap().authorization_scheme(), Some("Basic"));
+    assert!(!format!("{journal}").contains(text));
+}
+
+#[tokio::test]
+async fn a_bound_token_is_refused_by_every_other_source_and_nothing_is_sent() {
+    let world = World::new().await;
+    for source in Source::ALL.into_iter().filter(|source| *source != Source::Imds) {
+        for id in [ManagedIdentityId::system_assigned(), ManagedIdentityId::client_id("1").unwrap()] {
+            let identity: ManagedIdentity = on(&world, source).identity(id).build().unwrap();
+            let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+            assert_eq!(error.code(), "mtls_pop_not_supported_for_environment", "{source}");
+        }
+    }
+    assert_eq!(world.emulator.journal().entries().len(), 0);
+}
