@@ -45,6 +45,8 @@ pub(crate) enum Command {
     AppToken(AppTokenOptions),
     /// Get a token and call a URL with it; a bound token goes with its certificate
     Call(CallOptions),
+    /// Find out what this machine can do, and why not; asks for no token and makes no key
+    Doctor,
     /// Run the emulator until interrupted
     Emulate(EmulateOptions),
 }

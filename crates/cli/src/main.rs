@@ -5,6 +5,7 @@ mod app_token;
 mod args;
 mod call;
 mod demo;
+mod doctor;
 mod emulate;
 mod failure;
 mod output;
@@ -63,6 +64,7 @@ async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
         Command::Token(options) => token::run(&options, &global, &env).await,
         Command::AppToken(options) => app_token::run(&options, &global, &env).await,
         Command::Call(options) => call::run(&options, &global, &env).await,
+        Command::Doctor => doctor::run(&global, &env).await,
         Command::Emulate(options) => emulate::run(&options).await,
     }
 }

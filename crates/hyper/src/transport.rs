@@ -7,10 +7,12 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use http_body_util::Full;
-use symbolon_transport::{Capabilities, Request, Response, Transport, TransportError, TransportErrorKind};
+use symbolon_transport::{
+    Capabilities, Request, Response, Route, Transport, TransportError, TransportErrorKind,
+};
 use symbolon_types::SharedClock;
 use tokio::runtime::Handle;
-use url::Position;
+use url::{Position, Url};
 
 use crate::HyperTransportBuilder;
 use crate::channel::{Channel, Failure};
@@ -48,6 +50,24 @@ impl HyperTransport {
     #[must_use]
     pub fn builder() -> HyperTransportBuilder {
         HyperTransportBuilder::new()
+    }
+
+    /// The proxy that a request over a [`Route::Public`](symbolon_transport::Route::Public) to this URL would
+    /// go through, as `host:port`, without its credentials.
+    ///
+    /// ```
+    /// # use symbolon_hyper::HyperTransport;
+    /// let env = [("HTTPS_PROXY", "http://user:secret@proxy.example:3128")].into_iter().collect();
+    /// let transport = HyperTransport::builder().env(env).build()?;
+    /// let url = "https://login.example/".parse()?;
+    /// assert_eq!(transport.proxy_of(&url).as_deref(), Some("proxy.example:3128"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn proxy_of(&self, url: &Url) -> Option<String> {
+        let origin = Origin::of(&Request::new(Method::GET, url.clone(), Route::Public)).ok()?;
+        let proxy = self.0.proxies.on_the_way(Route::Public, &origin)?;
+        Some(format!("{}:{}", proxy.host(), proxy.port()))
     }
 
     pub(crate) fn new(tls: TlsFactory, proxies: Proxies, clock: SharedClock) -> Self {

@@ -155,6 +155,7 @@ async fn look(
             format!("{KILL_SWITCH} switches version 2 of the metadata service off")
         }
         Some(ImdsVersion::V1) => "the metadata service has version 1 only".to_owned(),
+        None if probes.took.is_some() => "what answers in place of a metadata service is none".to_owned(),
         None => "there is no metadata service".to_owned(),
     };
     HostCapabilities {
@@ -185,11 +186,11 @@ async fn probe(imds: &Imds, env: &Env) -> ImdsProbes {
         probes.reasons.push(format!("version {}: {reason}", version.number()));
         if verdict != Verdict::Silent && probes.took.is_none() {
             probes.took = Some(took);
-            probes.skew_seconds = date.map(|date| skew(imds.clock(), date));
         }
         match verdict {
             Verdict::Present => {
                 probes.version = Some(version);
+                probes.skew_seconds = date.map(|date| skew(imds.clock(), date));
                 break;
             }
             Verdict::Absent => (),

@@ -5,6 +5,7 @@
 mod app_token;
 mod call;
 mod demo;
+mod doctor;
 mod emulate;
 mod run;
 mod token;

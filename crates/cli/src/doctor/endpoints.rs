@@ -1,0 +1,107 @@
+//! Who can be reached.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Method;
+use serde::Serialize;
+use symbolon::parts::transport::{
+    HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, within,
+};
+use symbolon::parts::types::Jitter;
+use symbolon::{Env, Error, HyperTransport, ImdsProbes, SharedClock};
+use url::Url;
+
+use crate::failure;
+
+/// Where bound tokens and others are issued in the public cloud.
+const MTLS_TOKEN_SERVICE: &str = "https://mtlsauth.microsoft.com/";
+const TOKEN_SERVICE: &str = "https://login.microsoftonline.com/";
+/// Another cloud's, or an emulator's, in place of the latter.
+const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
+/// Where the environment says its source is, first found first used.
+const SOURCE_VARIABLES: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOINT"];
+/// How long one of them may take: all are asked at once, and the whole report takes under three seconds.
+const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Somebody who was, or was not, reached.
+#[derive(Debug, Serialize)]
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
+    pub(crate) ok: bool,
+    pub(crate) ms: Option<u64>,
+    pub(crate) reason: String,
+}
+
+impl Endpoint {
+    pub(super) fn of_metadata_service(imds: &ImdsProbes) -> Self {
+        Self {
+            url: imds.base.clone(),
+            ok: imds.version.is_some(),
+            ms: imds.took.map(millis),
+            reason: imds.reasons.join("; "),
+        }
+    }
+}
+
+/// The token services of the public cloud, or what the environment names in place of one.
+pub(super) fn token_services(env: &Env) -> Result<Vec<Url>, Error> {
+    let authority = env.var(AUTHORITY).unwrap_or_else(|| TOKEN_SERVICE.to_owned());
+    let parse = |text: &str| {
+        text.parse::<Url>()
+            .map_err(|_| failure::request("invalid_endpoint", format!("{AUTHORITY} is not a URL")))
+    };
+    Ok(vec![parse(&authority)?, parse(MTLS_TOKEN_SERVICE)?])
+}
+
+/// Whether these answer over TLS, whatever they say.
+pub(super) async fn reach(transport: &HyperTransport, urls: &[Url]) -> Vec<Endpoint> {
+    let clock = SharedClock::system();
+    let http = HttpClient::new(SharedTransport::new(transport.clone()), clock.clone(), Jitter::os());
+    join_all(urls.iter().map(async |url| {
+        let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
+        let request = Request::new(Method::GET, url.clone(), Route::Public);
+        let began = clock.now();
+        let sent = http.send(&policy, || Ok::<_, TransportError>(request.clone())).await;
+        let took = clock.now().duration_since(began).unwrap_or_default();
+        let url = url.origin().ascii_serialization();
+        match sent {
+            Ok(_) => Endpoint { url, ok: true, ms: Some(millis(took)), reason: "answers over TLS".into() },
+            Err(error) => Endpoint { url, ok: false, ms: None, reason: error.to_string() },
+        }
+    }))
+    .await
+}
+
+/// Whether somebody listens where the environment says its source is. Nothing is sent.
+pub(super) async fn of_environment(env: &Env) -> Option<Endpoint> {
+    let (name, text) = SOURCE_VARIABLES.iter().find_map(|name| Some((*name, env.var(name)?)))?;
+    let Ok(url) = text.parse::<Url>() else {
+        return Some(Endpoint {
+            url: String::new(),
+            ok: false,
+            ms: None,
+            reason: format!("{name} is not a URL"),
+        });
+    };
+    let shown = url.origin().ascii_serialization();
+    let failed = |reason: String| Endpoint { url: shown.clone(), ok: false, ms: None, reason };
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Some(failed(format!("{name} names no host")));
+    };
+    let clock = SharedClock::system();
+    let began = clock.now();
+    let connecting = tokio::net::TcpStream::connect((host.trim_matches(['[', ']']), port));
+    Some(match within(&clock, TIMEOUT, connecting).await {
+        Some(Ok(_)) => {
+            let took = clock.now().duration_since(began).unwrap_or_default();
+            Endpoint { url: shown, ok: true, ms: Some(millis(took)), reason: "accepts connections".into() }
+        }
+        Some(Err(error)) => failed(format!("could not be reached: {error}")),
+        None => failed("could not be reached in time".into()),
+    })
+}
+
+fn millis(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
