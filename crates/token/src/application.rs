@@ -8,7 +8,7 @@ use std::sync::Arc;
 use symbolon_types::{Env, Error, ErrorKind};
 
 pub(crate) use self::wardrobe::Wardrobe;
-use crate::authority::{Authority, AuthorityKind, RegionChoice, Router, Tenant};
+use crate::authority::{Authority, AuthorityKind, EndpointQuery, RegionChoice, Router, Tenant};
 use crate::{ClientAuth, CredentialRequest, Partition, Resolution, TokenEndpoint};
 
 /// A client that is registered at an authority (RFC 6749 §2.2), so far without a credential.
@@ -62,6 +62,9 @@ impl Application {
     }
 
     /// Asks in this region of Entra. Default: none, unless the environment forces one.
+    ///
+    /// Tokens about a user are asked for there only with a certificate, and else at the cloud's global
+    /// host (as with MSAL).
     #[must_use]
     pub fn region(self, region: RegionChoice) -> Self {
         self.routed(|router| router.with_region(region))
@@ -117,7 +120,7 @@ impl Application {
         let known = match &self.place {
             Place::Fixed(_) if tenant.is_some() => Some(Err(no_tenants())),
             Place::Fixed(endpoint) => Some(Ok(endpoint.clone())),
-            Place::Routed(router) => router.endpoint_now(tenant, mtls),
+            Place::Routed(router) => router.endpoint_now(&query(request, mtls)),
         };
         let present = move |endpoint| {
             let auth = dress(self.undressed(endpoint, tenant))?;
@@ -139,7 +142,7 @@ impl Application {
         match &self.place {
             Place::Fixed(_) if request.tenant().is_some() => Err(no_tenants()),
             Place::Fixed(endpoint) => Ok(endpoint.clone()),
-            Place::Routed(router) => router.endpoint(request.http(), &self.env, request.tenant(), mtls).await,
+            Place::Routed(router) => router.endpoint(request.http(), &self.env, &query(request, mtls)).await,
         }
     }
 
@@ -201,6 +204,10 @@ fn issuer_of(authority: &Authority) -> Cow<'_, str> {
         AuthorityKind::Entra => authority.cache_environment(),
         _ => Cow::Borrowed(authority.as_str()),
     }
+}
+
+fn query<'a>(request: &CredentialRequest<'a>, mtls: bool) -> EndpointQuery<'a> {
+    EndpointQuery { tenant: request.tenant(), mtls, for_user: request.for_user() }
 }
 
 fn no_tenants() -> Error {

@@ -101,6 +101,7 @@ impl Exchange {
         let wanted = CredentialRequest {
             purpose: Purpose::Exchange,
             proof_of_possession: self.proof_of_possession,
+            for_user: self.grant.is_for_user(),
             tenant: self.tenant.as_deref(),
             correlation_id: Some(self.correlation_id),
             http: &exchanger.http,

@@ -194,6 +194,7 @@ impl<'a> TokenRequest<'a> {
         CredentialRequest {
             purpose: Purpose::LookUp,
             proof_of_possession: self.proof_of_possession,
+            for_user: self.user.is_some(),
             tenant: self.tenant,
             correlation_id,
             http: &self.client.exchanger.http,

@@ -103,7 +103,14 @@ mod tests {
         tenant: Option<&'a str>,
         proof_of_possession: bool,
     ) -> CredentialRequest<'a> {
-        CredentialRequest { purpose, proof_of_possession, tenant, correlation_id: None, http }
+        CredentialRequest {
+            purpose,
+            proof_of_possession,
+            for_user: false,
+            tenant,
+            correlation_id: None,
+            http,
+        }
     }
 
     fn auth(client_id: &str) -> ClientAuth {

@@ -42,6 +42,7 @@ impl TokenClient {
         let wanted = CredentialRequest {
             purpose: Purpose::LookUp,
             proof_of_possession: false,
+            for_user: true,
             tenant: None,
             correlation_id: None,
             http: &self.exchanger.http,
