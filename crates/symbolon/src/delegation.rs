@@ -5,8 +5,8 @@
 
 use symbolon_binding::{Binding, ManagedIdentityId, Minter};
 use symbolon_token::{
-    ClientAuth, CredentialRequest, CredentialSource, Error, Partition, Presented, Refusal, Resolution,
-    TokenEndpoint,
+    ClientAuth, CredentialRequest, CredentialSource, Error, ManagedIdentityKind, Partition, Presented,
+    Refusal, Resolution, TokenEndpoint,
 };
 
 /// The certificate that the metadata service mints for an identity, as a credential.
@@ -32,8 +32,13 @@ impl MintedCertificate {
 
     fn put_on(&self, binding: &Binding) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::from_url(binding.token_endpoint().clone())?;
+        let kind = match self.id.value() {
+            None => ManagedIdentityKind::SystemAssigned,
+            Some(_) => ManagedIdentityKind::UserAssigned,
+        };
         let auth = ClientAuth::new(binding.client_id(), endpoint, self.partition.clone())
             .with_tenant_id(binding.tenant_id())
+            .of_managed_identity(kind)
             .with_proof_of_possession(binding.identity().clone());
         self.presented.replace(auth.clone());
         Ok(auth)

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use symbolon_transport::HttpClient;
 use symbolon_types::{Env, Error};
 
-use super::{Authority, Discovery, EndpointQuery, Region, RegionChoice, RegionDetector, Routing};
+use super::{Authority, Discovery, EndpointQuery, RegionChoice, RegionDetector, RegionOutcome, Routing};
 use crate::TokenEndpoint;
 
 /// Tells where the tokens of an authority are issued, and remembers it. Clones are cheap and share
@@ -30,6 +30,20 @@ use crate::TokenEndpoint;
 /// (As with MSAL.)
 #[derive(Clone, Debug)]
 pub struct Router(Arc<Inner>);
+
+/// A token endpoint, and what came of the region on the way to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) endpoint: TokenEndpoint,
+    pub(crate) region: RegionOutcome,
+}
+
+impl From<TokenEndpoint> for Located {
+    /// An endpoint for which no region was considered.
+    fn from(endpoint: TokenEndpoint) -> Self {
+        Self { endpoint, region: RegionOutcome::None }
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -114,6 +128,10 @@ impl Router {
     /// tells it.
     #[must_use]
     pub fn endpoint_now(&self, query: &EndpointQuery<'_>) -> Option<Result<TokenEndpoint, Error>> {
+        self.located_now(query).map(|located| Ok(located?.endpoint))
+    }
+
+    pub(crate) fn located_now(&self, query: &EndpointQuery<'_>) -> Option<Result<Located, Error>> {
         let EndpointQuery { tenant, mtls, .. } = *query;
         let settings = self.settings();
         if let Some(issuer) = settings.authority.issuer() {
@@ -121,10 +139,10 @@ impl Router {
                 return Some(Err(error));
             }
             let metadata = settings.discovery.provider_now(issuer)?;
-            return Some(metadata.map(|metadata| metadata.token_endpoint(mtls).clone()));
+            return Some(metadata.map(|metadata| metadata.token_endpoint(mtls).clone().into()));
         }
         let region = match query.considers_region().then(|| self.region_now()) {
-            None => None,
+            None => RegionOutcome::None,
             Some(known) => match known? {
                 Ok(region) => region,
                 Err(error) => return Some(Err(error)),
@@ -135,7 +153,7 @@ impl Router {
         {
             return Some(Err(error));
         }
-        Some(self.route(tenant, &Routing { mtls, region }))
+        Some(self.route(query, region))
     }
 
     /// The token endpoint for these requests.
@@ -154,11 +172,20 @@ impl Router {
         env: &Env,
         query: &EndpointQuery<'_>,
     ) -> Result<TokenEndpoint, Error> {
+        Ok(self.located(http, env, query).await?.endpoint)
+    }
+
+    pub(crate) async fn located(
+        &self,
+        http: &HttpClient,
+        env: &Env,
+        query: &EndpointQuery<'_>,
+    ) -> Result<Located, Error> {
         let EndpointQuery { tenant, mtls, .. } = *query;
         let Settings { instance_discovery, discovery, detector, .. } = self.settings();
         let authority = self.authority_of(tenant)?;
         if let Some(issuer) = authority.issuer() {
-            return Ok(discovery.provider(http, issuer).await?.token_endpoint(mtls).clone());
+            return Ok(discovery.provider(http, issuer).await?.token_endpoint(mtls).clone().into());
         }
         authority.token_endpoint(&Routing { mtls, region: None })?;
         let decided = match query.considers_region() {
@@ -169,11 +196,11 @@ impl Router {
             discovery.validate(http, &authority).await?;
         }
         let region = match decided {
-            RegionChoice::Fixed(region) => Some(region),
-            RegionChoice::Detect => detector.region(http, env).await,
-            RegionChoice::Unset | RegionChoice::Global => None,
+            RegionChoice::Fixed(region) => RegionOutcome::Configured(region),
+            RegionChoice::Detect => detector.outcome(http, env).await,
+            RegionChoice::Unset | RegionChoice::Global => RegionOutcome::None,
         };
-        self.route(tenant, &Routing { mtls, region })
+        self.route(query, region)
     }
 
     fn region_decided(&self, env: &Env) -> Result<RegionChoice, Error> {
@@ -184,21 +211,22 @@ impl Router {
     }
 
     /// The region, if there is nothing to ask about it.
-    fn region_now(&self) -> Option<Result<Option<Region>, Error>> {
+    fn region_now(&self) -> Option<Result<RegionOutcome, Error>> {
         let settings = self.settings();
         if !self.0.has_regions || settings.region == RegionChoice::Global {
-            return Some(Ok(None));
+            return Some(Ok(RegionOutcome::None));
         }
         match self.0.decided.get()? {
-            Ok(RegionChoice::Fixed(region)) => Some(Ok(Some(region.clone()))),
-            Ok(RegionChoice::Detect) => settings.detector.region_now().map(Ok),
-            Ok(RegionChoice::Unset | RegionChoice::Global) => Some(Ok(None)),
+            Ok(RegionChoice::Fixed(region)) => Some(Ok(RegionOutcome::Configured(region.clone()))),
+            Ok(RegionChoice::Detect) => settings.detector.outcome_now().map(Ok),
+            Ok(RegionChoice::Unset | RegionChoice::Global) => Some(Ok(RegionOutcome::None)),
             Err(error) => Some(Err(error.clone())),
         }
     }
 
-    fn route(&self, tenant: Option<&str>, routing: &Routing) -> Result<TokenEndpoint, Error> {
-        self.authority_of(tenant)?.token_endpoint(routing)
+    fn route(&self, query: &EndpointQuery<'_>, region: RegionOutcome) -> Result<Located, Error> {
+        let routing = Routing { mtls: query.mtls, region: region.region().cloned() };
+        Ok(Located { endpoint: self.authority_of(query.tenant)?.token_endpoint(&routing)?, region })
     }
 
     fn authority_of(&self, tenant: Option<&str>) -> Result<Cow<'_, Authority>, Error> {
@@ -218,6 +246,7 @@ mod tests {
     use symbolon_transport::{Response, SharedTransport, TransportError};
     use symbolon_types::{Jitter, ManualClock, SharedClock};
 
+    use super::super::Region;
     use super::*;
 
     const CONTOSO: &str = "https://login.microsoftonline.com/contoso.com";

@@ -9,6 +9,7 @@ use symbolon_types::{Jitter, SharedClock};
 use super::TokenClient;
 use crate::TokenCache;
 use crate::credential::ErasedCredential;
+use crate::current_telemetry::CallerSdk;
 use crate::exchange::Exchanger;
 use crate::throttle::Throttle;
 
@@ -26,6 +27,7 @@ pub struct TokenClientBuilder {
     capabilities: Vec<String>,
     retry: RetryPolicy,
     deadline: Duration,
+    caller: CallerSdk,
 }
 
 impl TokenClientBuilder {
@@ -39,6 +41,7 @@ impl TokenClientBuilder {
             capabilities: Vec::new(),
             retry: RetryPolicy::token_endpoint(),
             deadline: DEADLINE,
+            caller: CallerSdk::default(),
         }
     }
 
@@ -86,6 +89,14 @@ impl TokenClientBuilder {
         self
     }
 
+    /// Tells Entra which library of yours asks: the first 10 characters of its name and the first 20
+    /// of its version, in `x-client-current-telemetry`. Default: none.
+    #[must_use]
+    pub fn caller_sdk(mut self, name: &str, version: &str) -> Self {
+        self.caller = CallerSdk { id: name.to_owned(), version: version.to_owned() };
+        self
+    }
+
     /// The client. Does no I/O and needs no runtime.
     #[must_use]
     pub fn build(self) -> TokenClient {
@@ -100,6 +111,7 @@ impl TokenClientBuilder {
                 cache,
                 retry: self.retry,
                 deadline: self.deadline,
+                caller: self.caller,
             }),
             capabilities: self.capabilities.into(),
         }
