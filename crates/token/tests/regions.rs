@@ -2,15 +2,16 @@
 
 #![cfg(test)]
 
+use futures_util::FutureExt;
 use http::StatusCode;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use symbolon_token::authority::{Authority, Region, RegionChoice};
 use symbolon_token::{
-    Application, ClientAssertion, Error, SignedAssertion, Token, TokenClient, assertion_fn,
+    Application, ClientAssertion, ClientSecret, Error, SignedAssertion, Token, TokenClient, assertion_fn,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, TransportError};
-use symbolon_types::{ClientIdentity, Env, Secret, SharedSigningKey};
+use symbolon_types::{ClientIdentity, Env, ManualClock, Secret, SharedClock, SharedSigningKey};
 
 /// The ways to ask for a token.
 const FLOWS: [&str; 5] = ["client", "on behalf of", "session", "code", "refresh token"];
@@ -144,4 +145,31 @@ async fn n13_a_token_from_a_region_is_found_by_who_would_ask_the_global_host_and
     client.token("other").await.unwrap();
     let regional = "westus2.login.microsoft.com";
     assert_eq!(hosts(&transport), [regional, GLOBAL, regional]);
+}
+
+/// The clock stands still: whoever waits, waits for ever.
+#[test]
+fn with_a_scale_of_zero_nothing_on_the_way_to_a_token_waits() {
+    let busy = || Ok(Response::new(StatusCode::SERVICE_UNAVAILABLE, ""));
+    let metadata = r#"{"issuer":"https://idp.example","token_endpoint":"https://idp.example/token"}"#;
+    let entra = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
+    for (authority, found) in [
+        (entra, located("westus")),
+        (Authority::oidc("https://idp.example").unwrap(), Ok(Response::new(StatusCode::OK, metadata))),
+    ] {
+        for (scale, is_ready) in [(0.0, true), (0.001, false)] {
+            let transport =
+                ScriptedTransport::new([busy(), busy(), found.clone(), busy(), busy(), granted()]);
+            let application = Application::new(authority.clone(), "client").unwrap();
+            let application = application.region(RegionChoice::Detect).env(Env::empty());
+            let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();
+            let client = TokenClient::builder(credential, transport.clone())
+                .clock(SharedClock::from(&ManualClock::new()))
+                .retry_scale(scale)
+                .build();
+            let token = client.token("api").into_future().now_or_never();
+            assert_eq!(token.is_some_and(|token| token.is_ok()), is_ready, "{authority:?}");
+            assert_eq!(transport.requests().len(), if is_ready { 6 } else { 1 });
+        }
+    }
 }

@@ -155,7 +155,7 @@ async fn ask(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Resp
     loop {
         let sent = http.send(&policy, || Ok::<_, TransportError>(request.clone())).await.ok()?;
         match (is_busy(sent.response.status()), delays.next()) {
-            (true, Some(delay)) => http.clock().sleep(*delay).await,
+            (true, Some(delay)) => http.pause(*delay).await,
             _ => return Some(sent.response),
         }
     }
@@ -309,6 +309,18 @@ mod tests {
         });
         let (found, delays) = drive(&slow_clock, detect_region(&client(busy, &slow_clock), &Env::empty()));
         assert_eq!((found, delays.last()), (None, Some(&10)));
+    }
+
+    #[test]
+    fn the_delays_between_attempts_are_those_of_the_client() {
+        for (scale, delays) in [(1.0, vec![1, 3, 7]), (0.0, vec![]), (0.5, vec![0, 1, 3])] {
+            let busy = (0..3).map(|_| answer(503, ""));
+            let transport = ScriptedTransport::new(busy.chain([located("eastus")]));
+            let clock = ManualClock::new();
+            let http = client(transport, &clock).with_retry_scale(scale);
+            let (found, waited) = drive(&clock, detect_region(&http, &Env::empty()));
+            assert_eq!((name(found.as_ref()), waited), (Some("eastus"), delays), "{scale}");
+        }
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ pub struct TokenClientBuilder {
     cache: Option<TokenCache>,
     capabilities: Vec<String>,
     retry: RetryPolicy,
+    retry_scale: f64,
     deadline: Duration,
     caller: CallerSdk,
 }
@@ -40,6 +41,7 @@ impl TokenClientBuilder {
             cache: None,
             capabilities: Vec::new(),
             retry: RetryPolicy::token_endpoint(),
+            retry_scale: 1.0,
             deadline: DEADLINE,
             caller: CallerSdk::default(),
         }
@@ -82,6 +84,14 @@ impl TokenClientBuilder {
         self
     }
 
+    /// Multiplies every delay between attempts, those of discovery and of the detection of the region
+    /// included: 0 tries again at once. Timeouts stay. Default: 1.
+    #[must_use]
+    pub fn retry_scale(mut self, factor: f64) -> Self {
+        self.retry_scale = factor;
+        self
+    }
+
     /// Bounds an acquisition as a whole. Default: two minutes.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -106,7 +116,8 @@ impl TokenClientBuilder {
         TokenClient {
             exchanger: Arc::new(Exchanger {
                 throttle: Throttle::new(self.clock.clone()),
-                http: HttpClient::new(self.transport, self.clock, self.jitter),
+                http: HttpClient::new(self.transport, self.clock, self.jitter)
+                    .with_retry_scale(self.retry_scale),
                 credential: self.credential,
                 cache,
                 retry: self.retry,
