@@ -19,7 +19,7 @@ use symbolon_transport::{Request, Route, SharedTransport, Transport};
 
 use certificate::Authority;
 pub use certificate::Certified;
-pub use clients::{CertifiedClient, Clients, SecretClient};
+pub use clients::{CertifiedClient, Clients, REDIRECT_URI, SecretClient};
 pub use glewlwyd::Glewlwyd;
 use service::{Folder, Service, find_program, or_skip};
 

@@ -5,12 +5,15 @@ mod wardrobe;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use symbolon_transport::HttpClient;
 use symbolon_types::{Env, Error, ErrorKind};
+use url::Url;
 
 pub(crate) use self::wardrobe::Wardrobe;
 use crate::authority::{
     Authority, AuthorityKind, EndpointQuery, Located, RegionChoice, RegionOutcome, Router, Tenant,
 };
+use crate::authorization::ExpectedIssuer;
 use crate::{ClientAuth, CredentialRequest, Partition, Resolution, TokenEndpoint};
 
 /// A client that is registered at an authority (RFC 6749 §2.2), so far without a credential.
@@ -145,6 +148,22 @@ impl Application {
             Place::Fixed(_) if request.tenant().is_some() => Err(no_tenants()),
             Place::Fixed(endpoint) => Ok(endpoint.clone().into()),
             Place::Routed(router) => router.located(request.http(), &self.env, &query(request, mtls)).await,
+        }
+    }
+
+    /// Where users sign in to this client, and who is expected to answer.
+    pub(crate) async fn authorization_endpoint(
+        &self,
+        http: &HttpClient,
+        tenant: Option<&str>,
+    ) -> Result<(Url, ExpectedIssuer), Error> {
+        match &self.place {
+            Place::Routed(router) => router.authorization_endpoint(http, tenant).await,
+            Place::Fixed(_) => {
+                let error = "a token endpoint does not say where users sign in; nothing was sent";
+                Err(Error::new(ErrorKind::Request, "authorization_endpoint_unknown", error)
+                    .with_advice("make the application of an authority instead of a token endpoint"))
+            }
         }
     }
 

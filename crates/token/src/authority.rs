@@ -24,6 +24,7 @@ mod region_detector;
 mod region_outcome;
 mod router;
 mod routing;
+mod sign_in;
 mod tenant;
 
 use std::borrow::Cow;

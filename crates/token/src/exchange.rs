@@ -221,7 +221,7 @@ impl Exchange {
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
         }
-        granted(response, auth.scheme()).map_err(|error| error.with_status(200).into())
+        granted(response, auth.scheme(), self.grant.nonce()).map_err(|error| error.with_status(200).into())
     }
 
     fn refused(&self, response: &Response) -> Attempt {

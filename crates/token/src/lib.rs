@@ -48,6 +48,7 @@ mod account;
 mod application;
 mod assertion;
 pub mod authority;
+mod authorization;
 mod cache;
 mod challenge;
 mod claims;
@@ -81,6 +82,9 @@ mod workload_identity;
 
 pub use account::Account;
 pub use application::Application;
+pub use authorization::{
+    AuthorizationCode, AuthorizationFuture, AuthorizationRequest, PendingAuthorization, Prompt, ResponseMode,
+};
 pub use cache::{Fetched, TokenCache};
 pub use challenge::{Challenge, claims_challenge};
 pub use claims::merge as merge_claims;

@@ -9,9 +9,9 @@ use http::StatusCode;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use symbolon_token::authority::{Authority, Region, RegionChoice};
 use symbolon_token::{
-    Account, Application, Caching, ClientAuth, ClientSecret, CredentialRequest, CredentialSource,
-    ManagedIdentityKind, MemoryStore, Partition, Refusal, Resolution, RoutingHint, TokenCache, TokenClient,
-    TokenClientBuilder, TokenEndpoint,
+    Account, Application, AuthorizationCode, Caching, ClientAuth, ClientSecret, CredentialRequest,
+    CredentialSource, ManagedIdentityKind, MemoryStore, Partition, Refusal, Resolution, RoutingHint,
+    TokenCache, TokenClient, TokenClientBuilder, TokenEndpoint,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, TransportError};
@@ -127,7 +127,7 @@ async fn tr09_each_flow_says_which_it_is() {
     client.on_behalf_of(&theirs, "api").await.unwrap();
     client.start_session("key", &theirs, "api").await.unwrap();
     client.session_token("key", "other").await.unwrap();
-    client.redeem_code(&theirs, "https://app.example/", None, "api").await.unwrap();
+    client.redeem_code(&AuthorizationCode::new(theirs.clone(), "https://app.example/"), "api").await.unwrap();
     client.redeem_refresh_token(&theirs, "api").await.unwrap();
     let account = Account::from_id(format!("{OBJECT}.{TENANT}"));
     client.token_for_account(&account, "other").await.unwrap();
@@ -245,7 +245,7 @@ async fn tr17_only_a_refresh_token_that_is_kept_says_where_its_user_is() {
     client.token("api").await.unwrap();
     client.on_behalf_of(&theirs, "api").await.unwrap();
     client.start_session("key", &theirs, "api").await.unwrap();
-    client.redeem_code(&theirs, "https://app.example/", None, "api").await.unwrap();
+    client.redeem_code(&AuthorizationCode::new(theirs.clone(), "https://app.example/"), "api").await.unwrap();
     client.redeem_refresh_token(&theirs, "api").await.unwrap();
     assert_eq!(told(&transport, ANCHOR), vec![None; 5]);
 
@@ -264,7 +264,11 @@ async fn what_the_caller_knows_of_the_user_is_told_instead_and_splits_no_cache()
     let hint = || RoutingHint::username("user@contoso.example").unwrap();
     client.on_behalf_of(&theirs, "api").routing_hint(hint()).await.unwrap();
     client.on_behalf_of(&theirs, "api").await.unwrap();
-    client.redeem_code(&theirs, "https://app.example/", None, "api").routing_hint(hint()).await.unwrap();
+    client
+        .redeem_code(&AuthorizationCode::new(theirs.clone(), "https://app.example/"), "api")
+        .routing_hint(hint())
+        .await
+        .unwrap();
     let account = Account::from_id(format!("{OBJECT}.{TENANT}"));
     client.token_for_account(&account, "other").routing_hint(hint()).await.unwrap();
     client.token("api").routing_hint(hint()).await.unwrap();
@@ -287,7 +291,10 @@ async fn an_account_of_another_service_is_sent_nowhere() {
     };
     let transport = ScriptedTransport::new([about(), about()]);
     let client = builder(&transport).build();
-    let code = client.redeem_code(&Secret::new("code"), "https://app.example/", None, "api").await.unwrap();
+    let code = client
+        .redeem_code(&AuthorizationCode::new(Secret::new("code"), "https://app.example/"), "api")
+        .await
+        .unwrap();
     client.token_for_account(code.account().unwrap(), "other").await.unwrap();
     assert_eq!(told(&transport, ANCHOR), [None, None]);
 }

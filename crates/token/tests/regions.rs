@@ -7,7 +7,8 @@ use http::StatusCode;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use symbolon_token::authority::{Authority, Region, RegionChoice};
 use symbolon_token::{
-    Application, ClientAssertion, ClientSecret, Error, SignedAssertion, Token, TokenClient, assertion_fn,
+    Application, AuthorizationCode, ClientAssertion, ClientSecret, Error, SignedAssertion, Token,
+    TokenClient, assertion_fn,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, TransportError};
@@ -64,7 +65,7 @@ async fn token(client: &TokenClient, flow: &str) -> Result<Token, Error> {
         "client" => client.token("api").await,
         "on behalf of" => client.on_behalf_of(&secret, "api").await,
         "session" => client.start_session("key", &secret, "api").await,
-        "code" => client.redeem_code(&secret, "https://app.example/", None, "api").await,
+        "code" => client.redeem_code(&AuthorizationCode::new(secret, "https://app.example/"), "api").await,
         "refresh token" => client.redeem_refresh_token(&secret, "api").await,
         other => panic!("{other}"),
     }

@@ -5,9 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use symbolon_transport::HttpClient;
 use symbolon_types::{Env, Error};
+use url::Url;
 
 use super::{Authority, Discovery, EndpointQuery, RegionChoice, RegionDetector, RegionOutcome, Routing};
 use crate::TokenEndpoint;
+use crate::authorization::ExpectedIssuer;
 
 /// Tells where the tokens of an authority are issued, and remembers it. Clones are cheap and share
 /// what was found.
@@ -201,6 +203,29 @@ impl Router {
             RegionChoice::Unset | RegionChoice::Global => RegionOutcome::None,
         };
         self.route(query, region)
+    }
+
+    /// Where a user's browser is sent to sign in, and who is expected to answer.
+    pub(crate) async fn authorization_endpoint(
+        &self,
+        http: &HttpClient,
+        tenant: Option<&str>,
+    ) -> Result<(Url, ExpectedIssuer), Error> {
+        let Settings { instance_discovery, discovery, .. } = self.settings();
+        let authority = self.authority_of(tenant)?;
+        let expected = |is_announced| ExpectedIssuer {
+            authority: authority.as_str().to_owned(),
+            is_oidc: authority.issuer().is_some(),
+            is_announced,
+        };
+        if let Some(issuer) = authority.issuer() {
+            let metadata = discovery.provider(http, issuer).await?;
+            return Ok((metadata.authorization_endpoint()?.clone(), expected(metadata.announces_itself())));
+        }
+        if *instance_discovery {
+            discovery.validate(http, &authority).await?;
+        }
+        Ok((authority.authorization_endpoint()?, expected(false)))
     }
 
     fn region_decided(&self, env: &Env) -> Result<RegionChoice, Error> {
