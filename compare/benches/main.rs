@@ -17,41 +17,52 @@ use crate::peers::{AzureIdentity, Moka, Peer, Symbolon};
 /// What is measured of each.
 const ROWS: [&str; 3] = ["hit, 1 scope", "hit, 1,000 scopes", "hit, 1,000 scopes, two threads"];
 
+/// Of one peer.
+struct Measured {
+    name: &'static str,
+    /// Nanoseconds; nothing for a row that the command line leaves out.
+    times: [Option<f64>; 3],
+    allocations: u64,
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    let allocations = [
+    let measured = [
         measure::<Symbolon>(&mut criterion),
         measure::<AzureIdentity>(&mut criterion),
         measure::<Moka>(&mut criterion),
     ];
     criterion.final_summary();
-    let peers = [Symbolon::NAME, AzureIdentity::NAME, Moka::NAME];
-    println!("\n| | {} |\n|---|---|---|---|", peers.join(" | "));
-    for row in ROWS {
-        let Some(times) = peers.iter().map(|peer| median(row, peer)).collect::<Option<Vec<_>>>() else {
+    println!("\n| | {} |\n|---|---|---|---|", measured.each_ref().map(|peer| peer.name).join(" | "));
+    for (number, row) in ROWS.iter().enumerate() {
+        let [Some(ours), Some(azure), Some(moka)] = measured.each_ref().map(|peer| peer.times[number]) else {
             continue;
         };
-        let cells: Vec<_> =
-            times.iter().map(|time| format!("{time:.0} ns, {:.1} ×", time / times[0])).collect();
+        let cells = [ours, azure, moka].map(|time| format!("{time:.0} ns, {:.1} ×", time / ours));
         println!("| {row} | {} |", cells.join(" | "));
     }
-    println!("| allocations per hit | {} |", allocations.map(|count| count.to_string()).join(" | "));
+    println!("| allocations per hit | {} |", measured.map(|peer| peer.allocations.to_string()).join(" | "));
 }
 
 /// Times a peer, and counts the allocations of one hit.
-fn measure<P: Peer>(criterion: &mut Criterion) -> u64 {
-    for (row, count) in ROWS.into_iter().zip([1_usize, 1_000]) {
+fn measure<P: Peer>(criterion: &mut Criterion) -> Measured {
+    let mut times = [None; 3];
+    for (number, count) in [1_usize, 1_000].into_iter().enumerate() {
         let peer = P::holding(count);
-        let mut next = 0;
-        criterion.benchmark_group(row).bench_function(P::NAME, |bencher| {
+        let (mut next, mut has_run) = (0, false);
+        criterion.benchmark_group(ROWS[number]).bench_function(P::NAME, |bencher| {
+            has_run = true;
             bencher.iter(|| {
                 next = (next + 7_919) % count;
                 black_box(peer.hit(black_box(next)))
             });
         });
+        times[number] = has_run.then(|| median(ROWS[number], P::NAME));
     }
     let peer = P::holding(1_000);
+    let mut has_run = false;
     criterion.benchmark_group(ROWS[2]).bench_function(P::NAME, |bencher| {
+        has_run = true;
         let is_done = AtomicBool::new(false);
         std::thread::scope(|threads| {
             threads.spawn(|| {
@@ -69,13 +80,15 @@ fn measure<P: Peer>(criterion: &mut Criterion) -> u64 {
             is_done.store(true, Ordering::Relaxed);
         });
     });
-    allocation_counter::measure(|| drop(black_box(peer.hit(black_box(7))))).count_total
+    times[2] = has_run.then(|| median(ROWS[2], P::NAME));
+    let allocations = allocation_counter::measure(|| drop(black_box(peer.hit(black_box(7))))).count_total;
+    Measured { name: P::NAME, times, allocations }
 }
 
-/// What Criterion wrote down, in nanoseconds; nothing where a filter left the row out.
-fn median(row: &str, peer: &str) -> Option<f64> {
+/// What Criterion wrote down a moment ago.
+fn median(row: &str, peer: &str) -> f64 {
     let target = Env::process().var("CARGO_TARGET_DIR").unwrap_or_else(|| "target".to_owned());
     let file = PathBuf::from(target).join("criterion").join(row).join(peer).join("new/estimates.json");
-    let estimates: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
-    estimates["median"]["point_estimate"].as_f64()
+    let estimates: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    estimates["median"]["point_estimate"].as_f64().unwrap()
 }
