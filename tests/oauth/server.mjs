@@ -23,17 +23,20 @@ const read = (name) => fs.readFileSync(path.join(folder, name));
 const TOKEN_LIFETIME = 600;
 /** A scope of this resource gets a token that only introspection can read (RFC 7662); any other gets a JWT (RFC 9068). */
 const OPAQUE_RESOURCE = 'https://opaque.example';
+const DEFAULT_SCOPE = '/.default';
+/** Scopes that name no resource. */
+const USER_SCOPES = ['offline_access', 'openid', 'profile'];
 
 /** Where the issuer is below its origin, and where Entra has its token endpoint. */
 const ISSUER_PATH = `/${tenant}/v2.0`;
 const ENTRA_PATH = `/${tenant}/oauth2/v2.0`;
 
 const clients = JSON.parse(read('clients.json')).map(({ certificate, ...metadata }) => ({
-  ...metadata,
-  ...(certificate && { jwks: { keys: [jwk(new crypto.X509Certificate(certificate))] } }),
   grant_types: ['client_credentials'],
   response_types: [],
   redirect_uris: [],
+  ...metadata,
+  ...(certificate && { jwks: { keys: [jwk(new crypto.X509Certificate(certificate))] } }),
 }));
 
 /** `self_signed_tls_client_auth` compares the certificate, `private_key_jwt` needs the key alone. */
@@ -56,11 +59,19 @@ const byProxy = {
   isAuthorized: (ctx) => ctx.get('x-client-verify') === 'SUCCESS',
 };
 
+function resourceIn(scope = '') {
+  const scopes = scope.split(' ').filter((scope) => !USER_SCOPES.includes(scope));
+  return scopes[0]?.replace(DEFAULT_SCOPE, '');
+}
+
 function provider(port, presented) {
   const provider = new Provider(`https://localhost:${port}${ISSUER_PATH}`, {
     clients,
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
-    ttl: { ClientCredentials: TOKEN_LIFETIME },
+    ttl: { AccessToken: TOKEN_LIFETIME, ClientCredentials: TOKEN_LIFETIME },
+    pkce: { required: () => true },
+    // What Entra knows, too; it has claims about the user.
+    scopes: USER_SCOPES,
     jwks: { keys: [signingKey.export({ format: 'jwk' })] },
     clientAuthMethods: [
       'client_secret_post',
@@ -70,7 +81,8 @@ function provider(port, presented) {
     ],
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      // Everybody is whoever they say, whatever the password.
+      devInteractions: { enabled: true },
       introspection: { enabled: true },
       mTLS: {
         enabled: true,
@@ -87,10 +99,12 @@ function provider(port, presented) {
       },
       resourceIndicators: {
         enabled: true,
-        // Entra's way: the resource is named in the scope, `RESOURCE/.default`.
-        defaultResource: (ctx) => ctx.oidc.params.scope?.replace(/\/\.default$/, ''),
+        // Entra's way: the resource is named in the scope, `RESOURCE/.default`, beside the scopes about the user.
+        defaultResource: (ctx, client, granted) => granted ?? resourceIn(ctx.oidc.params.scope),
+        // A code is for the resource that its user agreed to.
+        useGrantedResource: () => true,
         getResourceServerInfo: (ctx, resource) => ({
-          scope: ctx.oidc.params.scope,
+          scope: `${resource} ${resource}${DEFAULT_SCOPE}`,
           audience: resource,
           accessTokenFormat: resource === OPAQUE_RESOURCE ? 'opaque' : 'jwt',
           jwt: { sign: { alg: 'ES256' } },

@@ -18,7 +18,7 @@ use symbolon_transport::{Request, Route, SharedTransport, Transport};
 
 use certificate::Authority;
 pub use certificate::Certified;
-pub use clients::{CertifiedClient, Clients, SecretClient};
+pub use clients::{CertifiedClient, Clients, REDIRECT_URI, SecretClient};
 pub use glewlwyd::Glewlwyd;
 use symbolon_test_programs::{Folder, Service, find_program, or_skip};
 

@@ -1,10 +1,15 @@
-//! The benchmarks of the workspace.
+//! The benchmarks of the workspace, and the comparison with other libraries beside it.
+
+use std::path::Path;
 
 use clap::Args;
 
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::metadata::Metadata;
+
+/// Like the fuzz targets a workspace of its own: what we are compared with is no dependency of ours.
+const COMPARISON: &str = "compare/Cargo.toml";
 
 /// Run a benchmark, or list them all
 #[derive(Debug, Args)]
@@ -14,9 +19,15 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, metadata: &Metadata) -> Result<(), Failure> {
-    let benches = benches(metadata);
+    let comparison = match Path::new(COMPARISON).is_file() {
+        true => Some(Metadata::of_manifest(Path::new(COMPARISON))?),
+        false => None,
+    };
+    let ours = benches(metadata).into_iter().map(|bench| (bench, None));
+    let peers = comparison.iter().flat_map(benches).map(|bench| (bench, Some(COMPARISON)));
+    let benches: Vec<_> = ours.chain(peers).collect();
     let Some(wanted) = &arguments.name else {
-        for (package, bench) in &benches {
+        for ((package, bench), _) in &benches {
             println!("{bench:<24} {package}");
         }
         if benches.is_empty() {
@@ -24,14 +35,15 @@ pub(crate) fn run(arguments: &Arguments, metadata: &Metadata) -> Result<(), Fail
         }
         return Ok(());
     };
-    let mut found = benches.iter().filter(|(_, bench)| bench == wanted).peekable();
+    let mut found = benches.iter().filter(|((_, bench), _)| bench == wanted).peekable();
     if found.peek().is_none() {
         return Err(Failure::new(format!(
             "there is no benchmark `{wanted}`; `cargo xtask bench` lists them"
         )));
     }
-    found.try_for_each(|(package, bench)| {
-        Invocation::cargo(["bench", "-p", *package, "--bench", *bench]).run()
+    found.try_for_each(|((package, bench), manifest)| {
+        let elsewhere = manifest.iter().flat_map(|manifest| ["--manifest-path", *manifest]);
+        Invocation::cargo(["bench"]).args(elsewhere).args(["-p", *package, "--bench", *bench]).run()
     })
 }
 

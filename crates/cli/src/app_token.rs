@@ -9,17 +9,15 @@ use symbolon::parts::token::{
     Application, ClientAssertion, ClientCertificate, ClientSecret, TokenClient, TokenClientBuilder,
     WorkloadIdentity,
 };
-use symbolon::parts::transport::RetryPolicy;
 use symbolon::{ClientIdentity, Env, Error, Secret};
 
 use crate::args::{AppTokenOptions, Global};
 use crate::{acquire, failure, output};
 
 pub(crate) async fn run(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<ExitCode, Error> {
-    let retry = RetryPolicy::token_endpoint().scaled(acquire::retry_scale(env)?);
     let client = client(options, global, env)?
         .capabilities(options.claims.capabilities.iter().cloned())
-        .retry(retry)
+        .retry_scale(acquire::retry_scale(env)?)
         .build();
     let mut request = client.token(&options.scope);
     if options.pop {

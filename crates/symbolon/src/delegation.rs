@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use symbolon_binding::{Binding, ManagedIdentityId, Minter};
 use symbolon_token::{
-    ClientAuth, CredentialRequest, CredentialSource, Error, Partition, Presented, Refusal, Resolution,
-    TokenEndpoint,
+    ClientAuth, CredentialRequest, CredentialSource, Error, ManagedIdentityKind, Partition, Presented,
+    Refusal, Resolution, TokenEndpoint,
 };
 
 /// The statement about the key was not believed (IMDSv2 §8.5).
@@ -18,6 +18,7 @@ const ATTESTATION_CODES: RangeInclusive<u32> = 1_000_610..=1_000_614;
 #[derive(Debug)]
 struct Kept {
     partition: Partition,
+    kind: ManagedIdentityKind,
     /// Nothing is put together anew while the binding stays.
     presented: Presented,
 }
@@ -35,7 +36,11 @@ pub(crate) struct MintedCertificate {
 impl MintedCertificate {
     /// The partitions name the identity, and whatever else must keep its tokens apart.
     pub(crate) fn new(minter: Minter, id: ManagedIdentityId, bound: Partition, over_mtls: Partition) -> Self {
-        let kept = |partition| Kept { partition, presented: Presented::default() };
+        let kind = match id.value() {
+            None => ManagedIdentityKind::SystemAssigned,
+            Some(_) => ManagedIdentityKind::UserAssigned,
+        };
+        let kept = |partition| Kept { partition, kind, presented: Presented::default() };
         Self { minter, id, bound: kept(bound), over_mtls: kept(over_mtls) }
     }
 
@@ -51,7 +56,8 @@ impl Kept {
     fn put_on(&self, binding: &Binding, is_bound: bool) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::from_url(binding.token_endpoint().clone())?;
         let auth = ClientAuth::new(binding.client_id(), endpoint, self.partition.clone())
-            .with_tenant_id(binding.tenant_id());
+            .with_tenant_id(binding.tenant_id())
+            .of_managed_identity(self.kind);
         let identity = binding.identity().clone();
         let auth =
             if is_bound { auth.with_proof_of_possession(identity) } else { auth.with_identity(identity) };

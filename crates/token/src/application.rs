@@ -5,10 +5,15 @@ mod wardrobe;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use symbolon_transport::HttpClient;
 use symbolon_types::{Env, Error, ErrorKind};
+use url::Url;
 
 pub(crate) use self::wardrobe::Wardrobe;
-use crate::authority::{Authority, AuthorityKind, RegionChoice, Router, Tenant};
+use crate::authority::{
+    Authority, AuthorityKind, EndpointQuery, Located, RegionChoice, RegionOutcome, Router, Tenant,
+};
+use crate::authorization::ExpectedIssuer;
 use crate::{ClientAuth, CredentialRequest, Partition, Resolution, TokenEndpoint};
 
 /// A client that is registered at an authority (RFC 6749 §2.2), so far without a credential.
@@ -62,6 +67,9 @@ impl Application {
     }
 
     /// Asks in this region of Entra. Default: none, unless the environment forces one.
+    ///
+    /// Tokens about a user are asked for there only with a certificate, and else at the cloud's global
+    /// host (as with MSAL).
     #[must_use]
     pub fn region(self, region: RegionChoice) -> Self {
         self.routed(|router| router.with_region(region))
@@ -116,39 +124,60 @@ impl Application {
         let tenant = request.tenant();
         let known = match &self.place {
             Place::Fixed(_) if tenant.is_some() => Some(Err(no_tenants())),
-            Place::Fixed(endpoint) => Some(Ok(endpoint.clone())),
-            Place::Routed(router) => router.endpoint_now(tenant, mtls),
+            Place::Fixed(endpoint) => Some(Ok(endpoint.clone().into())),
+            Place::Routed(router) => router.located_now(&query(request, mtls)),
         };
-        let present = move |endpoint| {
-            let auth = dress(self.undressed(endpoint, tenant))?;
-            wardrobe.keep(request, auth.clone());
+        let present = move |located| {
+            let auth = dress(self.undressed(located, tenant))?;
+            wardrobe.keep(request, &auth);
             Ok(auth)
         };
         match known {
-            Some(endpoint) => Resolution::ready(endpoint.and_then(present)),
-            None => Resolution::future(async move { present(self.endpoint(request, mtls).await?) }),
+            Some(located) => Resolution::ready(located.and_then(present)),
+            None => Resolution::future(async move { present(self.located(request, mtls).await?) }),
         }
     }
 
     /// Where tokens are asked for.
-    pub(crate) async fn endpoint(
+    pub(crate) async fn located(
         &self,
         request: &CredentialRequest<'_>,
         mtls: bool,
-    ) -> Result<TokenEndpoint, Error> {
+    ) -> Result<Located, Error> {
         match &self.place {
             Place::Fixed(_) if request.tenant().is_some() => Err(no_tenants()),
-            Place::Fixed(endpoint) => Ok(endpoint.clone()),
-            Place::Routed(router) => router.endpoint(request.http(), &self.env, request.tenant(), mtls).await,
+            Place::Fixed(endpoint) => Ok(endpoint.clone().into()),
+            Place::Routed(router) => router.located(request.http(), &self.env, &query(request, mtls)).await,
+        }
+    }
+
+    /// Where users sign in to this client, and who is expected to answer.
+    pub(crate) async fn authorization_endpoint(
+        &self,
+        http: &HttpClient,
+        tenant: Option<&str>,
+    ) -> Result<(Url, ExpectedIssuer), Error> {
+        match &self.place {
+            Place::Routed(router) => router.authorization_endpoint(http, tenant).await,
+            Place::Fixed(_) => {
+                let error = "a token endpoint does not say where users sign in; nothing was sent";
+                Err(Error::new(ErrorKind::Request, "authorization_endpoint_unknown", error)
+                    .with_advice("make the application of an authority instead of a token endpoint"))
+            }
         }
     }
 
     /// The client at an endpoint, without its credential. Its tokens are kept under the authority,
     /// not under the endpoint: a token is the same whichever region issued it.
-    pub(crate) fn undressed(&self, endpoint: TokenEndpoint, tenant: Option<&str>) -> ClientAuth {
+    pub(crate) fn undressed(&self, located: Located, tenant: Option<&str>) -> ClientAuth {
         let tenant = tenant.map(str::to_ascii_lowercase).or_else(|| self.own_tenant().map(str::to_owned));
         let partition = self.partition(tenant.as_deref());
+        let Located { endpoint, region } = located;
         let auth = ClientAuth::new(Arc::clone(&self.client_id), endpoint, partition);
+        let auth = match region {
+            RegionOutcome::None => auth,
+            region => auth.in_region(region),
+        };
         match tenant {
             Some(tenant) => auth.with_tenant_id(tenant),
             None => auth,
@@ -201,6 +230,10 @@ fn issuer_of(authority: &Authority) -> Cow<'_, str> {
         AuthorityKind::Entra => authority.cache_environment(),
         _ => Cow::Borrowed(authority.as_str()),
     }
+}
+
+fn query<'a>(request: &CredentialRequest<'a>, mtls: bool) -> EndpointQuery<'a> {
+    EndpointQuery { tenant: request.tenant(), mtls, for_user: request.for_user() }
 }
 
 fn no_tenants() -> Error {

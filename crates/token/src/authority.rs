@@ -5,7 +5,8 @@
 //!
 //! 1. **Discovery**: is the host what it claims to be ([`Discovery`])? The hosts of the known clouds
 //!    need no request; the endpoint of an OpenID provider stands in its metadata.
-//! 2. **Region**: which of the cloud's regions is this machine in ([`RegionDetector`])?
+//! 2. **Region**: which of the cloud's regions is this machine in ([`RegionDetector`])? Not asked where
+//!    no region serves the request ([`EndpointQuery`]).
 //! 3. **Routing**: the host for this transport and region ([`Authority::token_endpoint`]). This step
 //!    is pure, and the place where a certificate for an unknown host is refused.
 //!
@@ -13,14 +14,17 @@
 
 mod cloud;
 mod discovery;
+mod endpoint_query;
 mod form;
 mod instance;
 mod memory;
 mod openid;
 mod region;
 mod region_detector;
+mod region_outcome;
 mod router;
 mod routing;
+mod sign_in;
 mod tenant;
 
 use std::borrow::Cow;
@@ -33,8 +37,11 @@ use cloud::Cloud;
 use form::{Form, OIDC_ADVICE, is_loopback, origin_of};
 
 pub use discovery::Discovery;
+pub use endpoint_query::EndpointQuery;
 pub use region::{Region, RegionChoice};
 pub use region_detector::{RegionDetector, detect_region};
+pub(crate) use region_outcome::{DetectedBy, RegionOutcome};
+pub(crate) use router::Located;
 pub use router::Router;
 pub use routing::Routing;
 pub use tenant::Tenant;

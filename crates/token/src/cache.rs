@@ -10,6 +10,7 @@ use symbolon_types::{ClientIdentity, CorrelationId, Error, Jitter, Secret, Share
 use tracing::Instrument as _;
 
 pub(crate) use self::refresh_tokens::RefreshToken;
+use crate::current_telemetry::FetchReason;
 use crate::key::TokenKey;
 use crate::store::{Backing, DatedRefreshToken};
 use crate::token::Issued;
@@ -104,6 +105,19 @@ impl TokenCache {
             telemetry::served(&token);
             token
         })
+    }
+
+    /// Why the token under a key would be fetched now.
+    pub(crate) fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
+        match self.leases.find(key) {
+            Some(_) => FetchReason::Due,
+            None if self.leases.remembers(key) => FetchReason::Expired,
+            None => FetchReason::Missing,
+        }
+    }
+
+    pub(crate) fn has_store(&self) -> bool {
+        self.backing.is_some()
     }
 
     /// The token under a key, unless it has ended, also if it should be renewed now. Never waits, and

@@ -48,12 +48,12 @@ impl ClientAssertion {
             return Err(Error::new(ErrorKind::Credential, "invalid_client_assertion", error)
                 .with_advice("check where the assertion comes from"));
         }
-        let endpoint = self.application.endpoint(request, binding.is_some()).await?;
+        let located = self.application.located(request, binding.is_some()).await?;
         let kind = if binding.is_some() { JWT_POP } else { JWT_BEARER };
-        let auth = self.application.undressed(endpoint, request.tenant());
+        let auth = self.application.undressed(located, request.tenant());
         let auth = worn(auth, binding, request.proof_of_possession());
         // The next look-up looks under the certificate of this assertion.
-        self.wardrobe.keep(request, auth.clone());
+        self.wardrobe.keep(request, &auth);
         Ok(auth.with_parameter(ASSERTION_TYPE, kind.into()).with_parameter(ASSERTION, assertion))
     }
 }

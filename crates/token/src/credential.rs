@@ -37,6 +37,7 @@ pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
 pub struct CredentialRequest<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) proof_of_possession: bool,
+    pub(crate) for_user: bool,
     pub(crate) tenant: Option<&'a str>,
     pub(crate) correlation_id: Option<CorrelationId>,
     pub(crate) http: &'a HttpClient,
@@ -63,6 +64,12 @@ impl<'a> CredentialRequest<'a> {
     #[must_use]
     pub fn proof_of_possession(&self) -> bool {
         self.proof_of_possession
+    }
+
+    /// Whether the token is about a user, and not for the client itself.
+    #[must_use]
+    pub fn for_user(&self) -> bool {
+        self.for_user
     }
 
     /// The tenant that this request is for, if it is not the client's own.

@@ -7,15 +7,17 @@ use symbolon_transport::{HttpClient, Response, RetryPolicy, TransportError, Tran
 use symbolon_types::lease::LeaseKey;
 use symbolon_types::{CorrelationId, Error, ErrorKind, SigningError};
 
+use crate::authority::RegionOutcome;
 use crate::cache::{Fetched, RefreshToken};
 use crate::credential::{ErasedCredential, Purpose};
+use crate::current_telemetry::{CallerSdk, CurrentTelemetry, FetchReason};
 use crate::form::{Form, token_request};
 use crate::grant::Grant;
 use crate::parameters::Parameters;
 use crate::response::{Denied, Granted, denied, granted};
 use crate::throttle::Throttle;
 use crate::user::Subject;
-use crate::{CacheKey, ClientAuth, CredentialRequest, Refusal, TokenCache, telemetry};
+use crate::{CacheKey, ClientAuth, CredentialRequest, Refusal, RoutingHint, TokenCache, telemetry};
 
 /// What all exchanges of a client share.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Exchanger {
     pub(crate) throttle: Throttle,
     pub(crate) retry: RetryPolicy,
     pub(crate) deadline: Duration,
+    pub(crate) caller: CallerSdk,
 }
 
 /// One exchange to be made.
@@ -43,7 +46,11 @@ pub(crate) struct Exchange {
     /// All claims, merged.
     pub(crate) claims: Option<String>,
     pub(crate) parameters: Parameters,
+    pub(crate) routing_hint: Option<RoutingHint>,
     pub(crate) correlation_id: CorrelationId,
+    pub(crate) reason: FetchReason,
+    /// What the look-up found out about the region.
+    pub(crate) region: RegionOutcome,
 }
 
 /// A failed attempt, and whether it is the credential that failed.
@@ -101,6 +108,7 @@ impl Exchange {
         let wanted = CredentialRequest {
             purpose: Purpose::Exchange,
             proof_of_possession: self.proof_of_possession,
+            for_user: self.grant.is_for_user(),
             tenant: self.tenant.as_deref(),
             correlation_id: Some(self.correlation_id),
             http: &exchanger.http,
@@ -111,16 +119,28 @@ impl Exchange {
     }
 
     async fn attempt(&self, auth: &ClientAuth) -> Result<Fetched, Attempt> {
-        let Exchanger { http, retry, cache, .. } = &*self.exchanger;
+        let Exchanger { http, retry, cache, caller, .. } = &*self.exchanger;
         let key = self.key(auth);
         let stored = self.stored_refresh_token(auth).await?;
         let grant = stored.as_ref().map(|stored| Grant::RefreshToken { token: stored.secret.clone() });
+        let telemetry = CurrentTelemetry {
+            grant: &self.grant,
+            subject: &self.subject,
+            reason: self.reason,
+            // What the look-up of this request found out, the exchange only remembers.
+            region: if self.region.is_new() { &self.region } else { auth.region() },
+            has_store: cache.has_store(),
+            caller,
+            parameters: &self.parameters,
+        };
         let form = Form {
             grant: grant.as_ref().unwrap_or(&self.grant),
             scope: &self.scope,
             claims: self.claims.as_deref(),
             parameters: &self.parameters,
             correlation_id: self.correlation_id,
+            telemetry: telemetry.header(auth),
+            routing_hint: self.routing_hint(stored.as_ref()),
         };
         let began = http.clock().now();
         let make = || token_request(auth, &form, http.clock().now()).map_err(Unsent::Unmade);
@@ -161,6 +181,15 @@ impl Exchange {
         })
     }
 
+    /// Where the user is: as the caller says, or as the account of the refresh token that is used.
+    fn routing_hint(&self, used: Option<&RefreshToken>) -> Option<RoutingHint> {
+        if !self.grant.is_for_user() {
+            return None;
+        }
+        let of_account = || RoutingHint::of_account(used?.account.as_ref()?);
+        self.routing_hint.clone().or_else(of_account)
+    }
+
     /// What was granted, stored where it belongs.
     async fn fetched(&self, auth: &ClientAuth, granted: Granted, used: Option<RefreshToken>) -> Fetched {
         let cache = &self.exchanger.cache;
@@ -192,7 +221,7 @@ impl Exchange {
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
         }
-        granted(response, auth.scheme()).map_err(|error| error.with_status(200).into())
+        granted(response, auth.scheme(), self.grant.nonce()).map_err(|error| error.with_status(200).into())
     }
 
     fn refused(&self, response: &Response) -> Attempt {

@@ -11,7 +11,7 @@ use url::form_urlencoded::Serializer;
 
 use crate::grant::Grant;
 use crate::parameters::Parameters;
-use crate::{ClientAuth, Scheme};
+use crate::{ClientAuth, RoutingHint, Scheme};
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 const RETURN_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("return-client-request-id");
@@ -20,6 +20,9 @@ const LIB_CAPABILITY: HeaderName = HeaderName::from_static("x-ms-lib-capability"
 const CLIENT_SKU: HeaderName = HeaderName::from_static("x-client-sku");
 const CLIENT_VERSION: HeaderName = HeaderName::from_static("x-client-ver");
 const CLIENT_OS: HeaderName = HeaderName::from_static("x-client-os");
+const CURRENT_TELEMETRY: HeaderName = HeaderName::from_static("x-client-current-telemetry");
+/// (MSAL.NET `Constants.CcsRoutingHintHeader`.)
+const ANCHOR_MAILBOX: HeaderName = HeaderName::from_static("x-anchormailbox");
 
 /// What a request asks, apart from who asks.
 pub(crate) struct Form<'a> {
@@ -28,6 +31,8 @@ pub(crate) struct Form<'a> {
     pub(crate) claims: Option<&'a str>,
     pub(crate) parameters: &'a Parameters,
     pub(crate) correlation_id: CorrelationId,
+    pub(crate) telemetry: Option<HeaderValue>,
+    pub(crate) routing_hint: Option<RoutingHint>,
 }
 
 /// The request as this client makes it at this time. A bound token is asked for by `token_type`;
@@ -58,15 +63,15 @@ pub(crate) fn token_request(auth: &ClientAuth, form: &Form<'_>, now: SystemTime)
     let mut request = Request::new(Method::POST, url, endpoint.route())
         .with_body(Bytes::from(body.finish()))
         .with_identity(auth.identity().cloned());
-    *request.headers_mut() = headers(form.correlation_id);
+    *request.headers_mut() = headers(form);
     Ok(request)
 }
 
-fn headers(correlation_id: CorrelationId) -> HeaderMap {
+fn headers(form: &Form<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    if let Ok(id) = HeaderValue::try_from(correlation_id.to_string()) {
+    if let Ok(id) = HeaderValue::try_from(form.correlation_id.to_string()) {
         headers.insert(CLIENT_REQUEST_ID, id);
     }
     headers.insert(RETURN_CLIENT_REQUEST_ID, HeaderValue::from_static("true"));
@@ -74,5 +79,7 @@ fn headers(correlation_id: CorrelationId) -> HeaderMap {
     headers.insert(CLIENT_SKU, HeaderValue::from_static("symbolon"));
     headers.insert(CLIENT_VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     headers.insert(CLIENT_OS, HeaderValue::from_static(std::env::consts::OS));
+    headers.extend(form.telemetry.clone().map(|telemetry| (CURRENT_TELEMETRY, telemetry)));
+    headers.extend(form.routing_hint.as_ref().map(|hint| (ANCHOR_MAILBOX, hint.header())));
     headers
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use symbolon_types::Secret;
 
+use crate::AuthorizationCode;
+
 /// The scopes that every request on behalf of a user adds: OIDC Core §3.1.2.1, §11.
 const USER_SCOPES: [&str; 3] = ["offline_access", "openid", "profile"];
 
@@ -19,16 +21,8 @@ pub(crate) enum Grant {
     RefreshToken { token: Secret },
     /// The refresh token that is kept for the user; it is looked up when it is needed.
     StoredRefreshToken,
-    /// An authorization code.
+    /// An authorization code (RFC 6749 §4.1.3), with its verifier (RFC 7636 §4.5).
     AuthorizationCode(Box<AuthorizationCode>),
-}
-
-/// An authorization code (RFC 6749 §4.1.3), with its verifier (RFC 7636 §4.5).
-#[derive(Clone, Debug)]
-pub(crate) struct AuthorizationCode {
-    pub(crate) code: Secret,
-    pub(crate) redirect_uri: String,
-    pub(crate) verifier: Option<Secret>,
 }
 
 impl Grant {
@@ -42,9 +36,15 @@ impl Grant {
         if !self.is_for_user() {
             return Cow::Borrowed(asked);
         }
-        let all: BTreeSet<&str> =
-            asked.split(' ').chain(USER_SCOPES).filter(|scope| !scope.is_empty()).collect();
-        Cow::Owned(all.into_iter().collect::<Vec<_>>().join(" "))
+        Cow::Owned(user_scopes(asked))
+    }
+
+    /// What an ID token must repeat.
+    pub(crate) fn nonce(&self) -> Option<&Secret> {
+        match self {
+            Self::AuthorizationCode(given) => given.nonce.as_ref(),
+            _ => None,
+        }
     }
 
     /// The parameters of this grant.
@@ -63,7 +63,7 @@ impl Grant {
             // Never sent: it stands for the refresh token that is found.
             Self::StoredRefreshToken => Vec::new(),
             Self::AuthorizationCode(given) => {
-                let AuthorizationCode { code, redirect_uri, verifier } = &**given;
+                let AuthorizationCode { code, redirect_uri, verifier, .. } = &**given;
                 let mut parameters = vec![
                     ("grant_type", "authorization_code"),
                     ("code", code.expose()),
@@ -75,6 +75,12 @@ impl Grant {
             }
         }
     }
+}
+
+/// The scopes that are asked for on behalf of a user, and those that identify them.
+pub(crate) fn user_scopes(asked: &str) -> String {
+    let all: BTreeSet<&str> = asked.split(' ').chain(USER_SCOPES).filter(|scope| !scope.is_empty()).collect();
+    all.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 /// Asks Entra to say who the user is; others ignore it (RFC 6749 §3.2).

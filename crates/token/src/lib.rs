@@ -28,11 +28,27 @@
 //! | `served a token`, for each request | debug | `source` (`network`, `joined`: fetched by another request that this one waited with, `cache`), `audience`, `token_type`, `correlation_id` (of the fetch) |
 //!
 //! Other events are details at debug level; their text and fields may change.
+//!
+//! # What the token service is told beside the form
+//!
+//! Each token request carries, as MSAL's do, what lets Entra help and its operators understand:
+//!
+//! | header | what it says |
+//! |---|---|
+//! | `client-request-id` | the correlation id, also on the [`Token`] and on the [`Error`] |
+//! | `x-client-sku`, `x-client-ver`, `x-client-os` | this library, its version, the operating system |
+//! | `x-ms-lib-capability` | that `Retry-After` and 429 are honoured |
+//! | `x-client-current-telemetry` | which flow it is, why the cached token did not do, which region was used and how it was found, whether there is a store behind the cache, the type of the token, and [whose library asks](TokenClientBuilder::caller_sdk) |
+//! | `x-anchormailbox` | where the backup of Entra finds the user, where that is known ([`RoutingHint`]); personal, and never logged |
+//!
+//! The parameters `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` of
+//! [`query_parameter`](TokenRequest::query_parameter) are told in the telemetry and not in the query.
 
 mod account;
 mod application;
 mod assertion;
 pub mod authority;
+mod authorization;
 mod cache;
 mod challenge;
 mod claims;
@@ -41,17 +57,20 @@ mod client_assertion;
 mod client_certificate;
 mod client_secret;
 mod credential;
+mod current_telemetry;
 mod endpoint;
 mod exchange;
 mod expiry;
 mod form;
 mod grant;
 mod key;
+mod managed_identity;
 mod parameters;
 mod partition;
 mod refusal;
 mod request;
 mod response;
+mod routing_hint;
 mod scheme;
 mod scope;
 mod store;
@@ -63,6 +82,9 @@ mod workload_identity;
 
 pub use account::Account;
 pub use application::Application;
+pub use authorization::{
+    AuthorizationCode, AuthorizationFuture, AuthorizationRequest, PendingAuthorization, Prompt, ResponseMode,
+};
 pub use cache::{Fetched, TokenCache};
 pub use challenge::{Challenge, claims_challenge};
 pub use claims::merge as merge_claims;
@@ -78,10 +100,12 @@ pub use credential::{
 pub use endpoint::TokenEndpoint;
 pub use expiry::Expiry;
 pub use key::CacheKey;
+pub use managed_identity::ManagedIdentityKind;
 pub use parameters::Caching;
 pub use partition::Partition;
 pub use refusal::Refusal;
 pub use request::{TokenFuture, TokenRequest};
+pub use routing_hint::RoutingHint;
 pub use scheme::Scheme;
 pub use scope::resource_name;
 #[cfg(feature = "msal-cache")]

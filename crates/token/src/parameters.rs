@@ -42,6 +42,8 @@ pub enum Caching {
 enum Place {
     Body,
     Query,
+    /// Into the telemetry of the request.
+    Telemetry,
 }
 
 /// The caller's own parameters of a token request. Most have none, and a request that finds its
@@ -57,12 +59,23 @@ struct Given {
 }
 
 impl Parameters {
+    /// Parameters of the query that are told in the telemetry instead, and make no other token.
+    /// (MSAL.NET `Constants`.)
+    pub(crate) const CALLER_SDK_ID: &str = "caller-sdk-id";
+    pub(crate) const CALLER_SDK_VERSION: &str = "caller-sdk-ver";
+    pub(crate) const MANAGED_CERTIFICATE: &str = "ManagedCert";
+
     pub(crate) fn add_to_body(&mut self, name: &str, value: &str, caching: Caching) {
         self.add(Place::Body, name, value, caching);
     }
 
     pub(crate) fn add_to_query(&mut self, name: &str, value: &str, caching: Caching) {
-        self.add(Place::Query, name, value, caching);
+        match name {
+            Self::CALLER_SDK_ID | Self::CALLER_SDK_VERSION | Self::MANAGED_CERTIFICATE => {
+                self.add(Place::Telemetry, name, value, Caching::Unkeyed);
+            }
+            _ => self.add(Place::Query, name, value, caching),
+        }
     }
 
     /// A later value of the same name replaces the earlier.
@@ -73,6 +86,7 @@ impl Parameters {
         let key = match place {
             Place::Body => format!("body {name}"),
             Place::Query => format!("query {name}"),
+            Place::Telemetry => return,
         };
         keyed.retain(|(known, _)| *known != key);
         if caching == Caching::Keyed {
@@ -100,6 +114,11 @@ impl Parameters {
 
     pub(crate) fn in_query(&self) -> impl Iterator<Item = (&str, &str)> {
         self.of(Place::Query)
+    }
+
+    /// What the telemetry is to tell under this name.
+    pub(crate) fn told(&self, name: &str) -> Option<&str> {
+        self.of(Place::Telemetry).find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     pub(crate) fn has_query(&self) -> bool {

@@ -10,12 +10,13 @@ use symbolon_types::{CorrelationId, Error, ErrorKind};
 
 use crate::claims::merge;
 use crate::credential::Purpose;
+use crate::current_telemetry::FetchReason;
 use crate::exchange::{Exchange, timed_out};
 use crate::grant::Grant;
 use crate::parameters::Parameters;
 use crate::scope::Audience;
 use crate::user::Subject;
-use crate::{CacheKey, Caching, ClientAuth, CredentialRequest, Token, TokenClient, telemetry};
+use crate::{CacheKey, Caching, ClientAuth, CredentialRequest, RoutingHint, Token, TokenClient, telemetry};
 
 /// A token request under construction; `.await` it.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub struct TokenRequest<'a> {
     claims: Option<&'a str>,
     client_claims: Option<&'a str>,
     parameters: Parameters,
+    routing_hint: Option<Box<RoutingHint>>,
     force_refresh: bool,
     correlation_id: Option<CorrelationId>,
 }
@@ -52,6 +54,7 @@ impl<'a> TokenRequest<'a> {
             claims: None,
             client_claims: None,
             parameters: Parameters::default(),
+            routing_hint: None,
             force_refresh: false,
             correlation_id: None,
         }
@@ -98,9 +101,18 @@ impl<'a> TokenRequest<'a> {
         self
     }
 
-    /// Adds a parameter of your own to the query of the token endpoint.
+    /// Adds a parameter of your own to the query of the token endpoint. (Three that MSAL's users know go
+    /// into the telemetry instead: see the documentation of the crate.)
     pub fn query_parameter(mut self, name: &str, value: &str, caching: Caching) -> Self {
         self.parameters.add_to_query(name, value, caching);
+        self
+    }
+
+    /// Says where Entra's backup finds the user, for a request about one. It is no part of the cache
+    /// key, and a token of the client itself has no use for it. Default: what is known of the account
+    /// whose refresh token is used.
+    pub fn routing_hint(mut self, hint: RoutingHint) -> Self {
+        self.routing_hint = Some(Box::new(hint));
         self
     }
 
@@ -172,7 +184,10 @@ impl<'a> TokenRequest<'a> {
             client_claims: self.client_claims.map(str::to_owned),
             claims,
             parameters: self.parameters.clone(),
+            routing_hint: self.routing_hint.as_deref().cloned(),
             correlation_id,
+            reason: self.fetch_reason(&key),
+            region: auth.region().clone(),
         };
         let throttle = &exchanger.throttle;
         match self.variant() {
@@ -190,10 +205,22 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
+    fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
+        match self.user.as_deref() {
+            Some(ForUser { subject: Subject::Unknown(_), .. })
+            | Some(ForUser { subject: Subject::Session(_), grant: Grant::OnBehalfOf { .. } }) => {
+                FetchReason::NotApplicable
+            }
+            _ if self.variant().is_some() => FetchReason::ForcedOrClaims,
+            _ => self.client.exchanger.cache.fetch_reason(key),
+        }
+    }
+
     fn look_up(&self, correlation_id: Option<CorrelationId>) -> CredentialRequest<'_> {
         CredentialRequest {
             purpose: Purpose::LookUp,
             proof_of_possession: self.proof_of_possession,
+            for_user: self.user.is_some(),
             tenant: self.tenant,
             correlation_id,
             http: &self.client.exchanger.http,

@@ -8,6 +8,7 @@ use symbolon_transport::Response;
 use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
 
 use crate::account::{Account, jwt_payload};
+use crate::authorization::is_same;
 use crate::{Expiry, Scheme};
 
 /// The longest error code that is taken over from a server.
@@ -38,7 +39,13 @@ struct Success {
 
 /// Reads a success, and refuses a token that is not what was asked for: nothing downgraded,
 /// nothing bound to somebody else.
-pub(crate) fn granted(response: &Response, scheme: &Scheme) -> Result<Granted, Error> {
+///
+/// With a nonce, an ID token must repeat it (OIDC Core §3.1.3.7).
+pub(crate) fn granted(
+    response: &Response,
+    scheme: &Scheme,
+    nonce: Option<&Secret>,
+) -> Result<Granted, Error> {
     let success: Success = serde_json::from_slice(response.body())
         .map_err(|_| unusable("the answer is not a token response in JSON"))?;
     // Wrapped first, so that no way out of here leaves the text behind.
@@ -55,6 +62,9 @@ pub(crate) fn granted(response: &Response, scheme: &Scheme) -> Result<Granted, E
     }
     if let Some(identity) = scheme.bound_to() {
         check_confirmation(secret.expose(), identity.thumbprint())?;
+    }
+    if let (Some(nonce), Some(id_token)) = (nonce, &id_token) {
+        check_nonce(id_token, nonce)?;
     }
     let lifetime = seconds(&success.expires_in).filter(|lifetime| !lifetime.is_zero());
     let lifetime = lifetime.ok_or_else(|| unusable("the answer does not say how long the token lives"))?;
@@ -94,6 +104,17 @@ fn check_confirmation(token: &str, thumbprint: Thumbprint) -> Result<(), Error> 
     let error = "the token service issued a token that is not bound to our certificate; it was discarded";
     Err(Error::new(ErrorKind::Response, "invalid_response", error)
         .with_advice("a proxy that ends TLS in front of the token service would cause this"))
+}
+
+/// Somebody who slips a code from another sign-in into this one cannot also have its nonce.
+fn check_nonce(id_token: &Secret, nonce: &Secret) -> Result<(), Error> {
+    let payload = jwt_payload(id_token.expose());
+    let told = payload.as_ref().and_then(|payload| payload.get("nonce")?.as_str()).map(Secret::new);
+    if told.is_some_and(|told| is_same(&told, nonce)) {
+        return Ok(());
+    }
+    let error = "the ID token belongs to another sign-in; all tokens were discarded";
+    Err(Error::new(ErrorKind::Response, "nonce_mismatch", error).with_advice("let the user sign in again"))
 }
 
 /// An error response (RFC 6749 §5.2, with Entra's members).
@@ -140,7 +161,7 @@ pub(crate) fn denied(response: &Response) -> Option<Denied> {
 }
 
 /// A code is printed and compared, so it must look like one.
-fn is_code(text: &str) -> bool {
+pub(crate) fn is_code(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     !text.is_empty() && text.len() <= CODE_LENGTH && text.bytes().all(is_plain)
 }
@@ -154,7 +175,7 @@ mod tests {
 
     fn grant(body: &str) -> Result<Granted, String> {
         let response = Response::new(StatusCode::OK, body.to_owned());
-        granted(&response, &Scheme::Bearer).map_err(|error| error.code().to_owned())
+        granted(&response, &Scheme::Bearer, None).map_err(|error| error.code().to_owned())
     }
 
     #[test]

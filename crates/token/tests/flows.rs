@@ -11,8 +11,8 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use http::StatusCode;
 use symbolon_token::authority::Authority;
 use symbolon_token::{
-    Application, Caching, ClientAssertion, ClientSecret, Error, ErrorKind, MemoryStore, SignedAssertion,
-    TokenCache, TokenClient, TokenEndpoint, TokenSource, WorkloadIdentity, assertion_fn,
+    Application, AuthorizationCode, Caching, ClientAssertion, ClientSecret, Error, ErrorKind, MemoryStore,
+    SignedAssertion, TokenCache, TokenClient, TokenEndpoint, TokenSource, WorkloadIdentity, assertion_fn,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError};
@@ -205,9 +205,10 @@ async fn a_code_is_redeemed_with_its_verifier_and_its_tokens_belong_to_the_accou
         about_user("three", None),
         about_user("four", None),
     ]);
-    let (code, verifier) = (Secret::new("code"), Secret::new("verifier"));
+    let verifier = Secret::new("verifier");
     let redirect = "https://app.example/signed-in";
-    let token = client.redeem_code(&code, redirect, Some(&verifier), "api").await.unwrap();
+    let code = AuthorizationCode::new(Secret::new("code"), redirect);
+    let token = client.redeem_code(&code.clone().with_verifier(verifier), "api").await.unwrap();
     let account = token.account().unwrap();
     assert_eq!((token.secret().expose(), account.id()), ("one", "uid.utid"));
 
@@ -218,7 +219,7 @@ async fn a_code_is_redeemed_with_its_verifier_and_its_tokens_belong_to_the_accou
         assert_eq!((other.secret().expose(), other.source()), (secret, TokenSource::Network));
         assert_eq!(other.account(), Some(account));
     }
-    let again = client.redeem_code(&code, redirect, None, "api").await.unwrap();
+    let again = client.redeem_code(&code, "api").await.unwrap();
     assert_eq!(again.secret().expose(), "four", "a code says nothing about the user before it is redeemed");
 
     let scope = format!("api {USER}");

@@ -11,9 +11,10 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use symbolon_token::authority::Authority;
 use symbolon_token::{
-    Account, Application, CacheKey, CacheStore, ClientAuth, ClientSecret, CredentialRequest,
-    CredentialSource, Error, ErrorKind, Expiry, Fetched, MemoryStore, Partition, Precondition, PutOutcome,
-    Refusal, Resolution, StoredEntry, Token, TokenCache, TokenClient, TokenEndpoint, TokenSource,
+    Account, Application, AuthorizationCode, CacheKey, CacheStore, ClientAuth, ClientSecret,
+    CredentialRequest, CredentialSource, Error, ErrorKind, Expiry, Fetched, MemoryStore, Partition,
+    Precondition, PutOutcome, Refusal, Resolution, StoredEntry, Token, TokenCache, TokenClient,
+    TokenEndpoint, TokenSource,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, Transport, TransportError, transport_fn};
@@ -319,7 +320,10 @@ async fn a_store_that_fails_fails_no_request() {
         .with_store(Broken { answers: true, calls: Arc::clone(&calls) });
     let transport = ScriptedTransport::new([granted_with_refresh_token("one", "rt"), granted("two")]);
     let process = world.process_with(&transport, cache);
-    let token = process.redeem_code(&Secret::new("code"), "https://app.example", None, "a").await.unwrap();
+    let token = process
+        .redeem_code(&AuthorizationCode::new(Secret::new("code"), "https://app.example"), "a")
+        .await
+        .unwrap();
     assert_eq!(shown(&token), ("one", TokenSource::Network));
     let account = token.account().unwrap();
     // The refresh token is in memory.
@@ -349,7 +353,10 @@ async fn a_store_that_does_not_answer_delays_a_request_by_two_seconds_at_most_ea
 
 /// Gets a user's first tokens.
 async fn sign_in(process: &TokenClient) -> Account {
-    let token = process.redeem_code(&Secret::new("code"), "https://app.example", None, "a").await.unwrap();
+    let token = process
+        .redeem_code(&AuthorizationCode::new(Secret::new("code"), "https://app.example"), "a")
+        .await
+        .unwrap();
     token.account().unwrap().clone()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use symbolon_types::{Jitter, SharedClock};
 
-use crate::retry::Outcome;
+use crate::retry::{Outcome, usable_scale};
 use crate::{Request, Response, RetryPolicy, SharedTransport, Transport, TransportError, TransportErrorKind};
 
 /// A transport with deadlines and retries: what every leg of Symbolon sends with.
@@ -17,6 +17,7 @@ pub struct HttpClient {
     transport: SharedTransport,
     clock: SharedClock,
     jitter: Jitter,
+    retry_scale: f64,
 }
 
 /// A response, and how many attempts it took.
@@ -33,7 +34,15 @@ impl HttpClient {
     /// Sends over `transport`, waits on `clock`.
     #[must_use]
     pub fn new(transport: SharedTransport, clock: SharedClock, jitter: Jitter) -> Self {
-        Self { transport, clock, jitter }
+        Self { transport, clock, jitter, retry_scale: 1.0 }
+    }
+
+    /// The same, with every delay between attempts multiplied, whatever the policy: 0 tries again at
+    /// once. Timeouts stay.
+    #[must_use]
+    pub fn with_retry_scale(mut self, factor: f64) -> Self {
+        self.retry_scale = usable_scale(factor);
+        self
     }
 
     /// The transport itself, for a request that is the caller's own.
@@ -81,8 +90,14 @@ impl HttpClient {
             let Some(delay) = attempts.next_delay(&outcome, &self.jitter) else {
                 return Ok(Sent { response: sent?, attempts: made });
             };
-            self.clock.sleep(delay).await;
+            self.pause(delay).await;
         }
+    }
+
+    /// Waits before another attempt, by the [scale](Self::with_retry_scale): for a caller whose
+    /// attempts follow no [`RetryPolicy`].
+    pub async fn pause(&self, delay: Duration) {
+        self.clock.sleep(delay.mul_f64(self.retry_scale)).await;
     }
 
     async fn attempt(&self, request: Request, timeout: Duration) -> Result<Response, TransportError> {
@@ -152,6 +167,18 @@ mod tests {
 
     #[test]
     fn an_attempt_that_takes_too_long_is_given_up_and_made_again() {
+        assert_eq!(waits_of_three_attempts(1.0), [10, 1, 2], "the attempt that was given up, and the delays");
+    }
+
+    #[test]
+    fn delays_are_scaled_and_timeouts_are_not() {
+        assert_eq!(waits_of_three_attempts(3.0), [10, 3, 6]);
+        assert_eq!(waits_of_three_attempts(0.0), [10]);
+        assert_eq!(waits_of_three_attempts(f64::NAN), [10, 1, 2]);
+    }
+
+    /// How long a client waits when the first attempt gets no answer and the second is refused.
+    fn waits_of_three_attempts(scale: f64) -> Vec<u64> {
         let hands = ManualClock::new();
         let made = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&made);
@@ -167,6 +194,7 @@ mod tests {
         });
         let transport = SharedTransport::new(transport);
         let client = HttpClient::new(transport, SharedClock::from(&hands), Jitter::fixed(0.5));
+        let client = client.with_retry_scale(scale);
         let policy = RetryPolicy::imds();
         let mut sending = Box::pin(client.send(&policy, request));
         let mut waits = Vec::new();
@@ -177,8 +205,8 @@ mod tests {
             waits.push(hands.advance_to_next().unwrap().as_secs());
         };
         assert_eq!((sent.response.status(), sent.attempts), (StatusCode::OK, 3));
-        assert_eq!(waits, [10, 1, 2], "the attempt that was given up, and the delays of the policy");
         assert_eq!(made.load(Ordering::SeqCst), 3);
+        waits
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl RetryPolicy {
     /// The same, with every delay multiplied: 0 retries at once. Timeouts stay.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
-        self.scale = if factor.is_finite() { factor.clamp(0.0, 1000.0) } else { 1.0 };
+        self.scale = usable_scale(factor);
         self
     }
 
@@ -146,6 +146,11 @@ impl RetryPolicy {
     pub(crate) fn start(&self) -> Attempts<'_> {
         Attempts { policy: self, made: 0, budget: None }
     }
+}
+
+/// What delays can be multiplied by.
+pub(crate) fn usable_scale(factor: f64) -> f64 {
+    if factor.is_finite() { factor.clamp(0.0, 1000.0) } else { 1.0 }
 }
 
 /// What came of an attempt, as far as the policy cares.

@@ -12,6 +12,8 @@ pub struct Clients {
     /// `client_secret_post`; its tokens are bound to the certificate that it presents
     /// (RFC 8705 §4).
     pub bound_secret: SecretClient,
+    /// `client_secret_post`; signs users in, who come back to [`REDIRECT_URI`].
+    pub web: SecretClient,
     /// `tls_client_auth` by a name in the certificate; RSA.
     pub tls: CertifiedClient,
     /// `self_signed_tls_client_auth`; P-256.
@@ -46,6 +48,9 @@ pub struct CertifiedClient {
     pub certified: Certified,
 }
 
+/// Where users come back to from the sign-in; nothing is there.
+pub const REDIRECT_URI: &str = "https://app.example/signed-in";
+
 /// The name by which the server knows [`Clients::tls`].
 const TLS_NAME: &str = "tls.client.example";
 
@@ -61,6 +66,7 @@ impl Clients {
                 id: "client-secret-bound",
                 secret: "another secret, as long as it gets",
             },
+            web: SecretClient { id: "client-web", secret: "a secret of an app that signs users in" },
             tls: certified("client-tls", authority.issue(TLS_NAME, KeyKind::Rsa2048)),
             self_signed: certified("client-self-signed", self_signed),
             rs256: certified("client-rs256", rsa.clone()),
@@ -93,6 +99,14 @@ impl Clients {
         json!([
             secret(&self.secret, false),
             secret(&self.bound_secret, true),
+            {
+                "client_id": self.web.id,
+                "client_secret": self.web.secret,
+                "token_endpoint_auth_method": "client_secret_post",
+                "grant_types": ["authorization_code", "refresh_token"],
+                "response_types": ["code"],
+                "redirect_uris": [REDIRECT_URI],
+            },
             {
                 "client_id": self.tls.id,
                 "token_endpoint_auth_method": "tls_client_auth",

@@ -1,8 +1,15 @@
 //! The fields of the logs, as `symbolon-token` documents them.
 
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use http::StatusCode;
+use symbolon::ManagedIdentityId;
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::{CapturedLogs, RESOURCE, World};
-use symbolon_token::ClientCertificate;
+use symbolon_token::authority::Authority;
+use symbolon_token::{Application, ClientCertificate, ClientSecret, RoutingHint, TokenClient};
+use symbolon_transport::testing::ScriptedTransport;
+use symbolon_transport::{Response, RetryPolicy, TransportError};
+use symbolon_types::{Env, Secret};
 
 /// The lines about an event.
 fn lines(logs: &CapturedLogs, event: &str) -> Vec<String> {
@@ -58,6 +65,57 @@ async fn a_fetch_that_fails_says_what_the_error_says_and_a_renewal_that_it_is_on
         &format!("correlation_id={}", error.correlation_id().unwrap()),
     ] {
         assert!(failed.contains(field), "{field} is not in {failed}");
+    }
+}
+
+#[tokio::test]
+async fn a_managed_identity_tells_entra_that_it_is_one_and_which_kind() {
+    let world = World::new().await;
+    let assigned = ManagedIdentityId::client_id(world.emulator.user_assigned().client_id()).unwrap();
+    for (id, api) in [(ManagedIdentityId::system_assigned(), 1015), (assigned, 1016)] {
+        world.bound(&world.builder().identity(id).build().unwrap()).await;
+        let told = world.last_token_request();
+        let expected = format!("5|{api},2,,,|0,0,6,,,");
+        assert_eq!(told.header("x-client-current-telemetry"), Some(expected.as_str()));
+    }
+}
+
+/// A token about a user of Entra, with a refresh token.
+fn about_user(object_id: &str, tenant_id: &str) -> Result<Response, TransportError> {
+    let info = format!(r#"{{"uid":"{object_id}","utid":"{tenant_id}"}}"#);
+    let info = Base64UrlUnpadded::encode_string(info.as_bytes());
+    let body = serde_json::json!({
+        "token_type": "Bearer", "access_token": "t", "expires_in": 3600,
+        "client_info": info, "refresh_token": "rt",
+    });
+    Ok(Response::new(StatusCode::OK, body.to_string()))
+}
+
+#[tokio::test]
+async fn who_a_user_is_is_sent_to_entra_and_is_in_no_log() {
+    let logs = CapturedLogs::begin();
+    let (object_id, tenant_id) =
+        ("9f4880d8-80ba-4c40-97bc-f7a23c703084", "751a212b-4003-416e-b600-e1f48e40db9f");
+    let name = "user@contoso.example";
+    let transport = ScriptedTransport::new((0..2).map(|_| about_user(object_id, tenant_id)));
+    let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
+    let application = Application::new(authority, "client").unwrap().env(Env::empty());
+    let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();
+    let client = TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build();
+    let assertion = Secret::new("assertion");
+    let hint = RoutingHint::username(name).unwrap();
+    client.start_session("session", &assertion, "api").routing_hint(hint).await.unwrap();
+    client.session_token("session", "other").await.unwrap();
+    let failed = client.session_token("session", "another").await;
+    failed.unwrap_err();
+    for (request, who) in transport.requests().iter().zip([name, object_id, object_id]) {
+        let told = request.headers()["x-anchormailbox"].to_str().unwrap();
+        assert!(told.contains(who), "{told}");
+    }
+    let text = logs.text();
+    assert!(text.contains("fetched a token") && text.contains("could not fetch a token"), "{text}");
+    for personal in [object_id, tenant_id, name] {
+        assert!(!text.contains(personal), "somebody is named:\n{text}");
     }
 }
 

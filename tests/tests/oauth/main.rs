@@ -5,6 +5,7 @@
 #![cfg(unix)]
 
 mod assertion;
+mod browser;
 mod credential;
 mod example;
 mod glewlwyd;
@@ -12,3 +13,4 @@ mod methods;
 mod recovery;
 mod refusals;
 mod server;
+mod sign_in;

@@ -45,16 +45,16 @@ impl Wardrobe {
     /// What an exchange presents is what the next look-up is about; what a look-up put together
     /// only fills a gap. What says the same already stays: keys that share a partition are compared
     /// without reading it.
-    pub(crate) fn keep(&self, request: &CredentialRequest<'_>, auth: ClientAuth) {
+    pub(crate) fn keep(&self, request: &CredentialRequest<'_>, auth: &ClientAuth) {
         let says_the_same = |worn: &ClientAuth| {
             worn.partition() == auth.partition()
                 && worn.scheme() == auth.scheme()
                 && worn.identity() == auth.identity()
         };
         let keep = |worn: &Worn| match request.purpose() {
-            Purpose::LookUp => worn.of(request).fill(auth.clone()),
+            Purpose::LookUp => worn.of(request).fill(auth.clone().remembered()),
             Purpose::Exchange if worn.of(request).lend(says_the_same).is_some() => {}
-            Purpose::Exchange => worn.of(request).replace(auth.clone()),
+            Purpose::Exchange => worn.of(request).replace(auth.clone().remembered()),
         };
         match request.tenant() {
             None => keep(&self.own),
@@ -103,7 +103,14 @@ mod tests {
         tenant: Option<&'a str>,
         proof_of_possession: bool,
     ) -> CredentialRequest<'a> {
-        CredentialRequest { purpose, proof_of_possession, tenant, correlation_id: None, http }
+        CredentialRequest {
+            purpose,
+            proof_of_possession,
+            for_user: false,
+            tenant,
+            correlation_id: None,
+            http,
+        }
     }
 
     fn auth(client_id: &str) -> ClientAuth {
@@ -119,8 +126,8 @@ mod tests {
     fn what_was_worn_is_lent_only_to_look_ups_of_its_tenant_and_kind() {
         let (wardrobe, http) = (Wardrobe::default(), http());
         let look_up = |tenant, is_bound| request(&http, Purpose::LookUp, tenant, is_bound);
-        wardrobe.keep(&look_up(None, false), auth("own"));
-        wardrobe.keep(&look_up(Some("t"), true), auth("t"));
+        wardrobe.keep(&look_up(None, false), &auth("own"));
+        wardrobe.keep(&look_up(Some("t"), true), &auth("t"));
         for (tenant, is_bound, expected) in [
             (None, false, Some("own")),
             (None, true, None),
@@ -143,7 +150,7 @@ mod tests {
             (Purpose::Exchange, "third", "third"),
             (Purpose::LookUp, "fourth", "third"),
         ] {
-            wardrobe.keep(&request(&http, purpose, None, false), auth(client_id));
+            wardrobe.keep(&request(&http, purpose, None, false), &auth(client_id));
             assert_eq!(lent(&wardrobe, &look_up).as_deref(), Some(expected));
         }
     }
@@ -153,7 +160,7 @@ mod tests {
         let (wardrobe, http) = (Wardrobe::default(), http());
         for number in 0..=CAPACITY {
             let tenant = number.to_string();
-            wardrobe.keep(&request(&http, Purpose::LookUp, Some(&tenant), false), auth(&tenant));
+            wardrobe.keep(&request(&http, Purpose::LookUp, Some(&tenant), false), &auth(&tenant));
         }
         let last = CAPACITY.to_string();
         let found = |tenant| lent(&wardrobe, &request(&http, Purpose::LookUp, Some(tenant), false));
@@ -165,7 +172,7 @@ mod tests {
         let (wardrobe, http) = (Wardrobe::default(), http());
         for tenant in [None, Some("Fabrikam.com")] {
             let look_up = request(&http, Purpose::LookUp, tenant, true);
-            wardrobe.keep(&look_up, auth("c"));
+            wardrobe.keep(&look_up, &auth("c"));
             let mut is_lent = false;
             let cost = allocation_counter::measure(|| is_lent = wardrobe.lend(&look_up).is_some());
             assert_eq!((is_lent, cost.count_total), (true, 0), "{tenant:?}");

@@ -6,7 +6,7 @@ use url::{Host, Url};
 use super::tenant::{Tenant, is_segment};
 
 /// Under which hosts external tenants are served.
-const CIAM_SUFFIX: &str = ".ciamlogin.com";
+pub(super) const CIAM_SUFFIX: &str = ".ciamlogin.com";
 /// The domain of an external tenant whose authority names none (MSAL.NET `CiamAuthority`).
 const CIAM_TENANT_SUFFIX: &str = ".onmicrosoft.com";
 /// First path segments that tell the kind of an authority (MSAL.NET `AuthorityInfo`).

@@ -16,11 +16,13 @@ const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a provider issues tokens.
+/// Where a provider issues tokens, and where users sign in.
 #[derive(Debug)]
 pub(super) struct ProviderMetadata {
     token_endpoint: TokenEndpoint,
     mtls_token_endpoint: Option<TokenEndpoint>,
+    authorization_endpoint: Option<Url>,
+    announces_itself: bool,
 }
 
 #[derive(Deserialize)]
@@ -28,6 +30,9 @@ struct Document {
     issuer: Option<String>,
     token_endpoint: Option<String>,
     mtls_endpoint_aliases: Option<Aliases>,
+    authorization_endpoint: Option<String>,
+    /// (RFC 9207 §3.)
+    authorization_response_iss_parameter_supported: Option<bool>,
 }
 
 /// (RFC 8705 §5.)
@@ -41,6 +46,18 @@ impl ProviderMetadata {
     /// one takes both there (RFC 8705 §5).
     pub(super) fn token_endpoint(&self, mtls: bool) -> &TokenEndpoint {
         self.mtls_token_endpoint.as_ref().filter(|_| mtls).unwrap_or(&self.token_endpoint)
+    }
+
+    /// The authorization endpoint, if there is one that a user's browser can be sent to.
+    pub(super) fn authorization_endpoint(&self) -> Result<&Url, Error> {
+        self.authorization_endpoint
+            .as_ref()
+            .ok_or_else(|| unusable("names no authorization endpoint that is an https URL"))
+    }
+
+    /// Whether its answers to authorization requests always say whose they are (RFC 9207 §2.3).
+    pub(super) fn announces_itself(&self) -> bool {
+        self.announces_itself
     }
 
     /// Asks the provider.
@@ -78,8 +95,17 @@ impl ProviderMetadata {
         Ok(Self {
             token_endpoint: endpoint(&token_endpoint)?,
             mtls_token_endpoint: alias.as_deref().map(endpoint).transpose()?,
+            authorization_endpoint: document.authorization_endpoint.and_then(|url| browsable(&url)),
+            announces_itself: document.authorization_response_iss_parameter_supported.unwrap_or_default(),
         })
     }
+}
+
+/// Only whoever signs users in needs it, so a wrong one is as good as none.
+fn browsable(url: &str) -> Option<Url> {
+    let url: Url = url.parse().ok()?;
+    let is_safe = url.scheme() == "https" && url.username().is_empty() && url.fragment().is_none();
+    is_safe.then_some(url)
 }
 
 fn refused(response: &Response, http: &HttpClient) -> Error {

@@ -7,12 +7,12 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use symbolon_transport::{HttpClient, Request, Response, RetryPolicy, Route, TransportError, within};
 use symbolon_types::Env;
-use symbolon_types::lease::{Found, LeaseCache, Loaded};
+use symbolon_types::lease::{Found, LeaseCache, Loaded, Origin};
 use tracing::debug;
 use url::Url;
 
-use super::Region;
 use super::memory::{for_good, until_asked_again};
+use super::{DetectedBy, Region, RegionOutcome};
 
 /// Set by some Azure services. (MSAL.NET `RegionManager`, as all below unless said otherwise.)
 const REGION_NAME: &str = "REGION_NAME";
@@ -40,7 +40,7 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// minutes the next caller has it tried again in the background. Callers at the same time share one
 /// detection, and a caller that gives up leaves nothing behind.
 #[derive(Clone, Debug, Default)]
-pub struct RegionDetector(Arc<OnceLock<LeaseCache<(), Option<Region>>>>);
+pub struct RegionDetector(Arc<OnceLock<LeaseCache<(), RegionOutcome>>>);
 
 impl RegionDetector {
     /// A detector that has not looked yet.
@@ -53,24 +53,32 @@ impl RegionDetector {
     ///
     /// Time is read off the clock of the first caller's `http`.
     pub async fn region(&self, http: &HttpClient, env: &Env) -> Option<Region> {
+        self.outcome(http, env).await.region().cloned()
+    }
+
+    pub(super) async fn outcome(&self, http: &HttpClient, env: &Env) -> RegionOutcome {
         let found = self.0.get_or_init(|| LeaseCache::new(1, http.clock().clone()));
         let (http, env) = (http.clone(), env.clone());
         let load = || async move {
-            let region = detect_region(&http, &env).await;
+            let outcome = detect(&http, &env).await;
             let now = http.clock().now();
-            Ok(Loaded::new(match region {
-                Some(region) => for_good(Some(region), now),
-                None => until_asked_again(None, now, FAILURE_PAUSE),
+            Ok(Loaded::new(match outcome {
+                RegionOutcome::Unknown => until_asked_again(outcome, now, FAILURE_PAUSE),
+                found => for_good(found, now),
             }))
         };
-        // The load never fails.
-        found.obtain(&(), load).await.ok().and_then(|obtained| obtained.value)
+        match found.obtain(&(), load).await {
+            Ok(obtained) if obtained.origin == Origin::Cache => obtained.value.remembered(),
+            Ok(obtained) => obtained.value,
+            // The load never fails.
+            Err(_) => RegionOutcome::Unknown,
+        }
     }
 
     /// What was found, unless it is time to look, for the first time or again.
-    pub(super) fn region_now(&self) -> Option<Option<Region>> {
+    pub(super) fn outcome_now(&self) -> Option<RegionOutcome> {
         match self.0.get()?.find(&()) {
-            Some(Found { value, is_due: false, .. }) => Some(value),
+            Some(Found { value, is_due: false, .. }) => Some(value.remembered()),
             _ => None,
         }
     }
@@ -93,17 +101,25 @@ struct Versions {
 /// Takes two seconds where there is no such service, and at most ten. Remembers nothing; a
 /// [`RegionDetector`] does.
 pub async fn detect_region(http: &HttpClient, env: &Env) -> Option<Region> {
+    detect(http, env).await.region().cloned()
+}
+
+async fn detect(http: &HttpClient, env: &Env) -> RegionOutcome {
     let named = env.var(REGION_NAME).map(|name| name.replace(' ', ""));
     if let Some(region) = named.and_then(|name| Region::parse(&name).ok()) {
         debug!(%region, "the environment names the region");
-        return Some(region);
+        return RegionOutcome::Detected(region, DetectedBy::Environment);
     }
-    let region = within(http.clock(), DEADLINE, region_of_machine(http, env)).await.flatten();
-    match &region {
-        Some(region) => debug!(%region, "the metadata service names the region"),
-        None => debug!("the region cannot be told; the global host serves"),
+    match within(http.clock(), DEADLINE, region_of_machine(http, env)).await.flatten() {
+        Some(region) => {
+            debug!(%region, "the metadata service names the region");
+            RegionOutcome::Detected(region, DetectedBy::Metadata)
+        }
+        None => {
+            debug!("the region cannot be told; the global host serves");
+            RegionOutcome::Unknown
+        }
     }
-    region
 }
 
 async fn region_of_machine(http: &HttpClient, env: &Env) -> Option<Region> {
@@ -139,7 +155,7 @@ async fn ask(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Resp
     loop {
         let sent = http.send(&policy, || Ok::<_, TransportError>(request.clone())).await.ok()?;
         match (is_busy(sent.response.status()), delays.next()) {
-            (true, Some(delay)) => http.clock().sleep(*delay).await,
+            (true, Some(delay)) => http.pause(*delay).await,
             _ => return Some(sent.response),
         }
     }
@@ -295,19 +311,34 @@ mod tests {
         assert_eq!((found, delays.last()), (None, Some(&10)));
     }
 
+    #[test]
+    fn the_delays_between_attempts_are_those_of_the_client() {
+        for (scale, delays) in [(1.0, vec![1, 3, 7]), (0.0, vec![]), (0.5, vec![0, 1, 3])] {
+            let busy = (0..3).map(|_| answer(503, ""));
+            let transport = ScriptedTransport::new(busy.chain([located("eastus")]));
+            let clock = ManualClock::new();
+            let http = client(transport, &clock).with_retry_scale(scale);
+            let (found, waited) = drive(&clock, detect_region(&http, &Env::empty()));
+            assert_eq!((name(found.as_ref()), waited), (Some("eastus"), delays), "{scale}");
+        }
+    }
+
     #[tokio::test]
     async fn callers_at_the_same_time_share_one_detection_and_a_region_stays() {
         let transport = ScriptedTransport::new([located("eastus"), located("westus")]);
         let clock = ManualClock::new();
         let (http, env, detector) = (client(transport.clone(), &clock), Env::empty(), RegionDetector::new());
-        assert_eq!(detector.region_now(), None);
+        assert_eq!(detector.outcome_now(), None);
         for found in join_all((0..20).map(|_| detector.region(&http, &env))).await {
             assert_eq!(name(found.as_ref()), Some("eastus"));
         }
         clock.advance(Duration::from_secs(365 * 24 * 60 * 60));
         let shared = detector.clone();
         assert_eq!(name(shared.region(&http, &env).await.as_ref()), Some("eastus"));
-        assert!(shared.region_now().is_some());
+        assert_eq!(
+            shared.outcome_now(),
+            Some(RegionOutcome::Detected(Region::parse("eastus").unwrap(), DetectedBy::Memory))
+        );
         assert_eq!(transport.requests().len(), 1);
     }
 
@@ -319,10 +350,10 @@ mod tests {
         assert_eq!(detector.region(&http, &env).await, None);
         clock.advance(FAILURE_PAUSE - Duration::from_secs(1));
         assert_eq!(detector.region(&http, &env).await, None);
-        assert_eq!((detector.region_now(), transport.requests().len()), (Some(None), 1));
+        assert_eq!((detector.outcome_now(), transport.requests().len()), (Some(RegionOutcome::Unknown), 1));
 
         clock.advance(Duration::from_secs(1));
-        assert_eq!(detector.region_now(), None);
+        assert_eq!(detector.outcome_now(), None);
         assert_eq!(detector.region(&http, &env).await, None);
         tokio::task::yield_now().await;
         assert_eq!(name(detector.region(&http, &env).await.as_ref()), Some("eastus"));
@@ -340,7 +371,7 @@ mod tests {
         let (http, env) = (client(transport, &ManualClock::new()), Env::empty());
         let detector = RegionDetector::new();
         assert!(detector.region(&http, &env).now_or_never().is_none());
-        assert_eq!(detector.region_now(), None);
+        assert_eq!(detector.outcome_now(), None);
         assert_eq!(name(detector.region(&http, &env).await.as_ref()), Some("eastus"));
         assert_eq!(sent.load(Ordering::Relaxed), 2);
     }

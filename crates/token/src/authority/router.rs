@@ -5,29 +5,47 @@ use std::sync::{Arc, OnceLock};
 
 use symbolon_transport::HttpClient;
 use symbolon_types::{Env, Error};
+use url::Url;
 
-use super::{Authority, Discovery, Region, RegionChoice, RegionDetector, Routing};
+use super::{Authority, Discovery, EndpointQuery, RegionChoice, RegionDetector, RegionOutcome, Routing};
 use crate::TokenEndpoint;
+use crate::authorization::ExpectedIssuer;
 
 /// Tells where the tokens of an authority are issued, and remembers it. Clones are cheap and share
 /// what was found.
 ///
 /// ```no_run
-/// # use symbolon_token::authority::{Authority, RegionChoice, Router};
+/// # use symbolon_token::authority::{Authority, EndpointQuery, RegionChoice, Router};
 /// # async fn example(http: &symbolon_transport::HttpClient) -> Result<(), symbolon_token::Error> {
 /// let authority = Authority::parse("https://login.microsoftonline.com/contoso.com")?;
 /// let router = Router::new(authority).with_region(RegionChoice::Detect);
-/// let endpoint = match router.endpoint_now(None, true) {
+/// let query = EndpointQuery { mtls: true, ..EndpointQuery::default() };
+/// let endpoint = match router.endpoint_now(&query) {
 ///     Some(known) => known?,
-///     None => router.endpoint(http, &symbolon_types::Env::process(), None, true).await?,
+///     None => router.endpoint(http, &symbolon_types::Env::process(), &query).await?,
 /// };
 /// # Ok(()) }
 /// ```
 ///
-/// A region is considered for whatever is asked here. MSAL does so for client credentials, and for
-/// other grants only with a certificate: for those others use a router without.
+/// Regions serve what a client asks for itself. What it asks about a user they serve only with a
+/// certificate: without one, nothing about the region is asked, and the cloud's global host serves.
+/// (As with MSAL.)
 #[derive(Clone, Debug)]
 pub struct Router(Arc<Inner>);
+
+/// A token endpoint, and what came of the region on the way to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) endpoint: TokenEndpoint,
+    pub(crate) region: RegionOutcome,
+}
+
+impl From<TokenEndpoint> for Located {
+    /// An endpoint for which no region was considered.
+    fn from(endpoint: TokenEndpoint) -> Self {
+        Self { endpoint, region: RegionOutcome::None }
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -106,35 +124,41 @@ impl Router {
         &self.settings().authority
     }
 
-    /// The token endpoint if it is known, for a tenant that replaces the authority's own and for
-    /// requests with or without a client certificate.
+    /// The token endpoint for these requests, if it is known.
     ///
     /// `None` when something has to be asked first, or again; then [`endpoint`](Self::endpoint)
     /// tells it.
     #[must_use]
-    pub fn endpoint_now(&self, tenant: Option<&str>, mtls: bool) -> Option<Result<TokenEndpoint, Error>> {
+    pub fn endpoint_now(&self, query: &EndpointQuery<'_>) -> Option<Result<TokenEndpoint, Error>> {
+        self.located_now(query).map(|located| Ok(located?.endpoint))
+    }
+
+    pub(crate) fn located_now(&self, query: &EndpointQuery<'_>) -> Option<Result<Located, Error>> {
+        let EndpointQuery { tenant, mtls, .. } = *query;
         let settings = self.settings();
         if let Some(issuer) = settings.authority.issuer() {
             if let Some(Err(error)) = tenant.map(|tenant| settings.authority.with_tenant(tenant)) {
                 return Some(Err(error));
             }
             let metadata = settings.discovery.provider_now(issuer)?;
-            return Some(metadata.map(|metadata| metadata.token_endpoint(mtls).clone()));
+            return Some(metadata.map(|metadata| metadata.token_endpoint(mtls).clone().into()));
         }
-        let region = match self.region_now()? {
-            Ok(region) => region,
-            Err(error) => return Some(Err(error)),
+        let region = match query.considers_region().then(|| self.region_now()) {
+            None => RegionOutcome::None,
+            Some(known) => match known? {
+                Ok(region) => region,
+                Err(error) => return Some(Err(error)),
+            },
         };
         if self.0.is_host_in_question
             && let Err(error) = settings.discovery.validate_now(&settings.authority)?
         {
             return Some(Err(error));
         }
-        Some(self.route(tenant, &Routing { mtls, region }))
+        Some(self.route(query, region))
     }
 
-    /// The token endpoint, for a tenant that replaces the authority's own and for requests with or
-    /// without a client certificate.
+    /// The token endpoint for these requests.
     ///
     /// What is wrong with the request is said before anything is asked. A region that cannot be
     /// detected means the global host, with the same security. The environment is read once.
@@ -148,25 +172,60 @@ impl Router {
         &self,
         http: &HttpClient,
         env: &Env,
-        tenant: Option<&str>,
-        mtls: bool,
+        query: &EndpointQuery<'_>,
     ) -> Result<TokenEndpoint, Error> {
+        Ok(self.located(http, env, query).await?.endpoint)
+    }
+
+    pub(crate) async fn located(
+        &self,
+        http: &HttpClient,
+        env: &Env,
+        query: &EndpointQuery<'_>,
+    ) -> Result<Located, Error> {
+        let EndpointQuery { tenant, mtls, .. } = *query;
         let Settings { instance_discovery, discovery, detector, .. } = self.settings();
         let authority = self.authority_of(tenant)?;
         if let Some(issuer) = authority.issuer() {
-            return Ok(discovery.provider(http, issuer).await?.token_endpoint(mtls).clone());
+            return Ok(discovery.provider(http, issuer).await?.token_endpoint(mtls).clone().into());
         }
         authority.token_endpoint(&Routing { mtls, region: None })?;
-        let decided = self.region_decided(env)?;
+        let decided = match query.considers_region() {
+            true => self.region_decided(env)?,
+            false => RegionChoice::Global,
+        };
         if *instance_discovery {
             discovery.validate(http, &authority).await?;
         }
         let region = match decided {
-            RegionChoice::Fixed(region) => Some(region),
-            RegionChoice::Detect => detector.region(http, env).await,
-            RegionChoice::Unset | RegionChoice::Global => None,
+            RegionChoice::Fixed(region) => RegionOutcome::Configured(region),
+            RegionChoice::Detect => detector.outcome(http, env).await,
+            RegionChoice::Unset | RegionChoice::Global => RegionOutcome::None,
         };
-        self.route(tenant, &Routing { mtls, region })
+        self.route(query, region)
+    }
+
+    /// Where a user's browser is sent to sign in, and who is expected to answer.
+    pub(crate) async fn authorization_endpoint(
+        &self,
+        http: &HttpClient,
+        tenant: Option<&str>,
+    ) -> Result<(Url, ExpectedIssuer), Error> {
+        let Settings { instance_discovery, discovery, .. } = self.settings();
+        let authority = self.authority_of(tenant)?;
+        let expected = |is_announced| ExpectedIssuer {
+            authority: authority.as_str().to_owned(),
+            is_oidc: authority.issuer().is_some(),
+            is_announced,
+        };
+        if let Some(issuer) = authority.issuer() {
+            let metadata = discovery.provider(http, issuer).await?;
+            return Ok((metadata.authorization_endpoint()?.clone(), expected(metadata.announces_itself())));
+        }
+        if *instance_discovery {
+            discovery.validate(http, &authority).await?;
+        }
+        Ok((authority.authorization_endpoint()?, expected(false)))
     }
 
     fn region_decided(&self, env: &Env) -> Result<RegionChoice, Error> {
@@ -177,21 +236,22 @@ impl Router {
     }
 
     /// The region, if there is nothing to ask about it.
-    fn region_now(&self) -> Option<Result<Option<Region>, Error>> {
+    fn region_now(&self) -> Option<Result<RegionOutcome, Error>> {
         let settings = self.settings();
         if !self.0.has_regions || settings.region == RegionChoice::Global {
-            return Some(Ok(None));
+            return Some(Ok(RegionOutcome::None));
         }
         match self.0.decided.get()? {
-            Ok(RegionChoice::Fixed(region)) => Some(Ok(Some(region.clone()))),
-            Ok(RegionChoice::Detect) => settings.detector.region_now().map(Ok),
-            Ok(RegionChoice::Unset | RegionChoice::Global) => Some(Ok(None)),
+            Ok(RegionChoice::Fixed(region)) => Some(Ok(RegionOutcome::Configured(region.clone()))),
+            Ok(RegionChoice::Detect) => settings.detector.outcome_now().map(Ok),
+            Ok(RegionChoice::Unset | RegionChoice::Global) => Some(Ok(RegionOutcome::None)),
             Err(error) => Some(Err(error.clone())),
         }
     }
 
-    fn route(&self, tenant: Option<&str>, routing: &Routing) -> Result<TokenEndpoint, Error> {
-        self.authority_of(tenant)?.token_endpoint(routing)
+    fn route(&self, query: &EndpointQuery<'_>, region: RegionOutcome) -> Result<Located, Error> {
+        let routing = Routing { mtls: query.mtls, region: region.region().cloned() };
+        Ok(Located { endpoint: self.authority_of(query.tenant)?.token_endpoint(&routing)?, region })
     }
 
     fn authority_of(&self, tenant: Option<&str>) -> Result<Cow<'_, Authority>, Error> {
@@ -211,6 +271,7 @@ mod tests {
     use symbolon_transport::{Response, SharedTransport, TransportError};
     use symbolon_types::{Jitter, ManualClock, SharedClock};
 
+    use super::super::Region;
     use super::*;
 
     const CONTOSO: &str = "https://login.microsoftonline.com/contoso.com";
@@ -230,6 +291,10 @@ mod tests {
 
     fn shown(endpoint: Result<TokenEndpoint, Error>) -> String {
         endpoint.map_or_else(|error| error.code().to_owned(), |endpoint| endpoint.url().to_string())
+    }
+
+    fn query(tenant: Option<&str>, mtls: bool) -> EndpointQuery<'_> {
+        EndpointQuery { tenant, mtls, for_user: false }
     }
 
     fn fixed(name: &str) -> RegionChoice {
@@ -312,10 +377,10 @@ mod tests {
             let transport = ScriptedTransport::new([]);
             let http = client(&transport, &ManualClock::new());
             let router = router(authority).with_region(region);
-            let endpoint = router.endpoint(&http, &Env::empty(), tenant, mtls).await;
+            let endpoint = router.endpoint(&http, &Env::empty(), &query(tenant, mtls)).await;
             assert_eq!(shown(endpoint.clone()), outcome, "{authority} {tenant:?}");
             if endpoint.is_ok() {
-                assert_eq!(router.endpoint_now(tenant, mtls).map(shown).as_deref(), Some(outcome));
+                assert_eq!(router.endpoint_now(&query(tenant, mtls)).map(shown).as_deref(), Some(outcome));
             }
             assert!(transport.requests().is_empty(), "{authority}");
         }
@@ -330,19 +395,19 @@ mod tests {
         let clock = ManualClock::new();
         let http = client(&transport, &clock);
         let router = router(CONTOSO).with_region(RegionChoice::Detect);
-        assert!(router.endpoint_now(None, true).is_none());
+        assert!(router.endpoint_now(&query(None, true)).is_none());
         let global = "https://mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token";
-        assert_eq!(shown(router.endpoint(&http, &Env::empty(), None, true).await), global);
-        assert_eq!(router.endpoint_now(None, true).map(shown).as_deref(), Some(global));
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, true)).await), global);
+        assert_eq!(router.endpoint_now(&query(None, true)).map(shown).as_deref(), Some(global));
 
         clock.advance(Duration::from_secs(5 * 60));
-        assert!(router.endpoint_now(None, true).is_none());
-        assert_eq!(shown(router.endpoint(&http, &Env::empty(), None, true).await), global);
+        assert!(router.endpoint_now(&query(None, true)).is_none());
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, true)).await), global);
         tokio::task::yield_now().await;
         let regional = "https://westus.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token";
-        assert_eq!(router.endpoint_now(None, true).map(shown).as_deref(), Some(regional));
+        assert_eq!(router.endpoint_now(&query(None, true)).map(shown).as_deref(), Some(regional));
         let other = "https://westus.login.microsoft.com/t/oauth2/v2.0/token";
-        assert_eq!(router.endpoint_now(Some("t"), false).map(shown).as_deref(), Some(other));
+        assert_eq!(router.endpoint_now(&query(Some("t"), false)).map(shown).as_deref(), Some(other));
         assert_eq!(transport.requests().len(), 2);
     }
 
@@ -356,15 +421,31 @@ mod tests {
             (fixed("r"), ("MSAL_DISABLE_REGION", "1"), "https://login.microsoftonline.com/"),
         ] {
             let router = router(CONTOSO).with_region(region.clone());
-            assert_eq!(router.endpoint_now(None, false).is_some(), region == RegionChoice::Global);
+            assert_eq!(router.endpoint_now(&query(None, false)).is_some(), region == RegionChoice::Global);
             let env = [variable].into_iter().collect();
-            let told = shown(router.endpoint(&http, &env, None, false).await);
+            let told = shown(router.endpoint(&http, &env, &query(None, false)).await);
             assert!(told.starts_with(host), "{told}");
-            assert_eq!(router.endpoint_now(None, false).map(shown), Some(told));
+            assert_eq!(router.endpoint_now(&query(None, false)).map(shown), Some(told));
         }
         // What has no regions has no use for a wrong one either.
         let env = [("MSAL_FORCE_REGION", "for.ced")].into_iter().collect();
-        assert!(router("https://sts.example/adfs").endpoint(&http, &env, None, false).await.is_ok());
+        assert!(router("https://sts.example/adfs").endpoint(&http, &env, &query(None, false)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn rg17_what_no_region_serves_is_known_at_once_whatever_the_region() {
+        let http = client(&ScriptedTransport::new([]), &ManualClock::new());
+        let about_user = EndpointQuery { for_user: true, ..EndpointQuery::default() };
+        let global = "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token";
+        for region in [RegionChoice::Unset, RegionChoice::Global, RegionChoice::Detect, fixed("r")] {
+            let router = router(CONTOSO).with_region(region);
+            assert_eq!(router.endpoint_now(&about_user).map(shown).as_deref(), Some(global));
+            assert_eq!(shown(router.endpoint(&http, &Env::empty(), &about_user).await), global);
+        }
+        let regional = "https://r.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token";
+        let over_mtls = EndpointQuery { mtls: true, ..about_user };
+        let router = router(CONTOSO).with_region(fixed("r"));
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), &over_mtls).await), regional);
     }
 
     #[tokio::test]
@@ -372,12 +453,18 @@ mod tests {
         let transport = ScriptedTransport::new([answer(400, r#"{"error":"invalid_instance"}"#)]);
         let http = client(&transport, &ManualClock::new());
         let router = router("https://login.foo.bar/t").with_region(RegionChoice::Detect);
-        assert_eq!(shown(router.endpoint(&http, &Env::empty(), None, false).await), "invalid_instance");
-        assert_eq!(shown(router.endpoint(&http, &Env::empty(), Some("u"), false).await), "invalid_instance");
+        assert_eq!(
+            shown(router.endpoint(&http, &Env::empty(), &query(None, false)).await),
+            "invalid_instance"
+        );
+        assert_eq!(
+            shown(router.endpoint(&http, &Env::empty(), &query(Some("u"), false)).await),
+            "invalid_instance"
+        );
         assert_eq!(transport.requests().len(), 1);
 
         let trusting = router.with_region(RegionChoice::Global).with_instance_discovery(false);
-        let endpoint = trusting.endpoint_now(None, false).map(shown);
+        let endpoint = trusting.endpoint_now(&query(None, false)).map(shown);
         assert_eq!(endpoint.as_deref(), Some("https://login.foo.bar/t/oauth2/v2.0/token"));
     }
 
@@ -391,7 +478,7 @@ mod tests {
                 .with_region(RegionChoice::Detect)
                 .with_discovery(discovery.clone())
                 .with_region_detector(detector.clone());
-            let endpoint = shown(router.endpoint(&http, &Env::empty(), None, false).await);
+            let endpoint = shown(router.endpoint(&http, &Env::empty(), &query(None, false)).await);
             assert_eq!(endpoint, format!("https://r.login.foo.bar/{tenant}/oauth2/v2.0/token"));
         }
         assert_eq!(transport.requests().len(), 2);
@@ -407,15 +494,15 @@ mod tests {
         let http = client(&transport, &ManualClock::new());
         let router =
             Router::new(Authority::oidc("https://idp.example/").unwrap()).with_region(RegionChoice::Detect);
-        assert!(router.endpoint_now(None, false).is_none());
+        assert!(router.endpoint_now(&query(None, false)).is_none());
         for (mtls, url) in [(false, "https://idp.example/token"), (true, "https://mtls.idp.example/token")] {
-            assert_eq!(shown(router.endpoint(&http, &Env::empty(), None, mtls).await), url);
-            assert_eq!(router.endpoint_now(None, mtls).map(shown).as_deref(), Some(url));
+            assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, mtls)).await), url);
+            assert_eq!(router.endpoint_now(&query(None, mtls)).map(shown).as_deref(), Some(url));
         }
-        let refused = router.endpoint(&http, &Env::empty(), Some("t"), false).await;
+        let refused = router.endpoint(&http, &Env::empty(), &query(Some("t"), false)).await;
         assert_eq!(shown(refused), "authority_type_mismatch");
         assert_eq!(
-            router.endpoint_now(Some("t"), false).map(shown).as_deref(),
+            router.endpoint_now(&query(Some("t"), false)).map(shown).as_deref(),
             Some("authority_type_mismatch")
         );
         assert_eq!(transport.requests().len(), 1);

@@ -112,10 +112,10 @@ fn no_mtls_host(cloud: Option<&Cloud>) -> Error {
     Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error).with_advice(advice)
 }
 
-fn metadata_required() -> Error {
-    let error = "the token endpoint of an OpenID provider stands in its metadata; nothing was sent";
+pub(super) fn metadata_required() -> Error {
+    let error = "the endpoints of an OpenID provider stand in its metadata; nothing was sent";
     Error::new(ErrorKind::Request, "metadata_required", error)
-        .with_advice("ask a router for the endpoint, or give the token endpoint itself")
+        .with_advice("ask a router for the token endpoint, or give the token endpoint itself")
 }
 
 #[cfg(test)]

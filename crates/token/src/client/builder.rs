@@ -9,6 +9,7 @@ use symbolon_types::{Jitter, SharedClock};
 use super::TokenClient;
 use crate::TokenCache;
 use crate::credential::ErasedCredential;
+use crate::current_telemetry::CallerSdk;
 use crate::exchange::Exchanger;
 use crate::throttle::Throttle;
 
@@ -25,7 +26,9 @@ pub struct TokenClientBuilder {
     cache: Option<TokenCache>,
     capabilities: Vec<String>,
     retry: RetryPolicy,
+    retry_scale: f64,
     deadline: Duration,
+    caller: CallerSdk,
 }
 
 impl TokenClientBuilder {
@@ -38,7 +41,9 @@ impl TokenClientBuilder {
             cache: None,
             capabilities: Vec::new(),
             retry: RetryPolicy::token_endpoint(),
+            retry_scale: 1.0,
             deadline: DEADLINE,
+            caller: CallerSdk::default(),
         }
     }
 
@@ -79,10 +84,26 @@ impl TokenClientBuilder {
         self
     }
 
+    /// Multiplies every delay between attempts, those of discovery and of the detection of the region
+    /// included: 0 tries again at once. Timeouts stay. Default: 1.
+    #[must_use]
+    pub fn retry_scale(mut self, factor: f64) -> Self {
+        self.retry_scale = factor;
+        self
+    }
+
     /// Bounds an acquisition as a whole. Default: two minutes.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Tells Entra which library of yours asks: the first 10 characters of its name and the first 20
+    /// of its version, in `x-client-current-telemetry`. Default: none.
+    #[must_use]
+    pub fn caller_sdk(mut self, name: &str, version: &str) -> Self {
+        self.caller = CallerSdk { id: name.to_owned(), version: version.to_owned() };
         self
     }
 
@@ -95,11 +116,13 @@ impl TokenClientBuilder {
         TokenClient {
             exchanger: Arc::new(Exchanger {
                 throttle: Throttle::new(self.clock.clone()),
-                http: HttpClient::new(self.transport, self.clock, self.jitter),
+                http: HttpClient::new(self.transport, self.clock, self.jitter)
+                    .with_retry_scale(self.retry_scale),
                 credential: self.credential,
                 cache,
                 retry: self.retry,
                 deadline: self.deadline,
+                caller: self.caller,
             }),
             capabilities: self.capabilities.into(),
         }

@@ -4,10 +4,10 @@ use symbolon_types::{Error, Secret};
 
 use super::TokenClient;
 use crate::credential::Purpose;
-use crate::grant::{AuthorizationCode, Grant};
+use crate::grant::Grant;
 use crate::scope::Audience;
 use crate::user::Subject;
-use crate::{Account, CredentialRequest, TokenRequest};
+use crate::{Account, Application, AuthorizationCode, AuthorizationRequest, CredentialRequest, TokenRequest};
 
 impl TokenClient {
     /// Asks for a token on behalf of the user whose token another client sent us (Entra's
@@ -42,6 +42,7 @@ impl TokenClient {
         let wanted = CredentialRequest {
             purpose: Purpose::LookUp,
             proof_of_possession: false,
+            for_user: true,
             tenant: None,
             correlation_id: None,
             http: &self.exchanger.http,
@@ -52,24 +53,25 @@ impl TokenClient {
         Ok(self.exchanger.cache.forget_refresh_token(auth.partition(), subject, None).await)
     }
 
-    /// Redeems an authorization code (RFC 6749 §4.1.3). The token's
-    /// [`account`](crate::Token::account) names the user for [`token_for_account`](Self::token_for_account).
+    /// Asks a user to sign in, for these scopes: makes the URL to send their browser to. `application` is
+    /// the one whose credential this client has; the redirect URI is registered there.
     ///
-    /// `verifier` is the one whose challenge the authorization request carried (RFC 7636); use one
-    /// always.
-    pub fn redeem_code<'a>(
+    /// Asked for beside the scopes are `openid`, `profile` and `offline_access`.
+    pub fn authorization_request<'a>(
         &'a self,
-        code: &Secret,
-        redirect_uri: &str,
-        verifier: Option<&Secret>,
+        application: &'a Application,
+        redirect_uri: &'a str,
         scopes: &'a str,
-    ) -> TokenRequest<'a> {
-        let grant = Grant::AuthorizationCode(Box::new(AuthorizationCode {
-            code: code.clone(),
-            redirect_uri: redirect_uri.to_owned(),
-            verifier: verifier.cloned(),
-        }));
-        TokenRequest::for_user(self, Audience::scopes(scopes), grant, Subject::of_secret(code))
+    ) -> AuthorizationRequest<'a> {
+        AuthorizationRequest::new(self, application, redirect_uri, scopes)
+    }
+
+    /// Redeems the authorization code with which a user came back (RFC 6749 §4.1.3). The token's
+    /// [`account`](crate::Token::account) names the user for [`token_for_account`](Self::token_for_account).
+    pub fn redeem_code<'a>(&'a self, code: &AuthorizationCode, scopes: &'a str) -> TokenRequest<'a> {
+        let subject = Subject::of_secret(&code.code);
+        let grant = Grant::AuthorizationCode(Box::new(code.clone()));
+        TokenRequest::for_user(self, Audience::scopes(scopes), grant, subject)
     }
 
     /// Asks for a token about the user of an account: from the cache, or by their refresh token.

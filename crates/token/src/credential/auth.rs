@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use symbolon_types::{ClientIdentity, Error, Secret};
 
-use crate::{Partition, Scheme, TokenEndpoint};
+use crate::authority::RegionOutcome;
+use crate::{ManagedIdentityKind, Partition, Scheme, TokenEndpoint};
 
 /// A parameter of the body of a token request.
 type Parameter = (Cow<'static, str>, Secret);
@@ -31,6 +32,8 @@ struct Inner {
     fresh: Option<Arc<Fresh>>,
     identity: Option<ClientIdentity>,
     scheme: Scheme,
+    region: RegionOutcome,
+    managed_identity: Option<ManagedIdentityKind>,
 }
 
 impl ClientAuth {
@@ -46,6 +49,8 @@ impl ClientAuth {
             fresh: None,
             identity: None,
             scheme: Scheme::Bearer,
+            region: RegionOutcome::None,
+            managed_identity: None,
         }))
     }
 
@@ -87,6 +92,24 @@ impl ClientAuth {
         })
     }
 
+    /// The same, for a managed identity of this kind.
+    #[must_use]
+    pub fn of_managed_identity(self, kind: ManagedIdentityKind) -> Self {
+        self.edit(|inner| inner.managed_identity = Some(kind))
+    }
+
+    pub(crate) fn in_region(self, region: RegionOutcome) -> Self {
+        self.edit(|inner| inner.region = region)
+    }
+
+    /// The same, as the next request is told.
+    pub(crate) fn remembered(self) -> Self {
+        if !self.0.region.is_new() {
+            return self;
+        }
+        self.edit(|inner| inner.region = std::mem::take(&mut inner.region).remembered())
+    }
+
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
@@ -120,6 +143,14 @@ impl ClientAuth {
     #[must_use]
     pub fn scheme(&self) -> &Scheme {
         &self.0.scheme
+    }
+
+    pub(crate) fn managed_identity(&self) -> Option<ManagedIdentityKind> {
+        self.0.managed_identity
+    }
+
+    pub(crate) fn region(&self) -> &RegionOutcome {
+        &self.0.region
     }
 
     pub(crate) fn shared_client_id(&self) -> Arc<str> {

@@ -82,6 +82,14 @@ where
         Some(Found { value: lease.value.clone(), is_due: slot.is_due(now) })
     }
 
+    /// Whether there is a value under a key, or was one that has ended and was not yet evicted.
+    #[must_use]
+    pub fn remembers<Q: LeaseKey<K>>(&self, key: &Q) -> bool {
+        let hash = self.0.hasher.hash_one(key);
+        let shard = self.0.read(hash);
+        shard.find(hash, |entry| key.matches(&entry.key)).is_some_and(|entry| entry.slot.lease.is_some())
+    }
+
     /// The value under a key: from the cache, or by `load`.
     ///
     /// A value past its soft deadline is returned at once and renewed by `load` in the background

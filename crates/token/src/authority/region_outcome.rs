@@ -1,0 +1,50 @@
+//! What came of the region of a request.
+
+use super::Region;
+
+/// What came of the region of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RegionOutcome {
+    /// No region was considered.
+    #[default]
+    None,
+    /// The configuration or the environment says which.
+    Configured(Region),
+    /// It was detected.
+    Detected(Region, DetectedBy),
+    /// It could not be told, so the global host serves.
+    Unknown,
+}
+
+/// Where a detected region was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DetectedBy {
+    /// Found by an earlier request.
+    Memory,
+    /// The environment.
+    Environment,
+    /// The instance metadata service.
+    Metadata,
+}
+
+impl RegionOutcome {
+    pub(crate) fn region(&self) -> Option<&Region> {
+        match self {
+            Self::Configured(region) | Self::Detected(region, _) => Some(region),
+            Self::None | Self::Unknown => None,
+        }
+    }
+
+    /// What the next request is told.
+    pub(crate) fn remembered(self) -> Self {
+        match self {
+            Self::Detected(region, _) => Self::Detected(region, DetectedBy::Memory),
+            other => other,
+        }
+    }
+
+    /// Whether the region was found for this request, and not for an earlier one.
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self, Self::Detected(_, DetectedBy::Environment | DetectedBy::Metadata))
+    }
+}
