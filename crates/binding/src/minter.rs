@@ -8,6 +8,7 @@ mod watch;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use futures_util::future::try_join;
 use symbolon_transport::HttpClient;
@@ -80,7 +81,13 @@ impl Minter {
     /// due for renewal. Does not wait and does not allocate.
     #[must_use]
     pub fn current(&self, id: &ManagedIdentityId) -> Option<Binding> {
-        let found = self.0.by_name.find(id)?;
+        self.current_at(id, self.0.clock().now())
+    }
+
+    /// The same at a time that was read off the clock before.
+    #[must_use]
+    pub fn current_at(&self, id: &ManagedIdentityId, now: SystemTime) -> Option<Binding> {
+        let found = self.0.by_name.find_at(id, now)?;
         (!found.is_due).then_some(found.value)
     }
 

@@ -69,7 +69,7 @@ impl Kept {
 impl CredentialSource for MintedCertificate {
     fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
         let is_bound = request.proof_of_possession();
-        match self.minter.current(&self.id) {
+        match self.minter.current_at(&self.id, request.now()) {
             Some(binding) => self.present(&binding, is_bound),
             None => Resolution::future(async move {
                 let binding = self.minter.binding(&self.id, request.correlation_id()).await?;

@@ -99,7 +99,12 @@ impl TokenCache {
     /// allocates nothing.
     #[must_use]
     pub fn find(&self, key: &CacheKey<'_>) -> Option<Token> {
-        let found = self.leases.find(key)?;
+        self.find_at(key, self.clock.now())
+    }
+
+    /// The same at a time that was read off this cache's clock before.
+    pub(crate) fn find_at(&self, key: &CacheKey<'_>, now: SystemTime) -> Option<Token> {
+        let found = self.leases.find_at(key, now)?;
         (!found.is_due).then(|| {
             let token = found.value.from(TokenSource::Cache);
             telemetry::served(&token);
@@ -168,7 +173,6 @@ impl TokenCache {
         self.leases.snapshot()
     }
 
-    #[cfg(feature = "msal-cache")]
     pub(crate) fn clock(&self) -> &SharedClock {
         &self.clock
     }

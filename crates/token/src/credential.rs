@@ -5,6 +5,7 @@ mod presented;
 mod resolution;
 
 use std::fmt;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use symbolon_transport::HttpClient;
@@ -40,6 +41,7 @@ pub struct CredentialRequest<'a> {
     pub(crate) for_user: bool,
     pub(crate) tenant: Option<&'a str>,
     pub(crate) correlation_id: Option<CorrelationId>,
+    pub(crate) now: SystemTime,
     pub(crate) http: &'a HttpClient,
 }
 
@@ -83,6 +85,12 @@ impl<'a> CredentialRequest<'a> {
     #[must_use]
     pub fn correlation_id(&self) -> CorrelationId {
         self.correlation_id.unwrap_or_else(CorrelationId::random)
+    }
+
+    /// The time, read once for the look-up or the exchange that this is part of.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.now
     }
 
     /// What the source may send its own requests with.

@@ -111,6 +111,7 @@ impl Exchange {
             for_user: self.grant.is_for_user(),
             tenant: self.tenant.as_deref(),
             correlation_id: Some(self.correlation_id),
+            now: exchanger.http.clock().now(),
             http: &exchanger.http,
         };
         let auth = exchanger.credential.resolve_erased(&wanted).await?;

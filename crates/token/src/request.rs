@@ -137,7 +137,7 @@ impl<'a> TokenRequest<'a> {
         // No id: what has to be asked first is not asked from here.
         let look_up = self.look_up(None);
         let auth = exchanger.credential.resolve_erased(&look_up);
-        exchanger.cache.find(&self.key(auth.known()?))
+        exchanger.cache.find_at(&self.key(auth.known()?), look_up.now)
     }
 
     async fn acquire(self) -> Result<Token, Error> {
@@ -223,6 +223,7 @@ impl<'a> TokenRequest<'a> {
             for_user: self.user.is_some(),
             tenant: self.tenant,
             correlation_id,
+            now: self.client.exchanger.cache.clock().now(),
             http: &self.client.exchanger.http,
         }
     }

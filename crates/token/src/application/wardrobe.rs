@@ -109,6 +109,7 @@ mod tests {
             for_user: false,
             tenant,
             correlation_id: None,
+            now: http.clock().now(),
             http,
         }
     }

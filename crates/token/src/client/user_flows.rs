@@ -45,6 +45,7 @@ impl TokenClient {
             for_user: true,
             tenant: None,
             correlation_id: None,
+            now: self.exchanger.cache.clock().now(),
             http: &self.exchanger.http,
         };
         let auth = self.exchanger.credential.resolve_erased(&wanted).await?;
