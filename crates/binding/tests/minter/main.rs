@@ -10,6 +10,7 @@ mod lifecycle;
 mod logs;
 mod model;
 mod refusals;
+mod rows;
 #[cfg(unix)]
 mod stored;
 mod watching;
