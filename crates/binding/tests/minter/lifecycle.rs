@@ -1,7 +1,9 @@
 //! Bindings over time.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use base64ct::{Base64, Encoding};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use symbolon_binding::{KeyProvider, ManagedIdentityId, REMINT_PAUSE, SoftwareKeys};
@@ -231,6 +233,23 @@ async fn a_refused_certificate_is_forgotten_and_minted_anew_once_in_a_pause() {
     assert!(house.minter.refused(&house.id, second));
     assert_ne!(thumbprint(&house).await, second);
     assert_eq!(house.mints(), 3);
+}
+
+#[tokio::test]
+async fn the_same_certificate_again_after_a_refusal_is_refused_without_another_mint() {
+    static FIRST: OnceLock<String> = OnceLock::new();
+    let house = House::new().await;
+    let mangle = |der: Vec<u8>| FIRST.get_or_init(|| Base64::encode_string(&der)).clone();
+    house.issuer.plan(Plan { mangle, ..Plan::default() });
+    let first = thumbprint(&house).await;
+    assert!(house.minter.refused(&house.id, first));
+    assert_eq!(thumbprint(&house).await, first);
+    for _ in 0..10 {
+        assert!(!house.minter.refused(&house.id, first));
+        assert_eq!((thumbprint(&house).await, house.mints()), (first, 2));
+    }
+    house.clock.advance(REMINT_PAUSE);
+    assert!(house.minter.refused(&house.id, first));
 }
 
 #[tokio::test]

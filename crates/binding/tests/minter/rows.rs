@@ -23,7 +23,8 @@ const ROWS: &[(&str, &[&str])] = &[
     (
         "12.9",
         &[
-            "32", "40", "70", "83", "107", "121", "137", "158", "171", "180", "223", "248", "267", "299", "317",
+            "32", "40", "70", "83", "107", "121", "137", "158", "171", "180", "223", "248", "267", "299",
+            "317",
         ],
     ),
     ("12.10", &["13", "38", "44", "56", "68", "82", "95"]),
@@ -42,8 +43,8 @@ const ROWS: &[(&str, &[&str])] = &[
     (
         "13.3",
         &[
-            "16", "17", "18", "19", "20", "20a", "21", "22", "23", "24", "25", "25a", "25b", "26", "27", "28",
-            "29", "30", "31", "32",
+            "16", "17", "18", "19", "20", "20a", "21", "22", "23", "24", "25", "25a", "25b", "26", "27",
+            "28", "29", "30", "31", "32",
         ],
     ),
     ("13.4", &["33", "34", "35", "36", "37", "38", "39", "40", "41", "42", "43"]),
@@ -78,7 +79,7 @@ fn is_there(holder: &str, own: &[String]) -> bool {
     let has = |text: &String, name: &str| text.contains(&format!("fn {name}("));
     match holder.split_once(": ") {
         Some((path, name)) => fs::read_to_string(workspace().join(path)).is_ok_and(|text| has(&text, name)),
-        None if holder.contains('/') => workspace().join(holder).is_file(),
+        None if holder.ends_with(".md") => workspace().join(holder).is_file(),
         None => own.iter().any(|text| has(text, holder)),
     }
 }
