@@ -12,6 +12,7 @@ mod confidential;
 mod configuration;
 mod delegation;
 mod lifetime;
+mod minting;
 mod recovery;
 mod request;
 mod routing;

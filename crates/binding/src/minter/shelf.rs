@@ -256,3 +256,61 @@ fn checksum(json: &[u8]) -> String {
     let digest = digest(&SHA256, json);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(text: &str) -> Entry {
+        Entry {
+            version: VERSION,
+            id: text.into(),
+            client_id: text.into(),
+            tenant_id: text.into(),
+            certificate: text.into(),
+            mtls_authentication_endpoint: text.into(),
+            minted_at: 1_795_500_000,
+        }
+    }
+
+    #[test]
+    fn an_entry_of_any_texts_comes_back_as_it_was() {
+        for text in ["", "plain", "a|b=c", "\r\n\n", "\0", "\"\\", "häß 🔑 例え.テスト", &"x".repeat(2048)]
+        {
+            let read = Entry::read(&entry(text).to_bytes()).unwrap();
+            let texts = [
+                &read.id,
+                &read.client_id,
+                &read.tenant_id,
+                &read.certificate,
+                &read.mtls_authentication_endpoint,
+            ];
+            assert!(texts.iter().all(|read| *read == text), "{text:?}");
+            assert_eq!(read.minted_at, 1_795_500_000);
+        }
+    }
+
+    #[test]
+    fn an_entry_with_any_changed_byte_is_not_read() {
+        let whole = entry("text").to_bytes();
+        assert!(Entry::read(&whole).is_some());
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            assert!(Entry::read(&changed).is_none(), "{at}");
+            assert!(Entry::read(&whole[..at]).is_none(), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over_and_what_is_missing_is_not() {
+        let signed = |json: &str| Entry::read(format!("{}\n{json}", checksum(json.as_bytes())).as_bytes());
+        let json = serde_json::to_string(&entry("text")).unwrap();
+        assert!(signed(&json.replacen('{', r#"{"new":[1],"#, 1)).is_some());
+        for member in ["version", "id", "client_id", "certificate", "minted_at"] {
+            let without = json.replacen(&format!(r#""{member}":"#), r#""other":"#, 1);
+            assert!(signed(&without).is_none(), "{member}");
+        }
+        assert!(signed("null").is_none() && signed("").is_none());
+    }
+}

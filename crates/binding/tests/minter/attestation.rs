@@ -12,7 +12,7 @@ use symbolon_binding::{
 use symbolon_test_logs::CapturedLogs;
 use symbolon_types::{CorrelationId, Secret, SigningKey};
 
-use crate::issuer::{CLIENT, DAY, HOUR, House, OTHER_CLIENT, answer, drive};
+use crate::issuer::{CLIENT, DAY, HOUR, House, OTHER_CLIENT, answer, drive, metadata};
 
 const TOKEN: &str = "header.statement-that-no-log-shows.signature";
 
@@ -59,11 +59,18 @@ impl Attester for Service {
     async fn attest(&self, request: &AttestationRequest<'_>) -> Result<Attestation, Error> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let now = *self.now.lock().unwrap();
-        assert_eq!(request.endpoint().as_str(), "https://attest.example/");
+        assert!(
+            ["https://attest.example/", "https://attest.example/moved"]
+                .contains(&request.endpoint().as_str())
+        );
         assert!([CLIENT, OTHER_CLIENT].contains(&request.client_id()));
         assert!(!request.key().public_key().is_empty());
         assert_eq!(request.deadline(), now + Duration::from_secs(30));
         let says = self.says.lock().unwrap().clone();
+        // It takes a while.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
         match says {
             Says::Token(text, lifetime) => Ok(Attestation::new(Secret::new(text), now + lifetime)),
             Says::Nothing => pending().await,
@@ -128,6 +135,8 @@ async fn without_a_statement_no_certificate_is_asked_for() {
         let error = house.binding().await.unwrap_err();
         assert_eq!((error.code(), error.kind()), ("attestation_failed", ErrorKind::Environment), "{says:?}");
         assert!(error.to_string().contains(why), "{says:?}: {error}");
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(cause.is_some_and(|cause| cause.contains("evidence")), why == "the attester failed");
         assert_eq!((house.mints(), house.issuer.requests().len()), (0, 1), "{says:?}");
         // It is not latched.
         *service.says.lock().unwrap() = Says::Token(TOKEN, HOUR);
@@ -139,7 +148,7 @@ async fn without_a_statement_no_certificate_is_asked_for() {
 
 #[tokio::test]
 async fn metadata_that_names_no_usable_attestation_service_fails_only_those_who_need_one() {
-    let metadata = |endpoint: &str| {
+    let naming = |endpoint: &str| {
         let body = format!(r#"{{"clientId":"{CLIENT}","tenantId":"t","cuId":{{"vmId":"v"}}{endpoint}}}"#);
         Ok(answer(200, Some("IMDS/1"), &body))
     };
@@ -150,7 +159,7 @@ async fn metadata_that_names_no_usable_attestation_service_fails_only_those_who_
         r#","attestationEndpoint":"http://attest.example""#,
     ] {
         let house = Service::that(Says::Token(TOKEN, HOUR)).house().await;
-        house.issuer.fail([metadata(endpoint)]);
+        house.issuer.fail([naming(endpoint)]);
         assert_eq!(house.binding().await.unwrap_err().code(), "invalid_response", "{endpoint}");
         assert_eq!(house.mints(), 0, "{endpoint}");
     }
@@ -177,6 +186,32 @@ async fn identities_with_one_key_share_its_statement_and_another_key_has_its_own
         assert_eq!(service.asked(), asked);
         assert!(asked == 2 || house.minter.refused(&house.id, binding.identity().thumbprint()));
     }
+}
+
+#[tokio::test]
+async fn identities_that_mint_at_once_with_one_key_have_it_attested_once() {
+    let service = Service::that(Says::Token(TOKEN, HOUR));
+    let house = service.house().await;
+    let names = [CLIENT, "other"].map(|name| ManagedIdentityId::client_id(name).unwrap());
+    let asked = names.iter().map(|name| house.minter.binding(name, CorrelationId::random()));
+    for binding in drive(&house.clock, join_all(asked)).await.0 {
+        binding.unwrap();
+    }
+    assert_eq!((house.mints(), service.asked()), (2, 1));
+    assert_eq!(sent(&house), [Some(TOKEN.to_owned()), Some(TOKEN.to_owned())]);
+}
+
+#[tokio::test]
+async fn a_statement_of_one_service_is_not_shown_for_another_one() {
+    let service = Service::that(Says::Token(TOKEN, DAY));
+    let house = service.house().await;
+    let minted = house.binding().await.unwrap();
+    assert!(house.minter.refused(&house.id, minted.identity().thumbprint()));
+    let moved =
+        std::str::from_utf8(metadata().body()).unwrap().replace("attest.example", "attest.example/moved");
+    house.issuer.fail([Ok(answer(200, Some("IMDS/1"), &moved))]);
+    house.binding().await.unwrap();
+    assert_eq!((house.mints(), service.asked()), (2, 2));
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
-//! Keys that vanish.
+//! Keys that vanish, and keys that are not there yet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use symbolon_binding::{Error, KeyProvider, SoftwareKeys};
+use symbolon_binding::{Error, ErrorKind, KeyProvider, SoftwareKeys};
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{CorrelationId, SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength};
 
@@ -56,4 +56,31 @@ async fn a_key_that_is_gone_is_replaced_once_before_anything_is_asked_for_it() {
             Err(error) => assert_eq!((error.code(), issued), ("key_gone", false)),
         }
     }
+}
+
+/// Has no key so many times.
+#[derive(Clone, Debug)]
+struct Late(Arc<AtomicUsize>);
+
+impl KeyProvider for Late {
+    async fn key(&self) -> Result<SharedSigningKey, Error> {
+        match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => Err(Error::new(ErrorKind::Environment, "no_device", "the device is not plugged in")),
+            Err(_) => SoftwareKeys::p256().key().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failure_to_get_a_key_is_told_as_it_is_and_not_remembered() {
+    let keys = Late(Arc::new(AtomicUsize::new(2)));
+    let house = House::with(|builder| builder.key_provider(keys.clone())).await;
+    let ask = || house.minter.binding(&house.id, CorrelationId::random());
+    for _ in 0..2 {
+        let error = ask().await.unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), ("no_device", false));
+        assert_eq!(house.mints(), 0);
+    }
+    assert!(ask().await.is_ok());
+    assert_eq!(house.mints(), 1);
 }

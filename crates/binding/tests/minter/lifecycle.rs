@@ -1,7 +1,9 @@
 //! Bindings over time.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use base64ct::{Base64, Encoding};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use symbolon_binding::{KeyProvider, ManagedIdentityId, REMINT_PAUSE, SoftwareKeys};
@@ -132,6 +134,29 @@ async fn a_certificate_that_arrives_in_its_second_half_is_not_due_at_once() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_kept_for_the_useful_part_of_its_life_however_short_that_is() {
+    const MINUTE: i64 = 60;
+    for minutes in [10, 60, 23 * 60, 24 * 60, 24 * 60 + 1, 48 * 60, 14 * 24 * 60] {
+        let house = House::new().await;
+        house.issuer.plan(Plan { valid: (0, minutes * MINUTE), ..Plan::default() });
+        let minted = house.binding().await.unwrap();
+        let until = house.now() + Duration::from_secs((minutes * MINUTE).unsigned_abs());
+        assert_eq!(minted.identity().usable_until(), until, "{minutes}");
+        assert_eq!(thumbprint(&house).await, minted.identity().thumbprint(), "{minutes}");
+        house.clock.set(minted.renew_at() - Duration::from_secs(1));
+        assert!(house.minter.current(&house.id).is_some(), "{minutes}");
+        // It is in use to its last second, if there is no other.
+        house.clock.set(until - Duration::from_secs(1));
+        house.issuer.fail(down());
+        assert_eq!(thumbprint(&house).await, minted.identity().thumbprint(), "{minutes}");
+        house.settle().await;
+        house.clock.set(until);
+        assert!(house.binding().await.is_err(), "{minutes}");
+        assert_eq!(house.mints(), 1, "{minutes}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_gives_up_takes_nothing_from_the_others() {
     let house = House::new().await;
     house.issuer.hold(true);
@@ -208,6 +233,23 @@ async fn a_refused_certificate_is_forgotten_and_minted_anew_once_in_a_pause() {
     assert!(house.minter.refused(&house.id, second));
     assert_ne!(thumbprint(&house).await, second);
     assert_eq!(house.mints(), 3);
+}
+
+#[tokio::test]
+async fn the_same_certificate_again_after_a_refusal_is_refused_without_another_mint() {
+    static FIRST: OnceLock<String> = OnceLock::new();
+    let house = House::new().await;
+    let mangle = |der: Vec<u8>| FIRST.get_or_init(|| Base64::encode_string(&der)).clone();
+    house.issuer.plan(Plan { mangle, ..Plan::default() });
+    let first = thumbprint(&house).await;
+    assert!(house.minter.refused(&house.id, first));
+    assert_eq!(thumbprint(&house).await, first);
+    for _ in 0..10 {
+        assert!(!house.minter.refused(&house.id, first));
+        assert_eq!((thumbprint(&house).await, house.mints()), (first, 2));
+    }
+    house.clock.advance(REMINT_PAUSE);
+    assert!(house.minter.refused(&house.id, first));
 }
 
 #[tokio::test]

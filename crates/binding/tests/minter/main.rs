@@ -9,8 +9,12 @@ mod keys;
 mod lifecycle;
 mod logs;
 mod model;
+mod probing;
 mod refusals;
+mod rows;
 #[cfg(unix)]
 mod stored;
+#[cfg(unix)]
+mod stored_model;
 mod watching;
 mod wire;

@@ -4,13 +4,18 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::join_all;
 use serde_json::Value;
-use symbolon_binding::{Binding, Error, KeyProvider, SoftwareKeys};
+use symbolon_binding::store::{FileLock, PrivateDir};
+use symbolon_binding::{
+    Attestation, AttestationRequest, Attester, Binding, Error, KeyProvider, ManagedIdentityId, MinterBuilder,
+    SoftwareKeys,
+};
 use symbolon_test_logs::CapturedLogs;
-use symbolon_types::{CorrelationId, SharedSigningKey, Thumbprint};
+use symbolon_types::{CorrelationId, Secret, SharedSigningKey, Thumbprint};
 use tempfile::TempDir;
 
 use crate::issuer::{CLIENT, DAY, House, OTHER_CLIENT, OneKey, Plan, TENANT, VM, answer};
@@ -155,6 +160,9 @@ async fn an_entry_that_contradicts_itself_is_not_believed() {
         ("client_id", OTHER_CLIENT.into()),
         ("id", "".into()),
         ("version", Value::from(2)),
+        ("mtls_authentication_endpoint", "http://eastus.mtlsauth.microsoft.com".into()),
+        ("mtls_authentication_endpoint", "https://mtlsauth.example.com".into()),
+        ("certificate", "MAA=".into()),
     ] {
         let (_parent, folder, house) = first().await;
         binding(&house).await.unwrap();
@@ -260,6 +268,87 @@ async fn a_file_that_was_being_written_when_the_process_was_killed_is_in_nobodys
     fs::remove_file(&path).unwrap();
     let new = thumbprint(&next(&house, &folder)).await;
     assert_eq!((thumbprint(&next(&house, &folder)).await, house.mints()), (new, 2));
+}
+
+#[tokio::test]
+async fn a_certificate_is_stored_however_short_its_life_is() {
+    for hours in [1, 23, 24, 25, 48] {
+        let (_parent, folder, house) = first().await;
+        house.issuer.plan(Plan { valid: (0, hours * 3600), ..Plan::default() });
+        let minted = thumbprint(&house).await;
+        assert_eq!(thumbprint(&next(&house, &folder)).await, minted, "{hours}");
+        assert_eq!(house.mints(), 1, "{hours}");
+    }
+}
+
+#[tokio::test]
+async fn identities_machines_and_attested_keys_are_kept_apart_in_one_folder() {
+    let (_parent, folder, mut house) = first().await;
+    let expires_at = house.now() + DAY;
+    let attested = |builder: MinterBuilder| builder.store(&folder).attester(Signed(expires_at));
+    let mut seen = vec![thumbprint(&house).await];
+    house.id = ManagedIdentityId::client_id("other").unwrap();
+    seen.push(thumbprint(&house).await);
+    house.id = ManagedIdentityId::system_assigned();
+    seen.push(thumbprint(&house.another(attested)).await);
+    house.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
+    seen.push(thumbprint(&next(&house, &folder)).await);
+    assert_eq!((seen.as_slice(), house.mints()), (&*house.issuer.issued(), 4));
+    // Each finds its own.
+    house.issuer.plan(Plan::default());
+    let again = [thumbprint(&next(&house, &folder)).await, thumbprint(&house.another(attested)).await];
+    assert_eq!((again, house.mints()), ([seen[0], seen[2]], 4));
+}
+
+/// Vouches for every key.
+#[derive(Debug)]
+struct Signed(SystemTime);
+
+impl Attester for Signed {
+    async fn attest(&self, _: &AttestationRequest<'_>) -> Result<Attestation, Error> {
+        Ok(Attestation::new(Secret::new("header.statement.signature"), self.0))
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_stays_locked_keeps_nobody_from_minting() {
+    let logs = CapturedLogs::begin();
+    let (_parent, folder, house) = first().await;
+    let old = thumbprint(&house).await;
+    let path = file(&folder);
+    fs::remove_file(&path).unwrap();
+    let dir = PrivateDir::open(&folder).unwrap();
+    let lock = path.with_extension("lock").file_name().unwrap().to_str().unwrap().to_owned();
+    let held = FileLock::try_acquire(&dir, &lock).unwrap();
+    assert!(held.is_some());
+    let began = house.now();
+    let other = next(&house, &folder);
+    let minted = tokio::select! {
+        minted = thumbprint(&other) => minted,
+        () = async { loop { house.clock.advance_to_next(); tokio::task::yield_now().await; } } => old,
+    };
+    assert!(minted != old && house.mints() == 2);
+    assert!(house.now().duration_since(began).unwrap() >= Duration::from_secs(90));
+    assert!(!path.exists(), "what another process may be writing is left alone");
+    assert!(logs.text().contains("this process mints for itself"));
+    drop(held);
+    thumbprint(&next(&house, &folder)).await;
+    assert!(path.exists() && house.mints() == 3);
+}
+
+#[tokio::test]
+async fn a_binding_that_cannot_be_stored_is_used_all_the_same() {
+    let logs = CapturedLogs::begin();
+    let (_parent, folder, house) = first().await;
+    thumbprint(&house).await;
+    let path = file(&folder);
+    fs::remove_file(&path).unwrap();
+    // Where the temporary file would be.
+    fs::create_dir(path.with_extension("json.new")).unwrap();
+    let other = next(&house, &folder);
+    let minted = thumbprint(&other).await;
+    assert_eq!((thumbprint(&other).await, house.mints()), (minted, 2));
+    assert!(logs.text().contains("could not store the binding"));
 }
 
 #[tokio::test]

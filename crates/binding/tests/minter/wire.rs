@@ -11,7 +11,11 @@ use symbolon_transport::{
     HttpClient, Request, Response, RetryPolicy, Route, SharedTransport, TransportError, TransportErrorKind,
     transport_fn,
 };
-use symbolon_types::{CorrelationId, Jitter, ManualClock, SharedClock, SharedSigningKey, Strength};
+use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+use symbolon_types::{
+    CorrelationId, Jitter, ManualClock, SharedClock, SharedSigningKey, SignatureScheme, SigningError,
+    SigningKey, Strength,
+};
 use tokio::sync::Barrier;
 
 use crate::issuer::{CLIENT, DAY, House, OneKey, Plan, TENANT, answer, der_time, drive, metadata};
@@ -119,23 +123,54 @@ async fn the_key_is_made_while_the_metadata_is_asked_for() {
 
 #[tokio::test]
 async fn a_key_below_the_floor_fails_before_a_certificate_is_asked_for() {
-    for (floor, met) in [
-        (None, true),
-        (Some(Strength::Software), true),
-        (Some(Strength::Hardware), false),
-        (Some(Strength::KeyGuard), false),
+    let plain = SoftwareKeys::p256().key().await.unwrap();
+    for (floor, strength, met) in [
+        (None, Strength::Software, true),
+        (Some(Strength::Software), Strength::Software, true),
+        (Some(Strength::Hardware), Strength::Software, false),
+        (Some(Strength::KeyGuard), Strength::Software, false),
+        (Some(Strength::Software), Strength::Hardware, true),
+        (Some(Strength::Hardware), Strength::Hardware, true),
+        (Some(Strength::KeyGuard), Strength::Hardware, false),
+        (None, Strength::KeyGuard, true),
+        (Some(Strength::Software), Strength::KeyGuard, true),
+        (Some(Strength::KeyGuard), Strength::KeyGuard, true),
     ] {
-        let house = House::with(|builder| builder.minimum_strength(floor)).await;
+        let key = SharedSigningKey::new(Kept(plain.clone(), strength));
+        let house =
+            House::with(|builder| builder.minimum_strength(floor).key_provider(OneKey(key.clone()))).await;
         match house.binding().await {
-            Ok(_) => assert!(met, "{floor:?}"),
+            Ok(binding) => {
+                assert!(met, "{floor:?} {strength}");
+                assert_eq!(binding.identity().strength(), strength);
+            }
             Err(error) => {
-                assert!(!met, "{floor:?}");
+                assert!(!met, "{floor:?} {strength}");
                 assert_eq!((error.kind(), error.code()), (ErrorKind::Environment, "min_strength_not_met"));
                 let (text, floor) = (error.to_string(), floor.unwrap().to_string());
-                assert!(text.contains("software") && text.contains(&floor), "{text}");
+                assert!(text.contains(strength.as_str()) && text.contains(&floor), "{text}");
                 assert!(house.issuer.requests().iter().all(|request| request.method() == Method::GET));
             }
         }
+    }
+}
+
+/// A key that says how well it is kept.
+#[derive(Debug)]
+struct Kept(SharedSigningKey, Strength);
+
+impl SigningKey for Kept {
+    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        self.0.public_key()
+    }
+    fn schemes(&self) -> &[SignatureScheme] {
+        self.0.schemes()
+    }
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
+        self.0.sign(scheme, message)
+    }
+    fn strength(&self) -> Strength {
+        self.1
     }
 }
 
