@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use symbolon::{ManagedIdentityId, Strength};
 
+use crate::inspect::InspectOptions;
 use crate::output::Format;
 
 /// Azure managed identity with tokens that are bound to a key.
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Call(CallOptions),
     /// Run the emulator until interrupted
     Emulate(EmulateOptions),
+    /// Show what a token says, and what it is bound to; verifies nothing
+    Inspect(InspectOptions),
 }
 
 #[derive(Debug, Args)]

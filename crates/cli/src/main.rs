@@ -7,6 +7,8 @@ mod call;
 mod demo;
 mod emulate;
 mod failure;
+mod inspect;
+mod moment;
 mod output;
 mod token;
 
@@ -64,6 +66,7 @@ async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
         Command::AppToken(options) => app_token::run(&options, &global, &env).await,
         Command::Call(options) => call::run(&options, &global, &env).await,
         Command::Emulate(options) => emulate::run(&options).await,
+        Command::Inspect(options) => inspect::run(&options, global.output),
     }
 }
 

@@ -6,6 +6,7 @@ mod app_token;
 mod call;
 mod demo;
 mod emulate;
+mod inspect;
 mod run;
 mod token;
 mod usage;
