@@ -14,6 +14,11 @@ const LAST: u64 = 253_402_300_799;
 pub(crate) struct Moment(u64);
 
 impl Moment {
+    /// From the machine's clock.
+    pub(crate) fn at(moment: SystemTime) -> Self {
+        Self(moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().min(LAST))
+    }
+
     /// From a `NumericDate` (RFC 7519 §2), which may have a fraction; `None` for what is no date.
     pub(crate) fn of(value: &serde_json::Value) -> Option<Self> {
         let seconds = value.as_u64().or_else(|| {
