@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use symbolon::PersistedKeys;
 use symbolon::{Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, Token};
 
-use crate::args::{Acquire, KeyKind};
+use crate::args::{Acquire, KeyKind, Keys};
 use crate::failure;
 
 /// Where persisted bindings live.
@@ -35,21 +35,30 @@ pub(crate) fn identity(
     ca_file: Option<&Path>,
     env: &Env,
 ) -> Result<ManagedIdentity, Error> {
-    let transport = transport(ca_file, env)?;
-    let builder = ManagedIdentity::builder()
+    builder(&options.keys, ca_file, env)?
         .identity(options.identity.clone())
-        .env(env.clone())
-        .transport(transport)
-        .minimum_strength(options.min_strength.strength())
         .capabilities(options.claims.capabilities.iter().cloned())
+        .build()
+}
+
+/// An identity of this machine, its own unless another is named.
+pub(crate) fn builder(
+    keys: &Keys,
+    ca_file: Option<&Path>,
+    env: &Env,
+) -> Result<ManagedIdentityBuilder, Error> {
+    let builder = ManagedIdentity::builder()
+        .env(env.clone())
+        .transport(transport(ca_file, env)?)
+        .minimum_strength(keys.min_strength.strength())
         .retry_scale(retry_scale(env)?);
-    with_keys(builder, options, env)?.build()
+    with_keys(builder, keys, env)
 }
 
 #[cfg(unix)]
 fn with_keys(
     builder: ManagedIdentityBuilder,
-    options: &Acquire,
+    options: &Keys,
     env: &Env,
 ) -> Result<ManagedIdentityBuilder, Error> {
     if !options.persist_binding {
@@ -66,7 +75,7 @@ fn with_keys(
 #[cfg(not(unix))]
 fn with_keys(
     builder: ManagedIdentityBuilder,
-    options: &Acquire,
+    options: &Keys,
     _env: &Env,
 ) -> Result<ManagedIdentityBuilder, Error> {
     if options.persist_binding {
@@ -75,7 +84,7 @@ fn with_keys(
     Ok(builder.key_provider(software_keys(options)))
 }
 
-fn software_keys(options: &Acquire) -> SoftwareKeys {
+fn software_keys(options: &Keys) -> SoftwareKeys {
     match options.key {
         KeyKind::Rsa2048 => SoftwareKeys::rsa_2048(),
         KeyKind::P256 => SoftwareKeys::p256(),

@@ -7,13 +7,17 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use symbolon::{ManagedIdentityId, Strength};
 
+use crate::exec::ExecOptions;
+use crate::inspect::InspectOptions;
+use crate::manual::{CompletionsOptions, ManOptions};
 use crate::output::Format;
+use crate::serve::ServeOptions;
 
 /// Azure managed identity with tokens that are bound to a key.
 ///
 /// Start with `symbolon demo`: it needs no Azure and no configuration.
 #[derive(Debug, Parser)]
-#[command(name = "symbolon", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "symbolon", version, max_term_width = 80, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -49,6 +53,16 @@ pub(crate) enum Command {
     Doctor,
     /// Run the emulator until interrupted
     Emulate(EmulateOptions),
+    /// Show what a token says, and what it is bound to; verifies nothing
+    Inspect(InspectOptions),
+    /// Give tokens to other programs: a local agent, as App Service has one
+    Serve(ServeOptions),
+    /// Run a command that gets its tokens from such an agent
+    Exec(ExecOptions),
+    /// Print the completions of a shell
+    Completions(CompletionsOptions),
+    /// Write the man pages
+    Man(ManOptions),
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +172,13 @@ pub(crate) struct Acquire {
     pub(crate) identity: ManagedIdentityId,
     #[command(flatten)]
     pub(crate) claims: Claims,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+}
+
+/// What certificates are asked for with.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
     /// Fail unless the key is kept at least this well
     #[arg(long, value_enum, default_value_t = Floor::None)]
     pub(crate) min_strength: Floor,
@@ -221,7 +242,7 @@ pub(crate) enum KeyKind {
     P256,
 }
 
-fn identity(text: &str) -> Result<ManagedIdentityId, String> {
+pub(crate) fn identity(text: &str) -> Result<ManagedIdentityId, String> {
     let parsed = match text.split_once(':') {
         None if text == "system" => return Ok(ManagedIdentityId::system_assigned()),
         Some(("client-id", id)) => ManagedIdentityId::client_id(id),

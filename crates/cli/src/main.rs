@@ -7,8 +7,14 @@ mod call;
 mod demo;
 mod doctor;
 mod emulate;
+mod exec;
 mod failure;
+mod inspect;
+mod manual;
+mod moment;
 mod output;
+mod serve;
+mod signals;
 mod token;
 
 use std::io::IsTerminal;
@@ -66,6 +72,11 @@ async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
         Command::Call(options) => call::run(&options, &global, &env).await,
         Command::Doctor => doctor::run(&global, &env).await,
         Command::Emulate(options) => emulate::run(&options).await,
+        Command::Inspect(options) => inspect::run(&options, global.output),
+        Command::Serve(options) => serve::run(&options, &global, &env).await,
+        Command::Exec(options) => exec::run(&options, &global, &env).await,
+        Command::Completions(options) => Ok(manual::completions(&options)),
+        Command::Man(options) => manual::pages(&options),
     }
 }
 

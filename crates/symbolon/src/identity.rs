@@ -110,6 +110,12 @@ impl ManagedIdentity {
         self.0.bound.invalidate(token)
     }
 
+    /// The id that it was built with.
+    #[must_use]
+    pub fn id(&self) -> &ManagedIdentityId {
+        &self.0.id
+    }
+
     /// The certificate that is held for bound tokens, with its strength and its deadlines; `None` before
     /// the first. Asks nobody.
     #[must_use]

@@ -1,18 +1,20 @@
 //! Managed identity clients that nobody here wrote, unmodified, against the emulator: where they get tokens by
-//! the variables alone, the emulator is what it claims to be, and so is what our own client is tested with.
+//! the variables alone, the emulator is what it claims to be, and so is what our own client is tested with. And
+//! against the agent, in a command that `symbolon exec` runs.
 
 #![cfg(test)]
 
 mod programs;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::Value;
+use symbolon::Env;
 use symbolon_emulator::{Emulator, Source, Step};
 
-use crate::programs::{node, python};
+use crate::programs::{node, python, symbolon};
 
 const RESOURCE: &str = "https://vault.azure.net";
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign/python.py");
@@ -34,6 +36,8 @@ fn msal_and_azure_identity_for_python_get_tokens_from_every_host_that_they_know(
     check(&interpreter, PYTHON, "msal", NOT_CLOUD_SHELL, &user_assigned);
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning];
     check(&interpreter, PYTHON, "azure-identity", &Source::ALL, &user_assigned);
+    check_agent(&interpreter, PYTHON, "msal");
+    check_agent(&interpreter, PYTHON, "azure-identity");
 }
 
 #[test]
@@ -41,6 +45,7 @@ fn msal_for_node_gets_tokens_from_every_host_that_it_knows() {
     let Some(interpreter) = node() else { return };
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning, Source::AzureArc];
     check(&interpreter, NODE, "msal-node", NOT_SERVICE_FABRIC, &user_assigned);
+    check_agent(&interpreter, NODE, "msal-node");
 }
 
 #[test]
@@ -48,6 +53,7 @@ fn azure_identity_for_node_gets_tokens_from_every_host_that_it_knows() {
     let Some(interpreter) = node() else { return };
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning, Source::AzureArc];
     check(&interpreter, NODE, "@azure/identity", NOT_SERVICE_FABRIC, &user_assigned);
+    check_agent(&interpreter, NODE, "@azure/identity");
 }
 
 /// Asks on each of these hosts for a token of the host's own identity, and, where the library knows how, for
@@ -65,11 +71,8 @@ fn check(interpreter: &Path, script: &str, library: &str, hosts: &[Source], user
         let other = user_assigned.contains(source).then_some((other, Some(other)));
         for (expected, asked) in [Some((own, None)), other].into_iter().flatten() {
             let mut command = Command::new(interpreter);
-            command.args([script, library, RESOURCE]).args(asked).env_clear();
-            if let Some(path) = symbolon::Env::process().var("PATH") {
-                command.env("PATH", path);
-            }
-            let output = command.envs(emulator.environment_of(*source)).output().unwrap();
+            command.args([script, library, RESOURCE]).args(asked);
+            let output = run(command, emulator.environment_of(*source));
             let told = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{library} on {source}:\n{told}\n{}", emulator.journal());
             let claims = claims(&String::from_utf8(output.stdout).unwrap());
@@ -79,6 +82,57 @@ fn check(interpreter: &Path, script: &str, library: &str, hosts: &[Source], user
             assert_eq!(last.status(), Some(200), "{library} on {source}");
         }
     }
+}
+
+/// Asks the agent for a token of its own identity and of another that it was given, and, over mTLS, for one that it
+/// gets with a certificate. An identity or a resource that it was not given is refused.
+fn check_agent(interpreter: &Path, script: &str, library: &str) {
+    let Some(symbolon) = symbolon() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let emulator = runtime.block_on(Emulator::start()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = emulator.write_ca(folder.path()).unwrap();
+    let (own, other) = (emulator.client_id(), emulator.user_assigned().client_id());
+    let named = format!("client-id:{other}");
+    let ask = |options: &[&str], resource: &str, asked: Option<&str>| {
+        let mut command = Command::new(&symbolon);
+        command.args(["exec", "--key", "p-256", "--allow", RESOURCE]).args(options).arg("--");
+        command.arg(interpreter).args([script, library, resource]).args(asked);
+        run(command, emulator.environment_with_ca(&trusted))
+    };
+    for (options, asked, expected, step) in [
+        (&[][..], None, own, Step::ImdsToken),
+        (&["--identity", "system", "--identity", &named], Some(other), other, Step::ImdsToken),
+        (&["--identity", &named], None, other, Step::ImdsToken),
+        (&["--over-mtls"], None, own, Step::Token),
+    ] {
+        let before = emulator.journal().count(step);
+        let output = ask(options, RESOURCE, asked);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{library} {options:?}:\n{told}\n{}", emulator.journal());
+        let claims = claims(&String::from_utf8(output.stdout).unwrap());
+        assert_eq!((&claims["appid"], &claims["aud"]), (&expected.into(), &RESOURCE.into()), "{options:?}");
+        assert!(claims["cnf"].is_null(), "{library}: a bearer token");
+        assert_eq!(emulator.journal().count(step), before + 1, "{library} {options:?}");
+    }
+    let before = emulator.journal().entries().len();
+    for (resource, asked, reason) in
+        [(RESOURCE, Some(other), "403 identity"), ("https://graph.microsoft.com", None, "403 resource")]
+    {
+        let output = ask(&[], resource, asked);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(reason), "{library} {reason}:\n{told}");
+    }
+    assert_eq!(emulator.journal().entries().len(), before, "{library}: nobody was asked");
+}
+
+/// Runs a command in an environment of its own.
+fn run(mut command: Command, variables: Vec<(&'static str, String)>) -> Output {
+    command.env_clear().envs(variables);
+    if let Some(path) = Env::process().var("PATH") {
+        command.env("PATH", path);
+    }
+    command.output().unwrap()
 }
 
 /// The claims of a token.

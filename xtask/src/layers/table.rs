@@ -52,7 +52,8 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { name: "symbolon-pkcs11", may_depend_on: &["symbolon-types", "symbolon-binding"] },
     Layer { name: "symbolon-tpm", may_depend_on: &["symbolon-types", "symbolon-binding"] },
     Layer { name: "symbolon-emulator", may_depend_on: &["symbolon-types"] },
-    Layer { name: "symbolon-cli", may_depend_on: &["symbolon", "symbolon-emulator"] },
+    Layer { name: "symbolon-agent", may_depend_on: &["symbolon"] },
+    Layer { name: "symbolon-cli", may_depend_on: &["symbolon", "symbolon-agent", "symbolon-emulator"] },
     Layer {
         name: "symbolon-tests",
         may_depend_on: &[
@@ -63,6 +64,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "symbolon-binding",
             "symbolon",
             "symbolon-emulator",
+            "symbolon-agent",
             "symbolon-cli",
             "symbolon-pkcs11",
             "symbolon-tpm",
@@ -77,9 +79,14 @@ pub(super) const LAYERS: &[Layer] = &[
 
 pub(super) const WALLS: &[Wall] = &[
     Wall {
-        around: &["hyper", "hyper-util", "hyper-rustls", "rustls", "tokio-rustls"],
+        around: &["hyper", "hyper-util"],
+        only_in: &["symbolon-hyper", "symbolon-emulator", "symbolon-agent"],
+        reason: "HTTP lives in the default transport, and in the two that serve it: the emulator and the agent; the rest speaks `Transport`",
+    },
+    Wall {
+        around: &["hyper-rustls", "rustls", "tokio-rustls"],
         only_in: &["symbolon-hyper", "symbolon-emulator"],
-        reason: "HTTP and TLS live in the default transport and in the emulator; the rest speaks `Transport`",
+        reason: "TLS lives in the default transport and in the emulator",
     },
     Wall {
         around: &["x509-cert", "der"],

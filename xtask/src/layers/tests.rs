@@ -78,17 +78,19 @@ fn a_workspace_in_order_has_no_violation() {
 
 #[test]
 fn every_forbidden_direct_dependency_is_found_once() {
-    let no_tls =
-        "HTTP and TLS live in the default transport and in the emulator; the rest speaks `Transport`";
+    let no_http = "HTTP lives in the default transport, and in the two that serve it: the emulator and the agent; the rest speaks `Transport`";
+    let no_tls = "TLS lives in the default transport and in the emulator";
     let rows = [
         ("symbolon-types", "symbolon-transport", "it may depend on no other member"),
         ("symbolon-token", "symbolon-binding", "it may depend on symbolon-types, symbolon-transport only"),
         ("symbolon-binding", "symbolon-token", "it may depend on symbolon-types, symbolon-transport only"),
         ("symbolon-emulator", "symbolon-transport", "it may depend on symbolon-types only"),
-        ("symbolon-cli", "symbolon-token", "it may depend on symbolon, symbolon-emulator only"),
+        ("symbolon-cli", "symbolon-token", "it may depend on symbolon, symbolon-agent, symbolon-emulator only"),
         ("xtask", "symbolon", "it may depend on no other member"),
-        ("symbolon-token", "hyper", no_tls),
-        ("symbolon", "hyper-util", no_tls),
+        ("symbolon-token", "hyper", no_http),
+        ("symbolon", "hyper-util", no_http),
+        ("symbolon-cli", "hyper", no_http),
+        ("symbolon-agent", "rustls", no_tls),
         ("symbolon-transport", "hyper-rustls", no_tls),
         ("symbolon-cli", "rustls", no_tls),
         ("symbolon-tests", "tokio-rustls", no_tls),

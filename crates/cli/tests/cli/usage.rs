@@ -18,6 +18,9 @@ fn wrong_usage_says_what_is_wrong_where() {
         (&["call", "https://x", "--resource", "x", "-H", "no colon"], "Name: value"),
         (&["call", "https://x", "--resource", "x", "-H", "Authorization: mine"], "Authorization"),
         (&["demo", "--output", "header"], "header"),
+        (&["serve", "--identity", "mine"], "client-id:ID"),
+        (&["serve", "--listen", "somewhere"], "--listen"),
+        (&["completions", "tcsh"], "bash"),
         (&["frobnicate"], "frobnicate"),
     ] {
         let ran = Ran::of(symbolon().args(arguments).output().unwrap());
@@ -53,9 +56,11 @@ fn wrong_variables_are_wrong_usage() {
 
 #[test]
 fn help_and_version_are_results() {
-    for arguments in [&["--help"][..], &["token", "--help"], &["--version"]] {
+    for arguments in
+        [&["--help"][..], &["token", "--help"], &["serve", "--help"], &["exec", "-h"], &["--version"]]
+    {
         let ran = Ran::of(symbolon().args(arguments).output().unwrap());
         assert!(ran.code == 0 && ran.stderr.is_empty() && !ran.stdout.is_empty(), "{arguments:?}");
-        assert!(ran.stdout.lines().all(|line| line.chars().count() <= 100), "{}", ran.stdout);
+        assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
     }
 }

@@ -1,0 +1,118 @@
+//! A client that sends exactly what it is told.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use symbolon::{Env, ManagedIdentity, ManagedIdentityId, SoftwareKeys};
+use symbolon_agent::{Agent, AgentBuilder};
+use symbolon_emulator::Emulator;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub(crate) const VAULT: &str = "https%3A%2F%2Fvault.azure.net";
+
+/// A machine, an agent on it, and what the agent logged.
+pub(crate) struct World {
+    pub(crate) emulator: Emulator,
+    pub(crate) agent: Agent,
+    pub(crate) log: Log,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn add(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|agent, _| agent).await
+    }
+
+    pub(crate) async fn with(setup: impl FnOnce(AgentBuilder, &Emulator) -> AgentBuilder) -> Self {
+        let emulator = Emulator::start().await.unwrap();
+        let log = Log::default();
+        let lines = log.clone();
+        let agent = Agent::builder(identity(&emulator, ManagedIdentityId::system_assigned()))
+            .observer(move |record| lines.add(record.to_string()));
+        let agent = setup(agent, &emulator).listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        Self { emulator, agent, log }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.agent.address().unwrap().port()
+    }
+
+    /// A good request for a token for the vault, with something more in its query.
+    pub(crate) fn request(&self, more: &str) -> String {
+        let secret = secret(&self.agent);
+        let port = self.port();
+        format!(
+            "GET /msi/token?api-version=2019-08-01&resource={VAULT}{more} HTTP/1.1\r\n\
+             Host: 127.0.0.1:{port}\r\nX-IDENTITY-HEADER: {secret}\r\nConnection: close\r\n\r\n"
+        )
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.agent.address().unwrap()).await.unwrap()
+    }
+
+    pub(crate) async fn send(&self, request: &str) -> Answer {
+        exchange(self.connect().await, request).await
+    }
+}
+
+/// An identity of the emulator's machine.
+pub(crate) fn identity(emulator: &Emulator, id: ManagedIdentityId) -> ManagedIdentity {
+    let env: Env = emulator.environment().into_iter().collect();
+    let transport = symbolon::HyperTransport::builder()
+        .env(env.clone())
+        .root_certificates_pem(emulator.ca_pem().as_bytes())
+        .build()
+        .unwrap();
+    ManagedIdentity::builder()
+        .identity(id)
+        .env(env)
+        .transport(transport)
+        .key_provider(SoftwareKeys::p256())
+        .retry_scale(0.0)
+        .build()
+        .unwrap()
+}
+
+pub(crate) fn secret(agent: &Agent) -> String {
+    agent.environment()[1].1.clone()
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (given, value) = line.split_once(": ")?;
+            given.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+pub(crate) async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or_default() }
+}
