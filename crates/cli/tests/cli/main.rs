@@ -9,6 +9,7 @@ mod emulate;
 mod exec;
 mod inspect;
 mod manual;
+mod progress;
 mod run;
 mod serve;
 mod token;
