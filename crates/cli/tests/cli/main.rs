@@ -6,11 +6,13 @@ mod app_token;
 mod call;
 mod demo;
 mod emulate;
+#[cfg(unix)]
 mod exec;
 mod inspect;
 mod manual;
 mod progress;
 mod run;
+#[cfg(unix)]
 mod serve;
 mod token;
 mod usage;
