@@ -55,8 +55,8 @@ impl Record {
     pub(crate) fn refused(peer: Peer, resource: Option<&str>, refusal: &Refusal) -> Self {
         let outcome = Outcome::Refused {
             status: refusal.status.as_u16(),
-            reason: refusal.reason.to_string(),
-            message: refusal.message.to_string(),
+            reason: on_one_line(&refusal.reason),
+            message: on_one_line(&refusal.message),
         };
         Self { peer, resource: resource.and_then(shown), outcome }
     }
@@ -91,6 +91,11 @@ impl Record {
             Outcome::Refused { reason, .. } => Some(reason),
         }
     }
+}
+
+/// What a service said could go on as another line of the log.
+fn on_one_line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// What can be a resource, as it may be logged.
@@ -138,7 +143,19 @@ impl fmt::Display for Peer {
 
 #[cfg(test)]
 mod tests {
+    use symbolon::{Error, ErrorKind};
+
     use super::*;
+
+    #[test]
+    fn a_refusal_is_one_line_whatever_the_service_said() {
+        let error = Error::new(ErrorKind::Service, "odd\ncode", "it failed").with_excerpt("busy\r\nserved x");
+        let peer = Peer::Process { uid: 1000, pid: None };
+        let line = Record::refused(peer, Some("x"), &Refusal::from(error)).to_string();
+        let expected =
+            "refused x to a process of user 1000: 502 odd code: it failed; the service said: busy  served x";
+        assert_eq!(line, expected);
+    }
 
     #[test]
     fn a_resource_is_logged_and_what_could_be_a_secret_is_not() {

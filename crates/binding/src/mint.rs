@@ -57,9 +57,10 @@ impl Mint {
     /// The key to certify.
     pub(crate) async fn key(&self) -> Result<SharedSigningKey, Error> {
         let elapsed = Elapsed::on(self.imds.clock());
+        tracing::debug!(name: "key", "the key provider is asked for a key");
         let key = self.keys.key().await?;
         let strength = key.strength();
-        tracing::debug!(%strength, duration_ms = elapsed.millis(), "the key provider yielded a key");
+        tracing::debug!(name: "key_made", %strength, duration_ms = elapsed.millis(), "the key provider yielded a key");
         match self.minimum_strength {
             Some(minimum) if strength < minimum => Err(Error::new(
                 ErrorKind::Environment,

@@ -13,20 +13,25 @@ mod inspect;
 mod manual;
 mod moment;
 mod output;
+mod progress;
 mod serve;
 mod signals;
 mod token;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use symbolon::{Env, Error, SharedClock};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Arguments, Command};
 use crate::output::Format;
+use crate::progress::Progress;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -42,12 +47,18 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let env = Env::process();
-    log_to_stderr(&env)?;
+    // With `exec` the terminal is the command's.
+    let is_watched = io::stderr().is_terminal() && !matches!(arguments.command, Command::Exec(_));
+    let progress = is_watched.then(|| Progress::new(SharedClock::system()));
+    log_to_stderr(&env, progress.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| failure::local("the async runtime could not be started", error))?;
     let timeout = arguments.global.timeout;
+    if let Some(progress) = progress {
+        runtime.spawn(progress.watch());
+    }
     let outcome = runtime.block_on(async {
         let command = dispatch(arguments, env);
         match timeout {
@@ -88,15 +99,21 @@ async fn within(
     outcome.unwrap_or_else(|| Err(failure::timed_out(limit)))
 }
 
-fn log_to_stderr(env: &Env) -> Result<(), Error> {
-    let Some(directives) = env.var("RUST_LOG") else { return Ok(()) };
-    let filter = EnvFilter::try_new(directives).map_err(|error| {
-        failure::request("invalid_usage", format!("RUST_LOG is not a log filter: {error}"))
-    })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && env.var("NO_COLOR").is_none())
-        .init();
+fn log_to_stderr(env: &Env, progress: Option<Progress>) -> Result<(), Error> {
+    let log = match env.var("RUST_LOG") {
+        None => None,
+        Some(directives) => {
+            let filter = EnvFilter::try_new(directives).map_err(|error| {
+                failure::request("invalid_usage", format!("RUST_LOG is not a log filter: {error}"))
+            })?;
+            let colored = io::stderr().is_terminal() && env.var("NO_COLOR").is_none();
+            let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colored);
+            Some(lines.with_filter(filter))
+        }
+    };
+    if log.is_some() || progress.is_some() {
+        let progress = progress.map(|progress| progress.with_filter(filter_fn(Progress::follows)));
+        tracing_subscriber::registry().with(log).with(progress).init();
+    }
     Ok(())
 }

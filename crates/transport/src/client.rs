@@ -90,6 +90,13 @@ impl HttpClient {
             let Some(delay) = attempts.next_delay(&outcome, &self.jitter) else {
                 return Ok(Sent { response: sent?, attempts: made });
             };
+            tracing::debug!(
+                name: "retry",
+                attempt = made + 1,
+                delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                status = sent.as_ref().ok().map(|response| response.status().as_u16()),
+                "the request will be sent again"
+            );
             self.pause(delay).await;
         }
     }

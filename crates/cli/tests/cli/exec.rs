@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::run::{Ran, World};
+use rustix::process::Signal;
+
+use crate::run::{Ran, World, signal};
 
 const SYMBOLON: &str = env!("CARGO_BIN_EXE_symbolon");
 
@@ -104,7 +106,7 @@ fn the_agent_is_gone_when_the_command_is() {
 #[test]
 fn signals_are_passed_on_and_the_command_decides_what_they_mean() {
     let world = World::new();
-    for (signal, name) in [("-TERM", "TERM"), ("-INT", "INT"), ("-HUP", "HUP")] {
+    for (sent, name) in [(Signal::TERM, "TERM"), (Signal::INT, "INT"), (Signal::HUP, "HUP")] {
         // A shell that runs in the background, as from a runner of tests, may have to ignore SIGINT: the trap is set
         // by a program that cannot.
         let script = format!(
@@ -125,7 +127,7 @@ fn signals_are_passed_on_and_the_command_decides_what_they_mean() {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        signal(&child, sent);
         assert_eq!(lines.next().unwrap().unwrap(), "told", "{name}");
         assert_eq!(child.wait().unwrap().code(), Some(7), "{name}");
     }

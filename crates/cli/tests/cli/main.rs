@@ -7,10 +7,13 @@ mod call;
 mod demo;
 mod doctor;
 mod emulate;
+#[cfg(unix)]
 mod exec;
 mod inspect;
 mod manual;
+mod progress;
 mod run;
+#[cfg(unix)]
 mod serve;
 mod token;
 mod usage;

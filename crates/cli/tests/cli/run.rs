@@ -1,8 +1,12 @@
 //! Running the command.
 
 use std::path::PathBuf;
+#[cfg(unix)]
+use std::process::Child;
 use std::process::{Command, Output};
 
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use symbolon_emulator::{Emulator, EmulatorBuilder};
 use tempfile::TempDir;
@@ -44,6 +48,13 @@ impl World {
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.symbolon().args(arguments).output().unwrap())
     }
+}
+
+/// Sends a signal to a process that a test started.
+#[cfg(unix)]
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    let id = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    kill_process(id, signal).unwrap();
 }
 
 /// What a run printed, and how it ended.

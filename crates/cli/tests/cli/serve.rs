@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use symbolon_emulator::Step;
 
-use crate::run::{Ran, World, symbolon};
+use crate::run::{Ran, World, signal, symbolon};
 
 /// An agent that runs, and the variables that it printed.
 struct Serving {
@@ -42,9 +43,8 @@ impl Serving {
     }
 
     /// Ends it as an operator does, and returns how it ended and what it logged.
-    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    fn stop(mut self, with: Signal) -> (Option<i32>, String) {
+        signal(&self.child, with);
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         (self.child.wait().unwrap().code(), log)
@@ -74,7 +74,7 @@ fn ask(serving: &Serving, more: &[&str]) -> Ran {
 
 #[test]
 fn the_printed_variables_are_all_that_a_client_needs_and_the_log_says_what_it_got() {
-    for signal in ["-TERM", "-INT"] {
+    for with in [Signal::TERM, Signal::INT] {
         let world = World::new();
         let serving = serve(&world, &[]);
         let tokens: Vec<Value> = (0..2).map(|_| ask(&serving, &[]).json().remove(0)).collect();
@@ -82,7 +82,7 @@ fn the_printed_variables_are_all_that_a_client_needs_and_the_log_says_what_it_go
         assert_eq!(tokens[0]["client_id"], world.emulator.client_id());
         assert_eq!(world.emulator.journal().count(Step::ImdsToken), 1);
         let secret = serving.secret().to_owned();
-        let (code, log) = serving.stop(signal);
+        let (code, log) = serving.stop(with);
         assert_eq!(code, Some(0), "{log}");
         let lines: Vec<&str> = log.lines().collect();
         assert!(lines[0].contains("every resource is allowed"), "{log}");
@@ -119,7 +119,7 @@ fn only_what_is_allowed_is_given_out() {
         assert_eq!((ran.code, ran.error()["status"].as_u64()), (1, Some(403)), "{more:?}");
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
-    let (_, log) = serving.stop("-TERM");
+    let (_, log) = serving.stop(Signal::TERM);
     assert!(
         !log.contains("every resource") && log.contains("403 resource") && log.contains("403 identity"),
         "{log}"
@@ -176,7 +176,6 @@ fn for_programs_the_variables_are_one_line_of_json() {
     assert!(variables.as_object().unwrap().keys().eq(["IDENTITY_ENDPOINT", "IDENTITY_HEADER"]));
 }
 
-#[cfg(unix)]
 #[test]
 fn a_unix_socket_is_this_users_alone_and_gone_afterwards() {
     use std::os::unix::fs::PermissionsExt;
@@ -201,7 +200,7 @@ fn a_unix_socket_is_this_users_alone_and_gone_afterwards() {
 
     let second = world.run(&["serve", "--unix", path.to_str().unwrap(), "--output", "json"]);
     assert_eq!((second.code, second.error()["code"].as_str()), (2, Some("invalid_configuration")));
-    let (code, log) = serving.stop("-TERM");
+    let (code, log) = serving.stop(Signal::TERM);
     assert_eq!((code, path.exists()), (Some(0), false), "{log}");
     assert!(log.contains("of user "), "{log}");
 }
