@@ -93,7 +93,7 @@ impl HttpClient {
             tracing::debug!(
                 name: "retry",
                 attempt = made + 1,
-                delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                delay_ms = u64::try_from(delay.mul_f64(self.retry_scale).as_millis()).unwrap_or(u64::MAX),
                 status = sent.as_ref().ok().map(|response| response.status().as_u16()),
                 "the request will be sent again"
             );
