@@ -79,6 +79,12 @@ impl Error {
         }))
     }
 
+    /// Says for whom it was done, in front of what was being done.
+    #[must_use]
+    pub fn with_context(self, whose: impl fmt::Display) -> Self {
+        self.edit(|details| details.summary = format!("{whose}: {}", details.summary).into())
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn with_advice(self, advice: impl Into<Cow<'static, str>>) -> Self {
