@@ -18,3 +18,4 @@ mod routing;
 mod sources;
 mod telemetry;
 mod transport;
+mod troubleshooting;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use symbolon::{AzureCli, AzureDeveloperCli, Error, ErrorKind, SharedClock, TokenSource};
 
+use symbolon_test_logs::CapturedLogs;
+
 use crate::lab::{
     AZ_LOGGED_OUT, AZD_LOGGED_OUT, NOW, TOKEN, Tools, VAULT, clock, gone, noted, prints_az_token,
     prints_azd_token,
@@ -279,6 +281,20 @@ async fn callers_who_ask_at_the_same_time_share_one_run() {
         assert_eq!(outcome.unwrap().secret().expose(), TOKEN);
     }
     assert_eq!(tools.calls("az").len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_tool_prints_is_in_no_log() {
+    let logs = CapturedLogs::begin();
+    let failing = format!("echo 'a token: {TOKEN}'; echo 'it broke: {TOKEN}' >&2; exit 2");
+    for script in [prints_az_token(), failing, format!("echo 'not JSON {TOKEN}'")] {
+        let tools = Tools::az(&script);
+        let outcome = tools.azure_cli().token(VAULT).await;
+        assert!(!format!("{outcome:?}").contains(TOKEN));
+    }
+    let text = logs.text();
+    assert!(text.contains("fetched a token") && text.contains("could not fetch a token"), "{text}");
+    assert!(!text.contains("eyJ"), "{text}");
 }
 
 #[test]
