@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .workload_identity()
         .azure_cli(AzureCli::new())
         .build()?;
-    let error = nowhere.token("https://vault.example").await.unwrap_err();
+    let error = nowhere.token("https://vault.example").await.err().ok_or("nothing is there to ask")?;
     println!("{error}\nsee {}", error.help());
     assert_eq!(error.code(), "no_credential_available");
     Ok(())

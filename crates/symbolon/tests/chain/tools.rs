@@ -87,6 +87,7 @@ async fn tenants_and_subscriptions_are_put_on_the_command_line_and_kept_apart() 
     for (tool, expected) in [
         (AzureCli::new(), ""),
         (AzureCli::new().tenant("contoso.example").unwrap(), " --tenant contoso.example"),
+        (AzureCli::new().tenant("fabrikam.example").unwrap(), " --tenant fabrikam.example"),
         (AzureCli::new().tenant("t").unwrap().subscription("My sub_1").unwrap(), " --subscription My sub_1"),
     ] {
         let chain = tools.chain().cache(cache.clone()).azure_cli(tool).build().unwrap();
@@ -94,7 +95,7 @@ async fn tenants_and_subscriptions_are_put_on_the_command_line_and_kept_apart() 
         let called = tools.calls("az").pop().unwrap();
         assert_eq!(called, format!("account get-access-token --output json --resource {VAULT}{expected}"));
     }
-    assert_eq!(cache.len(), 3);
+    assert_eq!(cache.len(), 4);
     // Another user of the machine, with a cache that both can read.
     let chain = tools.chain().cache(cache).env(tools.env_with(&[("HOME", "/home/other")]));
     let chain = chain.azure_cli(AzureCli::new()).build().unwrap();
@@ -177,8 +178,9 @@ async fn what_is_not_a_token_with_a_life_is_refused() {
     }
     let error = refusal(&Tools::az("printf '\\377\\376'")).await;
     assert_eq!(error.code(), "invalid_response");
-    // It would go on for ever.
-    let error = refusal(&Tools::az("while :; do echo 0123456789012345678901234567890123456789; done")).await;
+    // It would go on for ever, also when nobody reads any more.
+    let endless = "trap '' PIPE; while :; do echo 0123456789012345678901234567890123456789; done 2>/dev/null";
+    let error = refusal(&Tools::az(endless)).await;
     assert_eq!((error.code(), error.kind()), ("response_too_large", ErrorKind::Response));
 }
 
@@ -193,7 +195,11 @@ async fn what_a_tool_says_beside_its_token_neither_blocks_it_nor_counts() {
 #[tokio::test]
 async fn a_tool_is_only_taken_from_absolute_folders_and_if_it_may_be_run() {
     let tools = Tools::az(&prints_az_token());
-    for path in ["", ".", "relative:", "/nowhere", &tools.path("az").display().to_string()] {
+    // The folder itself, on the way from the current one.
+    let depth = std::env::current_dir().unwrap().components().count();
+    let relative = format!("{}{}", "../".repeat(depth), tools.path("").display());
+    assert!(std::path::Path::new(&relative).join("az").exists());
+    for path in ["", ".", &relative, "/nowhere", &tools.path("az").display().to_string()] {
         let env = [("PATH", path)].into_iter().collect();
         let chain = tools.chain().env(env).azure_cli(AzureCli::new()).build().unwrap();
         let error = chain.token(VAULT).await.unwrap_err();
