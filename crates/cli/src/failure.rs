@@ -53,6 +53,7 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     if let Some(id) = error.correlation_id() {
         anstream::eprintln!("  correlation id: {id}");
     }
+    anstream::eprintln!("  help: {}", error.help());
     if format == Format::Json {
         anstream::eprintln!("{}", json(error));
     }

@@ -56,6 +56,8 @@ struct Inner {
     key_strength: Option<Strength>,
     downgrade: Downgrade,
     is_v2_disabled: bool,
+    /// A variable says where the metadata service is.
+    is_imds_named: bool,
 }
 
 impl ManagedIdentity {
@@ -144,6 +146,11 @@ impl ManagedIdentity {
     pub async fn capabilities(&self) -> HostCapabilities {
         let held = self.binding().map(|binding| binding.identity().strength());
         self.0.prober.capabilities(self.detection(), held.or(self.0.key_strength)).await
+    }
+
+    /// Whether the environment, or the Arc agent, says where tokens come from.
+    pub(crate) fn is_source_named(&self) -> bool {
+        self.0.is_imds_named || self.detection().source != Source::Imds
     }
 
     pub(crate) fn downgrade(&self) -> Downgrade {
@@ -344,7 +351,9 @@ impl ManagedIdentityBuilder {
     /// with the environment; `transport_unsupported` on Service Fabric, if the transport cannot know a
     /// server by its thumbprint.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
-        let imds_base = self.env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
+        let named = self.env.var(IMDS_VARIABLE);
+        let is_imds_named = named.is_some();
+        let imds_base = named.unwrap_or_else(|| IMDS.to_owned());
         let imds_base: Url = imds_base.parse().map_err(|_| {
             let error = format!("{IMDS_VARIABLE} is not a URL");
             Error::new(ErrorKind::Request, "invalid_endpoint", error).with_advice(
@@ -425,6 +434,7 @@ impl ManagedIdentityBuilder {
             key_strength,
             downgrade: self.downgrade,
             is_v2_disabled,
+            is_imds_named,
         })))
     }
 }
@@ -453,7 +463,7 @@ fn check(transport: &SharedTransport, env: &Env) -> Result<(), Error> {
 }
 
 #[cfg(feature = "hyper")]
-fn default_transport(env: &Env, clock: &SharedClock) -> Result<SharedTransport, Error> {
+pub(crate) fn default_transport(env: &Env, clock: &SharedClock) -> Result<SharedTransport, Error> {
     let built = symbolon_hyper::HyperTransport::builder().env(env.clone()).clock(clock.clone()).build();
     let transport = built.map_err(|error| {
         Error::new(ErrorKind::Request, "invalid_configuration", "the HTTP transport could not be set up")
@@ -464,7 +474,7 @@ fn default_transport(env: &Env, clock: &SharedClock) -> Result<SharedTransport, 
 }
 
 #[cfg(not(feature = "hyper"))]
-fn default_transport(_env: &Env, _clock: &SharedClock) -> Result<SharedTransport, Error> {
+pub(crate) fn default_transport(_env: &Env, _clock: &SharedClock) -> Result<SharedTransport, Error> {
     let error = "there is no HTTP transport";
     Err(Error::new(ErrorKind::Request, "invalid_configuration", error)
         .with_advice("pass one to the builder, or enable the feature `hyper`"))

@@ -13,6 +13,7 @@
 
 mod bearer;
 mod capabilities;
+mod chain;
 mod delegation;
 mod detection;
 mod downgrade;
@@ -23,6 +24,10 @@ mod request;
 mod source;
 
 pub use capabilities::{HostCapabilities, ImdsProbes, ImdsVersion};
+pub use chain::{
+    AzureCli, AzureDeveloperCli, ChainFuture, ChainLink, ChainRequest, CredentialChain,
+    CredentialChainBuilder, SkippedLink,
+};
 pub use detection::{Detection, Skipped, Source};
 pub use downgrade::Downgrade;
 pub use federation::ManagedIdentityAssertions;

@@ -6,7 +6,7 @@ pub(crate) mod azure_arc;
 pub(crate) mod cloud_shell;
 mod endpoint;
 pub(crate) mod exchange;
-mod expiry;
+pub(crate) mod expiry;
 pub(crate) mod imds_v1;
 mod issued;
 pub(crate) mod machine_learning;

@@ -194,6 +194,7 @@ impl Token {
         let mut credentials = HeaderValue::try_from(credentials).map_err(|_| {
             let error = "the token contains characters that no header can carry";
             Error::new(ErrorKind::Response, "invalid_response", error)
+                .with_advice("check where the token comes from: it is none that a service issues")
         })?;
         credentials.set_sensitive(true);
         let mut authorized = Request::new(head.method, url, Route::Public)

@@ -46,6 +46,18 @@ impl Env {
         }
         .filter(|value| !value.is_empty())
     }
+
+    /// The variables of a given set, for a process that is to have them; none for those of this process,
+    /// which it inherits.
+    #[must_use]
+    pub fn given(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
+        match &self.0 {
+            Source::Process => None,
+            Source::Given(variables) => {
+                Some(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            }
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the process's environment")]
@@ -78,6 +90,13 @@ mod tests {
     fn the_process_environment_is_read_when_asked() {
         assert!(Env::process().var("PATH").is_some());
         assert_eq!(Env::empty().var("PATH"), None);
+    }
+
+    #[test]
+    fn a_given_set_can_be_handed_on_and_that_of_the_process_is_inherited() {
+        let env: Env = [("PATH", "/usr/bin")].into_iter().collect();
+        assert_eq!(env.given().map(Iterator::collect::<Vec<_>>), Some(vec![("PATH", "/usr/bin")]));
+        assert!(Env::process().given().is_none());
     }
 
     #[test]

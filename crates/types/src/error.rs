@@ -7,6 +7,13 @@ use std::time::Duration;
 
 use crate::CorrelationId;
 
+/// The page that explains every code, with a section for each kind.
+macro_rules! troubleshooting {
+    ($section:literal) => {
+        concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/TROUBLESHOOTING.md#", $section)
+    };
+}
+
 /// The longest body excerpt, in characters.
 const EXCERPT_LENGTH: usize = 512;
 /// A longer run of token characters is taken for a secret and never shown. A GUID has 36; Entra's
@@ -77,6 +84,12 @@ impl Error {
             excerpt: None,
             source: None,
         }))
+    }
+
+    /// Says for whom it was done, in front of what was being done.
+    #[must_use]
+    pub fn with_context(self, whose: impl fmt::Display) -> Self {
+        self.edit(|details| details.summary = format!("{whose}: {}", details.summary).into())
     }
 
     /// Adds what to do next.
@@ -156,6 +169,20 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> &str {
         &self.0.advice
+    }
+
+    /// Where this is explained for somebody who sees it for the first time: the section about errors of
+    /// this kind, in which the code is looked up.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self.0.kind {
+            ErrorKind::Request => troubleshooting!("request"),
+            ErrorKind::Environment => troubleshooting!("environment"),
+            ErrorKind::Credential => troubleshooting!("credential"),
+            ErrorKind::Service => troubleshooting!("service"),
+            ErrorKind::Response => troubleshooting!("response"),
+            ErrorKind::Network => troubleshooting!("network"),
+        }
     }
 
     /// Whether the same request may succeed later.
@@ -308,6 +335,14 @@ mod tests {
         let original = Error::new(ErrorKind::Service, "server_error", "it failed");
         let amended = original.clone().with_status(503);
         assert_eq!((original.status(), amended.status()), (None, Some(503)));
+    }
+
+    #[test]
+    fn a_context_stands_in_front_of_what_was_being_done() {
+        let error = Error::new(ErrorKind::Network, "timeout", "it did not answer").with_advice("wait");
+        let amended = error.with_context("managed identity");
+        assert_eq!(amended.to_string(), "managed identity: it did not answer; wait");
+        assert_eq!((amended.code(), amended.kind()), ("timeout", ErrorKind::Network));
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn del_11_only_the_core_makes_token_requests() {
     assert_eq!(makers, ["emulator", "token"], "the emulator is the other side");
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -19,3 +19,4 @@ mod routing;
 mod sources;
 mod telemetry;
 mod transport;
+mod troubleshooting;

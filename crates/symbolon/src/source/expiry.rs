@@ -11,7 +11,7 @@ const DAY: i64 = 24 * 60 * 60;
 
 /// `expires_on` counts, and `expires_in` where it is missing or nobody can read it, whichever comes first
 /// in the text (managed-identity sources DEV-4). `None` for a life that is over.
-pub(super) fn lifetime(expires_on: &Value, expires_in: &Value, now: SystemTime) -> Option<Duration> {
+pub(crate) fn lifetime(expires_on: &Value, expires_in: &Value, now: SystemTime) -> Option<Duration> {
     let until = |unix| {
         let ends = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix))?;
         ends.duration_since(now).ok()

@@ -4,7 +4,7 @@ use symbolon::parts::transport::{TransportError, TransportErrorKind};
 use symbolon::{Error, ErrorKind};
 use symbolon_emulator::{Fault, Source};
 
-use crate::lab::{Lab, RESOURCE, Scripted, answer, detected, step};
+use crate::lab::{Lab, RESOURCE, Scripted, answer, answer_with, detected, step};
 
 /// An error body as the source writes it, and what of it must be told.
 fn native(source: Source) -> (&'static str, &'static str) {
@@ -132,6 +132,24 @@ async fn every_status_is_kept_and_a_400_is_not_taken_for_an_identity_that_is_mis
             assert!(!error.to_string().contains("not assigned"), "{error}");
         }
     }
+}
+
+/// Users' requirement 15: a proxy in front of the metadata service.
+#[test]
+fn a_400_that_is_not_from_the_metadata_service_says_nothing_about_identities() {
+    let as_sent_by = |server: Option<&str>| {
+        let headers: Vec<_> = server.map(|server| ("server", server)).into_iter().collect();
+        let asked = Scripted::ask(Source::Imds, vec![answer_with(400, &headers)]);
+        assert_eq!(asked.sent(), 1);
+        asked.outcome.unwrap_err().to_string()
+    };
+    for server in [None, Some("nginx"), Some("squid/6.1")] {
+        let told = as_sent_by(server);
+        assert!(told.contains("the answer did not come from the metadata service"), "{told}");
+        assert!(!told.contains("assigned") && !told.contains("identity"), "{told}");
+    }
+    let told = as_sent_by(Some("IMDS/150.870.65.1854"));
+    assert!(told.contains("check that the managed identity is assigned to this machine"), "{told}");
 }
 
 /// DEV-3: a body over 1 MiB.

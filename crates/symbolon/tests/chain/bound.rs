@@ -1,0 +1,103 @@
+//! Bound tokens: from the managed identity or not at all.
+
+use symbolon::parts::transport::testing::ScriptedTransport;
+use symbolon::{
+    AzureCli, ChainLink, CredentialChain, Downgrade, Env, ErrorKind, HyperTransport, ManagedIdentity,
+};
+use symbolon_emulator::{Emulator, Source};
+
+use crate::lab::{Tools, VAULT, prints_az_token};
+
+const UNSUPPORTED: &str = "mtls_pop_not_supported_for_environment";
+
+fn identity(emulator: &Emulator, host: Source, downgrade: Downgrade) -> ManagedIdentity {
+    let transport = HyperTransport::builder().env(Env::empty()).platform_roots(false);
+    let transport = transport.root_certificates_pem(emulator.ca_pem().as_bytes()).build().unwrap();
+    let env: Env = emulator.environment_of(host).into_iter().collect();
+    ManagedIdentity::builder().env(env).transport(transport).downgrade(downgrade).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_tool_in_front_of_a_managed_identity_is_passed_over_without_being_run() {
+    let emulator = Emulator::start().await.unwrap();
+    let tools = Tools::az(&prints_az_token());
+    let chain = tools
+        .chain()
+        .azure_cli(AzureCli::new())
+        .managed_identity(identity(&emulator, Source::Imds, Downgrade::Never))
+        .build()
+        .unwrap();
+    let token = chain.token(VAULT).proof_of_possession().await.unwrap();
+    assert!(token.bound_to().is_some());
+    assert_eq!(chain.chosen(), Some(ChainLink::ManagedIdentity));
+    assert!(chain.skipped()[0].reason.contains("its tokens cannot be bound to a key"));
+    let request = http::Request::get(emulator.resource_url()).body(bytes::Bytes::new()).unwrap();
+    assert_eq!(chain.call(&token, request).await.unwrap().status(), 200);
+    // The choice holds for bearer tokens as well.
+    assert_eq!(chain.token(VAULT).await.unwrap().token_type(), "Bearer");
+    assert_eq!(tools.calls("az"), [""; 0]);
+}
+
+#[tokio::test]
+async fn whoever_was_chosen_is_not_replaced_by_somebody_who_can_bind() {
+    let emulator = Emulator::start().await.unwrap();
+    let tools = Tools::az(&prints_az_token());
+    let chain = tools
+        .chain()
+        .azure_cli(AzureCli::new())
+        .managed_identity(identity(&emulator, Source::Imds, Downgrade::Never))
+        .build()
+        .unwrap();
+    chain.token(VAULT).await.unwrap();
+    let error = chain.token(VAULT).proof_of_possession().await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), (UNSUPPORTED, ErrorKind::Environment));
+    assert!(error.to_string().starts_with("Azure CLI: its tokens cannot be bound"), "{error}");
+    assert_eq!(emulator.journal().steps(), []);
+}
+
+#[tokio::test]
+async fn a_workload_identity_that_is_configured_ends_the_request() {
+    let tools = Tools::none();
+    let emulator = Emulator::start().await.unwrap();
+    let variables = [
+        ("AZURE_CLIENT_ID", "client"),
+        ("AZURE_TENANT_ID", "contoso.example"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere"),
+    ];
+    let chain = tools
+        .chain()
+        .env(tools.env_with(&variables))
+        .workload_identity()
+        .managed_identity(identity(&emulator, Source::Imds, Downgrade::Never))
+        .build()
+        .unwrap();
+    let error = chain.token(VAULT).proof_of_possession().await.unwrap_err();
+    assert_eq!(error.code(), UNSUPPORTED);
+    assert!(error.to_string().starts_with("workload identity: "), "{error}");
+    assert_eq!(emulator.journal().steps(), []);
+}
+
+#[tokio::test]
+async fn not_even_a_policy_of_the_identity_makes_it_a_bearer_token() {
+    let emulator = Emulator::start().await.unwrap();
+    for policy in [Downgrade::Never, Downgrade::ToBearerWhereUnsupported] {
+        let identity = identity(&emulator, Source::AppService, policy);
+        let chain = Tools::none().chain().managed_identity(identity).build().unwrap();
+        let error = chain.token(VAULT).proof_of_possession().await.unwrap_err();
+        assert_eq!((error.code(), error.kind()), (UNSUPPORTED, ErrorKind::Environment), "{policy:?}");
+        assert_eq!(chain.chosen(), None);
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_binds_each_link_says_so() {
+    let tools = Tools::az(&prints_az_token());
+    let nowhere = ManagedIdentity::builder().env(Env::empty()).transport(ScriptedTransport::new([]));
+    let chain: CredentialChain =
+        tools.chain().managed_identity(nowhere.build().unwrap()).azure_cli(AzureCli::new()).build().unwrap();
+    let error = chain.token(VAULT).proof_of_possession().await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("no_credential_available", ErrorKind::Environment));
+    assert!(error.to_string().contains("there is no metadata service"), "{error}");
+    assert!(error.to_string().contains("[Azure CLI: its tokens cannot be bound to a key"), "{error}");
+    assert_eq!(tools.calls("az"), [""; 0]);
+}

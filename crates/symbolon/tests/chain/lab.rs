@@ -1,0 +1,130 @@
+//! Folders of scripts that stand for the tools.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use symbolon::parts::transport::testing::ScriptedTransport;
+use symbolon::parts::types::ManualClock;
+use symbolon::{AzureCli, AzureDeveloperCli, CredentialChain, CredentialChainBuilder, Env, SharedClock};
+use tempfile::TempDir;
+
+pub(crate) const VAULT: &str = "https://vault.azure.net";
+/// What the scripts print, in Unix seconds, an hour after the clock's time.
+pub(crate) const NOW: u64 = 1_700_000_000;
+/// A token that no excerpt may show.
+pub(crate) const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
+
+/// A folder in `PATH`.
+pub(crate) struct Tools {
+    folder: TempDir,
+}
+
+impl Tools {
+    pub(crate) fn none() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// The Azure CLI is this script.
+    pub(crate) fn az(script: &str) -> Self {
+        Self::none().with("az", script)
+    }
+
+    /// The Azure Developer CLI is this script.
+    pub(crate) fn azd(script: &str) -> Self {
+        Self::none().with("azd", script)
+    }
+
+    /// Each notes what it was called with, then does as the script says. Another program installs it: a
+    /// file that this process writes could still be open in a child that another test is starting, and
+    /// a file that is open for writing is not run.
+    pub(crate) fn with(self, name: &str, script: &str) -> Self {
+        let calls = self.path(&format!("{name}.calls"));
+        let whole = format!("#!/bin/sh\necho \"$*\" >> '{}'\n{script}\n", calls.display());
+        let source = self.path(&format!("{name}.sh"));
+        fs::write(&source, whole).unwrap();
+        let installed =
+            Command::new("install").args(["-m", "755"]).args([&source, &self.path(name)]).status();
+        assert!(installed.unwrap().success());
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a tool was called with, line by line.
+    pub(crate) fn calls(&self, name: &str) -> Vec<String> {
+        let calls = fs::read_to_string(self.path(&format!("{name}.calls"))).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn env(&self) -> Env {
+        self.env_with(&[])
+    }
+
+    /// The folder in front of those that the scripts need.
+    pub(crate) fn env_with(&self, variables: &[(&str, &str)]) -> Env {
+        let path = format!("{}:/usr/bin:/bin", self.folder.path().display());
+        variables.iter().map(|(name, value)| (*name, (*value).to_owned())).chain([("PATH", path)]).collect()
+    }
+
+    /// A chain without links that speaks to nobody, an hour before the scripts' tokens end.
+    pub(crate) fn chain(&self) -> CredentialChainBuilder {
+        CredentialChain::builder()
+            .env(self.env())
+            .transport(ScriptedTransport::new([]))
+            .clock(SharedClock::from(&clock()))
+    }
+
+    pub(crate) fn azure_cli(&self) -> CredentialChain {
+        self.chain().azure_cli(AzureCli::new()).build().unwrap()
+    }
+
+    pub(crate) fn azure_developer_cli(&self) -> CredentialChain {
+        self.chain().azure_developer_cli(AzureDeveloperCli::new()).build().unwrap()
+    }
+}
+
+pub(crate) fn clock() -> ManualClock {
+    ManualClock::at(std::time::UNIX_EPOCH + std::time::Duration::from_secs(NOW))
+}
+
+/// As the Azure CLI 2.91.0 prints it.
+pub(crate) fn prints_az_token() -> String {
+    format!(
+        r#"echo '{{"accessToken": "{TOKEN}", "expiresOn": "2023-11-15 00:13:20.000000", "expires_on": {}, "subscription": "s", "tenant": "t", "tokenType": "Bearer"}}'"#,
+        NOW + 3600
+    )
+}
+
+pub(crate) fn prints_azd_token() -> String {
+    format!(r#"echo '{{"token": "{TOKEN}", "expiresOn": "2023-11-14T23:13:20Z"}}'"#)
+}
+
+/// As the Azure CLI 2.91.0 was seen to say it.
+pub(crate) const AZ_LOGGED_OUT: &str = "echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1";
+/// As Azure Identity looks for it.
+pub(crate) const AZD_LOGGED_OUT: &str = r#"echo '{"type":"consoleMessage","data":{"message":"\nERROR: not logged in, run `azd auth login` to login\n"}}' >&2; exit 1"#;
+
+/// Waits until the script has noted its process and that of its child.
+pub(crate) async fn noted(file: &Path) -> String {
+    for _ in 0..100_000 {
+        match fs::read_to_string(file) {
+            Ok(text) if text.ends_with('\n') => return text,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+    panic!("the script noted nothing");
+}
+
+/// Waits until a process is gone, or a zombie that waits for its new parent.
+pub(crate) async fn gone(pid: &str) {
+    for _ in 0..1_000_000 {
+        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) if !stat.contains(") Z ") => tokio::task::yield_now().await,
+            _ => return,
+        }
+    }
+    panic!("process {pid} lives on");
+}

@@ -1,0 +1,119 @@
+//! TROUBLESHOOTING.md: every code and every kind is on it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use symbolon::{Error, ErrorKind};
+
+use crate::delegation::sources;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn page() -> String {
+    std::fs::read_to_string(root().join("TROUBLESHOOTING.md")).unwrap()
+}
+
+/// Of the errors of a kind, up to the next.
+fn section<'a>(page: &'a str, kind: &str) -> &'a str {
+    let behind = page.split_once(&format!("\n## {kind}\n")).map_or("", |(_, behind)| behind);
+    behind.split("\n## ").next().unwrap_or_default()
+}
+
+/// What stands in front of a code where an error is made: a kind, or a helper that knows the kind.
+const MAKERS: [&str; 6] = ["known(", "request(", "let code = ", "unavailable: ", "failed: ", "code: "];
+
+/// A code is a literal or a constant behind the kind of its error, behind a helper, or the first of a tuple
+/// that is taken apart into a code and the rest.
+fn codes(source: &str) -> Vec<(String, Option<&str>)> {
+    let production = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let takes_tuples = production.contains("let (code, ");
+    let parts: Vec<&str> = production.split('"').collect();
+    let mut found = Vec::new();
+    for (index, text) in parts.iter().enumerate().skip(1).step_by(2) {
+        let before = parts[index - 1];
+        let kind = before
+            .trim_end()
+            .strip_suffix(',')
+            .and_then(|before| Some(before.rsplit_once("ErrorKind::")?.1))
+            .filter(|kind| kind.bytes().all(|byte| byte.is_ascii_alphabetic()));
+        let is_in_tuple = takes_tuples
+            && before.trim_end().ends_with('(')
+            && !before.trim_end().trim_end_matches('(').ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let is_made = MAKERS.iter().any(|maker| before.ends_with(maker)) || kind.is_some() || is_in_tuple;
+        let constant = before.rsplit_once("const ").and_then(|(_, rest)| rest.strip_suffix(": &str = "));
+        let is_constant = constant.is_some_and(|name| {
+            let behind_kind = |kind: &&str| {
+                let rest = kind.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+                rest.strip_prefix(',').is_some_and(|rest| rest.trim_start().starts_with(name))
+            };
+            production.split("ErrorKind::").skip(1).any(|kind| behind_kind(&kind))
+        });
+        let is_name = !text.is_empty() && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        if is_name && (is_made || is_constant) {
+            found.push(((*text).to_owned(), kind));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_code_of_every_crate_is_explained() {
+    let page = page();
+    let mut missing = BTreeMap::new();
+    let mut count = 0;
+    for file in sources(&root().join("crates")) {
+        // The emulator's errors are those of the services that it stands for.
+        if file.components().any(|part| part.as_os_str() == "emulator") || file.ends_with("tests.rs") {
+            continue;
+        }
+        for (code, kind) in codes(&std::fs::read_to_string(&file).unwrap()) {
+            count += 1;
+            // Where the kind is known, `help` leads to its section.
+            let section = kind.map_or(page.as_str(), |kind| section(&page, kind));
+            if !section.contains(&format!("`{code}`")) {
+                missing.insert((code, kind.map(str::to_owned)), file.clone());
+            }
+        }
+    }
+    assert!(count > 100, "the sources make errors in other ways than this test knows: {count}");
+    assert!(missing.is_empty(), "TROUBLESHOOTING.md does not explain {missing:#?}");
+}
+
+#[test]
+fn codes_are_found_however_an_error_is_made() {
+    for (source, expected) in [
+        (r#"Error::new(ErrorKind::Request, "one_code", "a text")"#, &["one_code"][..]),
+        ("Error::new(\n    ErrorKind::Request,\n    \"one_code\",\n    \"text\")", &["one_code"]),
+        (r#"(ErrorKind::Network, "timeout", "advice")"#, &["timeout"]),
+        (r#"known("a_code", "sentence")"#, &["a_code"]),
+        (r#"const BAD: &str = "a_code"; Error::new(ErrorKind::Request, BAD, error)"#, &["a_code"]),
+        (r#"let (code, advice) = match x { _ => ("a_code", "b"), }; f("x", y)"#, &["a_code"]),
+        (r#"pairs.append("grant_type", "x"); const GRANT: &str = "grant_type";"#, &[]),
+    ] {
+        let found: Vec<String> = codes(source).into_iter().map(|(code, _)| code).collect();
+        assert_eq!(found, expected, "{source}");
+    }
+}
+
+#[test]
+fn every_kind_has_a_section_that_help_leads_to() {
+    let page = page();
+    for kind in [
+        ErrorKind::Request,
+        ErrorKind::Environment,
+        ErrorKind::Credential,
+        ErrorKind::Service,
+        ErrorKind::Response,
+        ErrorKind::Network,
+    ] {
+        let help = Error::new(kind, "x", "y").help();
+        let (address, section) = help.rsplit_once('#').unwrap();
+        assert!(address.starts_with("https://") && address.ends_with("/TROUBLESHOOTING.md"), "{help}");
+        let heading = page.lines().find(|line| {
+            line.strip_prefix("## ").is_some_and(|heading| heading.to_ascii_lowercase() == section)
+        });
+        assert_eq!(heading, Some(format!("## {kind:?}").as_str()), "{help}");
+    }
+}
