@@ -70,8 +70,10 @@ impl Shelf {
         let key = wait(SoftwareKeys::p256().key()).expect("a key");
         let folder = tempfile::tempdir().expect("a folder");
         let mut shelf = Self { key, folder, file: PathBuf::new() };
-        assert!(shelf.ask().is_err());
-        let mut names = fs::read_dir(shelf.folder.path()).expect("a folder").map(|entry| entry.expect("a file").path());
+        let error = shelf.ask().expect_err("no certificate was issued");
+        assert_eq!(error.code(), "managed_identity_request_failed", "{error:?}");
+        let names = fs::read_dir(shelf.folder.path().join("state")).expect("a folder");
+        let mut names = names.map(|entry| entry.expect("a file").path());
         let lock = names.find(|path| path.extension().is_some_and(|end| end == "lock"));
         shelf.file = lock.expect("a lock").with_extension("json");
         shelf
@@ -89,7 +91,7 @@ impl Shelf {
         let minter = Minter::builder("http://127.0.0.1".parse().expect("a URL"), http)
             .issuance_retry_policy(RetryPolicy::once())
             .key_provider(OneKey(self.key.clone()))
-            .store(self.folder.path());
+            .store(self.folder.path().join("state"));
         let minter = minter.build().expect("a minter");
         wait(minter.binding(&ManagedIdentityId::system_assigned(), CorrelationId::random()))
     }
