@@ -182,7 +182,7 @@ fn secret() -> Result<Secret, Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| {
         let what = "the operating system has no randomness for the agent's secret";
-        Error::new(ErrorKind::Environment, "no_randomness", what).with_source(error)
+        Error::new(ErrorKind::Environment, "random_unavailable", what).with_source(error)
     })?;
     Ok(Secret::new(Base64UrlUnpadded::encode_string(&bytes)))
 }

@@ -3,10 +3,11 @@
 //! # Design
 //!
 //! A mint goes one way: key and platform metadata at the same time, then a certificate request,
-//! then the certificate, which is checked before anybody sees it. [`Minter`] keeps what comes out
-//! under the [`ManagedIdentityId`] that was asked for, renews it half-way to its end, and forgets
-//! exactly the certificate that was refused, so that a refusal that arrives late cannot undo a
-//! mint that came first. Nothing here asks for tokens: a [`Binding`] names the certificate, the
+//! then an attestation of the key if there is an [`Attester`], then the certificate, which is checked
+//! before anybody sees it. [`Minter`] keeps what comes out under the [`ManagedIdentityId`] that was
+//! asked for and under the identity that the service says it means, on disk too if it is told
+//! where; it renews it half-way to its end, and forgets exactly the certificate that was refused,
+//! so that a refusal that arrives late cannot undo a mint that came first. Nothing here asks for tokens: a [`Binding`] names the certificate, the
 //! key and the endpoint, and the token client takes it from there. Keys come from a
 //! [`KeyProvider`]; what it yields signs and never leaves. Who writes one for a device finds the
 //! encodings in [`device_key`], and the facts about Windows KeyGuard in [`keyguard`].

@@ -1,4 +1,4 @@
-//! The bindings of this process.
+//! Mints bindings, keeps them and renews them.
 
 mod builder;
 mod refusals;
@@ -130,6 +130,8 @@ impl Minter {
     /// | `invalid_certificate` | the certificate it issued cannot be used |
     /// | `min_strength_not_met`, `key_not_supported`, `key_unusable`, `key_gone` | the key cannot be used |
     /// | `key_creation_failed`, or what the key provider says | there is no key |
+    /// | `attestation_failed` | the key could not be attested |
+    /// | `store_unusable` | the folder of the store cannot be used |
     pub async fn binding(
         &self,
         id: &ManagedIdentityId,
