@@ -4,6 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::StatusCode;
+use symbolon::parts::transport::Response;
+use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::{AzureCli, AzureDeveloperCli, Error, ErrorKind, SharedClock, TokenSource};
 
 use symbolon_test_logs::CapturedLogs;
@@ -238,6 +241,21 @@ async fn nobody_logged_in_is_known_from_what_each_tool_says() {
         assert!(error.to_string().contains("nobody is logged in to the Azure"), "{error}");
         assert!(error.to_string().contains(told), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_call_carries_the_token_over_the_transport_of_the_chain() {
+    let tools = Tools::az(&prints_az_token());
+    let transport = ScriptedTransport::new([Ok(Response::new(StatusCode::IM_A_TEAPOT, "tea"))]);
+    let chain = tools.chain().transport(transport.clone()).azure_cli(AzureCli::new()).build().unwrap();
+    let token = chain.token(VAULT).await.unwrap();
+    let to = |url: &str| http::Request::get(url).body(bytes::Bytes::new()).unwrap();
+    let answer = chain.call(&token, to("https://contoso.vault.azure.net/secrets/x")).await.unwrap();
+    assert_eq!((answer.status(), &answer.body()[..]), (StatusCode::IM_A_TEAPOT, &b"tea"[..]));
+    let sent = transport.requests()[0].headers()["authorization"].clone();
+    assert_eq!(sent.to_str().unwrap(), format!("Bearer {TOKEN}"));
+    let error = chain.call(&token, to("http://contoso.vault.azure.net/")).await.unwrap_err();
+    assert_eq!((error.code(), transport.requests().len()), ("insecure_endpoint", 1));
 }
 
 /// Notes its own process and that of a child which holds its output open, and goes on.
