@@ -27,7 +27,7 @@ fn every_shell_that_is_here_takes_its_completions() {
         std::fs::write(&file, &script.stdout).unwrap();
         match Command::new(shell).arg(check).arg(&file).output() {
             Ok(checked) => {
-                assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {checked:?}")
+                assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {checked:?}");
             }
             Err(_) => println!("skipped: missing {shell}"),
         }
