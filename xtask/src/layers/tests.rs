@@ -85,7 +85,11 @@ fn every_forbidden_direct_dependency_is_found_once() {
         ("symbolon-token", "symbolon-binding", "it may depend on symbolon-types, symbolon-transport only"),
         ("symbolon-binding", "symbolon-token", "it may depend on symbolon-types, symbolon-transport only"),
         ("symbolon-emulator", "symbolon-transport", "it may depend on symbolon-types only"),
-        ("symbolon-cli", "symbolon-token", "it may depend on symbolon, symbolon-agent, symbolon-emulator only"),
+        (
+            "symbolon-cli",
+            "symbolon-token",
+            "it may depend on symbolon, symbolon-agent, symbolon-emulator only",
+        ),
         ("xtask", "symbolon", "it may depend on no other member"),
         ("symbolon-token", "hyper", no_http),
         ("symbolon", "hyper-util", no_http),
