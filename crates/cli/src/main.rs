@@ -24,8 +24,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use symbolon::{Env, Error, SharedClock};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -103,7 +102,8 @@ fn log_to_stderr(env: &Env, progress: Option<Progress>) -> Result<(), Error> {
     let log = match env.var("RUST_LOG") {
         None => None,
         Some(directives) => {
-            let filter = EnvFilter::try_new(directives).map_err(|error| {
+            // Without filters on fields, which would bring an engine for regular expressions.
+            let filter: Targets = directives.parse().map_err(|error| {
                 failure::request("invalid_usage", format!("RUST_LOG is not a log filter: {error}"))
             })?;
             let colored = io::stderr().is_terminal() && env.var("NO_COLOR").is_none();
