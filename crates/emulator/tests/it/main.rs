@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+mod admin;
 mod assertions;
 mod certified;
 mod client;
@@ -11,6 +12,7 @@ mod hosts;
 mod issuance;
 mod lifecycle;
 mod metadata;
+mod misfortunes;
 mod refusals;
 mod resource;
 mod tokens;
