@@ -64,6 +64,7 @@ async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
         Command::AppToken(options) => app_token::run(&options, &global, &env).await,
         Command::Call(options) => call::run(&options, &global, &env).await,
         Command::Emulate(options) => emulate::run(&options).await,
+        Command::Replay => demo::replay().await,
     }
 }
 
