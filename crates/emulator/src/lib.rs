@@ -7,7 +7,7 @@
 //! rather than trusted. It accepts what the real services are known to accept and refuses all else
 //! with the name of the broken rule.
 //!
-//! Five servers, one authority, one journal. A request goes one way: read, find its [`Step`], take
+//! Five servers, one authority, one journal; and, if it is asked for, a server with the page. A request goes one way: read, find its [`Step`], take
 //! a scripted [`Fault`], ask the endpoint unless the fault takes its place, write the journal,
 //! answer. All of it runs on a thread of its own, with a runtime of its own: dropping the
 //! [`Emulator`] closes the ports before `drop` returns, and a test that blocks its own runtime is
