@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Completions(CompletionsOptions),
     /// Write the man pages
     Man(ManOptions),
+    /// The thief of `demo`: a process of its own, which has the stolen token and nothing else
+    #[command(hide = true)]
+    Replay,
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +201,15 @@ pub(crate) struct EmulateOptions {
     /// The address of that host's identity endpoint; loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
+    /// What goes wrong, and what kind of machine it is (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+    /// Append every request to this file, as a line of JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// The address of the page and of the admin API; loopback only
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) admin: SocketAddr,
     /// Print nothing but the variables, as a shell takes them
     #[arg(long)]
     pub(crate) print_env: bool,

@@ -2,6 +2,7 @@
 
 mod stage;
 mod story;
+mod thief;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use symbolon_emulator::Step;
 
 use self::stage::{RESOURCE, Stage, Told, claim, show};
 use self::story::{Story, Telling};
+use self::thief::Replayed;
+pub(crate) use self::thief::run as replay;
 use crate::output::Format;
 
 /// A perimeter that the client belongs to: claims that it originates itself.
@@ -30,8 +33,8 @@ pub(crate) async fn run(format: Format) -> Result<ExitCode, Error> {
     story
         .step(
             "Mint: a certificate for a key that never leaves this process",
-            "A key is made while the metadata service says who we are; then it certifies the key.\n\
-             The exchange of the next step belongs to the same request.",
+            "A key is made while the metadata service says who we are; then it certifies\n\
+             the key. The exchange of the next step belongs to the same request.",
             Telling::Until(Step::IssueCredential),
             async || mint(&stage).await,
         )
@@ -39,7 +42,7 @@ pub(crate) async fn run(format: Format) -> Result<ExitCode, Error> {
     story
         .step(
             "Exchange: the certificate for a token that is bound to it",
-            "The certificate authenticates the TLS connection. No secret is in the request.",
+            "The certificate authenticates the TLS connection. No secret is sent.",
             Telling::Everything,
             async || exchange(&stage).await,
         )
@@ -47,8 +50,8 @@ pub(crate) async fn run(format: Format) -> Result<ExitCode, Error> {
     story
         .step(
             "Use: token and certificate travel together",
-            "The resource checks signature, audience, and that the connection's certificate is the\n\
-             one that the token names.",
+            "The resource checks signature, audience, and that the certificate of the\n\
+             connection is the one that the token names.",
             Telling::Everything,
             async || call(&stage).await,
         )
@@ -64,8 +67,8 @@ pub(crate) async fn run(format: Format) -> Result<ExitCode, Error> {
     story
         .step(
             "Steal: the token alone is worth nothing",
-            "A thief who found the token in a log presents it without the certificate, then with\n\
-             one of their own. An ordinary bearer token is stolen for comparison.",
+            "A thief who found the token in a log presents it from another process without\n\
+             a certificate, then with another one. A bearer token is stolen to compare.",
             Telling::Only(Step::Resource),
             async || steal(&stage).await,
         )
@@ -73,8 +76,8 @@ pub(crate) async fn run(format: Format) -> Result<ExitCode, Error> {
     story
         .step(
             "Revoke: the certificate is replaced, once",
-            "The token service now refuses the certificate. Exactly that one is forgotten, another\n\
-             is minted, and the request is tried once more.",
+            "The token service now refuses the certificate. Exactly that one is forgotten,\n\
+             another is minted, and the request is tried once more.",
             Telling::Everything,
             async || revoke(&stage).await,
         )
@@ -146,18 +149,21 @@ async fn hit(stage: &Stage) -> Told {
 
 async fn steal(stage: &Stage) -> Told {
     let token = stage.bound(RESOURCE).await?;
-    let without = stage.replay(&token, None).await?;
-    claim(without == 401, "the stolen bound token was accepted")?;
-    let thief = stage.certificate_of_another_identity().await?;
-    let with_another = stage.replay(&token, Some(thief)).await?;
-    claim(with_another == 401, "the stolen bound token was accepted with another certificate")?;
+    let without = thief::steal(&stage.emulator, &token).await?;
+    claim(without.status == 401, "the stolen bound token was accepted")?;
+    let another = stage.certificate_of_another_identity().await?;
+    let with_another = stage.replay_with(&token, another).await?;
+    claim(with_another.status == 401, "the stolen bound token was accepted with another certificate")?;
     let bearer = stage.identity.token(RESOURCE).await?;
-    let replayed = stage.replay(&bearer, None).await?;
-    claim(replayed == 200, "the bearer token was refused")?;
+    let replayed = thief::steal(&stage.emulator, &bearer).await?;
+    claim(replayed.status == 200, "the bearer token was refused")?;
+    let refused = |told: Replayed| format!("{}, {}", told.status, told.reason.unwrap_or_default());
     Ok(vec![
-        format!("bound token, no certificate:         {without}, refused"),
-        format!("bound token, another's certificate:  {with_another}, refused"),
-        format!("bearer token, no certificate:        {replayed}, the thief is in"),
+        format!("bound token, from another process:     {}", refused(without)),
+        format!("bound token, with another certificate: {}", refused(with_another)),
+        format!("bearer token, from another process:    {}, the thief is in", replayed.status),
+        "Why: the bound token names a certificate, whose key never leaves its process;".to_owned(),
+        "the bearer token names none, and is good for whoever has it.".to_owned(),
     ])
 }
 

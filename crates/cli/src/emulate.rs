@@ -1,46 +1,106 @@
 //! `symbolon emulate`.
 
+mod home;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use symbolon::Error;
-use symbolon_emulator::{Emulator, EmulatorBuilder, Source};
+use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Source};
 
+use self::home::Home;
 use crate::args::{EmulateOptions, Host};
 use crate::failure;
 use crate::output::table;
 
 pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
-    if !options.listen.ip().is_loopback() {
+    if !options.listen.ip().is_loopback() || !options.admin.ip().is_loopback() {
         let message = "the emulator listens on loopback only: its tokens are for anybody who asks";
         return Err(failure::request("invalid_usage", message));
     }
-    let emulator = emulator(options).start().await;
+    let builder = emulator(options).admin_address(options.admin);
+    let builder = match &options.faults {
+        Some(file) => with_faults(builder, file)?,
+        None => builder,
+    };
+    let mut record = options.journal.as_deref().map(open).transpose()?;
+    let emulator = builder.start().await;
     let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
-    let folder = tempfile::Builder::new().prefix("symbolon-").tempdir();
-    let folder =
-        folder.map_err(|error| failure::local("there is no place for the emulator's certificate", error))?;
-    let ca = emulator.write_ca(folder.path());
+    let home = Home::make();
+    let home =
+        home.map_err(|error| failure::local("there is no place for the emulator's certificate", error))?;
+    let ca = emulator.write_ca(home.path());
     let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
     let environment = emulator.environment_with_ca(&ca);
+    let mut journal = emulator.subscribe();
     if options.print_env {
         for (name, value) in &environment {
             anstream::println!("export {name}='{value}'");
         }
+        anstream::eprintln!("page: {}", emulator.admin_url().unwrap_or_default());
     } else {
         anstream::println!("{}\n", describe(&emulator));
         let variables: Vec<_> = environment.into_iter().collect();
         anstream::println!("{}", table(&variables));
     }
-    let mut journal = emulator.subscribe();
+    let ended = ended();
+    tokio::pin!(ended);
     loop {
         tokio::select! {
             entry = journal.next() => match entry {
-                Some(entry) => anstream::eprintln!("{entry}"),
+                Some(entry) => tell(&entry, journal.missed(), record.as_mut())?,
                 None => return Ok(ExitCode::SUCCESS),
             },
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+            () = &mut ended => return Ok(ExitCode::SUCCESS),
         }
     }
+}
+
+/// Interrupted from the terminal, or told to end.
+async fn ended() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Where signals cannot be had, the command ends as its process does.
+    let _interrupted = tokio::signal::ctrl_c().await;
+}
+
+/// The faults and settings of a file; one line says what is wrong with it.
+fn with_faults(builder: EmulatorBuilder, file: &Path) -> Result<EmulatorBuilder, Error> {
+    let wrong = |what: String| failure::request("invalid_faults", format!("{}: {what}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| wrong(format!("it could not be read: {error}")))?;
+    builder.faults_toml(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// The file for the journal as lines of JSON, to append to.
+fn open(file: &Path) -> Result<File, Error> {
+    OpenOptions::new().create(true).append(true).open(file).map_err(|error| {
+        failure::request(
+            "invalid_usage",
+            format!("{}: the journal could not be opened: {error}", file.display()),
+        )
+    })
+}
+
+/// One exchange: a line on stderr, and one in the file.
+fn tell(entry: &Entry, missed: u64, record: Option<&mut File>) -> Result<(), Error> {
+    anstream::eprintln!("{entry}");
+    let Some(record) = record else { return Ok(()) };
+    // More than a thousand requests at once: those that were not written are at least counted.
+    let gap = if missed > 0 { format!(",\"missed\":{missed}}}") } else { "}".to_owned() };
+    let line = entry.to_json();
+    let line = line.strip_suffix('}').unwrap_or(&line);
+    writeln!(record, "{line}{gap}").map_err(|error| failure::local("the journal could not be written", error))
 }
 
 fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
@@ -62,6 +122,7 @@ fn describe(emulator: &Emulator) -> String {
         ("metadata service", emulator.imds_url().to_owned()),
         ("token service", emulator.token_url().to_owned()),
         ("resource", emulator.resource_url().to_owned()),
+        ("page", emulator.admin_url().unwrap_or_default().to_owned()),
         ("tenant", emulator.tenant_id().to_owned()),
         ("system-assigned", format!("client id {}", emulator.client_id())),
         ("user-assigned", format!("client id {}", user_assigned.client_id())),

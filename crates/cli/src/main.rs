@@ -87,6 +87,7 @@ async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
         Command::Exec(options) => exec::run(&options, &global, &env).await,
         Command::Completions(options) => Ok(manual::completions(&options)),
         Command::Man(options) => manual::pages(&options),
+        Command::Replay => demo::replay().await,
     }
 }
 

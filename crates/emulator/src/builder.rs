@@ -10,22 +10,27 @@ use symbolon_types::SharedClock;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::admin::{self, Door};
 use crate::answer::Role;
 use crate::ca::CertificateAuthority;
 use crate::connection::Connections;
 use crate::emulator::Emulator;
+use crate::entry::TlsVersion;
 use crate::error::Error;
-use crate::fault::{Fault, Script};
+use crate::fault::Fault;
 use crate::host::Secrets;
 use crate::host::certificate::{self, FabricCertificate};
 use crate::host::challenge::Challenges;
 use crate::identity::{Machine, UserAssigned};
-use crate::journal::{Recorder, TlsVersion};
+use crate::journal::Recorder;
 use crate::jwt::TokenSigner;
+use crate::script::Script;
 use crate::server;
+use crate::skew::SkewedClock;
 use crate::source::Source;
+use crate::spec;
 use crate::state::{Names, Settings, State, Urls};
-use crate::tls;
+use crate::tls::{self, Refusals};
 
 /// Entra's usual `expires_in` (IMDSv2: test vocabulary).
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3599);
@@ -38,11 +43,13 @@ const TOKEN_NOT_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[must_use = "an emulator runs when it is started"]
 pub struct EmulatorBuilder {
     clock: SharedClock,
+    clock_skew: i64,
     imds: SocketAddr,
     token: SocketAddr,
     resource: SocketAddr,
     hosts: SocketAddr,
     fabric: SocketAddr,
+    admin: Option<SocketAddr>,
     arc_tokens: Option<PathBuf>,
     tls: Vec<TlsVersion>,
     tenant_id: Option<String>,
@@ -57,11 +64,13 @@ impl EmulatorBuilder {
         let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Self {
             clock: SharedClock::system(),
+            clock_skew: 0,
             imds: any_port,
             token: any_port,
             resource: any_port,
             hosts: any_port,
             fabric: any_port,
+            admin: None,
             arc_tokens: None,
             tls: vec![TlsVersion::V1_2, TlsVersion::V1_3],
             tenant_id: None,
@@ -87,6 +96,12 @@ impl EmulatorBuilder {
     /// The clock that all lifetimes, checks and delays follow; the machine's own by default.
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// By how many seconds the emulator's clock is ahead of the one it was given; negative when it is behind.
+    pub fn clock_skew(mut self, seconds: i64) -> Self {
+        self.clock_skew = seconds;
         self
     }
 
@@ -119,6 +134,13 @@ impl EmulatorBuilder {
     /// Where the identity endpoint of Service Fabric listens, as for [`imds_address`](Self::imds_address).
     pub fn service_fabric_address(mut self, address: SocketAddr) -> Self {
         self.fabric = address;
+        self
+    }
+
+    /// Serves the admin API and the page here, at [`Emulator::admin_url`]; by default nowhere. Only loopback addresses
+    /// start; port 0 is one of the system's choice.
+    pub fn admin_address(mut self, address: SocketAddr) -> Self {
+        self.admin = Some(address);
         self
     }
 
@@ -230,6 +252,34 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Faults from the beginning, and settings, from the text of a TOML file: the README of this crate has all
+    /// names. It is a mistake to name anything else.
+    ///
+    /// ```
+    /// # use symbolon_emulator::Emulator;
+    /// let emulator = Emulator::builder().faults_toml(
+    ///     r#"
+    ///     [host]
+    ///     clock_skew = "-10m"
+    ///
+    ///     [[fault]]
+    ///     kind = "gone"
+    ///     step = "metadata"
+    ///     lasting = "70s"
+    ///     "#,
+    /// )?;
+    /// let wrong = Emulator::builder().faults_toml("[[fault]]\nkind = \"rset\"");
+    /// assert!(wrong.is_err_and(|error| error.to_string().starts_with("line 2, column 8: unknown variant `rset`")));
+    /// # Ok::<(), symbolon_emulator::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Faults`] says what is wrong where.
+    pub fn faults_toml(self, text: &str) -> Result<Self, Error> {
+        spec::apply_toml(text, self)
+    }
+
     /// Starts the servers, on a thread of their own.
     ///
     /// # Errors
@@ -237,7 +287,8 @@ impl EmulatorBuilder {
     /// [`Error::NotLoopback`] for an address outside of the machine, [`Error::Listen`] for a port
     /// that is taken; otherwise where the machine has no thread or no randomness to give.
     pub async fn start(self) -> Result<Emulator, Error> {
-        for address in [self.imds, self.token, self.resource, self.hosts, self.fabric] {
+        let addresses = [self.imds, self.token, self.resource, self.hosts, self.fabric];
+        for address in addresses.into_iter().chain(self.admin) {
             if !address.ip().is_loopback() {
                 return Err(Error::NotLoopback(address));
             }
@@ -257,9 +308,12 @@ impl EmulatorBuilder {
     async fn open(self) -> Result<Arc<State>, Error> {
         let ca = CertificateAuthority::new()?;
         let server = ca.server()?;
+        let skew = SkewedClock::new(self.clock, self.clock_skew);
+        let clock = SharedClock::new(skew.clone());
         let refusals = Arc::default();
-        let tls = || tls::server_config(&ca, &server, &self.tls, &self.clock, &refusals);
-        let (token_tls, resource_tls) = (tls()?, tls()?);
+        let tls = |refusals| tls::server_config(&ca, &server, &self.tls, &clock, refusals);
+        let (token_tls, resource_tls) = (tls(&refusals)?, tls(&refusals)?);
+        let refusing_tls = tls(&Arc::new(Refusals::of_all()))?;
         let fabric_certificate = Arc::new(FabricCertificate::new()?);
         let fabric_tls = certificate::server_config(Arc::clone(&fabric_certificate))?;
         let (imds, imds_url) = listen(self.imds, "http").await?;
@@ -267,6 +321,15 @@ impl EmulatorBuilder {
         let (resource, resource_url) = listen(self.resource, "https").await?;
         let (hosts, hosts_url) = listen(self.hosts, "http").await?;
         let (fabric, fabric_url) = listen(self.fabric, "https").await?;
+        let admin = match self.admin {
+            Some(address) => {
+                let listener = bind(address).await?;
+                let door =
+                    Door::new(listener.local_addr().map_err(|source| Error::Listen { address, source })?)?;
+                Some((listener, Arc::new(door)))
+            }
+            None => None,
+        };
         let urls = Urls {
             imds: imds_url,
             token: token_url,
@@ -275,10 +338,12 @@ impl EmulatorBuilder {
             fabric: fabric_url,
         };
         let state = Arc::new(State {
-            clock: self.clock,
+            clock,
+            skew,
             machine: Machine::new(self.tenant_id, self.scale_set, self.user_assigned),
             settings: self.settings,
             urls,
+            admin_url: admin.as_ref().map(|(_, door)| door.url()),
             ca,
             signer: TokenSigner::default(),
             fabric: fabric_certificate,
@@ -288,6 +353,7 @@ impl EmulatorBuilder {
             recorder: Recorder::new(),
             connections: Connections::default(),
             refusals,
+            refusing_tls,
             revoked: Names::default(),
             audiences: Names::default(),
         });
@@ -299,6 +365,9 @@ impl EmulatorBuilder {
         tokio::spawn(server::serve(resource, Role::Resource, Some(resource_tls), Arc::clone(&state)));
         tokio::spawn(server::serve(hosts, Role::Hosts, None, Arc::clone(&state)));
         tokio::spawn(server::serve(fabric, Role::Fabric, Some(fabric_tls), Arc::clone(&state)));
+        if let Some((listener, door)) = admin {
+            tokio::spawn(admin::serve(listener, door, Arc::clone(&state)));
+        }
         let signer = Arc::clone(&state);
         tokio::spawn(async move { signer.signer.key().await.is_some() });
         Ok(state)
@@ -347,8 +416,11 @@ fn run(
 }
 
 async fn listen(address: SocketAddr, scheme: &str) -> Result<(TcpListener, String), Error> {
-    let failed = |source| Error::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+    let listener = bind(address).await?;
+    let address = listener.local_addr().map_err(|source| Error::Listen { address, source })?;
     Ok((listener, format!("{scheme}://{address}")))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }

@@ -246,6 +246,16 @@ impl CertificateAuthority {
         self.issue(&key, leaf)
     }
 
+    /// As [`Self::issue`], for the key that another certificate is for.
+    pub(crate) fn issue_for_key_of(
+        &self,
+        other: &IssuedCertificate,
+        leaf: &Leaf<'_>,
+    ) -> Result<Arc<IssuedCertificate>, Error> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(&other.der).map_err(Error::certificate)?;
+        self.issue_for_spki(parsed.public_key().raw, leaf)
+    }
+
     /// Generates a P-256 key and certifies it.
     pub(crate) fn issue_with_key(&self, leaf: &Leaf<'_>) -> Result<CertifiedKey, Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(Error::certificate)?;

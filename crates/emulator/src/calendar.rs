@@ -32,6 +32,19 @@ pub(crate) fn timestamp(instant: SystemTime) -> String {
     format!("{:04}-{:02}-{:02} {hour:02}:{minute:02}:{second:02}Z", at.year(), u8::from(at.month()), at.day())
 }
 
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ` (RFC 3339 §5.6).
+pub(crate) fn rfc3339(instant: SystemTime) -> String {
+    let at = date_time_ymd(1970, 1, 1) + since_epoch(instant);
+    format!("{:04}-{:02}-{:02}T{}Z", at.year(), u8::from(at.month()), at.day(), time_of_day(instant))
+}
+
+/// `HH:MM:SS.mmm`, in UTC.
+pub(crate) fn time_of_day(instant: SystemTime) -> String {
+    let since = since_epoch(instant);
+    let (hour, minute, second) = (date_time_ymd(1970, 1, 1) + since).to_hms();
+    format!("{hour:02}:{minute:02}:{second:02}.{:03}", since.subsec_millis())
+}
+
 /// `instant + duration`, or `instant` where the calendar ends.
 pub(crate) fn after(instant: SystemTime, duration: Duration) -> SystemTime {
     instant.checked_add(duration).unwrap_or(instant)
@@ -51,6 +64,7 @@ mod tests {
         let leap = UNIX_EPOCH + Duration::from_secs(951_827_696);
         assert_eq!(generalized_time(leap), "20000229123456Z");
         assert_eq!(timestamp(leap), "2000-02-29 12:34:56Z");
+        assert_eq!(rfc3339(leap + Duration::from_millis(7)), "2000-02-29T12:34:56.007Z");
         assert_eq!(generalized_time(UNIX_EPOCH + Duration::from_secs(1 << 40)), "20991231235959Z");
     }
 }

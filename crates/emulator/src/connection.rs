@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use symbolon_types::Thumbprint;
 use tokio::sync::Notify;
 
-use crate::journal::TlsFacts;
+use crate::entry::TlsFacts;
 
 /// One accepted connection.
 pub(crate) struct Connection {
@@ -48,9 +48,17 @@ impl Connections {
 
     /// Resets every open connection that presented this certificate, and says how many.
     pub(crate) fn reset(&self, certificate: Thumbprint) -> usize {
+        self.cut(|connection| connection.certificate() == Some(certificate))
+    }
+
+    /// Resets every open connection.
+    pub(crate) fn reset_all(&self) {
+        self.cut(|_| true);
+    }
+
+    fn cut(&self, which: impl Fn(&Connection) -> bool) -> usize {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let theirs =
-            open.values().filter_map(Weak::upgrade).filter(|one| one.certificate() == Some(certificate));
-        theirs.inspect(|connection| connection.cut.notify_one()).count()
+        let those = open.values().filter_map(Weak::upgrade).filter(|connection| which(connection));
+        those.inspect(|connection| connection.cut.notify_one()).count()
     }
 }

@@ -4,18 +4,21 @@ use std::future::pending;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{DATE, HeaderName, SERVER, WWW_AUTHENTICATE};
+use http::header::{DATE, HeaderName, RETRY_AFTER, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use serde_json::Value;
 
 use crate::answer::{Answer, AnswerBody, Role};
 use crate::calendar::since_epoch;
 use crate::connection::Connection;
+use crate::entry::{Entry, Outcome};
 use crate::exchange::{Exchange, Reply};
-use crate::fault::{Effect, Fault, Step};
-use crate::journal::{Entry, Outcome};
+use crate::fault::{Effect, Fault};
+use crate::jwt::Jws;
 use crate::state::State;
+use crate::step::Step;
 use crate::{csr, host, imds, oauth, resource, token_service};
 
 /// The largest request body that is read.
@@ -76,9 +79,12 @@ pub(crate) async fn answer(
         Role::Hosts => host::step(&exchange.path),
         Role::Fabric => host::fabric_step(&exchange.path),
     };
-    let fault = state.script.take(step);
+    let fault = state.script.take(step, at);
     let effect = fault.as_ref().map_or(&Effect::None, |fault| &fault.effect);
-    let reply = match scripted(effect, &exchange, step, &state) {
+    befall(effect, &exchange, &state);
+    let scripted = scripted(effect, &exchange, step, &state);
+    let is_scripted = scripted.is_some();
+    let reply = match scripted {
         Some(reply) => reply,
         None => match role {
             Role::Imds => imds::answer(step, &exchange, effect, &state).await,
@@ -87,15 +93,18 @@ pub(crate) async fn answer(
             Role::Hosts | Role::Fabric => host::answer(step, &exchange, effect, &state).await,
         },
     };
+    // What a script sends is not a token, whatever it looks like.
+    let issued = if is_scripted { None } else { issued(&reply) };
     let reply = deform(reply, effect);
 
     let outcome = match effect {
-        Effect::Reset => Outcome::Reset,
+        Effect::Reset | Effect::Reboot => Outcome::Reset,
         Effect::Stall => Outcome::Stalled,
         Effect::TornBody => Outcome::Torn(reply.status.as_u16()),
         _ => Outcome::Status(reply.status.as_u16()),
     };
-    state.recorder.record(entry(&exchange, step, outcome, reply.reason, fault.as_ref(), at));
+    let entry = entry(&exchange, step, outcome, reply.reason, fault.as_ref(), at);
+    state.recorder.record(Entry { issued, ..entry });
 
     if let Some(fault) = fault.as_ref().filter(|fault| !fault.delay.is_zero()) {
         state.clock.sleep(fault.delay).await;
@@ -111,11 +120,25 @@ pub(crate) async fn answer(
     }
 }
 
+/// What happens to the machine and to certificates before the request is answered.
+fn befall(effect: &Effect, exchange: &Exchange, state: &State) {
+    match (effect, exchange.connection.certificate()) {
+        (Effect::RevokeCertificate, Some(certificate)) => state.revoke(certificate),
+        (Effect::RenewCertificate, Some(certificate)) => {
+            // What this authority did not issue has no successor; it is revoked all the same.
+            let _renewed = state.renew(certificate);
+            state.revoke(certificate);
+        }
+        (Effect::Reboot, _) => state.reboot(),
+        _ => {}
+    }
+}
+
 /// The answer of a fault that takes the endpoint's place.
 fn scripted(effect: &Effect, exchange: &Exchange, step: Step, state: &State) -> Option<Reply> {
     let reply = match effect {
         // No endpoint is asked, so that nothing is issued for an answer that never comes.
-        Effect::Reset | Effect::Stall => Reply::json(StatusCode::OK, &serde_json::Value::Null),
+        Effect::Reset | Effect::Stall | Effect::Reboot => Reply::json(StatusCode::OK, &Value::Null),
         Effect::Status { status, headers, body } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let mut reply = Reply { status, headers: HeaderMap::new(), body: body.clone(), reason: None };
@@ -140,6 +163,13 @@ fn scripted(effect: &Effect, exchange: &Exchange, step: Step, state: &State) -> 
             .header(WWW_AUTHENTICATE, &challenge)
         }
         Effect::ClaimsChallenge(claims) => oauth::claims_challenge(exchange, state, claims),
+        Effect::Throttle { per_second } => Reply::refusal(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "throttled",
+            &format!("No more than {per_second} requests a second."),
+        )
+        .header(RETRY_AFTER, "1"),
         _ => return None,
     };
     Some(reply)
@@ -225,7 +255,17 @@ fn entry(
         outcome,
         fault: fault.map(|fault| fault.effect.name()),
         reason,
+        issued: None,
     }
+}
+
+/// The claims of the token in an answer.
+fn issued(reply: &Reply) -> Option<Value> {
+    if reply.status != StatusCode::OK {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(&reply.body).ok()?;
+    Some(Jws::parse(body["access_token"].as_str()?)?.unverified_claims().clone())
 }
 
 fn scheme(authorization: &str) -> &'static str {

@@ -93,6 +93,13 @@ impl Emulator {
         &self.state.urls.resource
     }
 
+    /// URL of the page, if [it was asked for](EmulatorBuilder::admin_address); the admin API is relative to it. It has
+    /// a secret in it, which is another one for every emulator.
+    #[must_use]
+    pub fn admin_url(&self) -> Option<&str> {
+        self.state.admin_url.as_deref()
+    }
+
     /// The tenant of the machine's identities.
     #[must_use]
     pub fn tenant_id(&self) -> &str {
@@ -186,7 +193,29 @@ impl Emulator {
     /// From now on the token service answers `invalid_client` to this certificate, and the resource
     /// 401.
     pub fn revoke(&self, certificate: Thumbprint) {
-        self.state.revoked.insert(certificate);
+        self.state.revoke(certificate);
+    }
+
+    /// Issues another certificate for the key of this one, valid for as long from now, and returns it; none for a
+    /// certificate that the emulator did not issue. The old one stays good until it is revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificate`] where the machine has no randomness to give.
+    pub fn renew(&self, certificate: Thumbprint) -> Result<Option<Arc<IssuedCertificate>>, Error> {
+        self.state.renew(certificate)
+    }
+
+    /// The machine restarts, and keys that live no longer than that are gone: all connections are reset, and
+    /// both TLS servers refuse the client certificates issued so far, as if the client could not sign for them
+    /// any more. Open challenges of the Azure Arc agent are forgotten. Identities stay, tokens too.
+    pub fn reboot(&self) {
+        self.state.reboot();
+    }
+
+    /// Sets by how many seconds the emulator's clock is ahead of the one it was given; negative when it is behind.
+    pub fn set_clock_skew(&self, seconds: i64) {
+        self.state.skew.set(seconds);
     }
 
     /// Resets all open connections that presented this certificate, and says how many there were.

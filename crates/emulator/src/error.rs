@@ -19,6 +19,16 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A file with faults, or a fault, is wrong.
+    #[error("line {line}, column {column}: {message}")]
+    Faults {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1, in characters.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
     /// A key, a certificate or a TLS configuration could not be made.
     #[error("could not make the emulator's keys and certificates")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),

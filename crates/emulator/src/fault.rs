@@ -1,75 +1,13 @@
 //! Scripted faults: what goes wrong, where, and how often.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::host::ExpiryFormat;
-
-/// Where in the exchange a request stands, by the endpoint it went to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Step {
-    /// `getplatformmetadata`, and the probe for IMDSv2, which differs only by a missing header.
-    PlatformMetadata,
-    /// `issuecredential`.
-    IssueCredential,
-    /// The bearer token of IMDS v1, and the probe for it.
-    ImdsToken,
-    /// `metadata/instance/compute`.
-    ComputeMetadata,
-    /// The identity endpoint of App Service.
-    AppService,
-    /// The identity endpoint of Service Fabric.
-    ServiceFabric,
-    /// The identity endpoint of Azure Machine Learning.
-    MachineLearning,
-    /// The identity endpoint of Cloud Shell.
-    CloudShell,
-    /// The identity endpoint of the Azure Arc agent: the challenge, and the answer to it.
-    AzureArc,
-    /// The token endpoint.
-    Token,
-    /// The OpenID configuration and the keys of the token service.
-    Discovery,
-    /// Anything on the resource.
-    Resource,
-    /// A TLS handshake, with whichever server: the journal has those that failed. Delays, resets and
-    /// stalls happen before it, other faults do nothing here.
-    Handshake,
-    /// A path that the server does not have.
-    Unknown,
-}
-
-impl Step {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::PlatformMetadata => "metadata",
-            Self::IssueCredential => "issue",
-            Self::ImdsToken => "imds-token",
-            Self::ComputeMetadata => "compute",
-            Self::AppService => "app-service",
-            Self::ServiceFabric => "service-fabric",
-            Self::MachineLearning => "machine-learning",
-            Self::CloudShell => "cloud-shell",
-            Self::AzureArc => "azure-arc",
-            Self::Token => "token",
-            Self::Discovery => "discovery",
-            Self::Resource => "resource",
-            Self::Handshake => "handshake",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+use crate::step::Step;
 
 /// Something that goes wrong at one [`Step`], [once](Self::once) unless said otherwise.
 ///
@@ -86,7 +24,16 @@ pub struct Fault {
     pub(crate) step: Step,
     pub(crate) effect: Effect,
     pub(crate) delay: Duration,
-    remaining: Option<u64>,
+    pub(crate) limit: Limit,
+}
+
+/// For how many requests a fault happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Times(u64),
+    /// From the first request that meets it.
+    Lasting(Duration),
+    Always,
 }
 
 /// What a fault does to the exchange.
@@ -118,27 +65,56 @@ pub(crate) enum Effect {
     WithoutServerHeader,
     Expiry(ExpiryFormat),
     Certificate(CertificateFault),
+    Throttle {
+        per_second: NonZeroU32,
+    },
+    /// The number of the alert (RFC 8446 §6).
+    TlsAlert(u8),
+    RefuseCertificate,
+    RevokeCertificate,
+    RenewCertificate,
+    Reboot,
 }
 
 impl Effect {
+    /// The kind of the fault, as files with faults and the journal have it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::None => "delay",
             Self::Status { .. } => "status",
             Self::Reset => "reset",
             Self::Stall => "stall",
-            Self::TornBody => "torn body",
-            Self::OversizedBody => "oversized body",
-            Self::MalformedJson => "malformed JSON",
-            Self::OAuthError { .. } => "OAuth error",
-            Self::ClaimsChallenge(_) => "claims challenge",
-            Self::DowngradeToBearer => "downgrade to Bearer",
-            Self::WrongConfirmation => "wrong cnf",
-            Self::WithoutTokenType => "no token_type",
-            Self::WithoutAccessToken => "no access_token",
-            Self::WithoutServerHeader => "no Server header",
-            Self::Expiry(_) => "expiry format",
-            Self::Certificate(_) => "certificate fault",
+            Self::TornBody => "torn-body",
+            Self::OversizedBody => "oversized-body",
+            Self::MalformedJson => "malformed-json",
+            Self::OAuthError { .. } => "oauth-error",
+            Self::ClaimsChallenge(_) => "claims-challenge",
+            Self::DowngradeToBearer => "downgrade-to-bearer",
+            Self::WrongConfirmation => "wrong-cnf",
+            Self::WithoutTokenType => "without-token-type",
+            Self::WithoutAccessToken => "without-access-token",
+            Self::WithoutServerHeader => "without-server-header",
+            Self::Expiry(_) => "expiry",
+            Self::Certificate(_) => "certificate",
+            Self::Throttle { .. } => "throttle",
+            Self::TlsAlert(_) => "tls-alert",
+            Self::RefuseCertificate => "refuse-certificate",
+            Self::RevokeCertificate => "revoke-certificate",
+            Self::RenewCertificate => "renew-certificate",
+            Self::Reboot => "reboot",
+        }
+    }
+
+    /// What tells it from others of its kind, where that can be shown.
+    pub(crate) fn detail(&self) -> Option<String> {
+        match self {
+            Self::Status { status, .. } => Some(status.to_string()),
+            Self::OAuthError { error, .. } => Some(error.clone()),
+            Self::Expiry(format) => Some(format!("{format:?}")),
+            Self::Certificate(fault) => Some(format!("{fault:?}")),
+            Self::Throttle { per_second } => Some(format!("{per_second} a second")),
+            Self::TlsAlert(number) => Some(number.to_string()),
+            _ => None,
         }
     }
 }
@@ -171,7 +147,7 @@ pub enum CertificateFault {
 
 impl Fault {
     fn new(step: Step, effect: Effect) -> Self {
-        Self { step, effect, delay: Duration::ZERO, remaining: Some(1) }
+        Self { step, effect, delay: Duration::ZERO, limit: Limit::Times(1) }
     }
 
     /// An HTTP status in place of the answer; give it a [`header`](Self::header) or a [`body`](Self::body).
@@ -281,6 +257,64 @@ impl Fault {
         Self::new(step, Effect::WithoutServerHeader)
     }
 
+    /// The identity is assigned, but has not arrived at the metadata service yet: 404, usually
+    /// [for a while](Self::lasting).
+    #[must_use]
+    pub fn identity_not_found(step: Step) -> Self {
+        Self::status(step, 404).body(
+            r#"{"error":"not_found","error_description":"Identity not found: it has not propagated yet"}"#,
+        )
+    }
+
+    /// The metadata service is being updated: 410, as it answers up to 70 seconds long; usually
+    /// [for a while](Self::lasting).
+    #[must_use]
+    pub fn gone(step: Step) -> Self {
+        Self::status(step, 410)
+            .body(r#"{"error":"gone","error_description":"The service is being updated: try again later"}"#)
+    }
+
+    /// 429 with `Retry-After: 1` to all but so many requests a second, and to all of them
+    /// [always](Self::always) unless told otherwise. Other faults of the step happen to those that come through.
+    #[must_use]
+    pub fn throttle(step: Step, per_second: NonZeroU32) -> Self {
+        Self::new(step, Effect::Throttle { per_second }).always()
+    }
+
+    /// A fatal alert in place of the server's part of a TLS handshake, by its number (RFC 8446 §6): 40 is
+    /// `handshake_failure`, 42 `bad_certificate`, 80 `internal_error`.
+    #[must_use]
+    pub fn tls_alert(number: u8) -> Self {
+        Self::new(Step::Handshake, Effect::TlsAlert(number))
+    }
+
+    /// A TLS handshake that refuses the client's certificate, whichever it is, with the alert
+    /// `certificate_revoked`. A client without one is served.
+    #[must_use]
+    pub fn refuse_certificate() -> Self {
+        Self::new(Step::Handshake, Effect::RefuseCertificate)
+    }
+
+    /// The certificate on the connection is [revoked](crate::Emulator::revoke), for good, before the
+    /// request is answered.
+    #[must_use]
+    pub fn revoke_certificate(step: Step) -> Self {
+        Self::new(step, Effect::RevokeCertificate)
+    }
+
+    /// The certificate on the connection is replaced by [another one for the same
+    /// key](crate::Emulator::renew), and is revoked, before the request is answered.
+    #[must_use]
+    pub fn renew_certificate(step: Step) -> Self {
+        Self::new(step, Effect::RenewCertificate)
+    }
+
+    /// The machine [reboots](crate::Emulator::reboot) while it has this request.
+    #[must_use]
+    pub fn reboot(step: Step) -> Self {
+        Self::new(step, Effect::Reboot)
+    }
+
     /// Something wrong with an issued certificate.
     #[must_use]
     pub fn certificate(fault: CertificateFault) -> Self {
@@ -332,14 +366,21 @@ impl Fault {
     /// For the next `n` requests.
     #[must_use]
     pub fn times(mut self, n: u64) -> Self {
-        self.remaining = Some(n);
+        self.limit = Limit::Times(n);
+        self
+    }
+
+    /// For every request of this long, from the first one that meets it, on the emulator's clock.
+    #[must_use]
+    pub fn lasting(mut self, duration: Duration) -> Self {
+        self.limit = Limit::Lasting(duration);
         self
     }
 
     /// For every request until the faults are cleared.
     #[must_use]
     pub fn always(mut self) -> Self {
-        self.remaining = None;
+        self.limit = Limit::Always;
         self
     }
 }
@@ -351,59 +392,7 @@ impl fmt::Debug for Fault {
             .field("step", &self.step)
             .field("effect", &self.effect.name())
             .field("delay", &self.delay)
-            .field("remaining", &self.remaining)
+            .field("limit", &self.limit)
             .finish()
-    }
-}
-
-/// The faults that are still to happen.
-#[derive(Default)]
-pub(crate) struct Script(Mutex<VecDeque<Fault>>);
-
-impl Script {
-    pub(crate) fn inject(&self, fault: Fault) {
-        if fault.remaining != Some(0) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
-        }
-    }
-
-    pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// The oldest fault for this step, used up by one.
-    pub(crate) fn take(&self, step: Step) -> Option<Fault> {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = faults.iter().position(|fault| fault.step == step)?;
-        let fault = &mut faults[index];
-        match &mut fault.remaining {
-            Some(1) => faults.remove(index),
-            Some(remaining) => {
-                *remaining -= 1;
-                Some(fault.clone())
-            }
-            None => Some(fault.clone()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oldest_fault_of_a_step_is_used_up_first() {
-        let script = Script::default();
-        script.inject(Fault::status(Step::Token, 500).times(2));
-        script.inject(Fault::stall(Step::Resource).always());
-        script.inject(Fault::reset(Step::Token));
-        script.inject(Fault::reset(Step::Token).times(0));
-        let names = |step, n| {
-            (0..n).map(|_| script.take(step).map_or("-", |fault| fault.effect.name())).collect::<Vec<_>>()
-        };
-        assert_eq!(names(Step::Token, 4), ["status", "status", "reset", "-"]);
-        assert_eq!(names(Step::Resource, 3), ["stall"; 3]);
-        script.clear();
-        assert_eq!(names(Step::Resource, 1), ["-"]);
     }
 }

@@ -14,12 +14,13 @@ use serde_json::{Map, Value, json};
 
 pub use self::expiry::ExpiryFormat;
 use crate::exchange::{Exchange, Reply};
-use crate::fault::{Effect, Step};
+use crate::fault::Effect;
 use crate::grant::{Grant, leave_out, mint};
 use crate::identity::{IdKind, Principal};
 use crate::random::guid;
 use crate::source::Source;
 use crate::state::State;
+use crate::step::Step;
 
 const APP_SERVICE: &str = "/msi/token";
 const MACHINE_LEARNING: &str = "/machine-learning/msi/token";

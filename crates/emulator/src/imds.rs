@@ -11,11 +11,12 @@ use crate::calendar::{after, before, unix};
 use crate::csr;
 use crate::error::Error;
 use crate::exchange::{Exchange, Reply};
-use crate::fault::{CertificateFault, Effect, Step};
+use crate::fault::{CertificateFault, Effect};
 use crate::grant::{Grant, leave_out, mint};
 use crate::identity::{IdKind, Principal};
 use crate::random::guid;
 use crate::state::State;
+use crate::step::Step;
 use crate::subject_key::SubjectKey;
 
 /// IMDSv2: `getplatformmetadata`.

@@ -93,6 +93,11 @@ impl<'a> Jws<'a> {
         Some(Self { header: json(header)?, claims: json(claims)?, signed, signature })
     }
 
+    /// The claims, whoever signed.
+    pub(crate) fn unverified_claims(&self) -> &Value {
+        &self.claims
+    }
+
     /// The claims, when the signature is of this public key.
     pub(crate) fn verify(&self, algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> Option<Value> {
         let key = UnparsedPublicKey::new(algorithm, key);

@@ -7,7 +7,7 @@
 //! rather than trusted. It accepts what the real services are known to accept and refuses all else
 //! with the name of the broken rule.
 //!
-//! Five servers, one authority, one journal. A request goes one way: read, find its [`Step`], take
+//! Five servers, one authority, one journal; and, if it is asked for, a server with the page. A request goes one way: read, find its [`Step`], take
 //! a scripted [`Fault`], ask the endpoint unless the fault takes its place, write the journal,
 //! answer. All of it runs on a thread of its own, with a runtime of its own: dropping the
 //! [`Emulator`] closes the ports before `drop` returns, and a test that blocks its own runtime is
@@ -16,6 +16,7 @@
 //! Times follow the injected clock. The server's certificate alone does not: it is valid from 1990
 //! to 2099, because the client's clock may be another one.
 
+mod admin;
 mod answer;
 mod assertion;
 mod builder;
@@ -27,6 +28,7 @@ mod csr;
 mod der;
 mod dispatch;
 mod emulator;
+mod entry;
 mod error;
 mod exchange;
 mod fault;
@@ -40,9 +42,13 @@ mod oauth;
 mod random;
 mod refusals;
 mod resource;
+mod script;
 mod server;
+mod skew;
 mod source;
+mod spec;
 mod state;
+mod step;
 mod subject_key;
 mod tls;
 mod token_service;
@@ -50,11 +56,13 @@ mod token_service;
 pub use builder::EmulatorBuilder;
 pub use ca::{CertifiedKey, IssuedCertificate};
 pub use emulator::Emulator;
+pub use entry::{Entry, Outcome, TlsVersion};
 pub use error::Error;
-pub use fault::{CertificateFault, Fault, Step};
+pub use fault::{CertificateFault, Fault};
 pub use host::ExpiryFormat;
 pub use identity::UserAssigned;
-pub use journal::{Entry, Journal, Outcome, Subscription, TlsVersion};
+pub use journal::{Journal, Subscription};
 pub use source::Source;
+pub use step::Step;
 /// The type that names certificates here.
 pub use symbolon_types::Thumbprint;

@@ -18,9 +18,10 @@ use tokio_rustls::server::TlsStream;
 use crate::answer::Role;
 use crate::connection::Connection;
 use crate::dispatch;
-use crate::fault::{Effect, Step};
-use crate::journal::{Entry, Outcome, TlsFacts, TlsVersion};
+use crate::entry::{Entry, Outcome, TlsFacts, TlsVersion};
+use crate::fault::{Effect, Fault};
 use crate::state::State;
+use crate::step::Step;
 
 /// How long a refused client may go on sending before its connection is closed. A close with
 /// unread input would reset the connection, and the reset can overtake the alert.
@@ -48,7 +49,19 @@ async fn greet(stream: TcpStream, role: Role, tls: Option<Arc<ServerConfig>>, st
         let connection = state.connections.open(number, None);
         return converse(stream, role, connection, state).await;
     };
-    let Some(stream) = unhindered(stream, number, &state).await else { return };
+    let fault = state.script.take(Step::Handshake, state.clock.now());
+    let name = fault.as_ref().map(|fault| fault.effect.name());
+    let refuses = matches!(&fault, Some(Fault { effect: Effect::RefuseCertificate, .. }));
+    let stream = match fault {
+        Some(fault) => match hindered(stream, number, &fault, &state).await {
+            Some(stream) => stream,
+            None => return,
+        },
+        None => stream,
+    };
+    // The endpoint of Service Fabric asks for no certificate that could be refused.
+    let refuses = refuses && role != Role::Fabric;
+    let config = if refuses { Arc::clone(&state.refusing_tls) } else { config };
     match TlsAcceptor::from(config).accept(stream).into_fallible().await {
         Ok(stream) => {
             let connection = state.connections.open(number, Some(facts(stream.get_ref().1)));
@@ -61,36 +74,47 @@ async fn greet(stream: TcpStream, role: Role, tls: Option<Arc<ServerConfig>>, st
                     rustls::Error::InvalidCertificate(_) => Outcome::CertificateRefused,
                     _ => Outcome::HandshakeFailed,
                 };
-                state.recorder.record(handshake_entry(number, outcome, &state));
+                let fault = name.filter(|_| refuses);
+                state
+                    .recorder
+                    .record(Entry { fault, ..Entry::handshake(number, state.clock.now(), outcome) });
                 drain(stream, &state).await;
             }
         }
     }
 }
 
-/// The stream, unless a fault of the handshake ends it.
-async fn unhindered(stream: TcpStream, number: u64, state: &State) -> Option<TcpStream> {
-    let Some(fault) = state.script.take(Step::Handshake) else { return Some(stream) };
+/// The stream, unless this fault ends the handshake before it begins.
+async fn hindered(mut stream: TcpStream, number: u64, fault: &Fault, state: &State) -> Option<TcpStream> {
     let outcome = match fault.effect {
         Effect::Reset => Some(Outcome::Reset),
         Effect::Stall => Some(Outcome::Stalled),
+        Effect::TlsAlert(_) => Some(Outcome::HandshakeFailed),
         _ => None,
     };
     if let Some(outcome) = outcome {
         let name = Some(fault.effect.name());
-        state.recorder.record(Entry { fault: name, ..handshake_entry(number, outcome, state) });
+        state.recorder.record(Entry { fault: name, ..Entry::handshake(number, state.clock.now(), outcome) });
     }
     if !fault.delay.is_zero() {
         state.clock.sleep(fault.delay).await;
     }
-    match outcome {
-        Some(Outcome::Reset) => {
+    match fault.effect {
+        Effect::Reset => {
             // Dropping a socket that does not linger sends the reset.
             let _zero_linger = stream.set_zero_linger();
             None
         }
-        Some(_) => pending().await,
-        None => Some(stream),
+        Effect::Stall => pending().await,
+        Effect::TlsAlert(number) => {
+            // Of the ClientHello the first octets are enough: the rest is read when the alert is out.
+            let _hello = stream.read(&mut [0; 1024]).await;
+            // A record of the type alert, of two octets: the level fatal, and the number (RFC 8446 §5.1, §6).
+            let _alert = stream.write_all(&[21, 3, 3, 0, 2, 2, number]).await;
+            drain(stream, state).await;
+            None
+        }
+        _ => Some(stream),
     }
 }
 
@@ -102,27 +126,6 @@ fn facts(session: &ServerConnection) -> TlsFacts {
         },
         resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
         certificate: session.peer_certificates().and_then(<[_]>::first).map(|leaf| Thumbprint::of(leaf)),
-    }
-}
-
-fn handshake_entry(connection: u64, outcome: Outcome, state: &State) -> Entry {
-    Entry {
-        sequence: 0,
-        at: state.clock.now(),
-        connection,
-        step: Step::Handshake,
-        method: String::new(),
-        target: String::new(),
-        query: Vec::new(),
-        headers: Vec::new(),
-        authorization: None,
-        form: Vec::new(),
-        csr: None,
-        attested: false,
-        tls: None,
-        outcome,
-        fault: None,
-        reason: None,
     }
 }
 

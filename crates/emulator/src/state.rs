@@ -3,28 +3,37 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use rustls::ServerConfig;
 use symbolon_types::{SharedClock, Thumbprint};
 
-use crate::ca::CertificateAuthority;
+use crate::ca::{CertificateAuthority, IssuedCertificate, Leaf};
+use crate::calendar::after;
 use crate::connection::Connections;
-use crate::fault::Script;
+use crate::error::Error;
 use crate::host::Secrets;
 use crate::host::certificate::FabricCertificate;
 use crate::host::challenge::Challenges;
 use crate::identity::Machine;
 use crate::journal::Recorder;
 use crate::jwt::TokenSigner;
+use crate::script::Script;
+use crate::skew::SkewedClock;
 use crate::source::Source;
 use crate::tls::Refusals;
 
 /// Everything a running emulator knows.
 pub(crate) struct State {
+    /// What all lifetimes and checks follow.
     pub(crate) clock: SharedClock,
+    /// The same clock, to be set wrong.
+    pub(crate) skew: SkewedClock,
     pub(crate) machine: Machine,
     pub(crate) settings: Settings,
     pub(crate) urls: Urls,
+    /// Where the page is, with its secret.
+    pub(crate) admin_url: Option<String>,
     pub(crate) ca: CertificateAuthority,
     pub(crate) signer: TokenSigner,
     pub(crate) fabric: Arc<FabricCertificate>,
@@ -34,10 +43,44 @@ pub(crate) struct State {
     pub(crate) recorder: Recorder,
     pub(crate) connections: Connections,
     pub(crate) refusals: Arc<Refusals>,
+    /// For handshakes that refuse whichever certificate comes.
+    pub(crate) refusing_tls: Arc<ServerConfig>,
     /// Certificates that the endpoints, not TLS, refuse.
     pub(crate) revoked: Names<Thumbprint>,
     /// Audiences of the tokens issued so far.
     pub(crate) audiences: Names<String>,
+}
+
+impl State {
+    /// From now on the endpoints refuse this certificate.
+    pub(crate) fn revoke(&self, certificate: Thumbprint) {
+        self.revoked.insert(certificate);
+    }
+
+    /// Another certificate for the same key, as long as the first; none where this authority knows no such
+    /// certificate.
+    pub(crate) fn renew(&self, certificate: Thumbprint) -> Result<Option<Arc<IssuedCertificate>>, Error> {
+        let Some(old) = self.ca.find(certificate) else { return Ok(None) };
+        let now = self.clock.now();
+        let life = |until: SystemTime| until.duration_since(old.not_before()).unwrap_or_default();
+        let leaf = Leaf {
+            tenant_id: old.tenant_id(),
+            client_id: old.client_id(),
+            not_before: now,
+            not_after: after(now, life(old.not_after())),
+            token_not_after: old.token_not_after().map(|until| after(now, life(until))),
+        };
+        self.ca.issue_for_key_of(&old, &leaf).map(Some)
+    }
+
+    /// Resets all connections, and refuses all client certificates issued so far.
+    pub(crate) fn reboot(&self) {
+        for certificate in self.ca.issued() {
+            self.refusals.refuse(certificate.thumbprint());
+        }
+        self.challenges.forget();
+        self.connections.reset_all();
+    }
 }
 
 /// Where the servers are, without a trailing slash.

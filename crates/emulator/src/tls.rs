@@ -18,8 +18,8 @@ use rustls::{
 use symbolon_types::{SharedClock, Thumbprint};
 
 use crate::ca::CertificateAuthority;
+use crate::entry::TlsVersion;
 use crate::error::Error;
-use crate::journal::TlsVersion;
 
 /// TLS sessions kept for resumption: rustls' own default.
 const SESSIONS: usize = 256;
@@ -29,11 +29,18 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 /// The certificates that the TLS servers refuse, and the sessions that would let one slip by.
 #[derive(Default)]
 pub(crate) struct Refusals {
+    /// Whether every certificate is refused.
+    all: bool,
     certificates: Mutex<HashSet<Thumbprint>>,
     sessions: Mutex<Vec<Arc<Sessions>>>,
 }
 
 impl Refusals {
+    /// Of every certificate.
+    pub(crate) fn of_all() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
     /// Refuses a certificate in every handshake from now on. All sessions are forgotten, because a
     /// resumed one would not show the certificate again.
     pub(crate) fn refuse(&self, certificate: Thumbprint) {
@@ -43,8 +50,8 @@ impl Refusals {
         }
     }
 
-    fn contains(&self, certificate: Thumbprint) -> bool {
-        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).contains(&certificate)
+    pub(crate) fn contains(&self, certificate: Thumbprint) -> bool {
+        self.all || self.certificates.lock().unwrap_or_else(PoisonError::into_inner).contains(&certificate)
     }
 
     fn sessions(&self) -> Arc<Sessions> {

@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use crate::credential::{Credential, Form, basic};
 use crate::exchange::{Exchange, Reply};
-use crate::fault::{Effect, Step};
+use crate::fault::Effect;
 use crate::grant::{Grant, leave_out, mint};
 use crate::identity::IdKind;
 use crate::oauth::Refusal;
 use crate::refusals;
 use crate::state::State;
+use crate::step::Step;
 
 /// Path of the token endpoint under a tenant (Entra v2.0).
 const TOKEN: &str = "/oauth2/v2.0/token";

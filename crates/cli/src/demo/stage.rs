@@ -10,6 +10,7 @@ use symbolon::{
 };
 use symbolon_emulator::Emulator;
 
+use super::thief::Replayed;
 use crate::failure;
 
 /// What the tokens of the story are for.
@@ -49,22 +50,23 @@ impl Stage {
         Ok(self.identity.call(token, request).await?)
     }
 
-    /// Calls the resource as a thief would: the token in a header made by hand, over a connection
-    /// of the thief's own.
-    pub(super) async fn replay(
+    /// Calls the resource as a thief would who has a certificate, too, but another one: the token in a header
+    /// made by hand, over a connection of the thief's own.
+    pub(super) async fn replay_with(
         &self,
         token: &Token,
-        certificate: Option<ClientIdentity>,
-    ) -> Result<u16, Broken> {
+        certificate: ClientIdentity,
+    ) -> Result<Replayed, Broken> {
         let url =
             self.emulator.resource_url().parse().map_err(|_| Broken("the resource has no URL".into()))?;
-        let mut request = transport::Request::new(Method::GET, url, Route::Public).with_identity(certificate);
+        let mut request =
+            transport::Request::new(Method::GET, url, Route::Public).with_identity(Some(certificate));
         let stolen = format!("{} {}", token.token_type(), token.secret().expose());
         let mut stolen = HeaderValue::try_from(stolen).map_err(|error| Broken(error.to_string()))?;
         stolen.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, stolen);
-        let answer = transport(&self.emulator)?.send(request).await;
-        Ok(answer.map_err(|error| Broken(error.to_string()))?.status().as_u16())
+        let answer = transport(self.emulator.ca_pem().as_bytes())?.send(request).await;
+        Ok(Replayed::of(&answer.map_err(|error| Broken(error.to_string()))?))
     }
 
     /// A certificate that the same authority issued to somebody else on this machine.
@@ -84,13 +86,13 @@ impl Stage {
 
 fn client(emulator: &Emulator) -> Result<ManagedIdentityBuilder, Error> {
     let env: Env = emulator.environment().into_iter().collect();
-    Ok(ManagedIdentity::builder().env(env).transport(transport(emulator)?))
+    Ok(ManagedIdentity::builder().env(env).transport(transport(emulator.ca_pem().as_bytes())?))
 }
 
-/// A transport that trusts the emulator, and nobody else.
-fn transport(emulator: &Emulator) -> Result<HyperTransport, Error> {
+/// A transport that trusts this authority, and nobody else.
+pub(super) fn transport(ca_pem: &[u8]) -> Result<HyperTransport, Error> {
     let builder = HyperTransport::builder().env(Env::empty()).platform_roots(false);
-    let built = builder.root_certificates_pem(emulator.ca_pem().as_bytes()).build();
+    let built = builder.root_certificates_pem(ca_pem).build();
     built.map_err(|error| {
         let kind = symbolon::ErrorKind::Environment;
         Error::new(kind, "invalid_configuration", "the HTTP transport could not be set up").with_source(error)

@@ -64,7 +64,7 @@ impl<'a> Story<'a> {
             chapters: Vec::new(),
         };
         story.say("An Azure machine in miniature: a metadata service, a token service and a");
-        story.say("resource, on loopback, in this process. No account, no network, no configuration.");
+        story.say("resource, on loopback, in this process. No account, no configuration.");
         story
     }
 
@@ -113,8 +113,8 @@ impl<'a> Story<'a> {
             let summary = Summary { held: held == all, ms: took.as_millis(), steps: &self.chapters };
             anstream::println!("{}", line(&summary));
         } else if held == all {
-            self.say("Next: `symbolon emulate` runs the emulator for your own program,");
-            self.say("      `symbolon token --resource https://vault.azure.net --pop` asks this machine.");
+            self.say("Next: `symbolon emulate` runs the emulator for your own program; this machine");
+            self.say("      is asked by `symbolon token --resource https://vault.azure.net --pop`.");
         }
         if held == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

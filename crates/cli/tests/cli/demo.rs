@@ -9,7 +9,15 @@ fn the_story_holds_without_any_configuration() {
     let ran = Ran::of(symbolon().arg("demo").output().unwrap());
     assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("8 of 8 steps held"), "{}", ran.stdout);
-    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 90), "{}", ran.stdout);
+    let wide = ran.stdout.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "it fits a terminal of 80 columns");
+    for told in [
+        "bound token, from another process:     401, certificate_missing",
+        "bound token, with another certificate: 401, certificate_mismatch",
+        "bearer token, from another process:    200, the thief is in",
+    ] {
+        assert!(ran.stdout.contains(told), "{told}\n{}", ran.stdout);
+    }
 }
 
 #[test]
@@ -42,4 +50,12 @@ fn not_even_the_most_talkative_log_shows_a_secret() {
         Vec::<&str>::new(),
         "nothing looks like a token or a key"
     );
+}
+
+#[test]
+fn the_thief_is_not_a_command_for_people() {
+    let ran = Ran::of(symbolon().arg("replay").stdin(std::process::Stdio::null()).output().unwrap());
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("a part of `demo`"), "{}", ran.stderr);
+    assert!(!Ran::of(symbolon().arg("--help").output().unwrap()).stdout.contains("replay"));
 }

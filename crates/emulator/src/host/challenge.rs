@@ -53,6 +53,13 @@ impl Challenges {
         });
     }
 
+    /// Forgets all keys.
+    pub(crate) fn forget(&self) {
+        for challenge in self.open().drain(..) {
+            remove(&challenge.path);
+        }
+    }
+
     fn open(&self) -> std::sync::MutexGuard<'_, Vec<Challenge>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,9 +67,7 @@ impl Challenges {
 
 impl Drop for Challenges {
     fn drop(&mut self) {
-        for challenge in self.open().drain(..) {
-            remove(&challenge.path);
-        }
+        self.forget();
     }
 }
 

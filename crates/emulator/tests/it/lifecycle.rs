@@ -232,3 +232,21 @@ async fn ipv6_loopback_works_too() {
     assert!(url.starts_with("http://[::1]:"));
     assert_eq!(Client::new(&emulator, None).send(metadata(&url)).await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn key_files_of_the_azure_arc_agent_go_with_the_emulator() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("tokens");
+    let emulator = Emulator::builder().arc_tokens(&keys).start().await.unwrap();
+    let count = || std::fs::read_dir(&keys).map_or(0, Iterator::count);
+    assert_eq!(count(), 0, "nothing is written before the first challenge");
+    let url = emulator.environment_of(symbolon_emulator::Source::AzureArc)[0].1.clone();
+    let url = format!("{url}?api-version=2021-02-01&resource=https://x");
+    let client = Client::new(&emulator, None);
+    for challenges in 1..=2 {
+        assert_eq!(client.send(metadata(&url)).await.unwrap().status, 401);
+        assert_eq!(count(), challenges);
+    }
+    drop(emulator);
+    assert_eq!(count(), 0);
+}

@@ -1,7 +1,8 @@
 //! The emulator from outside: real sockets, real TLS, clients and certification requests built here.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+#![cfg(test)]
 
+mod admin;
 mod assertions;
 mod certified;
 mod client;
@@ -9,8 +10,11 @@ mod csr;
 mod faults;
 mod hosts;
 mod issuance;
+mod jose;
 mod lifecycle;
 mod metadata;
+mod misfortunes;
+mod page;
 mod refusals;
 mod resource;
 mod tokens;
