@@ -53,7 +53,10 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     if let Some(id) = error.correlation_id() {
         anstream::eprintln!("  correlation id: {id}");
     }
-    anstream::eprintln!("  help: {}", error.help());
+    // What is wrong with the command line, or with a file that it names, is said whole in one line.
+    if error.kind() != ErrorKind::Request {
+        anstream::eprintln!("  help: {}", error.help());
+    }
     if format == Format::Json {
         anstream::eprintln!("{}", json(error));
     }
