@@ -14,6 +14,7 @@ use self::home::Home;
 use crate::args::{EmulateOptions, Host};
 use crate::failure;
 use crate::output::table;
+use crate::signals::Signals;
 
 pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
     if !options.listen.ip().is_loopback() || !options.admin.ip().is_loopback() {
@@ -26,6 +27,8 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
         None => builder,
     };
     let mut record = options.journal.as_deref().map(open).transpose()?;
+    // Before there is anything to tidy up.
+    let mut signals = Signals::listen()?;
     let emulator = builder.start().await;
     let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
     let home = Home::make();
@@ -45,34 +48,15 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
         let variables: Vec<_> = environment.into_iter().collect();
         anstream::println!("{}", table(&variables));
     }
-    let ended = ended();
-    tokio::pin!(ended);
     loop {
         tokio::select! {
             entry = journal.next() => match entry {
                 Some(entry) => tell(&entry, journal.missed(), record.as_mut())?,
                 None => return Ok(ExitCode::SUCCESS),
             },
-            () = &mut ended => return Ok(ExitCode::SUCCESS),
+            _ = signals.next() => return Ok(ExitCode::SUCCESS),
         }
     }
-}
-
-/// Interrupted from the terminal, or told to end.
-async fn ended() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    // Where signals cannot be had, the command ends as its process does.
-    let _interrupted = tokio::signal::ctrl_c().await;
 }
 
 /// The faults and settings of a file; one line says what is wrong with it.
