@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use base64ct::{Base64, Encoding};
 use http::Request;
 use serde_json::{Value, json};
-use symbolon_emulator::{Emulator, Step};
+use symbolon_emulator::{Emulator, Fault, Step};
 use symbolon_types::Env;
 use tempfile::TempDir;
 
@@ -206,6 +206,10 @@ async fn a_fault_that_is_switched_on_in_a_browser_happens_and_is_seen_there() {
     browser.write("#toml", "[[fault]]\nkind = \"reset\"\nstep = \"token\"\ntimes = \"always\"\n").await;
     browser.click("#on").await;
     browser.until("return document.querySelectorAll('.fault').length === 1").await;
+    // One of the same look in its place is another one, and its button is its own.
+    emulator.clear_faults();
+    emulator.inject(Fault::reset(Step::Token).always());
+    browser.until("return refresh().then(() => true)").await;
     browser.click(".fault button").await;
     browser.until("return document.querySelectorAll('.fault').length === 0").await;
     bound_token(&emulator, &identity).await.unwrap();
