@@ -9,7 +9,7 @@ mod expiry;
 mod machine_learning;
 mod service_fabric;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 pub use self::expiry::ExpiryFormat;
@@ -122,6 +122,38 @@ async fn token(
     match body {
         Value::Object(body) => Some(body),
         _ => None,
+    }
+}
+
+/// An endpoint that knows its callers by a secret in a header: what differs between hosts of this kind.
+struct SecretEndpoint<'a> {
+    header: &'static str,
+    secret: &'a str,
+    versions: &'static [&'static str],
+    /// The parameters that name an identity.
+    ids: &'static [(&'static str, IdKind)],
+    expiry: ExpiryFormat,
+}
+
+impl SecretEndpoint<'_> {
+    /// The body of an answer with a token, and whose it is; or why there is none.
+    async fn issue<'s>(
+        &self,
+        exchange: &Exchange,
+        effect: &Effect,
+        state: &'s State,
+    ) -> Result<(Principal<'s>, Map<String, Value>), (StatusCode, &'static str)> {
+        if exchange.method != Method::GET {
+            return Err((StatusCode::METHOD_NOT_ALLOWED, "method"));
+        }
+        if exchange.header(self.header) != Some(self.secret) {
+            return Err((StatusCode::UNAUTHORIZED, "secret"));
+        }
+        let bad = |reason| (StatusCode::BAD_REQUEST, reason);
+        let resource = asked(exchange, self.versions).map_err(bad)?;
+        let principal = principal(exchange, state, self.ids).map_err(bad)?;
+        let body = token(principal, resource, self.expiry, effect, state).await;
+        Ok((principal, body.ok_or((StatusCode::INTERNAL_SERVER_ERROR, "signing"))?))
     }
 }
 

@@ -14,6 +14,7 @@
 mod bearer;
 mod capabilities;
 mod chain;
+mod default_transport;
 mod delegation;
 mod detection;
 mod downgrade;

@@ -166,7 +166,7 @@ async fn no_other_failure_is_answered_with_a_bearer_token() {
     for fault in [
         Fault::status(Step::IssueCredential, 403),
         Fault::status(Step::PlatformMetadata, 400),
-        Fault::without_server_header(Step::PlatformMetadata).with_status(404),
+        Fault::status(Step::PlatformMetadata, 404).header("server", "a proxy"),
         Fault::oauth_error("unauthorized_client", &[700_016]),
     ] {
         let world = World::new().await;

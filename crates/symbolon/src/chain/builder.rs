@@ -11,7 +11,7 @@ use super::link::{Link, WorkloadLink};
 use super::tool::{DeveloperTool, Settings};
 use super::{AzureCli, AzureDeveloperCli, ChainLink, CredentialChain, Inner, variable};
 use crate::ManagedIdentity;
-use crate::identity::default_transport;
+use crate::default_transport::default_transport;
 
 /// By this variable, which the webhook sets, a workload identity is known to be meant.
 const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::parts::transport::transport_fn;
 use symbolon::parts::types::ManualClock;
-use symbolon::{ManagedIdentity, ManagedIdentityId, SharedClock};
+use symbolon::{Error, ManagedIdentity, ManagedIdentityId, SharedClock, Token};
 use symbolon_emulator::{Fault, Source};
 
 use crate::lab::{Lab, RESOURCE, Scripted, answer, answer_with, step, token, variables};
@@ -140,20 +140,25 @@ fn retries_can_be_switched_off() {
     }
 }
 
+/// What comes of a request that nobody answers, within so many seconds, and what it waited for.
+fn unanswered(source: Source, deadline: u64) -> (Result<Token, Error>, Vec<f64>) {
+    let hands = ManualClock::new();
+    let capabilities = symbolon::parts::transport::Capabilities::none().with_pinned_servers();
+    let identity = ManagedIdentity::builder()
+        .env(variables(source))
+        .clock(SharedClock::from(&hands))
+        .deadline(std::time::Duration::from_secs(deadline))
+        .transport(transport_fn(|_| std::future::pending()).with_capabilities(capabilities))
+        .build()
+        .unwrap();
+    crate::lab::drive(identity.token(RESOURCE), &hands)
+}
+
 /// §7.7.2, DEV-10.
 #[test]
 fn an_attempt_that_takes_too_long_is_made_again_and_is_a_timeout_in_the_end() {
     for source in Source::ALL {
-        let hands = ManualClock::new();
-        let capabilities = symbolon::parts::transport::Capabilities::none().with_pinned_servers();
-        let identity = ManagedIdentity::builder()
-            .env(variables(source))
-            .clock(SharedClock::from(&hands))
-            .deadline(std::time::Duration::from_secs(1000))
-            .transport(transport_fn(|_| std::future::pending()).with_capabilities(capabilities))
-            .build()
-            .unwrap();
-        let (outcome, waits) = crate::lab::drive(identity.token(RESOURCE), &hands);
+        let (outcome, waits) = unanswered(source, 1000);
         let error = outcome.unwrap_err();
         assert_eq!((error.code(), error.is_transient()), ("timeout", true), "{source}");
         let expected: &[f64] = match source {
@@ -168,16 +173,7 @@ fn an_attempt_that_takes_too_long_is_made_again_and_is_a_timeout_in_the_end() {
 #[test]
 fn an_acquisition_ends_at_its_deadline() {
     for source in Source::ALL {
-        let hands = ManualClock::new();
-        let capabilities = symbolon::parts::transport::Capabilities::none().with_pinned_servers();
-        let identity = ManagedIdentity::builder()
-            .env(variables(source))
-            .clock(SharedClock::from(&hands))
-            .deadline(std::time::Duration::from_secs(5))
-            .transport(transport_fn(|_| std::future::pending()).with_capabilities(capabilities))
-            .build()
-            .unwrap();
-        let (outcome, waits) = crate::lab::drive(identity.token(RESOURCE), &hands);
+        let (outcome, waits) = unanswered(source, 5);
         assert_eq!(waits, [5.0], "{source}");
         let error = outcome.unwrap_err();
         assert_eq!(error.code(), "timeout");
