@@ -50,11 +50,12 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     if let Some(excerpt) = error.excerpt().filter(|excerpt| !excerpt.is_empty()) {
         anstream::eprintln!("  the service said: {excerpt}");
     }
-    if let Some(id) = error.correlation_id() {
-        anstream::eprintln!("  correlation id: {id}");
-    }
-    // What is wrong with the command line, or with a file that it names, is said whole in one line.
-    if error.kind() != ErrorKind::Request {
+    // What is wrong with the command line, or with a file that it names, is said whole in one line: nobody
+    // was asked who could have an id logged.
+    if error.kind() != ErrorKind::Request || error.status().is_some() {
+        if let Some(id) = error.correlation_id() {
+            anstream::eprintln!("  correlation id: {id}");
+        }
         anstream::eprintln!("  help: {}", error.help());
     }
     if format == Format::Json {

@@ -23,11 +23,9 @@ enum State<'a> {
 
 impl<'a> ManagedIdentityFuture<'a> {
     pub(crate) fn new(request: ManagedIdentityRequest<'a>) -> Self {
-        let may_downgrade = request.proof_of_possession && request.identity.downgrade() != Downgrade::Never;
+        let may_downgrade = request.proof_of_possession && request.downgrade != Downgrade::Never;
         Self(match guard(&request) {
-            Err(error) if may_downgrade && request.identity.downgrade().covers(&error) => {
-                downgraded(request, &error)
-            }
+            Err(error) if may_downgrade && request.downgrade.covers(&error) => downgraded(request, &error),
             Err(error) => State::Refused(Some(error)),
             Ok(()) if request.takes_certificate() => {
                 State::Exchanged(exchanged(&request).into_future(), may_downgrade.then_some(request))
@@ -105,7 +103,7 @@ impl Future for ManagedIdentityFuture<'_> {
         if let State::Exchanged(future, request) = &mut self.0 {
             let outcome = std::task::ready!(Pin::new(future).poll(context));
             match (outcome, request.take()) {
-                (Err(error), Some(request)) if request.identity.downgrade().covers(&error) => {
+                (Err(error), Some(request)) if request.downgrade.covers(&error) => {
                     self.0 = downgraded(request, &error);
                 }
                 (outcome, _) => return Poll::Ready(outcome),

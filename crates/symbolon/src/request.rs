@@ -5,7 +5,7 @@ use std::fmt;
 use symbolon_token::{Error, Token};
 use symbolon_types::CorrelationId;
 
-use crate::{ManagedIdentity, ManagedIdentityFuture};
+use crate::{Downgrade, ManagedIdentity, ManagedIdentityFuture};
 
 /// A request for a token under construction; `.await` it.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct ManagedIdentityRequest<'a> {
     pub(crate) resource: &'a str,
     pub(crate) proof_of_possession: bool,
     pub(crate) over_mtls: bool,
+    /// What to do where tokens cannot be bound: the identity's policy, unless somebody is stricter.
+    pub(crate) downgrade: Downgrade,
     pub(crate) claims: Option<&'a str>,
     pub(crate) client_claims: Option<&'a str>,
     pub(crate) force_refresh: bool,
@@ -28,6 +30,7 @@ impl<'a> ManagedIdentityRequest<'a> {
             resource,
             proof_of_possession: false,
             over_mtls: false,
+            downgrade: identity.downgrade(),
             claims: None,
             client_claims: None,
             force_refresh: false,
@@ -36,7 +39,8 @@ impl<'a> ManagedIdentityRequest<'a> {
     }
 
     /// Asks for a token that is bound to a key of this process (IMDSv2, mTLS proof of
-    /// possession). Never downgraded: where the host cannot bind, the request fails.
+    /// possession). Where the host cannot bind, the request fails, unless the identity was made with
+    /// another [`Downgrade`].
     pub fn proof_of_possession(mut self) -> Self {
         self.proof_of_possession = true;
         self

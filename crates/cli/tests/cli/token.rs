@@ -327,3 +327,14 @@ fn twenty_cold_runs_on_one_state_folder_have_one_certificate_issued() {
     assert_eq!((bindings.len(), world.emulator.issued().len()), (1, 1));
     assert!(parent.path().join("symbolon").is_dir());
 }
+
+#[test]
+fn what_is_wrong_with_the_request_is_one_line_and_has_no_id_that_nobody_logged() {
+    let world = World::new();
+    for wrong in [["--claims", "{bad"], ["--client-claims", "[]"]] {
+        let arguments = ["token", "--resource", "https://x.example", "--pop", "--key", "p-256"];
+        let ran = world.run(&[&arguments[..], &wrong].concat());
+        assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{}", ran.stderr);
+    }
+    assert_eq!(world.emulator.journal().steps(), []);
+}

@@ -6,7 +6,7 @@ use symbolon_token::{Error, ErrorKind, Token, TokenClient};
 
 use super::ChainRequest;
 use super::tool::DeveloperTool;
-use crate::ManagedIdentity;
+use crate::{Downgrade, ManagedIdentity};
 
 /// Who a chain asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,7 +114,7 @@ impl Link {
         match self {
             Self::WorkloadIdentity(workload) => workload.ask(request).await,
             Self::ManagedIdentity(identity) => managed(identity, request, is_optional).await,
-            Self::Tool(tool) if request.proof_of_possession => Err(Miss::Skipped(cannot_bind(tool.name()))),
+            Self::Tool(_) if request.proof_of_possession => Err(Miss::Skipped(cannot_bind())),
             Self::Tool(tool) => tool.ask(request).await,
         }
     }
@@ -128,7 +128,7 @@ impl WorkloadLink {
             Self::Broken(error) => return Err(Miss::Failed(error.clone())),
         };
         if request.proof_of_possession {
-            return Err(Miss::Failed(cannot_bind(ChainLink::WorkloadIdentity)));
+            return Err(Miss::Failed(cannot_bind()));
         }
         let mut token = client.token_for_resource(request.resource);
         if let Some(claims) = request.claims {
@@ -173,19 +173,13 @@ async fn managed(
     if let Some(id) = request.correlation_id {
         token = token.correlation_id(id);
     }
-    let token = token.await.map_err(Miss::Failed)?;
-    if request.proof_of_possession && token.bound_to().is_none() {
-        // Its own policy allows the downgrade; a chain never does.
-        return Err(Miss::Failed(cannot_bind(ChainLink::ManagedIdentity)));
-    }
-    Ok(token)
+    // Its own policy may allow a downgrade; a chain never does.
+    token.downgrade = Downgrade::Never;
+    token.await.map_err(Miss::Failed)
 }
 
-fn cannot_bind(link: ChainLink) -> Error {
-    let error = match link {
-        ChainLink::ManagedIdentity => "this host cannot bind tokens to a key; its bearer token was not taken",
-        _ => "its tokens cannot be bound to a key; it was not asked",
-    };
+fn cannot_bind() -> Error {
+    let error = "its tokens cannot be bound to a key; it was not asked";
     Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error)
         .with_advice("ask for a bearer token, or a managed identity where the metadata service has version 2")
 }
