@@ -105,7 +105,7 @@ async fn answer(request: Request<Incoming>, door: Arc<Door>, state: Arc<State>) 
     if rest.is_empty() && head.method == http::Method::GET {
         return page::answer();
     }
-    api::answer(&head, rest, &body.to_bytes(), &state)
+    api::answer(&head, rest, &body.to_bytes(), &state).await
 }
 
 /// No cache, no sniffing, and no address with a secret in it for others.

@@ -94,7 +94,8 @@ fn thumbprint(header: &Value) -> Option<Thumbprint> {
     Some(Thumbprint::of(&Base64::decode_vec(leaf).ok()?))
 }
 
-fn is_alive(claims: &Value, state: &State) -> bool {
+/// Whether a token with these claims may be used now (RFC 7519 §4.1.4, §4.1.5).
+pub(crate) fn is_alive(claims: &Value, state: &State) -> bool {
     let now = unix(state.clock.now());
     claims["exp"].as_u64().is_some_and(|expires| now < expires)
         && claims["nbf"].as_u64().is_none_or(|begins| begins <= now)

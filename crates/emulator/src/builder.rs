@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use symbolon_types::SharedClock;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::admin::{self, Door};
@@ -24,6 +25,7 @@ use crate::host::challenge::Challenges;
 use crate::identity::{Machine, UserAssigned};
 use crate::journal::Recorder;
 use crate::jwt::TokenSigner;
+use crate::refresh::RefreshTokens;
 use crate::script::Script;
 use crate::server;
 use crate::skew::SkewedClock;
@@ -345,7 +347,7 @@ impl EmulatorBuilder {
             urls,
             admin_url: admin.as_ref().map(|(_, door)| door.url()),
             ca,
-            signer: TokenSigner::default(),
+            signer: TokenSigner::new(Handle::current()),
             fabric: fabric_certificate,
             secrets: Secrets::new(),
             challenges: Challenges::new(self.arc_tokens),
@@ -355,6 +357,7 @@ impl EmulatorBuilder {
             refusals,
             refusing_tls,
             revoked: Names::default(),
+            refresh_tokens: RefreshTokens::default(),
             audiences: Names::default(),
         });
         for fault in self.faults {

@@ -52,6 +52,7 @@ const KEPT_PARAMETERS: &[&str] = &[
     "client_id",
     "fmi_path",
     "grant_type",
+    "requested_token_use",
     "resource",
     "scope",
     "token_type",

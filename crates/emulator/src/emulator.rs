@@ -19,6 +19,7 @@ use crate::identity::UserAssigned;
 use crate::journal::{Journal, Subscription};
 use crate::source::Source;
 use crate::state::State;
+use crate::user;
 
 /// The variable with a file of trusted certificates, as OpenSSL and rustls-native-certs read it.
 const TRUST_VARIABLE: &str = "SSL_CERT_FILE";
@@ -247,6 +248,41 @@ impl Emulator {
     /// [`Error::Certificate`] also for a key that is neither RSA of at least 2048 bits nor P-256.
     pub fn certify(&self, client_id: &str, spki: &[u8]) -> Result<Arc<IssuedCertificate>, Error> {
         self.state.ca.issue_for_spki(spki, &self.leaf(client_id))
+    }
+
+    /// The token that an application sends to the one with this audience when a user has signed in: what
+    /// that one passes on in the on-behalf-of flow. The audience is its client id, or `api://` and its client id.
+    ///
+    /// The user is made up, and always the same; see [`user_token_of`](Self::user_token_of) for others.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use symbolon_emulator::Emulator;
+    ///
+    /// let middle_tier = "11111111-2222-4333-8444-555555555555";
+    /// let emulator = Emulator::builder().application(middle_tier, "its secret").start().await?;
+    /// let assertion = emulator.user_token(&format!("api://{middle_tier}")).await?;
+    /// assert_eq!(assertion.split('.').count(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificate`] where the machine has no randomness to give.
+    pub async fn user_token(&self, audience: &str) -> Result<String, Error> {
+        self.user_token_of(user::DEFAULT, audience).await
+    }
+
+    /// As [`user_token`](Self::user_token), of the user who signs in by this name, such as `ben@contoso.example`. Every
+    /// name is somebody's; the same name is the same user.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificate`] where the machine has no randomness to give.
+    pub async fn user_token_of(&self, user: &str, audience: &str) -> Result<String, Error> {
+        user::sign_in(user, audience, &self.state).await
     }
 
     /// What was asked and answered up to now.

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 pub use self::expiry::ExpiryFormat;
 use crate::exchange::{Exchange, Reply};
 use crate::fault::Effect;
-use crate::grant::{Grant, leave_out, mint};
+use crate::grant::{Grant, Subject, leave_out, mint};
 use crate::identity::{IdKind, Principal};
 use crate::random::guid;
 use crate::source::Source;
@@ -108,7 +108,7 @@ async fn token(
     let grant = Grant {
         tenant: &state.machine.tenant_id,
         client_id: principal.client_id,
-        object_id: principal.object_id,
+        subject: Subject::Client(principal.object_id),
         audience: resource,
         bound_to: None,
         claims: None,

@@ -12,7 +12,7 @@ use crate::csr;
 use crate::error::Error;
 use crate::exchange::{Exchange, Reply};
 use crate::fault::{CertificateFault, Effect};
-use crate::grant::{Grant, leave_out, mint};
+use crate::grant::{Grant, Subject, leave_out, mint};
 use crate::identity::{IdKind, Principal};
 use crate::random::guid;
 use crate::state::State;
@@ -210,7 +210,7 @@ async fn token(exchange: &Exchange, effect: &Effect, state: &State) -> Result<Re
     let grant = Grant {
         tenant: &state.machine.tenant_id,
         client_id: principal.client_id,
-        object_id: principal.object_id,
+        subject: Subject::Client(principal.object_id),
         audience: resource,
         bound_to: None,
         claims: None,

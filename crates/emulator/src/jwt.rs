@@ -10,20 +10,28 @@ use aws_lc_rs::signature::{
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::RSAPublicKey;
 
 /// Signs tokens. The key is generated on a thread of its own, so that nobody waits for it but the
 /// first token.
-#[derive(Default)]
-pub(crate) struct TokenSigner(OnceCell<Arc<TokenKey>>);
+pub(crate) struct TokenSigner {
+    /// The emulator's own: whoever waits for a token may have none.
+    runtime: Handle,
+    key: OnceCell<Arc<TokenKey>>,
+}
 
 impl TokenSigner {
+    pub(crate) fn new(runtime: Handle) -> Self {
+        Self { runtime, key: OnceCell::new() }
+    }
+
     /// The key, generated at the first call. `None` when the machine cannot generate one.
     pub(crate) async fn key(&self) -> Option<Arc<TokenKey>> {
-        let key = self.0.get_or_try_init(|| async {
-            tokio::task::spawn_blocking(TokenKey::generate).await.ok().flatten().map(Arc::new).ok_or(())
+        let key = self.key.get_or_try_init(|| async {
+            self.runtime.spawn_blocking(TokenKey::generate).await.ok().flatten().map(Arc::new).ok_or(())
         });
         key.await.ok().cloned()
     }

@@ -31,6 +31,11 @@ impl Refusal {
         Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", code, description, reason }
     }
 
+    /// `invalid_grant` (RFC 6749 §5.2).
+    pub(crate) const fn grant(code: u64, reason: &'static str, description: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error: "invalid_grant", code, description, reason }
+    }
+
     pub(crate) fn reply(self, exchange: &Exchange, state: &State) -> Reply {
         error(exchange, state, self.status, self.error, &[self.code], self.description).because(self.reason)
     }

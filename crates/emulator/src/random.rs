@@ -1,6 +1,8 @@
-//! Random names: GUIDs and serial numbers.
+//! Names: GUIDs and serial numbers, mostly random.
 
 use std::fmt::Write;
+
+use aws_lc_rs::digest::{SHA256, digest};
 
 /// Random bytes of the operating system, or zeros where it has none to give: nothing that is
 /// named with these is a secret, and a repeated name shows itself at once.
@@ -14,8 +16,18 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
 
 /// A random GUID (RFC 9562 §5.4) in lower case with hyphens, as Azure writes its ids.
 pub(crate) fn guid() -> String {
-    let mut bytes: [u8; 16] = bytes();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
+    written(bytes(), 4)
+}
+
+/// The GUID that a name has here, always the same (RFC 9562 §5.8).
+pub(crate) fn guid_of(name: &str) -> String {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest(&SHA256, name.as_bytes()).as_ref()[..16]);
+    written(bytes, 8)
+}
+
+fn written(mut bytes: [u8; 16], version: u8) -> String {
+    bytes[6] = bytes[6] & 0x0f | version << 4;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut guid = String::with_capacity(36);
     for (index, byte) in bytes.iter().enumerate() {
@@ -38,5 +50,12 @@ mod tests {
         assert_eq!(&guid[14..15], "4");
         assert!(matches!(&guid[19..20], "8" | "9" | "a" | "b"), "{guid}");
         assert_ne!(guid, super::guid());
+    }
+
+    #[test]
+    fn a_name_has_the_same_guid_each_time() {
+        let guid = super::guid_of("adele");
+        assert_eq!((guid.len(), &guid[14..15], guid.as_str()), (36, "8", super::guid_of("adele").as_str()));
+        assert_ne!(guid, super::guid_of("adela"));
     }
 }

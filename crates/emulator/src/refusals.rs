@@ -16,7 +16,7 @@ pub(crate) const GRANT_TYPE: Refusal = Refusal {
     status: StatusCode::BAD_REQUEST,
     error: "unsupported_grant_type",
     code: 70_003,
-    description: "The grant type is client_credentials.",
+    description: "The grant type is client_credentials, jwt-bearer (RFC 7523) or refresh_token.",
     reason: "grant_type",
 };
 pub(crate) const SCOPE: Refusal = Refusal {
@@ -25,6 +25,21 @@ pub(crate) const SCOPE: Refusal = Refusal {
     code: 1_002_012,
     description: "The scope is one resource followed by exactly one /.default.",
     reason: "scope",
+};
+/// The scope of a request about a user.
+pub(crate) const USER_SCOPE: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    error: "invalid_scope",
+    code: 70_011,
+    description: "The scope is resource/.default, or several resource/name, beside those of OpenID Connect.",
+    reason: "scope",
+};
+pub(crate) const RESOURCES: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    error: "invalid_scope",
+    code: 28_000,
+    description: "The scope contains more than one resource.",
+    reason: "resources",
 };
 pub(crate) const CLAIMS: Refusal =
     Refusal::request(90_100, "claims", "The parameter claims is a JSON object.");
@@ -92,4 +107,50 @@ pub(crate) const ASSERTION_CERTIFICATE: Refusal = Refusal::client(
     500_181,
     "assertion_certificate",
     "The certificate on the TLS connection is not the one that the assertion is bound to.",
+);
+pub(crate) const TOKEN_USE: Refusal =
+    Refusal::request(90_100, "requested_token_use", "The parameter requested_token_use is on_behalf_of.");
+pub(crate) const NO_USER_ASSERTION: Refusal =
+    Refusal::request(900_144, "assertion", "The request body must contain the parameter assertion.");
+pub(crate) const USER_ASSERTION: Refusal = Refusal::grant(
+    50_013,
+    "user_assertion_signature",
+    "The assertion is no token that this service issued for this tenant.",
+);
+pub(crate) const USER_ASSERTION_AUDIENCE: Refusal = Refusal::grant(
+    500_131,
+    "user_assertion_audience",
+    "The audience of the assertion is neither this client's id nor api:// and its id.",
+);
+pub(crate) const USER_ASSERTION_EXPIRED: Refusal =
+    Refusal::grant(500_133, "user_assertion_expired", "The assertion is not within its time.");
+pub(crate) const USER_ASSERTION_BOUND: Refusal = Refusal::grant(
+    50_013,
+    "user_assertion_bound",
+    "The assertion is bound to a certificate, and so of no use to anybody else.",
+);
+/// The name of this error is that of [a report](https://github.com/AzureAD/microsoft-authentication-library-for-dotnet/issues/2130).
+pub(crate) const NO_USER: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    error: "unauthorized_client",
+    code: 7_000_114,
+    description: "The assertion is no access token of a user, and applications do not act on behalf of each other.",
+    reason: "user_assertion_subject",
+};
+pub(crate) const NO_REFRESH_TOKEN: Refusal =
+    Refusal::request(900_144, "refresh_token", "The request body must contain the parameter refresh_token.");
+pub(crate) const REFRESH_TOKEN: Refusal = Refusal::grant(
+    70_000,
+    "refresh_token_unknown",
+    "The refresh token is not one of this service, or too old.",
+);
+pub(crate) const REFRESH_TOKEN_CLIENT: Refusal = Refusal::grant(
+    70_000,
+    "refresh_token_of_other_client",
+    "The refresh token was issued to another client.",
+);
+pub(crate) const REFRESH_TOKEN_EXPIRED: Refusal = Refusal::grant(
+    70_008,
+    "refresh_token_expired",
+    "The refresh token has expired: let the user sign in again.",
 );

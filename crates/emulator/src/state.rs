@@ -18,6 +18,7 @@ use crate::host::challenge::Challenges;
 use crate::identity::Machine;
 use crate::journal::Recorder;
 use crate::jwt::TokenSigner;
+use crate::refresh::RefreshTokens;
 use crate::script::Script;
 use crate::skew::SkewedClock;
 use crate::source::Source;
@@ -47,6 +48,7 @@ pub(crate) struct State {
     pub(crate) refusing_tls: Arc<ServerConfig>,
     /// Certificates that the endpoints, not TLS, refuse.
     pub(crate) revoked: Names<Thumbprint>,
+    pub(crate) refresh_tokens: RefreshTokens,
     /// Audiences of the tokens issued so far.
     pub(crate) audiences: Names<String>,
 }

@@ -1,18 +1,21 @@
-//! The token service: client credentials by certificate, by bound assertion or by secret.
+//! The token service: its paths, its metadata, and the grants of its token endpoint.
 
 use http::header::CACHE_CONTROL;
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::credential::{Credential, Form, basic};
+use crate::client::Client;
+use crate::credential::{Form, basic};
+use crate::delegated::{self, JWT_BEARER};
 use crate::exchange::{Exchange, Reply};
 use crate::fault::Effect;
-use crate::grant::{Grant, leave_out, mint};
+use crate::grant::{Subject, leave_out};
 use crate::identity::IdKind;
 use crate::oauth::Refusal;
-use crate::refusals;
+use crate::refresh::Offline;
 use crate::state::State;
 use crate::step::Step;
+use crate::{refusals, scope};
 
 /// Path of the token endpoint under a tenant (Entra v2.0).
 const TOKEN: &str = "/oauth2/v2.0/token";
@@ -20,10 +23,12 @@ const TOKEN: &str = "/oauth2/v2.0/token";
 const KEYS: &str = "/discovery/v2.0/keys";
 /// Path of the metadata under a tenant (OpenID Connect Discovery 1.0 §4).
 const CONFIGURATION: &str = "/v2.0/.well-known/openid-configuration";
-/// What a scope of the client credentials grant ends in (Entra v2.0).
-const DEFAULT_SCOPE: &str = "/.default";
-/// The token type of certificate-bound tokens (IMDSv2: token leg).
-const MTLS_POP: &str = "mtls_pop";
+/// Where users would sign in (Entra v2.0).
+const SIGN_IN: &str = "/oauth2/v2.0/authorize";
+/// RFC 6749 §6.
+const REFRESH_TOKEN: &str = "refresh_token";
+/// All that the token endpoint knows.
+const GRANT_TYPES: [&str; 3] = ["client_credentials", JWT_BEARER, REFRESH_TOKEN];
 
 /// Which step a path belongs to.
 pub(crate) fn step(path: &str) -> Step {
@@ -75,7 +80,9 @@ fn configuration(tenant: &str, state: &State) -> Reply {
         "issuer": state.urls.issuer(tenant),
         "token_endpoint": format!("{base}/{tenant}{TOKEN}"),
         "jwks_uri": format!("{base}/{tenant}{KEYS}"),
-        "grant_types_supported": ["client_credentials"],
+        // There is nothing, but OpenID Connect Discovery 1.0 §3 requires it, and MSAL reads nothing without it.
+        "authorization_endpoint": format!("{base}/{tenant}{SIGN_IN}"),
+        "grant_types_supported": GRANT_TYPES,
         "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic", "private_key_jwt", "tls_client_auth"],
         "tls_client_certificate_bound_access_tokens": true,
         "response_types_supported": ["token"],
@@ -93,56 +100,31 @@ async fn token(tenant: &str, exchange: &Exchange, effect: &Effect, state: &State
         return Err(refusals::CONTENT_TYPE);
     }
     let form = Form::new(exchange)?;
-    if form.value("grant_type") != Some("client_credentials") {
-        return Err(refusals::GRANT_TYPE);
-    }
+    let grant_type = form.value("grant_type").filter(|grant_type| GRANT_TYPES.contains(grant_type));
+    let grant_type = grant_type.ok_or(refusals::GRANT_TYPE)?;
     let basic =
         exchange.header("authorization").map(|value| basic(value).ok_or(refusals::BASIC)).transpose()?;
     let client_id = form.value("client_id").or(basic.as_ref().map(|(id, _)| id.as_str()));
     let client_id = client_id.ok_or(refusals::CLIENT_ID)?;
-    let resource = form.value("scope").and_then(resource).ok_or(refusals::SCOPE)?;
-    let claims = form.value("claims").map(claims).transpose()?;
-
-    let bound = match form.value("token_type") {
-        Some(MTLS_POP) => true,
-        Some(_) => return Err(refusals::TOKEN_TYPE),
-        None => false,
+    let client = Client::authenticated(tenant, client_id, &form, basic.as_ref(), exchange, state).await?;
+    let scope = form.value("scope");
+    let mut body = match grant_type {
+        JWT_BEARER => {
+            let user = delegated::on_behalf_of(&form, &client, state).await?;
+            delegated::body(user, scope.unwrap_or_default(), &form, &client, effect, state).await?
+        }
+        REFRESH_TOKEN => {
+            let Offline { user, scope: earlier } = delegated::refresh(&form, &client, state)?;
+            // RFC 6749 §6: without a scope, what was granted before.
+            delegated::body(user, scope.unwrap_or(&earlier), &form, &client, effect, state).await?
+        }
+        _ => {
+            let resource = scope.and_then(scope::resource).ok_or(refusals::SCOPE)?;
+            client.body(Subject::Client(object_id(client_id, state)), resource, effect, state).await?
+        }
     };
-    let credential = Credential::read(&form, basic.as_ref(), bound)?;
-    let bound_to = credential.check(tenant, client_id, exchange, state).await?.filter(|_| bound);
-
-    let token_type = if bound_to.is_some() { MTLS_POP } else { "Bearer" };
-    let downgraded = matches!(effect, Effect::DowngradeToBearer);
-    let grant = Grant {
-        tenant,
-        client_id,
-        object_id: object_id(client_id, state),
-        audience: resource,
-        bound_to: bound_to.filter(|_| !downgraded),
-        claims: claims.as_ref(),
-    };
-    let access_token = mint(&grant, effect, state).await.ok_or(refusals::SIGNING)?;
-    let mut body = json!({
-        "token_type": if downgraded { "Bearer" } else { token_type },
-        "expires_in": state.settings.token_lifetime.as_secs(),
-        "access_token": access_token,
-    });
-    if let Some(refresh_in) = state.settings.refresh_in {
-        body["refresh_in"] = Value::from(refresh_in.as_secs());
-    }
     leave_out(&mut body, effect);
     Ok(Reply::ok(&body).header(CACHE_CONTROL, "no-store"))
-}
-
-/// The resource of a scope that ends in exactly one `/.default`.
-fn resource(scope: &str) -> Option<&str> {
-    let resource = scope.strip_suffix(DEFAULT_SCOPE)?;
-    let one = !resource.is_empty() && !resource.contains(' ') && !resource.ends_with(DEFAULT_SCOPE);
-    one.then_some(resource)
-}
-
-fn claims(text: &str) -> Result<Value, Refusal> {
-    serde_json::from_str(text).ok().filter(Value::is_object).ok_or(refusals::CLAIMS)
 }
 
 fn object_id<'a>(client_id: &'a str, state: &'a State) -> &'a str {

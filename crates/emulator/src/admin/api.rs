@@ -21,6 +21,7 @@ use crate::journal::{Journal, Subscription};
 use crate::script::Scripted;
 use crate::spec::{self, EXAMPLES};
 use crate::state::State;
+use crate::user;
 
 const JSON: &str = "application/json";
 const TOML: &str = "application/toml";
@@ -43,7 +44,15 @@ struct Clock {
     skew_seconds: i64,
 }
 
-pub(super) fn answer(head: &Parts, path: &str, body: &Bytes, state: &Arc<State>) -> Answer {
+/// Who signs in, to call whom.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    audience: String,
+    user: Option<String>,
+}
+
+pub(super) async fn answer(head: &Parts, path: &str, body: &Bytes, state: &Arc<State>) -> Answer {
     let (method, query) = (&head.method, head.uri.query());
     match (path, method) {
         ("about", &Method::GET) => ok(&about(state)),
@@ -65,9 +74,14 @@ pub(super) fn answer(head: &Parts, path: &str, body: &Bytes, state: &Arc<State>)
             state.skew.set(wanted.skew_seconds);
             ok(&clock(state))
         }),
+        ("user-token", &Method::POST) => match read_json(head, body) {
+            Ok(wanted) => user_token(&wanted, state).await,
+            Err(refusal) => *refusal,
+        },
         ("journal", &Method::GET) => journal(query == Some("follow"), state),
         (
-            "about" | "faults" | "certificates" | "revoke" | "renew" | "reboot" | "clock" | "journal" | "",
+            "about" | "faults" | "certificates" | "revoke" | "renew" | "reboot" | "clock" | "user-token"
+            | "journal" | "",
             _,
         ) => refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "Wrong HTTP method."),
         _ => match path.strip_prefix("faults/").map(str::parse) {
@@ -108,13 +122,16 @@ fn with_json<T: for<'de> Deserialize<'de>>(
     body: &[u8],
     act: impl FnOnce(T) -> Answer,
 ) -> Answer {
+    read_json(head, body).map_or_else(|refusal| *refusal, act)
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(head: &Parts, body: &[u8]) -> Result<T, Box<Answer>> {
     if content_type(head) != JSON {
-        return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", "The body is application/json.");
+        let message = "The body is application/json.";
+        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", message).into());
     }
-    match serde_json::from_slice(body) {
-        Ok(read) => act(read),
-        Err(error) => refusal(StatusCode::BAD_REQUEST, "invalid_json", &error.to_string()),
-    }
+    serde_json::from_slice(body)
+        .map_err(|error| refusal(StatusCode::BAD_REQUEST, "invalid_json", &error.to_string()).into())
 }
 
 fn about(state: &State) -> Value {
@@ -237,6 +254,14 @@ fn renew(named: &Named, state: &State) -> Answer {
 
 fn clock(state: &State) -> Value {
     json!({ "now": rfc3339(state.clock.now()), "skew_seconds": state.skew.seconds() })
+}
+
+async fn user_token(wanted: &SignIn, state: &State) -> Answer {
+    let user = wanted.user.as_deref().unwrap_or(user::DEFAULT);
+    match user::sign_in(user, &wanted.audience, state).await {
+        Ok(token) => respond(StatusCode::CREATED, &json!({ "access_token": token, "user": user })),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "signing", &error.to_string()),
+    }
 }
 
 /// What happened, and, if it is followed, what happens from now on, without a gap.
