@@ -74,7 +74,7 @@ async fn nobody_is_let_in_without_the_secret_and_the_right_host() {
     }
     // What a form of another site could send.
     for media_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
-        for path in ["faults", "revoke", "renew", "reboot", "clock"] {
+        for path in ["faults", "revoke", "renew", "reboot", "clock", "user-token"] {
             let answer = client.send(request(&emulator, Method::POST, path, media_type, "{}")).await.unwrap();
             assert_eq!(answer.status, 415, "{path}");
         }

@@ -7,6 +7,7 @@ mod assertions;
 mod certified;
 mod client;
 mod csr;
+mod delegated;
 mod faults;
 mod hosts;
 mod issuance;

@@ -14,7 +14,7 @@ use crate::client::{Client, form, get, metadata};
 use crate::csr::Key;
 
 /// The claims, verified by a library that the emulator does not use, with the published key.
-async fn verified(emulator: &Emulator, token: &str) -> Value {
+pub(crate) async fn verified(emulator: &Emulator, token: &str) -> Value {
     let client = Client::new(emulator, None);
     let tenant = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
     let configuration =
