@@ -20,3 +20,4 @@ mod sources;
 mod telemetry;
 mod transport;
 mod troubleshooting;
+mod users;
