@@ -1,5 +1,7 @@
 //! Client assertions: signed with an application's certificate, or tokens of this very service.
 
+use std::time::Duration;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
 };
@@ -86,7 +88,8 @@ fn self_signed(assertion: &Jws<'_>, client_id: &str, state: &State) -> Option<Va
 /// Which certificate a header names: by `x5t#S256`, or by the leaf of `x5c` (RFC 7515 §4.1.6-8).
 fn thumbprint(header: &Value) -> Option<Thumbprint> {
     if let Some(named) = header["x5t#S256"].as_str() {
-        return named.parse().ok();
+        // MSAL for Python pads it, and MSAL for Go writes plain base64: Entra takes both.
+        return named.trim_end_matches('=').replace('+', "-").replace('/', "_").parse().ok();
     }
     // The standard's array, or the bare text that MSAL.NET sends.
     let chain = &header["x5c"];
@@ -97,6 +100,15 @@ fn thumbprint(header: &Value) -> Option<Thumbprint> {
 /// Whether a token with these claims may be used now (RFC 7519 §4.1.4, §4.1.5).
 pub(crate) fn is_alive(claims: &Value, state: &State) -> bool {
     let now = unix(state.clock.now());
-    claims["exp"].as_u64().is_some_and(|expires| now < expires)
-        && claims["nbf"].as_u64().is_none_or(|begins| begins <= now)
+    date(&claims["exp"]).is_some_and(|expires| now < expires)
+        && (claims["nbf"].is_null() || date(&claims["nbf"]).is_some_and(|begins| begins <= now))
+}
+
+/// Whole seconds since 1970 (RFC 7519 §2, NumericDate): a number, with a fraction from MSAL for Python, or the text that
+/// MSAL.NET sends.
+fn date(claim: &Value) -> Option<u64> {
+    match claim {
+        Value::String(text) => text.parse().ok(),
+        number => Duration::try_from_secs_f64(number.as_f64()?).ok().map(|since| since.as_secs()),
+    }
 }

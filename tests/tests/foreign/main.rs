@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod programs;
+mod users;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -30,7 +31,7 @@ const NOT_SERVICE_FABRIC: &[Source] =
 /// One test, because the runner may give each a process of its own, and they share an environment that the first
 /// must make.
 #[test]
-fn msal_and_azure_identity_for_python_get_tokens_from_every_host_that_they_know() {
+fn msal_and_azure_identity_for_python_get_tokens_from_every_host_that_they_know_and_on_behalf_of_users() {
     let Some(interpreter) = python() else { return };
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning, Source::AzureArc];
     check(&interpreter, PYTHON, "msal", NOT_CLOUD_SHELL, &user_assigned);
@@ -38,6 +39,7 @@ fn msal_and_azure_identity_for_python_get_tokens_from_every_host_that_they_know(
     check(&interpreter, PYTHON, "azure-identity", &Source::ALL, &user_assigned);
     check_agent(&interpreter, PYTHON, "msal");
     check_agent(&interpreter, PYTHON, "azure-identity");
+    users::check_python(&interpreter);
 }
 
 #[test]

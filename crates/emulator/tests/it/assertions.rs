@@ -61,9 +61,24 @@ async fn an_assertion_signed_with_a_certificate_gives_a_bearer_token_without_tls
     let by_thumbprint = json!({ "x5t#S256": identity.thumbprint().to_string() });
     let by_chain = json!({ "x5c": [Base64::encode_string(&identity.certificate)] });
     let client = Client::new(&emulator, None);
+    // As MSAL for Python, for Go and for .NET write them.
+    let padded = json!({ "x5t#S256": format!("{}=", identity.thumbprint()) });
+    let plain = json!({ "x5t#S256": Base64::encode_string(identity.thumbprint().as_bytes()) });
     let claims = right_claims(&emulator);
-    for (algorithm, header) in [(Algorithm::PS256, &by_thumbprint), (Algorithm::RS256, &by_chain)] {
-        let assertion = signed(&key, algorithm, header.clone(), &claims);
+    let dated = |dates: Value| {
+        let mut claims = claims.clone();
+        (claims["exp"], claims["nbf"]) = (dates[1].clone(), dates[0].clone());
+        claims
+    };
+    let (fractions, texts) =
+        (dated(json!([1_000.5, 4_000_000_000.25])), dated(json!(["1000", "4000000000"])));
+    for (algorithm, header, claims) in [
+        (Algorithm::PS256, &by_thumbprint, &claims),
+        (Algorithm::RS256, &by_chain, &claims),
+        (Algorithm::PS256, &padded, &fractions),
+        (Algorithm::PS256, &plain, &texts),
+    ] {
+        let assertion = signed(&key, algorithm, header.clone(), claims);
         let answer = client.send(request(&emulator, JWT_BEARER, &assertion, &[])).await.unwrap();
         assert_eq!(
             (answer.status.as_u16(), &answer.json()["token_type"]),
@@ -77,7 +92,13 @@ async fn an_assertion_signed_with_a_certificate_gives_a_bearer_token_without_tls
         ("sub", json!("someone else")),
         ("aud", json!("https://login.example/token")),
         ("exp", json!(1_000)),
+        ("exp", json!(1_000.5)),
+        ("exp", json!("1000")),
+        ("exp", json!("never")),
+        ("exp", json!([4_000_000_000_u64])),
         ("exp", Value::Null),
+        ("nbf", json!("4000000000")),
+        ("nbf", json!("never")),
         ("nbf", json!(4_000_000_000_u64)),
     ] {
         let mut claims = claims.clone();
