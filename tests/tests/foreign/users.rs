@@ -1,8 +1,8 @@
-//! The same libraries as confidential clients, on behalf of a user: where MSAL finds its tokens again and refreshes them,
-//! the answers about users are what it expects of Entra's.
+//! The same libraries as confidential clients, on behalf of a user: where they find their tokens again and refresh them,
+//! the answers about users are what they expect of Entra's.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -10,91 +10,131 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
-use symbolon_emulator::{Emulator, Entry, Step};
+use symbolon_emulator::{Emulator, Step};
+use tempfile::TempDir;
 
+use crate::programs::node;
 use crate::{RESOURCE, claims};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign/on_behalf_of.py");
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign/on_behalf_of.py");
+const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign/on_behalf_of.mjs");
 const CLIENT_ID: &str = "11111111-2222-4333-8444-555555555555";
 const OTHER: &str = "99999999-2222-4333-8444-555555555555";
 const SECRET: &str = "the secret of the middle tier";
 const USER: &str = "adele@contoso.example";
 const OTHER_RESOURCE: &str = "https://other.example";
 const OBO: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const REFRESH: &str = "refresh_token";
 
-/// Asks for tokens about a user, of two resources and of the first one again: MSAL with a secret and with a certificate,
-/// and the SDK. Both take the second from the refresh token that came with the first.
+/// MSAL with a secret and with a certificate, and the SDK.
 pub(crate) fn check_python(interpreter: &Path) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let builder = Emulator::builder().application(CLIENT_ID, SECRET).application(OTHER, SECRET);
-    let emulator = runtime.block_on(builder.start()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let ca = emulator.write_ca(folder.path()).unwrap();
-    let assertion = |audience: &str| runtime.block_on(emulator.user_token_of(USER, audience)).unwrap();
-    let user = claims(&assertion(CLIENT_ID));
-    let ask = |library: &str, credential: &Value| {
+    let world = World::start();
+    // The other application has the secret, too, but not the certificate.
+    let told = world.check(interpreter, PYTHON, "msal", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
+    check_msal(&told);
+    world.check(interpreter, PYTHON, "msal", &world.certificate(), &[OBO, REFRESH, REFRESH, REFRESH]);
+    world.check(interpreter, PYTHON, "azure-identity", &json!(SECRET), &[OBO, REFRESH]);
+}
+
+#[test]
+fn msal_for_node_acts_on_behalf_of_a_user() {
+    let Some(interpreter) = node() else { return };
+    let world = World::start();
+    let told =
+        world.check(&interpreter, NODE, "msal-node", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
+    check_msal(&told);
+}
+
+#[test]
+fn azure_identity_for_node_acts_on_behalf_of_a_user() {
+    let Some(interpreter) = node() else { return };
+    World::start().check(&interpreter, NODE, "@azure/identity", &json!(SECRET), &[OBO, OBO]);
+}
+
+/// MSAL knows who the user is, and what it was told when another application used the refresh token.
+fn check_msal(told: &Value) {
+    assert_eq!(told["username"], USER);
+    assert_eq!(told["refused"], json!({ "error": "invalid_grant", "codes": [70_000] }));
+}
+
+/// An emulator with the application and another one.
+struct World {
+    runtime: tokio::runtime::Runtime,
+    emulator: Emulator,
+    ca: PathBuf,
+    _folder: TempDir,
+}
+
+impl World {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let builder = Emulator::builder().application(CLIENT_ID, SECRET).application(OTHER, SECRET);
+        let emulator = runtime.block_on(builder.start()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ca = emulator.write_ca(folder.path()).unwrap();
+        Self { runtime, emulator, ca, _folder: folder }
+    }
+
+    /// Asks a library for tokens of two resources, and of the first one again, and checks that they are the user's,
+    /// and which grants that took.
+    fn check(
+        &self,
+        interpreter: &Path,
+        script: &str,
+        library: &str,
+        credential: &Value,
+        grants: &[&str],
+    ) -> Value {
+        let audience = format!("api://{CLIENT_ID}");
+        let assertion = self.runtime.block_on(self.emulator.user_token_of(USER, &audience)).unwrap();
         let asked = json!({
-            "authority": emulator.token_url().replace("127.0.0.1", "localhost"),
-            "tenant_id": emulator.tenant_id(),
-            "ca": ca,
+            "authority": self.emulator.token_url(),
+            "tenant_id": self.emulator.tenant_id(),
+            "ca": self.ca,
             "client_id": CLIENT_ID,
             "other_client_id": OTHER,
             "credential": credential,
-            "assertion": assertion(&format!("api://{CLIENT_ID}")),
+            "assertion": assertion,
             "scope": format!("{RESOURCE}/.default"),
             "other_scope": format!("{OTHER_RESOURCE}/read"),
         });
-        let before = emulator.journal().count(Step::Token);
-        let told = run(interpreter, library, &asked);
-        let journal = emulator.journal();
-        let grants =
-            journal.of(Step::Token).skip(before).map(|entry| grant(entry).to_owned()).collect::<Vec<_>>();
-        for (token, audience) in
-            told["tokens"].as_array().unwrap().iter().zip([RESOURCE, OTHER_RESOURCE, RESOURCE])
-        {
+        let before = self.emulator.journal().count(Step::Token);
+        let mut command = Command::new(interpreter);
+        command.args([script, library]).env_clear().env("NODE_EXTRA_CA_CERTS", &self.ca);
+        let told = run(command, &asked);
+        let journal = self.emulator.journal();
+        let used: Vec<_> =
+            journal.of(Step::Token).skip(before).filter_map(|entry| entry.form("grant_type")).collect();
+        assert_eq!(used, grants, "{library}");
+        let (user, tokens) = (claims(&assertion), told["tokens"].as_array().unwrap());
+        assert_eq!(tokens.len(), 3, "{library}");
+        for (token, audience) in tokens.iter().zip([RESOURCE, OTHER_RESOURCE, RESOURCE]) {
             let claims = claims(token.as_str().unwrap());
             assert_eq!((&claims["oid"], &claims["aud"]), (&user["oid"], &json!(audience)), "{library}");
             assert_eq!((&claims["azp"], &claims["ver"]), (&json!(CLIENT_ID), &json!("2.0")), "{library}");
         }
-        (told, grants)
-    };
-
-    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).unwrap();
-    let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).unwrap();
-    let certificate = emulator.certify(CLIENT_ID, spki.as_ref()).unwrap();
-    let certificate = json!({
-        "private_key": pem("PRIVATE KEY", pkcs8.as_ref()),
-        "public_certificate": pem("CERTIFICATE", certificate.der()),
-    });
-    for credential in [json!(SECRET), certificate] {
-        let (told, grants) = ask("msal", &credential);
-        assert_eq!(grants, [OBO, "refresh_token", "refresh_token", "refresh_token"]);
-        assert_eq!((&told["username"], told["tokens"].as_array().unwrap().len()), (&json!(USER), 3));
-        if credential.is_string() {
-            assert_eq!(told["refused"], json!({ "error": "invalid_grant", "codes": [70_000] }));
-        }
+        told
     }
-    let (told, grants) = ask("azure-identity", &json!(SECRET));
-    assert_eq!(
-        (grants, told["tokens"].as_array().unwrap().len()),
-        (vec![OBO.to_owned(), "refresh_token".to_owned()], 3)
-    );
+
+    /// A certificate of the application, and its key, as MSAL for Python takes them.
+    fn certificate(&self) -> Value {
+        let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).unwrap();
+        let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).unwrap();
+        let certificate = self.emulator.certify(CLIENT_ID, spki.as_ref()).unwrap();
+        json!({
+            "private_key": pem("PRIVATE KEY", pkcs8.as_ref()),
+            "public_certificate": pem("CERTIFICATE", certificate.der()),
+        })
+    }
 }
 
-fn grant(entry: &Entry) -> &str {
-    entry.form("grant_type").unwrap()
-}
-
-fn run(interpreter: &Path, library: &str, asked: &Value) -> Value {
-    let mut command = Command::new(interpreter);
-    command.args([SCRIPT, library]).env_clear();
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+fn run(mut command: Command, asked: &Value) -> Value {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
     child.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{library}:\n{told}");
+    assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
