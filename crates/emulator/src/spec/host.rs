@@ -1,5 +1,7 @@
 //! What kind of machine and services: the settings of the builder, by name.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::value::{Length, Skew};
@@ -22,6 +24,8 @@ pub(super) struct Host {
     audience: Option<String>,
     clock_skew: Option<Skew>,
     tls: Option<Version>,
+    /// Secrets by client id.
+    applications: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -66,6 +70,9 @@ impl Host {
         }
         if let Some(Skew(seconds)) = self.clock_skew {
             builder = builder.clock_skew(seconds);
+        }
+        for (client_id, secret) in &self.applications {
+            builder = builder.application(client_id, secret);
         }
         match self.tls {
             Some(Version::V1_2) => builder.tls_version(TlsVersion::V1_2),

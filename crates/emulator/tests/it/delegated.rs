@@ -1,4 +1,4 @@
-//! Tokens about users: on-behalf-of, refresh tokens, and what both refuse.
+//! Tokens about users: on behalf of one whose token another client sent.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,30 +15,34 @@ use crate::client::{Client, Identity, authorized, form, get};
 use crate::tokens::verified;
 
 /// The application whose users call it, and which calls others for them.
-const MIDDLE_TIER: &str = "11111111-2222-4333-8444-555555555555";
+pub(crate) const MIDDLE_TIER: &str = "11111111-2222-4333-8444-555555555555";
 const SECRET: &str = "the middle tier's secret";
 /// Another one that knows a secret.
-const OTHER: &str = "99999999-2222-4333-8444-555555555555";
+pub(crate) const OTHER: &str = "99999999-2222-4333-8444-555555555555";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-const VAULT: &str = "https://vault.azure.net/.default";
-const EVERYTHING: &str = "https://vault.azure.net/.default offline_access openid profile";
+pub(crate) const VAULT: &str = "https://vault.azure.net/.default";
+pub(crate) const EVERYTHING: &str = "https://vault.azure.net/.default offline_access openid profile";
 
-fn builder() -> EmulatorBuilder {
+pub(crate) fn builder() -> EmulatorBuilder {
     Emulator::builder().application(MIDDLE_TIER, SECRET).application(OTHER, SECRET)
 }
 
-fn with<'a>(parameters: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn with<'a>(
+    parameters: &[(&'a str, &'a str)],
+    name: &'a str,
+    value: &'a str,
+) -> Vec<(&'a str, &'a str)> {
     let mut parameters = without(parameters, name);
     parameters.push((name, value));
     parameters
 }
 
-fn without<'a>(parameters: &[(&'a str, &'a str)], name: &str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn without<'a>(parameters: &[(&'a str, &'a str)], name: &str) -> Vec<(&'a str, &'a str)> {
     parameters.iter().copied().filter(|(key, _)| *key != name).collect()
 }
 
 /// The request of the middle tier for this user's token, with its secret.
-fn on_behalf_of<'a>(assertion: &'a str, scope: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn on_behalf_of<'a>(assertion: &'a str, scope: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("grant_type", JWT_BEARER),
         ("client_id", MIDDLE_TIER),
@@ -49,7 +53,7 @@ fn on_behalf_of<'a>(assertion: &'a str, scope: &'a str) -> Vec<(&'a str, &'a str
     ]
 }
 
-fn refresh<'a>(token: &'a str, scope: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn refresh<'a>(token: &'a str, scope: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("grant_type", "refresh_token"),
         ("client_id", MIDDLE_TIER),
@@ -59,20 +63,20 @@ fn refresh<'a>(token: &'a str, scope: &'a str) -> Vec<(&'a str, &'a str)> {
     ]
 }
 
-async fn ask(emulator: &Emulator, parameters: &[(&str, &str)]) -> Value {
+pub(crate) async fn ask(emulator: &Emulator, parameters: &[(&str, &str)]) -> Value {
     let request = form(&emulator.token_endpoint(), parameters);
     Client::new(emulator, None).send(request).await.unwrap().json()
 }
 
 /// The error and its number, or nothing where there was a token.
-fn refusal(body: &Value) -> (String, u64) {
+pub(crate) fn refusal(body: &Value) -> (String, u64) {
     (
         body["error"].as_str().unwrap_or_default().to_owned(),
         body["error_codes"][0].as_u64().unwrap_or_default(),
     )
 }
 
-fn grant(code: u64) -> (String, u64) {
+pub(crate) fn grant(code: u64) -> (String, u64) {
     ("invalid_grant".to_owned(), code)
 }
 
@@ -82,12 +86,12 @@ fn certificate(emulator: &Emulator) -> Identity {
     Identity { certificate: issued.certificate().der().to_vec(), pkcs8: issued.pkcs8().to_vec() }
 }
 
-fn text<'a>(body: &'a Value, member: &str) -> &'a str {
+pub(crate) fn text<'a>(body: &'a Value, member: &str) -> &'a str {
     body[member].as_str().unwrap_or_else(|| panic!("no {member}: {body}"))
 }
 
 /// The claims of a token that came from the service itself.
-fn claims(token: &str) -> Value {
+pub(crate) fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).unwrap()).unwrap()
 }
@@ -282,56 +286,6 @@ async fn what_is_missing_or_cannot_be_asked_for_is_refused_by_number() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_replaced_and_stays_good_for_its_own_client_alone() {
-    let emulator = builder().start().await.unwrap();
-    let assertion = emulator.user_token(MIDDLE_TIER).await.unwrap();
-    let first = ask(&emulator, &on_behalf_of(&assertion, EVERYTHING)).await;
-    let first_token = text(&first, "refresh_token");
-    // Another resource, with a new refresh token; the old one is used again.
-    let scope = "api://other/read api://other/write offline_access";
-    let second = ask(&emulator, &refresh(first_token, scope)).await;
-    let again = ask(&emulator, &refresh(first_token, VAULT)).await;
-    assert_eq!(claims(text(&second, "access_token"))["aud"], "api://other");
-    assert_eq!(claims(text(&second, "access_token"))["scp"], "read write");
-    assert_eq!(second["scope"], "api://other/read api://other/write");
-    assert_ne!(text(&second, "refresh_token"), first_token);
-    assert!(again["refresh_token"].is_null(), "nor is one given to whom asks for none");
-    let user = &claims(&assertion)["oid"];
-    assert_eq!(
-        (&claims(text(&again, "access_token"))["oid"], &again["token_type"]),
-        (user, &json!("Bearer"))
-    );
-    // Without a scope, what the refresh token was issued for (RFC 6749 §6).
-    let third = ask(&emulator, &without(&refresh(text(&second, "refresh_token"), ""), "scope")).await;
-    assert_eq!(claims(text(&third, "access_token"))["scp"], "read write");
-    text(&third, "refresh_token");
-
-    let of_other = with(&refresh(first_token, VAULT), "client_id", OTHER);
-    assert_eq!(refusal(&ask(&emulator, &of_other).await), grant(70_000));
-    let reason =
-        |emulator: &Emulator| emulator.journal().last(Step::Token).unwrap().reason().unwrap().to_owned();
-    assert_eq!(reason(&emulator), "refresh_token_of_other_client");
-    assert_eq!(refusal(&ask(&emulator, &refresh("unknown", VAULT)).await), grant(70_000));
-    assert_eq!(reason(&emulator), "refresh_token_unknown");
-}
-
-#[tokio::test]
-async fn a_refresh_token_lives_ninety_days_on_the_emulators_clock() {
-    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
-    let emulator = builder().clock(SharedClock::new(clock.clone())).start().await.unwrap();
-    let assertion = emulator.user_token(MIDDLE_TIER).await.unwrap();
-    let first = ask(&emulator, &on_behalf_of(&assertion, EVERYTHING)).await;
-    let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
-    clock.advance(days(90) - Duration::from_secs(1));
-    let second = ask(&emulator, &refresh(text(&first, "refresh_token"), EVERYTHING)).await;
-    clock.advance(Duration::from_secs(1));
-    let late = ask(&emulator, &refresh(text(&first, "refresh_token"), EVERYTHING)).await;
-    assert_eq!(refusal(&late), grant(70_008));
-    clock.advance(days(89));
-    text(&ask(&emulator, &refresh(text(&second, "refresh_token"), EVERYTHING)).await, "access_token");
-}
-
-#[tokio::test]
 async fn over_mtls_a_users_token_is_bound_to_the_certificate() {
     let emulator = builder().start().await.unwrap();
     let identity = certificate(&emulator);
@@ -425,8 +379,10 @@ async fn the_journal_has_neither_the_assertion_nor_the_refresh_token_nor_what_ca
 }
 
 #[tokio::test]
-async fn the_admin_api_signs_users_in() {
-    let emulator = builder().admin_address("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+async fn the_admin_api_signs_users_in_for_an_application_of_the_file() {
+    let file = format!("[host.applications]\n\"{MIDDLE_TIER}\" = \"{SECRET}\"\n");
+    let builder = Emulator::builder().faults_toml(&file).unwrap();
+    let emulator = builder.admin_address("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
     let ask_for = |body: Value| {
         let url = format!("{}user-token", emulator.admin_url().unwrap());
         Request::post(url).header("content-type", "application/json").body(body.to_string()).unwrap()

@@ -16,6 +16,7 @@ mod lifecycle;
 mod metadata;
 mod misfortunes;
 mod page;
+mod refresh;
 mod refusals;
 mod resource;
 mod tokens;
