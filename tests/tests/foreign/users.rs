@@ -10,6 +10,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
+use symbolon::Env;
 use symbolon_emulator::{Emulator, Step};
 use tempfile::TempDir;
 
@@ -100,8 +101,8 @@ impl World {
         });
         let before = self.emulator.journal().count(Step::Token);
         let mut command = Command::new(interpreter);
-        command.args([script, library]).env_clear().env("NODE_EXTRA_CA_CERTS", &self.ca);
-        let told = run(command, &asked);
+        command.args([script, library]);
+        let told = run(command, &[("NODE_EXTRA_CA_CERTS", &self.ca)], &asked);
         let journal = self.emulator.journal();
         let used: Vec<_> =
             journal.of(Step::Token).skip(before).filter_map(|entry| entry.form("grant_type")).collect();
@@ -129,7 +130,12 @@ impl World {
     }
 }
 
-fn run(mut command: Command, asked: &Value) -> Value {
+/// Runs a command in an environment of its own, and reads what it tells.
+fn run(mut command: Command, variables: &[(&str, &Path)], asked: &Value) -> Value {
+    command.env_clear().envs(variables.iter().copied());
+    if let Some(path) = Env::process().var("PATH") {
+        command.env("PATH", path);
+    }
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().unwrap();
     child.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();

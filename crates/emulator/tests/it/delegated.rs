@@ -283,6 +283,10 @@ async fn what_is_missing_or_cannot_be_asked_for_is_refused_by_number() {
         format!("{}/{}/v2.0/.well-known/openid-configuration", emulator.token_url(), emulator.tenant_id());
     let known = Client::new(&emulator, None).send(get(&url)).await.unwrap().json();
     assert_eq!(known["grant_types_supported"], json!(["client_credentials", JWT_BEARER, "refresh_token"]));
+    // Clients read nothing without this; whoever goes there is told that there is nothing.
+    let sign_in =
+        Client::new(&emulator, None).send(get(text(&known, "authorization_endpoint"))).await.unwrap();
+    assert_eq!((sign_in.status.as_u16(), &sign_in.json()["reason"]), (404, &json!("unknown_path")));
 }
 
 #[tokio::test]
