@@ -36,6 +36,7 @@ async function withMsal() {
   const refused = await byRefreshToken(application(asked.other_client_id), asked.scope).catch((error) => error);
   return {
     username: first.account.username,
+    home_account_id: first.account.homeAccountId,
     tokens: [first, other, moved].map((result) => result.accessToken),
     refused: { error: refused.errorCode, codes: [Number(refused.errorNo)] },
   };

@@ -43,6 +43,7 @@ def with_msal():
     refused = application(asked["other_client_id"]).acquire_token_by_refresh_token(kept["secret"], [asked["scope"]])
     return {
         "username": account["username"],
+        "home_account_id": account["home_account_id"],
         "tokens": [token, granted(other), granted(moved)],
         "refused": {"error": refused.get("error"), "codes": refused.get("error_codes")},
     }

@@ -54,7 +54,9 @@ async fn every_credential_gets_a_users_token_once_and_the_resource_takes_it() {
         assert_eq!((token.token_type(), token.source()), ("Bearer", TokenSource::Network), "{case}");
         let account = token.account().unwrap();
         assert_eq!(account.username(), Some("adele@contoso.example"), "{case}");
-        assert_eq!(account.tenant_id(), Some(world.emulator.tenant_id()), "{case}");
+        let tenant_id = world.emulator.tenant_id();
+        assert!(account.id().ends_with(&format!(".{tenant_id}")), "{case}: as Entra names accounts");
+        assert_eq!(account.tenant_id(), Some(tenant_id), "{case}");
         let seen = client.call(&token, world.resource_request()).await.unwrap();
         assert_eq!(seen.status(), 200, "{case}");
 

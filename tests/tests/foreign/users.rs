@@ -32,7 +32,7 @@ pub(crate) fn check_python(interpreter: &Path) {
     let world = World::start();
     // The other application has the secret, too, but not the certificate.
     let told = world.check(interpreter, PYTHON, "msal", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
-    check_msal(&told);
+    world.check_msal(&told);
     world.check(interpreter, PYTHON, "msal", &world.certificate(), &[OBO, REFRESH, REFRESH, REFRESH]);
     world.check(interpreter, PYTHON, "azure-identity", &json!(SECRET), &[OBO, REFRESH]);
 }
@@ -43,19 +43,13 @@ fn msal_for_node_acts_on_behalf_of_a_user() {
     let world = World::start();
     let told =
         world.check(&interpreter, NODE, "msal-node", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
-    check_msal(&told);
+    world.check_msal(&told);
 }
 
 #[test]
 fn azure_identity_for_node_acts_on_behalf_of_a_user() {
     let Some(interpreter) = node() else { return };
     World::start().check(&interpreter, NODE, "@azure/identity", &json!(SECRET), &[OBO, OBO]);
-}
-
-/// MSAL knows who the user is, and what it was told when another application used the refresh token.
-fn check_msal(told: &Value) {
-    assert_eq!(told["username"], USER);
-    assert_eq!(told["refused"], json!({ "error": "invalid_grant", "codes": [70_000] }));
 }
 
 /// An emulator with the application and another one.
@@ -115,6 +109,14 @@ impl World {
             assert_eq!((&claims["azp"], &claims["ver"]), (&json!(CLIENT_ID), &json!("2.0")), "{library}");
         }
         told
+    }
+
+    /// MSAL knows who the user is, and what it was told when another application used the refresh token.
+    fn check_msal(&self, told: &Value) {
+        let user = claims(told["tokens"][0].as_str().unwrap());
+        let id = format!("{}.{}", user["oid"].as_str().unwrap(), self.emulator.tenant_id());
+        assert_eq!((&told["username"], &told["home_account_id"]), (&json!(USER), &json!(id)));
+        assert_eq!(told["refused"], json!({ "error": "invalid_grant", "codes": [70_000] }));
     }
 
     /// A certificate of the application, and its key, as MSAL for Python takes them.
