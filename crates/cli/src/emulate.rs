@@ -44,7 +44,7 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
         }
         anstream::eprintln!("page: {}", emulator.admin_url().unwrap_or_default());
     } else {
-        anstream::println!("{}\n", describe(&emulator));
+        anstream::println!("{}\n", describe(&emulator, options));
         let variables: Vec<_> = environment.into_iter().collect();
         anstream::println!("{}", table(&variables));
     }
@@ -89,6 +89,9 @@ fn tell(entry: &Entry, missed: u64, record: Option<&mut File>) -> Result<(), Err
 
 fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
     let emulator = Emulator::builder();
+    if options.azure_addresses {
+        return emulator.azure_addresses();
+    }
     let (source, emulator) = match options.source {
         Host::Imds => (Source::Imds, emulator.imds_address(options.listen)),
         Host::AppService => (Source::AppService, emulator.hosts_address(options.listen)),
@@ -100,9 +103,9 @@ fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
     emulator.source(source)
 }
 
-fn describe(emulator: &Emulator) -> String {
+fn describe(emulator: &Emulator, options: &EmulateOptions) -> String {
     let user_assigned = emulator.user_assigned();
-    table(&[
+    let mut rows = vec![
         ("metadata service", emulator.imds_url().to_owned()),
         ("token service", emulator.token_url().to_owned()),
         ("resource", emulator.resource_url().to_owned()),
@@ -112,5 +115,10 @@ fn describe(emulator: &Emulator) -> String {
         ("user-assigned", format!("client id {}", user_assigned.client_id())),
         ("", format!("object id {}", user_assigned.object_id())),
         ("", format!("resource id {}", user_assigned.resource_id())),
-    ])
+    ];
+    if options.azure_addresses {
+        let address = emulator.imds_url().trim_start_matches("http://");
+        rows.push(("for /etc/hosts", format!("{address} {}", Emulator::AZURE_NAMES.join(" "))));
+    }
+    table(&rows)
 }

@@ -39,6 +39,7 @@ mod imds;
 mod journal;
 mod jwt;
 mod oauth;
+mod place;
 mod random;
 mod refusals;
 mod resource;

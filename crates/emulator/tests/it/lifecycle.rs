@@ -56,6 +56,16 @@ async fn addresses_outside_of_the_machine_are_refused() {
 }
 
 #[tokio::test]
+async fn who_has_not_the_address_of_azure_is_told_what_to_do() {
+    let refused = Emulator::builder().azure_addresses().start().await.unwrap_err();
+    let Error::Listen { address, source } = &refused else { panic!("{refused:?}") };
+    assert_eq!(*address, "169.254.169.254:80".parse().unwrap());
+    // A virtual machine of a cloud may route it; elsewhere nobody has it.
+    assert_eq!(source.kind(), std::io::ErrorKind::AddrNotAvailable);
+    assert!(refused.to_string().ends_with("give this machine, or a network namespace of it, that address"));
+}
+
+#[tokio::test]
 async fn a_taken_port_is_an_error() {
     let first = Emulator::start().await.unwrap();
     let address: SocketAddr = first.imds_url().trim_start_matches("http://").parse().unwrap();
