@@ -5,6 +5,8 @@
 #![cfg(unix)]
 
 mod authority;
+#[cfg(target_os = "linux")]
+mod azure_addresses;
 mod csr;
 mod handshake;
 mod keys;
