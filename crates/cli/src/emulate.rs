@@ -38,15 +38,17 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
     let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
     let environment = emulator.environment_with_ca(&ca);
     let mut journal = emulator.subscribe();
+    if !options.print_env {
+        anstream::println!("{}\n", describe(&emulator, options));
+        anstream::println!("Programs with these variables find it, for example in another terminal:\n");
+    }
+    for (name, value) in &environment {
+        anstream::println!("export {name}='{value}'");
+    }
     if options.print_env {
-        for (name, value) in &environment {
-            anstream::println!("export {name}='{value}'");
-        }
         anstream::eprintln!("page: {}", emulator.admin_url().unwrap_or_default());
     } else {
-        anstream::println!("{}\n", describe(&emulator, options));
-        let variables: Vec<_> = environment.into_iter().collect();
-        anstream::println!("{}", table(&variables));
+        anstream::println!("{}\n", example(&emulator, options));
     }
     loop {
         tokio::select! {
@@ -101,6 +103,17 @@ fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
         Host::AzureArc => (Source::AzureArc, emulator.hosts_address(options.listen)),
     };
     emulator.source(source)
+}
+
+/// A command that the emulator answers.
+fn example(emulator: &Emulator, options: &EmulateOptions) -> String {
+    match options.source {
+        Host::Imds => {
+            format!("symbolon call {} --resource https://vault.azure.net --pop", emulator.resource_url())
+        }
+        // They give no bound tokens.
+        _ => "symbolon token --resource https://vault.azure.net".to_owned(),
+    }
 }
 
 fn describe(emulator: &Emulator, options: &EmulateOptions) -> String {

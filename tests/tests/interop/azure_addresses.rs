@@ -39,7 +39,7 @@ impl Azure {
                 resource_url = Some(url.trim().to_owned());
                 None
             }
-            ("SSL_CERT_FILE", file) => Some(file.trim().to_owned()),
+            ("export", variable) => Some(variable.split('\'').nth(1)?.to_owned()),
             _ => None,
         });
         let (Some(authority), Some(resource_url)) = (authority, resource_url) else {
