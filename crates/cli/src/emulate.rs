@@ -37,7 +37,6 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
     let ca = emulator.write_ca(home.path());
     let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
     let environment = emulator.environment_with_ca(&ca);
-    let mut journal = emulator.subscribe();
     if !options.print_env {
         anstream::println!("{}\n", describe(&emulator, options));
         anstream::println!("Programs with these variables find it, for example in another terminal:\n");
@@ -49,6 +48,11 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
         anstream::eprintln!("page: {}", emulator.admin_url().unwrap_or_default());
     } else {
         anstream::println!("{}\n", example(&emulator, options));
+    }
+    // Who knew the address beforehand did not wait for it to be printed.
+    let (so_far, mut journal) = emulator.follow();
+    for entry in so_far.entries() {
+        tell(entry, 0, record.as_mut())?;
     }
     loop {
         tokio::select! {

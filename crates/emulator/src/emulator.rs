@@ -266,6 +266,12 @@ impl Emulator {
         self.state.recorder.subscribe()
     }
 
+    /// Both [`journal`](Self::journal) and [`subscribe`](Self::subscribe), with nothing missing in between.
+    #[must_use]
+    pub fn follow(&self) -> (Journal, Subscription) {
+        self.state.recorder.follow()
+    }
+
     fn leaf<'a>(&self, client_id: &'a str) -> Leaf<'a> {
         let now = self.state.clock.now();
         Leaf {

@@ -260,3 +260,14 @@ async fn key_files_of_the_azure_arc_agent_go_with_the_emulator() {
     drop(emulator);
     assert_eq!(count(), 0);
 }
+
+#[tokio::test]
+async fn who_follows_misses_nothing_that_was_asked_before() {
+    let emulator = Emulator::start().await.unwrap();
+    let client = Client::new(&emulator, None);
+    client.send(get(emulator.imds_url())).await.unwrap();
+    let (so_far, mut from_now) = emulator.follow();
+    client.send(get(emulator.imds_url())).await.unwrap();
+    let next = from_now.next().await.unwrap();
+    assert_eq!((so_far.entries().len(), next.sequence()), (1, 1));
+}
