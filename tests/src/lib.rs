@@ -9,12 +9,14 @@
 )]
 
 mod clients;
+mod command;
 mod key;
 #[cfg(unix)]
 pub mod oauth;
 mod world;
 
 pub use clients::CLIENT_ID;
+pub use command::symbolon;
 pub use key::{OpaqueKey, OpaqueKeys};
 pub use symbolon_test_logs::CapturedLogs;
 pub use world::{Counts, RESOURCE, World};

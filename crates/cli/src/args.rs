@@ -201,6 +201,9 @@ pub(crate) struct EmulateOptions {
     /// The address of that host's identity endpoint; loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
+    /// Stand where Azure does: at 169.254.169.254, which a network namespace can have
+    #[arg(long, conflicts_with_all = ["listen", "source"])]
+    pub(crate) azure_addresses: bool,
     /// What goes wrong, and what kind of machine it is (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,

@@ -37,16 +37,22 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
     let ca = emulator.write_ca(home.path());
     let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
     let environment = emulator.environment_with_ca(&ca);
-    let mut journal = emulator.subscribe();
+    if !options.print_env {
+        anstream::println!("{}\n", describe(&emulator, options));
+        anstream::println!("Programs with these variables find it, for example in another terminal:\n");
+    }
+    for (name, value) in &environment {
+        anstream::println!("export {name}='{value}'");
+    }
     if options.print_env {
-        for (name, value) in &environment {
-            anstream::println!("export {name}='{value}'");
-        }
         anstream::eprintln!("page: {}", emulator.admin_url().unwrap_or_default());
     } else {
-        anstream::println!("{}\n", describe(&emulator));
-        let variables: Vec<_> = environment.into_iter().collect();
-        anstream::println!("{}", table(&variables));
+        anstream::println!("{}\n", example(&emulator, options));
+    }
+    // Who knew the address beforehand did not wait for it to be printed.
+    let (so_far, mut journal) = emulator.follow();
+    for entry in so_far.entries() {
+        tell(entry, 0, record.as_mut())?;
     }
     loop {
         tokio::select! {
@@ -89,6 +95,9 @@ fn tell(entry: &Entry, missed: u64, record: Option<&mut File>) -> Result<(), Err
 
 fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
     let emulator = Emulator::builder();
+    if options.azure_addresses {
+        return emulator.azure_addresses();
+    }
     let (source, emulator) = match options.source {
         Host::Imds => (Source::Imds, emulator.imds_address(options.listen)),
         Host::AppService => (Source::AppService, emulator.hosts_address(options.listen)),
@@ -100,9 +109,20 @@ fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
     emulator.source(source)
 }
 
-fn describe(emulator: &Emulator) -> String {
+/// A command that the emulator answers.
+fn example(emulator: &Emulator, options: &EmulateOptions) -> String {
+    match options.source {
+        Host::Imds => {
+            format!("symbolon call {} --resource https://vault.azure.net --pop", emulator.resource_url())
+        }
+        // They give no bound tokens.
+        _ => "symbolon token --resource https://vault.azure.net".to_owned(),
+    }
+}
+
+fn describe(emulator: &Emulator, options: &EmulateOptions) -> String {
     let user_assigned = emulator.user_assigned();
-    table(&[
+    let mut rows = vec![
         ("metadata service", emulator.imds_url().to_owned()),
         ("token service", emulator.token_url().to_owned()),
         ("resource", emulator.resource_url().to_owned()),
@@ -112,5 +132,10 @@ fn describe(emulator: &Emulator) -> String {
         ("user-assigned", format!("client id {}", user_assigned.client_id())),
         ("", format!("object id {}", user_assigned.object_id())),
         ("", format!("resource id {}", user_assigned.resource_id())),
-    ])
+    ];
+    if options.azure_addresses {
+        let address = emulator.imds_url().trim_start_matches("http://");
+        rows.push(("for /etc/hosts", format!("{address} {}", Emulator::AZURE_NAMES.join(" "))));
+    }
+    table(&rows)
 }

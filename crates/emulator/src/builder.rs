@@ -25,6 +25,7 @@ use crate::host::challenge::Challenges;
 use crate::identity::{Machine, UserAssigned};
 use crate::journal::Recorder;
 use crate::jwt::TokenSigner;
+use crate::place;
 use crate::refresh::RefreshTokens;
 use crate::script::Script;
 use crate::server;
@@ -108,7 +109,7 @@ impl EmulatorBuilder {
     }
 
     /// Where the metadata service listens; by default 127.0.0.1 and a port of the system's choice.
-    /// Only loopback addresses start.
+    /// Only loopback addresses start, and that of [`azure_addresses`](Self::azure_addresses).
     pub fn imds_address(mut self, address: SocketAddr) -> Self {
         self.imds = address;
         self
@@ -136,6 +137,30 @@ impl EmulatorBuilder {
     /// Where the identity endpoint of Service Fabric listens, as for [`imds_address`](Self::imds_address).
     pub fn service_fabric_address(mut self, address: SocketAddr) -> Self {
         self.fabric = address;
+        self
+    }
+
+    /// Listens where Azure has its services, for clients that no variable points elsewhere: the metadata service at
+    /// `169.254.169.254:80`, the token service at `169.254.169.254:443`, and the resource beside it, at a port of the
+    /// system's choice.
+    ///
+    /// The machine must have that address, clients must find the [names](Emulator::AZURE_NAMES) of the token service at
+    /// it, and ports below 1024 take privileges. On Linux a network namespace has all of that, and nothing changes for
+    /// the machine around it:
+    ///
+    /// ```sh
+    /// ip netns add azure
+    /// ip -n azure link set lo up
+    /// ip -n azure address add 169.254.169.254/32 dev lo
+    /// mkdir -p /etc/netns/azure
+    /// echo '169.254.169.254 emulated.mtlsauth.microsoft.com mtlsauth.microsoft.com login.microsoftonline.com' \
+    ///     > /etc/netns/azure/hosts
+    /// ip netns exec azure cargo test
+    /// ```
+    pub fn azure_addresses(mut self) -> Self {
+        self.imds = place::METADATA_SERVICE;
+        self.token = place::TOKEN_SERVICE;
+        self.resource = place::RESOURCE;
         self
     }
 
@@ -287,14 +312,10 @@ impl EmulatorBuilder {
     /// # Errors
     ///
     /// [`Error::NotLoopback`] for an address outside of the machine, [`Error::Listen`] for a port
-    /// that is taken; otherwise where the machine has no thread or no randomness to give.
+    /// that is taken or not allowed, and for an address that the machine has not; otherwise where the machine has no thread or no randomness to give.
     pub async fn start(self) -> Result<Emulator, Error> {
         let addresses = [self.imds, self.token, self.resource, self.hosts, self.fabric];
-        for address in addresses.into_iter().chain(self.admin) {
-            if !address.ip().is_loopback() {
-                return Err(Error::NotLoopback(address));
-            }
-        }
+        addresses.into_iter().chain(self.admin).try_for_each(place::check)?;
         let (report, started) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -309,7 +330,7 @@ impl EmulatorBuilder {
     /// Opens the ports and starts serving on the current runtime.
     async fn open(self) -> Result<Arc<State>, Error> {
         let ca = CertificateAuthority::new()?;
-        let server = ca.server()?;
+        let server = ca.server(place::names(self.token))?;
         let skew = SkewedClock::new(self.clock, self.clock_skew);
         let clock = SharedClock::new(skew.clone());
         let refusals = Arc::default();
@@ -421,7 +442,7 @@ fn run(
 async fn listen(address: SocketAddr, scheme: &str) -> Result<(TcpListener, String), Error> {
     let listener = bind(address).await?;
     let address = listener.local_addr().map_err(|source| Error::Listen { address, source })?;
-    Ok((listener, format!("{scheme}://{address}")))
+    Ok((listener, place::url(scheme, address)))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {

@@ -183,13 +183,11 @@ impl CertificateAuthority {
         &self.pem
     }
 
-    /// The servers' certificate and key (PKCS#8), for the names that loopback has.
-    pub(crate) fn server(&self) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    /// The servers' certificate and key (PKCS#8), for these names and addresses.
+    pub(crate) fn server(&self, names: Vec<String>) -> Result<(Vec<u8>, Vec<u8>), Error> {
         let mut params = params(YEARS);
         params.subject_alt_names =
-            CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(String::from))
-                .map_err(Error::certificate)?
-                .subject_alt_names;
+            CertificateParams::new(names).map_err(Error::certificate)?.subject_alt_names;
         params.distinguished_name.push(DnType::CommonName, "localhost");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

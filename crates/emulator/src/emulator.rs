@@ -17,6 +17,7 @@ use crate::fault::Fault;
 use crate::host;
 use crate::identity::UserAssigned;
 use crate::journal::{Journal, Subscription};
+use crate::place;
 use crate::source::Source;
 use crate::state::State;
 use crate::user;
@@ -52,6 +53,10 @@ pub struct Emulator {
 }
 
 impl Emulator {
+    /// The names that clients must find at 169.254.169.254 to reach the token service
+    /// [there](EmulatorBuilder::azure_addresses), as in `/etc/hosts`.
+    pub const AZURE_NAMES: [&str; 3] = place::TOKEN_SERVICE_NAMES;
+
     /// Starts an emulator that has nothing special.
     ///
     /// # Errors
@@ -295,6 +300,12 @@ impl Emulator {
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         self.state.recorder.subscribe()
+    }
+
+    /// Both [`journal`](Self::journal) and [`subscribe`](Self::subscribe), with nothing missing in between.
+    #[must_use]
+    pub fn follow(&self) -> (Journal, Subscription) {
+        self.state.recorder.follow()
     }
 
     fn leaf<'a>(&self, client_id: &'a str) -> Leaf<'a> {

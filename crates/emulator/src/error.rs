@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 pub enum Error {
     /// An address outside of the machine was asked for. The emulator gives tokens to anyone who
     /// asks, so it never listens there.
-    #[error("the emulator listens on loopback only, and {0} is not a loopback address")]
+    #[error("the emulator listens on loopback, or on 169.254.169.254, but not on {0}")]
     NotLoopback(SocketAddr),
     /// The port could not be opened.
-    #[error("could not listen on {address}: choose a free port, or port 0")]
+    #[error("could not listen on {address}: {}", remedy(source))]
     Listen {
         /// The address asked for.
         address: SocketAddr,
@@ -35,6 +35,15 @@ pub enum Error {
     /// The thread that serves could not be started, or ended at once.
     #[error("could not start the emulator's thread")]
     Thread(#[source] io::Error),
+}
+
+/// What to do about a port that could not be opened.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "give this machine, or a network namespace of it, that address",
+        io::ErrorKind::PermissionDenied => "ports below 1024 take privileges",
+        _ => "choose a free port, or port 0",
+    }
 }
 
 impl Error {

@@ -17,6 +17,7 @@ use crate::exchange::{Exchange, Reply};
 use crate::fault::Effect;
 use crate::grant::{Grant, Subject, leave_out, mint};
 use crate::identity::{IdKind, Principal};
+use crate::place;
 use crate::random::guid;
 use crate::source::Source;
 use crate::state::State;
@@ -75,6 +76,7 @@ pub(crate) fn environment(source: Source, state: &State) -> Vec<(&'static str, S
     let at = |path: &str| format!("{}{path}", state.urls.hosts);
     let Secrets { app_service, service_fabric, machine_learning } = state.secrets.clone();
     match source {
+        Source::Imds if place::is_default(&state.urls.imds) => vec![],
         Source::Imds => vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", state.urls.imds.clone())],
         Source::AppService => {
             vec![("IDENTITY_ENDPOINT", at(APP_SERVICE)), ("IDENTITY_HEADER", app_service)]

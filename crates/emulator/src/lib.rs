@@ -41,6 +41,7 @@ mod imds;
 mod journal;
 mod jwt;
 mod oauth;
+mod place;
 mod random;
 mod refresh;
 mod refusals;

@@ -3,12 +3,16 @@
 #![cfg(unix)]
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "this crate is all tests")]
 
+#[cfg(target_os = "linux")]
+mod machines;
 mod openssl;
 mod program;
 mod service;
 mod softhsm;
 mod swtpm;
 
+#[cfg(target_os = "linux")]
+pub use machines::Machines;
 pub use openssl::verify_every_scheme;
 pub use program::{find_program, missing, or_skip};
 pub use service::{Folder, Service};

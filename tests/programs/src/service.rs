@@ -37,6 +37,11 @@ impl Service {
         Self(shell.stdout(stdout).stderr(log).spawn().expect("a shell"))
     }
 
+    /// Runs a script that waits for the end of standard input, and so for this to be dropped.
+    pub(crate) fn until_dropped(script: &str, arguments: &[&str]) -> Self {
+        Self(until_stdin_ends(script).args(arguments).spawn().expect("a shell"))
+    }
+
     /// Reads what the program writes to a piped standard output, up to the line in which `find`
     /// finds something. `None` if the program ends first.
     pub fn wait_for<T>(&mut self, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
@@ -63,8 +68,8 @@ impl Folder {
     #[must_use]
     pub fn new() -> Self {
         let path = tempfile::tempdir().expect("a folder").keep();
-        let removal = until_stdin_ends(REMOVAL).arg(&path).spawn().expect("a shell");
-        Self { path, _removal: Service(removal) }
+        let removal = Service::until_dropped(REMOVAL, &[&path.to_string_lossy()]);
+        Self { path, _removal: removal }
     }
 
     /// Where it is.

@@ -34,10 +34,7 @@ pub(crate) fn node() -> Option<PathBuf> {
 
 /// The command, which `cargo test --workspace` builds beside the tests.
 pub(crate) fn symbolon() -> Option<PathBuf> {
-    let this = std::env::current_exe().unwrap();
-    let name = format!("symbolon{}", std::env::consts::EXE_SUFFIX);
-    let command = this.parent().and_then(Path::parent).unwrap().join(name);
-    command.is_file().then_some(command).or_else(|| missing("the command: `cargo build -p symbolon-cli`"))
+    symbolon_tests::symbolon().or_else(|| missing("the command: `cargo build -p symbolon-cli`"))
 }
 
 fn runs(command: &mut Command) -> bool {

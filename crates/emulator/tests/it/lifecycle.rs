@@ -56,6 +56,16 @@ async fn addresses_outside_of_the_machine_are_refused() {
 }
 
 #[tokio::test]
+async fn who_has_not_the_address_of_azure_is_told_what_to_do() {
+    let refused = Emulator::builder().azure_addresses().start().await.unwrap_err();
+    let Error::Listen { address, source } = &refused else { panic!("{refused:?}") };
+    assert_eq!(*address, "169.254.169.254:80".parse().unwrap());
+    // A virtual machine of a cloud may route it; elsewhere nobody has it.
+    assert_eq!(source.kind(), std::io::ErrorKind::AddrNotAvailable);
+    assert!(refused.to_string().ends_with("give this machine, or a network namespace of it, that address"));
+}
+
+#[tokio::test]
 async fn a_taken_port_is_an_error() {
     let first = Emulator::start().await.unwrap();
     let address: SocketAddr = first.imds_url().trim_start_matches("http://").parse().unwrap();
@@ -249,4 +259,15 @@ async fn key_files_of_the_azure_arc_agent_go_with_the_emulator() {
     }
     drop(emulator);
     assert_eq!(count(), 0);
+}
+
+#[tokio::test]
+async fn who_follows_misses_nothing_that_was_asked_before() {
+    let emulator = Emulator::start().await.unwrap();
+    let client = Client::new(&emulator, None);
+    client.send(get(emulator.imds_url())).await.unwrap();
+    let (so_far, mut from_now) = emulator.follow();
+    client.send(get(emulator.imds_url())).await.unwrap();
+    let next = from_now.next().await.unwrap();
+    assert_eq!((so_far.entries().len(), next.sequence()), (1, 1));
 }

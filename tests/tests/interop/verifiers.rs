@@ -1,15 +1,15 @@
 //! Programs that verify a certificate request: libraries of seven families.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::Mutex;
 
 use base64ct::{Base64, Encoding as _};
 use symbolon_test_programs::find_program;
 use tempfile::TempDir;
 
 use crate::keys::{Algorithm, CLIENT, TENANT, VM};
+use crate::python::interpreter;
 
 /// A program, how to ask it, and what it must say about a request that holds.
 pub(crate) struct Verifier {
@@ -224,27 +224,8 @@ print(csr.signature_algorithm_parameters.__class__.__name__)
 
 fn python(folder: &Path) -> Result<Run, String> {
     fs::write(folder.join("verify.py"), PYTHON).unwrap();
-    let python = interpreter().ok_or("Python's cryptography (`pip install cryptography`)")?;
-    Ok(Run { command: vec![python.display().to_string(), "verify.py".into()], holds: "holds" })
-}
-
-/// The interpreter of an environment with the library in it; made once, kept with what is built.
-fn interpreter() -> Option<PathBuf> {
-    // Of the tests in this process, one makes it.
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _alone = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cryptography-python");
-    let python = home.join("bin/python");
-    let runs = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
-    let has_it = || runs(Command::new(&python).args(["-c", "import cryptography.x509"]));
-    if !has_it() {
-        // Of the processes that run tests, one makes it; the others wait until `flock` lets them, and find it.
-        let script = r#"[ -x "$1/bin/python" ] && "$1/bin/python" -c 'import cryptography.x509' || { python3 -m venv "$1" && "$1/bin/python" -m pip install --quiet cryptography; }"#;
-        let mut make = Command::new("flock");
-        make.arg(home.with_extension("lock")).args(["sh", "-c", script, "sh"]).arg(&home);
-        runs(&mut make);
-    }
-    has_it().then_some(python)
+    let python = interpreter()?;
+    Ok(Run { command: vec![python, "verify.py".into()], holds: "holds" })
 }
 
 fn python_says(algorithm: Algorithm) -> Vec<String> {

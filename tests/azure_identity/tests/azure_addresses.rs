@@ -1,0 +1,71 @@
+//! `azure_identity` on a virtual machine of its own, where the address of Azure's metadata service, which is written in
+//! it, is the emulator's. No variable points it there.
+
+#![cfg(target_os = "linux")]
+
+use std::process::Stdio;
+
+use azure_core::credentials::TokenCredential;
+use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use serde_json::Value;
+use symbolon_emulator::Emulator;
+use symbolon_test_programs::{Folder, Machines, Service};
+
+const TEST: &str = "azure_identity_finds_the_emulator_where_azure_would_be";
+/// What a process of this test is: `azure`; or in the virtual machine, where it asks for a token of the machine's own
+/// identity (`system`) or of the one with this client id.
+const ROLE: &str = "SYMBOLON_TEST_ROLE";
+const SCOPE: &str = "https://vault.azure.net/.default";
+/// What a process says before what it has to tell.
+const TOLD: &str = "told: ";
+
+#[tokio::test(flavor = "current_thread")]
+async fn azure_identity_finds_the_emulator_where_azure_would_be() {
+    match std::env::var(ROLE).ok().as_deref() {
+        None => both_machines(),
+        Some("azure") => azure().await,
+        Some(identity) => virtual_machine(identity).await,
+    }
+}
+
+fn both_machines() {
+    let Some(machines) = Machines::new(&Emulator::AZURE_NAMES) else { return };
+    let this = std::env::current_exe().unwrap().display().to_string();
+    let arguments = ["--exact", "--nocapture", TEST];
+    let folder = Folder::new();
+    let mut azure = machines.in_azure(&this);
+    azure.args(arguments).env(ROLE, "azure");
+    let mut azure = Service::start(&azure, &folder, Stdio::piped());
+    let identities = azure.wait_for(told).expect("the client ids of the identities");
+    let (own, other) = identities.split_once(' ').unwrap();
+    for (asked, expected) in [("system", own), (other, other)] {
+        let mut vm = machines.in_vm(&this);
+        let output = vm.args(arguments).env(ROLE, asked).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.lines().find_map(told).as_deref(), Some(expected), "{said}");
+    }
+}
+
+fn told(line: &str) -> Option<String> {
+    Some(line.split_once(TOLD)?.1.to_owned())
+}
+
+/// Is Azure until it is ended.
+async fn azure() {
+    let emulator = Emulator::builder().azure_addresses().start().await.unwrap();
+    println!("{TOLD}{} {}", emulator.client_id(), emulator.user_assigned().client_id());
+    std::future::pending().await
+}
+
+/// Gets a token and says whose it is.
+async fn virtual_machine(identity: &str) {
+    let user_assigned_id = (identity != "system").then(|| UserAssignedId::ClientId(identity.to_owned()));
+    let options = ManagedIdentityCredentialOptions { user_assigned_id, ..Default::default() };
+    let credential = ManagedIdentityCredential::new(Some(options)).unwrap();
+    let token = credential.get_token(&[SCOPE], None).await.unwrap();
+    let payload = token.token.secret().split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).unwrap()).unwrap();
+    println!("{TOLD}{}", claims["appid"].as_str().unwrap());
+}

@@ -1,0 +1,100 @@
+//! Two machines in this one, with a cable between them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::program::{find_program, missing};
+use crate::service::Service;
+
+/// The address of the metadata service, and one for its client; each machine has no other besides loopback.
+const AZURE: &str = "169.254.169.254";
+const VM: &str = "169.254.169.1";
+/// Where `ip netns exec` finds the files that a namespace has in place of those in `/etc`.
+const FILES: &str = "/etc/netns";
+const SETUP: &str = r#"set -e
+ip netns add "$1"
+ip netns add "$2"
+ip link add eth0 netns "$1" type veth peer name eth0 netns "$2"
+ip -n "$1" address add "$3/24" dev eth0
+ip -n "$2" address add "$4/24" dev eth0
+for machine in "$1" "$2"
+do
+    ip -n "$machine" link set lo up
+    ip -n "$machine" link set eth0 up
+done
+"#;
+const REMOVAL: &str = r#"read -r _
+ip netns delete "$1"
+ip netns delete "$2"
+rm -rf "/etc/netns/$1" "/etc/netns/$2""#;
+
+/// Azure and a virtual machine in it: two network namespaces (Linux) that reach each other and nothing else, until
+/// this is dropped, or until this process ends in any way.
+#[derive(Debug)]
+pub struct Machines {
+    azure: String,
+    vm: String,
+    _removal: Service,
+}
+
+impl Machines {
+    /// Makes them. In the virtual machine, these names are those of Azure. `None`, with a line on standard error, where
+    /// the kernel or its privileges forbid it.
+    ///
+    /// # Panics
+    /// In continuous integration, where it can be done.
+    #[must_use]
+    pub fn new(names: &[&str]) -> Option<Self> {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let (azure, vm) = (format!("symbolon-{id}-azure"), format!("symbolon-{id}-vm"));
+        let mut setup = Command::new("/bin/sh");
+        setup.args(["-c", SETUP, "sh", &azure, &vm, AZURE, VM]).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let removal = Service::until_dropped(REMOVAL, &[&azure, &vm]);
+        let machines = Self { azure, vm, _removal: removal };
+        let made = setup.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success());
+        if !made || fs::create_dir_all(machines.files()).is_err() {
+            missing("network namespace of this test's own (root; `apt-get install iproute2`)");
+            return None;
+        }
+        let hosts = format!("127.0.0.1 localhost\n{AZURE} {}\n", names.join(" "));
+        fs::write(machines.files().join("hosts"), hosts).expect("a file");
+        Some(machines)
+    }
+
+    /// Has the virtual machine trust an authority (PEM), and no other.
+    ///
+    /// # Panics
+    /// When there is no room for it.
+    pub fn trust(&self, authority: &str) {
+        let folder = self.files().join("ssl/certs");
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("ca-certificates.crt"), authority).expect("a file");
+    }
+
+    /// A program that runs in Azure.
+    #[must_use]
+    pub fn in_azure(&self, program: &str) -> Command {
+        within(&self.azure, program)
+    }
+
+    /// A program that runs in the virtual machine.
+    #[must_use]
+    pub fn in_vm(&self, program: &str) -> Command {
+        within(&self.vm, program)
+    }
+
+    fn files(&self) -> PathBuf {
+        PathBuf::from(FILES).join(&self.vm)
+    }
+}
+
+/// A program in a namespace, with no variable that is not given.
+fn within(machine: &str, program: &str) -> Command {
+    let ip = find_program("ip").unwrap_or_else(|| "/sbin/ip".to_owned());
+    let mut command = Command::new(ip);
+    command.env_clear().args(["netns", "exec", machine, program]);
+    command
+}
