@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use pem_rfc7468::LineEnding;
 use rcgen::string::{Ia5String, PrintableString};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
@@ -29,6 +30,9 @@ const SERIAL_OCTETS: usize = 16;
 /// First and last year of the authority and of the servers' certificate: both must be valid on the
 /// emulator's clock, which a test sets, and on the client's, which it may not.
 const YEARS: (i32, i32) = (1990, 2099);
+
+/// How long before its issuance a certificate is valid, for clients whose clock is late.
+pub(crate) const BACKDATED: Duration = Duration::from_secs(5 * 60);
 
 /// What a client certificate says.
 pub(crate) struct Leaf<'a> {
@@ -133,6 +137,16 @@ impl CertifiedKey {
     #[must_use]
     pub fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
+    }
+
+    /// Both in PEM (RFC 7468), the certificate first: a file for `symbolon app-token --certificate`, and for most other
+    /// clients.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let pem = |label, der| pem_rfc7468::encode_string(label, LineEnding::LF, der);
+        // It refuses only what is longer than memory.
+        let certificate = pem("CERTIFICATE", self.certificate.der()).unwrap_or_default();
+        certificate + &pem("PRIVATE KEY", &self.pkcs8).unwrap_or_default()
     }
 }
 

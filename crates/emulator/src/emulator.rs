@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use std::{fmt, fs, io};
 
 use symbolon_types::Thumbprint;
 use tokio::sync::oneshot;
 
 use crate::builder::EmulatorBuilder;
-use crate::ca::{CertifiedKey, IssuedCertificate, Leaf};
-use crate::calendar::{after, before};
+use crate::ca::{CertifiedKey, IssuedCertificate};
 use crate::error::Error;
 use crate::fault::Fault;
 use crate::host;
@@ -26,8 +24,6 @@ use crate::user;
 const TRUST_VARIABLE: &str = "SSL_CERT_FILE";
 /// The name of the file that [`Emulator::write_ca`] writes.
 const CA_FILE: &str = "emulator-ca.pem";
-/// How long before now a certificate of [`Emulator::issue_client_certificate`] is valid.
-const BACKDATED: Duration = Duration::from_secs(5 * 60);
 
 /// A metadata service, a token service, a resource and the identity endpoints of other hosts, on loopback.
 ///
@@ -242,7 +238,7 @@ impl Emulator {
     ///
     /// [`Error::Certificate`] where the client id has characters that a `PrintableString` has not.
     pub fn issue_client_certificate(&self, client_id: &str) -> Result<CertifiedKey, Error> {
-        self.state.ca.issue_with_key(&self.leaf(client_id))
+        self.state.issue_client_certificate(client_id)
     }
 
     /// As [`issue_client_certificate`](Self::issue_client_certificate), for the key of this
@@ -252,7 +248,7 @@ impl Emulator {
     ///
     /// [`Error::Certificate`] also for a key that is neither RSA of at least 2048 bits nor P-256.
     pub fn certify(&self, client_id: &str, spki: &[u8]) -> Result<Arc<IssuedCertificate>, Error> {
-        self.state.ca.issue_for_spki(spki, &self.leaf(client_id))
+        self.state.certify(client_id, spki)
     }
 
     /// The token that an application sends to the one with this audience when a user has signed in: what
@@ -306,17 +302,6 @@ impl Emulator {
     #[must_use]
     pub fn follow(&self) -> (Journal, Subscription) {
         self.state.recorder.follow()
-    }
-
-    fn leaf<'a>(&self, client_id: &'a str) -> Leaf<'a> {
-        let now = self.state.clock.now();
-        Leaf {
-            tenant_id: None,
-            client_id,
-            not_before: before(now, BACKDATED),
-            not_after: after(now, self.state.settings.certificate_lifetime),
-            token_not_after: None,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use base64ct::{Base64, Encoding};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::ca::Leaf;
+use crate::ca::{BACKDATED, Leaf};
 use crate::calendar::{after, before, unix};
 use crate::csr;
 use crate::error::Error;
@@ -31,8 +31,6 @@ const COMPUTE: &str = "/metadata/instance/compute";
 const CRED_API_VERSION: &str = "2.0";
 /// IMDS v1: `api-version` of MSAL and the newer one of the Azure SDKs.
 const TOKEN_API_VERSIONS: &[&str] = &["2018-02-01", "2019-08-01"];
-/// How long before its issuance a certificate is valid, for clients whose clock is late.
-const BACKDATED: Duration = Duration::from_secs(5 * 60);
 /// By how much an expired or premature certificate misses the present.
 const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 /// A name that never resolves (RFC 2606 §2): there is no attestation service here.

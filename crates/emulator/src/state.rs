@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use rustls::ServerConfig;
 use symbolon_types::{SharedClock, Thumbprint};
 
-use crate::ca::{CertificateAuthority, IssuedCertificate, Leaf};
-use crate::calendar::after;
+use crate::ca::{BACKDATED, CertificateAuthority, CertifiedKey, IssuedCertificate, Leaf};
+use crate::calendar::{after, before};
 use crate::connection::Connections;
 use crate::error::Error;
 use crate::host::Secrets;
@@ -73,6 +73,27 @@ impl State {
             token_not_after: old.token_not_after().map(|until| after(now, life(until))),
         };
         self.ca.issue_for_key_of(&old, &leaf).map(Some)
+    }
+
+    /// A certificate for a client that brings it along, with a new key.
+    pub(crate) fn issue_client_certificate(&self, client_id: &str) -> Result<CertifiedKey, Error> {
+        self.ca.issue_with_key(&self.leaf(client_id))
+    }
+
+    /// The same for a key that the client has: a SubjectPublicKeyInfo in DER.
+    pub(crate) fn certify(&self, client_id: &str, spki: &[u8]) -> Result<Arc<IssuedCertificate>, Error> {
+        self.ca.issue_for_spki(spki, &self.leaf(client_id))
+    }
+
+    fn leaf<'a>(&self, client_id: &'a str) -> Leaf<'a> {
+        let now = self.clock.now();
+        Leaf {
+            tenant_id: None,
+            client_id,
+            not_before: before(now, BACKDATED),
+            not_after: after(now, self.settings.certificate_lifetime),
+            token_not_after: None,
+        }
     }
 
     /// Resets all connections, and refuses all client certificates issued so far.

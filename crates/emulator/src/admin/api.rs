@@ -24,6 +24,8 @@ use crate::state::State;
 use crate::user;
 
 const JSON: &str = "application/json";
+/// Not registered, but what a file with a key in it is called.
+const PEM: &str = "application/x-pem-file";
 const TOML: &str = "application/toml";
 /// How many lines wait for a reader before the journal is read no further for it.
 const LINES: usize = 64;
@@ -42,6 +44,13 @@ struct Named {
 #[serde(deny_unknown_fields)]
 struct Clock {
     skew_seconds: i64,
+}
+
+/// A confidential client.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Client {
+    client_id: String,
 }
 
 /// Who signs in, to call whom.
@@ -74,14 +83,17 @@ pub(super) async fn answer(head: &Parts, path: &str, body: &Bytes, state: &Arc<S
             state.skew.set(wanted.skew_seconds);
             ok(&clock(state))
         }),
+        ("client-certificate", &Method::POST) => {
+            with_json(head, body, |client: Client| client_certificate(&client, state))
+        }
         ("user-token", &Method::POST) => match read_json(head, body) {
             Ok(wanted) => user_token(&wanted, state).await,
             Err(refusal) => *refusal,
         },
         ("journal", &Method::GET) => journal(query == Some("follow"), state),
         (
-            "about" | "faults" | "certificates" | "revoke" | "renew" | "reboot" | "clock" | "user-token"
-            | "journal" | "",
+            "about" | "faults" | "certificates" | "revoke" | "renew" | "reboot" | "clock"
+            | "client-certificate" | "user-token" | "journal" | "",
             _,
         ) => refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "Wrong HTTP method."),
         _ => match path.strip_prefix("faults/").map(str::parse) {
@@ -254,6 +266,14 @@ fn renew(named: &Named, state: &State) -> Answer {
 
 fn clock(state: &State) -> Value {
     json!({ "now": rfc3339(state.clock.now()), "skew_seconds": state.skew.seconds() })
+}
+
+/// A certificate with its key, as PEM to be written to a file.
+fn client_certificate(client: &Client, state: &State) -> Answer {
+    match state.issue_client_certificate(&client.client_id) {
+        Ok(issued) => with_type(StatusCode::CREATED, PEM, Body::whole(issued.to_pem())),
+        Err(error) => refusal(StatusCode::BAD_REQUEST, "client_id", &error.to_string()),
+    }
 }
 
 async fn user_token(wanted: &SignIn, state: &State) -> Answer {

@@ -230,3 +230,22 @@ async fn the_journal_is_read_as_lines_and_followed() {
         assert!(!lines.contains(secret) && !told.contains(secret) && !journal.to_string().contains(secret));
     }
 }
+
+#[tokio::test]
+async fn an_application_gets_a_certificate_with_its_key() {
+    let emulator = emulator().await;
+    let of = |client_id: &str| json!({ "client_id": client_id });
+    let application = "11111111-2222-4333-8444-555555555555";
+    let answer = ask(&emulator, Method::POST, "client-certificate", &of(application)).await;
+    assert_eq!(answer.status, 201);
+    let pem = String::from_utf8(answer.body.to_vec()).unwrap();
+    let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE KEY-----\n").unwrap());
+    let (label, der) = pem_rfc7468::decode_vec(certificate.as_bytes()).unwrap();
+    assert_eq!((label, der.as_slice()), ("CERTIFICATE", emulator.issued()[0].der()));
+    assert_eq!(emulator.issued()[0].client_id(), application);
+    assert!(pem_rfc7468::decode_vec(key.as_bytes()).is_ok());
+    // What no subject can name.
+    let answer = ask(&emulator, Method::POST, "client-certificate", &of("an@example")).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["error"], "client_id");
+}

@@ -186,27 +186,14 @@ async fn curl_trusts_the_authority_and_presents_a_certificate() {
     let identity = emulator.issue_client_certificate(emulator.client_id()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let ca = emulator.write_ca(directory.path()).unwrap();
-    let pem = |label: &str, der: &[u8]| {
-        let body = <base64ct::Base64 as base64ct::Encoding>::encode_string(der);
-        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
-    };
-    let wrapped = |text: String| {
-        text.lines()
-            .flat_map(|line| line.as_bytes().chunks(if line.starts_with('-') { usize::MAX } else { 64 }))
-            .map(|line| String::from_utf8_lossy(line).into_owned() + "\n")
-            .collect::<String>()
-    };
-    let (certificate, key) = (directory.path().join("client.pem"), directory.path().join("client.key"));
-    std::fs::write(&certificate, wrapped(pem("CERTIFICATE", identity.certificate().der()))).unwrap();
-    std::fs::write(&key, wrapped(pem("PRIVATE KEY", identity.pkcs8()))).unwrap();
+    let file = directory.path().join("client.pem");
+    std::fs::write(&file, identity.to_pem()).unwrap();
     for host in ["127.0.0.1", "localhost"] {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--noproxy", "*", "--cacert"])
             .arg(&ca)
             .arg("--cert")
-            .arg(&certificate)
-            .arg("--key")
-            .arg(&key)
+            .arg(&file)
             .args([
                 "--data",
                 &format!(
