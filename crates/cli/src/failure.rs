@@ -16,6 +16,9 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// This environment cannot do that.
 const ENVIRONMENT: u8 = 3;
+/// Nobody answers who would have an identity to give, as on every machine outside of Azure. To the library that is the
+/// network's failure; to whoever runs the command, it is the environment that is wrong.
+const NO_IDENTITY: &str = "managed_identity_unreachable";
 
 /// What was asked is wrong.
 pub(crate) fn request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
@@ -61,9 +64,9 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     if format == Format::Json {
         anstream::eprintln!("{}", json(error));
     }
-    ExitCode::from(match error.kind() {
-        ErrorKind::Request => USAGE,
-        ErrorKind::Environment => ENVIRONMENT,
+    ExitCode::from(match (error.kind(), error.code()) {
+        (ErrorKind::Request, _) => USAGE,
+        (ErrorKind::Environment, _) | (_, NO_IDENTITY) => ENVIRONMENT,
         _ => FAILED,
     })
 }
@@ -98,16 +101,24 @@ fn json(error: &Error) -> String {
 
 /// What clap has to say: help and version are results, the rest is wrong usage.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    // Nothing to be done about a closed terminal.
-    let _printed = error.print();
-    if !error.use_stderr() {
-        return ExitCode::SUCCESS;
+    let is_help = error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_help || !error.use_stderr() {
+        // Nothing to be done about a closed terminal.
+        let _printed = error.print();
+        return if is_help { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
     }
-    if asked_for_json(&std::env::args().collect::<Vec<_>>()) {
-        let message = error.kind().as_str().unwrap_or("the command line is wrong");
-        anstream::eprintln!("{}", json(&request("invalid_usage", message)));
-    }
-    ExitCode::from(USAGE)
+    let arguments: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let format = if asked_for_json(&arguments) { Format::Json } else { Format::Text };
+    report(&request("invalid_usage", one_line(&error.render().to_string())), format)
+}
+
+/// The paragraphs that say what is wrong and what was perhaps meant; not those that are the same for all mistakes.
+fn one_line(rendered: &str) -> String {
+    let paragraphs = rendered.trim_start_matches("error: ").split("\n\n").filter(|paragraph| {
+        !["Usage:", "For more information"].iter().any(|always| paragraph.starts_with(always))
+    });
+    let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    paragraphs.map(words).collect::<Vec<_>>().join("; ")
 }
 
 /// The command line could not be parsed, so it is looked at word by word.
