@@ -101,7 +101,9 @@ fn json(error: &Error) -> String {
 
 /// What clap has to say: help and version are results, the rest is wrong usage.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    let is_help = error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+
+    let is_help = error.kind() == DisplayHelpOnMissingArgumentOrSubcommand;
     if is_help || !error.use_stderr() {
         // Nothing to be done about a closed terminal.
         let _printed = error.print();
@@ -109,7 +111,12 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     }
     let arguments: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let format = if asked_for_json(&arguments) { Format::Json } else { Format::Text };
-    report(&request("invalid_usage", one_line(&error.render().to_string())), format)
+    let told = match error.kind() {
+        // Clap would list also those that are hidden.
+        MissingSubcommand => "there is no command; see --help".to_owned(),
+        _ => one_line(&error.render().to_string()),
+    };
+    report(&request("invalid_usage", told), format)
 }
 
 /// The paragraphs that say what is wrong and what was perhaps meant; not those that are the same for all mistakes.

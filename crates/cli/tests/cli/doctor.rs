@@ -148,15 +148,24 @@ fn doc_14_a_machine_is_only_probed() {
 
 #[test]
 fn doc_13_the_members_are_those_of_the_contract() {
-    let report = report(&doctor(&World::new(), &JSON));
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&report), ["advice", "binding", "clock", "endpoints", "imds", "proxy", "source"]);
-    assert_eq!(names(&report["source"]), ["reason", "selected", "skipped"]);
-    assert_eq!(names(&report["source"]["skipped"][0]), ["reason", "source"]);
-    assert_eq!(names(&report["imds"]), ["base", "reasons", "version"]);
-    assert_eq!(names(&report["binding"]), ["reason", "strength", "usable"]);
-    assert_eq!(names(&report["clock"]), ["skew_seconds"]);
-    assert_eq!(names(&report["endpoints"][0]), ["ms", "ok", "reason", "url"]);
+    let hosted = World::with(|emulator| emulator.source(Source::AppService));
+    // Also where there is nothing to be told of them.
+    for report in [
+        report(&doctor(&World::new(), &JSON)),
+        report(&doctor(&hosted, &JSON)),
+        report(&Ran::of(nowhere().args(JSON).output().unwrap())),
+    ] {
+        assert_eq!(names(&report), ["advice", "binding", "clock", "endpoints", "imds", "proxy", "source"]);
+        assert_eq!(names(&report["source"]), ["reason", "selected", "skipped"]);
+        assert_eq!(names(&report["source"]["skipped"][0]), ["reason", "source"]);
+        assert_eq!(names(&report["imds"]), ["base", "reasons", "version"]);
+        assert_eq!(names(&report["binding"]), ["reason", "strength", "usable"]);
+        assert_eq!(names(&report["clock"]), ["skew_seconds"]);
+        for endpoint in report["endpoints"].as_array().unwrap() {
+            assert_eq!(names(endpoint), ["ms", "ok", "reason", "url"]);
+        }
+    }
 }
 
 #[test]

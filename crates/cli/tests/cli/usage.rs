@@ -77,6 +77,7 @@ fn bad_01_an_unknown_option_is_named() {
 #[test]
 fn bad_02_an_unknown_command_is_named() {
     let world = World::new();
+    assert_wrong(&world, &["--timeout", "1"], &["there is no command"]);
     assert_eq!(assert_wrong(&world, &["frobnicate"], &["'frobnicate'"]), "invalid_usage");
     assert_wrong(&world, &["tokn"], &["'tokn'", "'token'"]);
 }
