@@ -46,7 +46,7 @@ fn json_03_to_04_times_are_unix_seconds() {
         let (expires, refresh) = (token["expires_on"].as_u64().unwrap(), token["refresh_on"].as_u64());
         let (begins, ends) =
             (claims(&token)["nbf"].as_u64().unwrap(), claims(&token)["exp"].as_u64().unwrap());
-        assert!(expires.abs_diff(ends) <= 2, "{expires} {ends}");
+        assert!(expires.abs_diff(ends) <= 30, "{expires} {ends}");
         assert!(refresh.is_none_or(|refresh| (begins..expires).contains(&refresh)), "{token}");
         assert!(token["refresh_on"].is_u64() || token["refresh_on"].is_null());
     }
