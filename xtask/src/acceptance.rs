@@ -1,4 +1,4 @@
-//! The contract, row by row: `tests/acceptance.md` against the acceptance tests.
+//! The contracts, row by row: each page of rows against the tests that hold it.
 
 mod results;
 mod rows;
@@ -10,28 +10,50 @@ use crate::invocation::Invocation;
 use results::{Ending, TestResult};
 use rows::{RowId, Rows};
 
-const PAGE: &str = "tests/acceptance.md";
+/// A page of rows, and the test target that has a test for each of them.
+struct Contract {
+    page: &'static str,
+    target: &'static str,
+}
+
+const CONTRACTS: [Contract; 2] = [
+    Contract { page: "tests/acceptance.md", target: "acceptance" },
+    Contract { page: "crates/cli/tests/contract.md", target: "cli" },
+];
 
 pub(crate) fn run() -> Result<(), Failure> {
-    let page = std::fs::read_to_string(Path::new(PAGE))
-        .map_err(|error| Failure::new(format!("{PAGE} cannot be read: {error}")))?;
-    let rows = Rows::parse(&page)?;
-    // `--workspace`, although only one crate has this target: with the same features as
-    // `cargo test --workspace`, what that built is used again.
-    let outcome = Invocation::cargo(["test", "--workspace", "--test", "acceptance"]).outcome()?;
-    let tests = results::parse(&outcome.stdout);
-    if !outcome.success && tests.iter().all(|test| test.ending != Ending::Failed) {
-        print!("{}", outcome.stdout);
-        return Err(Failure::new("the acceptance tests did not run to their end"));
+    all(CONTRACTS.iter().map(Contract::check))
+}
+
+/// All of them are checked, also after one that does not hold, and all that do not are told.
+fn all(checked: impl Iterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
+    let failures: Vec<String> = checked.filter_map(|one| Some(one.err()?.to_string())).collect();
+    if failures.is_empty() { Ok(()) } else { Err(Failure::new(failures.join("\n"))) }
+}
+
+impl Contract {
+    fn check(&self) -> Result<(), Failure> {
+        let Self { page, target } = self;
+        let text = std::fs::read_to_string(Path::new(page))
+            .map_err(|error| Failure::new(format!("{page} cannot be read: {error}")))?;
+        let rows = Rows::parse(page, &text)?;
+        // `--workspace`, although only one crate has this target: with the same features as
+        // `cargo test --workspace`, what that built is used again.
+        let outcome = Invocation::cargo(["test", "--workspace", "--test", target]).outcome()?;
+        let tests = results::parse(&outcome.stdout);
+        if !outcome.success && tests.iter().all(|test| test.ending != Ending::Failed) {
+            print!("{}", outcome.stdout);
+            return Err(Failure::new(format!("the tests of {page} did not run to their end")));
+        }
+        if let Some(reasons) = results::failures(&outcome.stdout) {
+            println!("{reasons}\n");
+        }
+        let verdict = Verdict::of(&rows, &tests);
+        for line in &verdict.lines {
+            println!("{line}");
+        }
+        verdict.summary(page)
     }
-    if let Some(reasons) = results::failures(&outcome.stdout) {
-        println!("{reasons}\n");
-    }
-    let verdict = Verdict::of(&rows, &tests);
-    for line in &verdict.lines {
-        println!("{line}");
-    }
-    verdict.summary()
 }
 
 #[derive(Debug)]
@@ -78,12 +100,12 @@ impl Verdict {
         verdict
     }
 
-    fn summary(&self) -> Result<(), Failure> {
+    fn summary(&self, page: &str) -> Result<(), Failure> {
         if self.complaints.is_empty() {
-            println!("\nall {} rows in force hold", self.in_force);
+            println!("\nall {} rows of {page} in force hold\n", self.in_force);
             return Ok(());
         }
-        Err(Failure::new(format!("the contract of {PAGE} does not hold\n  {}", self.complaints.join("\n  "))))
+        Err(Failure::new(format!("the contract of {page} does not hold\n  {}", self.complaints.join("\n  "))))
     }
 }
 
@@ -93,7 +115,7 @@ mod tests {
 
     fn verdict(page: &str, output: &str) -> Verdict {
         let page = format!("| id | given → then | |\n|---|---|---|\n{page}");
-        Verdict::of(&Rows::parse(&page).expect("a page in order"), &results::parse(output))
+        Verdict::of(&Rows::parse("page.md", &page).expect("a page in order"), &results::parse(output))
     }
 
     #[test]
@@ -111,7 +133,40 @@ mod tests {
                 "DEL-03    del_03_c    passed (later)",
             ]
         );
-        assert_eq!(verdict.summary(), Ok(()));
+        assert_eq!(verdict.summary("page.md"), Ok(()));
+    }
+
+    #[test]
+    fn a_contract_that_does_not_hold_hides_no_other() {
+        assert_eq!(all([Ok(()), Ok(())].into_iter()), Ok(()));
+        let failed = |name: &str| Err(Failure::new(name));
+        let mut checked = 0;
+        let outcomes = [failed("one"), Ok(()), failed("two")].into_iter().inspect(|_| checked += 1);
+        assert_eq!(all(outcomes), failed("one\ntwo"));
+        assert_eq!(checked, 3);
+    }
+
+    #[test]
+    fn what_does_not_hold_is_told_with_its_page() {
+        let verdict = verdict("| CLI-01 | x | |", "test cli_02_a ... ok");
+        let told = "the contract of command.md does not hold\n  \
+                    CLI-01 has no test\n  cli_02_a names CLI-02, which is no row";
+        assert_eq!(verdict.summary("command.md"), Err(Failure::new(told)));
+    }
+
+    #[test]
+    fn the_pages_of_this_workspace_are_in_order_and_share_no_row() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root of the workspace");
+        let pages = CONTRACTS.map(|contract| {
+            let page = std::fs::read_to_string(root.join(contract.page)).expect(contract.page);
+            Rows::parse(contract.page, &page).expect("a page in order")
+        });
+        for (number, rows) in pages.iter().enumerate() {
+            assert!(rows.iter().any(|row| row.in_force));
+            let others = || pages.iter().enumerate().filter(|(other, _)| *other != number);
+            let shared = rows.iter().find(|row| others().any(|(_, other)| other.contains(&row.id)));
+            assert!(shared.is_none(), "{shared:?}");
+        }
     }
 
     #[test]
@@ -138,7 +193,7 @@ mod tests {
         for (page, output, complaints) in rows {
             let verdict = verdict(page, output);
             assert_eq!(verdict.complaints, complaints, "{page} {output}");
-            assert!(verdict.summary().is_err());
+            assert!(verdict.summary("page.md").is_err());
         }
     }
 }

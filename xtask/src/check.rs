@@ -44,7 +44,7 @@ enum Step {
     Doctest,
     /// Every example compiles alone and runs to its end
     Examples,
-    /// The rows of tests/acceptance.md hold
+    /// The rows of tests/acceptance.md and crates/cli/tests/contract.md hold
     Acceptance,
     /// Every published crate compiles from what would be uploaded
     Package,

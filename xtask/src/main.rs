@@ -3,7 +3,7 @@
 //! # Design
 //!
 //! Each command is one file and one idea. What a rule needs to know stands in a table
-//! (`layers::table`, `check::Step`, `tests/acceptance.md`), what it does is a pure function
+//! (`layers::table`, `check::Step`, the pages of `acceptance::CONTRACTS`), what it does is a pure function
 //! over parsed input with its own tests, and only `invocation` starts other programs. Every
 //! program is printed before it runs, in a form that can be pasted into a shell.
 
@@ -48,8 +48,9 @@ enum Command {
     /// Reads `cargo metadata` and `cargo tree`, and prints each violation as
     /// `crate -> dependency: reason`. The tables are in xtask/src/layers/table.rs.
     Layers,
-    /// Run the acceptance tests and hold them against tests/acceptance.md, row by row
+    /// Run the acceptance tests and those of the command, and hold them against their pages, row by row
     ///
+    /// The pages are tests/acceptance.md and crates/cli/tests/contract.md.
     /// A test belongs to the row its name begins with: `del_04_…` to DEL-04, `bind_04_to_06_…` to
     /// BIND-04, 05 and 06. Fails when a row in force has no test or a failed one, and when a test
     /// names a row that does not exist.

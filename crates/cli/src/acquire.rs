@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use symbolon::PersistedKeys;
+use symbolon::parts::hyper::BuildError;
 use symbolon::{Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, Token};
 
 use crate::args::{Acquire, KeyKind, Keys};
@@ -26,7 +27,15 @@ pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransp
         })?;
         transport = transport.root_certificates_pem(&pem);
     }
-    transport.build().map_err(|error| failure::request("invalid_configuration", error.to_string()))
+    transport.build().map_err(|error| {
+        let what = match (&error, ca_file) {
+            (BuildError::MalformedRoot { .. } | BuildError::NoRoot, Some(path)) => {
+                format!("--ca-file {}: {error}", path.display())
+            }
+            _ => error.to_string(),
+        };
+        failure::request("invalid_configuration", what)
+    })
 }
 
 /// The identity that the options describe.
@@ -35,6 +44,7 @@ pub(crate) fn identity(
     ca_file: Option<&Path>,
     env: &Env,
 ) -> Result<ManagedIdentity, Error> {
+    options.claims.check()?;
     builder(&options.keys, ca_file, env)?
         .identity(options.identity.clone())
         .capabilities(options.claims.capabilities.iter().cloned())

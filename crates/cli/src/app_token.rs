@@ -15,6 +15,7 @@ use crate::args::{AppTokenOptions, Global};
 use crate::{acquire, failure, output};
 
 pub(crate) async fn run(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<ExitCode, Error> {
+    options.claims.check()?;
     let client = client(options, global, env)?
         .capabilities(options.claims.capabilities.iter().cloned())
         .retry_scale(acquire::retry_scale(env)?)
@@ -38,6 +39,7 @@ fn client(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<Token
     let application = application(options, env)?;
     let transport = acquire::transport(global.ca_file.as_deref(), env)?;
     if let Some(file) = &options.assertion_file {
+        std::fs::metadata(file).map_err(|error| unreadable("--assertion-file", file, &error))?;
         let credential = ClientAssertion::new(application, WorkloadIdentity::new(file));
         return Ok(TokenClient::builder(credential, transport));
     }
@@ -72,9 +74,11 @@ fn application(options: &AppTokenOptions, env: &Env) -> Result<Application, Erro
 }
 
 fn certificate(file: &Path) -> Result<ClientIdentity, Error> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        failure::request("invalid_usage", format!("--certificate {}: {error}", file.display()))
-    };
+    let wrong = |error: &dyn std::fmt::Display| unreadable("--certificate", file, error);
     let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
     client_identity_from_pem(&pem).map_err(|error| wrong(&error))
+}
+
+fn unreadable(option: &str, file: &Path, error: &dyn std::fmt::Display) -> Error {
+    failure::request("invalid_usage", format!("{option} {}: {error}", file.display()))
 }

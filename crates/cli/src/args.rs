@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use symbolon::{ManagedIdentityId, Strength};
+use symbolon::{Error, ManagedIdentityId, Strength};
 
 use crate::exec::ExecOptions;
+use crate::failure;
 use crate::inspect::InspectOptions;
+use crate::json;
 use crate::manual::{CompletionsOptions, ManOptions};
 use crate::output::Format;
 use crate::serve::ServeOptions;
@@ -83,6 +85,9 @@ pub(crate) struct TokenOptions {
     pub(crate) concurrency: u32,
 }
 
+/// What is there in place of a certificate. That one is required says nothing to clap where there is one of these.
+const OTHER_CREDENTIALS: [&str; 2] = ["client_secret_env", "assertion_file"];
+
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("credential").required(true))]
 pub(crate) struct AppTokenOptions {
@@ -105,10 +110,10 @@ pub(crate) struct AppTokenOptions {
     #[arg(long, value_name = "FILE", group = "credential")]
     pub(crate) assertion_file: Option<PathBuf>,
     /// Send the certificate chain with each assertion
-    #[arg(long, requires = "certificate")]
+    #[arg(long, requires = "certificate", conflicts_with_all = OTHER_CREDENTIALS)]
     pub(crate) send_x5c: bool,
     /// Present the certificate in the TLS handshake, for a bearer token
-    #[arg(long, requires = "certificate", conflicts_with = "pop")]
+    #[arg(long, requires = "certificate", conflicts_with_all = OTHER_CREDENTIALS, conflicts_with = "pop")]
     pub(crate) over_mtls: bool,
     /// Bind the token to the certificate (mTLS proof of possession); never downgraded
     #[arg(long)]
@@ -137,6 +142,18 @@ pub(crate) struct Claims {
     pub(crate) capabilities: Vec<String>,
 }
 
+impl Claims {
+    /// Says where claims are not what they have to be, before anything is made or sent.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for (option, text) in [("--claims", &self.claims), ("--client-claims", &self.client_claims)] {
+            let Some(text) = text else { continue };
+            json::object(text.as_bytes())
+                .map_err(|what| failure::request("invalid_claims", format!("{option} {what}")))?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CallOptions {
     /// Where to; https only
@@ -162,7 +179,7 @@ pub(crate) struct CallOptions {
 #[derive(Debug, Args)]
 pub(crate) struct Acquire {
     /// The resource that the token is for, for example https://vault.azure.net
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", value_parser = resource)]
     pub(crate) resource: String,
     /// Bind the token to a key (mTLS proof of possession); never downgraded
     #[arg(long)]
@@ -258,6 +275,9 @@ pub(crate) enum KeyKind {
 }
 
 pub(crate) fn identity(text: &str) -> Result<ManagedIdentityId, String> {
+    if text.contains(is_space) {
+        return Err("no id has a space in it".to_owned());
+    }
     let parsed = match text.split_once(':') {
         None if text == "system" => return Ok(ManagedIdentityId::system_assigned()),
         Some(("client-id", id)) => ManagedIdentityId::client_id(id),
@@ -266,6 +286,19 @@ pub(crate) fn identity(text: &str) -> Result<ManagedIdentityId, String> {
         _ => return Err("use system, client-id:ID, object-id:ID or resource-id:ID".to_owned()),
     };
     parsed.map_err(|error| error.to_string())
+}
+
+/// A URI, or what Microsoft Entra takes as well: the id of an application.
+pub(crate) fn resource(text: &str) -> Result<String, &'static str> {
+    let is_uri = !text.contains(':') || text.parse::<url::Url>().is_ok();
+    if text.is_empty() || text.contains(is_space) || !is_uri {
+        return Err("not a URI; use the form https://vault.azure.net");
+    }
+    Ok(text.to_owned())
+}
+
+fn is_space(character: char) -> bool {
+    character.is_whitespace() || character.is_control()
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,6 @@
 //! `symbolon call`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use bytes::Bytes;
@@ -57,7 +57,8 @@ fn print(response: &Response<Bytes>, include: bool) -> io::Result<()> {
         writeln!(stdout)?;
     }
     stdout.write_all(response.body())?;
-    if !response.body().ends_with(b"\n") {
+    // A program gets the body as it is, a prompt begins on a line of its own.
+    if stdout.is_terminal() && !response.body().ends_with(b"\n") {
         writeln!(stdout)?;
     }
     stdout.flush()

@@ -13,10 +13,10 @@ use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Source};
 use self::home::Home;
 use crate::args::{EmulateOptions, Host};
 use crate::failure;
-use crate::output::table;
+use crate::output::{Format, table, variables};
 use crate::signals::Signals;
 
-pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
+pub(crate) async fn run(options: &EmulateOptions, format: Format) -> Result<ExitCode, Error> {
     if !options.listen.ip().is_loopback() || !options.admin.ip().is_loopback() {
         let message = "the emulator listens on loopback only: its tokens are for anybody who asks";
         return Err(failure::request("invalid_usage", message));
@@ -37,14 +37,13 @@ pub(crate) async fn run(options: &EmulateOptions) -> Result<ExitCode, Error> {
     let ca = emulator.write_ca(home.path());
     let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
     let environment = emulator.environment_with_ca(&ca);
-    if !options.print_env {
+    let bare = options.print_env || format == Format::Json;
+    if !bare {
         anstream::println!("{}\n", describe(&emulator, options));
         anstream::println!("Programs with these variables find it, for example in another terminal:\n");
     }
-    for (name, value) in &environment {
-        anstream::println!("export {name}='{value}'");
-    }
-    if options.print_env {
+    anstream::println!("{}", variables(environment, format));
+    if bare {
         anstream::eprintln!("page: {}", emulator.admin_url().unwrap_or_default());
     } else {
         anstream::println!("{}\n", example(&emulator, options));

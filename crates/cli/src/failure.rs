@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use symbolon::{Error, ErrorKind};
+use symbolon::{Env, Error, ErrorKind};
 
 use crate::output::{Format, line};
 
@@ -16,6 +16,11 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// This environment cannot do that.
 const ENVIRONMENT: u8 = 3;
+/// Nobody answers who would have an identity to give.
+const UNREACHABLE: &str = "managed_identity_unreachable";
+/// The variables that say that there is somebody.
+const SOURCES: [&str; 4] =
+    ["AZURE_POD_IDENTITY_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IMDS_ENDPOINT", "MSI_ENDPOINT"];
 
 /// What was asked is wrong.
 pub(crate) fn request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
@@ -64,8 +69,16 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     ExitCode::from(match error.kind() {
         ErrorKind::Request => USAGE,
         ErrorKind::Environment => ENVIRONMENT,
+        _ if error.code() == UNREACHABLE && !is_source_named() => ENVIRONMENT,
         _ => FAILED,
     })
+}
+
+/// Whether the environment says that there is an identity. If it does not, and nobody answers, there is none, as on every
+/// machine outside of Azure.
+fn is_source_named() -> bool {
+    let environment = Env::process();
+    SOURCES.iter().any(|variable| environment.var(variable).is_some())
 }
 
 #[derive(Serialize)]
@@ -98,16 +111,31 @@ fn json(error: &Error) -> String {
 
 /// What clap has to say: help and version are results, the rest is wrong usage.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    // Nothing to be done about a closed terminal.
-    let _printed = error.print();
-    if !error.use_stderr() {
-        return ExitCode::SUCCESS;
+    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+
+    let is_help = error.kind() == DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_help || !error.use_stderr() {
+        // Nothing to be done about a closed terminal.
+        let _printed = error.print();
+        return if is_help { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
     }
-    if asked_for_json(&std::env::args().collect::<Vec<_>>()) {
-        let message = error.kind().as_str().unwrap_or("the command line is wrong");
-        anstream::eprintln!("{}", json(&request("invalid_usage", message)));
-    }
-    ExitCode::from(USAGE)
+    let arguments: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let format = if asked_for_json(&arguments) { Format::Json } else { Format::Text };
+    let told = match error.kind() {
+        // Clap would list also those that are hidden.
+        MissingSubcommand => "there is no command; see --help".to_owned(),
+        _ => one_line(&error.render().to_string()),
+    };
+    report(&request("invalid_usage", told), format)
+}
+
+/// The paragraphs that say what is wrong and what was perhaps meant; not those that are the same for all mistakes.
+fn one_line(rendered: &str) -> String {
+    let paragraphs = rendered.trim_start_matches("error: ").split("\n\n").filter(|paragraph| {
+        !["Usage:", "For more information"].iter().any(|always| paragraph.starts_with(always))
+    });
+    let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    paragraphs.map(words).collect::<Vec<_>>().join("; ")
 }
 
 /// The command line could not be parsed, so it is looked at word by word.

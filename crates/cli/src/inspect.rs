@@ -36,9 +36,9 @@ impl std::fmt::Debug for InspectOptions {
     }
 }
 
-pub(crate) fn run(options: &InspectOptions, format: Format) -> Result<ExitCode, Error> {
+pub(crate) async fn run(options: &InspectOptions, format: Format) -> Result<ExitCode, Error> {
     let text = match &options.token[..] {
-        [word] if word == "-" => from_stdin()?,
+        [word] if word == "-" => from_stdin().await?,
         words => words.join(" "),
     };
     if text.len() > LIMIT {
@@ -53,12 +53,15 @@ pub(crate) fn run(options: &InspectOptions, format: Format) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-fn from_stdin() -> Result<String, Error> {
-    let mut text = String::new();
-    let read = io::stdin().lock().take(LIMIT as u64 + 1).read_to_string(&mut text);
+/// On a thread of its own, so that `--timeout` is kept while nothing comes.
+async fn from_stdin() -> Result<String, Error> {
+    let read = tokio::task::spawn_blocking(|| {
+        let mut text = String::new();
+        io::stdin().lock().take(LIMIT as u64 + 1).read_to_string(&mut text).map(|_| text)
+    });
+    let read = read.await.map_err(|error| failure::local("stdin cannot be read", error))?;
     // Of a text that is cut within a character, the cut is what is wrong with it.
-    read.map_err(|_| wrong(format!("stdin is no text of at most {} KiB", LIMIT / 1024)))?;
-    Ok(text)
+    read.map_err(|_| wrong(format!("stdin is no text of at most {} KiB", LIMIT / 1024)))
 }
 
 fn wrong(message: impl Into<String>) -> Error {

@@ -10,6 +10,7 @@ mod emulate;
 mod exec;
 mod failure;
 mod inspect;
+mod json;
 mod manual;
 mod moment;
 mod output;
@@ -81,8 +82,8 @@ async fn dispatch(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
         Command::AppToken(options) => app_token::run(&options, &global, &env).await,
         Command::Call(options) => call::run(&options, &global, &env).await,
         Command::Doctor => doctor::run(&global, &env).await,
-        Command::Emulate(options) => emulate::run(&options).await,
-        Command::Inspect(options) => inspect::run(&options, global.output),
+        Command::Emulate(options) => emulate::run(&options, global.output).await,
+        Command::Inspect(options) => inspect::run(&options, global.output).await,
         Command::Serve(options) => serve::run(&options, &global, &env).await,
         Command::Exec(options) => exec::run(&options, &global, &env).await,
         Command::Completions(options) => Ok(manual::completions(&options)),

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use symbolon::parts::types::pki_types::CertificateDer;
 use symbolon::{ClientIdentity, Token, TokenSource};
 
@@ -109,6 +110,19 @@ fn text(token: &Token) -> String {
     }
     rows.push(("access token", "printed by --output json and --output header".to_owned()));
     table(&rows)
+}
+
+/// Variables, for a shell to take or as one object.
+pub(crate) fn variables(
+    variables: impl IntoIterator<Item = (&'static str, String)>,
+    format: Format,
+) -> String {
+    let variables = variables.into_iter();
+    if format == Format::Json {
+        let members = variables.map(|(name, value)| (name.to_owned(), Value::String(value)));
+        return line(&Map::from_iter(members));
+    }
+    variables.map(|(name, value)| format!("export {name}='{value}'")).collect::<Vec<_>>().join("\n")
 }
 
 /// Two aligned columns.

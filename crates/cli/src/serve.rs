@@ -7,14 +7,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::{Map, Value};
 use symbolon::{Env, Error, ManagedIdentity, ManagedIdentityId, SharedClock};
 use symbolon_agent::{Agent, AgentBuilder, Record};
 
 use crate::acquire;
-use crate::args::{Global, Keys, identity};
+use crate::args::{Global, Keys, identity, resource};
 use crate::moment::Moment;
-use crate::output::{Format, line};
+use crate::output::variables;
 use crate::signals::Signals;
 
 #[derive(Debug, Args)]
@@ -38,7 +37,7 @@ pub(crate) struct AgentOptions {
     #[arg(long = "identity", value_name = "IDENTITY", default_value = "system", value_parser = identity)]
     identities: Vec<ManagedIdentityId>,
     /// A resource that clients may ask for; may be repeated; without it they may ask for all
-    #[arg(long, value_name = "RESOURCE")]
+    #[arg(long, value_name = "RESOURCE", value_parser = resource)]
     allow: Vec<String>,
     /// Get the bearer tokens with the certificate that bound tokens are got with
     #[arg(long)]
@@ -54,7 +53,8 @@ pub(crate) async fn run(options: &ServeOptions, global: &Global, env: &Env) -> R
     if options.agent.allow.is_empty() {
         tell("every resource is allowed: name those that are needed with --allow");
     }
-    anstream::println!("{}", variables(&agent, global.output));
+    // The secret is in them: this is the one place where it is shown.
+    anstream::println!("{}", variables(agent.environment(), global.output));
     signals.next().await;
     tell("stopping");
     agent.stop().await;
@@ -89,16 +89,6 @@ pub(crate) fn agent(options: &AgentOptions, global: &Global, env: &Env) -> Resul
         agent = agent.allow(resource);
     }
     Ok(if options.over_mtls { agent.over_mtls() } else { agent })
-}
-
-/// The secret is in them: this is the one place where it is shown.
-fn variables(agent: &Agent, format: Format) -> String {
-    let variables = agent.environment();
-    if format == Format::Json {
-        let members = variables.map(|(name, value)| (name.to_owned(), Value::String(value)));
-        return line(&Map::from_iter(members));
-    }
-    variables.map(|(name, value)| format!("export {name}='{value}'")).join("\n")
 }
 
 pub(crate) fn log(record: &Record) {

@@ -1,8 +1,9 @@
 //! The parts of a JWT (RFC 7519), decoded and not verified.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use serde_json::error::Category;
 use serde_json::{Map, Value};
+
+use crate::json;
 
 /// A token that was taken apart. It has no signature, so that none can be shown.
 pub(super) struct Jwt {
@@ -59,18 +60,7 @@ fn not_three(parts: usize) -> String {
 }
 
 fn object(part: &str, encoded: &str) -> Result<Map<String, Value>, String> {
-    let bytes = bytes(part, encoded)?;
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(format!("the {part} is JSON, but not an object")),
-        Err(error) => {
-            let what = match error.classify() {
-                Category::Eof => "it ends too early",
-                _ => "a syntax error",
-            };
-            Err(format!("the {part} is not JSON: {what} at line {}, column {}", error.line(), error.column()))
-        }
-    }
+    json::object(&bytes(part, encoded)?).map_err(|what| format!("the {part} {what}"))
 }
 
 fn bytes(part: &str, encoded: &str) -> Result<Vec<u8>, String> {

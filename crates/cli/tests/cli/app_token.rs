@@ -1,18 +1,25 @@
 //! `symbolon app-token`.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
-use serde_json::Value;
-use symbolon_emulator::Step;
+use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use serde_json::{Value, json};
+use symbolon_emulator::{Fault, Step};
 
+use crate::origin::Origin;
 use crate::run::{Ran, World};
 
 const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 const SCOPE: &str = "https://vault.example/.default";
 
+const NOBODY: &str = "http://127.0.0.1:9";
+
 struct App {
     world: World,
     folder: tempfile::TempDir,
+    proxy: Option<String>,
 }
 
 impl App {
@@ -20,16 +27,19 @@ impl App {
         let world = World::with(|emulator| {
             emulator.application(CLIENT_ID, "p@ss&word").federated_application(CLIENT_ID)
         });
-        Self { world, folder: tempfile::tempdir().unwrap() }
+        Self { world, folder: tempfile::tempdir().unwrap(), proxy: None }
     }
 
     fn ask(&self, more: &[&str]) -> Ran {
         let emulator = &self.world.emulator;
-        let authority = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
+        self.ask_at(&format!("{}/{}", emulator.token_url(), emulator.tenant_id()), more)
+    }
+
+    fn ask_at(&self, authority: &str, more: &[&str]) -> Ran {
         let ask = [
             "app-token",
             "--authority",
-            &authority,
+            authority,
             "--client-id",
             CLIENT_ID,
             "--scope",
@@ -38,7 +48,9 @@ impl App {
             "json",
         ];
         let mut command = self.world.symbolon();
-        Ran::of(command.env("APP_SECRET", "p@ss&word").args([&ask, more].concat()).output().unwrap())
+        // Others than the emulator are not there.
+        command.env("APP_SECRET", "p@ss&word").env("HTTPS_PROXY", self.proxy.as_deref().unwrap_or(NOBODY));
+        Ran::of(command.args([&ask, more].concat()).output().unwrap())
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -56,18 +68,48 @@ impl App {
     }
 }
 
+/// A proxy that lets nobody through, and whom it was asked for.
+fn refusing_proxy(ask: impl FnOnce(String)) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let proxy = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+            let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let Some(target) = lines.first().and_then(|line| line.strip_prefix("CONNECT ")) else { break };
+            asked.push(target.split(' ').next().unwrap().to_owned());
+            stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n").unwrap();
+        }
+        asked
+    });
+    ask(format!("http://{address}"));
+    TcpStream::connect(address).unwrap().write_all(b"done\r\n\r\n").unwrap();
+    proxy.join().unwrap()
+}
+
 #[test]
-fn a_secret_in_a_variable_gets_a_bearer_token() {
+fn app_01_to_02_a_secret_in_a_variable_gets_a_bearer_token_of_this_authority_client_and_scope() {
     let app = App::new();
     let ran = app.ask(&["--client-secret-env", "APP_SECRET"]);
     let token = &ran.json()[0];
     assert_eq!((&token["token_type"], &token["binding"]), (&"Bearer".into(), &Value::Null));
-    assert_eq!((&token["resource"], &token["client_id"]), (&SCOPE.into(), &CLIENT_ID.into()));
-    assert_eq!(token["tenant_id"], app.world.emulator.tenant_id());
+    let journal = app.world.emulator.journal();
+    let request = journal.last(Step::Token).unwrap();
+    assert_eq!(request.path(), format!("/{}/oauth2/v2.0/token", app.world.emulator.tenant_id()));
+    assert_eq!((request.form("client_id"), request.form("scope")), (Some(CLIENT_ID), Some(SCOPE)));
+    assert!(request.form_names().any(|name| name == "client_secret"));
+    let mut command = app.world.symbolon();
+    let authority = app.world.emulator.token_url().to_owned() + "/contoso.example";
+    command.args(["app-token", "--authority", &authority, "--client-id", CLIENT_ID, "--scope", SCOPE]);
+    command.args(["--client-secret-env", "OTHER", "--output", "json"]).env("OTHER", "wrong");
+    let ran = Ran::of(command.output().unwrap());
+    assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("invalid_client"), 1), "another variable");
 }
 
 #[test]
-fn a_certificate_signs_or_is_presented_as_it_is_asked_for() {
+fn app_03_to_06_a_certificate_signs_or_is_presented_as_it_is_asked_for() {
     let app = App::new();
     let file = app.certificate();
     let file = file.to_str().unwrap();
@@ -85,92 +127,210 @@ fn a_certificate_signs_or_is_presented_as_it_is_asked_for() {
         let request = journal.last(Step::Token).unwrap();
         assert_eq!(request.certificate().is_some(), is_on_tls, "{more:?}");
         assert_eq!(request.form_names().any(|name| name == "client_assertion"), has_assertion, "{more:?}");
+        assert!(!request.form_names().any(|name| name == "client_secret"), "{more:?}");
+        if let Some(thumbprint) = token["binding"]["x5t#S256"].as_str() {
+            assert_eq!(request.certificate().unwrap().to_string(), thumbprint);
+        }
     }
 }
 
 #[test]
-fn an_assertion_comes_from_a_file() {
+fn app_04_the_chain_is_in_the_assertion_if_it_is_asked_for() {
+    let Some(origin) = Origin::start() else { return };
+    let app = App::new();
+    let file = app.certificate();
+    let pem = std::fs::read_to_string(&file).unwrap();
+    let (_, der) =
+        pem_rfc7468::decode_vec(pem.split_inclusive("END CERTIFICATE-----\n").next().unwrap().as_bytes())
+            .unwrap();
+    for (more, chain) in [(&[][..], Value::Null), (&["--send-x5c"], json!([Base64::encode_string(&der)]))] {
+        let authority = format!("{}/contoso.example", origin.url);
+        let trust = ["--ca-file", &origin.ca_file, "--certificate", file.to_str().unwrap()];
+        let ran = app.ask_at(&authority, &[&trust, more].concat());
+        assert_eq!(ran.json()[0]["access_token"], "token");
+        let body = origin.request()["body"].as_str().unwrap().to_owned();
+        let (_, assertion) = url::form_urlencoded::parse(body.as_bytes())
+            .find(|(name, _)| name == "client_assertion")
+            .unwrap();
+        let header = Base64UrlUnpadded::decode_vec(assertion.split('.').next().unwrap()).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        assert_eq!(header["x5c"], chain, "{more:?}");
+    }
+}
+
+#[test]
+fn app_07_an_assertion_comes_from_a_file() {
     let app = App::new();
     let ask = ["token", "--resource", "api://AzureADTokenExchange", "--output", "json"];
     let assertion = app.world.run(&ask).json()[0]["access_token"].as_str().unwrap().to_owned();
     let file = app.file("assertion.jwt", &format!("{assertion}\n"));
     let ran = app.ask(&["--assertion-file", file.to_str().unwrap()]);
     assert_eq!(ran.json()[0]["token_type"], "Bearer");
+    let other = app.file("other.jwt", &assertion.replace("eyJ", "eyK"));
+    let ran = app.ask(&["--assertion-file", other.to_str().unwrap()]);
+    assert_eq!((ran.code, ran.error()["code"].as_str()), (1, Some("invalid_client")));
 }
 
 #[test]
-fn claims_and_capabilities_are_sent() {
+fn app_08_a_secret_binds_nothing_and_is_not_sent_to_try() {
+    let app = App::new();
+    let ran = app.ask(&["--client-secret-env", "APP_SECRET", "--pop"]);
+    assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("mtls_certificate_not_provided"), 2));
+    assert_eq!(app.world.emulator.journal().entries().len(), 0);
+}
+
+#[test]
+fn app_09_to_11_claims_and_capabilities_are_sent() {
     let app = App::new();
     let claims = r#"{"access_token":{"nbf":{"value":"1"}}}"#;
-    let ran =
-        app.ask(&["--client-secret-env", "APP_SECRET", "--client-claims", claims, "--capability", "cp1"]);
+    let client_claims = r#"{"access_token":{"xms_az_nwperimid":{"values":["p"]}}}"#;
+    let claims = ["--claims", claims, "--client-claims", client_claims];
+    let capabilities = ["--capability", "cp1", "--capability", "cp2"];
+    let ran = app.ask(&[&["--client-secret-env", "APP_SECRET"][..], &claims, &capabilities].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let journal = app.world.emulator.journal();
     let sent: Value =
         serde_json::from_str(journal.last(Step::Token).unwrap().form("claims").unwrap()).unwrap();
-    assert_eq!(sent["access_token"]["xms_cc"]["values"][0], "cp1");
-    assert_eq!(sent["access_token"]["nbf"]["value"], "1");
+    let expected = json!({ "access_token": {
+        "nbf": { "value": "1" },
+        "xms_az_nwperimid": { "values": ["p"] },
+        "xms_cc": { "values": ["cp1", "cp2"] },
+    } });
+    assert_eq!(sent, expected);
 }
 
 #[test]
-fn failures_have_the_documented_codes_and_exit_codes() {
+fn app_12_a_region_is_asked_at_its_own_host() {
+    let mut app = App::new();
+    let file = app.certificate();
+    let authority = "https://login.microsoftonline.com/contoso.example";
+    for (more, host) in [
+        (&[][..], "login.microsoftonline.com:443"),
+        (&["--region", "westus2"], "westus2.login.microsoft.com:443"),
+        (&["--pop"], "mtlsauth.microsoft.com:443"),
+        (&["--pop", "--region", "westus2"], "westus2.mtlsauth.microsoft.com:443"),
+    ] {
+        let asked = refusing_proxy(|proxy| {
+            app.proxy = Some(proxy);
+            let ran = app.ask_at(authority, &[&["--certificate", file.to_str().unwrap()], more].concat());
+            assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("transport_error"), 1), "{more:?}");
+        });
+        assert!(!asked.is_empty() && asked.iter().all(|asked| asked == host), "{more:?} {asked:?}");
+    }
+}
+
+#[test]
+fn app_13_an_authority_that_is_not_known_is_validated_unless_told_otherwise() {
+    let mut app = App::new();
+    for (more, first) in [
+        (&[][..], "login.microsoftonline.com:443"),
+        (&["--no-instance-discovery"], "login.private.example:443"),
+    ] {
+        let asked = refusing_proxy(|proxy| {
+            app.proxy = Some(proxy);
+            let secret = ["--client-secret-env", "APP_SECRET"];
+            let ran = app.ask_at("https://login.private.example/contoso.example", &[&secret, more].concat());
+            assert_eq!(ran.code, 1, "{}", ran.stderr);
+        });
+        assert_eq!(asked.first().map(String::as_str), Some(first), "{more:?} {asked:?}");
+        let is_validated = asked.contains(&"login.microsoftonline.com:443".to_owned());
+        assert_eq!(is_validated, more.is_empty(), "{asked:?}");
+    }
+}
+
+#[test]
+fn app_14_there_is_one_credential() {
+    let app = App::new();
+    let file = app.certificate();
+    let file = file.to_str().unwrap();
+    for more in [
+        &[][..],
+        &["--certificate", file, "--client-secret-env", "APP_SECRET"],
+        &["--certificate", file, "--assertion-file", file],
+        &["--client-secret-env", "APP_SECRET", "--assertion-file", file],
+        // What only a certificate can do.
+        &["--client-secret-env", "APP_SECRET", "--send-x5c"],
+        &["--client-secret-env", "APP_SECRET", "--over-mtls"],
+        &["--certificate", file, "--over-mtls", "--pop"],
+        &["--client-secret-env", "NOT_SET"],
+    ] {
+        let ran = app.ask(more);
+        assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("invalid_usage"), 2), "{more:?}");
+    }
+    assert_eq!(app.world.emulator.journal().entries().len(), 0);
+}
+
+#[test]
+fn app_15_a_token_has_the_members_of_a_managed_identitys() {
+    let app = App::new();
+    let file = app.certificate();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for kind in [&[][..], &["--pop"]] {
+        let own = app.ask(&[&["--certificate", file.to_str().unwrap()], kind].concat()).json().remove(0);
+        let ask = ["token", "--resource", "https://vault.example", "--key", "p-256", "--output", "json"];
+        let others = app.world.run(&[&ask, kind].concat()).json().remove(0);
+        assert_eq!(names(&own), names(&others), "{kind:?}");
+        assert_eq!(own["resource"], SCOPE);
+        assert_eq!((&own["client_id"], &own["source"]), (&CLIENT_ID.into(), &"network".into()));
+        assert_eq!(own["tenant_id"], app.world.emulator.tenant_id());
+        if !kind.is_empty() {
+            assert_eq!(names(&own["binding"]), names(&others["binding"]));
+        }
+    }
+}
+
+#[test]
+fn app_16_failures_have_the_codes_exit_codes_and_members_of_a_managed_identitys() {
     let app = App::new();
     let certificate = app.certificate();
     let certificate = certificate.to_str().unwrap();
-    let broken = app.file("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let missing = app.folder.path().join("missing.jwt");
-    for (case, more, code, exit) in [
-        (
-            "secret and pop",
-            &["--client-secret-env", "APP_SECRET", "--pop"][..],
-            "mtls_certificate_not_provided",
-            2,
-        ),
-        ("no such variable", &["--client-secret-env", "NOT_SET"], "invalid_usage", 2),
-        ("no such file", &["--certificate", "/nonexistent"], "invalid_usage", 2),
-        ("no certificate", &["--certificate", broken.to_str().unwrap()], "invalid_usage", 2),
-        (
-            "no such assertion",
-            &["--assertion-file", missing.to_str().unwrap()],
-            "invalid_client_assertion",
-            1,
-        ),
-        ("region", &["--certificate", certificate, "--region", "west us/"], "invalid_region", 2),
-        ("claims", &["--certificate", certificate, "--claims", "["], "invalid_claims", 2),
-        ("no credential", &[], "invalid_usage", 2),
-        (
-            "two credentials",
-            &["--certificate", certificate, "--client-secret-env", "APP_SECRET"],
-            "invalid_usage",
-            2,
-        ),
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for (fault, more, code, exit) in [
+        (Some(Fault::oauth_error("invalid_client", &[7_000_215]).always()), &[][..], "invalid_client", 1),
+        (Some(Fault::oauth_error("made_up", &[1])), &[], "made_up", 1),
+        (Some(Fault::downgrade_to_bearer()), &["--pop"], "token_type_mismatch", 1),
+        (Some(Fault::oversized_body(Step::Token)), &[], "response_too_large", 1),
+        (Some(Fault::malformed_json(Step::Token)), &[], "invalid_response", 1),
+        (Some(Fault::stall(Step::Token)), &["--timeout", "0.3"], "timeout", 1),
+        (Some(Fault::reset(Step::Token).always()), &[], "transport_error", 1),
+        (None, &["--region", "west us/"], "invalid_region", 2),
+        (None, &["--claims", "["], "invalid_claims", 2),
+        (None, &["--bogus"], "invalid_usage", 2),
     ] {
-        let ran = app.ask(more);
-        assert_eq!((ran.error()["code"].as_str(), ran.code), (Some(code), exit), "{case}: {}", ran.stderr);
+        app.world.emulator.clear_faults();
+        fault.into_iter().for_each(|fault| app.world.emulator.inject(fault));
+        let ran = app.ask(&[&["--certificate", certificate], more].concat());
+        let error = ran.error();
+        assert_eq!((error["code"].as_str(), ran.code), (Some(code), exit), "{more:?} {}", ran.stderr);
+        let documented = ["code", "correlation_id", "error_codes", "message", "retryable", "status"];
+        assert_eq!(names(&error), documented, "{more:?}");
     }
-    assert_eq!(app.world.emulator.journal().count(Step::Token), 0);
 }
 
 #[test]
-fn a_wrong_secret_is_the_servers_to_refuse() {
-    let app = App::new();
-    let mut command = app.world.symbolon();
-    let emulator = &app.world.emulator;
-    let authority = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
-    command.env("APP_SECRET", "wrong").args([
-        "app-token",
-        "--authority",
-        &authority,
-        "--client-id",
-        CLIENT_ID,
-    ]);
-    command.args(["--scope", SCOPE, "--client-secret-env", "APP_SECRET", "--output", "json"]);
-    let ran = Ran::of(command.output().unwrap());
-    let error = ran.error();
-    assert_eq!((error["code"].as_str(), ran.code), (Some("invalid_client"), 1));
-    assert_eq!(error["error_codes"], serde_json::json!([7_000_215]));
-    assert!(
-        !ran.stderr.contains("wrong\n")
-            && error["message"].as_str().unwrap().contains("check the client secret")
-    );
+fn app_17_to_18_a_loopback_authority_stays_on_its_own_host_whatever_is_asked() {
+    let mut app = App::new();
+    let file = app.certificate();
+    let emulator = app.world.emulator.token_url().to_owned();
+    let tenant = app.world.emulator.tenant_id().to_owned();
+    for url in [emulator.clone(), emulator.replace("127.0.0.1", "localhost")] {
+        // To the emulator, an assertion for `localhost` is for another audience.
+        let kinds = if url == emulator { &["--pop", "--over-mtls"][..] } else { &["--pop"] };
+        for more in kinds {
+            for region in [&[][..], &["--region", "westus2"]] {
+                let authority = format!("{url}/{tenant}");
+                let asked = refusing_proxy(|proxy| {
+                    app.proxy = Some(proxy);
+                    let ask = ["--certificate", file.to_str().unwrap(), more];
+                    let ran = app.ask_at(&authority, &[&ask, region].concat());
+                    assert_eq!(ran.code, 0, "{authority} {more} {}", ran.stderr);
+                });
+                assert_eq!(asked, Vec::<String>::new(), "nobody else was asked");
+                let journal = app.world.emulator.journal();
+                let request = journal.last(Step::Token).unwrap();
+                assert_eq!(request.header("host"), url.strip_prefix("https://"), "{more}");
+                assert!(request.certificate().is_some(), "{more}");
+            }
+        }
+    }
 }

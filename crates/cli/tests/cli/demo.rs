@@ -1,11 +1,12 @@
 //! `symbolon demo`.
 
-use std::collections::HashSet;
+#[cfg(target_os = "linux")]
+use std::process::Command;
 
 use crate::run::{Ran, symbolon};
 
 #[test]
-fn the_story_holds_without_any_configuration() {
+fn demo_02_the_story_ends_with_a_summary_and_fits_a_terminal() {
     let ran = Ran::of(symbolon().arg("demo").output().unwrap());
     assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("8 of 8 steps held"), "{}", ran.stdout);
@@ -21,15 +22,46 @@ fn the_story_holds_without_any_configuration() {
 }
 
 #[test]
-fn the_story_is_there_for_programs_too() {
+fn demo_01_the_whole_story_holds_without_any_configuration() {
     let ran = Ran::of(symbolon().args(["demo", "--output", "json"]).output().unwrap());
     let [summary] = &ran.json()[..] else { panic!("one line: {ran:?}") };
     assert_eq!(summary["held"], true);
-    let titles: HashSet<&str> =
-        summary["steps"].as_array().unwrap().iter().filter_map(|step| step["title"].as_str()).collect();
-    assert_eq!(titles.len(), 8);
+    let steps = summary["steps"].as_array().unwrap();
+    let titles: Vec<&str> = steps.iter().filter_map(|step| step["title"].as_str()).collect();
+    let begin = ["Where", "Mint", "Exchange", "Use", "Ask again", "Steal", "Revoke", "Claims"];
+    let in_order = titles.iter().zip(begin).all(|(title, begin)| title.starts_with(begin));
+    assert!(titles.len() == begin.len() && in_order, "{titles:?}");
     let holds = |step: &serde_json::Value| step["held"] == true && step["reason"].is_null();
     assert!(summary["steps"].as_array().unwrap().iter().all(holds));
+}
+
+/// The thief is another process of the same program: where its file is gone, there can be none.
+#[cfg(target_os = "linux")]
+#[test]
+fn demo_03_a_step_that_does_not_hold_is_named_and_the_end_is_no_success() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let program = folder.path().join("symbolon");
+    for format in ["text", "json"] {
+        std::fs::hard_link(env!("CARGO_BIN_EXE_symbolon"), &program).unwrap();
+        let script = format!(
+            "exec 3< '{0}'; rm '{0}'; exec /proc/self/fd/3 demo --output {format}",
+            program.display()
+        );
+        let ran = Ran::of(Command::new("/bin/sh").args(["-c", &script]).env_clear().output().unwrap());
+        assert_eq!(ran.code, 1, "{ran:?}");
+        if format == "text" {
+            assert!(
+                ran.stdout.contains("did not hold: ") && ran.stdout.contains("7 of 8 steps held"),
+                "{ran:?}"
+            );
+            continue;
+        }
+        let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let broken = summary["steps"].as_array().unwrap().iter().filter(|step| step["held"] == false);
+        let broken: Vec<_> = broken.map(|step| (step["title"].as_str().unwrap(), &step["reason"])).collect();
+        let [(title, reason)] = broken[..] else { panic!("{broken:?}") };
+        assert!(title.starts_with("Steal") && reason.is_string() && summary["held"] == false, "{summary}");
+    }
 }
 
 #[test]

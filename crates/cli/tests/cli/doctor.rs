@@ -27,40 +27,149 @@ fn nowhere() -> std::process::Command {
 }
 
 #[test]
-fn a_machine_with_a_metadata_service_is_told_what_it_can_and_nothing_is_made() {
-    let world = World::new();
-    let report = report(&doctor(&world, &JSON));
+fn doc_01_the_metadata_service_is_the_source_where_nothing_names_another() {
+    let report = report(&doctor(&World::new(), &JSON));
     assert_eq!(report["source"]["selected"], "imds");
     assert_eq!(report["source"]["reason"], "nothing names another source");
-    let skipped: Vec<_> =
-        report["source"]["skipped"].as_array().unwrap().iter().map(|one| &one["source"]).collect();
-    assert_eq!(skipped, ["service_fabric", "app_service", "machine_learning", "cloud_shell", "azure_arc"]);
-    assert_eq!((&report["imds"]["version"], &report["clock"]["skew_seconds"]), (&2.into(), &0.into()));
-    assert!(world.emulator.environment()[0].1.starts_with(report["imds"]["base"].as_str().unwrap()));
-    let binding = &report["binding"];
-    assert_eq!((&binding["usable"], &binding["strength"]), (&true.into(), &"software".into()));
-    let endpoint = &report["endpoints"][0];
-    assert!(endpoint["ok"] == true && endpoint["ms"].is_u64() && endpoint["url"] == report["imds"]["base"]);
-    assert!(report["advice"][0].as_str().unwrap().contains("--pop"));
+}
+
+#[test]
+fn doc_03_to_04_a_machine_with_a_metadata_service_is_told_what_it_can() {
+    let world = World::new();
+    let report = report(&doctor(&world, &JSON));
+    let skipped = report["source"]["skipped"].as_array().unwrap();
+    let names: Vec<_> = skipped.iter().map(|one| &one["source"]).collect();
+    assert_eq!(names, ["service_fabric", "app_service", "machine_learning", "cloud_shell", "azure_arc"]);
+    assert!(skipped.iter().all(|one| one["reason"].as_str().unwrap().contains("not set")), "{skipped:?}");
+    assert_eq!(
+        (&report["imds"]["version"], &report["imds"]["base"]),
+        (&2.into(), &world.emulator.imds_url().into())
+    );
+    assert!(report["imds"]["reasons"][0].as_str().unwrap().starts_with("version 2: "), "{report}");
+}
+
+#[test]
+fn doc_07_what_tokens_can_be_bound_to_is_told() {
+    let names = |binding: &Value| binding.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for (world, usable, strength, reason) in [
+        (World::new(), true, "software".into(), "the metadata service issues certificates to bind tokens to"),
+        (
+            World::with(|emulator| emulator.v1_only()),
+            false,
+            Value::Null,
+            "the metadata service has version 1 only",
+        ),
+    ] {
+        let binding = report(&doctor(&world, &JSON))["binding"].clone();
+        assert_eq!(names(&binding), ["reason", "strength", "usable"]);
+        assert_eq!((&binding["usable"], &binding["strength"]), (&usable.into(), &strength), "{binding}");
+        assert_eq!(binding["reason"], reason);
+    }
+}
+
+#[test]
+fn doc_08_the_clock_is_compared_with_the_metadata_services() {
+    for ahead in [600, 0, -600] {
+        // Whoever is compared with is behind by as much as this machine is ahead.
+        let world = World::with(|emulator| emulator.clock_skew(-ahead));
+        let report = report(&doctor(&world, &JSON));
+        let told = report["clock"]["skew_seconds"].as_i64().unwrap();
+        // A date in a header has no fraction of a second.
+        assert!((ahead..=ahead + 2).contains(&told), "{ahead}: {told}");
+        let advised =
+            report["advice"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().contains("clock"));
+        assert_eq!(advised, ahead != 0, "{report}");
+    }
+}
+
+#[test]
+fn doc_10_without_a_proxy_it_is_null() {
+    let world = World::new();
+    let mut command = world.symbolon();
+    // Loopback is reached without a proxy; the other token service is not there.
+    command.env("AZURE_AUTHORITY_HOST", world.emulator.token_url()).env("HTTPS_PROXY", "http://127.0.0.1:9");
+    let report = report(&Ran::of(command.args(JSON).output().unwrap()));
+    assert_eq!(report["proxy"], Value::Null);
+}
+
+#[test]
+fn doc_11_who_was_reached_and_who_was_not_is_told() {
+    let world = World::new();
+    let mut command = world.symbolon();
+    command.env("AZURE_AUTHORITY_HOST", world.emulator.token_url()).env("HTTPS_PROXY", "http://127.0.0.1:9");
+    let report = report(&Ran::of(command.args(JSON).output().unwrap()));
+    let [metadata, tokens, lost] = &report["endpoints"].as_array().unwrap()[..] else { panic!("{report}") };
+    for (endpoint, url) in [(metadata, world.emulator.imds_url()), (tokens, world.emulator.token_url())] {
+        assert_eq!((&endpoint["url"], &endpoint["ok"]), (&url.into(), &true.into()));
+        assert!(endpoint["ms"].is_u64() && !endpoint["reason"].as_str().unwrap().is_empty(), "{endpoint}");
+    }
+    assert_eq!(lost["url"], "https://mtlsauth.microsoft.com");
+    assert_eq!((&lost["ok"], &lost["ms"]), (&false.into(), &Value::Null));
+    assert_eq!(lost["reason"], "the server could not be reached");
+}
+
+#[test]
+fn doc_12_advice_is_sentences() {
+    for (report, told) in [
+        (report(&doctor(&World::new(), &JSON)), "--pop"),
+        (report(&doctor(&World::with(|emulator| emulator.v1_only()), &JSON)), "bearer"),
+        (report(&Ran::of(nowhere().args(JSON).output().unwrap())), "symbolon emulate"),
+    ] {
+        let advice: Vec<&str> =
+            report["advice"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+        assert!(advice[0].contains(told), "{advice:?}");
+        for sentence in advice {
+            assert!(sentence.starts_with(char::is_uppercase) && sentence.ends_with('.'), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn doc_14_a_machine_is_only_probed() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let run = |arguments: &[&str]| {
+        let mut command = world.symbolon();
+        command.env("HTTPS_PROXY", "http://127.0.0.1:9").env("SYMBOLON_STATE_DIR", &state);
+        Ran::of(command.env("RUST_LOG", "debug").args(arguments).output().unwrap())
+    };
+    let made = "the key provider is asked for a key";
+    let ran = run(&JSON);
+    assert!(ran.code == 0 && ran.stderr.contains("probed the metadata service"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains(made) && !state.exists(), "{}", ran.stderr);
     assert_eq!(world.emulator.journal().steps(), [Step::PlatformMetadata]);
     assert!(world.emulator.issued().is_empty());
+    // It would have been seen.
+    let ran =
+        run(&["token", "--resource", "https://x.example", "--pop", "--persist-binding", "--key", "p-256"]);
+    assert!(ran.stderr.contains(made) && state.exists(), "{}", ran.stderr);
 }
 
 #[test]
-fn the_members_are_those_of_the_contract() {
-    let report = report(&doctor(&World::new(), &JSON));
+fn doc_13_the_members_are_those_of_the_contract() {
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&report), ["advice", "binding", "clock", "endpoints", "imds", "proxy", "source"]);
-    assert_eq!(names(&report["source"]), ["reason", "selected", "skipped"]);
-    assert_eq!(names(&report["source"]["skipped"][0]), ["reason", "source"]);
-    assert_eq!(names(&report["imds"]), ["base", "reasons", "version"]);
-    assert_eq!(names(&report["binding"]), ["reason", "strength", "usable"]);
-    assert_eq!(names(&report["clock"]), ["skew_seconds"]);
-    assert_eq!(names(&report["endpoints"][0]), ["ms", "ok", "reason", "url"]);
+    let hosted = World::with(|emulator| emulator.source(Source::AppService));
+    // Also where there is nothing to be told of them.
+    for report in [
+        report(&doctor(&World::new(), &JSON)),
+        report(&doctor(&hosted, &JSON)),
+        report(&Ran::of(nowhere().args(JSON).output().unwrap())),
+    ] {
+        assert_eq!(names(&report), ["advice", "binding", "clock", "endpoints", "imds", "proxy", "source"]);
+        assert_eq!(names(&report["source"]), ["reason", "selected", "skipped"]);
+        assert_eq!(names(&report["source"]["skipped"][0]), ["reason", "source"]);
+        assert_eq!(names(&report["imds"]), ["base", "reasons", "version"]);
+        assert_eq!(names(&report["binding"]), ["reason", "strength", "usable"]);
+        assert_eq!(names(&report["clock"]), ["skew_seconds"]);
+        for endpoint in report["endpoints"].as_array().unwrap() {
+            assert_eq!(names(endpoint), ["ms", "ok", "reason", "url"]);
+        }
+    }
 }
 
 #[test]
-fn every_source_is_explained() {
+fn doc_01_every_source_is_explained() {
     let world = World::new();
     for (source, name) in [
         (Source::AppService, "app_service"),
@@ -90,7 +199,7 @@ fn every_source_is_explained() {
 }
 
 #[test]
-fn a_machine_with_version_1_only_is_told_that_nothing_can_be_bound() {
+fn doc_05_a_machine_with_version_1_only_is_told_that_nothing_can_be_bound() {
     let report = report(&doctor(&World::with(|emulator| emulator.v1_only()), &JSON));
     assert_eq!((&report["imds"]["version"], &report["binding"]["usable"]), (&1.into(), &false.into()));
     assert_eq!(report["binding"]["strength"], Value::Null);
@@ -98,17 +207,47 @@ fn a_machine_with_version_1_only_is_told_that_nothing_can_be_bound() {
 }
 
 #[test]
-fn a_machine_without_anything_is_told_what_to_do_and_the_report_is_no_failure() {
+fn doc_02_without_a_source_there_is_none_and_why() {
     let report = report(&Ran::of(nowhere().args(JSON).output().unwrap()));
-    assert_eq!((&report["source"]["selected"], &report["imds"]["version"]), (&Value::Null, &Value::Null));
-    assert_eq!(report["clock"]["skew_seconds"], Value::Null);
-    assert_eq!(report["proxy"], "127.0.0.1:9");
+    assert_eq!(report["source"]["selected"], Value::Null);
+    assert!(
+        report["source"]["reason"].as_str().unwrap().contains("there is no metadata service"),
+        "{report}"
+    );
+}
+
+#[test]
+fn doc_06_without_a_metadata_service_it_has_no_version() {
+    let nowhere = report(&Ran::of(nowhere().args(JSON).output().unwrap()));
+    assert_eq!(
+        (&nowhere["imds"]["version"], &nowhere["imds"]["base"]),
+        (&Value::Null, &"http://127.0.0.1:9".into())
+    );
+    assert!(nowhere["imds"]["reasons"][0].as_str().unwrap().contains("could not be reached"), "{nowhere}");
+}
+
+#[test]
+fn doc_09_where_nobody_told_the_time_there_is_no_skew() {
+    let nowhere = report(&Ran::of(nowhere().args(JSON).output().unwrap()));
+    let world = World::with(|emulator| emulator.source(Source::AppService));
+    for report in [nowhere, report(&doctor(&world, &JSON))] {
+        assert_eq!(report["clock"], serde_json::json!({ "skew_seconds": null }));
+    }
+}
+
+#[test]
+fn doc_15_a_machine_without_anything_is_told_what_to_do_and_the_report_is_no_failure() {
+    let ran = Ran::of(nowhere().args(JSON).output().unwrap());
+    let report = report(&ran);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert!(report["endpoints"].as_array().unwrap().iter().all(|endpoint| endpoint["ok"] == false));
     assert!(report["advice"][0].as_str().unwrap().contains("symbolon emulate"));
 }
 
 #[test]
-fn the_proxy_is_named_without_its_credentials() {
+fn doc_10_the_proxy_is_named_without_its_credentials() {
+    let ran = Ran::of(nowhere().args(JSON).output().unwrap());
+    assert_eq!(report(&ran)["proxy"], "127.0.0.1:9");
     let mut command = nowhere();
     let ran =
         command.env("HTTPS_PROXY", "http://user:pass-that-no-report-shows@127.0.0.1:9").args(["doctor"]);
@@ -117,7 +256,7 @@ fn the_proxy_is_named_without_its_credentials() {
 }
 
 #[test]
-fn the_page_fits_on_a_terminal_and_has_no_colour_off_it() {
+fn doc_16_the_page_fits_on_a_terminal_and_has_no_colour_off_it() {
     for ran in [doctor(&World::new(), &["doctor"]), Ran::of(nowhere().arg("doctor").output().unwrap())] {
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
@@ -126,7 +265,7 @@ fn the_page_fits_on_a_terminal_and_has_no_colour_off_it() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_read_is_said_in_a_line() {
+fn bad_16_a_setting_that_cannot_be_read_is_said_in_a_line() {
     for (name, value) in [
         ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "not a url"),
         ("AZURE_AUTHORITY_HOST", "not a url"),

@@ -2,21 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use crate::run::{Ran, symbolon};
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
+use crate::run::{Ran, Running, symbolon};
 
 #[test]
-fn the_printed_variables_point_the_command_itself_at_the_emulator() {
+fn run_02_the_printed_variables_point_the_command_itself_at_the_emulator() {
     let mut child = symbolon()
         .args(["emulate", "--print-env"])
         .stdout(Stdio::piped())
@@ -48,6 +39,49 @@ fn the_printed_variables_point_the_command_itself_at_the_emulator() {
     );
     assert!(told.iter().all(|line| line.find("200") == Some(31)), "the columns are aligned: {told:?}");
     assert!(told.iter().all(|line| !line.contains("eyJ")));
+}
+
+#[test]
+fn run_01_it_listens_where_it_is_told_to() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (variables, _running) = started(&["--listen", &free]);
+    assert_eq!(variables["AZURE_POD_IDENTITY_AUTHORITY_HOST"], format!("http://{free}"));
+    let ask = ["token", "--resource", "https://x.example", "--output", "json"];
+    assert_eq!(Ran::of(symbolon().envs(&variables).args(ask).output().unwrap()).json().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn run_02_to_03_it_prints_what_it_is_and_runs_until_it_is_interrupted() {
+    use std::io::Read;
+
+    for (more, lines) in [(&["--print-env"][..], 2), (&[], 16)] {
+        let mut child = symbolon()
+            .arg("emulate")
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut printed = BufReader::new(child.stdout.take().unwrap());
+        let mut running = Running(child);
+        let mut all = String::new();
+        while !all.contains("SSL_CERT_FILE") {
+            printed.read_line(&mut all).unwrap();
+        }
+        crate::run::signal(&running.0, rustix::process::Signal::INT);
+        assert_eq!(running.0.wait().unwrap().code(), Some(0));
+        printed.read_to_string(&mut all).unwrap();
+        assert_eq!(all.lines().count(), lines, "{all}");
+        if more.is_empty() {
+            let parts = ["metadata service", "token service", "resource", "tenant", "client id", "AZURE_POD"];
+            for told in parts.into_iter().chain(["symbolon call https://127.0.0.1:"]) {
+                assert!(all.contains(told), "{told}: {all}");
+            }
+        } else {
+            assert!(all.lines().all(|line| line.starts_with("export ")), "{all}");
+        }
+    }
 }
 
 #[test]

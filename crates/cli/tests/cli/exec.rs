@@ -15,7 +15,7 @@ fn shell(world: &World, script: &str) -> Ran {
 }
 
 #[test]
-fn a_command_gets_tokens_by_its_variables_alone() {
+fn run_07_a_command_gets_tokens_by_its_variables_alone() {
     let world = World::new();
     let ask = [SYMBOLON, "token", "--resource", "https://vault.azure.net", "--output", "json"];
     let ran = world.run(&[&["exec", "--allow", "https://vault.azure.net", "--"][..], &ask].concat());
@@ -73,7 +73,7 @@ fn a_proxy_does_not_come_between_the_command_and_the_agent() {
 }
 
 #[test]
-fn it_ends_as_the_command_ends() {
+fn run_08_it_ends_as_the_command_ends() {
     let world = World::new();
     for (script, code) in [("exit 0", 0), ("exit 42", 42), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
         assert_eq!(shell(&world, script).code, code, "{script}");
@@ -96,7 +96,7 @@ fn a_command_that_cannot_be_run_is_told_in_one_line_with_the_codes_of_shells() {
 }
 
 #[test]
-fn the_agent_is_gone_when_the_command_is() {
+fn run_08_the_agent_is_gone_when_the_command_is() {
     let world = World::new();
     let ran = shell(&world, "echo $IDENTITY_ENDPOINT");
     let address = ran.stdout.trim().strip_prefix("http://").unwrap().split('/').next().unwrap();

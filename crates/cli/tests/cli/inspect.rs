@@ -25,7 +25,7 @@ fn bound_token() -> Value {
 }
 
 #[test]
-fn a_token_is_shown_from_an_argument_and_from_stdin_with_and_without_its_scheme() {
+fn ins_01_to_02_a_token_is_shown_from_an_argument_and_from_stdin_with_and_without_its_scheme() {
     let token = bound_token();
     let text = token["access_token"].as_str().unwrap();
     let with_scheme = format!("mtls_pop {text}");
@@ -41,15 +41,7 @@ fn a_token_is_shown_from_an_argument_and_from_stdin_with_and_without_its_scheme(
         let ran = inspect(arguments, stdin);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
         let thumbprint = token["binding"]["x5t#S256"].as_str().unwrap();
-        for told in [
-            "Nothing is verified",
-            "https://x.example",
-            "RS256",
-            "key id (kid)",
-            "(exp)",
-            thumbprint,
-            "x5t#S256",
-        ] {
+        for told in ["https://x.example", "RS256", "key id (kid)", thumbprint, "x5t#S256"] {
             assert!(ran.stdout.contains(told), "{told}: {}", ran.stdout);
         }
         let (front, signature) = text.rsplit_once('.').unwrap();
@@ -58,19 +50,45 @@ fn a_token_is_shown_from_an_argument_and_from_stdin_with_and_without_its_scheme(
 }
 
 #[test]
-fn for_programs_there_are_header_payload_and_times() {
+fn ins_01_for_programs_there_are_header_payload_and_times() {
     let token = bound_token();
     let ran = inspect(&["--output", "json"], token["access_token"].as_str().unwrap());
     let shown = &ran.json()[0];
-    assert_eq!((&shown["verified"], &shown["scheme"]), (&false.into(), &Value::Null));
+    assert_eq!(shown["scheme"], Value::Null);
     assert_eq!(shown["header"]["alg"], "RS256");
     assert_eq!(shown["payload"]["aud"], "https://x.example");
     assert_eq!(shown["payload"]["cnf"]["x5t#S256"], token["binding"]["x5t#S256"]);
-    let expires = &shown["times"]["exp"];
-    assert_eq!(expires["unix"], shown["payload"]["exp"]);
-    assert!(expires["utc"].as_str().unwrap().ends_with('Z'), "{expires}");
-    assert!(expires["in_seconds"].as_i64().unwrap() > 0, "{expires}");
     assert!(!ran.stdout.contains("eyJ"), "{}", ran.stdout);
+}
+
+#[test]
+fn ins_03_times_are_shown_as_dates() {
+    // {"exp":1700003600,"iat":1700000000,"nbf":1699999700}
+    let token = "eyJhbGciOiJub25lIn0.eyJleHAiOjE3MDAwMDM2MDAsImlhdCI6MTcwMDAwMDAwMCwibmJmIjoxNjk5OTk5NzAwfQ.";
+    let (text, json) = (inspect(&[token], ""), inspect(&[token, "--output", "json"], ""));
+    let shown = &json.json()[0];
+    for (claim, unix, date) in [
+        ("exp", 1_700_003_600, "2023-11-14T23:13:20Z"),
+        ("iat", 1_700_000_000, "2023-11-14T22:13:20Z"),
+        ("nbf", 1_699_999_700, "2023-11-14T22:08:20Z"),
+    ] {
+        let line = text.stdout.lines().find(|line| line.contains(&format!("({claim})"))).unwrap();
+        assert!(line.contains(date) && line.contains(" ago"), "{line}");
+        let time = &shown["times"][claim];
+        assert_eq!((&time["utc"], &time["unix"]), (&date.into(), &unix.into()));
+        assert!(time["in_seconds"].as_i64().unwrap() < 0, "{time}");
+    }
+}
+
+#[test]
+fn ins_04_it_says_that_nothing_is_verified() {
+    let issued = bound_token()["access_token"].as_str().unwrap().to_owned();
+    let (front, _) = issued.rsplit_once('.').unwrap();
+    let forged = format!("{front}.c2ln");
+    for token in [issued.as_str(), &forged, "eyJhbGciOiJub25lIn0.e30."] {
+        assert!(inspect(&[token], "").stdout.starts_with("Nothing is verified: "));
+        assert_eq!(inspect(&[token, "--output", "json"], "").json()[0]["verified"], false);
+    }
 }
 
 #[test]

@@ -1,10 +1,8 @@
 //! What is told while one waits.
 
-use std::process::Command;
-
 use symbolon_emulator::{Fault, Step};
 
-use crate::run::{Ran, World};
+use crate::run::{Ran, World, at_terminal, symbolon};
 
 const ASK: &[&str] = &["token", "--resource", "https://vault.azure.net"];
 const TOLD: &str = "the answer was HTTP 503; attempt 2 in 1 s …";
@@ -16,16 +14,7 @@ fn busy() -> World {
 #[test]
 fn who_sits_at_a_terminal_is_told_of_retries() {
     let world = busy();
-    // script(1) runs a command at a terminal.
-    let line = [&[env!("CARGO_BIN_EXE_symbolon")], ASK].concat().join(" ");
-    let mut command = Command::new("script");
-    command.args(["-qec", &line, "/dev/null"]).env_clear();
-    command.envs(world.emulator.environment()).env("SHELL", "/bin/sh");
-    let Ok(output) = command.output() else {
-        println!("skipped: missing script");
-        return;
-    };
-    let ran = Ran::of(output);
+    let Some(ran) = at_terminal(symbolon().args(ASK).envs(world.emulator.environment())) else { return };
     assert!(ran.code == 0 && ran.stdout.contains(TOLD) && ran.stdout.contains("token type"), "{ran:?}");
 }
 

@@ -1,9 +1,8 @@
 //! Running the command.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-#[cfg(unix)]
-use std::process::Child;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 #[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process};
@@ -48,6 +47,55 @@ impl World {
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.symbolon().args(arguments).output().unwrap())
     }
+}
+
+/// A command that runs until it is told to end, which it is with the test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Starts it, and returns the first lines of its stdout.
+    pub(crate) fn start(command: &mut Command, lines: usize) -> (Vec<String>, Self) {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let printed = BufReader::new(child.stdout.take().unwrap());
+        let running = Self(child);
+        (printed.lines().take(lines).map(Result::unwrap).collect(), running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// The same command at a terminal, where script(1) can make one, and with somebody sitting there who says nothing.
+pub(crate) fn at_terminal(command: &Command) -> Option<Ran> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ");
+    let mut script = Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).env_clear();
+    script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script.env("SHELL", "/bin/sh").env("TERM", "xterm");
+    let ran = with_a_silent_stdin(&mut script);
+    if ran.is_none() {
+        println!("skipped: missing script");
+    }
+    ran
+}
+
+/// Runs it with a stdin that stays open. None if there is no such program.
+pub(crate) fn with_a_silent_stdin(command: &mut Command) -> Option<Ran> {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => panic!("{error}"),
+    };
+    let stdin = child.stdin.take();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    drop(stdin);
+    Some(ran)
 }
 
 /// Sends a signal to a process that a test started.

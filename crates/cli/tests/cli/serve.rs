@@ -73,7 +73,7 @@ fn ask(serving: &Serving, more: &[&str]) -> Ran {
 }
 
 #[test]
-fn the_printed_variables_are_all_that_a_client_needs_and_the_log_says_what_it_got() {
+fn run_04_the_printed_variables_are_all_that_a_client_needs_and_the_log_says_what_it_got() {
     for with in [Signal::TERM, Signal::INT] {
         let world = World::new();
         let serving = serve(&world, &[]);
@@ -95,6 +95,25 @@ fn the_printed_variables_are_all_that_a_client_needs_and_the_log_says_what_it_go
         assert!(lines[3].ends_with("stopping"), "{log}");
         assert!(!log.contains(&secret) && !log.contains("eyJ"), "{log}");
     }
+}
+
+#[test]
+fn run_06_every_run_has_a_secret_of_its_own_without_which_there_is_no_token() {
+    let world = World::new();
+    let (first, second) = (serve(&world, &[]), serve(&world, &[]));
+    assert_ne!(first.secret(), second.secret());
+    let ask = ["token", "--resource", "https://vault.azure.net", "--output", "json"];
+    let with = |secret: &str| {
+        let mut command = symbolon();
+        command.envs(&first.variables).env("IDENTITY_HEADER", secret).args(ask);
+        Ran::of(command.output().unwrap())
+    };
+    for secret in [second.secret(), "guessed"] {
+        let ran = with(secret);
+        assert_eq!((ran.code, ran.error()["status"].as_u64()), (1, Some(401)), "{}", ran.stderr);
+    }
+    assert_eq!(with(first.secret()).json().len(), 1);
+    assert!(first.address().starts_with("127.0.0.1:"));
 }
 
 #[test]
@@ -177,7 +196,7 @@ fn for_programs_the_variables_are_one_line_of_json() {
 }
 
 #[test]
-fn a_unix_socket_is_this_users_alone_and_gone_afterwards() {
+fn run_05_a_unix_socket_is_this_users_alone_and_gone_afterwards() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
