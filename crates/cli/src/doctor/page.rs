@@ -1,6 +1,7 @@
 //! The report for people: aligned, and no wider than a terminal.
 
 use anstyle::{AnsiColor, Style};
+use symbolon::Source;
 
 use super::Report;
 use super::endpoints::Endpoint;
@@ -16,6 +17,7 @@ pub(super) fn of(report: &Report) -> String {
     let selected = source.selected.map_or_else(|| "none".to_owned(), |source| source.to_string());
     rows.add("source", &[selected, format!("because {}", source.reason)]);
     let skipped = source.skipped.iter().map(|one| format!("{}: {}", one.source, one.reason));
+    rows.add("identity", &[source.selected.map_or("none", identities).to_owned()]);
     rows.add("skipped", &skipped.collect::<Vec<_>>());
     let asked = match (&imds.base, imds.version) {
         (None, _) => "not asked".to_owned(),
@@ -36,6 +38,16 @@ pub(super) fn of(report: &Report) -> String {
     }
     rows.add("next", advice);
     rows.0.join("\n")
+}
+
+/// Which identities there may be. Which there are, and who they are, only a request for a token or a certificate tells.
+fn identities(source: Source) -> &'static str {
+    match source {
+        Source::CloudShell => "that of whoever is signed in; no user-assigned one",
+        Source::MachineLearning => "the host's own, or a user-assigned one by client id",
+        Source::ServiceFabric => "the host's own, or a user-assigned one by object id",
+        _ => "the host's own, or a user-assigned one by client id, object id or resource id",
+    }
 }
 
 fn told(skew: i64) -> String {

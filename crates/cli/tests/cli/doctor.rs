@@ -276,3 +276,26 @@ fn bad_16_a_setting_that_cannot_be_read_is_said_in_a_line() {
         assert!(ran.stderr.contains(name), "{}", ran.stderr);
     }
 }
+
+/// Root alone may write where clients look for the key files of the Azure Arc agent, so that this one is not asked.
+#[test]
+fn doc_17_identities_are_named_by_those_ids_that_the_source_takes() {
+    for source in Source::ALL.into_iter().filter(|source| *source != Source::AzureArc) {
+        let world = World::with(|emulator| emulator.source(source));
+        let report = doctor(&world, &["doctor"]).stdout;
+        let text = report.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (_, identities) = text.split_once(" identity ").unwrap();
+        let (identities, _) = identities.split_once(" skipped ").unwrap();
+        let other = world.emulator.user_assigned();
+        for (kind, name, id) in [
+            ("client-id", "client id", other.client_id()),
+            ("object-id", "object id", other.object_id()),
+            ("resource-id", "resource id", other.resource_id()),
+        ] {
+            let identity = format!("{kind}:{id}");
+            let ran = world.run(&["token", "--resource", "https://x.example", "--identity", &identity]);
+            let expected = if identities.contains(name) { 0 } else { 3 };
+            assert_eq!(ran.code, expected, "{source} {kind}: {identities}\n{}", ran.stderr);
+        }
+    }
+}
