@@ -32,6 +32,8 @@ const LIFE: u64 = 2400;
 #[derive(Default)]
 struct Model {
     current: Option<(Thumbprint, SystemTime)>,
+    /// Somebody found it to be over.
+    seen_over: bool,
     wanted: bool,
     last_remint: Option<SystemTime>,
     /// Mints that followed a refusal, since the clock was last set back.
@@ -43,8 +45,22 @@ impl Model {
         self.current.filter(|(_, until)| now < *until).map(|(thumbprint, _)| thumbprint)
     }
 
+    /// As [`live`](Self::live), for those who act on it.
+    fn seen(&mut self, now: SystemTime) -> Option<Thumbprint> {
+        let live = self.live(now);
+        self.seen_over |= live.is_none();
+        live
+    }
+
+    /// How far the clock is set back: what was found to be over stays over, because whether it is forgotten by then, or
+    /// lives again, depends on how far its replacement had come.
+    fn back_to(&self, earlier: SystemTime) -> SystemTime {
+        let over = self.current.filter(|_| self.seen_over);
+        over.map_or(earlier, |(_, until)| earlier.max(until))
+    }
+
     fn refuse(&mut self, refused: Thumbprint, now: SystemTime) -> bool {
-        if self.live(now) != Some(refused) {
+        if self.seen(now) != Some(refused) {
             return true;
         }
         let is_pausing = |at| now.duration_since(at).is_ok_and(|since| since < REMINT_PAUSE);
@@ -64,6 +80,7 @@ impl Model {
 
     fn minted(&mut self, thumbprint: Thumbprint, now: SystemTime) {
         self.current = Some((thumbprint, now + Duration::from_secs(LIFE)));
+        self.seen_over = false;
         if std::mem::take(&mut self.wanted) {
             self.last_remint = Some(now);
             self.remints.push(now);
@@ -92,7 +109,7 @@ async fn holds_to_the_model(steps: Vec<Step>) {
         match step {
             Step::Wait(seconds) => house.clock.advance(Duration::from_secs(seconds)),
             Step::Back(seconds) => {
-                house.clock.set(now - Duration::from_secs(seconds));
+                house.clock.set(model.back_to(now - Duration::from_secs(seconds)));
                 model.check_pauses();
                 model.remints.clear();
             }
@@ -106,7 +123,7 @@ async fn holds_to_the_model(steps: Vec<Step>) {
                 assert!(kept.is_none() || kept == current);
             }
             Step::Ask { together, give_up } => {
-                let live = model.live(now);
+                let live = model.seen(now);
                 let answers = ask(&house, together, give_up).await;
                 for answer in &answers {
                     if let Some(live) = live {
