@@ -54,9 +54,10 @@ impl Machines {
         setup.args(["-c", SETUP, "sh", &azure, &vm, AZURE, VM]).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let removal = Service::until_dropped(REMOVAL, &[&azure, &vm]);
         let machines = Self { azure, vm, _removal: removal };
-        let made = setup.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success());
-        if !made || fs::create_dir_all(machines.files()).is_err() {
-            missing("network namespace of this test's own (root; `apt-get install iproute2`)");
+        let output = setup.stdin(Stdio::null()).output().expect("a shell");
+        if !output.status.success() || fs::create_dir_all(machines.files()).is_err() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            missing(&format!("network namespace (as root; `apt-get install iproute2`): {}", why.trim()));
             return None;
         }
         let hosts = format!("127.0.0.1 localhost\n{AZURE} {}\n", names.join(" "));
