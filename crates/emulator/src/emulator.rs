@@ -51,7 +51,7 @@ pub struct Emulator {
 impl Emulator {
     /// The names that clients must find at 169.254.169.254 to reach the token service
     /// [there](EmulatorBuilder::azure_addresses), as in `/etc/hosts`.
-    pub const AZURE_NAMES: [&str; 3] = place::TOKEN_SERVICE_NAMES;
+    pub const AZURE_NAMES: &[&str] = place::TOKEN_SERVICE_NAMES;
 
     /// Starts an emulator that has nothing special.
     ///

@@ -16,8 +16,8 @@ pub(crate) const RESOURCE: SocketAddr = SocketAddr::new(OF_AZURE, 0);
 
 /// The names by which clients look for the token service: that of the region that compute metadata tells, which is
 /// the one it names itself, those without a region, over mTLS and not.
-pub(crate) const TOKEN_SERVICE_NAMES: [&str; 3] =
-    ["emulated.mtlsauth.microsoft.com", "mtlsauth.microsoft.com", "login.microsoftonline.com"];
+pub(crate) const TOKEN_SERVICE_NAMES: &[&str] =
+    &["emulated.mtlsauth.microsoft.com", "mtlsauth.microsoft.com", "login.microsoftonline.com"];
 /// What the servers' certificate is for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -47,7 +47,7 @@ pub(crate) fn is_default(metadata_service: &str) -> bool {
 pub(crate) fn names(token_service: SocketAddr) -> Vec<String> {
     let mut names = NAMES.map(str::to_owned).to_vec();
     if token_service == TOKEN_SERVICE {
-        names.extend(TOKEN_SERVICE_NAMES.map(str::to_owned));
+        names.extend(TOKEN_SERVICE_NAMES.iter().map(ToString::to_string));
         // That of the resource.
         names.push(OF_AZURE.to_string());
     }

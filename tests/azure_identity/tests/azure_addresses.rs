@@ -30,7 +30,7 @@ async fn azure_identity_finds_the_emulator_where_azure_would_be() {
 }
 
 fn both_machines() {
-    let Some(machines) = Machines::new(&Emulator::AZURE_NAMES) else { return };
+    let Some(machines) = Machines::new(Emulator::AZURE_NAMES) else { return };
     let this = std::env::current_exe().unwrap().display().to_string();
     let arguments = ["--exact", "--nocapture", TEST];
     let folder = Folder::new();

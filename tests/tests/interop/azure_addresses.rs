@@ -28,7 +28,7 @@ impl Azure {
             return None;
         };
         let symbolon = symbolon.display().to_string();
-        let machines = Machines::new(&Emulator::AZURE_NAMES)?;
+        let machines = Machines::new(Emulator::AZURE_NAMES)?;
         let folder = Folder::new();
         let mut emulate = machines.in_azure(&symbolon);
         emulate.args(["emulate", "--azure-addresses"]);

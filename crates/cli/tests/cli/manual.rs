@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::run::{Ran, symbolon};
+use crate::run::{Ran, missing, symbolon};
 
 const SUBCOMMANDS: &[&str] =
     &["app-token", "call", "completions", "demo", "emulate", "exec", "inspect", "man", "serve", "token"];
@@ -29,7 +29,7 @@ fn every_shell_that_is_here_takes_its_completions() {
             Ok(checked) => {
                 assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {checked:?}");
             }
-            Err(_) => println!("skipped: missing {shell}"),
+            Err(_) => missing(shell),
         }
     }
 }
@@ -71,7 +71,7 @@ fn every_command_has_a_man_page_that_renders_in_80_columns() {
             .env("MANPAGER", "cat")
             .output();
         let Ok(rendered) = rendered else {
-            println!("skipped: missing man");
+            missing("man");
             return;
         };
         let text = String::from_utf8_lossy(&rendered.stdout);

@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::Value;
 use symbolon::Env;
 
+use crate::run::missing;
+
 /// Every request is answered as a token service would, and printed.
 const SERVER: &str = r#"
 import http.server, json, ssl, sys
@@ -75,7 +77,7 @@ impl Origin {
             .args([&file("openssl.cnf"), "-keyout", &file("key.pem"), "-out", &file("certificate.pem")])
             .output();
         let Ok(made) = made else {
-            println!("skipped: missing openssl");
+            missing("openssl");
             return None;
         };
         assert!(made.status.success(), "{made:?}");
@@ -87,7 +89,7 @@ impl Origin {
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut server) = server else {
-            println!("skipped: missing python3");
+            missing("python3");
             return None;
         };
         let mut printed = BufReader::new(server.stdout.take().unwrap()).lines();

@@ -79,7 +79,7 @@ pub(crate) fn at_terminal(command: &Command) -> Option<Ran> {
     script.env("SHELL", "/bin/sh").env("TERM", "xterm");
     let ran = with_a_silent_stdin(&mut script);
     if ran.is_none() {
-        println!("skipped: missing script");
+        missing("script");
     }
     ran
 }
@@ -96,6 +96,12 @@ pub(crate) fn with_a_silent_stdin(command: &mut Command) -> Option<Ran> {
     let ran = Ran::of(child.wait_with_output().unwrap());
     drop(stdin);
     Some(ran)
+}
+
+/// Says that a test is skipped, and what to install. In continuous integration, where it can be installed, it fails.
+pub(crate) fn missing(what: &str) {
+    assert!(symbolon::Env::process().var("CI").is_none(), "missing: {what}");
+    println!("skipped: missing {what}");
 }
 
 /// Sends a signal to a process that a test started.
