@@ -127,14 +127,14 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Where the identity endpoints of App Service, Azure Machine Learning, Cloud Shell and Azure Arc listen,
-    /// as for [`imds_address`](Self::imds_address).
+    /// Where the identity endpoints of App Service, Azure Machine Learning, Cloud Shell and Azure Arc listen; by default
+    /// 127.0.0.1 and a port of the system's choice. Only loopback addresses start.
     pub fn hosts_address(mut self, address: SocketAddr) -> Self {
         self.hosts = address;
         self
     }
 
-    /// Where the identity endpoint of Service Fabric listens, as for [`imds_address`](Self::imds_address).
+    /// Where the identity endpoint of Service Fabric listens, as for [`hosts_address`](Self::hosts_address).
     pub fn service_fabric_address(mut self, address: SocketAddr) -> Self {
         self.fabric = address;
         self
@@ -314,8 +314,8 @@ impl EmulatorBuilder {
     /// [`Error::NotLoopback`] for an address outside of the machine, [`Error::Listen`] for a port
     /// that is taken or not allowed, and for an address that the machine has not; otherwise where the machine has no thread or no randomness to give.
     pub async fn start(self) -> Result<Emulator, Error> {
-        let addresses = [self.imds, self.token, self.resource, self.hosts, self.fabric];
-        addresses.into_iter().chain(self.admin).try_for_each(place::check)?;
+        [self.imds, self.token, self.resource].into_iter().try_for_each(place::check)?;
+        [self.hosts, self.fabric].into_iter().chain(self.admin).try_for_each(place::check_loopback)?;
         let (report, started) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 pub enum Error {
     /// An address outside of the machine was asked for. The emulator gives tokens to anyone who
     /// asks, so it never listens there.
-    #[error("the emulator listens on loopback, or on 169.254.169.254, but not on {0}")]
+    #[error(
+        "the emulator listens on loopback only, and at the address of Azure where asked to, but not on {0}"
+    )]
     NotLoopback(SocketAddr),
     /// The port could not be opened.
     #[error("could not listen on {address}: {}", remedy(source))]

@@ -21,12 +21,14 @@ pub(crate) const TOKEN_SERVICE_NAMES: &[&str] =
 /// What the servers' certificate is for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Whether a server may listen there: where nobody on another network can ask it for tokens.
+/// Whether a server that clients know by its address on this machine may listen there.
+pub(crate) fn check_loopback(address: SocketAddr) -> Result<(), Error> {
+    if address.ip().is_loopback() { Ok(()) } else { Err(Error::NotLoopback(address)) }
+}
+
+/// Whether a server may listen there that a virtual machine has at the address of Azure.
 pub(crate) fn check(address: SocketAddr) -> Result<(), Error> {
-    if address.ip().is_loopback() || address.ip() == OF_AZURE {
-        return Ok(());
-    }
-    Err(Error::NotLoopback(address))
+    if address.ip() == OF_AZURE { Ok(()) } else { check_loopback(address) }
 }
 
 /// The base URL of a server that listens there.

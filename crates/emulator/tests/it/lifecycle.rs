@@ -43,13 +43,20 @@ async fn dropping_it_closes_the_ports_and_the_connections() {
 
 #[tokio::test]
 async fn addresses_outside_of_the_machine_are_refused() {
-    for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
+    for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0", "169.254.169.253:0", "169.254.169.254:0"] {
         let address: SocketAddr = address.parse().unwrap();
-        for builder in [
+        let as_azure = [
             Emulator::builder().imds_address(address),
             Emulator::builder().token_address(address),
             Emulator::builder().resource_address(address),
-        ] {
+        ];
+        let as_other_hosts = [
+            Emulator::builder().hosts_address(address),
+            Emulator::builder().service_fabric_address(address),
+            Emulator::builder().admin_address(address),
+        ];
+        let may = address.ip().to_string() == "169.254.169.254";
+        for builder in as_other_hosts.into_iter().chain(as_azure.into_iter().filter(|_| !may)) {
             assert!(matches!(builder.start().await, Err(Error::NotLoopback(refused)) if refused == address));
         }
     }
