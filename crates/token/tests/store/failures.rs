@@ -1,0 +1,89 @@
+//! A store that fails, or never answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use symbolon_token::{
+    AuthorizationCode, CacheStore, Error, ErrorKind, Precondition, PutOutcome, StoredEntry, TokenCache,
+    TokenSource,
+};
+use symbolon_transport::testing::ScriptedTransport;
+use symbolon_types::{Jitter, Secret};
+
+use crate::world::{SCOPE, World, granted, granted_with_refresh_token, shown};
+
+/// A store that fails, or never answers.
+#[derive(Debug)]
+struct Broken {
+    answers: bool,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Broken {
+    async fn fail<T>(&self) -> Result<T, Error> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if !self.answers {
+            std::future::pending::<()>().await;
+        }
+        Err(Error::new(ErrorKind::Environment, "store_unavailable", "the store is down"))
+    }
+}
+
+impl CacheStore for Broken {
+    async fn get(&self, _: &str) -> Result<Option<StoredEntry>, Error> {
+        self.fail().await
+    }
+
+    async fn put(&self, _: &str, _: &[u8], _: Duration, _: Precondition<'_>) -> Result<PutOutcome, Error> {
+        self.fail().await
+    }
+
+    async fn remove(&self, _: &str, _: Precondition<'_>) -> Result<PutOutcome, Error> {
+        self.fail().await
+    }
+
+    fn is_local_to_machine(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_fails_no_request() {
+    let world = World::new();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let cache = TokenCache::new(100, world.clock.clone(), Jitter::fixed(0.0))
+        .with_store(Broken { answers: true, calls: Arc::clone(&calls) });
+    let transport = ScriptedTransport::new([granted_with_refresh_token("one", "rt"), granted("two")]);
+    let process = world.process_with(&transport, cache);
+    let token = process
+        .redeem_code(&AuthorizationCode::new(Secret::new("code"), "https://app.example"), "a")
+        .await
+        .unwrap();
+    assert_eq!(shown(&token), ("one", TokenSource::Network));
+    let account = token.account().unwrap();
+    // The refresh token is in memory.
+    let token = process.token_for_account(account, "b").await.unwrap();
+    assert_eq!(shown(&token), ("two", TokenSource::Network));
+    assert!(calls.load(Ordering::SeqCst) >= 4);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_delays_a_request_by_two_seconds_at_most_each_way() {
+    let world = World::new();
+    let cache = TokenCache::new(100, world.clock.clone(), Jitter::fixed(0.0))
+        .with_store(Broken { answers: false, calls: Arc::default() });
+    let process = world.process_with(&ScriptedTransport::new([granted("one")]), cache);
+    let began = world.clock.now();
+    let mut request = std::pin::pin!(process.token(SCOPE).into_future());
+    let token = loop {
+        if let Some(token) = (&mut request).now_or_never() {
+            break token.unwrap();
+        }
+        assert_eq!(world.hands.advance_to_next(), Some(Duration::from_secs(2)));
+    };
+    assert_eq!(shown(&token), ("one", TokenSource::Network));
+    assert_eq!(world.clock.now().duration_since(began).unwrap(), Duration::from_secs(4));
+    assert_eq!(process.token(SCOPE).await.unwrap().source(), TokenSource::Cache, "a hit asks no store");
+}
