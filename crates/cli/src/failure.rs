@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use symbolon::{Env, Error, ErrorKind};
+use symbolon::{Detection, Env, Error, ErrorKind};
 
 use crate::output::{Format, line};
 
@@ -18,9 +18,6 @@ const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;
 /// Nobody answers who would have an identity to give.
 const UNREACHABLE: &str = "managed_identity_unreachable";
-/// The variables that say that there is somebody.
-const SOURCES: [&str; 4] =
-    ["AZURE_POD_IDENTITY_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IMDS_ENDPOINT", "MSI_ENDPOINT"];
 
 /// What was asked is wrong.
 pub(crate) fn request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
@@ -44,8 +41,8 @@ pub(crate) fn timed_out(limit: Duration) -> Error {
     Error::new(ErrorKind::Network, "timeout", message).with_transient(true)
 }
 
-/// Prints an error to stderr and makes the exit code of it.
-pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
+/// Prints an error to stderr.
+pub(crate) fn report(error: &Error, format: Format) {
     anstream::eprintln!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -66,19 +63,17 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     if format == Format::Json {
         anstream::eprintln!("{}", json(error));
     }
+}
+
+/// The exit code of an error in this environment. Where that names no source, and nobody answers, there is no identity, as
+/// on every machine outside of Azure.
+pub(crate) fn exit_code(error: &Error, env: &Env) -> ExitCode {
     ExitCode::from(match error.kind() {
         ErrorKind::Request => USAGE,
         ErrorKind::Environment => ENVIRONMENT,
-        _ if error.code() == UNREACHABLE && !is_source_named() => ENVIRONMENT,
+        _ if error.code() == UNREACHABLE && !Detection::of(env).is_named => ENVIRONMENT,
         _ => FAILED,
     })
-}
-
-/// Whether the environment says that there is an identity. If it does not, and nobody answers, there is none, as on every
-/// machine outside of Azure.
-fn is_source_named() -> bool {
-    let environment = Env::process();
-    SOURCES.iter().any(|variable| environment.var(variable).is_some())
 }
 
 #[derive(Serialize)]
@@ -126,7 +121,8 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         MissingSubcommand => "there is no command; see --help".to_owned(),
         _ => one_line(&error.render().to_string()),
     };
-    report(&request("invalid_usage", told), format)
+    report(&request("invalid_usage", told), format);
+    ExitCode::from(USAGE)
 }
 
 /// The paragraphs that say what is wrong and what was perhaps meant; not those that are the same for all mistakes.

@@ -39,14 +39,14 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     let format = arguments.global.output;
-    match run(arguments) {
-        Ok(code) => code,
-        Err(error) => failure::report(&error, format),
-    }
+    let env = Env::process();
+    run(arguments, env.clone()).unwrap_or_else(|error| {
+        failure::report(&error, format);
+        failure::exit_code(&error, &env)
+    })
 }
 
-fn run(arguments: Arguments) -> Result<ExitCode, Error> {
-    let env = Env::process();
+fn run(arguments: Arguments, env: Env) -> Result<ExitCode, Error> {
     // With `exec` the terminal is the command's.
     let is_watched = io::stderr().is_terminal() && !matches!(arguments.command, Command::Exec(_));
     let progress = is_watched.then(|| Progress::new(SharedClock::system()));

@@ -73,6 +73,9 @@ pub struct Detection {
     pub source: Source,
     /// What gave it away.
     pub reason: &'static str,
+    /// Whether the environment, or the Arc agent, says that there is a source. Otherwise it is the instance metadata
+    /// service, because a virtual machine says nothing, and outside of Azure nobody answers there.
+    pub is_named: bool,
     /// All other sources, in the order in which they are looked for.
     pub skipped: Vec<Skipped>,
 }
@@ -125,6 +128,9 @@ const CANDIDATES: [Candidate; 6] = [
     Candidate { source: Source::Imds, needs: &[], found: "nothing names another source" },
 ];
 
+/// Says where the metadata service is, for pod identity and emulators.
+pub(crate) const IMDS_VARIABLE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+
 const AGENT_FOUND: &str = "the Azure Arc agent is installed";
 
 impl Detection {
@@ -164,7 +170,8 @@ impl Detection {
         }
         // The last candidate needs nothing.
         let (source, reason) = taken.unwrap_or((Source::Imds, ""));
-        Self { source, reason, skipped }
+        let is_named = source != Source::Imds || env.var(IMDS_VARIABLE).is_some();
+        Self { source, reason, is_named, skipped }
     }
 }
 
@@ -226,6 +233,15 @@ mod tests {
             (&[], &ArcAgent::with_program(None), Imds),
         ] {
             assert_eq!(detect(variables, agent).source, expected, "{variables:?}");
+        }
+        for (variables, agent, is_named) in [
+            (&["AZURE_POD_IDENTITY_AUTHORITY_HOST"][..], &absent, true),
+            (&["MSI_ENDPOINT"], &absent, true),
+            (&[], &installed, true),
+            (&["IDENTITY_ENDPOINT"], &absent, false),
+            (&[], &absent, false),
+        ] {
+            assert_eq!(detect(variables, agent).is_named, is_named, "{variables:?}");
         }
         // §7.7.14, D-3.
         let empty: Env = [("IDENTITY_ENDPOINT", ""), ("IDENTITY_HEADER", "x")].into_iter().collect();

@@ -12,7 +12,7 @@ use symbolon_types::Strength;
 pub use self::builder::ManagedIdentityBuilder;
 use crate::bearer::Bearer;
 use crate::capabilities::Prober;
-use crate::{Detection, Downgrade, HostCapabilities, ManagedIdentityRequest, Source};
+use crate::{Detection, Downgrade, HostCapabilities, ManagedIdentityRequest};
 
 /// The identity that Azure gave to this machine, or one that a user assigned to it. Clones are
 /// cheap and share tokens, certificates and connections.
@@ -42,8 +42,6 @@ struct Inner {
     key_strength: Option<Strength>,
     downgrade: Downgrade,
     is_v2_disabled: bool,
-    /// A variable says where the metadata service is.
-    is_imds_named: bool,
 }
 
 impl ManagedIdentity {
@@ -112,11 +110,6 @@ impl ManagedIdentity {
     pub async fn capabilities(&self) -> HostCapabilities {
         let held = self.binding().map(|binding| binding.identity().strength());
         self.0.prober.capabilities(self.detection(), held.or(self.0.key_strength)).await
-    }
-
-    /// Whether the environment, or the Arc agent, says where tokens come from.
-    pub(crate) fn is_source_named(&self) -> bool {
-        self.0.is_imds_named || self.detection().source != Source::Imds
     }
 
     pub(crate) fn downgrade(&self) -> Downgrade {

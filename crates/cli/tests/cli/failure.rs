@@ -74,10 +74,14 @@ fn exit_04_a_machine_without_an_identity_is_3() {
     let Some(options) = isolated else {
         return missing("a network namespace");
     };
-    for more in [&[][..], &["--pop"], &["--over-mtls"]] {
+    // One variable of two names nobody.
+    for (more, variable) in
+        [(&[][..], None), (&["--pop"], None), (&["--over-mtls"], None), (&[], Some("IDENTITY_ENDPOINT"))]
+    {
         let mut command = Command::new("unshare");
         command.args(options).arg(symbolon().get_program()).args(ASK).args(more);
-        let output = command.env_clear().env("SYMBOLON_RETRY_SCALE", "0").output().unwrap();
+        command.env_clear().envs(variable.map(|name| (name, "http://127.0.0.1:9/")));
+        let output = command.env("SYMBOLON_RETRY_SCALE", "0").output().unwrap();
         assert_failed(&Ran::of(output), "managed_identity_unreachable", 3);
     }
 }

@@ -149,7 +149,7 @@ async fn managed(
     request: &ChainRequest<'_>,
     is_optional: bool,
 ) -> Result<Token, Miss> {
-    if is_optional && !identity.is_source_named() {
+    if is_optional && !identity.detection().is_named {
         let found = identity.capabilities().await;
         if found.source.is_none() {
             let probed = found.imds.map(|imds| imds.reasons.join("; ")).unwrap_or_default();

@@ -17,12 +17,11 @@ use crate::bearer::{Asking, Bearer, Policies, partition};
 use crate::capabilities::{Prober, is_v2_disabled};
 use crate::default_transport::default_transport;
 use crate::delegation::MintedCertificate;
+use crate::detection::IMDS_VARIABLE;
 use crate::{Detection, Downgrade, Source};
 
 /// The link-local address of the instance metadata service.
 const IMDS: &str = "http://169.254.169.254";
-/// Replaces it, for pod identity and emulators.
-const IMDS_VARIABLE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 /// How long an acquisition may take, retries included: a metadata service that is being updated
 /// asks for 70 seconds of patience.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -228,9 +227,7 @@ impl ManagedIdentityBuilder {
     /// with the environment; `transport_unsupported` on Service Fabric, if the transport cannot know a
     /// server by its thumbprint.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
-        let named = self.env.var(IMDS_VARIABLE);
-        let is_imds_named = named.is_some();
-        let imds_base = named.unwrap_or_else(|| IMDS.to_owned());
+        let imds_base = self.env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
         let imds_base: Url = imds_base.parse().map_err(|_| {
             let error = format!("{IMDS_VARIABLE} is not a URL");
             Error::new(ErrorKind::Request, "invalid_endpoint", error).with_advice(
@@ -311,7 +308,6 @@ impl ManagedIdentityBuilder {
             key_strength,
             downgrade: self.downgrade,
             is_v2_disabled,
-            is_imds_named,
         })))
     }
 }

@@ -17,16 +17,16 @@ fn identity(emulator: &Emulator, host: Source, downgrade: Downgrade) -> ManagedI
     ManagedIdentity::builder().env(env).transport(transport).downgrade(downgrade).build().unwrap()
 }
 
+fn tool_in_front(tools: &Tools, emulator: &Emulator) -> CredentialChain {
+    let identity = identity(emulator, Source::Imds, Downgrade::Never);
+    tools.chain().azure_cli(AzureCli::new()).managed_identity(identity).build().unwrap()
+}
+
 #[tokio::test]
 async fn a_tool_in_front_of_a_managed_identity_is_passed_over_without_being_run() {
     let emulator = Emulator::start().await.unwrap();
     let tools = Tools::az(&prints_az_token());
-    let chain = tools
-        .chain()
-        .azure_cli(AzureCli::new())
-        .managed_identity(identity(&emulator, Source::Imds, Downgrade::Never))
-        .build()
-        .unwrap();
+    let chain = tool_in_front(&tools, &emulator);
     let token = chain.token(VAULT).proof_of_possession().await.unwrap();
     assert!(token.bound_to().is_some());
     assert_eq!(chain.chosen(), Some(ChainLink::ManagedIdentity));
@@ -42,12 +42,7 @@ async fn a_tool_in_front_of_a_managed_identity_is_passed_over_without_being_run(
 async fn whoever_was_chosen_is_not_replaced_by_somebody_who_can_bind() {
     let emulator = Emulator::start().await.unwrap();
     let tools = Tools::az(&prints_az_token());
-    let chain = tools
-        .chain()
-        .azure_cli(AzureCli::new())
-        .managed_identity(identity(&emulator, Source::Imds, Downgrade::Never))
-        .build()
-        .unwrap();
+    let chain = tool_in_front(&tools, &emulator);
     chain.token(VAULT).await.unwrap();
     let error = chain.token(VAULT).proof_of_possession().await.unwrap_err();
     assert_eq!((error.code(), error.kind()), (UNSUPPORTED, ErrorKind::Environment));
