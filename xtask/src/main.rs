@@ -19,6 +19,7 @@ mod fuzz;
 mod invocation;
 mod layers;
 mod metadata;
+mod modules;
 mod package;
 mod stopwatch;
 
@@ -43,10 +44,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
-    /// Hold the walls between the crates: who may depend on whom, and on what
+    /// Check the dependencies between crates, and the direction of modules inside each crate
     ///
-    /// Reads `cargo metadata` and `cargo tree`, and prints each violation as
-    /// `crate -> dependency: reason`. The tables are in xtask/src/layers/table.rs.
+    /// Inside a crate no files may depend on each other in a circle. A crate declares the order of its top
+    /// modules, lowest first, as `[package.metadata.layers] modules = [...]` in its Cargo.toml.
+    /// `Type::builder()` makes no circle when its `impl` stands in the file of the builder.
     Layers,
     /// Run the acceptance tests and those of the command, and hold them against their pages, row by row
     ///
@@ -78,7 +80,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("the workspace root cannot be entered: {error}")))?;
     match command {
         Command::Check(arguments) => check::run(arguments, &members),
-        Command::Layers => layers::run(),
+        Command::Layers => layers::run().and(modules::run(&members)),
         Command::Acceptance => acceptance::run(),
         Command::Examples => examples::run(&members),
         Command::Bench(arguments) => bench::run(arguments, &members),

@@ -30,6 +30,9 @@ pub(crate) struct Package {
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,
     pub(crate) features: BTreeMap<String, Vec<String>>,
+    /// The tables `[package.metadata.*]`.
+    #[serde(default)]
+    metadata: serde_json::Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +47,8 @@ pub(crate) struct Dependency {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Target {
     pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) src_path: PathBuf,
     kind: Vec<String>,
     #[serde(default, rename = "required-features")]
     pub(crate) required_features: Vec<String>,
@@ -120,6 +125,16 @@ impl Package {
 
     pub(crate) fn has_library(&self) -> bool {
         self.targets.iter().any(|target| target.is("lib"))
+    }
+
+    /// The library and the programs.
+    pub(crate) fn code_targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets_of("lib").chain(self.targets_of("bin"))
+    }
+
+    /// `[package.metadata.layers] modules`: top modules, lowest first.
+    pub(crate) fn module_order(&self) -> Vec<String> {
+        serde_json::from_value(self.metadata["layers"]["modules"].clone()).unwrap_or_default()
     }
 
     /// Targets of one kind, in cargo's words: `example`, `bench`, `bin`, `test`.

@@ -1,0 +1,258 @@
+//! The modules of one target, parsed, and the resolution of paths between them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use syn::{Attribute, Item, UseTree, Visibility};
+
+use crate::failure::Failure;
+
+/// Imports and globs that refer to each other end here.
+const MAX_DEPTH: usize = 16;
+
+/// All modules of a target; the first is the root.
+pub(super) struct ModuleTree {
+    pub(super) modules: Vec<Module>,
+}
+
+pub(super) struct Module {
+    pub(super) file: PathBuf,
+    /// The child of the root that contains this module; empty for the root.
+    pub(super) top: String,
+    pub(super) items: Vec<Item>,
+    parent: usize,
+    names: BTreeMap<String, Vec<Name>>,
+    globs: Vec<Vec<String>>,
+}
+
+/// The meanings of a name in its module.
+#[derive(Debug)]
+enum Name {
+    Module(usize),
+    Item,
+    Import(Vec<String>),
+}
+
+/// The end of a resolved path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Definition {
+    Module(usize),
+    /// An item defined in this module.
+    ItemOf(usize),
+}
+
+impl ModuleTree {
+    pub(super) fn load(root: &Path) -> Result<Self, Failure> {
+        let mut tree = Self { modules: Vec::new() };
+        let directory = root.parent().unwrap_or(Path::new("")).to_owned();
+        tree.add(root.to_owned(), directory, parse(root)?, 0, String::new())?;
+        Ok(tree)
+    }
+
+    pub(super) fn has_top_module(&self, name: &str) -> bool {
+        self.modules.iter().any(|module| module.top == name)
+    }
+
+    /// Adds a module and its children, and returns its index.
+    fn add(
+        &mut self,
+        file: PathBuf,
+        directory: PathBuf,
+        items: Vec<Item>,
+        parent: usize,
+        top: String,
+    ) -> Result<usize, Failure> {
+        let index = self.modules.len();
+        let (names, globs) = (BTreeMap::new(), Vec::new());
+        self.modules.push(Module { file: file.clone(), top, items: Vec::new(), parent, names, globs });
+        for item in items.into_iter().filter(|item| !is_test(attributes(item))) {
+            match item {
+                Item::Mod(child) => {
+                    let name = child.ident.to_string();
+                    let top = match self.modules[index].top.as_str() {
+                        "" => name.clone(),
+                        top => top.to_owned(),
+                    };
+                    let (file, directory, items) = match child.content {
+                        Some((_, items)) => (file.clone(), directory.join(&name), items),
+                        None => {
+                            let (file, directory) = child_file(&file, &directory, &name, &child.attrs);
+                            let items = parse(&file)?;
+                            (file, directory, items)
+                        }
+                    };
+                    let child = self.add(file, directory, items, index, top)?;
+                    self.modules[index].name(name, Name::Module(child));
+                }
+                Item::Use(import) => {
+                    for (path, name) in flatten(&import.tree) {
+                        match name {
+                            Some(name) => self.modules[index].name(name, Name::Import(path)),
+                            None => self.modules[index].globs.push(path),
+                        }
+                    }
+                    self.modules[index].items.push(Item::Use(import));
+                }
+                item => {
+                    if let Some(name) = item_name(&item) {
+                        self.modules[index].name(name, Name::Item);
+                    }
+                    self.modules[index].items.push(item);
+                }
+            }
+        }
+        Ok(index)
+    }
+
+    /// The definition a path leads to, seen from a module; none for a path into another crate.
+    pub(super) fn resolve(&self, from: usize, path: &[String]) -> Option<Definition> {
+        self.resolve_within(from, path, 0)
+    }
+
+    fn resolve_within(&self, from: usize, path: &[String], depth: usize) -> Option<Definition> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        let (first, mut rest) = path.split_first()?;
+        let mut found = match first.as_str() {
+            "crate" => Definition::Module(0),
+            "self" => Definition::Module(from),
+            "super" => Definition::Module(self.modules[from].parent),
+            name => self.look_up(from, name, !rest.is_empty(), depth + 1)?,
+        };
+        while let (Definition::Module(module), Some((name, tail))) = (found, rest.split_first()) {
+            found = match name.as_str() {
+                "self" => found,
+                "super" => Definition::Module(self.modules[module].parent),
+                name => self.look_up(module, name, !tail.is_empty(), depth + 1)?,
+            };
+            rest = tail;
+        }
+        Some(found)
+    }
+
+    /// A name in a module. Modules share names with functions; the one that fits the path is taken.
+    fn look_up(&self, module: usize, name: &str, as_module: bool, depth: usize) -> Option<Definition> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        let this = &self.modules[module];
+        let own = this.names.get(name).into_iter().flatten();
+        let mut found: Vec<Definition> = own
+            .filter_map(|name| match name {
+                Name::Module(child) => Some(Definition::Module(*child)),
+                Name::Item => Some(Definition::ItemOf(module)),
+                Name::Import(path) => self.resolve_within(module, path, depth + 1),
+            })
+            .collect();
+        found.sort_by_key(|found| matches!(found, Definition::Module(_)) != as_module);
+        found.first().copied().or_else(|| {
+            this.globs.iter().find_map(|glob| match self.resolve_within(module, glob, depth + 1)? {
+                Definition::Module(other) if other != module => {
+                    self.look_up(other, name, as_module, depth + 1)
+                }
+                _ => None,
+            })
+        })
+    }
+}
+
+impl Module {
+    fn name(&mut self, name: String, meaning: Name) {
+        self.names.entry(name).or_default().push(meaning);
+    }
+}
+
+/// The paths of a `use`, each with the name it introduces; none for a glob.
+pub(super) fn flatten(tree: &UseTree) -> Vec<(Vec<String>, Option<String>)> {
+    match tree {
+        UseTree::Path(path) => {
+            let inner = flatten(&path.tree).into_iter();
+            inner
+                .map(|(mut tail, name)| {
+                    let name = if tail == ["self"] && name.as_deref() == Some("self") {
+                        Some(path.ident.to_string())
+                    } else {
+                        name
+                    };
+                    tail.insert(0, path.ident.to_string());
+                    (tail, name)
+                })
+                .collect()
+        }
+        UseTree::Name(name) => vec![(vec![name.ident.to_string()], Some(name.ident.to_string()))],
+        UseTree::Rename(name) => vec![(vec![name.ident.to_string()], Some(name.rename.to_string()))],
+        UseTree::Glob(_) => vec![(Vec::new(), None)],
+        UseTree::Group(group) => group.items.iter().flat_map(flatten).collect(),
+    }
+}
+
+/// An attribute list with `#[cfg(test)]`.
+pub(super) fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+    })
+}
+
+pub(super) fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+/// A `use` that hands names on, to the crate or beyond it.
+pub(super) fn is_re_export(import: &syn::ItemUse) -> bool {
+    !matches!(import.vis, Visibility::Inherited)
+}
+
+fn item_name(item: &Item) -> Option<String> {
+    let ident = match item {
+        Item::Const(item) => &item.ident,
+        Item::Enum(item) => &item.ident,
+        Item::Fn(item) => &item.sig.ident,
+        Item::Macro(item) => item.ident.as_ref()?,
+        Item::Static(item) => &item.ident,
+        Item::Struct(item) => &item.ident,
+        Item::Trait(item) => &item.ident,
+        Item::TraitAlias(item) => &item.ident,
+        Item::Type(item) => &item.ident,
+        Item::Union(item) => &item.ident,
+        _ => return None,
+    };
+    Some(ident.to_string())
+}
+
+/// The file of `mod name;`, and the directory of that module's own children.
+fn child_file(file: &Path, directory: &Path, name: &str, attributes: &[Attribute]) -> (PathBuf, PathBuf) {
+    let path = attributes.iter().find(|attribute| attribute.path().is_ident("path"));
+    if let Some(syn::Meta::NameValue(pair)) = path.map(|attribute| &attribute.meta)
+        && let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value
+    {
+        let file = file.parent().unwrap_or(Path::new("")).join(text.value());
+        let directory = file.parent().unwrap_or(Path::new("")).to_owned();
+        return (file, directory);
+    }
+    let own = directory.join(name);
+    let mod_file = own.join("mod.rs");
+    if mod_file.is_file() { (mod_file, own) } else { (directory.join(format!("{name}.rs")), own) }
+}
+
+fn parse(file: &Path) -> Result<Vec<Item>, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display())))?;
+    let parsed = syn::parse_file(&text)
+        .map_err(|error| Failure::new(format!("cannot parse {}: {error}", file.display())))?;
+    Ok(parsed.items)
+}
