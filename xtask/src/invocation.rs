@@ -71,9 +71,15 @@ impl Invocation {
         if outcome.success { Ok(outcome.stdout) } else { Err(Failure::new(format!("`{self}` failed"))) }
     }
 
-    /// Whether the program exists and succeeds. Prints nothing.
+    /// The standard output, when the program exists and succeeds. Prints nothing.
+    pub(crate) fn quiet_output(&self) -> Option<String> {
+        let outcome = self.capture(Stdio::null()).ok()?;
+        outcome.success.then_some(outcome.stdout)
+    }
+
+    /// Returns true when the program exists and succeeds. Prints nothing.
     pub(crate) fn succeeds(&self) -> bool {
-        self.capture(Stdio::null()).is_ok_and(|outcome| outcome.success)
+        self.quiet_output().is_some()
     }
 
     fn capture(&self, stderr: Stdio) -> Result<Outcome, Failure> {

@@ -17,10 +17,13 @@ mod examples;
 mod failure;
 mod fuzz;
 mod invocation;
+mod language;
 mod layers;
 mod metadata;
 mod modules;
 mod package;
+mod report;
+mod source;
 mod stopwatch;
 
 use std::process::ExitCode;
@@ -50,6 +53,7 @@ enum Command {
     /// modules, lowest first, as `[package.metadata.layers] modules = [...]` in its Cargo.toml.
     /// `Type::builder()` makes no circle when its `impl` stands in the file of the builder.
     Layers,
+    Language(language::Arguments),
     /// Run the acceptance tests and those of the command, and hold them against their pages, row by row
     ///
     /// The pages are tests/acceptance.md and crates/cli/tests/contract.md.
@@ -81,6 +85,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Check(arguments) => check::run(arguments, &members),
         Command::Layers => layers::run().and(modules::run(&members)),
+        Command::Language(arguments) => language::run(arguments),
         Command::Acceptance => acceptance::run(),
         Command::Examples => examples::run(&members),
         Command::Bench(arguments) => bench::run(arguments, &members),

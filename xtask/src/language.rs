@@ -1,0 +1,76 @@
+//! The measurable rules of language: names, summaries, widths, citations, commit subjects.
+
+mod citations;
+mod commits;
+mod names;
+mod summaries;
+
+use clap::Args;
+
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::source::SourceFile;
+
+/// Doc summaries that may begin with a question word, in percent.
+const QUESTIONS: f64 = 1.0;
+/// Type names that may be defined more than once, in percent.
+const AMBIGUOUS_TYPES: f64 = 5.0;
+/// Longest name of a test, without the row it begins with.
+const TEST_NAME: usize = 45;
+/// Widest line of a comment or a page.
+const WIDTH: usize = 100;
+
+/// Check names, doc summaries, line widths, citations and commit subjects
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Print only violations that name this path, such as crates/token
+    path: Option<String>,
+    /// Print every violation, not only the first of each check
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let files = SourceFile::all()?;
+    let mut report =
+        Report::new(if arguments.all { usize::MAX } else { 20 }).naming(arguments.path.as_deref());
+
+    let summaries = summaries::all(&files);
+    let questions: Vec<_> = summaries.iter().filter(|summary| summary.is_question()).collect();
+    report.tolerating(
+        share("doc summaries begin with a question word", questions.len(), summaries.len(), QUESTIONS),
+        tolerated(summaries.len(), QUESTIONS),
+        &questions,
+    );
+
+    let names = names::all(&files)?;
+    let ambiguous = names.ambiguous_types();
+    report.tolerating(
+        share("type names are defined more than once", ambiguous.len(), names.types(), AMBIGUOUS_TYPES),
+        tolerated(names.types(), AMBIGUOUS_TYPES),
+        &ambiguous,
+    );
+    report.checked(format!("names of tests have at most {TEST_NAME} characters"), &names.long_tests());
+    report.checked(
+        format!("comments and pages are at most {WIDTH} columns wide"),
+        &summaries::wide_lines(&files),
+    );
+    report.checked("citations name a public document and a section", &citations::sections(&files));
+    report.checked("links and citations lead to a page and a heading", &citations::links(&files));
+    let subjects = commits::subjects_since_base();
+    report.checked(
+        format!("{} commit subjects are `area: imperative`, at most 60 characters", subjects.len()),
+        &commits::violations(&subjects),
+    );
+    report.verdict()
+}
+
+fn share(subject: &str, found: usize, all: usize, limit: f64) -> String {
+    let percent = 100.0 * found as f64 / all.max(1) as f64;
+    format!("{found} of {all} {subject}: {percent:.1} %, below {limit} %")
+}
+
+/// The largest count below `percent` of `all`.
+fn tolerated(all: usize, percent: f64) -> usize {
+    ((all as f64 * percent / 100.0).ceil() as usize).saturating_sub(1)
+}
