@@ -15,10 +15,6 @@ use crate::source::SourceFile;
 const QUESTIONS: f64 = 1.0;
 /// Type names that may be defined more than once, in percent.
 const AMBIGUOUS_TYPES: f64 = 5.0;
-/// Longest name of a test, without the row it begins with.
-const TEST_NAME: usize = 45;
-/// Widest line of a comment or a page.
-const WIDTH: usize = 100;
 
 /// Check names, doc summaries, line widths, citations and commit subjects
 #[derive(Debug, Args)]
@@ -50,9 +46,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tolerated(names.types(), AMBIGUOUS_TYPES),
         &ambiguous,
     );
-    report.checked(format!("names of tests have at most {TEST_NAME} characters"), &names.long_tests());
     report.checked(
-        format!("comments and pages are at most {WIDTH} columns wide"),
+        format!("names of tests have at most {} characters", names::LONGEST_TEST),
+        &names.long_tests(),
+    );
+    report.checked(
+        format!("comments and pages are at most {} columns wide", summaries::WIDEST_LINE),
         &summaries::wide_lines(&files),
     );
     report.checked("citations name a public document and a section", &citations::sections(&files));

@@ -23,6 +23,7 @@ pub(crate) struct Package {
     id: String,
     pub(crate) name: String,
     pub(crate) version: String,
+    pub(crate) rust_version: Option<String>,
     /// Absent for a package that comes from a path.
     pub(crate) source: Option<String>,
     /// An empty list is `publish = false`.

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Ident};
 
-use super::TEST_NAME;
 use crate::failure::Failure;
 use crate::source::SourceFile;
+
+/// Longest name of a test, without the row it begins with.
+pub(super) const LONGEST_TEST: usize = 45;
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -43,7 +45,7 @@ impl Names {
 
     pub(super) fn long_tests(&self) -> Vec<String> {
         let length = |name: &str| without_row(name).chars().count();
-        let mut found: Vec<_> = self.tests.iter().filter(|(name, _)| length(name) > TEST_NAME).collect();
+        let mut found: Vec<_> = self.tests.iter().filter(|(name, _)| length(name) > LONGEST_TEST).collect();
         found.sort_by_key(|(name, _)| std::cmp::Reverse(length(name)));
         found.into_iter().map(|(name, place)| format!("{place}: {} in {name}", length(name))).collect()
     }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use super::WIDTH;
 use crate::source::SourceFile;
+
+/// Widest line of a comment or a page.
+pub(super) const WIDEST_LINE: usize = 100;
 
 const QUESTION_WORDS: [&str; 10] =
     ["what", "who", "whom", "whose", "how", "whether", "where", "why", "when", "which"];
@@ -58,7 +60,7 @@ pub(super) fn wide_lines(files: &[SourceFile]) -> Vec<String> {
             let Some(prose) = prose else { continue };
             in_code ^= prose.starts_with("```");
             let breaks = prose.trim_start_matches(['-', '*', '>', ' ']).contains(' ');
-            if text.chars().count() > WIDTH && !in_code && breaks && !prose.starts_with('|') {
+            if text.chars().count() > WIDEST_LINE && !in_code && breaks && !prose.starts_with('|') {
                 found.push(format!("{}:{line}: {} columns", file.path, text.chars().count()));
             }
         }
