@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::metadata::Metadata;
 use crate::stopwatch::{Elapsed, Stopwatch};
-use crate::{acceptance, examples, fuzz, layers, package};
+use crate::{examples, fuzz, layers, package};
 
 /// Run every check in order, and stop at the first that fails
 ///
@@ -44,8 +44,6 @@ enum Step {
     Doctest,
     /// Every example compiles alone and runs to its end
     Examples,
-    /// The rows of tests/acceptance.md and crates/cli/tests/contract.md hold
-    Acceptance,
     /// Every published crate compiles from what would be uploaded
     Package,
     /// The fuzz targets compile
@@ -120,7 +118,6 @@ impl Step {
             Self::Test => test(),
             Self::Doctest => Invocation::cargo(["test", "--doc", "--workspace", "--all-features"]).run(),
             Self::Examples => examples::run(metadata),
-            Self::Acceptance => acceptance::run(),
             Self::Package => package::run(metadata),
             Self::FuzzBuild => fuzz::check(metadata),
         }
@@ -178,7 +175,6 @@ mod tests {
             "test",
             "doctest",
             "examples",
-            "acceptance",
             "package",
             "fuzz-build",
         ];

@@ -10,7 +10,6 @@
 #![expect(clippy::print_stdout, reason = "a command line tool answers on standard output")]
 #![expect(clippy::print_stderr, reason = "and complains on standard error")]
 
-mod acceptance;
 mod bench;
 mod check;
 mod examples;
@@ -54,13 +53,6 @@ enum Command {
     /// `Type::builder()` makes no circle when its `impl` stands in the file of the builder.
     Layers,
     Language(language::Arguments),
-    /// Run the acceptance tests and those of the command, and hold them against their pages, row by row
-    ///
-    /// The pages are tests/acceptance.md and crates/cli/tests/contract.md.
-    /// A test belongs to the row its name begins with: `del_04_…` to DEL-04, `bind_04_to_06_…` to
-    /// BIND-04, 05 and 06. Fails when a row in force has no test or a failed one, and when a test
-    /// names a row that does not exist.
-    Acceptance,
     /// Build and run every example of every crate; each must end with success
     Examples,
     Bench(bench::Arguments),
@@ -86,7 +78,6 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(arguments, &members),
         Command::Layers => layers::run().and(modules::run(&members)),
         Command::Language(arguments) => language::run(arguments),
-        Command::Acceptance => acceptance::run(),
         Command::Examples => examples::run(&members),
         Command::Bench(arguments) => bench::run(arguments, &members),
         Command::Fuzz(arguments) => fuzz::run(arguments),

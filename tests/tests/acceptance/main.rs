@@ -1,6 +1,4 @@
-//! The acceptance rows, one test each, against the emulator over real TLS.
-//!
-//! `cargo xtask acceptance` prints which test holds which row.
+//! The rows of `tests/acceptance.md`, end to end against the emulator over real TLS.
 
 #![cfg(test)]
 
@@ -21,3 +19,8 @@ mod telemetry;
 mod transport;
 mod troubleshooting;
 mod users;
+
+#[test]
+fn rows_have_tests() {
+    symbolon_test_rows::assert_each_row_has_a_test(include_str!("../../acceptance.md"));
+}

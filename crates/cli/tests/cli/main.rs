@@ -1,4 +1,4 @@
-//! The command, as other programs meet it: run, with its output read.
+//! The rows of `contract.md`: runs the command and reads its output.
 
 #![cfg(test)]
 
@@ -22,3 +22,10 @@ mod serve;
 mod token;
 mod token_json;
 mod usage;
+
+// Some tests exist on Unix only.
+#[cfg(unix)]
+#[test]
+fn rows_have_tests() {
+    symbolon_test_rows::assert_each_row_has_a_test(include_str!("../contract.md"));
+}
