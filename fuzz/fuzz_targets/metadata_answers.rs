@@ -10,7 +10,7 @@ use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{HttpClient, Response, RetryPolicy, SharedTransport};
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{
-    CorrelationId, Jitter, SharedClock, SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength,
+    Context, CorrelationId, Jitter, SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength,
 };
 
 /// P-256, from RFC 7515 Appendix A.3; its signatures are not real.
@@ -56,7 +56,7 @@ fuzz_target!(|answers: (&[u8], &[u8])| {
     let server = || HeaderMap::from_iter([(http::header::SERVER, HeaderValue::from_static("IMDS/1"))]);
     let answer = |body: &[u8]| Ok(Response::new(StatusCode::OK, body.to_vec()).with_headers(server()));
     let transport = SharedTransport::new(ScriptedTransport::new([answer(answers.0), answer(answers.1)]));
-    let http = HttpClient::new(transport, SharedClock::system(), Jitter::fixed(0.5));
+    let http = HttpClient::new(transport, Context::default().with_jitter(Jitter::fixed(0.5)));
     let base = "http://127.0.0.1".parse().expect("a URL");
     let minter = Minter::builder(base, http).metadata_retry_policy(RetryPolicy::once()).key_provider(Keys).build();
     let minter = minter.expect("a minter");

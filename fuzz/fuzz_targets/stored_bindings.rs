@@ -13,7 +13,7 @@ use libfuzzer_sys::{arbitrary, fuzz_target};
 use symbolon_binding::{Binding, Error, KeyProvider, ManagedIdentityId, Minter, SoftwareKeys};
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{HttpClient, Response, RetryPolicy, SharedTransport};
-use symbolon_types::{CorrelationId, Jitter, SharedClock, SharedSigningKey, Thumbprint};
+use symbolon_types::{Context, CorrelationId, Jitter, SharedSigningKey, Thumbprint};
 
 /// What stands in the file.
 #[derive(Debug, arbitrary::Arbitrary)]
@@ -87,7 +87,7 @@ impl Shelf {
             Ok(Response::new(StatusCode::OK, metadata).with_headers(server)),
             Ok(Response::new(StatusCode::FORBIDDEN, "")),
         ]);
-        let http = HttpClient::new(SharedTransport::new(transport), SharedClock::system(), Jitter::fixed(0.5));
+        let http = HttpClient::new(SharedTransport::new(transport), Context::default().with_jitter(Jitter::fixed(0.5)));
         let minter = Minter::builder("http://127.0.0.1".parse().expect("a URL"), http)
             .issuance_retry_policy(RetryPolicy::once())
             .key_provider(OneKey(self.key.clone()))

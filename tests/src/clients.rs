@@ -1,6 +1,6 @@
 //! Confidential clients of the emulator, one for each kind of credential.
 
-use symbolon::{ClientIdentity, ManagedIdentity};
+use symbolon::{ClientIdentity, Env, ManagedIdentity};
 use symbolon_token::authority::Authority;
 use symbolon_token::{
     Application, ClientAssertion, ClientCertificate, CredentialSource, TokenClient, TokenClientBuilder,
@@ -16,7 +16,7 @@ impl World {
     pub fn application(&self) -> Application {
         let authority = format!("{}/{}", self.emulator.token_url(), self.emulator.tenant_id());
         let authority = Authority::parse(&authority).expect("a loopback authority");
-        Application::new(authority, CLIENT_ID).expect("an application").env(symbolon::Env::empty())
+        Application::new(authority, CLIENT_ID).expect("an application")
     }
 
     /// A certificate that the emulator's authority issued to the client, with its key.
@@ -27,7 +27,7 @@ impl World {
 
     /// A token client in this world.
     pub fn client_builder(&self, credential: impl CredentialSource) -> TokenClientBuilder {
-        TokenClient::builder(credential, self.transport()).clock(self.clock())
+        TokenClient::builder(credential, self.transport()).context(self.context().with_env(Env::empty()))
     }
 
     /// A client with a certificate.

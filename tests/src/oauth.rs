@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use http::Method;
 use serde::Deserialize;
-use symbolon::{Env, HyperTransport};
+use symbolon::{Context, Env, HyperTransport};
 use symbolon_transport::{Request, Route, SharedTransport, Transport};
 
 use certificate::Authority;
@@ -184,7 +184,7 @@ impl Issuer {
 
 fn transport(ca_pem: &str) -> SharedTransport {
     let transport = HyperTransport::builder()
-        .env(Env::empty())
+        .context(Context::default().with_env(Env::empty()))
         .platform_roots(false)
         .root_certificates_pem(ca_pem.as_bytes())
         .build();

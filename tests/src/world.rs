@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 use bytes::Bytes;
-use symbolon::{Env, HyperTransport, ManagedIdentity, SharedClock, SoftwareKeys, Thumbprint, Token};
+use symbolon::{Context, Env, HyperTransport, ManagedIdentity, SharedClock, SoftwareKeys, Thumbprint, Token};
 use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Step};
 use symbolon_transport::{Request, Response, Transport, TransportError};
 use symbolon_types::ManualClock;
@@ -64,8 +64,7 @@ impl World {
     /// A transport that trusts the emulator and nothing else.
     pub fn transport(&self) -> HyperTransport {
         HyperTransport::builder()
-            .env(Env::empty())
-            .clock(self.clock.clone())
+            .context(self.context().with_env(Env::empty()))
             .platform_roots(false)
             .root_certificates_pem(self.emulator.ca_pem().as_bytes())
             .build()
@@ -77,15 +76,18 @@ impl World {
         self.clock.clone()
     }
 
+    /// The context of clients: the emulator's variables, the manual clock, retries that do not wait.
+    pub fn context(&self) -> Context {
+        Context::default().with_env(self.env()).with_clock(self.clock.clone()).with_retry_scale(0.0)
+    }
+
     /// A managed identity in this world, with keys that are quick to make and retries that do not
     /// wait.
     pub fn builder(&self) -> symbolon::ManagedIdentityBuilder {
         ManagedIdentity::builder()
-            .env(self.env())
+            .context(self.context())
             .transport(self.transport())
-            .clock(self.clock.clone())
             .key_provider(SoftwareKeys::p256())
-            .retry_scale(0.0)
             .deadline(Duration::from_secs(60))
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use symbolon::{Error, ErrorKind, ManagedIdentity, Secret, SharedClock};
+use symbolon::{Context, Error, ErrorKind, ManagedIdentity, Secret, SharedClock};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -115,10 +115,10 @@ impl AgentBuilder {
         self
     }
 
-    /// Reads the time off this clock. Default: the machine's.
+    /// Sets the clock. Default: the process's own.
     #[must_use]
-    pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
+    pub fn context(mut self, context: Context) -> Self {
+        self.clock = context.clock().clone();
         self
     }
 

@@ -97,7 +97,7 @@ impl Imds {
     /// The clock that its retries wait on.
     #[must_use]
     pub fn clock(&self) -> &SharedClock {
-        self.http.clock()
+        self.http.context().clock()
     }
 
     /// The answer, if it is a 200, and how many requests it took.

@@ -104,7 +104,7 @@ impl Mint {
     ) -> Result<Binding, Error> {
         let Credential { client_id, tenant_id, mtls_authentication_endpoint: base, .. } = credential;
         let token_endpoint = self.token_hosts.endpoint(base, tenant_id)?;
-        let renew_at = renew_at(&identity, minted_at, self.imds.http().jitter());
+        let renew_at = renew_at(&identity, minted_at, self.imds.http().context().jitter());
         Ok(Binding::new(Parts {
             id: id.clone(),
             identity,

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[cfg(unix)]
 use symbolon::PersistedKeys;
 use symbolon::parts::hyper::BuildError;
-use symbolon::{Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, Token};
+use symbolon::{
+    Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, Token,
+};
 
 use crate::args::{Acquire, KeyKind, Keys};
 use crate::failure;
@@ -20,7 +22,7 @@ const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 
 /// The transport that the options describe.
 pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransport, Error> {
-    let mut transport = HyperTransport::builder().env(env.clone());
+    let mut transport = HyperTransport::builder().context(Context::default().with_env(env.clone()));
     if let Some(path) = ca_file {
         let pem = std::fs::read(path).map_err(|error| {
             failure::request("invalid_usage", format!("cannot read --ca-file {}: {error}", path.display()))
@@ -58,10 +60,9 @@ pub(crate) fn builder(
     env: &Env,
 ) -> Result<ManagedIdentityBuilder, Error> {
     let builder = ManagedIdentity::builder()
-        .env(env.clone())
+        .context(context(env)?)
         .transport(transport(ca_file, env)?)
-        .minimum_strength(keys.min_strength.strength())
-        .retry_scale(retry_scale(env)?);
+        .minimum_strength(keys.min_strength.strength());
     with_keys(builder, keys, env)
 }
 
@@ -139,10 +140,12 @@ pub(crate) async fn token(
     request.await
 }
 
-pub(crate) fn retry_scale(env: &Env) -> Result<f64, Error> {
-    let Some(text) = env.var(RETRY_SCALE) else { return Ok(1.0) };
+/// Returns the context with these variables, and the retry scale that they set.
+pub(crate) fn context(env: &Env) -> Result<Context, Error> {
+    let context = Context::default().with_env(env.clone());
+    let Some(text) = env.var(RETRY_SCALE) else { return Ok(context) };
     match text.parse::<f64>() {
-        Ok(scale) if scale.is_finite() && scale >= 0.0 => Ok(scale),
+        Ok(scale) if scale.is_finite() && scale >= 0.0 => Ok(context.with_retry_scale(scale)),
         _ => Err(failure::request("invalid_usage", format!("{RETRY_SCALE} is not a number of 0 or more"))),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) async fn run(options: &AppTokenOptions, global: &Global, env: &Env) -
     options.claims.check()?;
     let client = client(options, global, env)?
         .capabilities(options.claims.capabilities.iter().cloned())
-        .retry_scale(acquire::retry_scale(env)?)
+        .context(acquire::context(env)?)
         .build();
     let mut request = client.token(&options.scope);
     if options.pop {
@@ -36,7 +36,7 @@ pub(crate) async fn run(options: &AppTokenOptions, global: &Global, env: &Env) -
 
 /// The client with its credential; clap has seen to it that there is one.
 fn client(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<TokenClientBuilder, Error> {
-    let application = application(options, env)?;
+    let application = application(options)?;
     let transport = acquire::transport(global.ca_file.as_deref(), env)?;
     if let Some(file) = &options.assertion_file {
         std::fs::metadata(file).map_err(|error| unreadable("--assertion-file", file, &error))?;
@@ -61,7 +61,7 @@ fn client(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<Token
     Ok(TokenClient::builder(ClientSecret::new(application, secret)?, transport))
 }
 
-fn application(options: &AppTokenOptions, env: &Env) -> Result<Application, Error> {
+fn application(options: &AppTokenOptions) -> Result<Application, Error> {
     let region = match &options.region {
         Some(name) => RegionChoice::Fixed(Region::parse(name)?),
         None => RegionChoice::Unset,
@@ -69,8 +69,7 @@ fn application(options: &AppTokenOptions, env: &Env) -> Result<Application, Erro
     let authority = Authority::parse(&options.authority)?;
     Ok(Application::new(authority, &options.client_id)?
         .region(region)
-        .instance_discovery(!options.no_instance_discovery)
-        .env(env.clone()))
+        .instance_discovery(!options.no_instance_discovery))
 }
 
 fn certificate(file: &Path) -> Result<ClientIdentity, Error> {

@@ -9,7 +9,7 @@ mod page;
 use std::process::ExitCode;
 
 use serde::{Serialize, Serializer};
-use symbolon::{Env, Error, HostCapabilities, ManagedIdentity, Source};
+use symbolon::{Context, Env, Error, HostCapabilities, ManagedIdentity, Source};
 
 use crate::args::Global;
 use crate::output::{Format, line};
@@ -74,7 +74,8 @@ fn names<S: Serializer>(source: &Option<Source>, to: S) -> Result<S::Ok, S::Erro
 
 pub(crate) async fn run(global: &Global, env: &Env) -> Result<ExitCode, Error> {
     let transport = acquire::transport(global.ca_file.as_deref(), env)?;
-    let identity = ManagedIdentity::builder().env(env.clone()).transport(transport.clone()).build()?;
+    let context = Context::default().with_env(env.clone());
+    let identity = ManagedIdentity::builder().context(context).transport(transport.clone()).build()?;
     let token_services = endpoints::token_services(env)?;
     let (found, mut reached) =
         futures_util::future::join(identity.capabilities(), endpoints::reach(&transport, &token_services))

@@ -7,7 +7,7 @@ use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use symbolon_types::{Env, SharedClock};
+use symbolon_types::Context;
 
 use crate::proxy::Proxies;
 use crate::tls::TlsFactory;
@@ -21,8 +21,7 @@ pub struct HyperTransportBuilder {
     roots: RootCertStore,
     platform_roots: bool,
     minimum_tls: TlsVersion,
-    env: Env,
-    clock: SharedClock,
+    context: Context,
     /// The first thing that was wrong.
     refused: Option<BuildError>,
 }
@@ -34,8 +33,7 @@ impl HyperTransportBuilder {
             roots: RootCertStore::empty(),
             platform_roots: true,
             minimum_tls: TlsVersion::V1_2,
-            env: Env::process(),
-            clock: SharedClock::system(),
+            context: Context::default(),
             refused: None,
         }
     }
@@ -101,7 +99,10 @@ impl HyperTransportBuilder {
         self
     }
 
-    /// Where variables come from; the process by default. Read when the transport is built:
+    /// Sets the environment variables, and the clock that measures idle connections and checks the
+    /// validity of server certificates. Default: the process's own.
+    ///
+    /// These variables are read when the transport is built:
     ///
     /// - `SSL_CERT_FILE`: a file of roots in PEM, trusted *as well*, not instead. It is read at
     ///   the first TLS connection, which fails if the file is unreadable or empty.
@@ -112,16 +113,8 @@ impl HyperTransportBuilder {
     ///   reached without it, divided by commas, or `*`. This machine and link-local addresses
     ///   always are.
     #[must_use]
-    pub fn env(mut self, env: Env) -> Self {
-        self.env = env;
-        self
-    }
-
-    /// The clock that tells how long a connection has been idle, and at what time the
-    /// certificates of servers must be valid.
-    #[must_use]
-    pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
         self
     }
 
@@ -134,16 +127,16 @@ impl HyperTransportBuilder {
         if let Some(refused) = self.refused {
             return Err(refused);
         }
-        let proxies = Proxies::from_env(&self.env)?;
+        let proxies = Proxies::from_env(self.context.env())?;
         let provider = Arc::new(self.provider);
         let sources = Sources {
             given: self.roots,
             platform: self.platform_roots,
-            file: self.env.var(CERT_FILE_VARIABLE).map(PathBuf::from),
+            file: self.context.env().var(CERT_FILE_VARIABLE).map(PathBuf::from),
         };
         let trust = Trust::new(sources, Arc::clone(&provider));
-        let tls = TlsFactory::new(provider, self.minimum_tls, trust, self.clock.clone())
+        let tls = TlsFactory::new(provider, self.minimum_tls, trust, self.context.clock().clone())
             .map_err(|_| BuildError::UnsuitableCryptoProvider)?;
-        Ok(HyperTransport::new(tls, proxies, self.clock))
+        Ok(HyperTransport::new(tls, proxies, self.context.clock().clone()))
     }
 }

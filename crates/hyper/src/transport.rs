@@ -57,8 +57,9 @@ impl HyperTransport {
     ///
     /// ```
     /// # use symbolon_hyper::HyperTransport;
+    /// # use symbolon_types::Context;
     /// let env = [("HTTPS_PROXY", "http://user:secret@proxy.example:3128")].into_iter().collect();
-    /// let transport = HyperTransport::builder().env(env).build()?;
+    /// let transport = HyperTransport::builder().context(Context::default().with_env(env)).build()?;
     /// let url = "https://login.example/".parse()?;
     /// assert_eq!(transport.proxy_of(&url).as_deref(), Some("proxy.example:3128"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -9,9 +9,8 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use symbolon::parts::token::{CacheKey, Expiry, Fetched, Partition};
-use symbolon::parts::types::Jitter;
 use symbolon::{
-    CorrelationId, Env, HyperTransport, ManagedIdentity, Secret, SharedClock, SoftwareKeys, TokenCache,
+    Context, CorrelationId, Env, HyperTransport, ManagedIdentity, Secret, SoftwareKeys, TokenCache,
 };
 use symbolon_emulator::{Emulator, Source};
 
@@ -19,14 +18,16 @@ const RESOURCE: &str = "https://vault.example";
 
 fn benches(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let cache = TokenCache::new(TokenCache::DEFAULT_CAPACITY, SharedClock::system(), Jitter::os());
+    let cache = TokenCache::new(TokenCache::DEFAULT_CAPACITY, &Context::default());
     let partition = Partition::machine_bound("a source");
     let key = CacheKey::bearer(&partition, RESOURCE);
     let (emulator, identity) = runtime.block_on(async {
         let emulator = Emulator::start().await.expect("an emulator");
         let env: Env = emulator.environment().into_iter().collect();
         let transport = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build();
-        let builder = ManagedIdentity::builder().env(env).transport(transport.expect("a transport"));
+        let builder = ManagedIdentity::builder()
+            .context(Context::default().with_env(env))
+            .transport(transport.expect("a transport"));
         let identity = builder.key_provider(SoftwareKeys::p256()).cache(cache.clone()).build();
         let identity = identity.expect("an identity");
         let fetched = Fetched::bearer(
@@ -56,7 +57,11 @@ fn benches(criterion: &mut Criterion) {
     });
     for (name, env) in [("metadata service", Env::empty()), ("App Service", app_service)] {
         group.bench_function(format!("make one for the {name}"), |bencher| {
-            bencher.iter(|| black_box(ManagedIdentity::builder().env(env.clone()).build()));
+            bencher.iter(|| {
+                black_box(
+                    ManagedIdentity::builder().context(Context::default().with_env(env.clone())).build(),
+                )
+            });
         });
     }
     group.finish();

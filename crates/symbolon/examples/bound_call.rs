@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
 use bytes::Bytes;
-use symbolon::{Env, HyperTransport, ManagedIdentity};
+use symbolon::{Context, Env, HyperTransport, ManagedIdentity};
 use symbolon_emulator::Emulator;
 
 #[tokio::main]
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let trusting = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build()?;
 
     let identity = ManagedIdentity::builder()
-        .env(env) // the emulator's address
+        .context(Context::default().with_env(env)) // the emulator's address
         .transport(trusting) // the emulator's certificate authority
         .build()?;
     let token = identity.token("https://vault.example").proof_of_possession().await?;

@@ -15,8 +15,8 @@ use symbolon::parts::transport::{
 };
 use symbolon::parts::types::SharedSigningKey;
 use symbolon::{
-    Attestation, AttestationRequest, Attester, Env, Error, HyperTransport, KeyProvider, ManagedIdentity,
-    Secret, SharedClock, SoftwareKeys,
+    Attestation, AttestationRequest, Attester, Context, Env, Error, HyperTransport, KeyProvider,
+    ManagedIdentity, Secret, SharedClock, SoftwareKeys,
 };
 use symbolon_emulator::Emulator;
 
@@ -47,7 +47,7 @@ async fn cold_mint(emulator: &Emulator, is_attested: bool) -> Result<Trace, Box<
     let http = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build()?;
     let stopwatch = Stopwatch::default();
     let mut identity = ManagedIdentity::builder()
-        .env(env)
+        .context(Context::default().with_env(env))
         .transport(Timed(SharedTransport::new(http), stopwatch.clone()))
         .key_provider(TimedKeys(SoftwareKeys::rsa_2048(), stopwatch.clone()));
     if is_attested {

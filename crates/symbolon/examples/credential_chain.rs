@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
-use symbolon::{AzureCli, ChainLink, CredentialChain, Env, HyperTransport, ManagedIdentity};
+use symbolon::{AzureCli, ChainLink, Context, CredentialChain, Env, HyperTransport, ManagedIdentity};
 use symbolon_emulator::Emulator;
 
 #[tokio::main]
@@ -15,11 +15,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let trusting = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build()?;
 
     let identity = ManagedIdentity::builder()
-        .env(env.clone()) // the emulator's address
+        .context(Context::default().with_env(env.clone())) // the emulator's address
         .transport(trusting.clone()) // the emulator's certificate authority
         .build()?;
     let chain = CredentialChain::builder()
-        .env(env) // no workload identity
+        .context(Context::default().with_env(env)) // no workload identity
         .transport(trusting)
         .workload_identity()
         .managed_identity(identity)
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A host without anything: every link says why.
     let nowhere = CredentialChain::builder()
-        .env(Env::empty())
+        .context(Context::default().with_env(Env::empty()))
         .workload_identity()
         .azure_cli(AzureCli::new())
         .build()?;

@@ -11,7 +11,7 @@ use symbolon_token::{
     CacheKey, Error, ErrorKind, Fetched, Partition, Token, TokenCache, merge_claims, resource_name,
 };
 use symbolon_transport::{HttpClient, Request, RetryPolicy, within};
-use symbolon_types::{CorrelationId, Env, SharedClock};
+use symbolon_types::{CorrelationId, SharedClock};
 
 use crate::source::azure_arc::ArcAgent;
 use crate::source::exchange::Exchange;
@@ -40,7 +40,6 @@ struct Found {
 #[derive(Debug)]
 pub(crate) struct Asking {
     pub(crate) id: ManagedIdentityId,
-    pub(crate) env: Env,
     pub(crate) capabilities: Vec<String>,
     pub(crate) imds: Imds,
     pub(crate) http: HttpClient,
@@ -68,7 +67,8 @@ impl Bearer {
 
     fn found(&self) -> &Found {
         self.found.get_or_init(|| {
-            let Asking { id, env, .. } = &*self.asking;
+            let Asking { id, http, .. } = &*self.asking;
+            let env = http.context().env();
             let detection = Detection::of(env);
             let partition = partition(id, &format!("bearer\0{}", detection.source.as_str()));
             Found { detection, partition }
@@ -132,7 +132,7 @@ fn check(request: &ManagedIdentityRequest<'_>, source: Source, resource: &str) -
 
 impl Asking {
     fn clock(&self) -> &SharedClock {
-        self.http.clock()
+        self.http.context().clock()
     }
 
     async fn fetch(
@@ -168,14 +168,16 @@ impl Asking {
         };
         let one = async |request: Result<Request, Error>| exchange.token(&exchange.send(&request?).await?);
         match source {
-            Source::AppService => one(app_service::request(question, &self.env)).await,
-            Source::ServiceFabric => one(service_fabric::request(question, &self.env)).await,
-            Source::MachineLearning => one(machine_learning::request(question, &self.env)).await,
-            Source::CloudShell => one(cloud_shell::request(question, &self.env)).await,
+            Source::AppService => one(app_service::request(question, self.http.context().env())).await,
+            Source::ServiceFabric => one(service_fabric::request(question, self.http.context().env())).await,
+            Source::MachineLearning => {
+                one(machine_learning::request(question, self.http.context().env())).await
+            }
+            Source::CloudShell => one(cloud_shell::request(question, self.http.context().env())).await,
             Source::AzureArc => {
                 let tokens = self.azure_arc_tokens.clone();
-                let tokens = tokens.or_else(|| ArcAgent::of_this_machine(&self.env).tokens());
-                azure_arc::token(question, &self.env, tokens.as_deref(), &exchange).await
+                let tokens = tokens.or_else(|| ArcAgent::of_this_machine(self.http.context().env()).tokens());
+                azure_arc::token(question, self.http.context().env(), tokens.as_deref(), &exchange).await
             }
             Source::Imds => imds_v1::token(question, &self.imds, &self.policies.imds).await,
         }

@@ -45,7 +45,9 @@ pub use symbolon_binding::{
 #[cfg(feature = "hyper")]
 pub use symbolon_hyper::HyperTransport;
 pub use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenSource};
-pub use symbolon_types::{ClientIdentity, CorrelationId, Env, Secret, SharedClock, Strength, Thumbprint};
+pub use symbolon_types::{
+    ClientIdentity, Context, CorrelationId, Env, Secret, SharedClock, Strength, Thumbprint,
+};
 
 /// The crates that this one is made of, for what is not re-exported at the root.
 pub mod parts {

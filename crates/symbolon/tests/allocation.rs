@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 
 use futures_util::FutureExt;
-use symbolon::{Env, HyperTransport, ManagedIdentity, SoftwareKeys, Token, TokenSource};
+use symbolon::{Context, Env, HyperTransport, ManagedIdentity, SoftwareKeys, Token, TokenSource};
 use symbolon_emulator::Emulator;
 
 #[test]
@@ -13,7 +13,9 @@ fn a_cache_hit_allocates_nothing_and_is_ready_at_once() {
         let emulator = Emulator::start().await.unwrap();
         let env: Env = emulator.environment().into_iter().collect();
         let transport = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes());
-        let builder = ManagedIdentity::builder().env(env).key_provider(SoftwareKeys::p256());
+        let builder = ManagedIdentity::builder()
+            .context(Context::default().with_env(env))
+            .key_provider(SoftwareKeys::p256());
         let identity = builder.transport(transport.build().unwrap()).build().unwrap();
         identity.token("https://vault.example").await.unwrap();
         identity.token("https://vault.example").proof_of_possession().await.unwrap();

@@ -14,7 +14,7 @@ use http::StatusCode;
 use symbolon_token::authority::Authority;
 use symbolon_token::{Application, ClientSecret, Token, TokenCache, TokenClient};
 use symbolon_transport::{Response, transport_fn};
-use symbolon_types::{Jitter, Secret, SharedClock};
+use symbolon_types::{Context, Secret, SharedClock};
 
 fn client(capacity: usize) -> TokenClient {
     let body =
@@ -30,7 +30,7 @@ fn client(capacity: usize) -> TokenClient {
     let credential = ClientSecret::new(application.expect("a client id"), Secret::new("secret"));
     let credential = credential.expect("a secret");
     let clock = SharedClock::system();
-    let cache = TokenCache::new(capacity, clock, Jitter::os());
+    let cache = TokenCache::new(capacity, &Context::default().with_clock(clock));
     TokenClient::builder(credential, transport).cache(cache).build()
 }
 

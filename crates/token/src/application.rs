@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use symbolon_transport::HttpClient;
-use symbolon_types::{Env, Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
 pub(crate) use self::wardrobe::Wardrobe;
@@ -30,7 +30,6 @@ use crate::{ClientAuth, CredentialRequest, Partition, Resolution, TokenEndpoint}
 pub struct Application {
     client_id: Arc<str>,
     place: Place,
-    env: Env,
 }
 
 /// Where the client asks for tokens.
@@ -63,7 +62,7 @@ impl Application {
             let error = Error::new(ErrorKind::Request, "invalid_client_credential", "the client id is empty");
             return Err(error.with_advice("set it as it was registered"));
         }
-        Ok(Self { client_id: client_id.into(), place, env: Env::process() })
+        Ok(Self { client_id: client_id.into(), place })
     }
 
     /// Asks in this region of Entra. Default: none, unless the environment forces one.
@@ -79,13 +78,6 @@ impl Application {
     #[must_use]
     pub fn instance_discovery(self, validates: bool) -> Self {
         self.routed(|router| router.with_instance_discovery(validates))
-    }
-
-    /// Reads these variables, of which regions depend on some. Default: those of the process.
-    #[must_use]
-    pub fn env(mut self, env: Env) -> Self {
-        self.env = env;
-        self
     }
 
     fn routed(mut self, change: impl FnOnce(Router) -> Router) -> Self {
@@ -147,7 +139,9 @@ impl Application {
         match &self.place {
             Place::Fixed(_) if request.tenant().is_some() => Err(no_tenants()),
             Place::Fixed(endpoint) => Ok(endpoint.clone().into()),
-            Place::Routed(router) => router.located(request.http(), &self.env, &query(request, mtls)).await,
+            Place::Routed(router) => {
+                router.located(request.http(), request.http().context().env(), &query(request, mtls)).await
+            }
         }
     }
 

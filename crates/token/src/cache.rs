@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use symbolon_types::lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
-use symbolon_types::{ClientIdentity, CorrelationId, Error, Jitter, Secret, SharedClock};
+use symbolon_types::{ClientIdentity, Context, CorrelationId, Error, Jitter, Secret, SharedClock};
 use tracing::Instrument as _;
 
 pub(crate) use self::refresh_tokens::RefreshToken;
@@ -39,9 +39,11 @@ impl TokenCache {
     /// How many tokens a cache holds unless told otherwise: at 2 kB each, 20 MB.
     pub const DEFAULT_CAPACITY: usize = 10_000;
 
-    /// An empty cache of at most `capacity` tokens.
+    /// Creates an empty cache of at most `capacity` tokens, with the clock and the randomness of
+    /// `context`.
     #[must_use]
-    pub fn new(capacity: usize, clock: SharedClock, jitter: Jitter) -> Self {
+    pub fn new(capacity: usize, context: &Context) -> Self {
+        let (clock, jitter) = (context.clock().clone(), context.jitter().clone());
         let leases = LeaseCache::new(capacity, clock.clone());
         let refresh_tokens = LeaseCache::new(capacity, clock.clone());
         Self { leases, refresh_tokens, backing: None, capacity, clock, jitter }

@@ -82,7 +82,7 @@ impl Exchange {
     pub(crate) async fn run(self) -> Result<Fetched, Error> {
         let exchanger = Arc::clone(&self.exchanger);
         let correlation_id = self.correlation_id;
-        let outcome = within(exchanger.http.clock(), exchanger.deadline, self.recovering()).await;
+        let outcome = within(exchanger.http.context().clock(), exchanger.deadline, self.recovering()).await;
         outcome.unwrap_or_else(|| Err(timed_out().with_correlation_id(correlation_id)))
     }
 
@@ -111,11 +111,11 @@ impl Exchange {
             for_user: self.grant.is_for_user(),
             tenant: self.tenant.as_deref(),
             correlation_id: Some(self.correlation_id),
-            now: exchanger.http.clock().now(),
+            now: exchanger.http.context().clock().now(),
             http: &exchanger.http,
         };
         let auth = exchanger.credential.resolve_erased(&wanted).await?;
-        check(&auth, self.proof_of_possession, exchanger.http.clock().now())?;
+        check(&auth, self.proof_of_possession, exchanger.http.context().clock().now())?;
         Ok(auth)
     }
 
@@ -143,11 +143,11 @@ impl Exchange {
             telemetry: telemetry.header(auth),
             routing_hint: self.routing_hint(stored.as_ref()),
         };
-        let began = http.clock().now();
-        let make = || token_request(auth, &form, http.clock().now()).map_err(Unsent::Unmade);
+        let began = http.context().clock().now();
+        let make = || token_request(auth, &form, http.context().clock().now()).map_err(Unsent::Unmade);
         let outcome = match http.send(retry, make).await {
             Ok(sent) => {
-                let took = http.clock().now().duration_since(began).unwrap_or_default();
+                let took = http.context().clock().now().duration_since(began).unwrap_or_default();
                 self.read(auth, &sent.response).map(|granted| (granted, sent.attempts, took))
             }
             Err(Unsent::Unmade(error)) => Err(error.into()),
@@ -228,7 +228,7 @@ impl Exchange {
     fn refused(&self, response: &Response) -> Attempt {
         let status = response.status();
         let is_transient = matches!(status.as_u16(), 408 | 429 | 500..=599);
-        let retry_after = response.retry_after(self.exchanger.http.clock().now());
+        let retry_after = response.retry_after(self.exchanger.http.context().clock().now());
         let Some(Denied { code, server_codes, claims, description }) = denied(response) else {
             let error = "the token service answered something that is not an OAuth error";
             return Error::new(ErrorKind::Service, "invalid_response", error)

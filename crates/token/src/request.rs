@@ -144,7 +144,8 @@ impl<'a> TokenRequest<'a> {
         let correlation_id = self.correlation_id.unwrap_or_else(CorrelationId::random);
         let exchanger = Arc::clone(&self.client.exchanger);
         let acquired =
-            within(exchanger.http.clock(), exchanger.deadline, self.acquire_as(correlation_id)).await;
+            within(exchanger.http.context().clock(), exchanger.deadline, self.acquire_as(correlation_id))
+                .await;
         acquired.unwrap_or_else(|| Err(timed_out())).map_err(|error| match error.correlation_id() {
             Some(_) => error,
             None => error.with_correlation_id(correlation_id),

@@ -46,7 +46,7 @@ impl WorkloadIdentity {
         let file = required("AZURE_FEDERATED_TOKEN_FILE")?;
         let host = env.var("AZURE_AUTHORITY_HOST").unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
         let authority = Authority::parse(&format!("{}/{tenant}", host.trim_end_matches('/')))?;
-        let application = Application::new(authority, &client_id)?.env(env.clone());
+        let application = Application::new(authority, &client_id)?;
         Ok(ClientAssertion::new(application, Self::new(file)))
     }
 }

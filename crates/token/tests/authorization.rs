@@ -13,7 +13,7 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, RetryPolicy, TransportError};
-use symbolon_types::{Env, Secret, Thumbprint};
+use symbolon_types::{Context, Env, Secret, Thumbprint};
 use url::Url;
 
 const CONTOSO: &str = "https://login.microsoftonline.com/contoso.example";
@@ -37,7 +37,7 @@ fn metadata(extra: serde_json::Value) -> Answer {
 }
 
 fn application(authority: Authority) -> Application {
-    Application::new(authority, "client").unwrap().env(Env::empty())
+    Application::new(authority, "client").unwrap()
 }
 
 fn entra() -> Application {
@@ -50,7 +50,10 @@ fn oidc() -> Application {
 
 fn client(application: &Application, transport: &ScriptedTransport) -> TokenClient {
     let credential = ClientSecret::new(application.clone(), Secret::new("secret")).unwrap();
-    TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build()
+    TokenClient::builder(credential, transport.clone())
+        .retry(RetryPolicy::once())
+        .context(Context::default().with_env(Env::empty()))
+        .build()
 }
 
 fn idle(application: &Application) -> TokenClient {

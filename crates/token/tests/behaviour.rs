@@ -16,7 +16,7 @@ use symbolon_token::{
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, transport_fn};
 use symbolon_types::{
-    ClientIdentity, CorrelationId, Jitter, ManualClock, Secret, SharedClock, SharedSigningKey,
+    ClientIdentity, Context, CorrelationId, Jitter, ManualClock, Secret, SharedClock, SharedSigningKey,
 };
 
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
@@ -64,7 +64,9 @@ fn client(transport: &ScriptedTransport) -> TokenClient {
 
 /// A client on a clock that a test turns; it renews when the issuer's hint or ours says, unjittered.
 fn client_on(hands: &ManualClock, transport: &ScriptedTransport) -> TokenClient {
-    builder(transport).clock(SharedClock::from(hands)).jitter(Jitter::fixed(0.0)).build()
+    builder(transport)
+        .context(Context::default().with_clock(SharedClock::from(hands)).with_jitter(Jitter::fixed(0.0)))
+        .build()
 }
 
 fn value(request: &Request, name: &str) -> Option<String> {
@@ -205,8 +207,9 @@ async fn a_certificate_that_cannot_be_presented_or_has_ended_is_not_tried() {
 
     let hands = ManualClock::at(ends);
     let transport = ScriptedTransport::new([granted("one")]);
-    let client =
-        TokenClient::builder(credential(), transport.clone()).clock(SharedClock::from(&hands)).build();
+    let client = TokenClient::builder(credential(), transport.clone())
+        .context(Context::default().with_clock(&hands))
+        .build();
     let error = client.token("a").await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("invalid_certificate", ErrorKind::Credential));
     assert!(transport.requests().is_empty());
@@ -222,8 +225,7 @@ async fn a_bound_token_is_not_served_to_the_very_end_of_its_certificate() {
     let transport = ScriptedTransport::new([granted_as("mtls_pop", "one"), granted_as("mtls_pop", "two")]);
     let credential = Presenting(move |_, auth: ClientAuth| auth.with_proof_of_possession(identity.clone()));
     let client = TokenClient::builder(credential, transport)
-        .clock(SharedClock::from(&hands))
-        .jitter(Jitter::fixed(0.0))
+        .context(Context::default().with_clock(&hands).with_jitter(Jitter::fixed(0.0)))
         .build();
     let token = client.token("a").proof_of_possession().await.unwrap();
     assert!(token.expires_on() > ends && token.refresh_on() < ends);

@@ -12,7 +12,7 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
-use symbolon_types::{ManualClock, Secret, SharedClock};
+use symbolon_types::{Context, ManualClock, Secret, SharedClock};
 
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
 
@@ -197,8 +197,7 @@ async fn the_service_is_asked_again_as_it_asks_and_the_delays_are_on_the_clock()
         ScriptedTransport::new([busy("7"), Err(TransportErrorKind::Interrupted.into()), granted("one")]);
     let hands = ManualClock::new();
     let client = TokenClient::builder(secret(), transport.clone())
-        .clock(SharedClock::from(&hands))
-        .jitter(symbolon_types::Jitter::fixed(0.5))
+        .context(Context::default().with_clock(&hands).with_jitter(symbolon_types::Jitter::fixed(0.5)))
         .build();
     let acquiring = tokio::spawn(async move { client.token("a").await });
     let mut delays = Vec::new();
@@ -215,7 +214,7 @@ async fn a_service_that_never_answers_is_given_up_at_the_deadline() {
     let hands = ManualClock::new();
     let transport = transport_fn(|_| std::future::pending());
     let client = TokenClient::builder(secret(), transport)
-        .clock(SharedClock::from(&hands))
+        .context(Context::default().with_clock(&hands))
         .deadline(Duration::from_secs(20))
         .build();
     let cache = client.cache().clone();

@@ -16,7 +16,7 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError};
-use symbolon_types::{CorrelationId, Env, Jitter, Secret, SharedClock};
+use symbolon_types::{Context, CorrelationId, Env, Secret, SharedClock};
 
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
 /// What stands in every request about a user beside the scopes that were asked for.
@@ -54,7 +54,10 @@ fn at_endpoint() -> Application {
 
 fn client_of(application: Application, transport: &ScriptedTransport) -> TokenClient {
     let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();
-    TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build()
+    TokenClient::builder(credential, transport.clone())
+        .retry(RetryPolicy::once())
+        .context(Context::default().with_env(Env::empty()))
+        .build()
 }
 
 fn client(answers: impl IntoIterator<Item = Answer>) -> (TokenClient, ScriptedTransport) {
@@ -122,7 +125,7 @@ async fn on_behalf_of_a_user_the_assertion_is_exchanged_and_keys_the_cache() {
 async fn a_refresh_token_that_comes_with_an_assertion_is_kept_nowhere() {
     let clock = SharedClock::system();
     let store = MemoryStore::new(clock.clone());
-    let cache = TokenCache::new(10, clock, Jitter::os()).with_store(store.clone());
+    let cache = TokenCache::new(10, &Context::default().with_clock(clock)).with_store(store.clone());
     let transport = ScriptedTransport::new([about_user("one", Some("rt")), about_user("two", Some("rt"))]);
     let credential = ClientSecret::new(at_endpoint(), Secret::new("secret")).unwrap();
     let client = TokenClient::builder(credential, transport).cache(cache).build();
@@ -335,7 +338,7 @@ async fn form_names(client: &TokenClient, transport: &ScriptedTransport) -> Vec<
 async fn another_tenant_is_asked_at_its_own_endpoint_and_cached_apart() {
     let transport = ScriptedTransport::new([granted("own"), granted("other")]);
     let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
-    let application = Application::new(authority, "client").unwrap().env(Env::empty());
+    let application = Application::new(authority, "client").unwrap();
     let client = client_of(application, &transport);
     for (tenant, secret, source) in [
         (None, "own", TokenSource::Network),
@@ -378,7 +381,7 @@ async fn an_assertion_is_made_once_for_an_exchange_and_sent_again_when_it_is_ret
     let unavailable = || denied(503, "temporarily_unavailable");
     let transport = ScriptedTransport::new([unavailable(), unavailable(), granted("one"), granted("two")]);
     let client = TokenClient::builder(ClientAssertion::new(at_endpoint(), source), transport.clone())
-        .retry(RetryPolicy::token_endpoint().scaled(0.0))
+        .context(Context::default().with_retry_scale(0.0))
         .build();
     let token = client.token("a").await.unwrap();
     assert_eq!((token.attempts(), made.load(Ordering::SeqCst)), (3, 1));
@@ -408,7 +411,10 @@ impl TokenFile {
 
     fn client(&self, transport: &ScriptedTransport) -> TokenClient {
         let credential = ClientAssertion::new(at_endpoint(), WorkloadIdentity::new(&self.0));
-        TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build()
+        TokenClient::builder(credential, transport.clone())
+            .retry(RetryPolicy::once())
+            .context(Context::default().with_env(Env::empty()))
+            .build()
     }
 }
 

@@ -15,7 +15,9 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, TransportError};
-use symbolon_types::{ClientIdentity, Env, Jitter, ManualClock, Secret, SharedClock, SharedSigningKey};
+use symbolon_types::{
+    ClientIdentity, Context, Env, Jitter, ManualClock, Secret, SharedClock, SharedSigningKey,
+};
 
 const TELEMETRY: &str = "x-client-current-telemetry";
 const ANCHOR: &str = "x-anchormailbox";
@@ -49,18 +51,20 @@ fn about_user() -> Answer {
     )
 }
 
-fn application(region: RegionChoice, env: Env) -> Application {
+fn application(region: RegionChoice) -> Application {
     let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
-    Application::new(authority, "client").unwrap().region(region).env(env)
+    Application::new(authority, "client").unwrap().region(region)
 }
 
 fn builder_of(application: Application, transport: &ScriptedTransport) -> TokenClientBuilder {
     let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();
-    TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once())
+    TokenClient::builder(credential, transport.clone())
+        .retry(RetryPolicy::once())
+        .context(Context::default().with_env(Env::empty()))
 }
 
 fn builder(transport: &ScriptedTransport) -> TokenClientBuilder {
-    builder_of(application(RegionChoice::Global, Env::empty()), transport)
+    builder_of(application(RegionChoice::Global), transport)
 }
 
 fn identity() -> ClientIdentity {
@@ -170,7 +174,9 @@ async fn tr09_a_managed_identity_says_which_kind_it_is_and_a_bound_token_that_it
 async fn tr10_a_request_says_why_the_cached_token_did_not_do() {
     let transport = ScriptedTransport::new((0..5).map(|_| granted()));
     let hands = ManualClock::new();
-    let client = builder(&transport).clock(SharedClock::from(&hands)).jitter(Jitter::fixed(0.0)).build();
+    let client = builder(&transport)
+        .context(Context::default().with_clock(&hands).with_jitter(Jitter::fixed(0.0)))
+        .build();
     client.token("api").await.unwrap();
     client.token("api").force_refresh().await.unwrap();
     client.token("api").claims(r#"{"access_token":{}}"#).await.unwrap();
@@ -189,7 +195,8 @@ async fn tr10_a_request_says_why_the_cached_token_did_not_do() {
 async fn tr11_a_store_behind_the_cache_is_told() {
     let transport = ScriptedTransport::new([granted()]);
     let clock = SharedClock::system();
-    let cache = TokenCache::new(10, clock.clone(), Jitter::os()).with_store(MemoryStore::new(clock));
+    let cache = TokenCache::new(10, &Context::default().with_clock(clock.clone()))
+        .with_store(MemoryStore::new(clock));
     builder(&transport).cache(cache).build().token("api").await.unwrap();
     assert_eq!(telemetry(&transport), ["5|1004,2,,,|1,0,1,,,"]);
 }
@@ -211,7 +218,9 @@ async fn the_region_is_told_with_where_it_was_found_and_what_came_of_it() {
     ] {
         let transport =
             ScriptedTransport::new(before.into_iter().chain([granted(), granted(), about_user()]));
-        let client = builder_of(application(region.clone(), env), &transport).build();
+        let client = builder_of(application(region.clone()), &transport)
+            .context(Context::default().with_env(env))
+            .build();
         client.token("a").await.unwrap();
         client.token("b").await.unwrap();
         client.on_behalf_of(&Secret::new("theirs"), "c").await.unwrap();
@@ -230,8 +239,7 @@ async fn only_token_requests_are_accompanied_by_telemetry() {
     let located = answer(200, serde_json::json!({"location": "eastus"}));
     let transport = ScriptedTransport::new([found, located, granted()]);
     let authority = Authority::parse("https://login.foo.bar/contoso.example").unwrap();
-    let application =
-        Application::new(authority, "client").unwrap().region(RegionChoice::Detect).env(Env::empty());
+    let application = Application::new(authority, "client").unwrap().region(RegionChoice::Detect);
     builder_of(application, &transport).build().token("api").await.unwrap();
     let with: Vec<_> = transport.requests().iter().map(|it| it.headers().contains_key(TELEMETRY)).collect();
     assert_eq!(with, [false, false, true]);

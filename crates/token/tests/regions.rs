@@ -12,7 +12,7 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, TransportError};
-use symbolon_types::{ClientIdentity, Env, ManualClock, Secret, SharedClock, SharedSigningKey};
+use symbolon_types::{ClientIdentity, Context, Env, ManualClock, Secret, SharedSigningKey};
 
 /// The ways to ask for a token.
 const FLOWS: [&str; 5] = ["client", "on behalf of", "session", "code", "refresh token"];
@@ -44,7 +44,7 @@ fn client(
     transport: &ScriptedTransport,
 ) -> TokenClient {
     let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
-    let application = Application::new(authority, "client").unwrap().region(region).env(env);
+    let application = Application::new(authority, "client").unwrap().region(region);
     let credential = ClientAssertion::new(
         application,
         assertion_fn(move |_| {
@@ -56,7 +56,10 @@ fn client(
             async { Ok(assertion) }
         }),
     );
-    TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build()
+    TokenClient::builder(credential, transport.clone())
+        .retry(RetryPolicy::once())
+        .context(Context::default().with_env(env))
+        .build()
 }
 
 async fn token(client: &TokenClient, flow: &str) -> Result<Token, Error> {
@@ -162,11 +165,15 @@ fn with_a_scale_of_zero_nothing_on_the_way_to_a_token_waits() {
             let transport =
                 ScriptedTransport::new([busy(), busy(), found.clone(), busy(), busy(), granted()]);
             let application = Application::new(authority.clone(), "client").unwrap();
-            let application = application.region(RegionChoice::Detect).env(Env::empty());
+            let application = application.region(RegionChoice::Detect);
             let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();
             let client = TokenClient::builder(credential, transport.clone())
-                .clock(SharedClock::from(&ManualClock::new()))
-                .retry_scale(scale)
+                .context(
+                    Context::default()
+                        .with_env(Env::empty())
+                        .with_clock(&ManualClock::new())
+                        .with_retry_scale(scale),
+                )
                 .build();
             let token = client.token("api").into_future().now_or_never();
             assert_eq!(token.is_some_and(|token| token.is_ok()), is_ready, "{authority:?}");

@@ -17,7 +17,7 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, RetryPolicy, TransportError};
-use symbolon_types::{Env, Jitter, ManualClock, Secret, SharedClock};
+use symbolon_types::{Context, Env, Jitter, ManualClock, Secret, SharedClock};
 
 /// The version against which this was written.
 const MSAL: &str = "msal==1.39.0";
@@ -34,14 +34,14 @@ fn application() -> Application {
 fn client(cache: &TokenCache, clock: &SharedClock, transport: &ScriptedTransport) -> TokenClient {
     let credential = ClientSecret::new(application(), Secret::new("secret")).unwrap();
     TokenClient::builder(credential, transport.clone())
-        .clock(clock.clone())
+        .context(Context::default().with_clock(clock.clone()))
         .cache(cache.clone())
         .retry(RetryPolicy::once())
         .build()
 }
 
 fn new_cache(clock: &SharedClock) -> TokenCache {
-    TokenCache::new(100, clock.clone(), Jitter::fixed(0.0))
+    TokenCache::new(100, &Context::default().with_clock(clock.clone()).with_jitter(Jitter::fixed(0.0)))
 }
 
 fn answer(body: &Value) -> Result<Response, TransportError> {

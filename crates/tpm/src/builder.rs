@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use symbolon_types::{Error, Secret, SharedClock};
+use symbolon_types::{Context, Error, Secret, SharedClock};
 
 use crate::TpmKeys;
 use crate::key::Tpm;
@@ -53,9 +53,10 @@ impl TpmKeysBuilder {
         self
     }
 
-    /// The clock on which to wait for another process that makes the key. Default: the machine's.
-    pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
+    /// Sets the clock that measures the wait for another process that creates the key. Default: the
+    /// process's own.
+    pub fn context(mut self, context: Context) -> Self {
+        self.clock = context.clock().clone();
         self
     }
 

@@ -6,18 +6,16 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use symbolon_types::{Jitter, SharedClock};
+use symbolon_types::{Context, SharedClock};
 
-use crate::retry::{Outcome, usable_scale};
+use crate::retry::Outcome;
 use crate::{Request, Response, RetryPolicy, SharedTransport, Transport, TransportError, TransportErrorKind};
 
 /// A transport with deadlines and retries: what every leg of Symbolon sends with.
 #[derive(Clone)]
 pub struct HttpClient {
     transport: SharedTransport,
-    clock: SharedClock,
-    jitter: Jitter,
-    retry_scale: f64,
+    context: Context,
 }
 
 /// A response, and how many attempts it took.
@@ -31,18 +29,10 @@ pub struct Sent {
 }
 
 impl HttpClient {
-    /// Sends over `transport`, waits on `clock`.
+    /// Creates a client that sends over `transport` and waits on the clock of `context`.
     #[must_use]
-    pub fn new(transport: SharedTransport, clock: SharedClock, jitter: Jitter) -> Self {
-        Self { transport, clock, jitter, retry_scale: 1.0 }
-    }
-
-    /// The same, with every delay between attempts multiplied, whatever the policy: 0 tries again at
-    /// once. Timeouts stay.
-    #[must_use]
-    pub fn with_retry_scale(mut self, factor: f64) -> Self {
-        self.retry_scale = usable_scale(factor);
-        self
+    pub fn new(transport: SharedTransport, context: Context) -> Self {
+        Self { transport, context }
     }
 
     /// The transport itself, for a request that is the caller's own.
@@ -51,16 +41,10 @@ impl HttpClient {
         &self.transport
     }
 
-    /// The clock it waits on.
+    /// Returns the context: the clock it waits on, the randomness and the scale of its delays.
     #[must_use]
-    pub fn clock(&self) -> &SharedClock {
-        &self.clock
-    }
-
-    /// The randomness of its delays.
-    #[must_use]
-    pub fn jitter(&self) -> &Jitter {
-        &self.jitter
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
     /// Sends a request, and again as the policy says. `request` is called for each attempt, so
@@ -83,32 +67,33 @@ impl HttpClient {
             let outcome = match &sent {
                 Ok(response) => Outcome::Answered {
                     status: response.status(),
-                    retry_after: response.retry_after(self.clock.now()),
+                    retry_after: response.retry_after(self.context.clock().now()),
                 },
                 Err(error) => Outcome::Failed(error),
             };
-            let Some(delay) = attempts.next_delay(&outcome, &self.jitter) else {
+            let Some(delay) = attempts.next_delay(&outcome, self.context.jitter()) else {
                 return Ok(Sent { response: sent?, attempts: made });
             };
+            let delay = delay.mul_f64(self.context.retry_scale());
             tracing::debug!(
                 name: "retry",
                 attempt = made + 1,
-                delay_ms = u64::try_from(delay.mul_f64(self.retry_scale).as_millis()).unwrap_or(u64::MAX),
+                delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
                 status = sent.as_ref().ok().map(|response| response.status().as_u16()),
                 "the request will be sent again"
             );
-            self.pause(delay).await;
+            self.context.clock().sleep(delay).await;
         }
     }
 
-    /// Waits before another attempt, by the [scale](Self::with_retry_scale): for a caller whose
+    /// Waits before another attempt, by the context's retry scale: for a caller whose
     /// attempts follow no [`RetryPolicy`].
     pub async fn pause(&self, delay: Duration) {
-        self.clock.sleep(delay.mul_f64(self.retry_scale)).await;
+        self.context.clock().sleep(delay.mul_f64(self.context.retry_scale())).await;
     }
 
     async fn attempt(&self, request: Request, timeout: Duration) -> Result<Response, TransportError> {
-        within(&self.clock, timeout, self.transport.send(request))
+        within(self.context.clock(), timeout, self.transport.send(request))
             .await
             .unwrap_or_else(|| Err(TransportErrorKind::Timeout.into()))
     }
@@ -140,7 +125,7 @@ mod tests {
 
     use futures_util::FutureExt;
     use http::{Method, StatusCode};
-    use symbolon_types::ManualClock;
+    use symbolon_types::{Jitter, ManualClock};
 
     use super::*;
     use crate::{Route, transport_fn};
@@ -200,8 +185,8 @@ mod tests {
             }
         });
         let transport = SharedTransport::new(transport);
-        let client = HttpClient::new(transport, SharedClock::from(&hands), Jitter::fixed(0.5));
-        let client = client.with_retry_scale(scale);
+        let context = Context::default().with_clock(&hands).with_jitter(Jitter::fixed(0.5));
+        let client = HttpClient::new(transport, context.with_retry_scale(scale));
         let policy = RetryPolicy::imds();
         let mut sending = Box::pin(client.send(&policy, request));
         let mut waits = Vec::new();
@@ -224,9 +209,10 @@ mod tests {
             log.lock().unwrap().push(request.url().path().to_owned());
             async { Ok(Response::new(StatusCode::SERVICE_UNAVAILABLE, "")) }
         });
-        let client = HttpClient::new(SharedTransport::new(transport), SharedClock::system(), Jitter::os());
+        let context = Context::default().with_retry_scale(0.0);
+        let client = HttpClient::new(SharedTransport::new(transport), context);
         let mut number = 0;
-        let policy = RetryPolicy::token_endpoint().scaled(0.0);
+        let policy = RetryPolicy::token_endpoint();
         let sending = client.send(&policy, || {
             number += 1;
             let url = format!("https://login.example/{number}").parse().unwrap();
@@ -245,7 +231,7 @@ mod tests {
     #[test]
     fn a_request_that_cannot_be_made_is_not_sent() {
         let transport = transport_fn(|_| async { Ok(Response::new(StatusCode::OK, "")) });
-        let client = HttpClient::new(SharedTransport::new(transport), SharedClock::system(), Jitter::os());
+        let client = HttpClient::new(SharedTransport::new(transport), Context::default());
         let policy = RetryPolicy::imds();
         let refused = || Err(TransportError::new(TransportErrorKind::Insecure));
         let sent = client.send(&policy, refused).now_or_never().unwrap();

@@ -25,7 +25,6 @@ pub struct RetryPolicy {
     retries_connections: bool,
     spread: f64,
     attempt_timeout: Duration,
-    scale: f64,
 }
 
 /// The special case of 410: the service is being updated and will be back.
@@ -55,7 +54,6 @@ impl RetryPolicy {
             retries_connections: true,
             spread: 0.0,
             attempt_timeout: Duration::from_secs(30),
-            scale: 1.0,
         }
     }
 
@@ -110,13 +108,6 @@ impl RetryPolicy {
         }
     }
 
-    /// The same, with every delay multiplied: 0 retries at once. Timeouts stay.
-    #[must_use]
-    pub fn scaled(mut self, factor: f64) -> Self {
-        self.scale = usable_scale(factor);
-        self
-    }
-
     /// The same with a single attempt.
     #[must_use]
     pub fn without_retries(mut self) -> Self {
@@ -146,11 +137,6 @@ impl RetryPolicy {
     pub(crate) fn start(&self) -> Attempts<'_> {
         Attempts { policy: self, made: 0, budget: None }
     }
-}
-
-/// What delays can be multiplied by.
-pub(crate) fn usable_scale(factor: f64) -> f64 {
-    if factor.is_finite() { factor.clamp(0.0, 1000.0) } else { 1.0 }
 }
 
 /// What came of an attempt, as far as the policy cares.
@@ -194,8 +180,7 @@ impl Attempts<'_> {
             None => policy.delays.get(retry).or(policy.delays.last()).copied().unwrap_or_default(),
         };
         let spread = 1.0 + policy.spread * (2.0 * jitter.draw() - 1.0);
-        let delay = planned.mul_f64(spread).max(asked.unwrap_or_default());
-        Some(delay.mul_f64(policy.scale))
+        Some(planned.mul_f64(spread).max(asked.unwrap_or_default()))
     }
 }
 
@@ -251,8 +236,8 @@ mod tests {
         let seconds = |policy: RetryPolicy| policy.attempt_timeout().as_secs();
         assert_eq!([RetryPolicy::imds(), RetryPolicy::imds_endpoint()].map(seconds), [10, 10]);
         assert_eq!([RetryPolicy::token_endpoint(), RetryPolicy::once()].map(seconds), [30, 30]);
-        let patient = RetryPolicy::imds().with_attempt_timeout(Duration::from_secs(99)).scaled(0.0);
-        assert_eq!(seconds(patient), 99, "timeouts are not scaled");
+        let patient = RetryPolicy::imds().with_attempt_timeout(Duration::from_secs(99));
+        assert_eq!(seconds(patient), 99);
     }
 
     #[test]
@@ -338,21 +323,5 @@ mod tests {
                 "{kind:?}"
             );
         }
-    }
-
-    #[test]
-    fn scaling_multiplies_the_delays() {
-        assert_eq!(delays(&RetryPolicy::imds().scaled(0.0), &statuses(&[500; 5])), [0.0; 3]);
-        for (factor, expected) in
-            [(0.5, 0.5), (-3.0, 0.0), (1e9, 1000.0), (f64::NAN, 1.0), (f64::INFINITY, 1.0)]
-        {
-            assert_eq!(
-                delays(&RetryPolicy::imds().scaled(factor), &statuses(&[500])),
-                [expected],
-                "{factor}"
-            );
-        }
-        let busy = [asking(StatusCode::TOO_MANY_REQUESTS, 60)];
-        assert_eq!(delays(&RetryPolicy::token_endpoint().scaled(0.5), &busy), [30.0]);
     }
 }

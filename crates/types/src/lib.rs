@@ -10,6 +10,7 @@
 
 mod background;
 mod clock;
+mod context;
 mod correlation;
 mod env;
 mod error;
@@ -21,6 +22,7 @@ mod secret;
 mod thumbprint;
 
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
+pub use context::Context;
 pub use correlation::{CorrelationId, InvalidCorrelationId};
 pub use env::Env;
 pub use error::{Error, ErrorKind};

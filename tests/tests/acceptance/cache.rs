@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use symbolon::{ClientIdentity, TokenSource};
+use symbolon::{ClientIdentity, Context, TokenSource};
 use symbolon_emulator::{CertifiedKey, Fault, Step};
 use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, World};
 use symbolon_token::{
     ClientAuth, ClientCertificate, CredentialRequest, CredentialSource, MemoryStore, Partition, Refusal,
     Resolution, TokenCache, TokenClient, TokenEndpoint,
 };
-use symbolon_types::Jitter;
 use symbolon_types::pki_types::CertificateDer;
 use symbolon_types::pki_types::pem::PemObject as _;
 
@@ -97,7 +96,8 @@ async fn cache_03_different_certificates_of_one_application_stay_apart() {
     let issued = [(), ()].map(|()| world.emulator.issue_client_certificate("client").unwrap());
     let transport = world.transport();
     let client = |issued| {
-        TokenClient::builder(Certificate::new(&world, issued), transport.clone()).clock(world.clock())
+        TokenClient::builder(Certificate::new(&world, issued), transport.clone())
+            .context(Context::default().with_clock(world.clock()))
     };
     let first = client(&issued[0]).build();
     let second = client(&issued[1]).cache(first.cache().clone()).build();
@@ -155,7 +155,7 @@ async fn cache_06_two_certificates_with_one_store_never_get_each_others_tokens()
     for source in [TokenSource::Network, TokenSource::Cache] {
         for certificate in &certificates {
             // As two processes: each with a memory of its own, which the store outlives.
-            let cache = TokenCache::new(10, world.clock(), Jitter::os()).with_store(store.clone());
+            let cache = TokenCache::new(10, &world.context()).with_store(store.clone());
             let credential = ClientCertificate::new(world.application(), certificate.clone()).unwrap();
             let client = world.client_builder(credential).cache(cache).build();
             let token = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
@@ -181,7 +181,7 @@ async fn cache_07_a_hit_keeps_the_token_type_and_the_binding() {
 async fn a_refused_token_of_a_managed_identity_is_forgotten_in_memory_and_in_the_store() {
     let world = World::new().await;
     let store = MemoryStore::new(world.clock());
-    let cache = || TokenCache::new(10, world.clock(), Jitter::os()).with_store(store.clone());
+    let cache = || TokenCache::new(10, &world.context()).with_store(store.clone());
     let identity = world.builder().cache(cache()).build().unwrap();
     let refused = [world.keep(identity.token(RESOURCE).await.unwrap()), world.bound(&identity).await];
     assert_eq!(store.len(), 2);
@@ -202,7 +202,7 @@ async fn a_refused_token_of_a_managed_identity_is_forgotten_in_memory_and_in_the
 async fn tokens_of_a_managed_identity_go_into_no_store_that_other_machines_read() {
     let world = World::new().await;
     let store = MemoryStore::new(world.clock()).as_if_shared();
-    let cache = TokenCache::new(10, world.clock(), Jitter::os()).with_store(store.clone());
+    let cache = TokenCache::new(10, &world.context()).with_store(store.clone());
     let identity = world.builder().cache(cache).build().unwrap();
     world.keep(identity.token(RESOURCE).await.unwrap());
     world.bound(&identity).await;

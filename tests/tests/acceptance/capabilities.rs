@@ -60,7 +60,8 @@ async fn where_the_environment_names_a_source_nobody_is_asked() {
         [Host::AppService, Host::ServiceFabric, Host::MachineLearning, Host::CloudShell, Host::AzureArc]
     {
         let env: Env = world.emulator.environment_of(host).into_iter().collect();
-        let found = world.builder().env(env).build().unwrap().capabilities().await;
+        let found =
+            world.builder().context(world.context().with_env(env)).build().unwrap().capabilities().await;
         assert_eq!((found.imds.as_ref(), found.can_bind(), found.strength), (None, false, None), "{host:?}");
         assert_eq!(found.source, Some(found.detection.source), "{host:?}");
         assert!(found.reason.contains("issues no certificates"), "{}", found.reason);
@@ -72,7 +73,8 @@ async fn where_the_environment_names_a_source_nobody_is_asked() {
 async fn a_machine_without_metadata_service_hears_so_at_once_and_is_asked_again_in_two_minutes() {
     let world = World::new().await;
     let nowhere: Env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")].into_iter().collect();
-    let found = world.builder().env(nowhere).build().unwrap().capabilities().await;
+    let found =
+        world.builder().context(world.context().with_env(nowhere)).build().unwrap().capabilities().await;
     let imds = found.imds.unwrap();
     assert_eq!((found.source, imds.version), (None, None));
     assert_eq!(
@@ -106,8 +108,11 @@ async fn a_metadata_service_that_stalls_is_not_waited_for() {
 async fn the_kill_switch_turns_version_2_off_for_what_needs_it() {
     for value in ["1", "true", "TRUE"] {
         let world = World::new().await;
-        let identity =
-            world.builder().env(env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", value)).build().unwrap();
+        let identity = world
+            .builder()
+            .context(world.context().with_env(env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", value)))
+            .build()
+            .unwrap();
         let found = identity.capabilities().await;
         assert_eq!((found.imds.as_ref().unwrap().version, found.can_bind()), (Some(ImdsVersion::V1), false));
         assert!(found.reason.contains("MSAL_MI_DISABLE_IMDS_V2"), "{}", found.reason);
@@ -119,7 +124,11 @@ async fn the_kill_switch_turns_version_2_off_for_what_needs_it() {
         assert_eq!(world.counts(), Counts::of(0, 0, 0));
     }
     let world = World::new().await;
-    let identity = world.builder().env(env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", "no")).build().unwrap();
+    let identity = world
+        .builder()
+        .context(world.context().with_env(env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", "no")))
+        .build()
+        .unwrap();
     world.bound(&identity).await;
 }
 
@@ -128,7 +137,10 @@ async fn a_floor_is_said_before_the_environment_is() {
     let world = World::new().await;
     let app_service: Env = world.emulator.environment_of(Host::AppService).into_iter().collect();
     for env in [app_service, env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", "1")] {
-        let builder = world.builder().env(env).downgrade(Downgrade::ToBearerWhereUnsupported);
+        let builder = world
+            .builder()
+            .context(world.context().with_env(env))
+            .downgrade(Downgrade::ToBearerWhereUnsupported);
         let identity = builder.minimum_strength(Some(Strength::Software)).build().unwrap();
         let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
         assert_eq!(error.code(), "min_strength_not_met", "and it is no reason for a bearer token");
@@ -144,10 +156,14 @@ async fn only_where_tokens_cannot_be_bound_and_it_is_wanted_a_request_gets_a_bea
         (world.env(), "mtls_pop_not_supported_in_imds_v1"),
         (app_service, "mtls_pop_not_supported_for_environment"),
     ] {
-        let strict = world.builder().env(env.clone()).build().unwrap();
+        let strict = world.builder().context(world.context().with_env(env.clone())).build().unwrap();
         assert_eq!(strict.token(RESOURCE).proof_of_possession().await.unwrap_err().code(), code);
-        let lenient =
-            world.builder().env(env).downgrade(Downgrade::ToBearerWhereUnsupported).build().unwrap();
+        let lenient = world
+            .builder()
+            .context(world.context().with_env(env))
+            .downgrade(Downgrade::ToBearerWhereUnsupported)
+            .build()
+            .unwrap();
         for source in [TokenSource::Network, TokenSource::Cache] {
             let token = world.keep(lenient.token(RESOURCE).proof_of_possession().await.unwrap());
             assert_eq!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use symbolon::{ClientIdentity, TokenSource};
+use symbolon::{ClientIdentity, Context, TokenSource};
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::{RESOURCE, World};
 
@@ -36,7 +36,7 @@ async fn http_05_many_tasks_with_many_certificates_never_leak_across() {
             let credential =
                 symbolon_token::ClientCertificate::new(world.application(), certificate.clone()).unwrap();
             let client = symbolon_token::TokenClient::builder(credential, transport.clone());
-            (certificate, client.clock(world.clock()).build())
+            (certificate, client.context(Context::default().with_clock(world.clock())).build())
         })
         .collect();
     let url = world.emulator.resource_url();

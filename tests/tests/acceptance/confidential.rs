@@ -155,9 +155,8 @@ async fn sni_01_over_mtls_a_bearer_token_comes_with_the_certificate_on_tls() {
 async fn sni_01_an_assertion_is_never_sent_twice() {
     let world = World::new().await;
     world.emulator.inject(symbolon_emulator::Fault::status(Step::Token, 503).times(2));
-    let retry = symbolon_transport::RetryPolicy::token_endpoint().scaled(0.0);
     let credential = ClientCertificate::new(world.application(), world.certificate()).unwrap();
-    let client = world.client_builder(credential).retry(retry).build();
+    let client = world.client_builder(credential).build();
     world.keep(client.token_for_resource(RESOURCE).await.unwrap());
     assert_eq!(world.count(Step::Token), 3, "the emulator refuses a jti that it has seen");
 }

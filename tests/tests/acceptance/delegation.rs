@@ -93,7 +93,7 @@ async fn del_10_sources_that_cannot_bind_say_so_before_any_request() {
         &[("IDENTITY_ENDPOINT", msi), ("IMDS_ENDPOINT", msi)],
     ] {
         let env: Env = variables.iter().copied().collect();
-        let identity = world.builder().env(env).build().unwrap();
+        let identity = world.builder().context(world.context().with_env(env)).build().unwrap();
         let id = CorrelationId::random();
         let request = identity.token(RESOURCE).correlation_id(id);
         let error = request.proof_of_possession().await.unwrap_err();

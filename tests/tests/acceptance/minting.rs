@@ -136,7 +136,7 @@ mod on_one_store {
     }
 
     fn cache(world: &World) -> TokenCache {
-        TokenCache::new(100, world.clock(), Jitter::fixed(0.5))
+        TokenCache::new(100, &world.context().with_jitter(Jitter::fixed(0.5)))
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! REQ, ROUTE, IDP: to which host a request goes, seen at the transport.
 
 use http::StatusCode;
-use symbolon::{ClientIdentity, Error};
+use symbolon::{ClientIdentity, Context, Error};
 use symbolon_tests::World;
 use symbolon_token::authority::{Authority, Region, RegionChoice};
 use symbolon_token::{Application, ClientCertificate, TokenClient};
@@ -41,11 +41,12 @@ async fn asked(identity: &ClientIdentity, ask: Ask<'_>) -> Result<Vec<Request>, 
     let body = format!(r#"{{"token_type":"{token_type}","access_token":"opaque","expires_in":3600}}"#);
     let answers = ask.before.into_iter().chain([Response::new(StatusCode::OK, body)]).map(Ok);
     let transport = ScriptedTransport::new(answers);
-    let application = Application::new(Authority::parse(ask.authority)?, CLIENT)?
-        .region(ask.region)
-        .env(ask.env.iter().copied().collect());
+    let application = Application::new(Authority::parse(ask.authority)?, CLIENT)?.region(ask.region);
     let credential = ClientCertificate::new(application, identity.clone())?;
-    let client = TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build();
+    let client = TokenClient::builder(credential, transport.clone())
+        .retry(RetryPolicy::once())
+        .context(Context::default().with_env(ask.env.iter().copied().collect()))
+        .build();
     let mut request = client.token_for_resource("https://vault.azure.net");
     if ask.is_bound {
         request = request.proof_of_possession();

@@ -12,7 +12,7 @@ fn on(world: &World, source: Source) -> ManagedIdentityBuilder {
     for (_, secret) in variables.iter().filter(|(name, _)| SECRETS.contains(name)) {
         world.watch(secret);
     }
-    world.builder().env(variables.into_iter().collect())
+    world.builder().context(world.context().with_env(variables.into_iter().collect()))
 }
 
 fn step(source: Source) -> Step {

@@ -9,7 +9,7 @@ use symbolon_token::authority::Authority;
 use symbolon_token::{Application, ClientCertificate, ClientSecret, RoutingHint, TokenClient};
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, RetryPolicy, TransportError};
-use symbolon_types::{Env, Secret};
+use symbolon_types::{Context, Env, Secret};
 
 /// The lines about an event.
 fn lines(logs: &CapturedLogs, event: &str) -> Vec<String> {
@@ -99,9 +99,12 @@ async fn who_a_user_is_is_sent_to_entra_and_is_in_no_log() {
     let name = "user@contoso.example";
     let transport = ScriptedTransport::new((0..2).map(|_| about_user(object_id, tenant_id)));
     let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
-    let application = Application::new(authority, "client").unwrap().env(Env::empty());
+    let application = Application::new(authority, "client").unwrap();
     let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();
-    let client = TokenClient::builder(credential, transport.clone()).retry(RetryPolicy::once()).build();
+    let client = TokenClient::builder(credential, transport.clone())
+        .retry(RetryPolicy::once())
+        .context(Context::default().with_env(Env::empty()))
+        .build();
     let assertion = Secret::new("assertion");
     let hint = RoutingHint::username(name).unwrap();
     client.start_session("session", &assertion, "api").routing_hint(hint).await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use symbolon::{HyperTransport, TokenSource};
+use symbolon::{Context, HyperTransport, TokenSource};
 use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_hyper::TlsVersion as Minimum;
 use symbolon_tests::{RESOURCE, World};
@@ -12,7 +12,7 @@ use symbolon_tests::{RESOURCE, World};
 async fn http_01_the_minimum_tls_version_is_kept() {
     let world = World::with(|emulator| emulator.tls_version(TlsVersion::V1_2)).await;
     let strict = HyperTransport::builder()
-        .env(symbolon::Env::empty())
+        .context(Context::default().with_env(symbolon::Env::empty()))
         .platform_roots(false)
         .root_certificates_pem(world.emulator.ca_pem().as_bytes())
         .minimum_tls(Minimum::V1_3)

@@ -1,7 +1,7 @@
 //! Handshakes with a certificate for every kind of key.
 
 use http::{Method, StatusCode};
-use symbolon::{Env, HyperTransport};
+use symbolon::{Context, Env, HyperTransport};
 use symbolon_test_programs::{Folder, SoftHsm, find_program, missing};
 use symbolon_transport::{Request, Route, Transport as _, TransportErrorKind};
 use symbolon_types::ClientIdentity;
@@ -51,7 +51,7 @@ fn send(
 ) -> Result<(StatusCode, String), TransportErrorKind> {
     let transport = HyperTransport::builder()
         .platform_roots(false)
-        .env(Env::empty())
+        .context(Context::default().with_env(Env::empty()))
         .root_certificates_pem(root)
         .build()
         .unwrap();

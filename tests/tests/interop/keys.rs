@@ -13,7 +13,7 @@ use symbolon_pkcs11::Pkcs11Keys;
 use symbolon_test_programs::{SoftHsm, Swtpm};
 use symbolon_tpm::TpmKeys;
 use symbolon_transport::{HttpClient, Request, Response, SharedTransport, transport_fn};
-use symbolon_types::{CorrelationId, Jitter, SharedClock, SharedSigningKey};
+use symbolon_types::{Context, CorrelationId, Jitter, SharedSigningKey};
 
 pub(crate) const CLIENT: &str = "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3";
 pub(crate) const TENANT: &str = "751a212b-4003-416e-b600-e1f48e40db9f";
@@ -100,7 +100,8 @@ fn request(provider: SharedKeyProvider) -> (SharedSigningKey, Vec<u8>) {
         let answer = answer(&request, &received);
         async move { Ok(answer) }
     });
-    let http = HttpClient::new(SharedTransport::new(transport), SharedClock::system(), Jitter::fixed(0.0));
+    let http =
+        HttpClient::new(SharedTransport::new(transport), Context::default().with_jitter(Jitter::fixed(0.0)));
     let imds = "http://169.254.169.254".parse().unwrap();
     let minter = Minter::builder(imds, http).key_provider(keys).build().unwrap();
     let id = ManagedIdentityId::system_assigned();

@@ -5,7 +5,7 @@ use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, StatusCode};
-use symbolon::{ClientIdentity, Env, HyperTransport, ManagedIdentity, SoftwareKeys, Token};
+use symbolon::{ClientIdentity, Context, Env, HyperTransport, ManagedIdentity, SoftwareKeys, Token};
 use symbolon_emulator::Emulator;
 use symbolon_test_programs::or_skip;
 use symbolon_transport::{Request, Route, Transport as _};
@@ -38,14 +38,17 @@ impl World {
     }
 
     fn transport(&self) -> HyperTransport {
-        let transport = HyperTransport::builder().env(Env::empty()).platform_roots(false);
+        let transport = HyperTransport::builder()
+            .context(Context::default().with_env(Env::empty()))
+            .platform_roots(false);
         transport.root_certificates_pem(&self.roots).build().unwrap()
     }
 
     /// A managed identity with a key, and so a certificate, of its own.
     fn identity(&self, keys: SoftwareKeys) -> ManagedIdentity {
         let env: Env = self.emulator.environment().into_iter().collect();
-        let identity = ManagedIdentity::builder().env(env).transport(self.transport());
+        let identity =
+            ManagedIdentity::builder().context(Context::default().with_env(env)).transport(self.transport());
         identity.key_provider(keys).build().unwrap()
     }
 

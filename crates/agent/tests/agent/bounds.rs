@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use symbolon::parts::types::ManualClock;
-use symbolon::{ManagedIdentityId, SharedClock};
+use symbolon::{Context, ManagedIdentityId};
 use symbolon_agent::Agent;
 use symbolon_emulator::{Emulator, Fault, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,7 +46,7 @@ async fn headers_are_bounded_in_size_and_in_number() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_connection_without_a_request_is_closed_and_one_with_a_slow_answer_is_not() {
     let hands = ManualClock::new();
-    let world = World::with(|agent, _| agent.clock(SharedClock::from(&hands))).await;
+    let world = World::with(|agent, _| agent.context(Context::default().with_clock(&hands))).await;
     world.emulator.inject(Fault::stall(Step::ImdsToken).once());
     let mut silent = world.connect().await;
     let mut halting = world.connect().await;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use symbolon::{Env, ManagedIdentity, ManagedIdentityId, SoftwareKeys};
+use symbolon::{Context, Env, ManagedIdentity, ManagedIdentityId, SoftwareKeys};
 use symbolon_agent::{Agent, AgentBuilder};
 use symbolon_emulator::Emulator;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -73,16 +73,15 @@ impl World {
 pub(crate) fn identity(emulator: &Emulator, id: ManagedIdentityId) -> ManagedIdentity {
     let env: Env = emulator.environment().into_iter().collect();
     let transport = symbolon::HyperTransport::builder()
-        .env(env.clone())
+        .context(Context::default().with_env(env.clone()))
         .root_certificates_pem(emulator.ca_pem().as_bytes())
         .build()
         .unwrap();
     ManagedIdentity::builder()
         .identity(id)
-        .env(env)
+        .context(Context::default().with_env(env).with_retry_scale(0.0))
         .transport(transport)
         .key_provider(SoftwareKeys::p256())
-        .retry_scale(0.0)
         .build()
         .unwrap()
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use symbolon_types::{Error, SharedClock, SharedSigningKey};
+use symbolon_types::{Context, Error, SharedClock, SharedSigningKey};
 use zeroize::Zeroizing;
 
 use super::KeyProvider;
@@ -69,10 +69,11 @@ impl PersistedKeys {
         Self { algorithm, folder, clock: SharedClock::system() }
     }
 
-    /// The clock on which to wait for another process that makes the key. Default: the machine's.
+    /// Sets the clock that measures the wait for another process that creates the key. Default: the
+    /// process's own.
     #[must_use]
-    pub fn with_clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
+    pub fn with_context(mut self, context: Context) -> Self {
+        self.clock = context.clock().clone();
         self
     }
 }

@@ -67,7 +67,8 @@ impl MinterBuilder {
     /// Has every key attested before a certificate is asked for; without an attestation there is no
     /// certificate. An attester may take half a minute. Default: none, and no attestation.
     pub fn attester(mut self, attester: impl Attester) -> Self {
-        self.attestations = Some(Attestations::new(attester, self.http.clock().clone(), ATTESTATION_TIMEOUT));
+        self.attestations =
+            Some(Attestations::new(attester, self.http.context().clock().clone(), ATTESTATION_TIMEOUT));
         self
     }
 
@@ -135,7 +136,7 @@ impl MinterBuilder {
     /// `invalid_configuration` when the address of the metadata service is not http or https, or a
     /// trusted token host is not a host name.
     pub fn build(self) -> Result<Minter, Error> {
-        let clock = self.http.clock().clone();
+        let clock = self.http.context().clock().clone();
         let mint = Mint {
             imds: Imds::new(self.imds_base, self.http)?,
             metadata_policy: self.metadata_policy,

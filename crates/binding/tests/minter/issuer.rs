@@ -17,7 +17,9 @@ use symbolon_binding::{Error, KeyProvider, ManagedIdentityId, Minter, MinterBuil
 use symbolon_transport::{
     Capabilities, HttpClient, Request, Response, SharedTransport, Transport, TransportError,
 };
-use symbolon_types::{CorrelationId, Jitter, ManualClock, SharedClock, SharedSigningKey, Thumbprint};
+use symbolon_types::{
+    Context, CorrelationId, Jitter, ManualClock, SharedClock, SharedSigningKey, Thumbprint,
+};
 use x509_cert::der::asn1::{Any, BitString, ContextSpecific, ObjectIdentifier, OctetString};
 use x509_cert::der::{Decode, Encode, Tag, TagMode, TagNumber};
 use x509_cert::name::Name;
@@ -336,7 +338,8 @@ impl House {
         change: impl FnOnce(MinterBuilder) -> MinterBuilder,
     ) -> Self {
         let transport = SharedTransport::new(issuer.clone());
-        let http = HttpClient::new(transport, SharedClock::from(&clock), Jitter::fixed(0.5));
+        let http =
+            HttpClient::new(transport, Context::default().with_clock(&clock).with_jitter(Jitter::fixed(0.5)));
         let base = "http://169.254.169.254/replaced?this=too#all".parse().unwrap();
         let builder = Minter::builder(base, http).key_provider(OneKey(key.clone()));
         let minter = change(builder).build().unwrap();

@@ -3,7 +3,7 @@
 use symbolon_binding::imds::{Imds, Leg, Verdict};
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{HttpClient, SharedTransport, TransportError, TransportErrorKind};
-use symbolon_types::{Jitter, ManualClock, SharedClock};
+use symbolon_types::{Context, Jitter, ManualClock, SharedClock};
 
 use crate::issuer::answer;
 
@@ -27,7 +27,10 @@ async fn a_probe_is_not_repeated_and_each_answer_has_its_meaning() {
         ] {
             let transport = ScriptedTransport::new([outcome.clone()]);
             let (clock, jitter) = (SharedClock::from(&ManualClock::new()), Jitter::fixed(0.5));
-            let http = HttpClient::new(SharedTransport::new(transport.clone()), clock, jitter);
+            let http = HttpClient::new(
+                SharedTransport::new(transport.clone()),
+                Context::default().with_clock(clock).with_jitter(jitter),
+            );
             let imds = Imds::new("http://169.254.169.254".parse().unwrap(), http).unwrap();
             let probe = imds.probe(leg).await;
             assert_eq!((probe.verdict, &*probe.reason), (verdict, reason));

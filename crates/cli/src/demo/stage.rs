@@ -5,8 +5,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, Response};
 use symbolon::parts::transport::{self, Route, Transport};
 use symbolon::{
-    ClientIdentity, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId,
-    Thumbprint, Token,
+    ClientIdentity, Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder,
+    ManagedIdentityId, Thumbprint, Token,
 };
 use symbolon_emulator::Emulator;
 
@@ -86,12 +86,15 @@ impl Stage {
 
 fn client(emulator: &Emulator) -> Result<ManagedIdentityBuilder, Error> {
     let env: Env = emulator.environment().into_iter().collect();
-    Ok(ManagedIdentity::builder().env(env).transport(transport(emulator.ca_pem().as_bytes())?))
+    Ok(ManagedIdentity::builder()
+        .context(Context::default().with_env(env))
+        .transport(transport(emulator.ca_pem().as_bytes())?))
 }
 
 /// A transport that trusts this authority, and nobody else.
 pub(super) fn transport(ca_pem: &[u8]) -> Result<HyperTransport, Error> {
-    let builder = HyperTransport::builder().env(Env::empty()).platform_roots(false);
+    let builder =
+        HyperTransport::builder().context(Context::default().with_env(Env::empty())).platform_roots(false);
     let built = builder.root_certificates_pem(ca_pem).build();
     built.map_err(|error| {
         let kind = symbolon::ErrorKind::Environment;

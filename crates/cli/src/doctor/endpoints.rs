@@ -8,8 +8,7 @@ use serde::Serialize;
 use symbolon::parts::transport::{
     HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, within,
 };
-use symbolon::parts::types::Jitter;
-use symbolon::{Env, Error, HyperTransport, ImdsProbes, SharedClock};
+use symbolon::{Context, Env, Error, HyperTransport, ImdsProbes, SharedClock};
 use url::Url;
 
 use crate::failure;
@@ -56,8 +55,8 @@ pub(super) fn token_services(env: &Env) -> Result<Vec<Url>, Error> {
 
 /// Whether these answer over TLS, whatever they say.
 pub(super) async fn reach(transport: &HyperTransport, urls: &[Url]) -> Vec<Endpoint> {
-    let clock = SharedClock::system();
-    let http = HttpClient::new(SharedTransport::new(transport.clone()), clock.clone(), Jitter::os());
+    let http = HttpClient::new(SharedTransport::new(transport.clone()), Context::default());
+    let clock = http.context().clock();
     join_all(urls.iter().map(async |url| {
         let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
         let request = Request::new(Method::GET, url.clone(), Route::Public);

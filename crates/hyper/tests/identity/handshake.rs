@@ -8,7 +8,7 @@ use http::Method;
 use rustls::pki_types::PrivateKeyDer;
 use symbolon_hyper::{HyperTransport, client_identity_from_pem};
 use symbolon_transport::{Request, Route, Transport};
-use symbolon_types::{ClientIdentity, Env};
+use symbolon_types::{ClientIdentity, Context, Env};
 
 use crate::authority::Authority;
 use crate::openssl::{KINDS, OpenSsl};
@@ -17,7 +17,7 @@ use crate::server::{Asks, Handshake, Setup, VERSIONS};
 async fn get(url: &str, root: &[u8], identity: ClientIdentity) -> String {
     let transport = HyperTransport::builder()
         .platform_roots(false)
-        .env(Env::empty())
+        .context(Context::default().with_env(Env::empty()))
         .root_certificates_pem(root)
         .build()
         .unwrap();

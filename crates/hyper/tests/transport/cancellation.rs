@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, TransportError, TransportErrorKind};
-use symbolon_types::{Jitter, SharedClock};
+use symbolon_types::{Context, Jitter, SharedClock};
 
 use crate::authority::Authority;
 use crate::keys::Algorithm;
@@ -69,7 +69,7 @@ async fn an_endpoint_that_stalls_ends_at_the_deadline() {
     for fault in [Fault::Stall, Fault::Mute] {
         let server = Setup::new(VERSIONS[1], Asks::Required).fault(fault).start(&authority);
         let transport = SharedTransport::new(trusting(&authority).build().unwrap());
-        let client = HttpClient::new(transport, SharedClock::system(), Jitter::fixed(0.5));
+        let client = HttpClient::new(transport, Context::default().with_jitter(Jitter::fixed(0.5)));
         let policy = RetryPolicy::once().with_attempt_timeout(Duration::from_millis(300));
         let sent = client.send(&policy, || Ok::<_, TransportError>(get(&server.url(), Some(&identity))));
         assert_eq!(sent.await.unwrap_err().kind(), TransportErrorKind::Timeout, "{fault:?}");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use http::Method;
 use symbolon_hyper::{BuildError, HyperTransport};
 use symbolon_transport::{Request, Route, Transport, TransportErrorKind};
-use symbolon_types::{ClientIdentity, Env};
+use symbolon_types::{ClientIdentity, Context, Env};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -64,7 +64,7 @@ async fn a_public_request_goes_through_the_proxy_and_keeps_its_certificate() {
         let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
         let url = format!("http://user:p%40ss@127.0.0.1:{}", proxy.port);
         let env = [("HTTPS_PROXY", url)].into_iter().collect();
-        let transport = trusting(&authority).env(env).build().unwrap();
+        let transport = trusting(&authority).context(Context::default().with_env(env)).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
 
         for _ in 0..3 {
@@ -87,7 +87,7 @@ async fn local_requests_and_this_machine_never_meet_the_proxy() {
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
     let env = [("ALL_PROXY", format!("http://127.0.0.1:{}", proxy.port))].into_iter().collect();
-    let transport = trusting(&authority).env(env).build().unwrap();
+    let transport = trusting(&authority).context(Context::default().with_env(env)).build().unwrap();
     let by_address = server.url().replace("localhost", "127.0.0.1");
     for request in [get(&server.url(), None), public(&server.url(), None), public(&by_address, None)] {
         assert_eq!(outcome(&transport, request).await.as_deref(), Ok("hello"));
@@ -107,7 +107,10 @@ async fn an_exception_is_reached_without_the_proxy() {
     let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
     let variables =
         [("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port)), ("NO_PROXY", ".example".to_owned())];
-    let transport = trusting(&authority).env(variables.into_iter().collect()).build().unwrap();
+    let transport = trusting(&authority)
+        .context(Context::default().with_env(variables.into_iter().collect()))
+        .build()
+        .unwrap();
     // The name exists nowhere but at the proxy.
     let sent = outcome(&transport, public("https://service.example/", None)).await;
     assert_eq!(sent, Err(TransportErrorKind::Connect));
@@ -128,7 +131,7 @@ async fn a_proxy_that_makes_no_tunnel_is_a_failure_to_connect() {
         let proxy = TunnelProxy::start(server.address(), answer).await;
         let url = format!("http://user:s3cr3t@127.0.0.1:{}", proxy.port);
         let env = [("HTTPS_PROXY", url)].into_iter().collect();
-        let transport = trusting(&authority).env(env).build().unwrap();
+        let transport = trusting(&authority).context(Context::default().with_env(env)).build().unwrap();
         let error = transport.send(public("https://service.example/", Some(&identity))).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::Connect, "{answer}");
         assert!(!format!("{error:?}{error}{transport:?}").contains("s3cr3t"));
@@ -145,7 +148,8 @@ async fn ssl_cert_file_adds_to_what_is_trusted() {
     let env: Env = [("SSL_CERT_FILE", file.path().to_str().unwrap())].into_iter().collect();
     // With the platform's roots and without.
     for platform_roots in [true, false] {
-        let builder = trusting(&given).env(env.clone()).platform_roots(platform_roots);
+        let builder =
+            trusting(&given).context(Context::default().with_env(env.clone())).platform_roots(platform_roots);
         let transport = builder.build().unwrap();
         for server in &servers {
             assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
@@ -160,7 +164,7 @@ async fn an_unreadable_ssl_cert_file_is_an_error_that_names_it_until_it_is_corre
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("roots.pem");
     let env: Env = [("SSL_CERT_FILE", path.to_str().unwrap())].into_iter().collect();
-    let transport = trusting(&authority).env(env).build().unwrap();
+    let transport = trusting(&authority).context(Context::default().with_env(env)).build().unwrap();
     let broken = authority.pem().replace("MII", "M!I");
     let not_a_certificate = "-----BEGIN CERTIFICATE-----\nMTIz\n-----END CERTIFICATE-----\n";
     for content in [None, Some(""), Some("no PEM"), Some(broken.as_str()), Some(not_a_certificate)] {
@@ -179,7 +183,11 @@ async fn an_unreadable_ssl_cert_file_is_an_error_that_names_it_until_it_is_corre
 
 #[tokio::test]
 async fn without_any_root_the_error_says_so() {
-    let transport = HyperTransport::builder().platform_roots(false).env(Env::empty()).build().unwrap();
+    let transport = HyperTransport::builder()
+        .platform_roots(false)
+        .context(Context::default().with_env(Env::empty()))
+        .build()
+        .unwrap();
     let error = transport.send(get("https://localhost:1/", None)).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Tls);
     assert!(error.source().unwrap().to_string().contains("no root certificate"));
@@ -199,10 +207,12 @@ fn a_malformed_root_is_named_by_its_place() {
         (format!("{pem}{broken}{pem}"), Some(BuildError::MalformedRoot { position: 2 })),
         (format!("{key}{pem}{pem}{bogus}"), Some(BuildError::MalformedRoot { position: 3 })),
     ] {
-        let builder = HyperTransport::builder().env(Env::empty()).root_certificates_pem(text.as_bytes());
+        let builder = HyperTransport::builder()
+            .context(Context::default().with_env(Env::empty()))
+            .root_certificates_pem(text.as_bytes());
         assert_eq!(builder.build().err(), expected, "{text}");
     }
-    let builder = HyperTransport::builder().env(Env::empty());
+    let builder = HyperTransport::builder().context(Context::default().with_env(Env::empty()));
     let built = builder.root_certificates([Authority::new().certificate(), b"123"[..].into()]).build();
     assert_eq!(built.err(), Some(BuildError::MalformedRoot { position: 2 }));
 }
@@ -212,7 +222,9 @@ fn a_provider_without_cipher_suites_is_refused() {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| suite.version() == &rustls::version::TLS13);
     let build = |minimum| {
-        let builder = HyperTransport::builder().env(Env::empty()).crypto_provider(provider.clone());
+        let builder = HyperTransport::builder()
+            .context(Context::default().with_env(Env::empty()))
+            .crypto_provider(provider.clone());
         builder.minimum_tls(minimum).build().err()
     };
     assert_eq!(build(symbolon_hyper::TlsVersion::V1_3), None);

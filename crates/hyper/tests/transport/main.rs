@@ -25,7 +25,7 @@ use std::time::Duration;
 use http::Method;
 use symbolon_hyper::{HyperTransport, HyperTransportBuilder};
 use symbolon_transport::{Request, Route, Transport, TransportErrorKind, within};
-use symbolon_types::{ClientIdentity, Env, SharedClock};
+use symbolon_types::{ClientIdentity, Context, Env, SharedClock};
 
 use crate::authority::Authority;
 
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn trusting(authority: &Authority) -> HyperTransportBuilder {
     HyperTransport::builder()
         .platform_roots(false)
-        .env(Env::empty())
+        .context(Context::default().with_env(Env::empty()))
         .root_certificates([authority.certificate()])
 }
 

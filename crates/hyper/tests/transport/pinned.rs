@@ -11,7 +11,7 @@ use rustls::{HandshakeKind, ServerConfig};
 use sha1::{Digest, Sha1};
 use symbolon_hyper::HyperTransport;
 use symbolon_transport::{CertificatePin, Request, Transport, TransportErrorKind, conformance};
-use symbolon_types::{Env, ManualClock, SharedClock};
+use symbolon_types::{Context, Env, ManualClock};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -90,7 +90,11 @@ fn serve(version: Version, presented: Presented) -> String {
 }
 
 fn transport() -> HyperTransport {
-    HyperTransport::builder().platform_roots(false).env(Env::empty()).build().unwrap()
+    HyperTransport::builder()
+        .platform_roots(false)
+        .context(Context::default().with_env(Env::empty()))
+        .build()
+        .unwrap()
 }
 
 fn pinned(url: &str, pin: CertificatePin) -> Request {
@@ -139,8 +143,10 @@ async fn a_certificate_that_an_authority_vouches_for_is_refused_for_another_thum
 async fn a_session_is_resumed_with_its_own_pin_only() {
     for version in VERSIONS {
         let hands = ManualClock::new();
-        let builder = HyperTransport::builder().platform_roots(false).env(Env::empty());
-        let transport = builder.clock(SharedClock::from(&hands)).build().unwrap();
+        let builder = HyperTransport::builder()
+            .platform_roots(false)
+            .context(Context::default().with_env(Env::empty()).with_clock(&hands));
+        let transport = builder.build().unwrap();
         let presented = Presented::new();
         let pin = presented.pin();
         let url = serve(version, presented);

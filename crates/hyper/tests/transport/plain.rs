@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use symbolon_hyper::{HyperTransport, TlsVersion};
 use symbolon_transport::{BODY_LIMIT, Request, Route, Transport, TransportErrorKind, conformance};
-use symbolon_types::{Env, ManualClock, SharedClock};
+use symbolon_types::{Context, Env, ManualClock};
 
 use crate::authority::Authority;
 use crate::server::{Asks, Fault, Setup, VERSIONS};
@@ -13,7 +13,8 @@ use crate::{eventually, get, outcome, trusting};
 
 #[tokio::test]
 async fn the_contract_of_transports_holds() {
-    let transport = HyperTransport::builder().env(Env::empty()).build().unwrap();
+    let transport =
+        HyperTransport::builder().context(Context::default().with_env(Env::empty())).build().unwrap();
     let report = conformance::check(transport).await;
     assert!(report.holds(), "{report}");
 }
@@ -108,7 +109,7 @@ async fn a_connection_is_used_again_until_it_has_been_idle_for_too_long() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let hands = ManualClock::new();
-    let transport = trusting(&authority).clock(SharedClock::from(&hands)).build().unwrap();
+    let transport = trusting(&authority).context(Context::default().with_clock(&hands)).build().unwrap();
     for (idle, connections) in [(0, 1), (89, 1), (91, 2), (10, 2)] {
         hands.advance(Duration::from_secs(idle));
         outcome(&transport, get(&server.url(), None)).await.unwrap();
@@ -220,7 +221,8 @@ fn connections_are_not_carried_from_one_runtime_to_another() {
 
 #[test]
 fn without_a_runtime_it_is_an_error_and_not_a_panic() {
-    let transport = HyperTransport::builder().env(Env::empty()).build().unwrap();
+    let transport =
+        HyperTransport::builder().context(Context::default().with_env(Env::empty())).build().unwrap();
     let mut sending = Box::pin(transport.send(get("https://localhost:1/", None)));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let std::task::Poll::Ready(sent) = sending.as_mut().poll(&mut context) else { panic!("it waits") };

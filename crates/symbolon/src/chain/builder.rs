@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use symbolon_binding::ManagedIdentityId;
 use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient, WorkloadIdentity};
 use symbolon_transport::{SharedTransport, Transport};
-use symbolon_types::{Env, Jitter, SharedClock};
+use symbolon_types::Context;
 
 use super::link::{Link, WorkloadLink};
 use super::tool::{DeveloperTool, Settings};
@@ -23,10 +23,8 @@ const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 #[derive(Debug)]
 pub struct CredentialChainBuilder {
     plan: Vec<Planned>,
-    env: Env,
+    context: Context,
     transport: Option<SharedTransport>,
-    clock: SharedClock,
-    jitter: Jitter,
     cache: Option<TokenCache>,
 }
 
@@ -40,14 +38,7 @@ enum Planned {
 
 impl CredentialChainBuilder {
     pub(super) fn new() -> Self {
-        Self {
-            plan: Vec::new(),
-            env: Env::process(),
-            transport: None,
-            clock: SharedClock::system(),
-            jitter: Jitter::os(),
-            cache: None,
-        }
+        Self { plan: Vec::new(), context: Context::default(), transport: None, cache: None }
     }
 
     /// Adds the workload identity that `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, `AZURE_FEDERATED_TOKEN_FILE`
@@ -92,10 +83,11 @@ impl CredentialChainBuilder {
         self.plan(Planned::NamedByEnvironment)
     }
 
-    /// Reads these variables, and runs tools with them. Default: those of the process.
+    /// Sets the environment variables, which developer tools are run with too, the clock, the
+    /// randomness of renewals and retries, and the scale of retry delays. Default: the process's own.
     #[must_use]
-    pub fn env(mut self, env: Env) -> Self {
-        self.env = env;
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
         self
     }
 
@@ -104,20 +96,6 @@ impl CredentialChainBuilder {
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(SharedTransport::new(transport));
-        self
-    }
-
-    /// Reads the time off this clock. Default: the machine's.
-    #[must_use]
-    pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Spreads renewals and retries with this randomness. Default: the operating system's.
-    #[must_use]
-    pub fn jitter(mut self, jitter: Jitter) -> Self {
-        self.jitter = jitter;
         self
     }
 
@@ -137,12 +115,13 @@ impl CredentialChainBuilder {
     pub fn build(self) -> Result<CredentialChain, Error> {
         let transport = match &self.transport {
             Some(transport) => transport.clone(),
-            None => default_transport(&self.env, &self.clock)?,
+            None => default_transport(&self.context)?,
         };
-        let cache = self.cache.clone().unwrap_or_else(|| {
-            TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone())
-        });
-        let parts = Parts { env: self.env, transport, clock: self.clock, jitter: self.jitter, cache };
+        let cache = self
+            .cache
+            .clone()
+            .unwrap_or_else(|| TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context));
+        let parts = Parts { context: self.context, transport, cache };
         let mut links = Vec::new();
         for planned in self.plan {
             match planned {
@@ -150,7 +129,7 @@ impl CredentialChainBuilder {
                 Planned::ManagedIdentity(identity) => links.push(Link::ManagedIdentity(identity)),
                 Planned::Tool(settings) => links.push(parts.tool(settings)),
                 Planned::NamedByEnvironment => {
-                    for name in variable::links(&parts.env)? {
+                    for name in variable::links(parts.context.env())? {
                         links.push(parts.named(*name)?);
                     }
                 }
@@ -174,25 +153,22 @@ impl CredentialChainBuilder {
 
 /// What links share.
 struct Parts {
-    env: Env,
+    context: Context,
     transport: SharedTransport,
-    clock: SharedClock,
-    jitter: Jitter,
     cache: TokenCache,
 }
 
 impl Parts {
     fn workload_identity(&self) -> Link {
-        let credential = WorkloadIdentity::from_env(&self.env);
+        let credential = WorkloadIdentity::from_env(self.context.env());
         Link::WorkloadIdentity(match credential {
             Ok(credential) => WorkloadLink::Configured(
                 TokenClient::builder(credential, self.transport.clone())
-                    .clock(self.clock.clone())
-                    .jitter(self.jitter.clone())
+                    .context(self.context.clone())
                     .cache(self.cache.clone())
                     .build(),
             ),
-            Err(error) if self.env.var(TOKEN_FILE).is_some() => WorkloadLink::Broken(error),
+            Err(error) if self.context.env().var(TOKEN_FILE).is_some() => WorkloadLink::Broken(error),
             Err(_) => {
                 let error = format!("there is no workload identity here: {TOKEN_FILE} is not set");
                 WorkloadLink::Absent(
@@ -204,8 +180,7 @@ impl Parts {
     }
 
     fn tool(&self, settings: Settings) -> Link {
-        let (env, clock, cache) = (self.env.clone(), self.clock.clone(), self.cache.clone());
-        Link::Tool(Box::new(DeveloperTool::new(settings, env, clock, cache)))
+        Link::Tool(Box::new(DeveloperTool::new(settings, self.context.clone(), self.cache.clone())))
     }
 
     fn named(&self, name: ChainLink) -> Result<Link, Error> {
@@ -218,16 +193,14 @@ impl Parts {
     }
 
     fn managed_identity(&self) -> Result<ManagedIdentity, Error> {
-        let id = match self.env.var(CLIENT_ID) {
+        let id = match self.context.env().var(CLIENT_ID) {
             Some(client_id) => ManagedIdentityId::client_id(client_id)?,
             None => ManagedIdentityId::system_assigned(),
         };
         ManagedIdentity::builder()
             .identity(id)
-            .env(self.env.clone())
+            .context(self.context.clone())
             .transport(self.transport.clone())
-            .clock(self.clock.clone())
-            .jitter(self.jitter.clone())
             .cache(self.cache.clone())
             .build()
     }

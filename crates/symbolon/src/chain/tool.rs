@@ -10,7 +10,7 @@ use symbolon_token::{
     CacheKey, Error, ErrorKind, Expiry, Fetched, Partition, Token, TokenCache, resource_name,
 };
 use symbolon_transport::within;
-use symbolon_types::{CorrelationId, Env, Secret, SharedClock};
+use symbolon_types::{Context, CorrelationId, Env, Secret, SharedClock};
 
 use super::link::Miss;
 use super::process::{self, Ended};
@@ -81,23 +81,22 @@ pub(super) fn checked(what: &str, value: &str, also: impl Fn(char) -> bool) -> R
 #[derive(Debug)]
 pub(super) struct DeveloperTool {
     settings: Settings,
-    env: Env,
-    clock: SharedClock,
+    context: Context,
     cache: TokenCache,
     partition: Partition,
 }
 
 impl DeveloperTool {
-    pub(super) fn new(settings: Settings, env: Env, clock: SharedClock, cache: TokenCache) -> Self {
+    pub(super) fn new(settings: Settings, context: Context, cache: TokenCache) -> Self {
         let (option, value) =
             settings.selection.as_ref().map_or(("", ""), |(option, value)| (*option, value));
         // Where the tool keeps its logins: other users of this machine, and of its stores, have others.
         let homes = ["AZURE_CONFIG_DIR", "AZD_CONFIG_DIR", "HOME", "USERPROFILE"];
-        let home = homes.map(|name| env.var(name).unwrap_or_default()).join("\0");
+        let home = homes.map(|name| context.env().var(name).unwrap_or_default()).join("\0");
         let name = settings.tool.link.as_str();
         let value = value.to_ascii_lowercase();
         let partition = Partition::machine_bound(format!("tool\0{name}\0{option}\0{value}\0{home}"));
-        Self { settings, env, clock, cache, partition }
+        Self { settings, context, cache, partition }
     }
 
     pub(super) fn name(&self) -> ChainLink {
@@ -111,9 +110,9 @@ impl DeveloperTool {
         check(request, resource, tool).map_err(Miss::Failed)?;
         let key = CacheKey::bearer(&self.partition, resource);
         let fetch = || {
-            let (settings, env, clock) = (self.settings.clone(), self.env.clone(), self.clock.clone());
+            let (settings, context) = (self.settings.clone(), self.context.clone());
             let resource = resource.to_owned();
-            async move { fetch(&settings, &env, &clock, &resource, id).await }
+            async move { fetch(&settings, context.env(), context.clock(), &resource, id).await }
         };
         let outcome = if request.force_refresh {
             self.cache.renew(&key, "", fetch).await

@@ -9,7 +9,7 @@ use symbolon_binding::imds::Imds;
 use symbolon_binding::{Attester, KeyProvider, ManagedIdentityId, Minter, MinterBuilder, SharedKeyProvider};
 use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
-use symbolon_types::{Env, Jitter, SharedClock, Strength};
+use symbolon_types::{Context, Env, Strength};
 use url::Url;
 
 use super::{Inner, ManagedIdentity};
@@ -30,10 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct ManagedIdentityBuilder {
     id: ManagedIdentityId,
-    env: Env,
+    context: Context,
     transport: Option<SharedTransport>,
-    clock: SharedClock,
-    jitter: Jitter,
     cache: Option<TokenCache>,
     keys: Option<SharedKeyProvider>,
     attester: Option<AddAttester>,
@@ -45,7 +43,6 @@ pub struct ManagedIdentityBuilder {
     capabilities: Vec<String>,
     trusted_token_hosts: Vec<String>,
     azure_arc_tokens: Option<PathBuf>,
-    retry_scale: f64,
     retries: bool,
     deadline: Duration,
 }
@@ -54,10 +51,8 @@ impl ManagedIdentityBuilder {
     pub(super) fn new() -> Self {
         Self {
             id: ManagedIdentityId::system_assigned(),
-            env: Env::process(),
+            context: Context::default(),
             transport: None,
-            clock: SharedClock::system(),
-            jitter: Jitter::os(),
             cache: None,
             keys: None,
             attester: None,
@@ -69,7 +64,6 @@ impl ManagedIdentityBuilder {
             capabilities: Vec::new(),
             trusted_token_hosts: Vec::new(),
             azure_arc_tokens: None,
-            retry_scale: 1.0,
             retries: true,
             deadline: DEADLINE,
         }
@@ -82,10 +76,11 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Reads these variables. Default: those of the process.
+    /// Sets the environment variables, the clock, the randomness of renewals and retries, and the
+    /// scale of retry delays. Default: the process's own.
     #[must_use]
-    pub fn env(mut self, env: Env) -> Self {
-        self.env = env;
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
         self
     }
 
@@ -94,20 +89,6 @@ impl ManagedIdentityBuilder {
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(SharedTransport::new(transport));
-        self
-    }
-
-    /// Reads the time off this clock. Default: the machine's.
-    #[must_use]
-    pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Spreads renewals and retries with this randomness. Default: the operating system's.
-    #[must_use]
-    pub fn jitter(mut self, jitter: Jitter) -> Self {
-        self.jitter = jitter;
         self
     }
 
@@ -198,13 +179,6 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Multiplies every delay between retries; 0 retries at once. Default: 1.
-    #[must_use]
-    pub fn retry_scale(mut self, factor: f64) -> Self {
-        self.retry_scale = factor;
-        self
-    }
-
     /// Asks everybody once: no failure is worth a retry. A refused certificate is still replaced, once.
     #[must_use]
     pub fn without_retries(mut self) -> Self {
@@ -227,7 +201,8 @@ impl ManagedIdentityBuilder {
     /// with the environment; `transport_unsupported` on Service Fabric, if the transport cannot know a
     /// server by its thumbprint.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
-        let imds_base = self.env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
+        let env = self.context.env();
+        let imds_base = env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
         let imds_base: Url = imds_base.parse().map_err(|_| {
             let error = format!("{IMDS_VARIABLE} is not a URL");
             Error::new(ErrorKind::Request, "invalid_endpoint", error).with_advice(
@@ -236,18 +211,17 @@ impl ManagedIdentityBuilder {
         })?;
         let transport = match self.transport {
             Some(transport) => transport,
-            None => default_transport(&self.env, &self.clock)?,
+            None => default_transport(&self.context)?,
         };
-        check(&transport, &self.env)?;
-        let http = HttpClient::new(transport.clone(), self.clock.clone(), self.jitter.clone());
+        check(&transport, env)?;
+        let http = HttpClient::new(transport.clone(), self.context.clone());
         let imds = Imds::new(imds_base.clone(), http.clone())?;
         let planned = |policy: RetryPolicy| {
-            let policy = policy.scaled(self.retry_scale);
             if self.retries { policy } else { policy.without_retries() }
         };
         let key_strength = self.keys.is_none().then_some(Strength::Software);
-        let prober = Prober::new(imds.clone(), self.env.clone());
-        let is_v2_disabled = is_v2_disabled(&self.env);
+        let prober = Prober::new(imds.clone(), env.clone());
+        let is_v2_disabled = is_v2_disabled(env);
         let is_attested = self.attester.is_some();
         let mut minter = Minter::builder(imds_base, http.clone())
             .minimum_strength(self.minimum_strength)
@@ -259,7 +233,8 @@ impl ManagedIdentityBuilder {
         if let Some(folder) = self.bindings {
             minter = minter.store(&folder);
             if self.keys.is_none() {
-                let keys = symbolon_binding::PersistedKeys::rsa_2048(folder).with_clock(self.clock.clone());
+                let keys =
+                    symbolon_binding::PersistedKeys::rsa_2048(folder).with_context(self.context.clone());
                 minter = minter.key_provider(keys);
             }
         }
@@ -274,12 +249,10 @@ impl ManagedIdentityBuilder {
         let kept_as = |how| partition(&self.id, &format!("{how}\0{floor}\0{is_attested}"));
         let (bound, over_mtls) = (kept_as("pop"), kept_as("mtls"));
         let credential = MintedCertificate::new(minter.clone(), self.id.clone(), bound, over_mtls);
-        let cache = self.cache.unwrap_or_else(|| {
-            TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone())
-        });
+        let cache =
+            self.cache.unwrap_or_else(|| TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context));
         let bound = TokenClient::builder(credential, transport)
-            .clock(self.clock)
-            .jitter(self.jitter)
+            .context(self.context)
             .cache(cache.clone())
             .capabilities(self.capabilities.iter().cloned())
             .retry(planned(RetryPolicy::token_endpoint()))
@@ -289,7 +262,6 @@ impl ManagedIdentityBuilder {
             Policies { imds: planned(RetryPolicy::imds()), others: planned(RetryPolicy::managed_identity()) };
         let asking = Asking {
             id: self.id.clone(),
-            env: self.env,
             capabilities: self.capabilities,
             imds,
             http,

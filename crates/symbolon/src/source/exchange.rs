@@ -39,7 +39,7 @@ impl Exchange<'_> {
 
     /// The token in an answer, if it is a 200, and how many requests it took.
     pub(crate) fn token(&self, sent: &Sent) -> Result<(Fetched, usize), Error> {
-        let now = self.http.clock().now();
+        let now = self.http.context().clock().now();
         if sent.response.status() != StatusCode::OK {
             return Err(refusal::refused(self.source, &sent.response, now));
         }

@@ -2,7 +2,7 @@
 
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::{
-    AzureCli, ChainLink, CredentialChain, Downgrade, Env, ErrorKind, HyperTransport, ManagedIdentity,
+    AzureCli, ChainLink, Context, CredentialChain, Downgrade, Env, ErrorKind, HyperTransport, ManagedIdentity,
 };
 use symbolon_emulator::{Emulator, Source};
 
@@ -11,10 +11,16 @@ use crate::lab::{Tools, VAULT, prints_az_token};
 const UNSUPPORTED: &str = "mtls_pop_not_supported_for_environment";
 
 fn identity(emulator: &Emulator, host: Source, downgrade: Downgrade) -> ManagedIdentity {
-    let transport = HyperTransport::builder().env(Env::empty()).platform_roots(false);
+    let transport =
+        HyperTransport::builder().context(Context::default().with_env(Env::empty())).platform_roots(false);
     let transport = transport.root_certificates_pem(emulator.ca_pem().as_bytes()).build().unwrap();
     let env: Env = emulator.environment_of(host).into_iter().collect();
-    ManagedIdentity::builder().env(env).transport(transport).downgrade(downgrade).build().unwrap()
+    ManagedIdentity::builder()
+        .context(Context::default().with_env(env))
+        .transport(transport)
+        .downgrade(downgrade)
+        .build()
+        .unwrap()
 }
 
 fn tool_in_front(tools: &Tools, emulator: &Emulator) -> CredentialChain {
@@ -61,7 +67,7 @@ async fn a_workload_identity_that_is_configured_ends_the_request() {
     ];
     let chain = tools
         .chain()
-        .env(tools.env_with(&variables))
+        .context(tools.context().with_env(tools.env_with(&variables)))
         .workload_identity()
         .managed_identity(identity(&emulator, Source::Imds, Downgrade::Never))
         .build()
@@ -87,7 +93,9 @@ async fn not_even_a_policy_of_the_identity_makes_it_a_bearer_token() {
 #[tokio::test]
 async fn where_nothing_binds_each_link_says_so() {
     let tools = Tools::az(&prints_az_token());
-    let nowhere = ManagedIdentity::builder().env(Env::empty()).transport(ScriptedTransport::new([]));
+    let nowhere = ManagedIdentity::builder()
+        .context(Context::default().with_env(Env::empty()))
+        .transport(ScriptedTransport::new([]));
     let chain: CredentialChain =
         tools.chain().managed_identity(nowhere.build().unwrap()).azure_cli(AzureCli::new()).build().unwrap();
     let error = chain.token(VAULT).proof_of_possession().await.unwrap_err();

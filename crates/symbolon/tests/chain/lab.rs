@@ -6,7 +6,7 @@ use std::process::Command;
 
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::parts::types::ManualClock;
-use symbolon::{AzureCli, AzureDeveloperCli, CredentialChain, CredentialChainBuilder, Env, SharedClock};
+use symbolon::{AzureCli, AzureDeveloperCli, Context, CredentialChain, CredentialChainBuilder, Env};
 use tempfile::TempDir;
 
 pub(crate) const VAULT: &str = "https://vault.azure.net";
@@ -69,12 +69,14 @@ impl Tools {
         variables.iter().map(|(name, value)| (*name, (*value).to_owned())).chain([("PATH", path)]).collect()
     }
 
+    /// The tools' environment, an hour before the scripts' tokens expire.
+    pub(crate) fn context(&self) -> Context {
+        Context::default().with_env(self.env()).with_clock(&clock())
+    }
+
     /// A chain without links that speaks to nobody, an hour before the scripts' tokens end.
     pub(crate) fn chain(&self) -> CredentialChainBuilder {
-        CredentialChain::builder()
-            .env(self.env())
-            .transport(ScriptedTransport::new([]))
-            .clock(SharedClock::from(&clock()))
+        CredentialChain::builder().context(self.context()).transport(ScriptedTransport::new([]))
     }
 
     pub(crate) fn azure_cli(&self) -> CredentialChain {

@@ -7,8 +7,8 @@ use http::StatusCode;
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::parts::transport::{Request, Response, TransportError, transport_fn};
 use symbolon::{
-    AzureCli, AzureDeveloperCli, ChainLink, CredentialChain, Env, ErrorKind, HyperTransport, ManagedIdentity,
-    SharedClock,
+    AzureCli, AzureDeveloperCli, ChainLink, Context, CredentialChain, Env, ErrorKind, HyperTransport,
+    ManagedIdentity, SharedClock,
 };
 use symbolon_emulator::{Emulator, Fault, Source, Step};
 
@@ -22,7 +22,7 @@ fn answer(status: u16, body: &'static str) -> Result<Response, TransportError> {
 fn whole(tools: &Tools, env: &Env, identity: ManagedIdentity) -> CredentialChain {
     tools
         .chain()
-        .env(env.clone())
+        .context(tools.context().with_env(env.clone()))
         .workload_identity()
         .managed_identity(identity)
         .azure_cli(AzureCli::new())
@@ -33,16 +33,19 @@ fn whole(tools: &Tools, env: &Env, identity: ManagedIdentity) -> CredentialChain
 
 /// A managed identity at this transport, where nothing names a source.
 fn somewhere(transport: ScriptedTransport) -> ManagedIdentity {
-    let identity = ManagedIdentity::builder().env(Env::empty()).transport(transport);
-    identity.clock(SharedClock::from(&clock())).retry_scale(0.0).build().unwrap()
+    let context = Context::default().with_env(Env::empty()).with_clock(&clock()).with_retry_scale(0.0);
+    ManagedIdentity::builder().context(context).transport(transport).build().unwrap()
 }
 
 /// A managed identity, and a transport of the chain's, in the environment of this host.
 fn on(emulator: &Emulator, host: Source) -> (ManagedIdentity, HyperTransport) {
-    let transport = HyperTransport::builder().env(Env::empty()).platform_roots(false);
+    let transport =
+        HyperTransport::builder().context(Context::default().with_env(Env::empty())).platform_roots(false);
     let transport = transport.root_certificates_pem(emulator.ca_pem().as_bytes()).build().unwrap();
     let env: Env = emulator.environment_of(host).into_iter().collect();
-    let identity = ManagedIdentity::builder().env(env).transport(transport.clone()).retry_scale(0.0);
+    let identity = ManagedIdentity::builder()
+        .context(Context::default().with_env(env).with_retry_scale(0.0))
+        .transport(transport.clone());
     (identity.build().unwrap(), transport)
 }
 
@@ -53,8 +56,8 @@ fn a_machine_without_anything_hears_so_within_a_second_and_a_half() {
     let hands = clock();
     // Nothing ever answers, as where packets to the metadata service are dropped.
     let silent = transport_fn(|_: Request| std::future::pending::<Result<Response, TransportError>>());
-    let identity = ManagedIdentity::builder().env(Env::empty()).transport(silent);
-    let identity = identity.clock(SharedClock::from(&hands)).build().unwrap();
+    let context = Context::default().with_env(Env::empty()).with_clock(&hands);
+    let identity = ManagedIdentity::builder().context(context).transport(silent).build().unwrap();
     let only = [("PATH", tools.path("").display().to_string())].into_iter().collect();
     let chain = whole(&tools, &only, identity);
     let began = SharedClock::from(&hands).now();
@@ -127,7 +130,9 @@ async fn a_source_that_the_environment_names_and_that_fails_is_not_passed_over()
     let named: Env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")].into_iter().collect();
     let tools = Tools::az(&prints_az_token());
     let transport = ScriptedTransport::new([]);
-    let identity = ManagedIdentity::builder().env(named).transport(transport.clone()).retry_scale(0.0);
+    let identity = ManagedIdentity::builder()
+        .context(Context::default().with_env(named).with_retry_scale(0.0))
+        .transport(transport.clone());
     let chain = whole(&tools, &tools.env(), identity.build().unwrap());
     let error = chain.token(VAULT).await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("managed_identity_unreachable", ErrorKind::Network));
@@ -176,7 +181,7 @@ async fn a_workload_identity_comes_first_and_its_failure_is_its_own() {
     let transport = ScriptedTransport::new([answer(401, refused), answer(200, granted)]);
     let chain = tools
         .chain()
-        .env(tools.env_with(&all))
+        .context(tools.context().with_env(tools.env_with(&all)))
         .transport(transport.clone())
         .workload_identity()
         .azure_cli(AzureCli::new())
@@ -193,7 +198,11 @@ async fn a_workload_identity_comes_first_and_its_failure_is_its_own() {
     // Half of a description is a mistake, and not an absence.
     for missing in ["AZURE_CLIENT_ID", "AZURE_TENANT_ID"] {
         let half: Vec<_> = all.into_iter().filter(|(name, _)| *name != missing).collect();
-        let chain = tools.chain().env(tools.env_with(&half)).workload_identity().azure_cli(AzureCli::new());
+        let chain = tools
+            .chain()
+            .context(tools.context().with_env(tools.env_with(&half)))
+            .workload_identity()
+            .azure_cli(AzureCli::new());
         let error = chain.build().unwrap().token(VAULT).await.unwrap_err();
         assert_eq!(error.code(), "workload_identity_unavailable");
         assert!(error.to_string().contains(missing), "{error}");

@@ -18,7 +18,7 @@ async fn dev_asks_the_tools_and_nobody_else() {
         [(VARIABLE, "dev"), ("PATH", &*path), ("IDENTITY_ENDPOINT", "http://x"), ("IDENTITY_HEADER", "x")];
     let chain = tools
         .chain()
-        .env(env.into_iter().collect())
+        .context(tools.context().with_env(env.into_iter().collect()))
         .transport(transport.clone())
         .named_by_environment()
         .build()
@@ -39,7 +39,13 @@ async fn prod_asks_the_managed_identity_of_the_client_id_and_no_tool() {
         ("IDENTITY_HEADER", "x"),
         ("AZURE_CLIENT_ID", "751a212b-4003-416e-b600-e1f48e40db9f"),
     ]);
-    let chain = tools.chain().env(env).transport(transport.clone()).named_by_environment().build().unwrap();
+    let chain = tools
+        .chain()
+        .context(tools.context().with_env(env))
+        .transport(transport.clone())
+        .named_by_environment()
+        .build()
+        .unwrap();
     assert_eq!(chain.links(), [ChainLink::WorkloadIdentity, ChainLink::ManagedIdentity]);
     let token = chain.token(VAULT).await.unwrap();
     let url = transport.requests()[0].url().to_string();
@@ -53,7 +59,8 @@ async fn prod_asks_the_managed_identity_of_the_client_id_and_no_tool() {
 fn a_variable_that_names_nothing_is_an_error_when_the_chain_is_built() {
     let tools = Tools::none();
     for env in [tools.env(), tools.env_with(&[(VARIABLE, "VisualStudioCredential")])] {
-        let error = tools.chain().env(env).named_by_environment().build().unwrap_err();
+        let error =
+            tools.chain().context(tools.context().with_env(env)).named_by_environment().build().unwrap_err();
         assert_eq!((error.code(), error.kind()), ("invalid_configuration", ErrorKind::Request));
     }
 }

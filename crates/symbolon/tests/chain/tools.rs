@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use symbolon::parts::transport::Response;
 use symbolon::parts::transport::testing::ScriptedTransport;
-use symbolon::{AzureCli, AzureDeveloperCli, Error, ErrorKind, SharedClock, TokenSource};
+use symbolon::{AzureCli, AzureDeveloperCli, Context, Error, ErrorKind, TokenSource};
 
 use symbolon_test_logs::CapturedLogs;
 
@@ -75,7 +75,10 @@ async fn an_expiry_is_read_in_every_form() {
         (r#"echo '{"token": "t", "expiresOn": "2023-11-15T00:13:20+01:00"}'"#, 3600),
     ] {
         let tools = Tools::az(script);
-        let chain = tools.chain().env(tools.env_with(&[("TZ", "EST5")])).azure_cli(AzureCli::new());
+        let chain = tools
+            .chain()
+            .context(tools.context().with_env(tools.env_with(&[("TZ", "EST5")])))
+            .azure_cli(AzureCli::new());
         let token = chain.build().unwrap().token(VAULT).await.unwrap();
         let left = token.expires_on().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() - NOW;
         assert_eq!(left, expected, "{script}");
@@ -85,8 +88,7 @@ async fn an_expiry_is_read_in_every_form() {
 #[tokio::test]
 async fn tenants_and_subscriptions_are_put_on_the_command_line_and_kept_apart() {
     let tools = Tools::az(&prints_az_token());
-    let cache =
-        symbolon::TokenCache::new(10, SharedClock::from(&clock()), symbolon::parts::types::Jitter::os());
+    let cache = symbolon::TokenCache::new(10, &Context::default().with_clock(&clock()));
     for (tool, expected) in [
         (AzureCli::new(), ""),
         (AzureCli::new().tenant("contoso.example").unwrap(), " --tenant contoso.example"),
@@ -100,7 +102,10 @@ async fn tenants_and_subscriptions_are_put_on_the_command_line_and_kept_apart() 
     }
     assert_eq!(cache.len(), 4);
     // Another user of the machine, with a cache that both can read.
-    let chain = tools.chain().cache(cache).env(tools.env_with(&[("HOME", "/home/other")]));
+    let chain = tools
+        .chain()
+        .cache(cache)
+        .context(tools.context().with_env(tools.env_with(&[("HOME", "/home/other")])));
     let chain = chain.azure_cli(AzureCli::new()).build().unwrap();
     assert_eq!(chain.token(VAULT).await.unwrap().source(), TokenSource::Network);
 }
@@ -204,7 +209,8 @@ async fn a_tool_is_only_taken_from_absolute_folders_and_if_it_may_be_run() {
     assert!(std::path::Path::new(&relative).join("az").exists());
     for path in ["", ".", &relative, "/nowhere", &tools.path("az").display().to_string()] {
         let env = [("PATH", path)].into_iter().collect();
-        let chain = tools.chain().env(env).azure_cli(AzureCli::new()).build().unwrap();
+        let chain =
+            tools.chain().context(tools.context().with_env(env)).azure_cli(AzureCli::new()).build().unwrap();
         let error = chain.token(VAULT).await.unwrap_err();
         assert_eq!(
             (error.code(), error.kind()),
@@ -215,7 +221,8 @@ async fn a_tool_is_only_taken_from_absolute_folders_and_if_it_may_be_run() {
     }
     std::fs::set_permissions(tools.path("az"), PermissionsExt::from_mode(0o644)).unwrap();
     let only = [("PATH", tools.path("").display().to_string())].into_iter().collect();
-    let chain = tools.chain().env(only).azure_cli(AzureCli::new()).build().unwrap();
+    let chain =
+        tools.chain().context(tools.context().with_env(only)).azure_cli(AzureCli::new()).build().unwrap();
     assert_eq!(chain.token(VAULT).await.unwrap_err().code(), "no_credential_available");
 }
 
@@ -225,7 +232,8 @@ async fn a_tool_has_the_variables_of_the_environment_that_was_given_and_no_other
     let tools = Tools::az(&told);
     let out = tools.path("out").display().to_string();
     let env = tools.env_with(&[("MINE", "given"), ("OUT", &out)]);
-    let chain = tools.chain().env(env).azure_cli(AzureCli::new()).build().unwrap();
+    let chain =
+        tools.chain().context(tools.context().with_env(env)).azure_cli(AzureCli::new()).build().unwrap();
     chain.token(VAULT).await.unwrap();
     assert_eq!(std::fs::read_to_string(out).unwrap(), "given \n");
 }
@@ -268,7 +276,8 @@ fn endless(tools: Tools) -> Tools {
 async fn a_tool_that_does_not_end_is_killed_with_its_children() {
     let tools = endless(Tools::none());
     let hands = clock();
-    let chain = tools.chain().clock(SharedClock::from(&hands)).azure_cli(AzureCli::new()).build().unwrap();
+    let chain =
+        tools.chain().context(tools.context().with_clock(&hands)).azure_cli(AzureCli::new()).build().unwrap();
     let mut asking = chain.token(VAULT).into_future();
     assert!((&mut asking).now_or_never().is_none());
     let pids = noted(&tools.path("pids")).await;

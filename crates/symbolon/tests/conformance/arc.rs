@@ -1,6 +1,6 @@
 //! Azure Arc: two requests, and proof in a file.
 
-use symbolon::{ErrorKind, ManagedIdentityId, TokenSource};
+use symbolon::{Context, ErrorKind, ManagedIdentityId, TokenSource};
 use symbolon_emulator::{Fault, Source, Step};
 
 use crate::lab::{Lab, RESOURCE, Scripted, VAULT, token};
@@ -60,9 +60,10 @@ async fn a_challenge_that_names_another_file_is_not_answered() {
 async fn a_token_that_the_agent_does_not_confirm_is_discarded() {
     let lab = Lab::with(symbolon_emulator::EmulatorBuilder::arc_without_user_assigned).await;
     let ids = lab.emulator.user_assigned();
-    let cache = symbolon::TokenCache::new(10, symbolon::SharedClock::from(&lab.hands), {
-        symbolon::parts::types::Jitter::fixed(0.5)
-    });
+    let cache = symbolon::TokenCache::new(
+        10,
+        &Context::default().with_clock(&lab.hands).with_jitter(symbolon::parts::types::Jitter::fixed(0.5)),
+    );
     for id in [
         ManagedIdentityId::client_id(ids.client_id()).unwrap(),
         ManagedIdentityId::object_id(ids.object_id()).unwrap(),
@@ -84,9 +85,10 @@ async fn a_token_that_the_agent_does_not_confirm_is_discarded() {
 async fn four_identities_have_four_tokens() {
     let lab = Lab::new().await;
     let ids = lab.emulator.user_assigned();
-    let cache = symbolon::TokenCache::new(10, symbolon::SharedClock::from(&lab.hands), {
-        symbolon::parts::types::Jitter::fixed(0.5)
-    });
+    let cache = symbolon::TokenCache::new(
+        10,
+        &Context::default().with_clock(&lab.hands).with_jitter(symbolon::parts::types::Jitter::fixed(0.5)),
+    );
     let identities: Vec<_> = [
         ManagedIdentityId::system_assigned(),
         ManagedIdentityId::client_id(ids.client_id()).unwrap(),

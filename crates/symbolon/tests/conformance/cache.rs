@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use symbolon::{ManagedIdentityId, TokenCache, TokenSource};
+use symbolon::{Context, ManagedIdentityId, TokenCache, TokenSource};
 use symbolon_emulator::{ExpiryFormat, Fault, Source};
 
 use crate::lab::{Lab, RESOURCE, VAULT, answer, detected, drive, resource, variables};
@@ -148,9 +148,10 @@ async fn a_renewal_that_fails_keeps_the_token() {
 async fn identities_kinds_of_ids_and_sources_are_kept_apart_in_a_shared_cache() {
     let lab = Lab::new().await;
     let ids = lab.emulator.user_assigned();
-    let cache = TokenCache::new(100, symbolon::SharedClock::from(&lab.hands), {
-        symbolon::parts::types::Jitter::fixed(0.5)
-    });
+    let cache = TokenCache::new(
+        100,
+        &Context::default().with_clock(&lab.hands).with_jitter(symbolon::parts::types::Jitter::fixed(0.5)),
+    );
     let everybody = || {
         [
             (Source::AppService, ManagedIdentityId::system_assigned()),
@@ -180,7 +181,10 @@ fn the_same_text_as_another_kind_of_id_is_another_identity() {
     use symbolon::parts::transport::testing::ScriptedTransport;
     let hands = symbolon::parts::types::ManualClock::new();
     let clock = symbolon::SharedClock::from(&hands);
-    let cache = TokenCache::new(10, clock.clone(), symbolon::parts::types::Jitter::fixed(0.5));
+    let cache = TokenCache::new(
+        10,
+        &Context::default().with_clock(clock.clone()).with_jitter(symbolon::parts::types::Jitter::fixed(0.5)),
+    );
     let transport = ScriptedTransport::new((0..3).map(|_| crate::lab::token()));
     for id in [
         ManagedIdentityId::client_id("one").unwrap(),
@@ -188,9 +192,8 @@ fn the_same_text_as_another_kind_of_id_is_another_identity() {
         ManagedIdentityId::resource_id("one").unwrap(),
     ] {
         let identity = symbolon::ManagedIdentity::builder()
-            .env(variables(Source::AppService))
+            .context(Context::default().with_env(variables(Source::AppService)).with_clock(clock.clone()))
             .identity(id.clone())
-            .clock(clock.clone())
             .cache(cache.clone())
             .transport(transport.clone())
             .build()
@@ -212,8 +215,7 @@ fn an_answer_that_spells_the_resource_differently_is_found_again() {
         let echo = r#"{"access_token":"t","expires_in":"3600","resource":"https://management.azure.com/"}"#;
         let transport = ScriptedTransport::new([answer(200, echo)]);
         let identity = symbolon::ManagedIdentity::builder()
-            .env(variables(source))
-            .clock(symbolon::SharedClock::from(&hands))
+            .context(Context::default().with_env(variables(source)).with_clock(&hands))
             .transport(transport)
             .build()
             .unwrap();
@@ -235,9 +237,12 @@ fn a_server_that_says_when_to_renew_is_heard() {
         answer(200, r#"{"access_token":"new","expires_in":86400,"refresh_in":3600}"#),
     ];
     let identity = symbolon::ManagedIdentity::builder()
-        .env(variables(Source::CloudShell))
-        .clock(symbolon::SharedClock::from(&hands))
-        .jitter(symbolon::parts::types::Jitter::fixed(0.0))
+        .context(
+            Context::default()
+                .with_env(variables(Source::CloudShell))
+                .with_clock(&hands)
+                .with_jitter(symbolon::parts::types::Jitter::fixed(0.0)),
+        )
         .transport(ScriptedTransport::new(answers))
         .build()
         .unwrap();

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method};
 use symbolon::parts::transport::{Capabilities, Request, Response, Route, transport_fn};
-use symbolon::{Env, ErrorKind, ManagedIdentity};
+use symbolon::{Context, Env, ErrorKind, ManagedIdentity};
 use symbolon_emulator::Source;
 
 use crate::lab::{Scripted, answer, token, variables};
@@ -91,7 +91,11 @@ fn what_is_reserved_is_encoded_and_the_endpoints_own_query_stays() {
     let variables = [("IDENTITY_ENDPOINT", "http://localhost:1/msi/token?a=b%20c"), ("IDENTITY_HEADER", "x")];
     let env: Env = variables.into_iter().collect();
     let transport = symbolon::parts::transport::testing::ScriptedTransport::new([token()]);
-    let identity = ManagedIdentity::builder().env(env).transport(transport.clone()).build().unwrap();
+    let identity = ManagedIdentity::builder()
+        .context(Context::default().with_env(env))
+        .transport(transport.clone())
+        .build()
+        .unwrap();
     let resource = "https://x/?a=1&b=2#c+d e";
     futures_util::FutureExt::now_or_never(identity.token(resource).into_future()).unwrap().unwrap();
     let url = transport.requests()[0].url().clone();
@@ -134,7 +138,7 @@ fn an_endpoint_that_cannot_be_used_is_named_and_nothing_is_sent() {
         let whole = names.iter().filter_map(|name| Some((*name, env.var(name)?)));
         let env =
             whole.map(|(name, own)| (name, if name == variable { value.to_owned() } else { own })).collect();
-        let asked = Scripted::as_set_up(source, vec![token()], |builder| builder.env(env));
+        let asked = Scripted::in_env(env, vec![token()]);
         let error = asked.outcome.unwrap_err();
         assert_eq!(error.code(), "invalid_managed_identity_endpoint", "{source} {value}");
         assert_eq!(error.kind(), ErrorKind::Environment);
@@ -151,7 +155,8 @@ fn an_endpoint_that_cannot_be_used_is_named_and_nothing_is_sent() {
 fn a_request_without_a_resource_is_refused() {
     for resource in ["", "/.default", "https://x\r\ny"] {
         let transport = symbolon::parts::transport::testing::ScriptedTransport::new([token()]);
-        let builder = ManagedIdentity::builder().env(variables(Source::AppService));
+        let builder =
+            ManagedIdentity::builder().context(Context::default().with_env(variables(Source::AppService)));
         let identity = builder.transport(transport.clone()).build().unwrap();
         let asked = futures_util::FutureExt::now_or_never(identity.token(resource).into_future());
         assert_eq!(asked.unwrap().unwrap_err().code(), "invalid_scope");
@@ -171,12 +176,12 @@ fn the_metadata_service_is_where_the_variable_says_whatever_its_path() {
         ),
     ] {
         let env: Env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", base)].into_iter().collect();
-        let asked = Scripted::as_set_up(Source::Imds, vec![token()], |builder| builder.env(env));
+        let asked = Scripted::in_env(env, vec![token()]);
         let url = asked.transport.requests()[0].url().clone();
         assert_eq!(url.as_str().split('?').next(), Some(expected));
         assert_eq!(url.query_pairs().count(), 2);
     }
-    let asked = Scripted::as_set_up(Source::Imds, vec![token()], |builder| builder.env(Env::empty()));
+    let asked = Scripted::in_env(Env::empty(), vec![token()]);
     assert!(asked.transport.requests()[0].url().as_str().starts_with("http://169.254.169.254/metadata/"));
 }
 
@@ -184,7 +189,7 @@ fn the_metadata_service_is_where_the_variable_says_whatever_its_path() {
 #[test]
 fn the_metadata_service_gets_no_secret_of_another_source() {
     let env: Env = [("IDENTITY_HEADER", "s3cr3t"), ("MSI_SECRET", "s3cr3t")].into_iter().collect();
-    let asked = Scripted::as_set_up(Source::Imds, vec![token()], |builder| builder.env(env));
+    let asked = Scripted::in_env(env, vec![token()]);
     let requests = asked.transport.requests();
     assert!(requests[0].headers().values().all(|value| value != "s3cr3t"));
 }
@@ -198,7 +203,10 @@ async fn a_proxy_is_not_asked() {
     let env: Env =
         [("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy), ("ALL_PROXY", proxy)].into_iter().collect();
     for source in Source::ALL {
-        let transport = symbolon::HyperTransport::builder().env(env.clone()).build().unwrap();
+        let transport = symbolon::HyperTransport::builder()
+            .context(Context::default().with_env(env.clone()))
+            .build()
+            .unwrap();
         let identity = lab.builder(source).transport(transport).build().unwrap();
         assert_eq!(identity.token("https://x").await.unwrap().token_type(), "Bearer", "{source}");
     }
@@ -209,7 +217,7 @@ async fn a_proxy_is_not_asked() {
 fn service_fabric_needs_a_transport_that_can_pin() {
     let build = |capabilities: Capabilities, source| {
         let send = |_| async { Ok(Response::new(http::StatusCode::OK, "")) };
-        let builder = ManagedIdentity::builder().env(variables(source));
+        let builder = ManagedIdentity::builder().context(Context::default().with_env(variables(source)));
         builder.transport(transport_fn(send).with_capabilities(capabilities)).build()
     };
     let error = build(Capabilities::none(), Source::ServiceFabric).unwrap_err();

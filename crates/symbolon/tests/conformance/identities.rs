@@ -66,7 +66,7 @@ fn what_a_host_has_no_words_for_is_refused_before_anything_is_sent() {
     }
     let without_default = [("MSI_ENDPOINT", "http://localhost:7071/msi/token"), ("MSI_SECRET", "s3cr3t")];
     let env = without_default.into_iter().collect();
-    let asked = Scripted::as_set_up(Source::MachineLearning, vec![token()], |builder| builder.env(env));
+    let asked = Scripted::in_env(env, vec![token()]);
     let error = asked.outcome.unwrap_err();
     assert_eq!(error.code(), "invalid_managed_identity_id_type");
     assert!(error.to_string().contains("DEFAULT_IDENTITY_CLIENT_ID"), "{error}");

@@ -10,7 +10,7 @@ use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::parts::transport::{Response, TransportError};
 use symbolon::parts::types::ManualClock;
 use symbolon::{
-    Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId,
+    Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId,
     ManagedIdentityRequest, SharedClock, Token,
 };
 use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Source, Step};
@@ -47,19 +47,21 @@ impl Lab {
         self.emulator.environment_of(source).into_iter().collect()
     }
 
+    /// The context of a host of this kind, with retries that do not wait.
+    pub(crate) fn context(&self, source: Source) -> Context {
+        Context::default().with_env(self.env(source)).with_clock(&self.hands).with_retry_scale(0.0)
+    }
+
     /// A managed identity on a host of this kind, whose retries do not wait.
     pub(crate) fn builder(&self, source: Source) -> ManagedIdentityBuilder {
         let transport = HyperTransport::builder()
-            .env(Env::empty())
-            .clock(SharedClock::from(&self.hands))
+            .context(Context::default().with_env(Env::empty()).with_clock(&self.hands))
             .platform_roots(false)
             .root_certificates_pem(self.emulator.ca_pem().as_bytes());
         ManagedIdentity::builder()
-            .env(self.env(source))
+            .context(self.context(source))
             .transport(transport.build().unwrap())
-            .clock(SharedClock::from(&self.hands))
             .azure_arc_tokens(self.tokens.path().canonicalize().unwrap())
-            .retry_scale(0.0)
     }
 
     pub(crate) fn on(&self, source: Source) -> ManagedIdentity {
@@ -155,11 +157,23 @@ impl Scripted {
         answers: Vec<Result<Response, TransportError>>,
         setup: impl FnOnce(ManagedIdentityBuilder) -> ManagedIdentityBuilder,
     ) -> Self {
+        Self::run(variables(source), answers, setup)
+    }
+
+    /// Sends one request in an environment of its own.
+    pub(crate) fn in_env(env: Env, answers: Vec<Result<Response, TransportError>>) -> Self {
+        Self::run(env, answers, |builder| builder)
+    }
+
+    fn run(
+        env: Env,
+        answers: Vec<Result<Response, TransportError>>,
+        setup: impl FnOnce(ManagedIdentityBuilder) -> ManagedIdentityBuilder,
+    ) -> Self {
         let hands = ManualClock::at(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         let transport = ScriptedTransport::new(answers);
         let builder = ManagedIdentity::builder()
-            .env(variables(source))
-            .clock(SharedClock::from(&hands))
+            .context(Context::default().with_env(env).with_clock(&hands))
             .transport(transport.clone());
         let identity = setup(builder).build().unwrap();
         let (outcome, waits) = drive(identity.token(RESOURCE), &hands);

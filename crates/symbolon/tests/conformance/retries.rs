@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::parts::transport::transport_fn;
 use symbolon::parts::types::ManualClock;
-use symbolon::{Error, ManagedIdentity, ManagedIdentityId, SharedClock, Token};
+use symbolon::{Context, Error, ManagedIdentity, ManagedIdentityId, Token};
 use symbolon_emulator::{Fault, Source};
 
 use crate::lab::{Lab, RESOURCE, Scripted, answer, answer_with, step, token, variables};
@@ -145,8 +145,7 @@ fn unanswered(source: Source, deadline: u64) -> (Result<Token, Error>, Vec<f64>)
     let hands = ManualClock::new();
     let capabilities = symbolon::parts::transport::Capabilities::none().with_pinned_servers();
     let identity = ManagedIdentity::builder()
-        .env(variables(source))
-        .clock(SharedClock::from(&hands))
+        .context(Context::default().with_env(variables(source)).with_clock(&hands))
         .deadline(std::time::Duration::from_secs(deadline))
         .transport(transport_fn(|_| std::future::pending()).with_capabilities(capabilities))
         .build()
@@ -188,8 +187,7 @@ fn a_request_that_is_given_up_while_it_waits_is_gone() {
         let hands = ManualClock::new();
         let transport = ScriptedTransport::new(statuses(&[500; 9]));
         let identity = ManagedIdentity::builder()
-            .env(variables(source))
-            .clock(SharedClock::from(&hands))
+            .context(Context::default().with_env(variables(source)).with_clock(&hands))
             .transport(transport.clone())
             .build()
             .unwrap();

@@ -35,7 +35,11 @@ async fn another_certificate_gets_no_secret() {
         ("IDENTITY_ENDPOINT", token_service),
     ] {
         let env = with_variable(&lab, variable, &value);
-        let identity = lab.builder(Source::ServiceFabric).env(env).build().unwrap();
+        let identity = lab
+            .builder(Source::ServiceFabric)
+            .context(lab.context(Source::ServiceFabric).with_env(env))
+            .build()
+            .unwrap();
         let error = identity.token(RESOURCE).await.unwrap_err();
         assert_eq!((error.code(), error.status()), ("managed_identity_unreachable", None), "{variable}");
         assert!(error.to_string().contains("nothing was sent"), "{error}");
@@ -57,7 +61,11 @@ async fn a_replaced_certificate_is_known_by_its_new_thumbprint_only() {
     // A connection that was opened before knows nothing of it; a new client of the old pin has none.
     let variables = lab.emulator.environment_of(Source::ServiceFabric);
     lab.emulator.replace_service_fabric_certificate().unwrap();
-    let stale = lab.builder(Source::ServiceFabric).env(variables.into_iter().collect()).build().unwrap();
+    let stale = lab
+        .builder(Source::ServiceFabric)
+        .context(lab.context(Source::ServiceFabric).with_env(variables.into_iter().collect()))
+        .build()
+        .unwrap();
     assert_eq!(stale.token(VAULT).await.unwrap_err().code(), "managed_identity_unreachable");
 }
 

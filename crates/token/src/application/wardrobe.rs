@@ -87,14 +87,14 @@ impl Worn {
 mod tests {
     use symbolon_transport::testing::ScriptedTransport;
     use symbolon_transport::{HttpClient, SharedTransport};
-    use symbolon_types::{Jitter, SharedClock};
+    use symbolon_types::Context;
 
     use super::*;
     use crate::{Partition, TokenEndpoint};
 
     fn http() -> HttpClient {
         let transport = SharedTransport::new(ScriptedTransport::new([]));
-        HttpClient::new(transport, SharedClock::system(), Jitter::fixed(0.5))
+        HttpClient::new(transport, Context::default())
     }
 
     fn request<'a>(
@@ -109,7 +109,7 @@ mod tests {
             for_user: false,
             tenant,
             correlation_id: None,
-            now: http.clock().now(),
+            now: http.context().clock().now(),
             http,
         }
     }

@@ -59,7 +59,7 @@ impl Discovery {
     pub async fn validate(&self, http: &HttpClient, authority: &Authority) -> Result<(), Error> {
         let Some(host) = unknown_host(authority) else { return Ok(()) };
         let (http, text) = (http.clone(), authority.as_str().to_owned());
-        let hosts = &self.memory(http.clock()).hosts;
+        let hosts = &self.memory(http.context().clock()).hosts;
         let load = || async move { Ok(Loaded::new(instance::ask_about(http, text).await)) };
         hosts.obtain(&Name(host), load).await?.value.judged()
     }
@@ -79,7 +79,7 @@ impl Discovery {
         http: &HttpClient,
         issuer: &str,
     ) -> Result<Arc<ProviderMetadata>, Error> {
-        let Memory { providers, failures, .. } = self.memory(http.clock());
+        let Memory { providers, failures, .. } = self.memory(http.context().clock());
         let name = Name(issuer);
         if providers.find(&name).is_none()
             && let Some(failure) = failures.find(&name)
@@ -89,7 +89,7 @@ impl Discovery {
         let (http, issuer, failures) = (http.clone(), issuer.to_owned(), failures.clone());
         let load = || async move {
             let fetched = ProviderMetadata::fetch(&http, &issuer).await;
-            let now = http.clock().now();
+            let now = http.context().clock().now();
             match fetched {
                 Ok(metadata) => {
                     let lease = Lease::new(Arc::new(metadata), after(now, METADATA_USABLE));
@@ -148,7 +148,7 @@ mod tests {
         Request, Response, Route, SharedTransport, Transport, TransportError, TransportErrorKind,
         transport_fn,
     };
-    use symbolon_types::{Jitter, ManualClock};
+    use symbolon_types::{Context, Jitter, ManualClock};
 
     use super::*;
 
@@ -175,7 +175,10 @@ mod tests {
     }
 
     fn client(transport: impl Transport, clock: &ManualClock) -> HttpClient {
-        HttpClient::new(SharedTransport::new(transport), SharedClock::from(clock), Jitter::fixed(0.5))
+        HttpClient::new(
+            SharedTransport::new(transport),
+            Context::default().with_clock(clock).with_jitter(Jitter::fixed(0.5)),
+        )
     }
 
     fn authority(text: &str) -> Authority {

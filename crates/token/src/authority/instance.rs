@@ -53,7 +53,7 @@ pub(super) async fn ask_about(http: HttpClient, authority: String) -> Lease<Verd
     let sent = http.send(&policy, || Ok::<_, TransportError>(request(&authority))).await;
     let verdict = sent.map_or(Verdict::Unverified, |sent| read(&sent.response));
     debug!(?verdict, "instance discovery was asked about a host");
-    let now = http.clock().now();
+    let now = http.context().clock().now();
     match verdict {
         Verdict::Genuine => for_good(verdict, now),
         Verdict::Unverified => until_asked_again(verdict, now, PAUSE),

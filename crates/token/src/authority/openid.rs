@@ -114,7 +114,7 @@ fn refused(response: &Response, http: &HttpClient) -> Error {
     Error::new(ErrorKind::Service, "oidc_failure", "the OpenID provider did not tell its metadata")
         .with_status(status)
         .with_transient(is_transient)
-        .with_retry_after(response.retry_after(http.clock().now()))
+        .with_retry_after(response.retry_after(http.context().clock().now()))
         .with_excerpt(&String::from_utf8_lossy(response.body()))
         .with_advice(if is_transient { "try again later" } else { "check the issuer" })
 }

@@ -57,11 +57,11 @@ impl RegionDetector {
     }
 
     pub(super) async fn outcome(&self, http: &HttpClient, env: &Env) -> RegionOutcome {
-        let found = self.0.get_or_init(|| LeaseCache::new(1, http.clock().clone()));
+        let found = self.0.get_or_init(|| LeaseCache::new(1, http.context().clock().clone()));
         let (http, env) = (http.clone(), env.clone());
         let load = || async move {
             let outcome = detect(&http, &env).await;
-            let now = http.clock().now();
+            let now = http.context().clock().now();
             Ok(Loaded::new(match outcome {
                 RegionOutcome::Unknown => until_asked_again(outcome, now, FAILURE_PAUSE),
                 found => for_good(found, now),
@@ -110,7 +110,7 @@ async fn detect(http: &HttpClient, env: &Env) -> RegionOutcome {
         debug!(%region, "the environment names the region");
         return RegionOutcome::Detected(region, DetectedBy::Environment);
     }
-    match within(http.clock(), DEADLINE, region_of_machine(http, env)).await.flatten() {
+    match within(http.context().clock(), DEADLINE, region_of_machine(http, env)).await.flatten() {
         Some(region) => {
             debug!(%region, "the metadata service names the region");
             RegionOutcome::Detected(region, DetectedBy::Metadata)
@@ -175,7 +175,7 @@ mod tests {
     use futures_util::future::join_all;
     use symbolon_transport::testing::ScriptedTransport;
     use symbolon_transport::{SharedTransport, Transport, TransportErrorKind, transport_fn};
-    use symbolon_types::{Jitter, ManualClock, SharedClock};
+    use symbolon_types::{Context, Jitter, ManualClock, SharedClock};
 
     use super::*;
 
@@ -190,7 +190,10 @@ mod tests {
     }
 
     fn client(transport: impl Transport, clock: &ManualClock) -> HttpClient {
-        HttpClient::new(SharedTransport::new(transport), SharedClock::from(clock), Jitter::fixed(0.5))
+        HttpClient::new(
+            SharedTransport::new(transport),
+            Context::default().with_clock(clock).with_jitter(Jitter::fixed(0.5)),
+        )
     }
 
     /// Runs to the end, turning the clock whenever nothing else moves; tells the delays.
@@ -317,7 +320,8 @@ mod tests {
             let busy = (0..3).map(|_| answer(503, ""));
             let transport = ScriptedTransport::new(busy.chain([located("eastus")]));
             let clock = ManualClock::new();
-            let http = client(transport, &clock).with_retry_scale(scale);
+            let context = Context::default().with_clock(&clock).with_retry_scale(scale);
+            let http = HttpClient::new(SharedTransport::new(transport), context);
             let (found, waited) = drive(&clock, detect_region(&http, &Env::empty()));
             assert_eq!((name(found.as_ref()), waited), (Some("eastus"), delays), "{scale}");
         }

@@ -269,7 +269,7 @@ mod tests {
     use http::StatusCode;
     use symbolon_transport::testing::ScriptedTransport;
     use symbolon_transport::{Response, SharedTransport, TransportError};
-    use symbolon_types::{Jitter, ManualClock, SharedClock};
+    use symbolon_types::{Context, Jitter, ManualClock};
 
     use super::super::Region;
     use super::*;
@@ -282,7 +282,7 @@ mod tests {
 
     fn client(transport: &ScriptedTransport, clock: &ManualClock) -> HttpClient {
         let transport = SharedTransport::new(transport.clone());
-        HttpClient::new(transport, SharedClock::from(clock), Jitter::fixed(0.5))
+        HttpClient::new(transport, Context::default().with_clock(clock).with_jitter(Jitter::fixed(0.5)))
     }
 
     fn router(authority: &str) -> Router {

@@ -189,7 +189,7 @@ impl<'a> AuthorizationRequest<'a> {
         let exchanger = &self.client.exchanger;
         let asking = self.application.authorization_endpoint(&exchanger.http, self.tenant);
         let (mut url, issuer): (Url, ExpectedIssuer) =
-            within(exchanger.http.clock(), exchanger.deadline, asking)
+            within(exchanger.http.context().clock(), exchanger.deadline, asking)
                 .await
                 .unwrap_or_else(|| Err(timed_out()))?;
         let pending = PendingAuthorization::new(self.redirect_uri, issuer)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport};
-use symbolon_types::{Jitter, SharedClock};
+use symbolon_types::Context;
 
 use super::TokenClient;
 use crate::TokenCache;
@@ -21,12 +21,10 @@ const DEADLINE: Duration = Duration::from_secs(120);
 pub struct TokenClientBuilder {
     credential: Arc<dyn ErasedCredential>,
     transport: SharedTransport,
-    clock: SharedClock,
-    jitter: Jitter,
+    context: Context,
     cache: Option<TokenCache>,
     capabilities: Vec<String>,
     retry: RetryPolicy,
-    retry_scale: f64,
     deadline: Duration,
     caller: CallerSdk,
 }
@@ -36,28 +34,20 @@ impl TokenClientBuilder {
         Self {
             credential,
             transport,
-            clock: SharedClock::system(),
-            jitter: Jitter::os(),
+            context: Context::default(),
             cache: None,
             capabilities: Vec::new(),
             retry: RetryPolicy::token_endpoint(),
-            retry_scale: 1.0,
             deadline: DEADLINE,
             caller: CallerSdk::default(),
         }
     }
 
-    /// Reads the time off this clock. Default: the machine's.
+    /// Sets the environment variables, the clock, the randomness of renewals and retries, and the
+    /// scale of retry delays. Default: the process's own.
     #[must_use]
-    pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Spreads renewals and retries with this randomness. Default: the operating system's.
-    #[must_use]
-    pub fn jitter(mut self, jitter: Jitter) -> Self {
-        self.jitter = jitter;
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
         self
     }
 
@@ -84,14 +74,6 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Multiplies every delay between attempts, those of discovery and of the detection of the region
-    /// included: 0 tries again at once. Timeouts stay. Default: 1.
-    #[must_use]
-    pub fn retry_scale(mut self, factor: f64) -> Self {
-        self.retry_scale = factor;
-        self
-    }
-
     /// Bounds an acquisition as a whole. Default: two minutes.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -110,14 +92,12 @@ impl TokenClientBuilder {
     /// The client. Does no I/O and needs no runtime.
     #[must_use]
     pub fn build(self) -> TokenClient {
-        let new_cache =
-            || TokenCache::new(TokenCache::DEFAULT_CAPACITY, self.clock.clone(), self.jitter.clone());
+        let new_cache = || TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context);
         let cache = self.cache.unwrap_or_else(new_cache);
         TokenClient {
             exchanger: Arc::new(Exchanger {
-                throttle: Throttle::new(self.clock.clone()),
-                http: HttpClient::new(self.transport, self.clock, self.jitter)
-                    .with_retry_scale(self.retry_scale),
+                throttle: Throttle::new(self.context.clock().clone()),
+                http: HttpClient::new(self.transport, self.context),
                 credential: self.credential,
                 cache,
                 retry: self.retry,

@@ -17,10 +17,10 @@ use super::{CacheStore, Precondition, PutOutcome, StoredEntry};
 ///
 /// ```
 /// # use symbolon_token::{MemoryStore, TokenCache};
-/// # use symbolon_types::{Jitter, SharedClock};
+/// # use symbolon_types::{Context, SharedClock};
 /// let clock = SharedClock::system();
 /// let store = MemoryStore::new(clock.clone());
-/// let cache = TokenCache::new(1000, clock, Jitter::os()).with_store(store.clone());
+/// let cache = TokenCache::new(1000, &Context::default()).with_store(store.clone());
 /// assert!(store.is_empty());
 /// ```
 #[derive(Clone)]

@@ -32,13 +32,13 @@ const LONGEST_ID: usize = 255;
 ///
 /// ```
 /// # use symbolon_token::{MemoryStore, SealedStore, SealingKey, TokenCache};
-/// # use symbolon_types::{Jitter, SharedClock};
+/// # use symbolon_types::{Context, SharedClock};
 /// # fn example(new: [u8; 32], old: [u8; 32]) -> Result<(), symbolon_token::Error> {
 /// let clock = SharedClock::system();
 /// let shared = MemoryStore::new(clock.clone());
 /// let sealed =
 ///     SealedStore::new(shared, SealingKey::new("2026-11", new)?).also_opened_by(SealingKey::new("2026-10", old)?);
-/// let cache = TokenCache::new(1000, clock, Jitter::os()).with_store(sealed);
+/// let cache = TokenCache::new(1000, &Context::default()).with_store(sealed);
 /// # Ok(()) }
 /// # example([1; 32], [2; 32]).unwrap();
 /// ```

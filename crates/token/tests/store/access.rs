@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use symbolon_token::{CacheStore as _, Precondition, TokenCache, TokenSource};
 use symbolon_transport::testing::ScriptedTransport;
-use symbolon_types::Jitter;
+use symbolon_types::{Context, Jitter};
 
 use crate::world::{HOUR, SCOPE, World, granted, shown};
 
@@ -102,7 +102,11 @@ async fn a_renewal_is_not_satisfied_by_another_token_that_is_due_as_well() {
 async fn processes_with_one_token_renew_it_at_moments_of_their_own() {
     let world = World::new();
     world.process(&ScriptedTransport::new([granted("one")])).token(SCOPE).await.unwrap();
-    let early = TokenCache::new(100, world.clock.clone(), Jitter::fixed(1.0)).with_store(world.store.clone());
+    let early = TokenCache::new(
+        100,
+        &Context::default().with_clock(world.clock.clone()).with_jitter(Jitter::fixed(1.0)),
+    )
+    .with_store(world.store.clone());
     let process = world.process_with(&ScriptedTransport::new([granted("two")]), early);
     assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("one", TokenSource::Cache));
     // Due for this process, and by the store's word not yet: that is the token that it has.

@@ -10,7 +10,7 @@ use symbolon_token::{
     TokenSource,
 };
 use symbolon_transport::testing::ScriptedTransport;
-use symbolon_types::{Jitter, Secret};
+use symbolon_types::{Context, Jitter, Secret};
 
 use crate::world::{SCOPE, World, granted, granted_with_refresh_token, shown};
 
@@ -53,8 +53,11 @@ impl CacheStore for Broken {
 async fn a_store_that_fails_fails_no_request() {
     let world = World::new();
     let calls = Arc::new(AtomicUsize::new(0));
-    let cache = TokenCache::new(100, world.clock.clone(), Jitter::fixed(0.0))
-        .with_store(Broken { answers: true, calls: Arc::clone(&calls) });
+    let cache = TokenCache::new(
+        100,
+        &Context::default().with_clock(world.clock.clone()).with_jitter(Jitter::fixed(0.0)),
+    )
+    .with_store(Broken { answers: true, calls: Arc::clone(&calls) });
     let transport = ScriptedTransport::new([granted_with_refresh_token("one", "rt"), granted("two")]);
     let process = world.process_with(&transport, cache);
     let token = process
@@ -72,8 +75,11 @@ async fn a_store_that_fails_fails_no_request() {
 #[tokio::test]
 async fn a_store_that_does_not_answer_delays_a_request_by_two_seconds_at_most_each_way() {
     let world = World::new();
-    let cache = TokenCache::new(100, world.clock.clone(), Jitter::fixed(0.0))
-        .with_store(Broken { answers: false, calls: Arc::default() });
+    let cache = TokenCache::new(
+        100,
+        &Context::default().with_clock(world.clock.clone()).with_jitter(Jitter::fixed(0.0)),
+    )
+    .with_store(Broken { answers: false, calls: Arc::default() });
     let process = world.process_with(&ScriptedTransport::new([granted("one")]), cache);
     let began = world.clock.now();
     let mut request = std::pin::pin!(process.token(SCOPE).into_future());

@@ -7,7 +7,7 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, TransportError};
-use symbolon_types::{ClientIdentity, CorrelationId, Secret, SharedSigningKey};
+use symbolon_types::{ClientIdentity, Context, CorrelationId, Secret, SharedSigningKey};
 
 use crate::world::{HOUR, World, shown};
 
@@ -79,7 +79,7 @@ async fn a_bound_token_is_stored_on_its_machine_only_and_comes_back_with_its_cer
         let ask = async |identity: &ClientIdentity, answers: &[&str]| {
             let transport = ScriptedTransport::new(answers.iter().map(|token| bound(token)));
             let client = TokenClient::builder(Bound(identity.clone()), transport)
-                .clock(world.clock.clone())
+                .context(Context::default().with_clock(world.clock.clone()))
                 .cache(world.cache())
                 .build();
             client.token("a").proof_of_possession().await.unwrap()

@@ -11,7 +11,7 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, TransportError, transport_fn};
-use symbolon_types::{Jitter, Secret};
+use symbolon_types::{Context, Jitter, Secret};
 
 use crate::world::{World, granted, granted_with_refresh_token, shown};
 
@@ -144,7 +144,11 @@ async fn after_a_race(there_is_one_before: bool, rival_is_later: bool) -> Vec<St
 
     world.hands.set(began + seconds(2));
     let raced = Raced { store: world.store.clone(), rival: Arc::new(Mutex::new(Some((key, entry)))) };
-    let cache = TokenCache::new(100, world.clock.clone(), Jitter::fixed(0.0)).with_store(raced.clone());
+    let cache = TokenCache::new(
+        100,
+        &Context::default().with_clock(world.clock.clone()).with_jitter(Jitter::fixed(0.0)),
+    )
+    .with_store(raced.clone());
     let transport = ScriptedTransport::new([granted_with_refresh_token("b", "ours")]);
     let account = sign_in(&world.process_with(&transport, cache)).await;
     assert!(raced.rival.lock().unwrap().is_none(), "the rival came in between");

@@ -7,7 +7,7 @@ use symbolon_token::authority::Authority;
 use symbolon_token::{Application, ClientSecret, MemoryStore, Token, TokenCache, TokenClient, TokenSource};
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, RetryPolicy, Transport, TransportError};
-use symbolon_types::{Jitter, ManualClock, Secret, SharedClock};
+use symbolon_types::{Context, Jitter, ManualClock, Secret, SharedClock};
 
 pub(crate) const SCOPE: &str = "https://graph.example/.default";
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -27,7 +27,11 @@ impl World {
     }
 
     pub(crate) fn cache(&self) -> TokenCache {
-        TokenCache::new(100, self.clock.clone(), Jitter::fixed(0.0)).with_store(self.store.clone())
+        TokenCache::new(
+            100,
+            &Context::default().with_clock(self.clock.clone()).with_jitter(Jitter::fixed(0.0)),
+        )
+        .with_store(self.store.clone())
     }
 
     pub(crate) fn process(&self, transport: &ScriptedTransport) -> TokenClient {
@@ -43,7 +47,7 @@ impl World {
         let application = Application::new(authority, "client").unwrap();
         let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();
         TokenClient::builder(credential, transport)
-            .clock(self.clock.clone())
+            .context(Context::default().with_clock(self.clock.clone()))
             .cache(cache)
             .retry(RetryPolicy::once())
             .build()

@@ -31,12 +31,12 @@ impl TokenCache {
     ///
     /// ```
     /// # use symbolon_token::{Application, TokenCache, authority::Authority};
-    /// # use symbolon_types::{Jitter, SharedClock};
+    /// # use symbolon_types::Context;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), symbolon_token::Error> {
     /// let authority = Authority::parse("https://login.microsoftonline.com/contoso.example")?;
     /// let application = Application::new(authority, "6731de76-14a6-49ae-97bc-6eba6914391e")?;
-    /// let cache = TokenCache::new(1000, SharedClock::system(), Jitter::os());
+    /// let cache = TokenCache::new(1000, &Context::default());
     /// let imported = cache.import_msal(r#"{"AccessToken":{}}"#, &application).await?;
     /// assert_eq!(imported.access_tokens, 0);
     /// # Ok(()) }
