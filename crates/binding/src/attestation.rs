@@ -11,7 +11,7 @@ use symbolon_types::lease::{Lease, LeaseCache, Loaded};
 use symbolon_types::{CorrelationId, Error, ErrorKind, Secret, SharedClock, SharedSigningKey, SigningKey};
 use url::Url;
 
-use crate::elapsed::Elapsed;
+use crate::stopwatch::Stopwatch;
 
 /// How long before its end a token is not used any more.
 const SKEW: Duration = Duration::from_secs(5 * 60);
@@ -167,7 +167,7 @@ impl Attestations {
         client_id: &str,
         correlation_id: CorrelationId,
     ) -> Result<Attestation, Error> {
-        let elapsed = Elapsed::on(&self.clock);
+        let stopwatch = Stopwatch::start(&self.clock);
         let now = self.clock.now();
         let deadline = now.checked_add(self.timeout).unwrap_or(now);
         let request = AttestationRequest { endpoint, key, client_id, correlation_id, deadline };
@@ -182,7 +182,7 @@ impl Attestations {
             }
             Some(Ok(said)) => Ok(said),
         };
-        let duration_ms = elapsed.millis();
+        let duration_ms = stopwatch.millis();
         match &said {
             Ok(_) => tracing::info!(duration_ms, "the key was attested"),
             Err(error) => tracing::warn!(%error, duration_ms, "the key could not be attested"),

@@ -13,16 +13,16 @@
 //! encodings in [`device_key`], and the facts about Windows KeyGuard in [`keyguard`].
 
 mod attestation;
-mod background;
 mod binding;
 mod binding_id;
+mod blocking;
 mod certificate;
 mod credential;
 mod csr;
 pub mod device_key;
-mod elapsed;
 pub mod imds;
 mod key_provider;
+mod stopwatch;
 #[cfg(doc)]
 #[doc = include_str!("../docs/keyguard.md")]
 pub mod keyguard {}
@@ -36,12 +36,12 @@ pub mod store;
 mod token_endpoint;
 
 pub use attestation::{Attestation, AttestationRequest, Attester};
-pub use background::off_the_async_threads;
 pub use binding::Binding;
+pub use blocking::spawn_blocking;
 #[cfg(unix)]
 pub use key_provider::PersistedKeys;
 pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
-pub use liveness::probe;
+pub use liveness::probe_key;
 pub use managed_identity_id::{IdKind, ManagedIdentityId};
-pub use minter::{BindingWatch, Minter, MinterBuilder, REMINT_PAUSE};
+pub use minter::{BindingWatch, Minter, MinterBuilder, REMINT_COOLDOWN};
 pub use symbolon_types::{Error, ErrorKind};

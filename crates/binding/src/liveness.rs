@@ -20,10 +20,10 @@ use crate::csr::RequestAlgorithm;
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), symbolon_binding::Error> {
-/// use symbolon_binding::{KeyProvider, SoftwareKeys, probe};
+/// use symbolon_binding::{KeyProvider, SoftwareKeys, probe_key};
 ///
 /// let key = SoftwareKeys::p256().key().await?;
-/// probe(&key)?;
+/// probe_key(&key)?;
 /// # Ok(()) }
 /// ```
 ///
@@ -31,7 +31,7 @@ use crate::csr::RequestAlgorithm;
 /// `key_gone` when the key says that it is not there any more: make another one. `key_unusable`
 /// when it cannot sign, or signs as another key. `key_not_supported` when no certificate can be
 /// asked for it.
-pub fn probe(key: &SharedSigningKey) -> Result<(), Error> {
+pub fn probe_key(key: &SharedSigningKey) -> Result<(), Error> {
     let mut challenge = [0; 32];
     SystemRandom::new().fill(&mut challenge).map_err(|error| unusable().with_source(error))?;
     proven_signature(key, RequestAlgorithm::of(key)?.scheme(), &challenge).map(drop)
@@ -105,7 +105,7 @@ mod tests {
     async fn a_key_that_signs_is_alive_and_any_other_is_told_by_its_code() {
         for keys in [SoftwareKeys::rsa_2048(), SoftwareKeys::p256()] {
             let key = keys.key().await.unwrap();
-            probe(&key).unwrap();
+            probe_key(&key).unwrap();
             let imposed: [(Signs, _); 4] = [
                 (|| Err(SigningError::gone("deleted")), "key_gone"),
                 (|| Err(SigningError::failed("unplugged")), "key_unusable"),
@@ -114,7 +114,7 @@ mod tests {
             ];
             for (signs, code) in imposed {
                 let impostor = SharedSigningKey::new(Impostor { public: key.clone(), signs });
-                assert_eq!(probe(&impostor).unwrap_err().code(), code, "{keys:?}");
+                assert_eq!(probe_key(&impostor).unwrap_err().code(), code, "{keys:?}");
             }
         }
     }

@@ -15,15 +15,15 @@ use crate::binding_id::BindingId;
 use crate::certificate::Issued;
 use crate::credential::{self, Credential};
 use crate::csr::Csr;
-use crate::elapsed::Elapsed;
-use crate::imds::{Imds, Leg, Question};
+use crate::imds::{ImdsClient, ImdsEndpoint, ImdsRequest};
 use crate::platform_metadata::PlatformMetadata;
+use crate::stopwatch::Stopwatch;
 use crate::token_endpoint::TokenHosts;
 use crate::{Binding, KeyProvider, ManagedIdentityId, SharedKeyProvider};
 
 /// What a mint needs. It keeps nothing of what it makes.
 pub(crate) struct Mint {
-    pub(crate) imds: Imds,
+    pub(crate) imds: ImdsClient,
     pub(crate) metadata_policy: RetryPolicy,
     pub(crate) issuance_policy: RetryPolicy,
     pub(crate) keys: SharedKeyProvider,
@@ -50,17 +50,18 @@ pub(crate) struct Order {
 impl Mint {
     /// Which identity it is, and on which machine.
     pub(crate) async fn metadata(&self, asking: &Asking) -> Result<PlatformMetadata, Error> {
-        let sent = self.imds.ask(&self.question(Leg::PlatformMetadata, asking, false, None)).await?;
+        let sent =
+            self.imds.send(&self.question(ImdsEndpoint::PlatformMetadata, asking, false, None)).await?;
         PlatformMetadata::read(&sent.response)
     }
 
     /// The key to certify.
     pub(crate) async fn key(&self) -> Result<SharedSigningKey, Error> {
-        let elapsed = Elapsed::on(self.imds.clock());
+        let stopwatch = Stopwatch::start(self.imds.clock());
         tracing::debug!(name: "key", "the key provider is asked for a key");
         let key = self.keys.key().await?;
         let strength = key.strength();
-        tracing::debug!(name: "key_made", %strength, duration_ms = elapsed.millis(), "the key provider yielded a key");
+        tracing::debug!(name: "key_made", %strength, duration_ms = stopwatch.millis(), "the key provider yielded a key");
         match self.minimum_strength {
             Some(minimum) if strength < minimum => Err(Error::new(
                 ErrorKind::Environment,
@@ -83,8 +84,8 @@ impl Mint {
         let (csr, key) = self.request(metadata, key.clone()).await?;
         let attestation_token = self.attestation_token(asking, metadata, &key).await?;
         let body = credential::request_body(&csr, attestation_token.as_ref())?;
-        let question = self.question(Leg::IssueCredential, asking, bypass_cache, Some(body));
-        let response = self.imds.ask(&question).await?.response;
+        let question = self.question(ImdsEndpoint::IssueCredential, asking, bypass_cache, Some(body));
+        let response = self.imds.send(&question).await?.response;
         let credential = Credential::read(&response)?;
         credential.is_for(metadata)?;
         let Credential { certificate: base64, client_id, .. } = &credential;
@@ -146,17 +147,25 @@ impl Mint {
 
     fn question<'a>(
         &'a self,
-        leg: Leg,
+        endpoint: ImdsEndpoint,
         asking: &'a Asking,
         bypass_cache: bool,
         body: Option<Bytes>,
-    ) -> Question<'a> {
+    ) -> ImdsRequest<'a> {
         let Asking { id, correlation_id } = asking;
-        let policy = match leg {
-            Leg::PlatformMetadata => &self.metadata_policy,
+        let policy = match endpoint {
+            ImdsEndpoint::PlatformMetadata => &self.metadata_policy,
             _ => &self.issuance_policy,
         };
-        Question { leg, id, resource: None, bypass_cache, body, policy, correlation_id: *correlation_id }
+        ImdsRequest {
+            endpoint,
+            id,
+            resource: None,
+            bypass_cache,
+            body,
+            policy,
+            correlation_id: *correlation_id,
+        }
     }
 }
 

@@ -18,14 +18,14 @@ use tracing::Instrument;
 use url::Url;
 
 pub use self::builder::MinterBuilder;
-pub use self::refusals::REMINT_PAUSE;
+pub use self::refusals::REMINT_COOLDOWN;
 use self::refusals::Refusals;
 pub use self::watch::BindingWatch;
 use self::watch::Watches;
 use crate::binding_id::BindingId;
 use crate::credential::Credential;
-use crate::elapsed::Elapsed;
 use crate::mint::{Asking, Mint, Order};
+use crate::stopwatch::Stopwatch;
 use crate::{Binding, ManagedIdentityId};
 
 /// The most identities whose bindings are kept.
@@ -147,10 +147,10 @@ impl Minter {
     /// If `used` is the current binding, it is forgotten, and the next call of
     /// [`binding`](Self::binding) mints: true. If the current binding is another one already, or
     /// there is none, nothing is forgotten: true. If `used` is current and a mint that followed a
-    /// refusal is less than [`REMINT_PAUSE`] old, another mint would be refused as well: the
+    /// refusal is less than [`REMINT_COOLDOWN`] old, another mint would be refused as well: the
     /// binding stays, and the caller should report the refusal: false.
     #[must_use]
-    pub fn refused(&self, id: &ManagedIdentityId, used: Thumbprint) -> bool {
+    pub fn report_refusal(&self, id: &ManagedIdentityId, used: Thumbprint) -> bool {
         let decision = self.0.decide(id, used);
         let shown = used.to_string();
         tracing::warn!(
@@ -210,10 +210,10 @@ impl Inner {
         let renewal = self.by_name.find(id).is_some();
         let span = tracing::info_span!("mint", identity = %id.kind(), renewal, %correlation_id);
         let come_by = async {
-            let elapsed = Elapsed::on(self.clock());
+            let stopwatch = Stopwatch::start(self.clock());
             let binding = self.come_by(&asking, !renewal).await;
             if let Err(error) = &binding {
-                let duration_ms = elapsed.millis();
+                let duration_ms = stopwatch.millis();
                 tracing::warn!(code = error.code(), %error, duration_ms, "could not mint a binding");
             }
             binding
@@ -271,10 +271,10 @@ impl Inner {
     async fn issue(&self, order: &Order) -> Result<(Credential, Binding), Error> {
         let follows_refusal = self.refusals().is_wanted(&order.id);
         let bypass_cache = follows_refusal && self.bypass_cache_on_remint;
-        let elapsed = Elapsed::on(self.clock());
+        let stopwatch = Stopwatch::start(self.clock());
         let issued = self.mint.issue(order, bypass_cache).await;
         if let Ok((_, binding)) = &issued {
-            let (strength, duration_ms) = (binding.identity().strength(), elapsed.millis());
+            let (strength, duration_ms) = (binding.identity().strength(), stopwatch.millis());
             tracing::info!(%strength, follows_refusal, duration_ms, "minted a binding");
         }
         issued

@@ -1,28 +1,28 @@
-//! A folder of this user's own, files that are in it whole or not at all, and who may change them.
+//! Folders that only this user can use, with atomic file replacement and file locks.
 //!
-//! What outlives a process (a key, a binding) goes into a [`PrivateDir`]. It is read without a
-//! lock, because a file is replaced in one step, and changed under a [`FileLock`], so that of
-//! processes that start together one makes what is missing and the others find it.
+//! Data that outlives the process (a key, a binding) goes into a [`PrivateDir`]. A file is replaced
+//! in one step, so it is read without a lock. It is changed under a [`FileLock`]: of processes that
+//! start together, one creates the missing file and the others find it.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let parent = tempfile::tempdir()?;
 //! # let path = parent.path().join("symbolon");
 //! use std::time::Duration;
-//! use symbolon_binding::store::{FileLock, Found, PrivateDir};
+//! use symbolon_binding::store::{PrivateDir, StoredFile};
 //! use symbolon_types::SharedClock;
 //!
 //! let dir = PrivateDir::open(&path)?;
-//! let lock = FileLock::acquire(&dir, "lock", &SharedClock::system(), Duration::from_secs(30)).await?;
+//! let lock = dir.lock("lock", &SharedClock::system(), Duration::from_secs(30)).await?;
 //! dir.replace("note", b"to myself", &lock)?;
-//! assert!(matches!(dir.read("note")?, Found::Content(bytes) if *bytes == b"to myself"));
+//! assert!(matches!(dir.read("note")?, StoredFile::Content(bytes) if *bytes == b"to myself"));
 //! # Ok(()) }
 //! ```
 //!
-//! All but the waiting for a lock blocks, for as long as the file system takes. Only on Unix.
+//! All functions except [`PrivateDir::lock`] block for as long as the file system takes. Only on Unix.
 
 mod file_lock;
 mod private_dir;
 
 pub use file_lock::FileLock;
-pub use private_dir::{Flaw, Found, PrivateDir};
+pub use private_dir::{FileProblem, PrivateDir, StoredFile};

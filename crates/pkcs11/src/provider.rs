@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use symbolon_binding::{Error, KeyProvider, off_the_async_threads};
+use symbolon_binding::{Error, KeyProvider, spawn_blocking};
 use symbolon_types::SharedSigningKey;
 
 use crate::Pkcs11KeysBuilder;
@@ -76,7 +76,7 @@ impl Pkcs11Keys {
 impl KeyProvider for Pkcs11Keys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         let inner = Arc::clone(&self.0);
-        let key = off_the_async_threads(move || inner.key()).await??;
+        let key = spawn_blocking(move || inner.key()).await??;
         Ok(SharedSigningKey::new(key))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use symbolon_binding::ManagedIdentityId;
-use symbolon_binding::imds::Imds;
+use symbolon_binding::imds::ImdsClient;
 use symbolon_token::{
     CacheKey, Error, ErrorKind, Fetched, Partition, Token, TokenCache, merge_claims, resource_name,
 };
@@ -41,7 +41,7 @@ struct Found {
 pub(crate) struct Asking {
     pub(crate) id: ManagedIdentityId,
     pub(crate) capabilities: Vec<String>,
-    pub(crate) imds: Imds,
+    pub(crate) imds: ImdsClient,
     pub(crate) http: HttpClient,
     pub(crate) policies: Policies,
     pub(crate) deadline: Duration,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use symbolon_binding::imds::{Imds, Leg, Probe, Verdict};
+use symbolon_binding::imds::{ImdsClient, ImdsEndpoint, ProbeResult, ProbeStatus};
 use symbolon_types::lease::{Lease, LeaseCache, Loaded};
 use symbolon_types::{Env, SharedClock, Strength};
 
@@ -90,13 +90,13 @@ pub(crate) fn is_v2_disabled(env: &Env) -> bool {
 /// Finds out, and remembers.
 #[derive(Debug)]
 pub(crate) struct Prober {
-    imds: Imds,
+    imds: ImdsClient,
     env: Env,
     found: LeaseCache<(), HostCapabilities>,
 }
 
 impl Prober {
-    pub(crate) fn new(imds: Imds, env: Env) -> Self {
+    pub(crate) fn new(imds: ImdsClient, env: Env) -> Self {
         let found = LeaseCache::new(1, imds.clock().clone());
         Self { imds, env, found }
     }
@@ -125,7 +125,7 @@ impl Prober {
 }
 
 async fn look(
-    imds: &Imds,
+    imds: &ImdsClient,
     env: &Env,
     detection: Detection,
     default_strength: Option<Strength>,
@@ -169,7 +169,7 @@ async fn look(
 }
 
 /// Version 2 first: version 1 answers the same on a host that has both (IMDSv2 §1.5).
-async fn probe(imds: &Imds, env: &Env) -> ImdsProbes {
+async fn probe(imds: &ImdsClient, env: &Env) -> ImdsProbes {
     let mut probes = ImdsProbes {
         base: imds.origin(),
         version: None,
@@ -177,23 +177,25 @@ async fn probe(imds: &Imds, env: &Env) -> ImdsProbes {
         skew_seconds: None,
         took: None,
     };
-    for (version, leg) in [(ImdsVersion::V2, Leg::PlatformMetadata), (ImdsVersion::V1, Leg::BearerToken)] {
+    for (version, leg) in
+        [(ImdsVersion::V2, ImdsEndpoint::PlatformMetadata), (ImdsVersion::V1, ImdsEndpoint::BearerToken)]
+    {
         if version == ImdsVersion::V2 && is_v2_disabled(env) {
             probes.reasons.push(format!("version 2: {KILL_SWITCH} is set"));
             continue;
         }
-        let Probe { verdict, reason, date, took, .. } = imds.probe(leg).await;
+        let ProbeResult { status, reason, date, duration, .. } = imds.probe(leg).await;
         probes.reasons.push(format!("version {}: {reason}", version.number()));
-        if verdict != Verdict::Silent && probes.took.is_none() {
-            probes.took = Some(took);
+        if status != ProbeStatus::Unreachable && probes.took.is_none() {
+            probes.took = Some(duration);
         }
-        match verdict {
-            Verdict::Present => {
+        match status {
+            ProbeStatus::Present => {
                 probes.version = Some(version);
                 probes.skew_seconds = date.map(|date| skew(imds.clock(), date));
                 break;
             }
-            Verdict::Absent => (),
+            ProbeStatus::Absent => (),
             // Nothing is there that could have the other version.
             _ => break,
         }

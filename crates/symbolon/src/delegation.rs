@@ -84,6 +84,6 @@ impl CredentialSource for MintedCertificate {
         {
             self.minter.forget_attestations();
         }
-        used.identity().is_some_and(|identity| self.minter.refused(&self.id, identity.thumbprint()))
+        used.identity().is_some_and(|identity| self.minter.report_refusal(&self.id, identity.thumbprint()))
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use symbolon_binding::store::{FileLock, Found, PrivateDir};
-use symbolon_binding::{Error, KeyProvider, off_the_async_threads};
+use symbolon_binding::store::{FileLock, PrivateDir, StoredFile};
+use symbolon_binding::{Error, KeyProvider, spawn_blocking};
 use symbolon_types::{SharedClock, SharedSigningKey};
 
 use crate::TpmKeysBuilder;
@@ -87,13 +87,13 @@ impl TpmKeys {
 impl KeyProvider for TpmKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         let inner = Arc::clone(&self.0);
-        let dir = match off_the_async_threads(move || inner.find()).await?? {
+        let dir = match spawn_blocking(move || inner.find()).await?? {
             Ok(key) => return Ok(SharedSigningKey::new(key)),
             Err(dir) => dir,
         };
-        let lock = FileLock::acquire(&dir, LOCK, &self.0.clock, PATIENCE).await?;
+        let lock = dir.lock(LOCK, &self.0.clock, PATIENCE).await?;
         let inner = Arc::clone(&self.0);
-        let key = off_the_async_threads(move || inner.make(&dir, &lock)).await??;
+        let key = spawn_blocking(move || inner.make(&dir, &lock)).await??;
         Ok(SharedSigningKey::new(key))
     }
 }
@@ -144,9 +144,9 @@ impl Inner {
 
     fn look(&self, dir: &PrivateDir) -> Result<Seen, Error> {
         let bytes = match dir.read(self.file())? {
-            Found::Absent => return Ok(Seen::Nothing),
-            Found::Content(bytes) => bytes,
-            Found::Unusable(flaw) => return Ok(Seen::Unusable(flaw.to_string())),
+            StoredFile::Absent => return Ok(Seen::Nothing),
+            StoredFile::Content(bytes) => bytes,
+            StoredFile::Unusable(flaw) => return Ok(Seen::Unusable(flaw.to_string())),
             _ => return Ok(Seen::Unusable("cannot be used".into())),
         };
         let blob = Blob::from_bytes(&bytes).filter(|blob| self.algorithm.read(&blob.public).is_some());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use symbolon::{ClientIdentity, Error, KeyProvider, SoftwareKeys, Strength, TokenSource};
-use symbolon_binding::REMINT_PAUSE;
+use symbolon_binding::REMINT_COOLDOWN;
 use symbolon_emulator::{Entry, Fault, Step, TlsVersion};
 use symbolon_tests::{Counts, RESOURCE, World};
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
@@ -36,7 +36,7 @@ async fn del_05_an_identity_that_is_always_refused_mints_once_more_and_not_at_ev
         assert_eq!((error.code(), error.server_codes()), ("invalid_client", &[7_000_218][..]));
         assert_eq!(world.counts(), Counts::of(2, 2, 1 + call), "call {call}");
     }
-    world.hands.advance(REMINT_PAUSE);
+    world.hands.advance(REMINT_COOLDOWN);
     assert!(identity.token(RESOURCE).proof_of_possession().await.is_err());
     assert_eq!(world.counts().issuances, 3, "after the pause it is tried once more");
 }

@@ -1,4 +1,4 @@
-//! What kind of machine this is. (IMDSv2 §1.8.)
+//! Compute metadata of the machine (docs/protocol/imdsv2.md#compute-metadata).
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use symbolon_transport::{Request, RetryPolicy, Route, TransportError};
 
-use super::{Imds, METADATA};
+use super::client::{ImdsClient, METADATA};
 
 const PATH: &str = "/metadata/instance/compute";
-const API_VERSION: &str = "api-version=2021-02-01";
+const QUERY: &str = "api-version=2021-02-01";
 const TIMEOUT: Duration = Duration::from_millis(600);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Compute {
+struct ComputeMetadata {
     os_type: Option<String>,
     security_profile: Option<SecurityProfile>,
 }
@@ -25,14 +25,11 @@ struct SecurityProfile {
     security_type: Option<String>,
 }
 
-impl Imds {
-    /// Whether this machine runs Windows as a trusted launch or confidential machine, as far as the
-    /// service says so: such a machine can bind once its metadata service has version 2.
+impl ImdsClient {
+    /// Returns true if the machine reports that it runs Windows with trusted launch, or as a
+    /// confidential machine. Such a machine can bind tokens once its metadata service has version 2.
     pub async fn is_trusted_launch(&self) -> bool {
-        let mut url = self.base.clone();
-        url.set_path(PATH);
-        url.set_query(Some(API_VERSION));
-        url.set_fragment(None);
+        let url = self.url(PATH, QUERY);
         let mut request = Request::new(Method::GET, url, Route::Local);
         request.headers_mut().insert(METADATA, HeaderValue::from_static("true"));
         let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
@@ -44,15 +41,14 @@ impl Imds {
 }
 
 fn is_trusted_launch(body: &[u8]) -> bool {
-    let Ok(Compute { os_type: Some(os), security_profile: Some(profile) }) = serde_json::from_slice(body)
+    let Ok(ComputeMetadata { os_type: Some(os), security_profile: Some(profile) }) =
+        serde_json::from_slice(body)
     else {
         return false;
     };
-    let is = |text: &Option<String>, name: &str| {
-        text.as_deref().is_some_and(|text| text.eq_ignore_ascii_case(name))
-    };
+    let security_type = profile.security_type.unwrap_or_default();
     os.eq_ignore_ascii_case("Windows")
-        && ["TrustedLaunch", "ConfidentialVM"].iter().any(|name| is(&profile.security_type, name))
+        && ["TrustedLaunch", "ConfidentialVM"].iter().any(|name| security_type.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -60,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_windows_with_one_of_two_security_types_counts() {
+    fn trusted_launch_requires_windows() {
         for (body, expected) in [
             (r#"{"osType":"Windows","securityProfile":{"securityType":"TrustedLaunch"}}"#, true),
             (r#"{"osType":"windows","securityProfile":{"securityType":"confidentialvm"}}"#, true),

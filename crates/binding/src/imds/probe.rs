@@ -1,68 +1,67 @@
-//! Whether the service is there, and which of its versions. (IMDSv2 §1.7.)
+//! Probes of the metadata service (docs/protocol/imdsv2.md#probe).
 
 use std::time::{Duration, SystemTime};
 
-use http::header::HeaderName;
 use http::{HeaderValue, Method, StatusCode};
 use symbolon_transport::{Request, RetryPolicy, Route, TransportError, TransportErrorKind};
 use symbolon_types::CorrelationId;
 
-use super::{Imds, Leg, REQUEST_ID};
+use super::client::{ImdsClient, REQUEST_ID};
+use super::endpoint::ImdsEndpoint;
 
-/// How long a probe may take. The service is on the same machine, and a laptop has none.
+/// Short, because the service is on the same host; a laptop has none.
 const TIMEOUT: Duration = Duration::from_millis(600);
 
-/// What a probe found.
+/// Result of a probe of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Probe {
-    /// What the answer means.
-    pub verdict: Verdict,
-    /// Why, for people.
+pub struct ProbeResult {
+    /// Status of the endpoint.
+    pub status: ProbeStatus,
+    /// Reason for the status, in words.
     pub reason: String,
-    /// When the service says it answered.
+    /// `Date` of the response.
     pub date: Option<SystemTime>,
-    /// How long it took.
-    pub took: Duration,
+    /// Time until the response or the failure.
+    pub duration: Duration,
 }
 
-/// Whether what was probed for is there.
+/// Status of an endpoint, as a probe finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Verdict {
-    /// It is.
+pub enum ProbeStatus {
+    /// The service has the endpoint.
     Present,
-    /// Something answers there, and does not have it.
+    /// A server responded that does not have the endpoint.
     Absent,
-    /// Nothing answers there.
-    Silent,
+    /// There was no response.
+    Unreachable,
 }
 
-impl Imds {
-    /// Asks without the `Metadata` header, which the service refuses before it looks at anything else:
-    /// status 400 says that it is there and knows the path. Nothing is issued and no identity is
-    /// looked up. Takes at most six tenths of a second, and is not repeated.
-    pub async fn probe(&self, leg: Leg) -> Probe {
-        let mut url = self.base.clone();
-        url.set_path(leg.path());
-        let (name, value) = leg.api_version();
-        url.set_query(Some(&format!("{name}={value}")));
-        url.set_fragment(None);
+impl ImdsClient {
+    /// Probes for an endpoint, once, within 600 milliseconds.
+    ///
+    /// The request has no `Metadata` header. The service refuses it with status 400 before it reads
+    /// anything else, which proves that the endpoint exists; nothing is issued, and no identity is
+    /// looked up.
+    pub async fn probe(&self, endpoint: ImdsEndpoint) -> ProbeResult {
+        let (name, value) = endpoint.api_version();
+        let url = self.url(endpoint.path(), &format!("{name}={value}"));
         let mut request = Request::new(Method::GET, url, Route::Local);
         if let Ok(id) = HeaderValue::from_str(&CorrelationId::random().to_string()) {
-            request.headers_mut().insert::<HeaderName>(REQUEST_ID, id);
+            request.headers_mut().insert(REQUEST_ID, id);
         }
         let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
-        let began = self.clock().now();
+        let start = self.clock().now();
         let sent = self.http.send(&policy, || Ok::<_, TransportError>(request.clone())).await;
-        let took = self.clock().now().duration_since(began).unwrap_or_default();
-        let probe = match sent {
+        let duration = self.clock().now().duration_since(start).unwrap_or_default();
+        let (status, reason, date) = match sent {
             Ok(sent) => {
                 let status = sent.response.status();
-                let verdict =
-                    if status == StatusCode::BAD_REQUEST { Verdict::Present } else { Verdict::Absent };
                 let reason = format!("answered with status {}", status.as_u16());
-                Probe { verdict, reason, date: sent.response.date(), took }
+                let is_present = status == StatusCode::BAD_REQUEST;
+                let status = if is_present { ProbeStatus::Present } else { ProbeStatus::Absent };
+                (status, reason, sent.response.date())
             }
             Err(error) => {
                 let reason = match error.kind() {
@@ -70,16 +69,10 @@ impl Imds {
                     TransportErrorKind::Connect => "could not be reached",
                     _ => "did not answer like a web server",
                 };
-                Probe { verdict: Verdict::Silent, reason: reason.to_owned(), date: None, took }
+                (ProbeStatus::Unreachable, reason.to_owned(), None)
             }
         };
-        tracing::debug!(%leg, verdict = ?probe.verdict, reason = probe.reason, "probed the metadata service");
-        probe
-    }
-
-    /// Where it is asked.
-    #[must_use]
-    pub fn origin(&self) -> String {
-        self.base.origin().ascii_serialization()
+        tracing::debug!(leg = %endpoint, verdict = ?status, reason, "probed the metadata service");
+        ProbeResult { status, reason, date, duration }
     }
 }

@@ -10,8 +10,8 @@ use super::KeyProvider;
 use super::p256::P256Key;
 use super::rsa::RsaKey;
 use super::software::{Algorithm, not_made};
-use crate::background::off_the_async_threads;
-use crate::store::{FileLock, Found, PrivateDir};
+use crate::blocking::spawn_blocking;
+use crate::store::{FileLock, PrivateDir, StoredFile};
 
 /// Held while a key is made.
 const LOCK: &str = "keys.lock";
@@ -81,7 +81,7 @@ impl PersistedKeys {
 impl KeyProvider for PersistedKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         let (algorithm, folder) = (self.algorithm, self.folder.clone());
-        let (dir, found) = off_the_async_threads(move || {
+        let (dir, found) = spawn_blocking(move || {
             let dir = PrivateDir::open(folder)?;
             let found = look(&dir, algorithm)?;
             Ok::<_, Error>((dir, found))
@@ -90,8 +90,8 @@ impl KeyProvider for PersistedKeys {
         if let Seen::Key(key) = found {
             return Ok(key);
         }
-        let lock = FileLock::acquire(&dir, LOCK, &self.clock, PATIENCE).await?;
-        off_the_async_threads(move || make(&dir, algorithm, &lock)).await?
+        let lock = dir.lock(LOCK, &self.clock, PATIENCE).await?;
+        spawn_blocking(move || make(&dir, algorithm, &lock)).await?
     }
 }
 
@@ -104,9 +104,9 @@ enum Seen {
 
 fn look(dir: &PrivateDir, algorithm: Algorithm) -> Result<Seen, Error> {
     Ok(match dir.read(algorithm.file())? {
-        Found::Absent => Seen::Nothing,
-        Found::Unusable(flaw) => Seen::Unusable(flaw.to_string()),
-        Found::Content(pkcs8) => match algorithm.read(&pkcs8) {
+        StoredFile::Absent => Seen::Nothing,
+        StoredFile::Unusable(flaw) => Seen::Unusable(flaw.to_string()),
+        StoredFile::Content(pkcs8) => match algorithm.read(&pkcs8) {
             Some(key) => Seen::Key(key),
             None => Seen::Unusable("is damaged, or is another kind of key".into()),
         },

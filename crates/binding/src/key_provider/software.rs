@@ -5,7 +5,7 @@ use symbolon_types::{Error, ErrorKind, SharedSigningKey};
 use super::KeyProvider;
 use super::p256::P256Key;
 use super::rsa::RsaKey;
-use crate::background::off_the_async_threads;
+use crate::blocking::spawn_blocking;
 
 /// Makes a new key in the memory of this process for each mint; it is gone when the last binding
 /// that uses it is.
@@ -59,7 +59,7 @@ impl KeyProvider for SoftwareKeys {
             Algorithm::Rsa2048 => RsaKey::generate_2048().map(SharedSigningKey::new),
             Algorithm::P256 => P256Key::generate().map(SharedSigningKey::new),
         };
-        off_the_async_threads(make).await?.ok_or_else(not_made)
+        spawn_blocking(make).await?.ok_or_else(not_made)
     }
 }
 

@@ -14,7 +14,7 @@ use super::refusals::Refusals;
 use super::watch::Watches;
 use super::{CAPACITY, Inner, Minter};
 use crate::attestation::{Attestations, Attester};
-use crate::imds::Imds;
+use crate::imds::ImdsClient;
 use crate::mint::Mint;
 use crate::token_endpoint::TokenHosts;
 use crate::{KeyProvider, SharedKeyProvider, SoftwareKeys};
@@ -138,7 +138,7 @@ impl MinterBuilder {
     pub fn build(self) -> Result<Minter, Error> {
         let clock = self.http.context().clock().clone();
         let mint = Mint {
-            imds: Imds::new(self.imds_base, self.http)?,
+            imds: ImdsClient::new(self.imds_base, self.http)?,
             metadata_policy: self.metadata_policy,
             issuance_policy: self.issuance_policy,
             keys: self.keys,

@@ -9,7 +9,7 @@ use crate::binding_id::BindingId;
 
 /// How long after a mint that followed a refusal no other refusal leads to one: if the token
 /// service refuses every certificate of an identity, minting more does not help.
-pub const REMINT_PAUSE: Duration = Duration::from_secs(5 * 60);
+pub const REMINT_COOLDOWN: Duration = Duration::from_secs(5 * 60);
 
 /// The last mint of each binding that followed a refusal, and the certificates that were refused.
 ///
@@ -89,7 +89,7 @@ impl Remint {
     fn is_pausing(self, now: SystemTime) -> bool {
         match self {
             Self::Wanted(_) => false,
-            Self::Done(at) => now.duration_since(at).is_ok_and(|since| since < REMINT_PAUSE),
+            Self::Done(at) => now.duration_since(at).is_ok_and(|since| since < REMINT_COOLDOWN),
         }
     }
 }

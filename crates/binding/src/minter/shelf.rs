@@ -7,13 +7,13 @@ use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 use symbolon_types::{Error, SharedClock, SharedSigningKey, SigningKey, Thumbprint};
 
-use crate::background::off_the_async_threads;
 use crate::binding_id::BindingId;
+use crate::blocking::spawn_blocking;
 use crate::certificate::{Flaw, Issued};
 use crate::credential::Credential;
 use crate::mint::{Mint, Order};
-use crate::store::{FileLock, Found, PrivateDir};
-use crate::{Binding, probe};
+use crate::store::{FileLock, PrivateDir, StoredFile};
+use crate::{Binding, probe_key};
 
 /// A mint takes seconds; with a metadata service that is being updated, up to 70. Who has waited
 /// that long mints alone.
@@ -82,13 +82,13 @@ impl Shelf {
         M: Future<Output = Result<(Credential, Binding), Error>>,
     {
         let folder = self.folder.clone();
-        let dir = off_the_async_threads(move || PrivateDir::open(folder)).await??;
+        let dir = spawn_blocking(move || PrivateDir::open(folder)).await??;
         let name = name(&wanted.order.id, &wanted.order.key);
         let first = self.look(&dir, &name, wanted).await?;
         if let Some(binding) = self.current(&first) {
             return Ok(binding);
         }
-        let lock = match FileLock::acquire(&dir, &format!("{name}.lock"), &self.clock, PATIENCE).await {
+        let lock = match dir.lock(&format!("{name}.lock"), &self.clock, PATIENCE).await {
             Ok(lock) => lock,
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "the store stays locked; this process mints for itself");
@@ -127,11 +127,11 @@ impl Shelf {
 
     async fn look(&self, dir: &PrivateDir, name: &str, wanted: &Wanted<'_>) -> Result<Seen, Error> {
         let (dir, file) = (dir.clone(), format!("{name}.json"));
-        let found = off_the_async_threads(move || dir.read(&file)).await??;
+        let found = spawn_blocking(move || dir.read(&file)).await??;
         let entry = match found {
-            Found::Absent => return Ok(Seen::Nothing),
-            Found::Unusable(flaw) => return Ok(Seen::Unusable(flaw.to_string())),
-            Found::Content(bytes) => match Entry::read(&bytes) {
+            StoredFile::Absent => return Ok(Seen::Nothing),
+            StoredFile::Unusable(flaw) => return Ok(Seen::Unusable(flaw.to_string())),
+            StoredFile::Content(bytes) => match Entry::read(&bytes) {
                 Some(entry) => entry,
                 None => return Ok(Seen::Unusable("is damaged, or of another version".into())),
             },
@@ -139,7 +139,7 @@ impl Shelf {
         let seen = self.accept(entry, wanted);
         if let Seen::Binding(_) = &seen {
             let key = wanted.order.key.clone();
-            if let Err(error) = off_the_async_threads(move || probe(&key)).await? {
+            if let Err(error) = spawn_blocking(move || probe_key(&key)).await? {
                 tracing::warn!(code = error.code(), "a stored binding is there, but its key does not sign");
                 return Ok(Seen::Nothing);
             }
@@ -199,7 +199,7 @@ impl Shelf {
             }
             dir.replace(&file, &bytes, &lock)
         };
-        match off_the_async_threads(put).await.and_then(|put| put) {
+        match spawn_blocking(put).await.and_then(|put| put) {
             Ok(()) => tracing::debug!("stored the binding"),
             Err(error) => {
                 tracing::warn!(%error, "could not store the binding; other processes will mint their own");

@@ -1,4 +1,4 @@
-//! A folder that only this user can use.
+//! Folder that only this user can use.
 
 use std::fmt;
 use std::fs::{DirBuilder, File};
@@ -7,63 +7,66 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use symbolon_types::{Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind, SharedClock};
 use zeroize::Zeroizing;
 
-use super::FileLock;
+use super::file_lock::FileLock;
+use crate::blocking::spawn_blocking;
 
-/// The longest file that is read. A key takes two kilobytes, a certificate not many more.
-const LONGEST: u64 = 64 * 1024;
-/// Whatever lets others than the owner do something.
+/// Size limit of a file. A key takes two kilobytes, a certificate not much more.
+const MAX_FILE_SIZE: u64 = 64 * 1024;
+/// Permissions of users other than the owner.
 const OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
+/// Pause after the first failed attempt to lock, and the maximum pause between attempts.
+const LOCK_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// A folder with mode 0700 that belongs to the user this process runs as; its files have mode
-/// 0600.
+/// Folder with mode 0700 that belongs to the user of this process. Its files have mode 0600.
 ///
-/// It is opened once and held: who renames it, or puts a symbolic link in its place, changes
-/// nothing here. Clones share what was opened.
+/// The folder is opened once, by descriptor: renaming it, or replacing it with a symbolic link, has
+/// no effect on an open `PrivateDir`. Clones share the descriptor.
 #[derive(Clone)]
-pub struct PrivateDir(Arc<Inner>);
+pub struct PrivateDir(Arc<OpenFolder>);
 
-struct Inner {
+struct OpenFolder {
     folder: OwnedFd,
     path: PathBuf,
 }
 
-/// What is under a name.
+/// Result of reading a file in a [`PrivateDir`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Found {
-    /// Nothing.
+pub enum StoredFile {
+    /// There is no file with this name.
     Absent,
-    /// A file of ours. It is overwritten in memory when it is dropped.
+    /// Content of the file, overwritten in memory when dropped.
     Content(Zeroizing<Vec<u8>>),
-    /// Something that must not be used.
-    Unusable(Flaw),
+    /// A file that must not be used.
+    Unusable(FileProblem),
 }
 
-/// Why something in the folder must not be used.
+/// Reason why a file must not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Flaw {
-    /// It is a symbolic link, a folder, a pipe or a device.
+pub enum FileProblem {
+    /// The name belongs to a symbolic link, a folder, a pipe or a device.
     NotAFile,
-    /// It belongs to another user.
+    /// The file belongs to another user.
     ForeignOwner,
-    /// Others than its owner may read or write it.
+    /// Users other than the owner may read or write the file.
     OpenToOthers,
-    /// This user may not read it.
+    /// This user may not read the file.
     Unreadable,
-    /// It is longer than 64 KiB.
+    /// The file is longer than 64 KiB.
     TooLong,
 }
 
-/// Where a replacement has got to.
+/// Completed step of a replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ReplaceStep {
     Begun,
     Created,
     Written,
@@ -72,73 +75,75 @@ pub(super) enum Step {
 }
 
 impl PrivateDir {
-    /// Opens the folder, and makes it first where it is missing, with the folders above it.
+    /// Opens the folder; creates it, with its parents, if it is missing.
     ///
     /// # Errors
-    /// `store_unusable` when it cannot be made or opened, is a symbolic link, belongs to another
-    /// user, or is open to others. Nothing is changed then: who else has been in it is not for us to
-    /// guess.
+    /// `store_unusable` when the folder cannot be created or opened, is a symbolic link, belongs to
+    /// another user, or is open to others. Its permissions are not repaired, because another user may
+    /// have changed its content already.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        let opened = open_folder(&path).map_err(|error| unusable(&path, "could not open").with_source(error));
-        let folder = opened?;
+        let folder =
+            open_folder(&path).map_err(|error| unusable(&path, "could not open").with_source(error))?;
         let found = rustix::fs::fstat(&folder)
             .map_err(|errno| unusable(&path, "could not examine").with_source(io::Error::from(errno)))?;
         if found.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(unusable(&path, "will not use").with_advice(
-                "the folder belongs to another user: name one that belongs to the user this process runs as",
+            return Err(unusable(&path, "refused to use").with_advice(
+                "the folder belongs to another user: choose one that belongs to the user of this process",
             ));
         }
         if Mode::from_raw_mode(found.st_mode).intersects(OTHERS) {
-            return Err(unusable(&path, "will not use")
-                .with_advice("the folder is open to other users: check what is in it, then `chmod 700` it"));
+            return Err(unusable(&path, "refused to use").with_advice(
+                "the folder is open to other users: check its content, then run `chmod 700` on it",
+            ));
         }
-        Ok(Self(Arc::new(Inner { folder, path })))
+        Ok(Self(Arc::new(OpenFolder { folder, path })))
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// What is under this name. A file that was replaced meanwhile is read as it was before, or
-    /// as it is after.
+    /// Reads a file. While it is being replaced, either its old or its new content is returned.
     ///
     /// # Errors
     /// `store_unusable` when the file system fails.
-    pub fn read(&self, name: &str) -> Result<Found, Error> {
+    pub fn read(&self, name: &str) -> Result<StoredFile, Error> {
         self.try_read(name).map_err(|error| self.failed("read", name, error))
     }
 
-    fn try_read(&self, name: &str) -> io::Result<Found> {
-        // Without `NONBLOCK`, opening a pipe waits for a writer.
+    fn try_read(&self, name: &str) -> io::Result<StoredFile> {
+        // Without `NONBLOCK`, opening a pipe would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.0.folder, name, flags, Mode::empty()) {
             Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(Found::Absent),
-            // A symbolic link; and a socket, which cannot be opened.
-            Err(Errno::LOOP | Errno::MLINK | Errno::NXIO) => return Ok(Found::Unusable(Flaw::NotAFile)),
-            Err(Errno::ACCESS | Errno::PERM) => return Ok(Found::Unusable(Flaw::Unreadable)),
+            Err(Errno::NOENT) => return Ok(StoredFile::Absent),
+            // A symbolic link; or a socket, which cannot be opened.
+            Err(Errno::LOOP | Errno::MLINK | Errno::NXIO) => {
+                return Ok(StoredFile::Unusable(FileProblem::NotAFile));
+            }
+            Err(Errno::ACCESS | Errno::PERM) => return Ok(StoredFile::Unusable(FileProblem::Unreadable)),
             Err(errno) => return Err(errno.into()),
         };
-        if let Some(flaw) = flaw(&rustix::fs::fstat(&file)?) {
-            return Ok(Found::Unusable(flaw));
+        if let Some(problem) = file_problem(&rustix::fs::fstat(&file)?) {
+            return Ok(StoredFile::Unusable(problem));
         }
-        // As large as it can get, so that growing leaves no copies behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
-        File::from(file).take(LONGEST + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > LONGEST {
-            return Ok(Found::Unusable(Flaw::TooLong));
+        // Allocated in full size: growing would leave copies of a key in memory.
+        let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE_SIZE as usize + 1));
+        File::from(file).take(MAX_FILE_SIZE + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > MAX_FILE_SIZE {
+            return Ok(StoredFile::Unusable(FileProblem::TooLong));
         }
-        Ok(Found::Content(content))
+        Ok(StoredFile::Content(content))
     }
 
-    /// Puts a file under this name, in place of what is there, in one step: whoever reads it, and
-    /// whoever looks after a crash, finds the old one or the new one, whole.
+    /// Writes a file, replacing an existing one atomically: readers, also after a crash, find either
+    /// the complete old file or the complete new one.
     ///
-    /// The lock is what makes its temporary file its own; any lock in this folder will do, as long
-    /// as everybody takes the same one for this name.
+    /// The lock protects the temporary file. Any lock in this folder works, if all writers of this
+    /// name use the same one.
     ///
     /// # Errors
     /// `store_unusable` when the file system fails.
@@ -151,35 +156,35 @@ impl PrivateDir {
         name: &str,
         content: &[u8],
         _lock: &FileLock,
-        passed: impl Fn(Step),
+        on_step: impl Fn(ReplaceStep),
     ) -> Result<(), Error> {
-        self.try_replace(name, content, passed).map_err(|error| self.failed("write", name, error))
+        self.try_replace(name, content, on_step).map_err(|error| self.failed("write", name, error))
     }
 
-    fn try_replace(&self, name: &str, content: &[u8], passed: impl Fn(Step)) -> io::Result<()> {
+    fn try_replace(&self, name: &str, content: &[u8], on_step: impl Fn(ReplaceStep)) -> io::Result<()> {
         let folder = self.0.folder.as_fd();
         let temporary = format!("{name}.new");
-        // A process that was killed here has left one.
+        // Left behind by a process that was killed during a replacement.
         match rustix::fs::unlinkat(folder, &temporary, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => (),
             Err(errno) => return Err(errno.into()),
         }
-        passed(Step::Begun);
+        on_step(ReplaceStep::Begun);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, &temporary, flags, Mode::RUSR | Mode::WUSR)?;
-        passed(Step::Created);
+        on_step(ReplaceStep::Created);
         let mut file = File::from(file);
         file.write_all(content)?;
-        passed(Step::Written);
+        on_step(ReplaceStep::Written);
         file.sync_all()?;
-        passed(Step::Synced);
+        on_step(ReplaceStep::Synced);
         rustix::fs::renameat(folder, &temporary, folder, name)?;
-        passed(Step::Renamed);
+        on_step(ReplaceStep::Renamed);
         Ok(rustix::fs::fsync(folder)?)
     }
 
-    /// Renames what is under this name to `NAME.set-aside`, for a person to look at; the one that
-    /// was set aside before is gone then. Nothing under this name is no error.
+    /// Renames a file to `NAME.set-aside`, for a person to examine, replacing an earlier one. A
+    /// missing file is not an error.
     ///
     /// # Errors
     /// `store_unusable` when the file system fails.
@@ -192,15 +197,56 @@ impl PrivateDir {
         }
     }
 
-    /// Opens the file that a lock is held on, and makes it first where it is missing.
-    pub(super) fn open_lock_file(&self, name: &str) -> Result<File, Error> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&self.0.folder, name, flags, Mode::RUSR | Mode::WUSR);
-        opened.map(File::from).map_err(|errno| self.failed("open", name, errno.into()))
+    /// Acquires a lock on the file `name`, waiting up to `timeout` on this clock.
+    ///
+    /// The lock is polled, at least every 50 milliseconds, instead of waiting in the kernel: a thread
+    /// that waits there cannot be interrupted when the caller gives up or the runtime ends. Dropping
+    /// the future ends the wait.
+    ///
+    /// # Errors
+    /// `store_locked`, which is transient, when the lock is still held elsewhere after `timeout`;
+    /// `store_unusable` when the file system fails.
+    pub async fn lock(&self, name: &str, clock: &SharedClock, timeout: Duration) -> Result<FileLock, Error> {
+        let (mut waited, mut pause) = (Duration::ZERO, LOCK_PAUSES.0);
+        loop {
+            let (dir, file) = (self.clone(), name.to_owned());
+            if let Some(lock) = spawn_blocking(move || dir.try_lock(&file)).await?? {
+                if !waited.is_zero() {
+                    tracing::debug!(waited_ms = waited.as_millis() as u64, "another process held the lock");
+                }
+                return Ok(lock);
+            }
+            if waited >= timeout {
+                return Err(self.still_locked(name, waited));
+            }
+            clock.sleep(pause).await;
+            waited += pause;
+            pause = LOCK_PAUSES.1.min(pause * 2);
+        }
     }
 
-    pub(super) fn failed(&self, what: &str, name: &str, error: io::Error) -> Error {
-        unusable(&self.0.path.join(name), format!("could not {what}")).with_source(error)
+    /// Acquires a lock on the file `name`, creating the file if it is missing; returns `None` if the
+    /// lock is held elsewhere.
+    ///
+    /// # Errors
+    /// `store_unusable` when the file system fails.
+    pub fn try_lock(&self, name: &str) -> Result<Option<FileLock>, Error> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.0.folder, name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| self.failed("open", name, errno.into()))?;
+        FileLock::try_lock(File::from(file)).map_err(|error| self.failed("lock", name, error))
+    }
+
+    fn still_locked(&self, name: &str, waited: Duration) -> Error {
+        let path = self.0.path.join(name);
+        let summary = format!("{} was locked for more than {} seconds", path.display(), waited.as_secs());
+        Error::new(ErrorKind::Environment, "store_locked", summary).with_transient(true).with_advice(
+            "find the process that holds the lock with `fuser -v` on this file, and check why it hangs",
+        )
+    }
+
+    fn failed(&self, action: &str, name: &str, error: io::Error) -> Error {
+        unusable(&self.0.path.join(name), format!("could not {action}")).with_source(error)
     }
 }
 
@@ -210,7 +256,7 @@ impl fmt::Debug for PrivateDir {
     }
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotAFile => "is not a regular file",
@@ -228,22 +274,22 @@ fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-fn flaw(found: &Stat) -> Option<Flaw> {
+fn file_problem(found: &Stat) -> Option<FileProblem> {
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-        Some(Flaw::NotAFile)
+        Some(FileProblem::NotAFile)
     } else if found.st_uid != rustix::process::geteuid().as_raw() {
-        Some(Flaw::ForeignOwner)
+        Some(FileProblem::ForeignOwner)
     } else if Mode::from_raw_mode(found.st_mode).intersects(OTHERS) {
-        Some(Flaw::OpenToOthers)
+        Some(FileProblem::OpenToOthers)
     } else {
         None
     }
 }
 
-fn unusable(path: &Path, what: impl fmt::Display) -> Error {
-    let summary = format!("{what} {}", path.display());
+fn unusable(path: &Path, problem: impl fmt::Display) -> Error {
+    let summary = format!("{problem} {}", path.display());
     Error::new(ErrorKind::Environment, "store_unusable", summary)
-        .with_advice("name a folder that this user may write to, on a file system that has room")
+        .with_advice("choose a folder that this user may write to, on a file system with free space")
 }
 
 #[cfg(test)]

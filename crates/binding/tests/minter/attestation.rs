@@ -104,7 +104,7 @@ async fn the_statement_goes_along_and_is_used_until_five_minutes_before_its_end(
     assert_eq!((sent(&house).len(), service.asked()), (2, 1));
     house.clock.advance(DAY - Duration::from_secs(301));
     let refused = house.minter.held(&house.id).unwrap().identity().thumbprint();
-    assert!(house.minter.refused(&house.id, refused));
+    assert!(house.minter.report_refusal(&house.id, refused));
     house.binding().await.unwrap();
     assert_eq!((sent(&house).len(), service.asked()), (3, 1));
     house.clock.advance(Duration::from_secs(2));
@@ -184,7 +184,7 @@ async fn identities_with_one_key_share_its_statement_and_another_key_has_its_own
         // New keys are made on other threads.
         let binding = house.minter.binding(&house.id, CorrelationId::random()).await.unwrap();
         assert_eq!(service.asked(), asked);
-        assert!(asked == 2 || house.minter.refused(&house.id, binding.identity().thumbprint()));
+        assert!(asked == 2 || house.minter.report_refusal(&house.id, binding.identity().thumbprint()));
     }
 }
 
@@ -206,7 +206,7 @@ async fn a_statement_of_one_service_is_not_shown_for_another_one() {
     let service = Service::that(Says::Token(TOKEN, DAY));
     let house = service.house().await;
     let minted = house.binding().await.unwrap();
-    assert!(house.minter.refused(&house.id, minted.identity().thumbprint()));
+    assert!(house.minter.report_refusal(&house.id, minted.identity().thumbprint()));
     let moved =
         std::str::from_utf8(metadata().body()).unwrap().replace("attest.example", "attest.example/moved");
     house.issuer.fail([Ok(answer(200, Some("IMDS/1"), &moved))]);
@@ -220,7 +220,7 @@ async fn a_statement_that_was_not_believed_is_asked_for_again() {
     let house = service.house().await;
     let minted = house.binding().await.unwrap();
     house.minter.forget_attestations();
-    assert!(house.minter.refused(&house.id, minted.identity().thumbprint()));
+    assert!(house.minter.report_refusal(&house.id, minted.identity().thumbprint()));
     house.binding().await.unwrap();
     assert_eq!(service.asked(), 2);
 }

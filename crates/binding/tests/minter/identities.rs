@@ -104,15 +104,15 @@ async fn a_refusal_under_one_name_is_made_good_under_all() {
     let [client, object, _] = names();
     let old = under(&house, &client).await;
     under(&house, &object).await;
-    assert!(house.minter.refused(&client, old));
+    assert!(house.minter.report_refusal(&client, old));
     let new = under(&house, &client).await;
     assert_ne!(new, old);
     // The other name still has it, until it is refused there too.
     assert_eq!(under(&house, &object).await, old);
-    assert!(house.minter.refused(&object, old));
+    assert!(house.minter.report_refusal(&object, old));
     assert_eq!((under(&house, &object).await, house.mints()), (new, 2));
     // That counts as the mint that followed the refusal, for both.
-    assert!(!house.minter.refused(&object, new) && !house.minter.refused(&client, new));
+    assert!(!house.minter.report_refusal(&object, new) && !house.minter.report_refusal(&client, new));
     assert_eq!(house.mints(), 2);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64ct::{Base64, Encoding};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use symbolon_binding::{KeyProvider, ManagedIdentityId, REMINT_PAUSE, SoftwareKeys};
+use symbolon_binding::{KeyProvider, ManagedIdentityId, REMINT_COOLDOWN, SoftwareKeys};
 use symbolon_types::{CorrelationId, Thumbprint};
 
 use crate::issuer::{DAY, HOUR, House, OneKey, Plan, answer, der_time, drive};
@@ -200,12 +200,12 @@ async fn a_clock_that_jumps_an_hour_neither_loops_nor_loses_the_binding() {
     assert_eq!(house.mints(), 1);
     // A pause that began on a clock that was an hour ahead does not last an hour more.
     house.clock.set(start + HOUR);
-    assert!(house.minter.refused(&house.id, minted));
+    assert!(house.minter.report_refusal(&house.id, minted));
     let second = thumbprint(&house).await;
     house.clock.set(start);
-    assert!(house.minter.refused(&house.id, second));
+    assert!(house.minter.report_refusal(&house.id, second));
     let third = thumbprint(&house).await;
-    assert!(!house.minter.refused(&house.id, third));
+    assert!(!house.minter.report_refusal(&house.id, third));
     assert_eq!(house.mints(), 3);
 }
 
@@ -213,24 +213,24 @@ async fn a_clock_that_jumps_an_hour_neither_loops_nor_loses_the_binding() {
 async fn a_refused_certificate_is_forgotten_and_minted_anew_once_in_a_pause() {
     let house = House::new().await;
     let first = thumbprint(&house).await;
-    assert!(house.minter.refused(&house.id, first));
+    assert!(house.minter.report_refusal(&house.id, first));
     assert!(house.minter.current(&house.id).is_none());
     // Another caller's refusal of the same certificate, before anything was minted.
-    assert!(house.minter.refused(&house.id, first));
+    assert!(house.minter.report_refusal(&house.id, first));
     let second = thumbprint(&house).await;
     assert_ne!(first, second);
     // A refusal that comes late never undoes the mint.
-    assert!(house.minter.refused(&house.id, first));
+    assert!(house.minter.report_refusal(&house.id, first));
     assert_eq!(thumbprint(&house).await, second);
     // The second is refused as well: kept, and nothing is minted until the pause is over.
     for passed in [0, 60, 239] {
         house.clock.advance(Duration::from_secs(passed));
-        assert!(!house.minter.refused(&house.id, second), "{passed}");
+        assert!(!house.minter.report_refusal(&house.id, second), "{passed}");
         assert_eq!(thumbprint(&house).await, second);
     }
     assert_eq!(house.mints(), 2);
     house.clock.advance(Duration::from_secs(1));
-    assert!(house.minter.refused(&house.id, second));
+    assert!(house.minter.report_refusal(&house.id, second));
     assert_ne!(thumbprint(&house).await, second);
     assert_eq!(house.mints(), 3);
 }
@@ -242,36 +242,36 @@ async fn the_same_certificate_again_after_a_refusal_is_refused_without_another_m
     let mangle = |der: Vec<u8>| FIRST.get_or_init(|| Base64::encode_string(&der)).clone();
     house.issuer.plan(Plan { mangle, ..Plan::default() });
     let first = thumbprint(&house).await;
-    assert!(house.minter.refused(&house.id, first));
+    assert!(house.minter.report_refusal(&house.id, first));
     assert_eq!(thumbprint(&house).await, first);
     for _ in 0..10 {
-        assert!(!house.minter.refused(&house.id, first));
+        assert!(!house.minter.report_refusal(&house.id, first));
         assert_eq!((thumbprint(&house).await, house.mints()), (first, 2));
     }
-    house.clock.advance(REMINT_PAUSE);
-    assert!(house.minter.refused(&house.id, first));
+    house.clock.advance(REMINT_COOLDOWN);
+    assert!(house.minter.report_refusal(&house.id, first));
 }
 
 #[tokio::test]
 async fn the_pause_counts_from_the_mint_and_not_from_the_refusal() {
     let house = House::new().await;
     let first = thumbprint(&house).await;
-    assert!(house.minter.refused(&house.id, first));
-    house.clock.advance(REMINT_PAUSE);
+    assert!(house.minter.report_refusal(&house.id, first));
+    house.clock.advance(REMINT_COOLDOWN);
     let second = thumbprint(&house).await;
-    assert!(!house.minter.refused(&house.id, second));
+    assert!(!house.minter.report_refusal(&house.id, second));
 }
 
 #[tokio::test]
 async fn a_refusal_of_one_identity_says_nothing_about_another() {
     let house = House::new().await;
     let first = thumbprint(&house).await;
-    assert!(house.minter.refused(&house.id, first));
+    assert!(house.minter.report_refusal(&house.id, first));
     let second = thumbprint(&house).await;
-    assert!(!house.minter.refused(&house.id, second));
+    assert!(!house.minter.report_refusal(&house.id, second));
     let other = ManagedIdentityId::object_id("other").unwrap();
     let (binding, _) = drive(&house.clock, house.minter.binding(&other, CorrelationId::random())).await;
-    assert!(house.minter.refused(&other, binding.unwrap().identity().thumbprint()));
+    assert!(house.minter.report_refusal(&other, binding.unwrap().identity().thumbprint()));
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ async fn a_hundred_refusals_at_once_lead_to_one_mint() {
     let refused = thumbprint(&house).await;
     let callers = (0..100).map(|_| async {
         tokio::task::yield_now().await;
-        assert!(house.minter.refused(&house.id, refused));
+        assert!(house.minter.report_refusal(&house.id, refused));
         tokio::task::yield_now().await;
         house.minter.binding(&house.id, CorrelationId::random()).await.unwrap()
     });
@@ -297,7 +297,7 @@ async fn refusals_on_many_threads_lead_to_one_mint() {
     let tasks = (0..100).map(|_| {
         let (minter, id) = (house.minter.clone(), house.id.clone());
         tokio::spawn(async move {
-            assert!(minter.refused(&id, refused));
+            assert!(minter.report_refusal(&id, refused));
             minter.binding(&id, CorrelationId::random()).await.unwrap().identity().thumbprint()
         })
     });
@@ -313,7 +313,7 @@ async fn a_refusal_while_a_renewal_runs_waits_for_that_renewal() {
     house.clock.advance(8 * DAY);
     house.issuer.hold(true);
     assert_eq!(thumbprint(&house).await, old);
-    assert!(house.minter.refused(&house.id, old));
+    assert!(house.minter.report_refusal(&house.id, old));
     house.issuer.hold(false);
     assert_ne!(thumbprint(&house).await, old);
     house.settle().await;
@@ -324,12 +324,12 @@ async fn a_refusal_while_a_renewal_runs_waits_for_that_renewal() {
 async fn a_mint_that_fails_after_a_refusal_does_not_begin_the_pause() {
     let house = House::new().await;
     let first = thumbprint(&house).await;
-    assert!(house.minter.refused(&house.id, first));
+    assert!(house.minter.report_refusal(&house.id, first));
     house.issuer.fail([Ok(answer(403, Some("IMDS/1"), ""))]);
     assert!(house.binding().await.is_err());
-    assert!(house.minter.refused(&house.id, first));
+    assert!(house.minter.report_refusal(&house.id, first));
     let second = thumbprint(&house).await;
-    assert!(!house.minter.refused(&house.id, second));
+    assert!(!house.minter.report_refusal(&house.id, second));
 }
 
 #[tokio::test]
@@ -338,7 +338,7 @@ async fn software_keys_are_new_with_each_mint() {
         let house = House::with(|builder| builder.key_provider(keys)).await;
         let mint = || async {
             let binding = house.minter.binding(&house.id, CorrelationId::random()).await.unwrap();
-            let _forgotten = house.minter.refused(&house.id, binding.identity().thumbprint());
+            let _forgotten = house.minter.report_refusal(&house.id, binding.identity().thumbprint());
             symbolon_types::SigningKey::public_key(binding.identity().key()).to_vec()
         };
         assert_ne!(mint().await, mint().await, "{keys:?}");
@@ -350,7 +350,7 @@ async fn a_key_that_is_kept_gets_a_new_certificate() {
     let key = SoftwareKeys::rsa_2048().key().await.unwrap();
     let house = House::with(|builder| builder.key_provider(OneKey(key))).await;
     let first = thumbprint(&house).await;
-    assert!(house.minter.refused(&house.id, first));
+    assert!(house.minter.report_refusal(&house.id, first));
     assert_ne!(thumbprint(&house).await, first);
 }
 
@@ -359,7 +359,7 @@ async fn only_a_mint_that_follows_a_refusal_bypasses_the_issuers_cache_and_only_
     for told in [false, true] {
         let house = House::with(|builder| builder.bypass_cache_on_remint(told)).await;
         let first = thumbprint(&house).await;
-        assert!(house.minter.refused(&house.id, first));
+        assert!(house.minter.report_refusal(&house.id, first));
         thumbprint(&house).await;
         house.clock.advance(8 * DAY);
         thumbprint(&house).await;

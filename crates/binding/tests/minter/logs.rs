@@ -18,9 +18,9 @@ async fn logs_at_every_level_show_what_happened_and_no_id_certificate_or_request
     let correlation_id = CorrelationId::random();
     let (first, _) = drive(&house.clock, house.minter.binding(&house.id, correlation_id)).await;
     let first = first.unwrap();
-    assert!(house.minter.refused(&house.id, first.identity().thumbprint()));
+    assert!(house.minter.report_refusal(&house.id, first.identity().thumbprint()));
     let second = house.binding().await.unwrap();
-    assert!(!house.minter.refused(&house.id, second.identity().thumbprint()));
+    assert!(!house.minter.report_refusal(&house.id, second.identity().thumbprint()));
     house.clock.advance(8 * DAY);
     house.issuer.fail([Ok(answer(403, None, "the body of an error"))]);
     house.binding().await.unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use futures_util::future::{join_all, maybe_done};
 use proptest::prelude::*;
-use symbolon_binding::{Binding, Error, REMINT_PAUSE};
+use symbolon_binding::{Binding, Error, REMINT_COOLDOWN};
 use symbolon_types::{CorrelationId, Thumbprint};
 
 use crate::issuer::{House, Plan, answer, drive};
@@ -63,7 +63,7 @@ impl Model {
         if self.seen(now) != Some(refused) {
             return true;
         }
-        let is_pausing = |at| now.duration_since(at).is_ok_and(|since| since < REMINT_PAUSE);
+        let is_pausing = |at| now.duration_since(at).is_ok_and(|since| since < REMINT_COOLDOWN);
         if self.last_remint.is_some_and(is_pausing) {
             return false;
         }
@@ -74,7 +74,7 @@ impl Model {
 
     fn check_pauses(&self) {
         for pair in self.remints.windows(2) {
-            assert!(pair[1].duration_since(pair[0]).unwrap() >= REMINT_PAUSE);
+            assert!(pair[1].duration_since(pair[0]).unwrap() >= REMINT_COOLDOWN);
         }
     }
 
@@ -117,7 +117,7 @@ async fn holds_to_the_model(steps: Vec<Step>) {
             Step::Refuse(before) => {
                 let issued = house.issuer.issued();
                 let Some(refused) = issued.iter().rev().nth(before).copied() else { continue };
-                assert_eq!(house.minter.refused(&house.id, refused), model.refuse(refused, now));
+                assert_eq!(house.minter.report_refusal(&house.id, refused), model.refuse(refused, now));
                 let current = model.live(now);
                 let kept = house.minter.current(&house.id).map(|binding| binding.identity().thumbprint());
                 assert!(kept.is_none() || kept == current);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::join_all;
 use serde_json::Value;
-use symbolon_binding::store::{FileLock, PrivateDir};
+use symbolon_binding::store::PrivateDir;
 use symbolon_binding::{
     Attestation, AttestationRequest, Attester, Binding, Error, KeyProvider, ManagedIdentityId, MinterBuilder,
     SoftwareKeys,
@@ -223,12 +223,12 @@ async fn a_refused_binding_is_replaced_for_all_and_taken_from_nobody() {
     let (one, other) = (next(&house, &folder), next(&house, &folder));
     let old = thumbprint(&one).await;
     assert_eq!(thumbprint(&other).await, old);
-    assert!(one.minter.refused(&one.id, old));
+    assert!(one.minter.report_refusal(&one.id, old));
     let new = thumbprint(&one).await;
     assert_ne!(new, old);
     // The other process goes on with what it has, until that is refused; then it finds the new one.
     assert_eq!(thumbprint(&other).await, old);
-    assert!(other.minter.refused(&other.id, old));
+    assert!(other.minter.report_refusal(&other.id, old));
     assert_eq!((thumbprint(&other).await, house.mints()), (new, 2));
 }
 
@@ -236,7 +236,7 @@ async fn a_refused_binding_is_replaced_for_all_and_taken_from_nobody() {
 async fn a_refused_binding_that_could_not_be_replaced_is_not_taken_again() {
     let (_parent, _folder, house) = first().await;
     let old = thumbprint(&house).await;
-    assert!(house.minter.refused(&house.id, old));
+    assert!(house.minter.report_refusal(&house.id, old));
     // Metadata, then no certificate.
     house.issuer.fail([Ok(crate::issuer::metadata()), Ok(answer(403, Some("IMDS/1"), ""))]);
     assert_eq!(binding(&house).await.unwrap_err().code(), "managed_identity_request_failed");
@@ -319,7 +319,7 @@ async fn a_store_that_stays_locked_keeps_nobody_from_minting() {
     fs::remove_file(&path).unwrap();
     let dir = PrivateDir::open(&folder).unwrap();
     let lock = path.with_extension("lock").file_name().unwrap().to_str().unwrap().to_owned();
-    let held = FileLock::try_acquire(&dir, &lock).unwrap();
+    let held = dir.try_lock(&lock).unwrap();
     assert!(held.is_some());
     let began = house.now();
     let other = next(&house, &folder);

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use symbolon_binding::REMINT_PAUSE;
+use symbolon_binding::REMINT_COOLDOWN;
 use symbolon_types::{CorrelationId, Thumbprint};
 
 use crate::issuer::{House, Plan, answer};
@@ -58,7 +58,7 @@ impl Process {
         if self.live(now).map(|certificate| certificate.thumbprint) != Some(refused) {
             return true;
         }
-        if self.last_remint.is_some_and(|at| now.duration_since(at).unwrap() < REMINT_PAUSE) {
+        if self.last_remint.is_some_and(|at| now.duration_since(at).unwrap() < REMINT_COOLDOWN) {
             return false;
         }
         self.current = None;
@@ -112,7 +112,7 @@ async fn hold_to_the_model(steps: Vec<Step>) {
             Step::Refuse(at, before) => {
                 let Some(refused) = first.issuer.issued().iter().rev().nth(before).copied() else { continue };
                 let (house, process) = (&houses[at], &mut processes[at]);
-                assert_eq!(house.minter.refused(&house.id, refused), process.refuse(refused, now));
+                assert_eq!(house.minter.report_refusal(&house.id, refused), process.refuse(refused, now));
             }
             Step::Ask(at) => {
                 let (house, process) = (&houses[at], &mut processes[at]);

@@ -22,7 +22,7 @@ async fn a_watch_tells_of_the_first_binding_of_its_renewal_and_of_its_refusal() 
     let renewed = watch.changed().now_or_never().unwrap().unwrap().identity().thumbprint();
     assert_eq!(renewed, house.issuer.issued()[1]);
 
-    assert!(house.minter.refused(&house.id, renewed));
+    assert!(house.minter.report_refusal(&house.id, renewed));
     assert!(watch.changed().now_or_never().unwrap().is_none() && watch.current().is_none());
 }
 

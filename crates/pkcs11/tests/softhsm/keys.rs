@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
-use symbolon_binding::probe;
+use symbolon_binding::probe_key;
 use symbolon_test_programs::{SoftHsm, verify_every_scheme};
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
@@ -17,7 +17,7 @@ fn a_key_is_made_once_and_signs_with_every_scheme() {
             let made = key(&kind(builder()).build());
             assert_eq!(made.schemes().len(), offered);
             verify_every_scheme(&made, token.folder());
-            probe(&made).unwrap();
+            probe_key(&made).unwrap();
             // By a provider that knows nothing of the first.
             assert_eq!(key(&kind(builder()).build()).public_key(), made.public_key());
         }
@@ -107,7 +107,7 @@ fn many_threads_sign_with_one_key() {
             for _ in 0..16 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        probe(&shared).unwrap();
+                        probe_key(&shared).unwrap();
                     }
                 });
             }
@@ -130,7 +130,7 @@ fn providers_that_start_together_make_one_key() {
         });
         for key in &made {
             assert_eq!(key.public_key(), made[0].public_key());
-            probe(key).unwrap();
+            probe_key(key).unwrap();
         }
     });
 }

@@ -1,7 +1,7 @@
 //! Sessions, log-ins and keys that get lost.
 
 use cryptoki::object::{Attribute, ObjectClass};
-use symbolon_binding::probe;
+use symbolon_binding::probe_key;
 use symbolon_test_programs::SoftHsm;
 use symbolon_types::{SigningError, SigningKey};
 
@@ -28,7 +28,7 @@ fn a_session_that_was_lost_is_opened_again_within_the_signature() {
             for (what, lose) in LOSSES {
                 for _ in 0..2 {
                     lose(&Neighbour::new());
-                    probe(&signs).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                    probe_key(&signs).unwrap_or_else(|error| panic!("{what}: {error:?}"));
                 }
                 lose(&Neighbour::new());
                 assert_eq!(key(&keys).public_key(), signs.public_key(), "{what}");
@@ -51,12 +51,12 @@ fn a_key_that_was_deleted_is_gone_and_another_is_made() {
             }
             let refused = orphan.sign(orphan.schemes()[0], b"");
             assert!(matches!(refused, Err(SigningError::Gone(_))), "{refused:?}");
-            assert_eq!(probe(&orphan).unwrap_err().code(), "key_gone");
+            assert_eq!(probe_key(&orphan).unwrap_err().code(), "key_gone");
             let another = key(&keys);
             assert_ne!(another.public_key(), orphan.public_key());
-            probe(&another).unwrap();
+            probe_key(&another).unwrap();
             // The old one does not come to life by it.
-            assert_eq!(probe(&orphan).unwrap_err().code(), "key_gone");
+            assert_eq!(probe_key(&orphan).unwrap_err().code(), "key_gone");
         }
     });
 }
@@ -72,7 +72,7 @@ fn another_key_under_the_same_id_is_not_taken_for_the_first() {
         }
         let another = key(&keys());
         assert_ne!(another.public_key(), orphan.public_key());
-        assert_eq!(probe(&orphan).unwrap_err().code(), "key_gone");
+        assert_eq!(probe_key(&orphan).unwrap_err().code(), "key_gone");
     });
 }
 
@@ -92,7 +92,7 @@ fn a_token_that_went_away_is_no_key_that_is_gone() {
         std::fs::remove_dir(&here).unwrap();
         std::fs::rename(&away, &here).unwrap();
         Neighbour::module().finalize().unwrap();
-        probe(&waits).unwrap();
+        probe_key(&waits).unwrap();
         assert_eq!(key(&keys).public_key(), waits.public_key());
     });
 }

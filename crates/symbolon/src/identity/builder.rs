@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_binding::imds::Imds;
+use symbolon_binding::imds::ImdsClient;
 use symbolon_binding::{Attester, KeyProvider, ManagedIdentityId, Minter, MinterBuilder, SharedKeyProvider};
 use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
-use symbolon_types::{Context, Env, Strength};
+use symbolon_types::{Context, Env, IMDS_BASE_URL, Strength};
 use url::Url;
 
 use super::{Inner, ManagedIdentity};
@@ -20,8 +20,6 @@ use crate::delegation::MintedCertificate;
 use crate::detection::IMDS_VARIABLE;
 use crate::{Detection, Downgrade, Source};
 
-/// The link-local address of the instance metadata service.
-const IMDS: &str = "http://169.254.169.254";
 /// How long an acquisition may take, retries included: a metadata service that is being updated
 /// asks for 70 seconds of patience.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -202,7 +200,7 @@ impl ManagedIdentityBuilder {
     /// server by its thumbprint.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
         let env = self.context.env();
-        let imds_base = env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS.to_owned());
+        let imds_base = env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS_BASE_URL.to_owned());
         let imds_base: Url = imds_base.parse().map_err(|_| {
             let error = format!("{IMDS_VARIABLE} is not a URL");
             Error::new(ErrorKind::Request, "invalid_endpoint", error).with_advice(
@@ -215,7 +213,7 @@ impl ManagedIdentityBuilder {
         };
         check(&transport, env)?;
         let http = HttpClient::new(transport.clone(), self.context.clone());
-        let imds = Imds::new(imds_base.clone(), http.clone())?;
+        let imds = ImdsClient::new(imds_base.clone(), http.clone())?;
         let planned = |policy: RetryPolicy| {
             if self.retries { policy } else { policy.without_retries() }
         };

@@ -1,7 +1,7 @@
 //! The instance metadata service, version 1: a bearer token in one request.
 //! (Managed-identity sources §2.6.)
 
-use symbolon_binding::imds::{Imds, Leg, Question as ImdsQuestion};
+use symbolon_binding::imds::{ImdsClient, ImdsEndpoint, ImdsRequest};
 use symbolon_token::{Error, Fetched};
 use symbolon_transport::RetryPolicy;
 
@@ -12,11 +12,11 @@ use crate::source::{Question, issued};
 /// the same for both versions of the service, and lies with the minter.
 pub(crate) async fn token(
     question: &Question<'_>,
-    imds: &Imds,
+    imds: &ImdsClient,
     policy: &RetryPolicy,
 ) -> Result<(Fetched, usize), Error> {
-    let asked = ImdsQuestion {
-        leg: Leg::BearerToken,
+    let asked = ImdsRequest {
+        endpoint: ImdsEndpoint::BearerToken,
         id: question.id,
         resource: Some(question.resource),
         bypass_cache: false,
@@ -24,7 +24,7 @@ pub(crate) async fn token(
         policy,
         correlation_id: question.correlation_id,
     };
-    let sent = imds.ask(&asked).await?;
+    let sent = imds.send(&asked).await?;
     let now = imds.clock().now();
     let fetched = issued::read(Source::Imds, &sent.response, now, question.correlation_id)?;
     Ok((fetched, sent.attempts))

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use symbolon_transport::{HttpClient, Request, Response, RetryPolicy, Route, TransportError, within};
-use symbolon_types::Env;
 use symbolon_types::lease::{Found, LeaseCache, Loaded, Origin};
+use symbolon_types::{Env, IMDS_BASE_URL};
 use tracing::debug;
 use url::Url;
 
@@ -18,8 +18,6 @@ use super::{DetectedBy, Region, RegionOutcome};
 const REGION_NAME: &str = "REGION_NAME";
 /// Where the instance metadata service is, if not at its usual address.
 const IMDS_BASE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-/// Link-local, the same on all Azure machines (Azure: Instance Metadata Service).
-const IMDS_DEFAULT_BASE: &str = "http://169.254.169.254";
 const IMDS_PATH: &str = "/metadata/instance/compute";
 const IMDS_API_VERSION: &str = "2021-02-01";
 /// Without it, the service refuses (Azure: Instance Metadata Service).
@@ -124,7 +122,7 @@ async fn detect(http: &HttpClient, env: &Env) -> RegionOutcome {
 
 async fn region_of_machine(http: &HttpClient, env: &Env) -> Option<Region> {
     let base = env.var(IMDS_BASE);
-    let mut url: Url = base.as_deref().unwrap_or(IMDS_DEFAULT_BASE).parse().ok()?;
+    let mut url: Url = base.as_deref().unwrap_or(IMDS_BASE_URL).parse().ok()?;
     url.set_path(IMDS_PATH);
     url.set_fragment(None);
     let mut response = ask(http, &url, Some(IMDS_API_VERSION)).await?;

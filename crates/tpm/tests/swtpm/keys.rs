@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use symbolon_binding::probe;
+use symbolon_binding::probe_key;
 use symbolon_test_programs::{Swtpm, find_program, missing, verify_every_scheme};
 use symbolon_tpm::TpmKeys;
 use symbolon_types::{ErrorKind, SignatureScheme, SigningError, SigningKey, Strength};
@@ -41,7 +41,7 @@ fn a_key_is_made_once_and_signs_with_every_scheme() {
         let made = key(&kind(builder(&tpm)).build().unwrap());
         assert_eq!((made.schemes().len(), made.strength()), (offered, Strength::Software));
         verify_every_scheme(&made, tpm.folder());
-        probe(&made).unwrap();
+        probe_key(&made).unwrap();
         let public = made.public_key().clone();
         drop(made);
         // By a provider that knows nothing of the first.
@@ -87,7 +87,7 @@ fn a_key_that_may_leave_the_tpm_is_not_used_although_it_is_a_key_of_this_tpm() {
     let [public, private] = ["key.pub", "key.priv"].map(|name| fs::read(tpm.folder().join(name)).unwrap());
     let stored = tpm.folder().join("store/p-256.tpm");
     fs::write(&stored, [public, private].concat()).unwrap();
-    probe(&key(&keys())).unwrap();
+    probe_key(&key(&keys())).unwrap();
     assert!(stored.with_file_name("p-256.tpm.set-aside").exists());
 }
 
@@ -101,7 +101,7 @@ fn a_key_can_be_under_a_persistent_storage_key() {
     tools(&tpm, "evictcontrol -Q -C o -c parent.ctx 0x81000001");
     let keys = |parent| builder(&tpm).p256().parent(parent).build();
     let made = key(&keys(0x8100_0001).unwrap());
-    probe(&made).unwrap();
+    probe_key(&made).unwrap();
     drop(made);
     assert_eq!(try_key(&keys(0x8100_0002).unwrap()).unwrap_err().code(), "tpm_failed");
     let error = keys(0x8000_0001).unwrap_err();
@@ -124,7 +124,7 @@ fn many_threads_get_and_use_one_key() {
     let keys = builder(&tpm).p256().build().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..10).for_each(|_| probe(&key(&keys)).unwrap()));
+            scope.spawn(|| (0..10).for_each(|_| probe_key(&key(&keys)).unwrap()));
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use symbolon_binding::probe;
+use symbolon_binding::probe_key;
 use symbolon_test_programs::Swtpm;
 use symbolon_types::{SigningError, SigningKey};
 
@@ -15,7 +15,7 @@ fn a_key_that_the_tpm_lost_is_loaded_again_within_the_signature() {
         let keys = kind(builder(&tpm)).build().unwrap();
         let signs = key(&keys);
         tpm.reset();
-        probe(&signs).unwrap();
+        probe_key(&signs).unwrap();
         tpm.reset();
         assert_eq!(key(&keys).public_key(), signs.public_key());
     }
@@ -31,7 +31,7 @@ fn a_tpm_that_is_away_is_no_key_that_is_gone() {
     assert!(matches!(refused, Err(SigningError::Failed(_))), "{refused:?}");
     assert_eq!(try_key(&keys).unwrap_err().code(), "tpm_unreachable");
     tpm.reset();
-    probe(&signs).unwrap();
+    probe_key(&signs).unwrap();
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn a_key_of_a_tpm_that_was_cleared_is_gone_and_another_is_made() {
         tpm.replace();
         let refused = orphan.sign(orphan.schemes()[0], b"");
         assert!(matches!(refused, Err(SigningError::Gone(_))), "{refused:?}");
-        assert_eq!(probe(&orphan).unwrap_err().code(), "key_gone");
+        assert_eq!(probe_key(&orphan).unwrap_err().code(), "key_gone");
         let another = key(&keys);
         assert_ne!(another.public_key(), orphan.public_key());
-        probe(&another).unwrap();
+        probe_key(&another).unwrap();
         assert!(tpm.folder().join("store").join(format!("{file}.set-aside")).exists());
     }
 }

@@ -97,7 +97,7 @@ async fn a_file_that_cannot_be_used_is_set_aside_with_a_warning_and_made_anew() 
 fn setting_aside_is_said_in_the_log() {
     let parent = tempfile::tempdir().unwrap();
     let dir = PrivateDir::open(parent.path().join("store")).unwrap();
-    let lock = FileLock::try_acquire(&dir, LOCK).unwrap().unwrap();
+    let lock = dir.try_lock(LOCK).unwrap().unwrap();
     dir.replace("p-256.pkcs8", b"no key", &lock).unwrap();
     let logs = CapturedLogs::begin();
     make(&dir, Algorithm::P256, &lock).unwrap();

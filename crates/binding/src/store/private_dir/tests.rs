@@ -3,7 +3,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use symbolon_types::Env;
+use futures_util::FutureExt;
+use symbolon_types::{Env, ManualClock};
 
 use super::*;
 
@@ -14,7 +15,7 @@ fn parent() -> tempfile::TempDir {
 fn store(parent: &tempfile::TempDir) -> (PathBuf, PrivateDir, FileLock) {
     let path = parent.path().join("above/store");
     let dir = PrivateDir::open(&path).unwrap();
-    let lock = FileLock::try_acquire(&dir, "lock").unwrap().unwrap();
+    let lock = dir.try_lock("lock").unwrap().unwrap();
     (path, dir, lock)
 }
 
@@ -28,7 +29,7 @@ fn chmod(path: &Path, mode: u32) {
 
 fn content(dir: &PrivateDir, name: &str) -> Vec<u8> {
     match dir.read(name).unwrap() {
-        Found::Content(content) => content.to_vec(),
+        StoredFile::Content(content) => content.to_vec(),
         other => panic!("{other:?}"),
     }
 }
@@ -87,35 +88,35 @@ fn what_others_could_have_touched_is_not_read() {
     fs::create_dir(at("folder")).unwrap();
     assert!(Command::new("mkfifo").arg("-m600").arg(at("pipe")).status().unwrap().success());
     let socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
-    dir.replace("long", &vec![b'x'; LONGEST as usize + 1], &lock).unwrap();
+    dir.replace("long", &vec![b'x'; MAX_FILE_SIZE as usize + 1], &lock).unwrap();
     let mut cases = vec![
-        ("group", Flaw::OpenToOthers),
-        ("world", Flaw::OpenToOthers),
-        ("link", Flaw::NotAFile),
-        ("dangling", Flaw::NotAFile),
-        ("folder", Flaw::NotAFile),
-        ("pipe", Flaw::NotAFile),
-        ("socket", Flaw::NotAFile),
-        ("long", Flaw::TooLong),
+        ("group", FileProblem::OpenToOthers),
+        ("world", FileProblem::OpenToOthers),
+        ("link", FileProblem::NotAFile),
+        ("dangling", FileProblem::NotAFile),
+        ("folder", FileProblem::NotAFile),
+        ("pipe", FileProblem::NotAFile),
+        ("socket", FileProblem::NotAFile),
+        ("long", FileProblem::TooLong),
     ];
     if is_root {
         // Root may read everything, and only root can give a file away.
         dir.replace("foreign", b"x", &lock).unwrap();
         std::os::unix::fs::chown(at("foreign"), Some(1), None).unwrap();
-        cases.push(("foreign", Flaw::ForeignOwner));
+        cases.push(("foreign", FileProblem::ForeignOwner));
     } else {
-        cases.push(("nobody", Flaw::Unreadable));
+        cases.push(("nobody", FileProblem::Unreadable));
     }
     for (name, flaw) in cases {
         match dir.read(name).unwrap() {
-            Found::Unusable(found) => assert_eq!(found, flaw, "{name}"),
+            StoredFile::Unusable(found) => assert_eq!(found, flaw, "{name}"),
             other => panic!("{name}: {other:?}"),
         }
     }
     drop(socket);
-    dir.replace("longest", &vec![b'x'; LONGEST as usize], &lock).unwrap();
-    assert_eq!(content(&dir, "longest").len() as u64, LONGEST);
-    assert!(matches!(dir.read("missing").unwrap(), Found::Absent));
+    dir.replace("longest", &vec![b'x'; MAX_FILE_SIZE as usize], &lock).unwrap();
+    assert_eq!(content(&dir, "longest").len() as u64, MAX_FILE_SIZE);
+    assert!(matches!(dir.read("missing").unwrap(), StoredFile::Absent));
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn whatever_is_in_the_way_is_replaced_or_set_aside_and_not_followed() {
     dir.set_aside("note", &lock).unwrap();
     dir.set_aside("note", &lock).unwrap();
     assert_eq!(content(&dir, "note.set-aside"), b"ours");
-    assert!(matches!(dir.read("note").unwrap(), Found::Absent));
+    assert!(matches!(dir.read("note").unwrap(), StoredFile::Absent));
     assert_eq!(fs::read(&target).unwrap(), b"of somebody else");
 }
 
@@ -149,7 +150,13 @@ fn who_renames_the_folder_changes_nothing_for_who_has_it_open() {
 
 /// By what another run of this program is told what to do.
 const VICTIM: &str = "SYMBOLON_TEST_VICTIM";
-const STEPS: [Step; 5] = [Step::Begun, Step::Created, Step::Written, Step::Synced, Step::Renamed];
+const STEPS: [ReplaceStep; 5] = [
+    ReplaceStep::Begun,
+    ReplaceStep::Created,
+    ReplaceStep::Written,
+    ReplaceStep::Synced,
+    ReplaceStep::Renamed,
+];
 
 /// A process that is killed in the middle of a replacement.
 #[test]
@@ -158,7 +165,7 @@ fn victim() {
     let orders = Env::process().var(VICTIM).unwrap();
     let (step, path) = orders.split_once(' ').unwrap();
     let dir = PrivateDir::open(path).unwrap();
-    let lock = FileLock::try_acquire(&dir, "lock").unwrap().unwrap();
+    let lock = dir.try_lock("lock").unwrap().unwrap();
     let killed = dir.replace_in_steps("note", b"new", &lock, |passed| {
         if format!("{passed:?}") == step {
             let us = rustix::process::getpid();
@@ -182,12 +189,67 @@ fn a_writer_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_the_next_g
             .unwrap()
             .status;
         assert_eq!(status.signal(), Some(9), "{step:?}");
-        let expected: &[u8] = if step == Step::Renamed { b"new" } else { b"old" };
+        let expected: &[u8] = if step == ReplaceStep::Renamed { b"new" } else { b"old" };
         assert_eq!(content(&dir, "note"), expected, "{step:?}");
         // The kernel has released the lock of the dead.
-        let lock = FileLock::try_acquire(&dir, "lock").unwrap().unwrap();
+        let lock = dir.try_lock("lock").unwrap().unwrap();
         dir.replace("note", b"newer", &lock).unwrap();
         assert_eq!(content(&dir, "note"), b"newer");
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "{step:?} left something");
     }
+}
+
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[test]
+fn lock_is_exclusive() {
+    let parent = parent();
+    let dir = PrivateDir::open(parent.path().join("store")).unwrap();
+    let first = dir.try_lock("lock").unwrap();
+    assert!(first.is_some() && dir.try_lock("lock").unwrap().is_none());
+    assert!(dir.try_lock("another").unwrap().is_some());
+    drop(first);
+    assert!(dir.try_lock("lock").unwrap().is_some());
+}
+
+#[tokio::test]
+async fn waiting_for_a_lock_does_not_block() {
+    let parent = parent();
+    let (_, dir, held) = store(&parent);
+    let clock = ManualClock::new();
+    let shared = SharedClock::from(&clock);
+    let mut waiting = Box::pin(dir.lock("lock", &shared, LOCK_TIMEOUT));
+    // This runtime has one thread: if waiting blocked it, the test would hang.
+    for _ in 0..3 {
+        while clock.sleepers() == 0 {
+            assert!((&mut waiting).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        clock.advance(LOCK_PAUSES.1);
+    }
+    drop(held);
+    while clock.advance_to_next().is_some() {}
+    assert!(waiting.await.is_ok());
+}
+
+#[tokio::test]
+async fn waiting_for_a_lock_times_out() {
+    let parent = parent();
+    let (_, dir, _held) = store(&parent);
+    let clock = ManualClock::new();
+    let shared = SharedClock::from(&clock);
+    let start = shared.now();
+    let mut waiting = Box::pin(dir.lock("lock", &shared, LOCK_TIMEOUT));
+    let error = loop {
+        match (&mut waiting).now_or_never() {
+            Some(result) => break result.unwrap_err(),
+            None => {
+                clock.advance_to_next();
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    assert_eq!((error.code(), error.is_transient()), ("store_locked", true));
+    let waited = shared.now().duration_since(start).unwrap();
+    assert!(waited >= LOCK_TIMEOUT && waited < LOCK_TIMEOUT + 2 * LOCK_PAUSES.1, "{waited:?}");
 }

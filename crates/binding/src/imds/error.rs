@@ -1,0 +1,132 @@
+//! Errors of requests to the metadata service.
+
+use std::fmt;
+
+use http::header::SERVER;
+use http::{HeaderValue, StatusCode};
+use symbolon_transport::{Response, TransportError, TransportErrorKind};
+use symbolon_types::{Error, ErrorKind, SharedClock};
+
+use super::endpoint::ImdsEndpoint;
+
+/// Part of the `Server` header of every response, in any case
+/// (docs/protocol/imdsv2.md#platform-metadata).
+const SERVER_NAME: &[u8] = b"IMDS";
+
+/// Returns true if the metadata service itself sent this response, and not a proxy or another
+/// server.
+pub(crate) fn is_from_imds(response: &Response) -> bool {
+    let names_imds = |value: &HeaderValue| {
+        value.as_bytes().windows(SERVER_NAME.len()).any(|part| part.eq_ignore_ascii_case(SERVER_NAME))
+    };
+    response.headers().get_all(SERVER).iter().any(names_imds)
+}
+
+/// Returns the error for a response that must not be used.
+pub(crate) fn invalid_response(problem: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Response, "invalid_response", format!("the instance metadata service {problem}"))
+        .with_advice("check the address of the metadata service, and that no proxy intercepts requests to it")
+}
+
+/// Returns the error for a response whose status is not 200.
+pub(super) fn status_error(endpoint: ImdsEndpoint, response: &Response, clock: &SharedClock) -> Error {
+    let status = response.status();
+    let from_imds = is_from_imds(response);
+    if endpoint == ImdsEndpoint::PlatformMetadata && status == StatusCode::NOT_FOUND && from_imds {
+        return Error::new(
+            ErrorKind::Environment,
+            "mtls_pop_not_supported_in_imds_v1",
+            "the metadata service of this machine issues no certificates for managed identities",
+        )
+        .with_status(status.as_u16())
+        .with_advice("request a bearer token, or use a machine whose metadata service has version 2");
+    }
+    let summary = match endpoint {
+        ImdsEndpoint::PlatformMetadata => {
+            "the instance metadata service did not return the platform metadata"
+        }
+        ImdsEndpoint::IssueCredential => "the instance metadata service did not issue a certificate",
+        ImdsEndpoint::BearerToken => "the instance metadata service did not issue a token",
+    };
+    Error::new(ErrorKind::Service, "managed_identity_request_failed", summary)
+        .with_status(status.as_u16())
+        .with_transient(is_transient(status))
+        .with_retry_after(response.retry_after(clock.now()))
+        .with_excerpt(&String::from_utf8_lossy(response.body()))
+        .with_advice(advice(endpoint, status, from_imds))
+}
+
+/// The statuses that are retried (docs/protocol/imdsv2.md#retries), without 404.
+fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 410 | 429 | 500..=599)
+}
+
+fn advice(endpoint: ImdsEndpoint, status: StatusCode, from_imds: bool) -> &'static str {
+    match (endpoint, status.as_u16()) {
+        _ if !from_imds => {
+            "the answer did not come from the metadata service: check its address, proxies and firewalls"
+        }
+        (ImdsEndpoint::PlatformMetadata | ImdsEndpoint::BearerToken, 400) => {
+            "check that the managed identity is assigned to this machine"
+        }
+        (ImdsEndpoint::IssueCredential, 400) => {
+            "check that the managed identity is assigned to this machine; it may also be that this machine \
+             must attest its keys, which requires an attester"
+        }
+        _ if is_transient(status) => "try again later",
+        _ => "read the excerpt of the response, and quote the correlation id when you ask for support",
+    }
+}
+
+/// Returns the error for a request without a response. `origin` is the address that it went to.
+pub(super) fn transport_error(error: TransportError, origin: &str) -> Error {
+    const CHECK_ADDRESS: &str = "check the address of the metadata service";
+    let transient = error.is_transient();
+    let (kind, code, problem, advice) = match error.kind() {
+        TransportErrorKind::Timeout => (
+            ErrorKind::Network,
+            "timeout",
+            "did not respond in time",
+            "try again later; a machine outside of Azure has no managed identity",
+        ),
+        TransportErrorKind::TooLarge => (
+            ErrorKind::Response,
+            "response_too_large",
+            "sent a response that exceeds the size limit",
+            CHECK_ADDRESS,
+        ),
+        TransportErrorKind::Protocol => {
+            (ErrorKind::Response, "invalid_response", "sent a response that is not HTTP", CHECK_ADDRESS)
+        }
+        _ => (
+            ErrorKind::Network,
+            "managed_identity_unreachable",
+            "could not be reached",
+            "check that this is an Azure machine and that no firewall blocks its metadata service",
+        ),
+    };
+    let summary = format!("the instance metadata service at {origin} {problem}");
+    Error::new(kind, code, summary).with_transient(transient).with_advice(advice).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_header_identifies_imds() {
+        for (server, expected) in [
+            (Some("IMDS/150.870.65.1854"), true),
+            (Some("imds"), true),
+            (Some("Microsoft-ImdS/2"), true),
+            (Some("I_MDS/150.870.65.1854"), false),
+            (Some("nginx"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let headers = server.map(|value| (SERVER, HeaderValue::from_static(value))).into_iter().collect();
+            let response = Response::new(StatusCode::OK, "").with_headers(headers);
+            assert_eq!(is_from_imds(&response), expected, "{server:?}");
+        }
+    }
+}
