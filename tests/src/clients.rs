@@ -6,12 +6,12 @@ use symbolon_token::{
     Application, ClientAssertion, ClientCertificate, CredentialSource, TokenClient, TokenClientBuilder,
 };
 
-use crate::{OpaqueKey, World};
+use crate::{OpaqueKey, TestEnv};
 
 /// The confidential client of these tests.
 pub const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 
-impl World {
+impl TestEnv {
     /// The client at the emulator's authority.
     pub fn application(&self) -> Application {
         let authority = format!("{}/{}", self.emulator.token_url(), self.emulator.tenant_id());
@@ -25,7 +25,7 @@ impl World {
         OpaqueKey::identity(issued.certificate().der(), issued.pkcs8())
     }
 
-    /// A token client in this world.
+    /// A token client with the transport and the clock of this environment.
     pub fn client_builder(&self, credential: impl CredentialSource) -> TokenClientBuilder {
         TokenClient::builder(credential, self.transport()).context(self.context().with_env(Env::empty()))
     }
@@ -36,7 +36,7 @@ impl World {
         self.client_builder(credential).build()
     }
 
-    /// A client whose assertions are the tokens of a managed identity, bound as they are.
+    /// A client whose assertions are the tokens of a managed identity, with their certificate.
     pub fn assertion_client(&self, identity: &ManagedIdentity) -> TokenClient {
         let source = identity.assertions();
         self.client_builder(ClientAssertion::new(self.application(), source)).build()

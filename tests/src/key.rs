@@ -106,7 +106,7 @@ impl fmt::Debug for OpaqueKey {
     }
 }
 
-/// A provider that hands out the same key each time, as a TPM does.
+/// A provider that manual_clock out the same key each time, as a TPM does.
 #[derive(Clone, Debug)]
 pub struct OpaqueKeys(SharedSigningKey);
 

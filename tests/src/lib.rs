@@ -1,4 +1,4 @@
-//! What the tests that cross crates share: a world to test in, and keys of their own.
+//! Fixtures of the tests that cross crates: the test environment, clients, keys, token services.
 
 #![expect(
     clippy::expect_used,
@@ -13,13 +13,13 @@ mod command;
 mod key;
 #[cfg(unix)]
 pub mod oauth;
-mod world;
+mod test_env;
 
 pub use clients::CLIENT_ID;
 pub use command::symbolon;
 pub use key::{OpaqueKey, OpaqueKeys};
 pub use symbolon_test_logs::CapturedLogs;
-pub use world::{Counts, RESOURCE, World};
+pub use test_env::{Counts, RESOURCE, TestEnv};
 
 /// The examples of the README compile.
 #[cfg(doctest)]

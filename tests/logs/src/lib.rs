@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thread_captures_its_own_logs_and_only_while_it_wants_them() {
+    fn threads_capture_only_their_own_logs() {
         let said = |text: &'static str| tracing::trace!("{text}");
         said("before");
         let logs = CapturedLogs::begin();

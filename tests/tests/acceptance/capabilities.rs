@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use symbolon::{Downgrade, Env, ImdsVersion, SharedClock, Source, Strength, TokenSource};
 use symbolon_emulator::{Fault, Source as Host, Step};
-use symbolon_tests::{Counts, RESOURCE, World};
+use symbolon_tests::{Counts, RESOURCE, TestEnv};
 
 /// The variables of the emulator, and one more.
-fn env_with(world: &World, name: &str, value: &str) -> Env {
+fn env_with(test_env: &TestEnv, name: &str, value: &str) -> Env {
     let more = [(name.to_owned(), value.to_owned())];
-    world
+    test_env
         .emulator
         .environment()
         .into_iter()
@@ -19,30 +19,30 @@ fn env_with(world: &World, name: &str, value: &str) -> Env {
 }
 
 #[tokio::test]
-async fn a_host_with_version_2_can_bind_and_is_asked_one_probe_once() {
-    let world = World::new().await;
-    let identity = world.builder().build().unwrap();
+async fn imds_v2_is_probed_once() {
+    let test_env = TestEnv::new().await;
+    let identity = test_env.builder().build().unwrap();
     for _ in 0..3 {
         let found = identity.capabilities().await;
         assert_eq!((found.source, found.can_bind()), (Some(Source::Imds), true));
         let imds = found.imds.unwrap();
         assert_eq!((imds.version, imds.skew_seconds), (Some(ImdsVersion::V2), Some(0)));
         assert_eq!(imds.reasons, ["version 2: answered with status 400"]);
-        // The keys of this world are of a provider that is asked for nothing here.
+        // The provider of keys has not been used yet.
         assert_eq!((found.strength, found.host_strength), (None, Some(Strength::Software)));
     }
-    let journal = world.emulator.journal();
+    let journal = test_env.emulator.journal();
     assert_eq!(journal.steps(), [Step::PlatformMetadata]);
     assert_eq!(journal.last(Step::PlatformMetadata).unwrap().header("metadata"), None);
-    world.bound(&identity).await;
-    world.hands.advance(Duration::from_secs(3600));
+    test_env.bound_token(&identity).await;
+    test_env.manual_clock.advance(Duration::from_secs(3600));
     assert_eq!(identity.capabilities().await.strength, Some(Strength::Software));
 }
 
 #[tokio::test]
-async fn a_host_with_version_1_only_says_so_and_what_it_could() {
-    let world = World::with(|emulator| emulator.v1_only()).await;
-    let found = world.identity().capabilities().await;
+async fn imds_v1_host_reports_its_capabilities() {
+    let test_env = TestEnv::with(|emulator| emulator.v1_only()).await;
+    let found = test_env.identity().capabilities().await;
     let imds = found.imds.as_ref().unwrap();
     assert_eq!(
         (found.source, imds.version, found.can_bind()),
@@ -50,31 +50,41 @@ async fn a_host_with_version_1_only_says_so_and_what_it_could() {
     );
     assert_eq!(imds.reasons, ["version 2: answered with status 404", "version 1: answered with status 400"]);
     assert_eq!((found.strength, found.host_strength), (None, None));
-    assert_eq!(world.count(Step::ComputeMetadata), 1);
+    assert_eq!(test_env.count(Step::ComputeMetadata), 1);
 }
 
 #[tokio::test]
-async fn where_the_environment_names_a_source_nobody_is_asked() {
-    let world = World::new().await;
+async fn named_source_is_not_probed() {
+    let test_env = TestEnv::new().await;
     for host in
         [Host::AppService, Host::ServiceFabric, Host::MachineLearning, Host::CloudShell, Host::AzureArc]
     {
-        let env: Env = world.emulator.environment_of(host).into_iter().collect();
-        let found =
-            world.builder().context(world.context().with_env(env)).build().unwrap().capabilities().await;
+        let env: Env = test_env.emulator.environment_of(host).into_iter().collect();
+        let found = test_env
+            .builder()
+            .context(test_env.context().with_env(env))
+            .build()
+            .unwrap()
+            .capabilities()
+            .await;
         assert_eq!((found.imds.as_ref(), found.can_bind(), found.strength), (None, false, None), "{host:?}");
         assert_eq!(found.source, Some(found.detection.source), "{host:?}");
         assert!(found.reason.contains("issues no certificates"), "{}", found.reason);
     }
-    assert_eq!(world.emulator.journal().steps(), []);
+    assert_eq!(test_env.emulator.journal().steps(), []);
 }
 
 #[tokio::test]
-async fn a_machine_without_metadata_service_hears_so_at_once_and_is_asked_again_in_two_minutes() {
-    let world = World::new().await;
+async fn missing_service_is_probed_again_later() {
+    let test_env = TestEnv::new().await;
     let nowhere: Env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")].into_iter().collect();
-    let found =
-        world.builder().context(world.context().with_env(nowhere)).build().unwrap().capabilities().await;
+    let found = test_env
+        .builder()
+        .context(test_env.context().with_env(nowhere))
+        .build()
+        .unwrap()
+        .capabilities()
+        .await;
     let imds = found.imds.unwrap();
     assert_eq!((found.source, imds.version), (None, None));
     assert_eq!(
@@ -82,22 +92,22 @@ async fn a_machine_without_metadata_service_hears_so_at_once_and_is_asked_again_
         (&["version 2: could not be reached".to_owned()][..], "http://127.0.0.1:9")
     );
 
-    world.emulator.inject(Fault::reset(Step::PlatformMetadata));
-    let identity = world.identity();
+    test_env.emulator.inject(Fault::reset(Step::PlatformMetadata));
+    let identity = test_env.identity();
     assert_eq!(identity.capabilities().await.source, None);
-    world.hands.advance(Duration::from_secs(119));
+    test_env.manual_clock.advance(Duration::from_secs(119));
     assert_eq!(identity.capabilities().await.source, None);
-    world.hands.advance(Duration::from_secs(1));
+    test_env.manual_clock.advance(Duration::from_secs(1));
     assert_eq!(identity.capabilities().await.source, Some(Source::Imds));
 }
 
 #[tokio::test]
-async fn a_metadata_service_that_stalls_is_not_waited_for() {
-    let world = World::in_real_time(|emulator| emulator).await;
-    world.emulator.inject(Fault::stall(Step::PlatformMetadata).always());
+async fn stalled_metadata_service_is_not_awaited() {
+    let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
+    test_env.emulator.inject(Fault::stall(Step::PlatformMetadata).always());
     let clock = SharedClock::system();
     let began = clock.now();
-    let found = world.identity().capabilities().await;
+    let found = test_env.identity().capabilities().await;
     let took = clock.now().duration_since(began).unwrap();
     assert_eq!(found.imds.unwrap().reasons, ["version 2: did not answer in time"]);
     // Not a measurement: the stall would last for ever.
@@ -105,12 +115,12 @@ async fn a_metadata_service_that_stalls_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn the_kill_switch_turns_version_2_off_for_what_needs_it() {
+async fn kill_switch_turns_imds_v2_off() {
     for value in ["1", "true", "TRUE"] {
-        let world = World::new().await;
-        let identity = world
+        let test_env = TestEnv::new().await;
+        let identity = test_env
             .builder()
-            .context(world.context().with_env(env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", value)))
+            .context(test_env.context().with_env(env_with(&test_env, "MSAL_MI_DISABLE_IMDS_V2", value)))
             .build()
             .unwrap();
         let found = identity.capabilities().await;
@@ -120,52 +130,52 @@ async fn the_kill_switch_turns_version_2_off_for_what_needs_it() {
         {
             assert_eq!(request.await.unwrap_err().code(), "mtls_pop_not_supported_in_imds_v1");
         }
-        world.keep(identity.token(RESOURCE).await.unwrap());
-        assert_eq!(world.counts(), Counts::of(0, 0, 0));
+        test_env.keep(identity.token(RESOURCE).await.unwrap());
+        assert_eq!(test_env.counts(), Counts::of(0, 0, 0));
     }
-    let world = World::new().await;
-    let identity = world
+    let test_env = TestEnv::new().await;
+    let identity = test_env
         .builder()
-        .context(world.context().with_env(env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", "no")))
+        .context(test_env.context().with_env(env_with(&test_env, "MSAL_MI_DISABLE_IMDS_V2", "no")))
         .build()
         .unwrap();
-    world.bound(&identity).await;
+    test_env.bound_token(&identity).await;
 }
 
 #[tokio::test]
-async fn a_floor_is_said_before_the_environment_is() {
-    let world = World::new().await;
-    let app_service: Env = world.emulator.environment_of(Host::AppService).into_iter().collect();
-    for env in [app_service, env_with(&world, "MSAL_MI_DISABLE_IMDS_V2", "1")] {
-        let builder = world
+async fn minimum_strength_is_checked_first() {
+    let test_env = TestEnv::new().await;
+    let app_service: Env = test_env.emulator.environment_of(Host::AppService).into_iter().collect();
+    for env in [app_service, env_with(&test_env, "MSAL_MI_DISABLE_IMDS_V2", "1")] {
+        let builder = test_env
             .builder()
-            .context(world.context().with_env(env))
+            .context(test_env.context().with_env(env))
             .downgrade(Downgrade::ToBearerWhereUnsupported);
         let identity = builder.minimum_strength(Some(Strength::Software)).build().unwrap();
         let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
         assert_eq!(error.code(), "min_strength_not_met", "and it is no reason for a bearer token");
     }
-    assert_eq!(world.emulator.journal().steps(), []);
+    assert_eq!(test_env.emulator.journal().steps(), []);
 }
 
 #[tokio::test]
-async fn only_where_tokens_cannot_be_bound_and_it_is_wanted_a_request_gets_a_bearer_token() {
-    let world = World::with(|emulator| emulator.v1_only()).await;
-    let app_service: Env = world.emulator.environment_of(Host::AppService).into_iter().collect();
+async fn downgrade_only_where_binding_is_unsupported() {
+    let test_env = TestEnv::with(|emulator| emulator.v1_only()).await;
+    let app_service: Env = test_env.emulator.environment_of(Host::AppService).into_iter().collect();
     for (env, code) in [
-        (world.env(), "mtls_pop_not_supported_in_imds_v1"),
+        (test_env.env(), "mtls_pop_not_supported_in_imds_v1"),
         (app_service, "mtls_pop_not_supported_for_environment"),
     ] {
-        let strict = world.builder().context(world.context().with_env(env.clone())).build().unwrap();
+        let strict = test_env.builder().context(test_env.context().with_env(env.clone())).build().unwrap();
         assert_eq!(strict.token(RESOURCE).proof_of_possession().await.unwrap_err().code(), code);
-        let lenient = world
+        let lenient = test_env
             .builder()
-            .context(world.context().with_env(env))
+            .context(test_env.context().with_env(env))
             .downgrade(Downgrade::ToBearerWhereUnsupported)
             .build()
             .unwrap();
         for source in [TokenSource::Network, TokenSource::Cache] {
-            let token = world.keep(lenient.token(RESOURCE).proof_of_possession().await.unwrap());
+            let token = test_env.keep(lenient.token(RESOURCE).proof_of_possession().await.unwrap());
             assert_eq!(
                 (token.token_type(), token.bound_to(), token.source()),
                 ("Bearer", None, source),
@@ -178,17 +188,17 @@ async fn only_where_tokens_cannot_be_bound_and_it_is_wanted_a_request_gets_a_bea
 }
 
 #[tokio::test]
-async fn no_other_failure_is_answered_with_a_bearer_token() {
+async fn other_failures_do_not_downgrade() {
     for fault in [
         Fault::status(Step::IssueCredential, 403),
         Fault::status(Step::PlatformMetadata, 400),
         Fault::status(Step::PlatformMetadata, 404).header("server", "a proxy"),
         Fault::oauth_error("unauthorized_client", &[700_016]),
     ] {
-        let world = World::new().await;
-        let identity = world.builder().downgrade(Downgrade::ToBearerWhereUnsupported).build().unwrap();
-        world.emulator.inject(fault.always());
+        let test_env = TestEnv::new().await;
+        let identity = test_env.builder().downgrade(Downgrade::ToBearerWhereUnsupported).build().unwrap();
+        test_env.emulator.inject(fault.always());
         assert!(identity.token(RESOURCE).proof_of_possession().await.is_err());
-        assert_eq!(world.count(Step::ImdsToken), 0);
+        assert_eq!(test_env.count(Step::ImdsToken), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use symbolon::{ClientIdentity, ErrorKind, Secret, TokenSource};
 use symbolon_emulator::{Entry, Step, TlsVersion};
-use symbolon_tests::{CLIENT_ID, RESOURCE, World};
+use symbolon_tests::{CLIENT_ID, RESOURCE, TestEnv};
 use symbolon_token::{
     ClientAssertion, ClientCertificate, ClientSecret, SignedAssertion, TokenClient, assertion_fn,
 };
@@ -13,57 +13,57 @@ fn names(request: &Entry) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn cfg_01_a_certificate_gets_a_bound_token_and_is_on_tls() {
+async fn cfg_01_certificate_gets_a_bound_token() {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
-        let world = World::with(|emulator| emulator.tls_version(version)).await;
-        let certificate = world.certificate();
-        let client = world.certificate_client(certificate.clone());
-        let token = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+        let test_env = TestEnv::with(|emulator| emulator.tls_version(version)).await;
+        let certificate = test_env.certificate();
+        let client = test_env.certificate_client(certificate.clone());
+        let token = test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
         assert_eq!(token.bound_to(), Some(&certificate));
-        assert_eq!(world.last_token_request().certificate(), Some(certificate.thumbprint()));
+        assert_eq!(test_env.last_token_request().certificate(), Some(certificate.thumbprint()));
     }
 }
 
 #[tokio::test]
-async fn cfg_02_an_assertion_with_its_certificate_gets_a_bound_token() {
-    let world = World::new().await;
-    let client = world.assertion_client(&world.identity());
-    let token = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
-    let request = world.last_token_request();
+async fn cfg_02_bound_assertion_gets_a_bound_token() {
+    let test_env = TestEnv::new().await;
+    let client = test_env.assertion_client(&test_env.identity());
+    let token = test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    let request = test_env.last_token_request();
     assert_eq!(
         request.form("client_assertion_type"),
         Some("urn:ietf:params:oauth:client-assertion-type:jwt-pop")
     );
     assert_eq!(request.certificate(), token.bound_to().map(ClientIdentity::thumbprint));
-    assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(world.last_certificate()));
-    let hit = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(test_env.last_certificate()));
+    let hit = test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
     assert_eq!(hit.source(), TokenSource::Cache, "the next look-up knows the certificate");
 }
 
 #[tokio::test]
-async fn cfg_04_a_secret_is_refused_for_pop_before_any_request() {
-    let world = World::new().await;
-    let credential = ClientSecret::new(world.application(), Secret::new("a secret")).unwrap();
-    let client = world.client_builder(credential).build();
+async fn cfg_04_secret_is_refused_for_pop() {
+    let test_env = TestEnv::new().await;
+    let credential = ClientSecret::new(test_env.application(), Secret::new("a secret")).unwrap();
+    let client = test_env.client_builder(credential).build();
     let error = client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("mtls_certificate_not_provided", ErrorKind::Request));
-    assert_eq!(world.emulator.journal().entries().len(), 0);
+    assert_eq!(test_env.emulator.journal().entries().len(), 0);
 }
 
 #[tokio::test]
-async fn cfg_05_an_assertion_without_a_certificate_is_refused_for_pop_before_any_request() {
-    let world = World::new().await;
+async fn cfg_05_unbound_assertion_is_refused_for_pop() {
+    let test_env = TestEnv::new().await;
     let source = assertion_fn(|_| async { Ok(SignedAssertion::new(Secret::new("an assertion"))) });
-    let client = world.client_builder(ClientAssertion::new(world.application(), source)).build();
+    let client = test_env.client_builder(ClientAssertion::new(test_env.application(), source)).build();
     let error = client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("mtls_certificate_not_provided", ErrorKind::Request));
-    assert_eq!(world.emulator.journal().entries().len(), 0);
+    assert_eq!(test_env.emulator.journal().entries().len(), 0);
 }
 
 #[tokio::test]
-async fn cfg_07_an_unusable_chain_is_refused_before_any_request_with_the_same_error_each_time() {
-    let world = World::new().await;
-    let certificate = world.certificate();
+async fn cfg_07_unusable_chain_is_refused_each_time() {
+    let test_env = TestEnv::new().await;
+    let certificate = test_env.certificate();
     let leaf = certificate.chain()[0].clone();
     let trailing: Vec<u8> = leaf.iter().copied().chain([0]).collect();
     let key = || -> SharedSigningKey { certificate.key().clone() };
@@ -85,15 +85,15 @@ async fn cfg_07_an_unusable_chain_is_refused_before_any_request_with_the_same_er
             assert_eq!(ClientIdentity::new(chain.clone(), key()).unwrap_err(), expected, "{case}");
         }
     }
-    assert_eq!(world.emulator.journal().entries().len(), 0);
+    assert_eq!(test_env.emulator.journal().entries().len(), 0);
 }
 
 #[tokio::test]
-async fn req_03_an_assertion_with_its_certificate_is_sent_as_jwt_pop() {
-    let world = World::new().await;
-    let client = world.assertion_client(&world.identity());
-    world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
-    let request = world.last_token_request();
+async fn req_03_bound_assertion_is_sent_as_jwt_pop() {
+    let test_env = TestEnv::new().await;
+    let client = test_env.assertion_client(&test_env.identity());
+    test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    let request = test_env.last_token_request();
     assert_eq!(
         names(&request),
         ["client_id", "client_assertion_type", "client_assertion", "scope", "grant_type", "token_type"]
@@ -101,17 +101,17 @@ async fn req_03_an_assertion_with_its_certificate_is_sent_as_jwt_pop() {
     assert_eq!((request.form("client_id"), request.form("token_type")), (Some(CLIENT_ID), Some("mtls_pop")));
 }
 
-fn with_x5c(world: &World, certificate: ClientIdentity) -> TokenClient {
-    let credential = ClientCertificate::new(world.application(), certificate).unwrap().send_x5c();
-    world.client_builder(credential).build()
+fn with_x5c(test_env: &TestEnv, certificate: ClientIdentity) -> TokenClient {
+    let credential = ClientCertificate::new(test_env.application(), certificate).unwrap().send_x5c();
+    test_env.client_builder(credential).build()
 }
 
 #[tokio::test]
-async fn sni_01_without_pop_the_certificate_signs_and_is_not_on_tls() {
-    let world = World::new().await;
-    let client = with_x5c(&world, world.certificate());
-    let token = world.keep(client.token_for_resource(RESOURCE).await.unwrap());
-    let request = world.last_token_request();
+async fn sni_01_certificate_only_signs_without_pop() {
+    let test_env = TestEnv::new().await;
+    let client = with_x5c(&test_env, test_env.certificate());
+    let token = test_env.keep(client.token_for_resource(RESOURCE).await.unwrap());
+    let request = test_env.last_token_request();
     assert_eq!(
         names(&request),
         ["client_id", "client_assertion_type", "client_assertion", "scope", "grant_type"]
@@ -121,15 +121,15 @@ async fn sni_01_without_pop_the_certificate_signs_and_is_not_on_tls() {
 }
 
 #[tokio::test]
-async fn sni_02_to_03_bearer_and_bound_tokens_of_one_certificate_are_kept_apart() {
+async fn sni_02_to_03_bearer_and_bound_entries_differ() {
     for bound_first in [true, false] {
-        let world = World::new().await;
-        let client = with_x5c(&world, world.certificate());
+        let test_env = TestEnv::new().await;
+        let client = with_x5c(&test_env, test_env.certificate());
         let mut sources = Vec::new();
         for is_bound in [bound_first, !bound_first, bound_first, !bound_first] {
             let request = client.token_for_resource(RESOURCE);
             let token = if is_bound { request.proof_of_possession().await } else { request.await };
-            let token = world.keep(token.unwrap());
+            let token = test_env.keep(token.unwrap());
             assert_eq!(token.bound_to().is_some(), is_bound);
             sources.push(token.source());
         }
@@ -139,24 +139,24 @@ async fn sni_02_to_03_bearer_and_bound_tokens_of_one_certificate_are_kept_apart(
 }
 
 #[tokio::test]
-async fn sni_01_over_mtls_a_bearer_token_comes_with_the_certificate_on_tls() {
-    let world = World::new().await;
-    let certificate = world.certificate();
-    let credential = ClientCertificate::new(world.application(), certificate.clone()).unwrap().over_mtls();
-    let client = world.client_builder(credential).build();
-    let token = world.keep(client.token_for_resource(RESOURCE).await.unwrap());
+async fn sni_01_mtls_bearer_presents_the_certificate() {
+    let test_env = TestEnv::new().await;
+    let certificate = test_env.certificate();
+    let credential = ClientCertificate::new(test_env.application(), certificate.clone()).unwrap().over_mtls();
+    let client = test_env.client_builder(credential).build();
+    let token = test_env.keep(client.token_for_resource(RESOURCE).await.unwrap());
     assert_eq!(token.token_type(), "Bearer");
-    let request = world.last_token_request();
+    let request = test_env.last_token_request();
     assert_eq!(request.certificate(), Some(certificate.thumbprint()));
     assert_eq!(request.form("token_type"), None);
 }
 
 #[tokio::test]
 async fn sni_01_an_assertion_is_never_sent_twice() {
-    let world = World::new().await;
-    world.emulator.inject(symbolon_emulator::Fault::status(Step::Token, 503).times(2));
-    let credential = ClientCertificate::new(world.application(), world.certificate()).unwrap();
-    let client = world.client_builder(credential).build();
-    world.keep(client.token_for_resource(RESOURCE).await.unwrap());
-    assert_eq!(world.count(Step::Token), 3, "the emulator refuses a jti that it has seen");
+    let test_env = TestEnv::new().await;
+    test_env.emulator.inject(symbolon_emulator::Fault::status(Step::Token, 503).times(2));
+    let credential = ClientCertificate::new(test_env.application(), test_env.certificate()).unwrap();
+    let client = test_env.client_builder(credential).build();
+    test_env.keep(client.token_for_resource(RESOURCE).await.unwrap());
+    assert_eq!(test_env.count(Step::Token), 3, "the emulator refuses a jti that it has seen");
 }

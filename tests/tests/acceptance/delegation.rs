@@ -4,86 +4,90 @@ use std::path::{Path, PathBuf};
 
 use symbolon::{ClientIdentity, CorrelationId, Env, ErrorKind, TokenSource};
 use symbolon_emulator::{Fault, Step, TlsVersion};
-use symbolon_tests::{RESOURCE, World};
+use symbolon_tests::{RESOURCE, TestEnv};
 
 const PERIMETER: &str = r#"{"access_token":{"xms_az_nwperimid":{"values":["perimeter-1"]}}}"#;
 const CHALLENGE: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1701477303"}}}"#;
 
-fn claims_sent(world: &World) -> serde_json::Value {
-    serde_json::from_str(world.last_token_request().form("claims").unwrap()).unwrap()
+fn claims_sent(test_env: &TestEnv) -> serde_json::Value {
+    serde_json::from_str(test_env.last_token_request().form("claims").unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn del_01_client_claims_reach_the_token_request_merged_with_the_others() {
-    let world = World::new().await;
-    let identity = world.builder().capabilities(["cp1"]).build().unwrap();
+async fn del_01_client_claims_are_merged() {
+    let test_env = TestEnv::new().await;
+    let identity = test_env.builder().capabilities(["cp1"]).build().unwrap();
     let request = identity.token(RESOURCE).proof_of_possession();
-    world.keep(request.claims(CHALLENGE).claims_from_client(PERIMETER).await.unwrap());
+    test_env.keep(request.claims(CHALLENGE).claims_from_client(PERIMETER).await.unwrap());
     assert_eq!(
-        claims_sent(&world),
+        claims_sent(&test_env),
         serde_json::json!({"access_token": {
             "nbf": {"essential": true, "value": "1701477303"},
             "xms_az_nwperimid": {"values": ["perimeter-1"]},
             "xms_cc": {"values": ["cp1"]},
         }})
     );
-    world.bound(&identity).await;
-    assert_eq!(claims_sent(&world), serde_json::json!({"access_token": {"xms_cc": {"values": ["cp1"]}}}));
+    test_env.bound_token(&identity).await;
+    assert_eq!(claims_sent(&test_env), serde_json::json!({"access_token": {"xms_cc": {"values": ["cp1"]}}}));
 }
 
 #[tokio::test]
 async fn del_02_the_same_client_claims_hit_and_others_miss() {
-    let world = World::new().await;
-    let identity = world.identity();
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
     let others = PERIMETER.replace("perimeter-1", "perimeter-2");
     let mut sources = Vec::new();
     for claims in [PERIMETER, PERIMETER, &others, &others, PERIMETER] {
         let token = identity.token(RESOURCE).proof_of_possession().claims_from_client(claims).await.unwrap();
-        sources.push(world.keep(token).source());
+        sources.push(test_env.keep(token).source());
     }
     use TokenSource::{Cache, Network};
     assert_eq!(sources, [Network, Cache, Network, Cache, Cache]);
-    assert_eq!(world.bound(&identity).await.source(), Network, "without claims it is another entry again");
-    assert_eq!(world.counts().issuances, 1);
+    assert_eq!(
+        test_env.bound_token(&identity).await.source(),
+        Network,
+        "without claims it is another entry again"
+    );
+    assert_eq!(test_env.counts().issuances, 1);
 }
 
 #[tokio::test]
-async fn del_03_server_claims_bypass_the_cache_and_fill_the_normal_entry() {
-    let world = World::new().await;
-    let identity = world.identity();
-    let old = world.bound(&identity).await;
-    let new = world.keep(identity.token(RESOURCE).proof_of_possession().claims(CHALLENGE).await.unwrap());
+async fn del_03_server_claims_bypass_the_cache() {
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
+    let old = test_env.bound_token(&identity).await;
+    let new = test_env.keep(identity.token(RESOURCE).proof_of_possession().claims(CHALLENGE).await.unwrap());
     assert_eq!(new.source(), TokenSource::Network);
-    let hit = world.bound(&identity).await;
+    let hit = test_env.bound_token(&identity).await;
     assert_eq!(hit.source(), TokenSource::Cache);
     assert_eq!(hit.secret().expose(), new.secret().expose());
     assert_ne!(hit.secret().expose(), old.secret().expose());
 }
 
 #[tokio::test]
-async fn del_09_the_cached_scope_is_the_resource_and_the_wire_scope_ends_in_default_once() {
+async fn del_09_wire_scope_ends_in_one_default() {
     for (resource, cached) in [
         (RESOURCE, RESOURCE),
         ("https://vault.example/", "https://vault.example/"),
         ("https://vault.example/.default", RESOURCE),
     ] {
-        let world = World::new().await;
-        let identity = world.identity();
-        let token = world.keep(identity.token(resource).proof_of_possession().await.unwrap());
+        let test_env = TestEnv::new().await;
+        let identity = test_env.identity();
+        let token = test_env.keep(identity.token(resource).proof_of_possession().await.unwrap());
         assert_eq!(token.audience(), cached);
         assert_eq!(
-            world.last_token_request().form("scope"),
+            test_env.last_token_request().form("scope"),
             Some("https://vault.example/.default"),
             "{resource}"
         );
-        let hit = world.keep(identity.token(cached).proof_of_possession().await.unwrap());
+        let hit = test_env.keep(identity.token(cached).proof_of_possession().await.unwrap());
         assert_eq!(hit.source(), TokenSource::Cache, "{resource}");
     }
 }
 
 #[tokio::test]
-async fn del_10_sources_that_cannot_bind_say_so_before_any_request() {
-    let world = World::new().await;
+async fn del_10_other_sources_cannot_bind() {
+    let test_env = TestEnv::new().await;
     let msi = "http://127.0.0.1:9/msi/token";
     for variables in [
         &[("IDENTITY_ENDPOINT", msi), ("IDENTITY_HEADER", "x")][..],
@@ -93,24 +97,24 @@ async fn del_10_sources_that_cannot_bind_say_so_before_any_request() {
         &[("IDENTITY_ENDPOINT", msi), ("IMDS_ENDPOINT", msi)],
     ] {
         let env: Env = variables.iter().copied().collect();
-        let identity = world.builder().context(world.context().with_env(env)).build().unwrap();
+        let identity = test_env.builder().context(test_env.context().with_env(env)).build().unwrap();
         let id = CorrelationId::random();
         let request = identity.token(RESOURCE).correlation_id(id);
         let error = request.proof_of_possession().await.unwrap_err();
         assert_eq!(error.code(), "mtls_pop_not_supported_for_environment", "{variables:?}");
         assert_eq!((error.kind(), error.correlation_id()), (ErrorKind::Environment, Some(id)));
     }
-    assert_eq!(world.emulator.journal().entries().len(), 0);
+    assert_eq!(test_env.emulator.journal().entries().len(), 0);
 }
 
 #[tokio::test]
-async fn del_10_a_host_with_imds_v1_only_cannot_bind_and_is_asked_once() {
-    let world = World::with(symbolon_emulator::EmulatorBuilder::v1_only).await;
-    let identity = world.identity();
+async fn del_10_imds_v1_cannot_bind() {
+    let test_env = TestEnv::with(symbolon_emulator::EmulatorBuilder::v1_only).await;
+    let identity = test_env.identity();
     let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("mtls_pop_not_supported_in_imds_v1", ErrorKind::Environment));
-    assert_eq!(world.count(Step::PlatformMetadata), 1);
-    let bearer = world.keep(identity.token(RESOURCE).await.unwrap());
+    assert_eq!(test_env.count(Step::PlatformMetadata), 1);
+    let bearer = test_env.keep(identity.token(RESOURCE).await.unwrap());
     assert_eq!(bearer.token_type(), "Bearer");
 }
 
@@ -147,10 +151,10 @@ pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn del_12_bearer_and_bound_tokens_for_one_resource_work_in_either_order() {
+async fn del_12_bearer_and_bound_tokens_coexist() {
     for bound_first in [true, false] {
-        let world = World::with(|emulator| emulator.tls_version(TlsVersion::V1_3)).await;
-        let identity = world.identity();
+        let test_env = TestEnv::with(|emulator| emulator.tls_version(TlsVersion::V1_3)).await;
+        let identity = test_env.identity();
         let mut tokens = Vec::new();
         for is_bound in [bound_first, !bound_first, bound_first, !bound_first] {
             let token = if is_bound {
@@ -158,10 +162,10 @@ async fn del_12_bearer_and_bound_tokens_for_one_resource_work_in_either_order() 
             } else {
                 identity.token(RESOURCE).await
             };
-            let token = world.keep(token.unwrap());
+            let token = test_env.keep(token.unwrap());
             assert_eq!(token.bound_to().is_some(), is_bound);
-            assert_eq!(world.call(&identity, &token).await.status(), 200);
-            let journal = world.emulator.journal();
+            assert_eq!(test_env.call(&identity, &token).await.status(), 200);
+            let journal = test_env.emulator.journal();
             let presented = journal.last(Step::Resource).unwrap().certificate();
             assert_eq!(presented, token.bound_to().map(ClientIdentity::thumbprint));
             tokens.push(token);
@@ -173,18 +177,18 @@ async fn del_12_bearer_and_bound_tokens_for_one_resource_work_in_either_order() 
 }
 
 #[tokio::test]
-async fn one_correlation_id_ties_the_request_to_every_leg_and_to_the_outcome() {
-    let world = World::new().await;
-    let identity = world.identity();
+async fn correlation_id_is_the_same_on_every_request() {
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
     let id = CorrelationId::random();
     let ask = |is_bound: bool| {
         let request = identity.token(RESOURCE).force_refresh().correlation_id(id);
         if is_bound { request.proof_of_possession() } else { request }
     };
     for is_bound in [true, false] {
-        assert_eq!(world.keep(ask(is_bound).await.unwrap()).correlation_id(), id);
+        assert_eq!(test_env.keep(ask(is_bound).await.unwrap()).correlation_id(), id);
     }
-    let journal = world.emulator.journal();
+    let journal = test_env.emulator.journal();
     for (step, header) in [
         (Step::PlatformMetadata, "x-ms-client-request-id"),
         (Step::IssueCredential, "x-ms-client-request-id"),
@@ -195,54 +199,54 @@ async fn one_correlation_id_ties_the_request_to_every_leg_and_to_the_outcome() {
         assert_eq!(journal.last(step).unwrap().header(header), Some(text.as_str()), "{step}");
     }
 
-    let fresh = world.identity();
-    world.emulator.inject(Fault::status(Step::IssueCredential, 400));
+    let fresh = test_env.identity();
+    test_env.emulator.inject(Fault::status(Step::IssueCredential, 400));
     let mint = fresh.token(RESOURCE).proof_of_possession().correlation_id(id).await.unwrap_err();
-    world.emulator.inject(Fault::oauth_error("invalid_scope", &[70_011]));
-    world.emulator.inject(Fault::status(Step::ImdsToken, 400));
+    test_env.emulator.inject(Fault::oauth_error("invalid_scope", &[70_011]));
+    test_env.emulator.inject(Fault::status(Step::ImdsToken, 400));
     for error in [mint, ask(true).await.unwrap_err(), ask(false).await.unwrap_err()] {
         assert_eq!(error.correlation_id(), Some(id), "{error}");
     }
-    world.emulator.inject(Fault::malformed_json(Step::ImdsToken));
+    test_env.emulator.inject(Fault::malformed_json(Step::ImdsToken));
     let unreadable = ask(false).await.unwrap_err();
     assert_eq!((unreadable.code(), unreadable.correlation_id()), ("invalid_response", Some(id)));
 }
 
 #[tokio::test]
-async fn del_15_a_bearer_token_over_mtls_takes_the_same_mint_and_an_entry_of_its_own() {
-    let world = World::new().await;
-    let identity = world.identity();
+async fn del_15_mtls_bearer_shares_the_mint() {
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
     let over_mtls = || identity.token(RESOURCE).over_mtls();
-    let token = world.keep(over_mtls().await.unwrap());
+    let token = test_env.keep(over_mtls().await.unwrap());
     assert_eq!((token.token_type(), token.bound_to()), ("Bearer", None));
-    let request = world.last_token_request();
+    let request = test_env.last_token_request();
     assert_eq!(request.form("token_type"), None);
-    assert_eq!(request.certificate(), Some(world.last_certificate()));
+    assert_eq!(request.certificate(), Some(test_env.last_certificate()));
     assert_eq!(over_mtls().await.unwrap().source(), TokenSource::Cache);
     // The other two kinds of token are others, and only the bound one needs a certificate: that one.
-    let bearer = world.keep(identity.token(RESOURCE).await.unwrap());
-    let bound = world.bound(&identity).await;
+    let bearer = test_env.keep(identity.token(RESOURCE).await.unwrap());
+    let bound = test_env.bound_token(&identity).await;
     assert_eq!([bearer.source(), bound.source()], [TokenSource::Network; 2]);
     let secrets = [&token, &bearer, &bound].map(|token| token.secret().expose().to_owned());
     assert!(secrets[0] != secrets[1] && secrets[1] != secrets[2] && secrets[0] != secrets[2]);
-    assert_eq!(world.counts().issuances, 1);
+    assert_eq!(test_env.counts().issuances, 1);
     // Whoever asks for both gets the stronger.
-    let both = world.keep(over_mtls().proof_of_possession().await.unwrap());
+    let both = test_env.keep(over_mtls().proof_of_possession().await.unwrap());
     assert_eq!((both.token_type(), both.source()), ("mtls_pop", TokenSource::Cache));
 }
 
 #[tokio::test]
-async fn del_15_a_refused_certificate_is_replaced_also_for_a_bearer_token() {
-    let world = World::new().await;
-    let identity = world.identity();
-    world.keep(identity.token(RESOURCE).over_mtls().await.unwrap());
-    world.emulator.inject(Fault::oauth_error("invalid_client", &[1_000_612]));
-    world.keep(identity.token("https://other.example").over_mtls().await.unwrap());
-    assert_eq!(world.counts(), symbolon_tests::Counts::of(2, 2, 3));
+async fn del_15_mtls_bearer_replaces_its_certificate() {
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
+    test_env.keep(identity.token(RESOURCE).over_mtls().await.unwrap());
+    test_env.emulator.inject(Fault::oauth_error("invalid_client", &[1_000_612]));
+    test_env.keep(identity.token("https://other.example").over_mtls().await.unwrap());
+    assert_eq!(test_env.counts(), symbolon_tests::Counts::of(2, 2, 3));
     // No fallback: what cannot be got over mTLS is not got otherwise.
-    world.emulator.inject(Fault::status(Step::IssueCredential, 403).always());
-    let cold = world.identity();
+    test_env.emulator.inject(Fault::status(Step::IssueCredential, 403).always());
+    let cold = test_env.identity();
     let error = cold.token(RESOURCE).over_mtls().await.unwrap_err();
     assert_eq!(error.code(), "managed_identity_request_failed");
-    assert_eq!(world.count(Step::ImdsToken), 0);
+    assert_eq!(test_env.count(Step::ImdsToken), 0);
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use symbolon::{ClientIdentity, Thumbprint, Token, TokenSource};
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{Counts, RESOURCE, World};
+use symbolon_tests::{Counts, RESOURCE, TestEnv};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A world in which a certificate lives for ten hours and a token for one.
-async fn ten_hours() -> World {
-    World::with(|emulator| {
+/// Certificates are valid for ten hours and tokens for one.
+async fn ten_hours() -> TestEnv {
+    TestEnv::with(|emulator| {
         emulator.certificate_lifetime(10 * HOUR).token_not_after(None).token_lifetime(HOUR)
     })
     .await
@@ -21,94 +21,96 @@ fn bound_to(token: &Token) -> Thumbprint {
 }
 
 #[tokio::test]
-async fn life_04_a_binding_rotates_at_half_life_while_the_old_one_serves() {
-    let world = ten_hours().await;
-    let identity = world.identity();
+async fn life_04_binding_rotates_at_half_life() {
+    let test_env = ten_hours().await;
+    let identity = test_env.identity();
     let mut watch = identity.watch_binding();
-    let old = bound_to(&world.bound(&identity).await);
-    world.hands.advance(6 * HOUR);
+    let old = bound_to(&test_env.bound_token(&identity).await);
+    test_env.manual_clock.advance(6 * HOUR);
     // The token has ended, and is asked for with the certificate that is at hand.
-    assert_eq!(bound_to(&world.bound(&identity).await), old);
-    world.settle(|| world.emulator.issued().len() == 2).await;
+    assert_eq!(bound_to(&test_env.bound_token(&identity).await), old);
+    test_env.wait_until(|| test_env.emulator.issued().len() == 2).await;
     watch.changed().await;
-    world.settle(|| watch.current().is_some_and(|binding| binding.identity().thumbprint() != old)).await;
-    let new = world.last_certificate();
-    world.hands.advance(2 * HOUR);
-    let renewed = world.bound(&identity).await;
+    test_env
+        .wait_until(|| watch.current().is_some_and(|binding| binding.identity().thumbprint() != old))
+        .await;
+    let new = test_env.last_certificate();
+    test_env.manual_clock.advance(2 * HOUR);
+    let renewed = test_env.bound_token(&identity).await;
     assert_eq!((bound_to(&renewed), identity.binding().unwrap().identity().thumbprint()), (new, new));
-    assert_eq!(world.call(&identity, &renewed).await.status(), 200);
-    assert_eq!(world.counts().issuances, 2);
+    assert_eq!(test_env.call(&identity, &renewed).await.status(), 200);
+    assert_eq!(test_env.counts().issuances, 2);
 }
 
 #[tokio::test]
-async fn life_04_without_a_metadata_service_the_old_binding_serves_to_its_hard_end() {
-    let world = ten_hours().await;
-    let identity = world.identity();
-    let old = bound_to(&world.bound(&identity).await);
+async fn life_04_old_binding_is_used_until_it_expires() {
+    let test_env = ten_hours().await;
+    let identity = test_env.identity();
+    let old = bound_to(&test_env.bound_token(&identity).await);
     let end = identity.binding().unwrap().identity().usable_until();
-    world.emulator.inject(Fault::status(Step::PlatformMetadata, 403).always());
-    let left = || end.duration_since(world.clock().now()).unwrap();
+    test_env.emulator.inject(Fault::status(Step::PlatformMetadata, 403).always());
+    let left = || end.duration_since(test_env.clock().now()).unwrap();
     while left() > HOUR {
-        world.hands.advance(HOUR);
-        let token = world.bound(&identity).await;
+        test_env.manual_clock.advance(HOUR);
+        let token = test_env.bound_token(&identity).await;
         assert_eq!(bound_to(&token), old);
-        assert_eq!(world.call(&identity, &token).await.status(), 200);
+        assert_eq!(test_env.call(&identity, &token).await.status(), 200);
     }
-    world.hands.advance(left());
+    test_env.manual_clock.advance(left());
     let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
     assert_eq!(error.code(), "managed_identity_request_failed");
-    world.emulator.clear_faults();
-    assert_ne!(bound_to(&world.bound(&identity).await), old);
+    test_env.emulator.clear_faults();
+    assert_ne!(bound_to(&test_env.bound_token(&identity).await), old);
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn life_05_two_processes_that_persist_their_bindings_mint_once() {
-    let world = World::in_real_time(|emulator| emulator).await;
+async fn life_05_two_processes_mint_once() {
+    let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("state");
     // Nothing is shared but the folder: each has a transport, a cache and a minter of its own.
     let process = || {
         let keys = symbolon::PersistedKeys::p256(&folder);
-        world.builder().persist_bindings(&folder).key_provider(keys).build().unwrap()
+        test_env.builder().persist_bindings(&folder).key_provider(keys).build().unwrap()
     };
     let (one, other) = (process(), process());
-    let (first, second) = tokio::join!(world.bound(&one), world.bound(&other));
+    let (first, second) = tokio::join!(test_env.bound_token(&one), test_env.bound_token(&other));
     assert_eq!(bound_to(&first), bound_to(&second));
-    assert_eq!(world.counts(), Counts::of(2, 1, 2));
+    assert_eq!(test_env.counts(), Counts::of(2, 1, 2));
     let later = process();
-    let token = world.bound(&later).await;
-    assert_eq!((bound_to(&token), world.counts().issuances), (bound_to(&first), 1));
-    assert_eq!(world.call(&later, &token).await.status(), 200);
+    let token = test_env.bound_token(&later).await;
+    assert_eq!((bound_to(&token), test_env.counts().issuances), (bound_to(&first), 1));
+    assert_eq!(test_env.call(&later, &token).await.status(), 200);
     // One is refused; the certificate is replaced for all.
-    world.emulator.inject(Fault::oauth_error("invalid_client", &[]));
-    let replaced = identity_token(&world, &later, "https://other.example").await;
+    test_env.emulator.inject(Fault::oauth_error("invalid_client", &[]));
+    let replaced = identity_token(&test_env, &later, "https://other.example").await;
     assert_ne!(bound_to(&replaced), bound_to(&first));
-    assert_eq!(bound_to(&world.bound(&process()).await), bound_to(&replaced));
-    assert_eq!(world.counts().issuances, 2);
+    assert_eq!(bound_to(&test_env.bound_token(&process()).await), bound_to(&replaced));
+    assert_eq!(test_env.counts().issuances, 2);
 }
 
 #[cfg(unix)]
-async fn identity_token(world: &World, identity: &symbolon::ManagedIdentity, resource: &str) -> Token {
-    world.keep(identity.token(resource).proof_of_possession().await.unwrap())
+async fn identity_token(test_env: &TestEnv, identity: &symbolon::ManagedIdentity, resource: &str) -> Token {
+    test_env.keep(identity.token(resource).proof_of_possession().await.unwrap())
 }
 
 #[tokio::test]
-async fn life_06_a_clock_that_jumps_an_hour_costs_no_error_and_no_endless_refresh() {
+async fn life_06_clock_jump_is_harmless() {
     for back in [false, true] {
-        let world = World::with(|emulator| emulator.token_lifetime(24 * HOUR)).await;
-        let identity = world.identity();
-        let first = world.bound(&identity).await;
-        let now = world.clock().now();
-        world.hands.set(if back { now - HOUR } else { now + HOUR });
+        let test_env = TestEnv::with(|emulator| emulator.token_lifetime(24 * HOUR)).await;
+        let identity = test_env.identity();
+        let first = test_env.bound_token(&identity).await;
+        let now = test_env.clock().now();
+        test_env.manual_clock.set(if back { now - HOUR } else { now + HOUR });
         for _ in 0..50 {
-            let token = world.bound(&identity).await;
+            let token = test_env.bound_token(&identity).await;
             assert_eq!((token.source(), bound_to(&token)), (TokenSource::Cache, bound_to(&first)));
-            world.call(&identity, &token).await;
+            test_env.call(&identity, &token).await;
             tokio::task::yield_now().await;
         }
-        world.hands.set(now);
-        world.bound(&identity).await;
-        assert_eq!(world.counts(), Counts::of(1, 1, 1), "{back}");
+        test_env.manual_clock.set(now);
+        test_env.bound_token(&identity).await;
+        assert_eq!(test_env.counts(), Counts::of(1, 1, 1), "{back}");
     }
 }

@@ -2,15 +2,15 @@
 
 use symbolon::{ClientIdentity, ManagedIdentityId, Thumbprint, Token, TokenSource};
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{Counts, RESOURCE, World};
+use symbolon_tests::{Counts, RESOURCE, TestEnv};
 
 fn bound_to(token: &Token) -> Thumbprint {
     token.bound_to().map(ClientIdentity::thumbprint).unwrap()
 }
 
 /// The machine's own identity, and one that a user assigned to it under each of its names.
-fn names(world: &World) -> [ManagedIdentityId; 4] {
-    let ids = world.emulator.user_assigned();
+fn names(test_env: &TestEnv) -> [ManagedIdentityId; 4] {
+    let ids = test_env.emulator.user_assigned();
     [
         ManagedIdentityId::system_assigned(),
         ManagedIdentityId::client_id(ids.client_id()).unwrap(),
@@ -20,23 +20,26 @@ fn names(world: &World) -> [ManagedIdentityId; 4] {
 }
 
 #[tokio::test]
-async fn every_kind_of_identity_gets_a_bound_token_and_then_a_hit() {
-    let world = World::new().await;
+async fn every_identity_kind_gets_a_bound_token() {
+    let test_env = TestEnv::new().await;
     let mut certificates = Vec::new();
-    for (at, name) in names(&world).into_iter().enumerate() {
-        let client =
-            if at == 0 { world.emulator.client_id() } else { world.emulator.user_assigned().client_id() };
-        let identity = world.builder().identity(name.clone()).build().unwrap();
-        let first = world.bound(&identity).await;
-        let hit = world.bound(&identity).await;
+    for (at, name) in names(&test_env).into_iter().enumerate() {
+        let client = if at == 0 {
+            test_env.emulator.client_id()
+        } else {
+            test_env.emulator.user_assigned().client_id()
+        };
+        let identity = test_env.builder().identity(name.clone()).build().unwrap();
+        let first = test_env.bound_token(&identity).await;
+        let hit = test_env.bound_token(&identity).await;
         assert_eq!([first.source(), hit.source()], [TokenSource::Network, TokenSource::Cache], "{name:?}");
         for token in [&first, &hit] {
             assert_eq!((token.token_type(), token.client_id()), ("mtls_pop", Some(client)), "{name:?}");
-            assert_eq!(bound_to(token), world.last_certificate(), "{name:?}");
-            assert_eq!(world.call(&identity, token).await.status(), 200, "{name:?}");
+            assert_eq!(bound_to(token), test_env.last_certificate(), "{name:?}");
+            assert_eq!(test_env.call(&identity, token).await.status(), 200, "{name:?}");
         }
         // Another client of the same process has a mint of its own, whatever name it uses.
-        assert_eq!(world.counts(), Counts::of(at + 1, at + 1, at + 1), "{name:?}");
+        assert_eq!(test_env.counts(), Counts::of(at + 1, at + 1, at + 1), "{name:?}");
         certificates.push(bound_to(&first));
     }
     certificates.sort_by_key(|thumbprint| *thumbprint.as_bytes());
@@ -45,74 +48,78 @@ async fn every_kind_of_identity_gets_a_bound_token_and_then_a_hit() {
 }
 
 #[tokio::test]
-async fn a_forced_refresh_takes_another_token_and_nothing_of_the_metadata_service() {
+async fn forced_refresh_does_not_mint() {
     const CHALLENGE: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1701477303"}}}"#;
-    let world = World::new().await;
-    for (at, name) in names(&world).into_iter().enumerate() {
-        let identity = world.builder().identity(name.clone()).build().unwrap();
-        let mut last = world.bound(&identity).await;
+    let test_env = TestEnv::new().await;
+    for (at, name) in names(&test_env).into_iter().enumerate() {
+        let identity = test_env.builder().identity(name.clone()).build().unwrap();
+        let mut last = test_env.bound_token(&identity).await;
         for (forced, claims) in [
             (identity.token(RESOURCE).force_refresh(), None),
             (identity.token(RESOURCE).force_refresh().claims(CHALLENGE), Some(CHALLENGE)),
         ] {
-            let token = world.keep(forced.proof_of_possession().await.unwrap());
+            let token = test_env.keep(forced.proof_of_possession().await.unwrap());
             assert_eq!(
                 (token.source(), bound_to(&token)),
                 (TokenSource::Network, bound_to(&last)),
                 "{name:?}"
             );
             assert_ne!(token.secret().expose(), last.secret().expose(), "{name:?}");
-            assert_eq!(world.last_token_request().form("claims"), claims, "{name:?}");
+            assert_eq!(test_env.last_token_request().form("claims"), claims, "{name:?}");
             last = token;
         }
-        let hit = world.bound(&identity).await;
+        let hit = test_env.bound_token(&identity).await;
         assert_eq!((hit.source(), hit.secret().expose()), (TokenSource::Cache, last.secret().expose()));
-        assert_eq!(world.counts(), Counts::of(at + 1, at + 1, 3 * (at + 1)), "{name:?}");
+        assert_eq!(test_env.counts(), Counts::of(at + 1, at + 1, 3 * (at + 1)), "{name:?}");
     }
 }
 
 #[tokio::test]
-async fn the_request_for_a_token_says_who_what_and_how_and_nothing_else() {
-    let world = World::new().await;
+async fn token_request_has_only_its_parameters() {
+    let test_env = TestEnv::new().await;
     for (over_mtls, names) in [
         (false, &["client_id", "grant_type", "scope", "token_type"][..]),
         (true, &["client_id", "grant_type", "scope"]),
     ] {
-        let identity = world.identity();
+        let identity = test_env.identity();
         let request = identity.token(RESOURCE);
         let request = if over_mtls { request.over_mtls() } else { request.proof_of_possession() };
-        world.keep(request.await.unwrap());
-        let sent = world.last_token_request();
+        test_env.keep(request.await.unwrap());
+        let sent = test_env.last_token_request();
         let mut said: Vec<&str> = sent.form_names().collect();
         said.sort_unstable();
         assert_eq!(said, names);
         for (name, value) in [
-            ("client_id", world.emulator.client_id()),
+            ("client_id", test_env.emulator.client_id()),
             ("grant_type", "client_credentials"),
             ("scope", "https://vault.example/.default"),
         ] {
             assert_eq!(sent.form(name), Some(value));
         }
         assert_eq!(sent.form("token_type"), (!over_mtls).then_some("mtls_pop"));
-        assert_eq!(sent.certificate(), Some(world.last_certificate()));
+        assert_eq!(sent.certificate(), Some(test_env.last_certificate()));
         assert_eq!(sent.query("bypass_cache"), None);
     }
 }
 
 #[tokio::test]
-async fn a_refusal_that_is_about_something_else_and_unreadable_answers_mint_nothing_anew() {
+async fn unrelated_errors_do_not_mint_again() {
     for (fault, code, counts) in [
         (Fault::oauth_error("invalid_request", &[900_144]), "invalid_request", Counts::of(1, 1, 1)),
         (Fault::malformed_json(Step::PlatformMetadata), "invalid_response", Counts::of(1, 0, 0)),
         (Fault::malformed_json(Step::IssueCredential), "invalid_response", Counts::of(1, 1, 0)),
         (Fault::without_server_header(Step::PlatformMetadata), "invalid_response", Counts::of(1, 0, 0)),
     ] {
-        let world = World::new().await;
-        let identity = world.identity();
-        world.emulator.inject(fault);
+        let test_env = TestEnv::new().await;
+        let identity = test_env.identity();
+        test_env.emulator.inject(fault);
         let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
-        assert_eq!((error.code(), world.counts()), (code, counts), "{error}");
-        assert_eq!(world.bound(&identity).await.source(), TokenSource::Network, "nothing stays of it");
+        assert_eq!((error.code(), test_env.counts()), (code, counts), "{error}");
+        assert_eq!(
+            test_env.bound_token(&identity).await.source(),
+            TokenSource::Network,
+            "nothing stays of it"
+        );
     }
 }
 
@@ -130,34 +137,34 @@ mod on_one_store {
     use super::*;
 
     /// Clients that share a key, a folder for certificates and a cache for tokens.
-    fn sharing(world: &World, folder: &Path, cache: &TokenCache) -> ManagedIdentityBuilder {
+    fn sharing(test_env: &TestEnv, folder: &Path, cache: &TokenCache) -> ManagedIdentityBuilder {
         let keys = PersistedKeys::p256(folder);
-        world.builder().persist_bindings(folder).key_provider(keys).cache(cache.clone())
+        test_env.builder().persist_bindings(folder).key_provider(keys).cache(cache.clone())
     }
 
-    fn cache(world: &World) -> TokenCache {
-        TokenCache::new(100, &world.context().with_jitter(Jitter::fixed(0.5)))
+    fn cache(test_env: &TestEnv) -> TokenCache {
+        TokenCache::new(100, &test_env.context().with_jitter(Jitter::fixed(0.5)))
     }
 
     #[tokio::test]
-    async fn a_floor_keeps_tokens_apart_and_takes_the_certificate_that_is_there() {
-        let world = World::in_real_time(|emulator| emulator).await;
+    async fn minimum_strength_separates_tokens() {
+        let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
         let parent = tempfile::tempdir().unwrap();
-        let (folder, cache) = (parent.path().join("state"), cache(&world));
-        let first = world.bound(&sharing(&world, &folder, &cache).build().unwrap()).await;
-        let floored = sharing(&world, &folder, &cache).minimum_strength(Some(Strength::Software));
+        let (folder, cache) = (parent.path().join("state"), cache(&test_env));
+        let first = test_env.bound_token(&sharing(&test_env, &folder, &cache).build().unwrap()).await;
+        let floored = sharing(&test_env, &folder, &cache).minimum_strength(Some(Strength::Software));
         let floored = floored.build().unwrap();
         let mut sources = Vec::new();
         for _ in 0..2 {
-            let token = world.bound(&floored).await;
+            let token = test_env.bound_token(&floored).await;
             assert_eq!(bound_to(&token), bound_to(&first));
             sources.push(token.source());
         }
         assert_eq!(sources, [TokenSource::Network, TokenSource::Cache]);
-        assert_eq!(world.counts(), Counts::of(2, 1, 2));
-        let too_high = sharing(&world, &folder, &cache).minimum_strength(Some(Strength::KeyGuard));
+        assert_eq!(test_env.counts(), Counts::of(2, 1, 2));
+        let too_high = sharing(&test_env, &folder, &cache).minimum_strength(Some(Strength::KeyGuard));
         let error = too_high.build().unwrap().token(RESOURCE).proof_of_possession().await.unwrap_err();
-        assert_eq!((error.code(), world.counts().tokens), ("min_strength_not_met", 2));
+        assert_eq!((error.code(), test_env.counts().tokens), ("min_strength_not_met", 2));
     }
 
     /// Vouches for every key.
@@ -171,21 +178,21 @@ mod on_one_store {
     }
 
     #[tokio::test]
-    async fn whoever_does_not_attest_gets_neither_an_attested_certificate_nor_its_token() {
-        let world = World::in_real_time(|emulator| emulator.attestation_required()).await;
+    async fn attested_bindings_need_attestation() {
+        let test_env = TestEnv::with_system_clock(|emulator| emulator.attestation_required()).await;
         let parent = tempfile::tempdir().unwrap();
-        let (folder, cache) = (parent.path().join("state"), cache(&world));
-        let expires_at = world.clock().now() + Duration::from_secs(3600);
-        let attesting = sharing(&world, &folder, &cache).attester(Vouching(expires_at)).build().unwrap();
-        let attested = world.bound(&attesting).await;
-        assert!(world.emulator.journal().last(Step::IssueCredential).unwrap().is_attested());
-        let plain = sharing(&world, &folder, &cache).build().unwrap();
+        let (folder, cache) = (parent.path().join("state"), cache(&test_env));
+        let expires_at = test_env.clock().now() + Duration::from_secs(3600);
+        let attesting = sharing(&test_env, &folder, &cache).attester(Vouching(expires_at)).build().unwrap();
+        let attested = test_env.bound_token(&attesting).await;
+        assert!(test_env.emulator.journal().last(Step::IssueCredential).unwrap().is_attested());
+        let plain = sharing(&test_env, &folder, &cache).build().unwrap();
         for request in [plain.token(RESOURCE), plain.token(RESOURCE).force_refresh()] {
             let error = request.proof_of_possession().await.unwrap_err();
             assert_eq!((error.code(), error.status()), ("managed_identity_request_failed", Some(400)));
         }
-        assert_eq!((world.emulator.issued().len(), world.counts().tokens), (1, 1));
-        let hit = world.bound(&attesting).await;
+        assert_eq!((test_env.emulator.issued().len(), test_env.counts().tokens), (1, 1));
+        let hit = test_env.bound_token(&attesting).await;
         assert_eq!((hit.source(), bound_to(&hit)), (TokenSource::Cache, bound_to(&attested)));
     }
 }

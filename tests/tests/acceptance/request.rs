@@ -2,15 +2,15 @@
 
 use symbolon::ClientIdentity;
 use symbolon_emulator::{Fault, TlsVersion};
-use symbolon_tests::{RESOURCE, World};
+use symbolon_tests::{RESOURCE, TestEnv};
 
 #[tokio::test]
-async fn req_04_the_server_sees_the_certificate_in_the_handshake() {
+async fn req_04_certificate_is_in_the_handshake() {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
-        let world = World::with(|emulator| emulator.tls_version(version)).await;
-        let identity = world.identity();
-        let token = world.bound(&identity).await;
-        let request = world.last_token_request();
+        let test_env = TestEnv::with(|emulator| emulator.tls_version(version)).await;
+        let identity = test_env.identity();
+        let token = test_env.bound_token(&identity).await;
+        let request = test_env.last_token_request();
         assert_eq!(request.tls_version(), Some(version));
         assert_eq!(request.certificate(), token.bound_to().map(ClientIdentity::thumbprint));
         let names: Vec<&str> = request.form_names().collect();
@@ -26,24 +26,24 @@ async fn req_04_the_server_sees_the_certificate_in_the_handshake() {
 
 #[tokio::test]
 async fn req_05_a_bearer_answer_to_a_bound_request_is_refused() {
-    let world = World::new().await;
-    world.emulator.inject(Fault::downgrade_to_bearer());
-    let identity = world.identity();
+    let test_env = TestEnv::new().await;
+    test_env.emulator.inject(Fault::downgrade_to_bearer());
+    let identity = test_env.identity();
     let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
     assert_eq!(error.code(), "token_type_mismatch");
     assert!(!error.is_transient() && error.excerpt().is_none());
-    let token = world.bound(&identity).await;
+    let token = test_env.bound_token(&identity).await;
     assert_eq!(token.source(), symbolon::TokenSource::Network, "the refused answer was not kept");
 }
 
 #[tokio::test]
-async fn req_06_a_token_bound_to_another_certificate_is_refused() {
-    let world = World::new().await;
-    world.emulator.inject(Fault::wrong_cnf());
-    let identity = world.identity();
+async fn req_06_token_of_another_certificate_is_refused() {
+    let test_env = TestEnv::new().await;
+    test_env.emulator.inject(Fault::wrong_cnf());
+    let identity = test_env.identity();
     let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
     assert_eq!(error.code(), "invalid_response");
-    let token = world.bound(&identity).await;
+    let token = test_env.bound_token(&identity).await;
     assert_eq!(token.source(), symbolon::TokenSource::Network, "the refused answer was not kept");
-    assert_eq!(world.call(&identity, &token).await.status(), 200);
+    assert_eq!(test_env.call(&identity, &token).await.status(), 200);
 }

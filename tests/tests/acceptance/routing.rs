@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use symbolon::{ClientIdentity, Context, Error};
-use symbolon_tests::World;
+use symbolon_tests::TestEnv;
 use symbolon_token::authority::{Authority, Region, RegionChoice};
 use symbolon_token::{Application, ClientCertificate, TokenClient};
 use symbolon_transport::testing::ScriptedTransport;
@@ -73,7 +73,7 @@ fn form(request: &Request) -> Vec<(String, String)> {
 }
 
 async fn certificate() -> ClientIdentity {
-    World::new().await.certificate()
+    TestEnv::new().await.certificate()
 }
 
 fn fixed(region: &str) -> RegionChoice {
@@ -81,7 +81,7 @@ fn fixed(region: &str) -> RegionChoice {
 }
 
 #[tokio::test]
-async fn req_01_a_certificate_without_region_goes_to_the_global_mtls_host() {
+async fn req_01_global_mtls_host_without_region() {
     let certificate = certificate().await;
     let sent = asked(&certificate, Ask::default()).await.unwrap();
     let [request] = &sent[..] else { panic!("known clouds need no other request: {sent:?}") };
@@ -101,7 +101,7 @@ async fn req_01_a_certificate_without_region_goes_to_the_global_mtls_host() {
 }
 
 #[tokio::test]
-async fn req_02_a_region_is_in_the_host_and_the_body_is_the_same() {
+async fn req_02_region_is_in_the_host() {
     let certificate = certificate().await;
     let global = asked(&certificate, Ask::default()).await.unwrap();
     let regional = asked(&certificate, Ask { region: fixed("westus3"), ..Ask::default() }).await.unwrap();
@@ -123,7 +123,7 @@ async fn route_01_a_tenant_is_an_id_or_a_domain() {
 }
 
 #[tokio::test]
-async fn route_02_an_explicit_region_is_used_with_and_without_certificate() {
+async fn route_02_explicit_region_is_used() {
     let certificate = certificate().await;
     for (is_bound, host) in [(true, "westus3.mtlsauth.microsoft.com"), (false, "westus3.login.microsoft.com")]
     {
@@ -134,7 +134,7 @@ async fn route_02_an_explicit_region_is_used_with_and_without_certificate() {
 }
 
 #[tokio::test]
-async fn route_03_to_04_a_region_is_detected_and_without_one_the_global_host_is_used() {
+async fn route_03_to_04_region_is_detected_or_global() {
     let certificate = certificate().await;
     let imds = |status, body: &'static str| vec![Response::new(StatusCode::from_u16(status).unwrap(), body)];
     for (env, before, host) in [
@@ -157,7 +157,7 @@ fn route_05_a_malformed_region_never_enters_a_host_name() {
 }
 
 #[tokio::test]
-async fn route_06_to_08_common_and_organizations_are_refused_and_consumers_is_not() {
+async fn route_06_to_08_tenantless_authorities() {
     let certificate = certificate().await;
     for (tenant, expected) in [
         ("common", Err("missing_tenanted_authority".to_owned())),
@@ -170,24 +170,25 @@ async fn route_06_to_08_common_and_organizations_are_refused_and_consumers_is_no
 }
 
 #[tokio::test]
-async fn route_09_a_tenant_of_the_request_is_in_the_path_and_in_the_cache_key() {
+async fn route_09_tenant_is_in_path_and_cache_key() {
     let certificate = certificate().await;
     let ask = Ask { tenant: Some("fabrikam.example"), ..Ask::default() };
     let expected = "https://mtlsauth.microsoft.com/fabrikam.example/oauth2/v2.0/token";
     assert_eq!(url(&certificate, ask).await.as_deref(), Ok(expected));
 
-    let world = World::new().await;
-    let client = world.certificate_client(world.certificate());
-    let own = world.keep(client.token_for_resource("https://vault.example").await.unwrap());
+    let test_env = TestEnv::new().await;
+    let client = test_env.certificate_client(test_env.certificate());
+    let own = test_env.keep(client.token_for_resource("https://vault.example").await.unwrap());
     let foreign = client.token_for_resource("https://vault.example").tenant("fabrikam.example").await;
-    let foreign = world.keep(foreign.unwrap());
+    let foreign = test_env.keep(foreign.unwrap());
     assert_ne!(foreign.secret().expose(), own.secret().expose());
-    let named = client.token_for_resource("https://vault.example").tenant(world.emulator.tenant_id()).await;
+    let named =
+        client.token_for_resource("https://vault.example").tenant(test_env.emulator.tenant_id()).await;
     assert_eq!(named.unwrap().secret().expose(), own.secret().expose(), "its own tenant is the same entry");
 }
 
 #[tokio::test]
-async fn route_10_to_17_clouds_map_to_their_mtls_hosts_and_other_hosts_never_see_the_certificate() {
+async fn route_10_to_17_clouds_have_mtls_hosts() {
     let certificate = certificate().await;
     let unsupported = || Err("mtls_pop_not_supported_for_environment".to_owned());
     let on = |host: &str| Ok(format!("https://{host}/t.example/oauth2/v2.0/token"));

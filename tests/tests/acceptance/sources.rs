@@ -2,17 +2,17 @@
 
 use symbolon::{ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId};
 use symbolon_emulator::{Fault, Source, Step};
-use symbolon_tests::{RESOURCE, World};
+use symbolon_tests::{RESOURCE, TestEnv};
 
 const SECRETS: [&str; 2] = ["IDENTITY_HEADER", "MSI_SECRET"];
 
 /// A managed identity on a host of this kind. Whatever secret its variables have may not be logged.
-fn on(world: &World, source: Source) -> ManagedIdentityBuilder {
-    let variables = world.emulator.environment_of(source);
+fn on(test_env: &TestEnv, source: Source) -> ManagedIdentityBuilder {
+    let variables = test_env.emulator.environment_of(source);
     for (_, secret) in variables.iter().filter(|(name, _)| SECRETS.contains(name)) {
-        world.watch(secret);
+        test_env.watch(secret);
     }
-    world.builder().context(world.context().with_env(variables.into_iter().collect()))
+    test_env.builder().context(test_env.context().with_env(variables.into_iter().collect()))
 }
 
 fn step(source: Source) -> Step {
@@ -27,54 +27,54 @@ fn step(source: Source) -> Step {
 }
 
 #[tokio::test]
-async fn no_source_logs_its_secret_its_key_or_its_token() {
+async fn sources_log_no_secret() {
     let tokens = tempfile::tempdir().unwrap();
     let directory = tokens.path().canonicalize().unwrap();
-    let world = World::with(|emulator| emulator.arc_tokens(&directory)).await;
+    let test_env = TestEnv::with(|emulator| emulator.arc_tokens(&directory)).await;
     for source in Source::ALL {
-        let identity = on(&world, source).azure_arc_tokens(&directory).build().unwrap();
-        world.keep(identity.token(RESOURCE).await.unwrap());
-        world.keep(identity.token(RESOURCE).force_refresh().await.unwrap());
-        world.emulator.inject(Fault::status(step(source), 400).body(r#"{"error":"x"}"#));
+        let identity = on(&test_env, source).azure_arc_tokens(&directory).build().unwrap();
+        test_env.keep(identity.token(RESOURCE).await.unwrap());
+        test_env.keep(identity.token(RESOURCE).force_refresh().await.unwrap());
+        test_env.emulator.inject(Fault::status(step(source), 400).body(r#"{"error":"x"}"#));
         let error = identity.token(RESOURCE).force_refresh().await.unwrap_err();
         let told = format!("{error} {error:?} {identity:?}");
-        for (name, value) in world.emulator.environment_of(source) {
+        for (name, value) in test_env.emulator.environment_of(source) {
             assert!(!SECRETS.contains(&name) || !told.contains(&value), "{source} {name}: {told}");
         }
     }
 }
 
 #[tokio::test]
-async fn the_key_of_the_azure_arc_agent_is_neither_logged_nor_told() {
+async fn azure_arc_key_is_not_logged() {
     let tokens = tempfile::tempdir().unwrap();
     let directory = tokens.path().canonicalize().unwrap();
-    let world = World::with(|emulator| emulator.arc_tokens(&directory)).await;
+    let test_env = TestEnv::with(|emulator| emulator.arc_tokens(&directory)).await;
     let key = directory.join("ours.key");
     // Long enough to be looked for, and refused by the agent.
     let text = "a-key-that-is-not-the-agents-but-is-read-and-sent";
     std::fs::write(&key, text).unwrap();
-    world.watch(text);
+    test_env.watch(text);
     let realm = format!("Basic realm={}", key.display());
-    world.emulator.inject(Fault::status(Step::AzureArc, 401).header("www-authenticate", &realm));
-    world.emulator.inject(Fault::status(Step::AzureArc, 403).body(format!(r#"{{"error":"{text}"}}"#)));
-    let identity = on(&world, Source::AzureArc).azure_arc_tokens(&directory).build().unwrap();
+    test_env.emulator.inject(Fault::status(Step::AzureArc, 401).header("www-authenticate", &realm));
+    test_env.emulator.inject(Fault::status(Step::AzureArc, 403).body(format!(r#"{{"error":"{text}"}}"#)));
+    let identity = on(&test_env, Source::AzureArc).azure_arc_tokens(&directory).build().unwrap();
     let error = identity.token(RESOURCE).await.unwrap_err();
     assert_eq!(error.status(), Some(403));
     assert!(!format!("{error} {error:?}").contains(text));
-    let journal = world.emulator.journal();
+    let journal = test_env.emulator.journal();
     assert_eq!(journal.last(Step::AzureArc).unwrap().authorization_scheme(), Some("Basic"));
     assert!(!format!("{journal}").contains(text));
 }
 
 #[tokio::test]
-async fn a_bound_token_is_refused_by_every_other_source_and_nothing_is_sent() {
-    let world = World::new().await;
+async fn other_sources_refuse_bound_tokens() {
+    let test_env = TestEnv::new().await;
     for source in Source::ALL.into_iter().filter(|source| *source != Source::Imds) {
         for id in [ManagedIdentityId::system_assigned(), ManagedIdentityId::client_id("1").unwrap()] {
-            let identity: ManagedIdentity = on(&world, source).identity(id).build().unwrap();
+            let identity: ManagedIdentity = on(&test_env, source).identity(id).build().unwrap();
             let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
             assert_eq!(error.code(), "mtls_pop_not_supported_for_environment", "{source}");
         }
     }
-    assert_eq!(world.emulator.journal().entries().len(), 0);
+    assert_eq!(test_env.emulator.journal().entries().len(), 0);
 }

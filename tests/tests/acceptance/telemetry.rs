@@ -4,7 +4,7 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use http::StatusCode;
 use symbolon::ManagedIdentityId;
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{CapturedLogs, RESOURCE, World};
+use symbolon_tests::{CapturedLogs, RESOURCE, TestEnv};
 use symbolon_token::authority::Authority;
 use symbolon_token::{Application, ClientCertificate, ClientSecret, RoutingHint, TokenClient};
 use symbolon_transport::testing::ScriptedTransport;
@@ -18,11 +18,11 @@ fn lines(logs: &CapturedLogs, event: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_fetch_and_a_hit_say_what_the_token_says() {
+async fn fetch_and_hit_log_the_same_token() {
     let logs = CapturedLogs::begin();
-    let world = World::new().await;
-    let client = world.certificate_client(world.certificate());
-    let token = world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    let test_env = TestEnv::new().await;
+    let client = test_env.certificate_client(test_env.certificate());
+    let token = test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
     client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap();
     let id = token.correlation_id();
 
@@ -47,12 +47,12 @@ async fn a_fetch_and_a_hit_say_what_the_token_says() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_fails_says_what_the_error_says_and_a_renewal_that_it_is_one() {
+async fn failed_fetch_logs_its_error() {
     let logs = CapturedLogs::begin();
-    let world = World::new().await;
-    let client = world.certificate_client(world.certificate());
-    world.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
-    world.emulator.inject(Fault::oauth_error("invalid_request", &[90002]));
+    let test_env = TestEnv::new().await;
+    let client = test_env.certificate_client(test_env.certificate());
+    test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
+    test_env.emulator.inject(Fault::oauth_error("invalid_request", &[90002]));
     let again = client.token_for_resource(RESOURCE).proof_of_possession().force_refresh();
     let error = again.await.unwrap_err();
 
@@ -69,12 +69,12 @@ async fn a_fetch_that_fails_says_what_the_error_says_and_a_renewal_that_it_is_on
 }
 
 #[tokio::test]
-async fn a_managed_identity_tells_entra_that_it_is_one_and_which_kind() {
-    let world = World::new().await;
-    let assigned = ManagedIdentityId::client_id(world.emulator.user_assigned().client_id()).unwrap();
+async fn identity_kind_is_sent_as_telemetry() {
+    let test_env = TestEnv::new().await;
+    let assigned = ManagedIdentityId::client_id(test_env.emulator.user_assigned().client_id()).unwrap();
     for (id, api) in [(ManagedIdentityId::system_assigned(), 1015), (assigned, 1016)] {
-        world.bound(&world.builder().identity(id).build().unwrap()).await;
-        let told = world.last_token_request();
+        test_env.bound_token(&test_env.builder().identity(id).build().unwrap()).await;
+        let told = test_env.last_token_request();
         let expected = format!("5|{api},2,,,|0,0,6,,,");
         assert_eq!(told.header("x-client-current-telemetry"), Some(expected.as_str()));
     }
@@ -92,7 +92,7 @@ fn about_user(object_id: &str, tenant_id: &str) -> Result<Response, TransportErr
 }
 
 #[tokio::test]
-async fn who_a_user_is_is_sent_to_entra_and_is_in_no_log() {
+async fn routing_hint_is_sent_and_not_logged() {
     let logs = CapturedLogs::begin();
     let (object_id, tenant_id) =
         ("9f4880d8-80ba-4c40-97bc-f7a23c703084", "751a212b-4003-416e-b600-e1f48e40db9f");
@@ -123,14 +123,14 @@ async fn who_a_user_is_is_sent_to_entra_and_is_in_no_log() {
 }
 
 #[tokio::test]
-async fn a_refused_credential_says_whether_there_is_another() {
+async fn refused_credential_logs_its_successor() {
     let logs = CapturedLogs::begin();
-    let world = World::new().await;
-    let credential = ClientCertificate::new(world.application(), world.certificate()).unwrap();
-    let client = world.client_builder(credential).build();
-    world.emulator.inject(Fault::oauth_error("invalid_client", &[]).times(2));
+    let test_env = TestEnv::new().await;
+    let credential = ClientCertificate::new(test_env.application(), test_env.certificate()).unwrap();
+    let client = test_env.client_builder(credential).build();
+    test_env.emulator.inject(Fault::oauth_error("invalid_client", &[]).times(2));
     client.token_for_resource(RESOURCE).await.unwrap_err();
-    world.bound(&world.identity()).await;
+    test_env.bound_token(&test_env.identity()).await;
     let refused = lines(&logs, "the credential was refused");
     assert_eq!(refused.len(), 2, "{refused:?}");
     for (refused, has_successor) in refused.iter().zip([false, true]) {
@@ -140,10 +140,10 @@ async fn a_refused_credential_says_whether_there_is_another() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_of_a_managed_identity_says_how_often_it_was_asked_for() {
-    let world = World::new().await;
-    let identity = world.identity();
-    world.emulator.inject(Fault::status(Step::ImdsToken, 503).times(2));
-    let token = world.keep(identity.token(RESOURCE).await.unwrap());
+async fn bearer_requests_count_their_retries() {
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
+    test_env.emulator.inject(Fault::status(Step::ImdsToken, 503).times(2));
+    let token = test_env.keep(identity.token(RESOURCE).await.unwrap());
     assert_eq!(token.attempts(), 3);
 }

@@ -6,48 +6,49 @@ use futures_util::FutureExt;
 use symbolon::{Context, HyperTransport, TokenSource};
 use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_hyper::TlsVersion as Minimum;
-use symbolon_tests::{RESOURCE, World};
+use symbolon_tests::{RESOURCE, TestEnv};
 
 #[tokio::test]
 async fn http_01_the_minimum_tls_version_is_kept() {
-    let world = World::with(|emulator| emulator.tls_version(TlsVersion::V1_2)).await;
+    let test_env = TestEnv::with(|emulator| emulator.tls_version(TlsVersion::V1_2)).await;
     let strict = HyperTransport::builder()
         .context(Context::default().with_env(symbolon::Env::empty()))
         .platform_roots(false)
-        .root_certificates_pem(world.emulator.ca_pem().as_bytes())
+        .root_certificates_pem(test_env.emulator.ca_pem().as_bytes())
         .minimum_tls(Minimum::V1_3)
         .build()
         .unwrap();
-    let identity = world.builder().transport(strict).build().unwrap();
+    let identity = test_env.builder().transport(strict).build().unwrap();
     let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
     assert_eq!(error.code(), "transport_error");
-    assert_eq!(world.counts().issuances, 1, "no common version is no fault of the certificate");
-    assert_eq!(world.counts().tokens, 0);
+    assert_eq!(test_env.counts().issuances, 1, "no common version is no fault of the certificate");
+    assert_eq!(test_env.counts().tokens, 0);
 }
 
 #[tokio::test]
 async fn http_02_one_certificate_reuses_its_connection() {
-    let world = World::new().await;
-    let identity = world.identity();
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
     for _ in 0..10 {
-        world.keep(identity.token(RESOURCE).proof_of_possession().force_refresh().await.unwrap());
+        test_env.keep(identity.token(RESOURCE).proof_of_possession().force_refresh().await.unwrap());
     }
-    let journal = world.emulator.journal();
+    let journal = test_env.emulator.journal();
     let connections: std::collections::HashSet<_> =
         journal.of(Step::Token).map(symbolon_emulator::Entry::connection).collect();
     assert_eq!((journal.count(Step::Token), connections.len()), (10, 1));
 }
 
 #[tokio::test]
-async fn http_03_after_a_rotation_no_old_connection_or_session_is_used() {
+async fn http_03_rotation_drops_old_connections() {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
-        let world = World::with(|emulator| emulator.tls_version(version)).await;
-        let identity = world.identity();
-        let old = world.bound(&identity).await;
-        world.emulator.revoke(world.last_certificate());
-        let new = world.keep(identity.token(RESOURCE).proof_of_possession().force_refresh().await.unwrap());
+        let test_env = TestEnv::with(|emulator| emulator.tls_version(version)).await;
+        let identity = test_env.identity();
+        let old = test_env.bound_token(&identity).await;
+        test_env.emulator.revoke(test_env.last_certificate());
+        let new =
+            test_env.keep(identity.token(RESOURCE).proof_of_possession().force_refresh().await.unwrap());
         assert_ne!(old.bound_to(), new.bound_to());
-        let journal = world.emulator.journal();
+        let journal = test_env.emulator.journal();
         let requests: Vec<_> = journal.of(Step::Token).collect();
         let [first, refused, last] = &requests[..] else { panic!("three token requests:\n{journal}") };
         assert_eq!((first.certificate(), refused.status()), (refused.certificate(), Some(401)));
@@ -58,14 +59,14 @@ async fn http_03_after_a_rotation_no_old_connection_or_session_is_used() {
 }
 
 #[tokio::test]
-async fn http_06_a_cancelled_request_is_gone_at_once_and_harms_nobody() {
-    let world = World::in_real_time(|emulator| emulator).await;
-    let identity = world.identity();
-    world.bound(&identity).await;
-    let clock = world.clock();
+async fn http_06_cancelled_request_ends_at_once() {
+    let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
+    let identity = test_env.identity();
+    test_env.bound_token(&identity).await;
+    let clock = test_env.clock();
     for fault in [Fault::stall(Step::Handshake), Fault::stall(Step::Token)] {
-        let other = world.identity();
-        world.emulator.inject(fault);
+        let other = test_env.identity();
+        test_env.emulator.inject(fault);
         let mut stuck = Box::pin(other.token(RESOURCE).proof_of_possession().into_future());
         tokio::select! {
             biased;
@@ -75,25 +76,25 @@ async fn http_06_a_cancelled_request_is_gone_at_once_and_harms_nobody() {
         let hit = identity.token(RESOURCE).proof_of_possession().into_future().now_or_never();
         assert_eq!(hit.unwrap().unwrap().source(), TokenSource::Cache, "a hit does not wait for anybody");
         drop(stuck);
-        let token = world.bound(&other).await;
+        let token = test_env.bound_token(&other).await;
         assert_eq!(token.source(), TokenSource::Network, "nothing of the cancelled request was kept");
     }
 }
 
 #[tokio::test]
-async fn http_07_an_endpoint_that_stalls_is_given_up_at_the_deadline() {
-    let world = World::in_real_time(|emulator| emulator).await;
+async fn http_07_stalled_endpoint_times_out() {
+    let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
     for step in [Step::PlatformMetadata, Step::IssueCredential, Step::Token, Step::ImdsToken] {
-        world.emulator.inject(Fault::stall(step));
-        let identity = world.builder().deadline(Duration::from_millis(400)).build().unwrap();
-        let before = world.clock().now();
+        test_env.emulator.inject(Fault::stall(step));
+        let identity = test_env.builder().deadline(Duration::from_millis(400)).build().unwrap();
+        let before = test_env.clock().now();
         let request = identity.token(RESOURCE);
         let is_bearer = step == Step::ImdsToken;
         let request = if is_bearer { request } else { request.proof_of_possession() };
         let error = request.await.unwrap_err();
         assert_eq!((error.code(), error.is_transient()), ("timeout", true), "{step}");
         assert!(error.to_string().contains("in time") && error.correlation_id().is_some(), "{error}");
-        let took = world.clock().now().duration_since(before).unwrap();
+        let took = test_env.clock().now().duration_since(before).unwrap();
         // Less than an attempt may take: it is the deadline that ended it.
         assert!(took < Duration::from_secs(8), "{step}: {took:?}");
     }

@@ -59,7 +59,7 @@ fn codes(source: &str) -> Vec<(String, Option<&str>)> {
 }
 
 #[test]
-fn every_code_of_every_crate_is_explained() {
+fn every_error_code_is_explained() {
     let page = page();
     let mut missing = BTreeMap::new();
     let mut count = 0;
@@ -98,7 +98,7 @@ fn codes_are_found_however_an_error_is_made() {
 }
 
 #[test]
-fn every_kind_has_a_section_that_help_leads_to() {
+fn every_error_kind_has_a_section() {
     let page = page();
     for kind in [
         ErrorKind::Request,

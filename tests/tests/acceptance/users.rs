@@ -7,7 +7,7 @@ use http::{HeaderValue, Method};
 use serde_json::Value;
 use symbolon::{ErrorKind, Secret, TokenSource};
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{CLIENT_ID, World};
+use symbolon_tests::{CLIENT_ID, TestEnv};
 use symbolon_token::{Account, Application, ClientCertificate, ClientSecret, TokenClient, TokenEndpoint};
 use symbolon_transport::{Request, Route};
 
@@ -16,109 +16,110 @@ const SCOPE: &str = "https://vault.example/.default";
 /// Another application with the same secret.
 const OTHER: &str = "99999999-2222-4333-8444-555555555555";
 
-/// A world in which the client has a secret, too.
-async fn world() -> World {
-    let world =
-        World::with(|emulator| emulator.application(CLIENT_ID, SECRET).application(OTHER, SECRET)).await;
-    world.watch(SECRET);
-    world
+/// An emulator at which the client has a secret as well.
+async fn test_env() -> TestEnv {
+    let test_env =
+        TestEnv::with(|emulator| emulator.application(CLIENT_ID, SECRET).application(OTHER, SECRET)).await;
+    test_env.watch(SECRET);
+    test_env
 }
 
 /// The token of a user who signed in to another application, which sends it to the client.
-async fn assertion(world: &World, user: &str) -> Secret {
-    let token = world.emulator.user_token_of(user, &format!("api://{CLIENT_ID}")).await.unwrap();
-    world.watch(&token);
+async fn assertion(test_env: &TestEnv, user: &str) -> Secret {
+    let token = test_env.emulator.user_token_of(user, &format!("api://{CLIENT_ID}")).await.unwrap();
+    test_env.watch(&token);
     Secret::new(token)
 }
 
-fn secret_client(world: &World, application: Application) -> TokenClient {
-    world.client_builder(ClientSecret::new(application, Secret::new(SECRET)).unwrap()).build()
+fn secret_client(test_env: &TestEnv, application: Application) -> TokenClient {
+    test_env.client_builder(ClientSecret::new(application, Secret::new(SECRET)).unwrap()).build()
 }
 
 #[tokio::test]
-async fn every_credential_gets_a_users_token_once_and_the_resource_takes_it() {
-    let world = world().await;
-    let identity = world.identity();
-    let over_mtls = ClientCertificate::new(world.application(), world.certificate()).unwrap().over_mtls();
+async fn every_credential_gets_a_user_token() {
+    let test_env = test_env().await;
+    let identity = test_env.identity();
+    let over_mtls =
+        ClientCertificate::new(test_env.application(), test_env.certificate()).unwrap().over_mtls();
     for (case, client, has_certificate) in [
-        ("a secret", secret_client(&world, world.application()), false),
-        ("a certificate", world.certificate_client(world.certificate()), false),
-        ("a certificate on TLS", world.client_builder(over_mtls).build(), true),
-        ("an assertion", world.assertion_client(&identity), false),
+        ("a secret", secret_client(&test_env, test_env.application()), false),
+        ("a certificate", test_env.certificate_client(test_env.certificate()), false),
+        ("a certificate on TLS", test_env.client_builder(over_mtls).build(), true),
+        ("an assertion", test_env.assertion_client(&identity), false),
     ] {
-        let adele = assertion(&world, "adele@contoso.example").await;
-        let token = world.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
-        let request = world.last_token_request();
+        let adele = assertion(&test_env, "adele@contoso.example").await;
+        let token = test_env.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
+        let request = test_env.last_token_request();
         assert_eq!(request.form("requested_token_use"), Some("on_behalf_of"), "{case}");
         assert_eq!(request.certificate().is_some(), has_certificate, "{case}");
         assert_eq!((token.token_type(), token.source()), ("Bearer", TokenSource::Network), "{case}");
         let account = token.account().unwrap();
         assert_eq!(account.username(), Some("adele@contoso.example"), "{case}");
-        let tenant_id = world.emulator.tenant_id();
+        let tenant_id = test_env.emulator.tenant_id();
         assert!(account.id().ends_with(&format!(".{tenant_id}")), "{case}: as Entra names accounts");
         assert_eq!(account.tenant_id(), Some(tenant_id), "{case}");
-        let seen = client.call(&token, world.resource_request()).await.unwrap();
+        let seen = client.call(&token, test_env.resource_request()).await.unwrap();
         assert_eq!(seen.status(), 200, "{case}");
 
-        let asked = world.count(Step::Token);
-        let hit = world.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
-        assert_eq!((hit.source(), world.count(Step::Token)), (TokenSource::Cache, asked), "{case}");
-        let ben = assertion(&world, "ben@contoso.example").await;
-        let other = world.keep(client.on_behalf_of(&ben, SCOPE).await.unwrap());
+        let asked = test_env.count(Step::Token);
+        let hit = test_env.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
+        assert_eq!((hit.source(), test_env.count(Step::Token)), (TokenSource::Cache, asked), "{case}");
+        let ben = assertion(&test_env, "ben@contoso.example").await;
+        let other = test_env.keep(client.on_behalf_of(&ben, SCOPE).await.unwrap());
         assert_eq!(other.source(), TokenSource::Network, "{case}");
         assert_ne!(other.account().map(Account::id), Some(account.id()), "{case}");
     }
 }
 
 #[tokio::test]
-async fn a_users_token_over_mtls_is_bound_and_a_downgraded_one_is_refused() {
-    let world = world().await;
-    let certificate = world.certificate();
-    let identity = world.identity();
-    for client in [world.certificate_client(certificate.clone()), world.assertion_client(&identity)] {
-        let adele = assertion(&world, "adele@contoso.example").await;
+async fn user_token_over_mtls_is_bound() {
+    let test_env = test_env().await;
+    let certificate = test_env.certificate();
+    let identity = test_env.identity();
+    for client in [test_env.certificate_client(certificate.clone()), test_env.assertion_client(&identity)] {
+        let adele = assertion(&test_env, "adele@contoso.example").await;
         let ask = || client.on_behalf_of(&adele, SCOPE).proof_of_possession();
-        world.emulator.inject(Fault::downgrade_to_bearer());
+        test_env.emulator.inject(Fault::downgrade_to_bearer());
         let error = ask().await.unwrap_err();
         assert_eq!((error.code(), error.kind()), ("token_type_mismatch", ErrorKind::Response));
-        world.emulator.inject(Fault::wrong_cnf());
+        test_env.emulator.inject(Fault::wrong_cnf());
         assert_eq!(ask().await.unwrap_err().code(), "invalid_response");
 
-        let token = world.keep(ask().await.unwrap());
+        let token = test_env.keep(ask().await.unwrap());
         let bound_to = token.bound_to().unwrap().thumbprint();
         assert_eq!(
-            (token.token_type(), world.last_token_request().certificate()),
+            (token.token_type(), test_env.last_token_request().certificate()),
             ("mtls_pop", Some(bound_to))
         );
-        assert_eq!(client.call(&token, world.resource_request()).await.unwrap().status(), 200);
-        assert_eq!(world.keep(ask().await.unwrap()).source(), TokenSource::Cache);
+        assert_eq!(client.call(&token, test_env.resource_request()).await.unwrap().status(), 200);
+        assert_eq!(test_env.keep(ask().await.unwrap()).source(), TokenSource::Cache);
         // A bearer token of the same assertion is another token.
-        let bearer = world.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
+        let bearer = test_env.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
         assert_eq!((bearer.token_type(), bearer.source()), ("Bearer", TokenSource::Network));
     }
 }
 
 #[tokio::test]
-async fn a_session_outlives_its_assertion_by_the_refresh_token() {
-    let world = world().await;
-    let client = secret_client(&world, world.application());
-    let adele = assertion(&world, "adele@contoso.example").await;
-    let first = world.keep(client.start_session("a session", &adele, SCOPE).await.unwrap());
+async fn refresh_token_outlives_the_assertion() {
+    let test_env = test_env().await;
+    let client = secret_client(&test_env, test_env.application());
+    let adele = assertion(&test_env, "adele@contoso.example").await;
+    let first = test_env.keep(client.start_session("a session", &adele, SCOPE).await.unwrap());
     let other = "https://other.example/.default";
     // Another resource, without the assertion; and again, with what that answer had for a refresh token.
     for hours in [0, 2, 24 * 60] {
-        world.hands.advance(Duration::from_secs(hours * 60 * 60));
-        let token = world.keep(client.session_token("a session", other).await.unwrap());
+        test_env.manual_clock.advance(Duration::from_secs(hours * 60 * 60));
+        let token = test_env.keep(client.session_token("a session", other).await.unwrap());
         assert_eq!(token.source(), TokenSource::Network, "after {hours} hours");
-        assert_eq!(world.last_token_request().form("grant_type"), Some("refresh_token"));
+        assert_eq!(test_env.last_token_request().form("grant_type"), Some("refresh_token"));
         assert_eq!(token.account().map(Account::id), first.account().map(Account::id));
-        let hit = world.keep(client.session_token("a session", other).await.unwrap());
+        let hit = test_env.keep(client.session_token("a session", other).await.unwrap());
         assert_eq!(hit.source(), TokenSource::Cache, "after {hours} hours");
     }
     let error = client.on_behalf_of(&adele, SCOPE).await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_grant", &[500_133][..]));
     // Ninety days after the last one the user has to sign in again, and the refresh token is forgotten.
-    world.hands.advance(Duration::from_secs(90 * 24 * 60 * 60));
+    test_env.manual_clock.advance(Duration::from_secs(90 * 24 * 60 * 60));
     let error = client.session_token("a session", other).await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_grant", &[70_008][..]));
     let error = client.session_token("a session", other).await.unwrap_err();
@@ -126,17 +127,17 @@ async fn a_session_outlives_its_assertion_by_the_refresh_token() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_this_client_is_refused_and_the_credential_is_not_blamed() {
-    let world = world().await;
-    let client = secret_client(&world, world.application());
-    let refresh_token = refresh_token(&world).await;
-    let redeemed = world.keep(client.redeem_refresh_token(&refresh_token, SCOPE).await.unwrap());
+async fn assertion_for_another_client_is_refused() {
+    let test_env = test_env().await;
+    let client = secret_client(&test_env, test_env.application());
+    let refresh_token = refresh_token(&test_env).await;
+    let redeemed = test_env.keep(client.redeem_refresh_token(&refresh_token, SCOPE).await.unwrap());
     assert_eq!(redeemed.account().and_then(Account::username), Some("adele@contoso.example"));
 
-    let endpoint = TokenEndpoint::parse(&world.emulator.token_endpoint()).unwrap();
-    let other = secret_client(&world, Application::at(endpoint, OTHER).unwrap());
-    let application = world.keep(client.token(&format!("{CLIENT_ID}/.default")).await.unwrap());
-    let adele = assertion(&world, "adele@contoso.example").await;
+    let endpoint = TokenEndpoint::parse(&test_env.emulator.token_endpoint()).unwrap();
+    let other = secret_client(&test_env, Application::at(endpoint, OTHER).unwrap());
+    let application = test_env.keep(client.token(&format!("{CLIENT_ID}/.default")).await.unwrap());
+    let adele = assertion(&test_env, "adele@contoso.example").await;
     for (error, code, number) in [
         (other.redeem_refresh_token(&refresh_token, SCOPE).await.unwrap_err(), "invalid_grant", 70_000),
         (
@@ -160,8 +161,8 @@ async fn what_is_not_for_this_client_is_refused_and_the_credential_is_not_blamed
 }
 
 /// A refresh token of the client, which some other library got.
-async fn refresh_token(world: &World) -> Secret {
-    let adele = assertion(world, "adele@contoso.example").await;
+async fn refresh_token(test_env: &TestEnv) -> Secret {
+    let adele = assertion(test_env, "adele@contoso.example").await;
     let scope = format!("{SCOPE} offline_access");
     let body = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([
@@ -173,13 +174,13 @@ async fn refresh_token(world: &World) -> Secret {
             ("scope", &scope),
         ])
         .finish();
-    let url = world.emulator.token_endpoint().parse().unwrap();
+    let url = test_env.emulator.token_endpoint().parse().unwrap();
     let mut request = Request::new(Method::POST, url, Route::Public).with_body(body);
     let form = HeaderValue::from_static("application/x-www-form-urlencoded");
     request.headers_mut().insert(CONTENT_TYPE, form);
-    let answer = world.send(request).await.unwrap();
+    let answer = test_env.send(request).await.unwrap();
     let body: Value = serde_json::from_slice(answer.body()).unwrap();
     let token = body["refresh_token"].as_str().unwrap();
-    world.watch(token);
+    test_env.watch(token);
     Secret::new(token)
 }

@@ -31,7 +31,7 @@ const NOT_SERVICE_FABRIC: &[Source] =
 /// One test, because the runner may give each a process of its own, and they share an environment that the first
 /// must make.
 #[test]
-fn msal_and_azure_identity_for_python_get_tokens_from_every_host_that_they_know_and_on_behalf_of_users() {
+fn python_libraries_get_tokens_from_every_host() {
     let Some(interpreter) = python() else { return };
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning, Source::AzureArc];
     check(&interpreter, PYTHON, "msal", NOT_CLOUD_SHELL, &user_assigned);
@@ -43,7 +43,7 @@ fn msal_and_azure_identity_for_python_get_tokens_from_every_host_that_they_know_
 }
 
 #[test]
-fn msal_for_node_gets_tokens_from_every_host_that_it_knows() {
+fn msal_for_node_uses_every_host() {
     let Some(interpreter) = node() else { return };
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning, Source::AzureArc];
     check(&interpreter, NODE, "msal-node", NOT_SERVICE_FABRIC, &user_assigned);
@@ -51,7 +51,7 @@ fn msal_for_node_gets_tokens_from_every_host_that_it_knows() {
 }
 
 #[test]
-fn azure_identity_for_node_gets_tokens_from_every_host_that_it_knows() {
+fn azure_identity_for_node_uses_every_host() {
     let Some(interpreter) = node() else { return };
     let user_assigned = [Source::Imds, Source::AppService, Source::MachineLearning, Source::AzureArc];
     check(&interpreter, NODE, "@azure/identity", NOT_SERVICE_FABRIC, &user_assigned);

@@ -29,38 +29,38 @@ const REFRESH: &str = "refresh_token";
 
 /// MSAL with a secret and with a certificate, and the SDK.
 pub(crate) fn check_python(interpreter: &Path) {
-    let world = World::start();
+    let test_env = TestEnv::start();
     // The other application has the secret, too, but not the certificate.
-    let told = world.check(interpreter, PYTHON, "msal", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
-    world.check_msal(&told);
-    world.check(interpreter, PYTHON, "msal", &world.certificate(), &[OBO, REFRESH, REFRESH, REFRESH]);
-    world.check(interpreter, PYTHON, "azure-identity", &json!(SECRET), &[OBO, REFRESH]);
+    let told = test_env.check(interpreter, PYTHON, "msal", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
+    test_env.check_msal(&told);
+    test_env.check(interpreter, PYTHON, "msal", &test_env.certificate(), &[OBO, REFRESH, REFRESH, REFRESH]);
+    test_env.check(interpreter, PYTHON, "azure-identity", &json!(SECRET), &[OBO, REFRESH]);
 }
 
 #[test]
 fn msal_for_node_acts_on_behalf_of_a_user() {
     let Some(interpreter) = node() else { return };
-    let world = World::start();
+    let test_env = TestEnv::start();
     let told =
-        world.check(&interpreter, NODE, "msal-node", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
-    world.check_msal(&told);
+        test_env.check(&interpreter, NODE, "msal-node", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
+    test_env.check_msal(&told);
 }
 
 #[test]
-fn azure_identity_for_node_acts_on_behalf_of_a_user() {
+fn azure_identity_for_node_acts_for_a_user() {
     let Some(interpreter) = node() else { return };
-    World::start().check(&interpreter, NODE, "@azure/identity", &json!(SECRET), &[OBO, OBO]);
+    TestEnv::start().check(&interpreter, NODE, "@azure/identity", &json!(SECRET), &[OBO, OBO]);
 }
 
 /// An emulator with the application and another one.
-struct World {
+struct TestEnv {
     runtime: tokio::runtime::Runtime,
     emulator: Emulator,
     ca: PathBuf,
     _folder: TempDir,
 }
 
-impl World {
+impl TestEnv {
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let builder = Emulator::builder().application(CLIENT_ID, SECRET).application(OTHER, SECRET);

@@ -60,7 +60,7 @@ impl Azure {
 }
 
 #[test]
-fn the_command_finds_all_that_it_needs_at_the_addresses_of_azure() {
+fn command_works_at_the_addresses_of_azure() {
     let Some(azure) = Azure::new() else { return };
     let report = azure.run(&["doctor", "--output", "json"]);
     assert_eq!(report["source"]["selected"], "imds");

@@ -18,13 +18,13 @@ const RESOURCE: &str = "https://vault.azure.net";
 const CERTIFICATE_HEADER: &str = "x-client-certificate";
 
 /// An emulator, resource servers, and clients that trust both.
-struct World {
+struct TestEnv {
     emulator: Emulator,
     servers: ResourceServers,
     roots: Vec<u8>,
 }
 
-impl World {
+impl TestEnv {
     /// `None`, with a line on standard error, where a program is missing.
     fn new() -> Option<Self> {
         let emulator = block_on(Emulator::start()).unwrap();
@@ -85,55 +85,62 @@ fn escaped_pem(identity: &ClientIdentity) -> String {
 }
 
 #[test]
-fn a_bound_call_is_served_with_what_the_token_says() {
-    let Some(world) = World::new() else { return };
+fn bound_call_is_served_with_its_claims() {
+    let Some(test_env) = TestEnv::new() else { return };
     for keys in [SoftwareKeys::rsa_2048(), SoftwareKeys::p256()] {
-        let identity = world.identity(keys);
+        let identity = test_env.identity(keys);
         let token = block_on(async { identity.token(RESOURCE).proof_of_possession().await }).unwrap();
         let thumbprint = token.bound_to().unwrap().thumbprint().to_string();
-        for url in world.ways_in() {
+        for url in test_env.ways_in() {
             let request = http::Request::get(url).body(Bytes::new()).unwrap();
             let answer = block_on(identity.call(&token, request)).unwrap();
             let page = String::from_utf8_lossy(answer.body()).into_owned();
             assert_eq!(answer.status(), StatusCode::OK, "{url}: {page}");
-            assert!(page.contains(world.emulator.client_id()) && page.contains(&thumbprint), "{url}: {page}");
+            assert!(
+                page.contains(test_env.emulator.client_id()) && page.contains(&thumbprint),
+                "{url}: {page}"
+            );
         }
     }
 }
 
 #[test]
-fn a_stolen_token_is_worth_nothing_without_its_certificate() {
-    let Some(world) = World::new() else { return };
-    let (own, other) = (world.bound_token(), world.bound_token());
+fn stolen_token_needs_its_certificate() {
+    let Some(test_env) = TestEnv::new() else { return };
+    let (own, other) = (test_env.bound_token(), test_env.bound_token());
     let certificate = |token: &Token| token.bound_to().cloned();
     let stolen = format!("mtls_pop {}", own.secret().expose());
-    for url in [&world.servers.tls12, &world.servers.tls13] {
-        assert_eq!(world.present(url, &stolen, certificate(&own), None), 200, "{url}: it is a good token");
-        assert_eq!(world.present(url, &stolen, certificate(&other), None), 401, "{url}: another certificate");
-        assert_eq!(world.present(url, &stolen, None, None), 401, "{url}: no certificate");
+    for url in [&test_env.servers.tls12, &test_env.servers.tls13] {
+        assert_eq!(test_env.present(url, &stolen, certificate(&own), None), 200, "{url}: it is a good token");
+        assert_eq!(
+            test_env.present(url, &stolen, certificate(&other), None),
+            401,
+            "{url}: another certificate"
+        );
+        assert_eq!(test_env.present(url, &stolen, None, None), 401, "{url}: no certificate");
     }
-    let url = &world.servers.behind_nginx;
-    assert_eq!(world.present(url, &stolen, certificate(&own), None), 200, "it is a good token");
-    assert_eq!(world.present(url, &stolen, certificate(&other), None), 401, "another certificate");
-    assert_eq!(world.present(url, &stolen, None, None), 400, "nginx insists on a certificate");
+    let url = &test_env.servers.behind_nginx;
+    assert_eq!(test_env.present(url, &stolen, certificate(&own), None), 200, "it is a good token");
+    assert_eq!(test_env.present(url, &stolen, certificate(&other), None), 401, "another certificate");
+    assert_eq!(test_env.present(url, &stolen, None, None), 400, "nginx insists on a certificate");
 }
 
 #[test]
-fn a_certificate_in_a_header_of_the_client_s_own_is_none() {
-    let Some(world) = World::new() else { return };
-    let (own, other) = (world.bound_token(), world.bound_token());
+fn client_certificate_header_is_ignored() {
+    let Some(test_env) = TestEnv::new() else { return };
+    let (own, other) = (test_env.bound_token(), test_env.bound_token());
     let stolen = format!("mtls_pop {}", own.secret().expose());
     let stolen_certificate = escaped_pem(own.bound_to().unwrap());
-    for url in world.ways_in() {
-        let status = world.present(url, &stolen, other.bound_to().cloned(), Some(&stolen_certificate));
+    for url in test_env.ways_in() {
+        let status = test_env.present(url, &stolen, other.bound_to().cloned(), Some(&stolen_certificate));
         assert_eq!(status, 401, "{url}");
     }
 }
 
 #[test]
-fn what_is_not_a_bound_token_of_the_emulator_is_refused() {
-    let Some(world) = World::new() else { return };
-    let identity = world.identity(SoftwareKeys::p256());
+fn other_tokens_are_refused() {
+    let Some(test_env) = TestEnv::new() else { return };
+    let identity = test_env.identity(SoftwareKeys::p256());
     let bound = block_on(async { identity.token(RESOURCE).proof_of_possession().await }).unwrap();
     let bearer = block_on(async { identity.token(RESOURCE).await }).unwrap();
     let genuine = bound.secret().expose();
@@ -141,9 +148,9 @@ fn what_is_not_a_bound_token_of_the_emulator_is_refused() {
     let other = if genuine[signature..].starts_with('A') { "B" } else { "A" };
     let changed = format!("{}{other}{}", &genuine[..signature], &genuine[signature + 1..]);
     let certificate = || bound.bound_to().cloned();
-    for url in world.ways_in() {
+    for url in test_env.ways_in() {
         for (token, what) in [(genuine, 200), (bearer.secret().expose(), 401), (changed.as_str(), 401)] {
-            let status = world.present(url, &format!("mtls_pop {token}"), certificate(), None);
+            let status = test_env.present(url, &format!("mtls_pop {token}"), certificate(), None);
             assert_eq!(status, what, "{url}");
         }
     }

@@ -23,7 +23,7 @@ fn client(server: &Glewlwyd, credential: impl CredentialSource) -> TokenClient {
 }
 
 #[tokio::test]
-async fn glewlwyd_issues_tokens_by_secret_and_by_certificate() {
+async fn glewlwyd_accepts_secret_and_certificate() {
     let Some(server) = glewlwyd().await else { return };
     let endpoint = server.token_endpoint.as_str();
     let (secret, tls) = (&server.secret, &server.tls);
@@ -44,7 +44,7 @@ async fn glewlwyd_issues_tokens_by_secret_and_by_certificate() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_glewlwyd_is_an_error_although_it_has_no_body() {
+async fn glewlwyd_refusal_without_body_is_an_error() {
     let Some(server) = glewlwyd().await else { return };
     let (endpoint, tls) = (server.token_endpoint.as_str(), &server.tls);
     let wrong_secret = SecretClient { secret: "wrong", ..server.secret.clone() };

@@ -47,7 +47,7 @@ fn rows(server: &OAuthServer, issuer: &Issuer, endpoint: &str) -> Vec<Row> {
 }
 
 #[tokio::test]
-async fn every_method_gets_a_token_that_says_what_it_is_bound_to() {
+async fn every_method_gets_a_bound_token() {
     let Some(server) = server().await else { return };
     let logs = CapturedLogs::begin();
     for (way, issuer) in ways_in(server) {
@@ -74,7 +74,7 @@ async fn every_method_gets_a_token_that_says_what_it_is_bound_to() {
 }
 
 #[tokio::test]
-async fn every_method_gets_an_opaque_token_and_the_server_knows_what_it_is_bound_to() {
+async fn opaque_tokens_are_bound_at_the_server() {
     let Some(server) = server().await else { return };
     for (way, issuer) in ways_in(server) {
         for (method, client_id, client, bound_to) in rows(server, issuer, &issuer.token_endpoint) {

@@ -39,7 +39,7 @@ impl CredentialSource for Successive {
 }
 
 #[tokio::test]
-async fn a_token_is_bound_to_the_successor_of_a_refused_certificate() {
+async fn token_is_bound_to_the_next_certificate() {
     let Some(server) = server().await else { return };
     for (way, issuer) in ways_in(server) {
         let (good, refused) = (server.clients.tls.certified.identity(), server.clients.stranger.identity());

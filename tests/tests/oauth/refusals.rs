@@ -48,7 +48,7 @@ fn wrong_credentials(server: &OAuthServer, endpoint: &str) -> Vec<(&'static str,
 }
 
 #[tokio::test]
-async fn a_wrong_credential_is_an_error_about_the_credential() {
+async fn wrong_credential_is_a_credential_error() {
     let Some(server) = server().await else { return };
     for (way, issuer) in ways_in(server) {
         for (case, credential) in wrong_credentials(server, &issuer.entra_token_endpoint) {
@@ -61,7 +61,7 @@ async fn a_wrong_credential_is_an_error_about_the_credential() {
 }
 
 #[tokio::test]
-async fn a_client_whose_tokens_must_be_bound_gets_none_without_a_certificate() {
+async fn bound_only_client_needs_a_certificate() {
     let Some(server) = server().await else { return };
     for (way, issuer) in ways_in(server) {
         let credential = Credential::secret(&issuer.entra_token_endpoint, &server.clients.bound_secret);
@@ -72,7 +72,7 @@ async fn a_client_whose_tokens_must_be_bound_gets_none_without_a_certificate() {
 }
 
 #[tokio::test]
-async fn an_assertion_is_good_once_and_ours_are_made_anew() {
+async fn assertion_is_used_once() {
     let Some(server) = server().await else { return };
     let ps256 = &server.clients.ps256;
     for (way, issuer) in ways_in(server) {

@@ -56,7 +56,7 @@ pub(crate) fn confirmation(bound_to: Option<&ClientIdentity>) -> Value {
 }
 
 #[tokio::test]
-async fn a_server_ends_when_it_is_dropped() {
+async fn dropped_server_ends() {
     let Some(server) = OAuthServer::start().await else { return };
     let addresses = ways_in(&server).map(|(_, issuer)| {
         let url: url::Url = issuer.issuer.parse().unwrap();

@@ -27,7 +27,7 @@ fn scope() -> String {
 }
 
 #[tokio::test]
-async fn a_user_signs_in_and_stays_signed_in() {
+async fn user_signs_in_and_stays_signed_in() {
     let Some(server) = server().await else { return };
     let logs = CapturedLogs::begin();
     let scope = scope();
@@ -72,7 +72,7 @@ async fn a_user_signs_in_and_stays_signed_in() {
 }
 
 #[tokio::test]
-async fn a_code_is_worth_nothing_without_its_verifier() {
+async fn code_needs_its_verifier() {
     let Some(server) = server().await else { return };
     let scope = scope();
     for (way, issuer) in ways_in(server) {
@@ -99,7 +99,7 @@ async fn a_code_is_worth_nothing_without_its_verifier() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_challenge_is_refused_by_the_server_so_ours_carry_one() {
+async fn authorization_request_has_a_challenge() {
     let Some(server) = server().await else { return };
     for (way, issuer) in ways_in(server) {
         let (application, client) = web(server, issuer);
@@ -116,7 +116,7 @@ async fn a_request_without_a_challenge_is_refused_by_the_server_so_ours_carry_on
 }
 
 #[tokio::test]
-async fn somebody_elses_answer_is_refused_before_anything_is_sent() {
+async fn foreign_response_is_refused_before_sending() {
     let Some(server) = server().await else { return };
     let scope = scope();
     for (way, issuer) in ways_in(server) {
@@ -130,7 +130,7 @@ async fn somebody_elses_answer_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_user_who_would_have_to_do_something_is_not_signed_in_silently() {
+async fn silent_sign_in_needs_no_interaction() {
     let Some(server) = server().await else { return };
     let scope = scope();
     for (way, issuer) in ways_in(server) {
@@ -144,7 +144,7 @@ async fn a_user_who_would_have_to_do_something_is_not_signed_in_silently() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_other_issuer_is_refused_although_the_state_is_ours() {
+async fn response_of_another_issuer_is_refused() {
     let Some(server) = server().await else { return };
     let scope = scope();
     let (application, client) = web(server, &server.direct);

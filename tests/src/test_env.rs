@@ -1,4 +1,4 @@
-//! An emulator, a client that trusts it, and a watch over what is logged.
+//! The environment of a test: an emulator, clients that trust it, and captured logs.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -12,51 +12,51 @@ use symbolon_types::ManualClock;
 
 use crate::CapturedLogs;
 
-/// A resource that the emulator's resource server stands for.
+/// The audience of the emulator's resource server.
 pub const RESOURCE: &str = "https://vault.example";
 
-/// An emulator, a client that trusts it, and a watch over what is logged: when a world ends, no
-/// token that was issued in it, no certificate request and no key may be in the logs.
-pub struct World {
+/// An emulator with clients that trust it. When it is dropped, the captured logs must contain no
+/// certificate request and no secret that was given to [`watch`](Self::watch).
+pub struct TestEnv {
     /// The emulator.
     pub emulator: Emulator,
-    /// The hands of the clock that everybody in this world reads.
-    pub hands: ManualClock,
+    /// The clock of the emulator and of all clients, moved by hand.
+    pub manual_clock: ManualClock,
     clock: SharedClock,
     logs: CapturedLogs,
     secrets: RefCell<Vec<String>>,
 }
 
-impl World {
-    /// A world with an emulator as it comes.
+impl TestEnv {
+    /// Starts an emulator with its defaults.
     pub async fn new() -> Self {
         Self::with(|emulator| emulator).await
     }
 
-    /// A world with an emulator set up to taste. Its clock stands still until it is moved.
+    /// Starts a configured emulator. The clock stands still until the test advances it.
     pub async fn with(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
-        let hands = ManualClock::new();
-        let clock = SharedClock::from(&hands);
-        Self::on(hands, clock, setup).await
+        let manual_clock = ManualClock::new();
+        let clock = SharedClock::from(&manual_clock);
+        Self::start(manual_clock, clock, setup).await
     }
 
-    /// A world whose clock is the machine's, for what has to do with real waiting.
-    pub async fn in_real_time(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
-        Self::on(ManualClock::new(), SharedClock::system(), setup).await
+    /// Starts a configured emulator with the clock of the machine, for tests that really wait.
+    pub async fn with_system_clock(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
+        Self::start(ManualClock::new(), SharedClock::system(), setup).await
     }
 
-    async fn on(
-        hands: ManualClock,
+    async fn start(
+        manual_clock: ManualClock,
         clock: SharedClock,
         setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
     ) -> Self {
         let logs = CapturedLogs::begin();
         let builder = Emulator::builder().clock(clock.clone()).federated_application(crate::CLIENT_ID);
         let emulator = setup(builder).start().await.expect("an emulator");
-        Self { emulator, hands, clock, logs, secrets: RefCell::default() }
+        Self { emulator, manual_clock, clock, logs, secrets: RefCell::default() }
     }
 
-    /// The variables that point a client at the emulator.
+    /// The environment variables that direct a client to the emulator.
     pub fn env(&self) -> Env {
         self.emulator.environment().into_iter().collect()
     }
@@ -71,18 +71,17 @@ impl World {
             .expect("a transport")
     }
 
-    /// The clock of this world.
+    /// The clock of the emulator and of all clients.
     pub fn clock(&self) -> SharedClock {
         self.clock.clone()
     }
 
-    /// The context of clients: the emulator's variables, the manual clock, retries that do not wait.
+    /// The context of clients: the variables of the emulator, the clock, retries without delay.
     pub fn context(&self) -> Context {
         Context::default().with_env(self.env()).with_clock(self.clock.clone()).with_retry_scale(0.0)
     }
 
-    /// A managed identity in this world, with keys that are quick to make and retries that do not
-    /// wait.
+    /// A managed identity at the emulator, with quick P-256 keys and retries without delay.
     pub fn builder(&self) -> symbolon::ManagedIdentityBuilder {
         ManagedIdentity::builder()
             .context(self.context())
@@ -91,28 +90,28 @@ impl World {
             .deadline(Duration::from_secs(60))
     }
 
-    /// A managed identity in this world.
+    /// A managed identity at the emulator.
     pub fn identity(&self) -> ManagedIdentity {
         self.builder().build().expect("a managed identity")
     }
 
     /// A bound token for [`RESOURCE`].
-    pub async fn bound(&self, identity: &ManagedIdentity) -> Token {
+    pub async fn bound_token(&self, identity: &ManagedIdentity) -> Token {
         self.keep(identity.token(RESOURCE).proof_of_possession().await.expect("a bound token"))
     }
 
-    /// Watches out for this token in the logs.
+    /// Watches for this token in the logs.
     pub fn keep(&self, token: Token) -> Token {
         self.watch(token.secret().expose());
         token
     }
 
-    /// Watches out for this text in the logs.
+    /// Watches for this text in the logs.
     pub fn watch(&self, secret: &str) {
         self.secrets.borrow_mut().push(secret.to_owned());
     }
 
-    /// Calls the resource with a token, as the library does it.
+    /// Calls the resource with a token through the library.
     pub async fn call(&self, identity: &ManagedIdentity, token: &Token) -> http::Response<Bytes> {
         identity.call(token, self.resource_request()).await.expect("an answer")
     }
@@ -127,12 +126,12 @@ impl World {
         self.transport().send(request).await
     }
 
-    /// How often a step was asked for so far.
+    /// The number of requests for a step so far.
     pub fn count(&self, step: Step) -> usize {
         self.emulator.journal().count(step)
     }
 
-    /// How many certificates, tokens and metadata answers were asked for so far.
+    /// The numbers of metadata, issuance and token requests so far.
     pub fn counts(&self) -> Counts {
         Counts {
             metadata: self.count(Step::PlatformMetadata),
@@ -151,8 +150,8 @@ impl World {
         self.emulator.issued().last().expect("a certificate").thumbprint()
     }
 
-    /// Lets what runs in the background finish.
-    pub async fn settle(&self, done: impl Fn() -> bool) {
+    /// Waits up to five seconds for background work to make the condition true.
+    pub async fn wait_until(&self, done: impl Fn() -> bool) {
         let clock = SharedClock::system();
         for _ in 0..500 {
             if done() {
@@ -164,7 +163,7 @@ impl World {
     }
 }
 
-/// How often each leg was asked for.
+/// Numbers of requests to the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// `getplatformmetadata`.
@@ -183,7 +182,7 @@ impl Counts {
     }
 }
 
-impl Drop for World {
+impl Drop for TestEnv {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
@@ -194,9 +193,9 @@ impl Drop for World {
         let mut secrets = self.secrets.take();
         secrets.extend(requests);
         for secret in secrets {
-            // A prefix long enough to be no accident, in case the rest was cut off.
-            let telling = secret.get(..40).unwrap_or(&secret);
-            assert!(!logs.contains(telling), "a secret was logged:\n{logs}");
+            // The log may have cut off the rest.
+            let prefix = secret.get(..40).unwrap_or(&secret);
+            assert!(!logs.contains(prefix), "a secret was logged:\n{logs}");
         }
     }
 }
