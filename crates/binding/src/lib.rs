@@ -42,6 +42,6 @@ pub use blocking::spawn_blocking;
 pub use key_provider::PersistedKeys;
 pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
 pub use liveness::probe_key;
-pub use managed_identity_id::{IdKind, ManagedIdentityId};
+pub use managed_identity_id::ManagedIdentityId;
 pub use minter::{BindingWatch, Minter, MinterBuilder, REMINT_COOLDOWN};
 pub use symbolon_types::{Error, ErrorKind};

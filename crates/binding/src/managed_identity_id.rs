@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use symbolon_types::{Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind, IdKind};
 
 /// Names one managed identity of the machine: the one that the machine itself is, or one that a
 /// user assigned to it, by its client id, its object id or its Azure resource id.
@@ -25,20 +25,6 @@ use symbolon_types::{Error, ErrorKind};
 pub struct ManagedIdentityId {
     kind: IdKind,
     value: Option<Arc<str>>,
-}
-
-/// By what a managed identity is named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum IdKind {
-    /// It is the machine's own.
-    SystemAssigned,
-    /// By its client id (also called application id).
-    ClientId,
-    /// By the object id of its service principal (also called principal id).
-    ObjectId,
-    /// By its Azure resource id, `/subscriptions/…`.
-    ResourceId,
 }
 
 impl ManagedIdentityId {
@@ -113,31 +99,12 @@ impl ManagedIdentityId {
 
     fn parameter(&self, for_resource_id: &'static str) -> Option<(&'static str, &str)> {
         let name = match self.kind {
-            IdKind::SystemAssigned => return None,
             IdKind::ClientId => "client_id",
             IdKind::ObjectId => "object_id",
             IdKind::ResourceId => for_resource_id,
+            _ => return None,
         };
         Some((name, self.value()?))
-    }
-}
-
-impl IdKind {
-    /// The name for people and logs: `system-assigned`, `client id`, `object id`, `resource id`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SystemAssigned => "system-assigned",
-            Self::ClientId => "client id",
-            Self::ObjectId => "object id",
-            Self::ResourceId => "resource id",
-        }
-    }
-}
-
-impl fmt::Display for IdKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use symbolon::{Error, ManagedIdentityId, Strength};
+use symbolon::{Error, ManagedIdentityId, Source, Strength};
 
 use crate::exec::ExecOptions;
 use crate::failure;
@@ -213,8 +214,8 @@ pub(crate) struct Keys {
 #[derive(Debug, Args)]
 pub(crate) struct EmulateOptions {
     /// The host to stand for: whose variables are printed
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Host::Imds)]
-    pub(crate) source: Host,
+    #[arg(long, value_parser = source_parser(), value_name = "NAME", default_value_t = Source::Imds)]
+    pub(crate) source: Source,
     /// The address of that host's identity endpoint; loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
@@ -235,16 +236,10 @@ pub(crate) struct EmulateOptions {
     pub(crate) print_env: bool,
 }
 
-/// By the names that `doctor` and the library have for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum Host {
-    Imds,
-    AppService,
-    ServiceFabric,
-    MachineLearning,
-    CloudShell,
-    AzureArc,
+/// Parses a source by the name that `doctor` and the library have for it.
+fn source_parser() -> impl TypedValueParser<Value = Source> {
+    PossibleValuesParser::new(Source::ALL.map(Source::as_str))
+        .map(|name| Source::ALL.into_iter().find(|source| source.as_str() == name).unwrap_or(Source::Imds))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -83,7 +83,7 @@ pub(crate) async fn run(global: &Global, env: &Env) -> Result<ExitCode, Error> {
     let proxy = token_services.first().and_then(|url| transport.proxy_of(url));
     let own = match &found.imds {
         Some(imds) => Some(Endpoint::of_metadata_service(imds)),
-        None => endpoints::of_environment(env).await,
+        None => endpoints::of_source(found.detection.source, env).await,
     };
     reached.splice(0..0, own);
     let report = Report::new(&found, proxy, reached);

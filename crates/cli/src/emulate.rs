@@ -7,11 +7,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use symbolon::Error;
-use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Source};
+use symbolon::{Error, Source};
+use symbolon_emulator::{Emulator, EmulatorBuilder, Entry};
 
 use self::home::Home;
-use crate::args::{EmulateOptions, Host};
+use crate::args::EmulateOptions;
 use crate::failure;
 use crate::output::{Format, table, variables};
 use crate::signals::Signals;
@@ -97,21 +97,18 @@ fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
     if options.azure_addresses {
         return emulator.azure_addresses();
     }
-    let (source, emulator) = match options.source {
-        Host::Imds => (Source::Imds, emulator.imds_address(options.listen)),
-        Host::AppService => (Source::AppService, emulator.hosts_address(options.listen)),
-        Host::ServiceFabric => (Source::ServiceFabric, emulator.service_fabric_address(options.listen)),
-        Host::MachineLearning => (Source::MachineLearning, emulator.hosts_address(options.listen)),
-        Host::CloudShell => (Source::CloudShell, emulator.hosts_address(options.listen)),
-        Host::AzureArc => (Source::AzureArc, emulator.hosts_address(options.listen)),
+    let emulator = match options.source {
+        Source::Imds => emulator.imds_address(options.listen),
+        Source::ServiceFabric => emulator.service_fabric_address(options.listen),
+        _ => emulator.hosts_address(options.listen),
     };
-    emulator.source(source)
+    emulator.source(options.source)
 }
 
 /// A command that the emulator answers.
 fn example(emulator: &Emulator, options: &EmulateOptions) -> String {
     match options.source {
-        Host::Imds => {
+        Source::Imds => {
             format!("symbolon call {} --resource https://vault.azure.net --pop", emulator.resource_url())
         }
         // They give no bound tokens.

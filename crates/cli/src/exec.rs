@@ -5,7 +5,7 @@ use std::io;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::Args;
-use symbolon::{Env, Error};
+use symbolon::{Env, Error, Source};
 use symbolon_agent::{Agent, Record};
 use tokio::process::{Child, Command};
 
@@ -18,15 +18,6 @@ use crate::signals::Signals;
 const NOT_FOUND: u8 = 127;
 /// It is there and cannot be run.
 const NOT_RUN: u8 = 126;
-/// Variables by which an SDK would choose another source, or add to this one.
-const OTHER_SOURCES: &[&str] = &[
-    "IDENTITY_SERVER_THUMBPRINT",
-    "IMDS_ENDPOINT",
-    "MSI_ENDPOINT",
-    "MSI_SECRET",
-    "DEFAULT_IDENTITY_CLIENT_ID",
-    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-];
 /// Through which a client may send requests even to loopback.
 const PROXIES: &[&str] = &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 
@@ -75,7 +66,8 @@ pub(crate) async fn run(options: &ExecOptions, global: &Global, env: &Env) -> Re
 fn command(options: &ExecOptions, agent: &Agent, env: &Env) -> Command {
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]).kill_on_drop(true);
-    for name in OTHER_SOURCES {
+    // An SDK in the command would choose another source by one of these, or add it to this one.
+    for name in Source::variables() {
         command.env_remove(name);
     }
     command.envs(agent.environment());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_types::SharedClock;
+use symbolon_types::{SharedClock, Source};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -30,7 +30,6 @@ use crate::refresh::RefreshTokens;
 use crate::script::Script;
 use crate::server;
 use crate::skew::SkewedClock;
-use crate::source::Source;
 use crate::spec;
 use crate::state::{Names, Settings, State, Urls};
 use crate::tls::{self, Refusals};

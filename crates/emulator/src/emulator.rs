@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::{fmt, fs, io};
 
-use symbolon_types::Thumbprint;
+use symbolon_types::{Source, Thumbprint};
 use tokio::sync::oneshot;
 
 use crate::builder::EmulatorBuilder;
@@ -16,7 +16,6 @@ use crate::host;
 use crate::identity::UserAssigned;
 use crate::journal::{Journal, Subscription};
 use crate::place;
-use crate::source::Source;
 use crate::state::State;
 use crate::user;
 

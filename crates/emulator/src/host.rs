@@ -11,6 +11,7 @@ mod service_fabric;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use symbolon_types::Source;
 
 pub use self::expiry::ExpiryFormat;
 use crate::exchange::{Exchange, Reply};
@@ -19,7 +20,6 @@ use crate::grant::{Grant, Subject, leave_out, mint};
 use crate::identity::{IdKind, Principal};
 use crate::place;
 use crate::random::guid;
-use crate::source::Source;
 use crate::state::State;
 use crate::step::Step;
 
@@ -95,6 +95,7 @@ pub(crate) fn environment(source: Source, state: &State) -> Vec<(&'static str, S
         Source::AzureArc => {
             vec![("IDENTITY_ENDPOINT", at(AZURE_ARC)), ("IMDS_ENDPOINT", state.urls.imds.clone())]
         }
+        _ => vec![],
     }
 }
 

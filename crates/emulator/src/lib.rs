@@ -50,7 +50,6 @@ mod scope;
 mod script;
 mod server;
 mod skew;
-mod source;
 mod spec;
 mod state;
 mod step;
@@ -68,7 +67,7 @@ pub use fault::{CertificateFault, Fault};
 pub use host::ExpiryFormat;
 pub use identity::UserAssigned;
 pub use journal::{Journal, Subscription};
-pub use source::Source;
 pub use step::Step;
+pub use symbolon_types::Source;
 /// The type that names certificates here.
 pub use symbolon_types::Thumbprint;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
-use symbolon_types::{SharedClock, Thumbprint};
+use symbolon_types::{SharedClock, Source, Thumbprint};
 
 use crate::ca::{BACKDATED, CertificateAuthority, CertifiedKey, IssuedCertificate, Leaf};
 use crate::calendar::{after, before};
@@ -21,7 +21,6 @@ use crate::jwt::TokenSigner;
 use crate::refresh::RefreshTokens;
 use crate::script::Script;
 use crate::skew::SkewedClock;
-use crate::source::Source;
 use crate::tls::Refusals;
 
 /// Everything a running emulator knows.

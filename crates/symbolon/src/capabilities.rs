@@ -130,7 +130,7 @@ async fn look(
     detection: Detection,
     default_strength: Option<Strength>,
 ) -> HostCapabilities {
-    if detection.source != Source::Imds {
+    if !detection.source.info().issues_certificates {
         let reason = format!("{} issues no certificates to bind tokens to", detection.source);
         let source = Some(detection.source);
         return HostCapabilities {

@@ -1,60 +1,10 @@
-//! Which managed identity source this environment has.
+//! Detection of the managed identity source.
 
-use std::fmt;
-
-use symbolon_types::Env;
+use symbolon_types::{Env, Source};
 
 use crate::source::azure_arc::ArcAgent;
 
-/// Where a host hands out managed identity tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Source {
-    /// Azure Service Fabric.
-    ServiceFabric,
-    /// Azure App Service, Functions, Container Apps and Automation.
-    AppService,
-    /// Azure Machine Learning.
-    MachineLearning,
-    /// Azure Cloud Shell.
-    CloudShell,
-    /// A machine outside of Azure with the Azure Arc agent.
-    AzureArc,
-    /// The instance metadata service of an Azure virtual machine.
-    Imds,
-}
-
-impl Source {
-    /// The name in JSON: `service_fabric`, `app_service`, `machine_learning`, `cloud_shell`,
-    /// `azure_arc`, `imds`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ServiceFabric => "service_fabric",
-            Self::AppService => "app_service",
-            Self::MachineLearning => "machine_learning",
-            Self::CloudShell => "cloud_shell",
-            Self::AzureArc => "azure_arc",
-            Self::Imds => "imds",
-        }
-    }
-}
-
-/// For people.
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::ServiceFabric => "Service Fabric",
-            Self::AppService => "App Service",
-            Self::MachineLearning => "Azure Machine Learning",
-            Self::CloudShell => "Cloud Shell",
-            Self::AzureArc => "Azure Arc",
-            Self::Imds => "the instance metadata service",
-        })
-    }
-}
-
-/// What was detected, and why.
+/// The managed identity source of an environment, with the reasons for it and against the others.
 ///
 /// ```
 /// use symbolon::{Detection, Env, Source};
@@ -71,118 +21,76 @@ impl fmt::Display for Source {
 pub struct Detection {
     /// The source.
     pub source: Source,
-    /// What gave it away.
+    /// The variables, or the file, that select the source.
     pub reason: &'static str,
-    /// Whether the environment, or the Arc agent, says that there is a source. Otherwise it is the instance metadata
-    /// service, because a virtual machine says nothing, and outside of Azure nobody answers there.
+    /// True if a variable or an installed Azure Arc agent names the source. Otherwise the source is
+    /// the instance metadata service by default, and outside of Azure it does not respond.
     pub is_named: bool,
-    /// All other sources, in the order in which they are looked for.
-    pub skipped: Vec<Skipped>,
+    /// All other sources, in order of detection.
+    pub skipped: Vec<SkippedSource>,
 }
 
-/// A source that was not taken.
+/// A source that was not selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Skipped {
+pub struct SkippedSource {
     /// The source.
     pub source: Source,
-    /// Why it was not taken.
+    /// The reason for not selecting it.
     pub reason: String,
 }
-
-/// A source, and the variables that give it away.
-struct Candidate {
-    source: Source,
-    needs: &'static [&'static str],
-    found: &'static str,
-}
-
-/// In the order of MSAL.NET and MSAL Go (managed-identity sources §1.2). App Service sets the variables
-/// of Azure Machine Learning, too.
-const CANDIDATES: [Candidate; 6] = [
-    Candidate {
-        source: Source::ServiceFabric,
-        needs: &["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"],
-        found: "IDENTITY_ENDPOINT, IDENTITY_HEADER and IDENTITY_SERVER_THUMBPRINT are set",
-    },
-    Candidate {
-        source: Source::AppService,
-        needs: &["IDENTITY_ENDPOINT", "IDENTITY_HEADER"],
-        found: "IDENTITY_ENDPOINT and IDENTITY_HEADER are set",
-    },
-    Candidate {
-        source: Source::MachineLearning,
-        needs: &["MSI_ENDPOINT", "MSI_SECRET"],
-        found: "MSI_ENDPOINT and MSI_SECRET are set",
-    },
-    Candidate {
-        source: Source::CloudShell,
-        needs: &["MSI_ENDPOINT"],
-        found: "MSI_ENDPOINT is set, and MSI_SECRET is not",
-    },
-    Candidate {
-        source: Source::AzureArc,
-        needs: &["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"],
-        found: "IDENTITY_ENDPOINT and IMDS_ENDPOINT are set",
-    },
-    Candidate { source: Source::Imds, needs: &[], found: "nothing names another source" },
-];
-
-/// Says where the metadata service is, for pod identity and emulators.
-pub(crate) const IMDS_VARIABLE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 
 const AGENT_FOUND: &str = "the Azure Arc agent is installed";
 
 impl Detection {
-    /// Looks at the environment, and, where it names no source, for the Arc agent; asks nobody. An empty
-    /// variable counts as none. The order is that of MSAL.NET and MSAL Go (managed-identity
-    /// sources §1.2).
+    /// Detects the source from the environment. If no variable names a source, checks for the program
+    /// of the Azure Arc agent. Sends nothing. An empty variable counts as not set.
+    /// (docs/protocol/sources.md#detection)
     #[must_use]
     pub fn of(env: &Env) -> Self {
         Self::with_agent(env, &ArcAgent::of_this_machine(env))
     }
 
-    /// Whether this is Service Fabric: it comes first, so that nothing else needs to be looked at.
-    pub(crate) fn is_service_fabric(env: &Env) -> bool {
-        CANDIDATES[0].needs.iter().all(|name| env.var(name).is_some())
-    }
-
     pub(crate) fn with_agent(env: &Env, agent: &ArcAgent) -> Self {
-        let mut taken: Option<(Source, &'static str)> = None;
+        let mut selected: Option<(Source, &'static str)> = None;
         let mut skipped = Vec::new();
-        for Candidate { source, needs, found } in CANDIDATES {
-            let reason = match taken {
+        for source in Source::ALL {
+            let reason = match selected {
                 Some((first, _)) => format!("{first} comes first"),
                 None => {
-                    let missing: Vec<_> = needs.iter().filter(|name| env.var(name).is_none()).collect();
+                    let info = source.info();
+                    let missing = missing_variables(source, env);
                     let is_agent = source == Source::AzureArc && !missing.is_empty() && agent.is_installed();
                     if missing.is_empty() || is_agent {
-                        taken = Some((source, if is_agent { AGENT_FOUND } else { found }));
+                        selected = Some((source, if is_agent { AGENT_FOUND } else { info.detected_reason }));
                         continue;
                     }
                     match source {
-                        Source::AzureArc => unset(&missing) + &agent.absence(),
-                        _ => unset(&missing),
+                        Source::AzureArc => not_set(&missing) + &agent.absence(),
+                        _ => not_set(&missing),
                     }
                 }
             };
-            skipped.push(Skipped { source, reason });
+            skipped.push(SkippedSource { source, reason });
         }
-        // The last candidate needs nothing.
-        let (source, reason) = taken.unwrap_or((Source::Imds, ""));
-        let is_named = source != Source::Imds || env.var(IMDS_VARIABLE).is_some();
+        // The instance metadata service requires no variable.
+        let (source, reason) = selected.unwrap_or((Source::Imds, ""));
+        let is_named = source != Source::Imds || env.var(Source::IMDS_VARIABLE).is_some();
         Self { source, reason, is_named, skipped }
     }
 }
 
-/// "A is not set", "A, B and C are not set".
-fn unset(names: &[&&str]) -> String {
+/// Returns the variables of the source that are not set.
+pub(crate) fn missing_variables(source: Source, env: &Env) -> Vec<&'static str> {
+    let required = source.info().required_variables.iter().copied();
+    required.filter(|name| env.var(name).is_none()).collect()
+}
+
+/// Writes "A is not set" or "A, B and C are not set".
+fn not_set(names: &[&str]) -> String {
     match names {
         [one] => format!("{one} is not set"),
-        [first @ .., last] => {
-            let first: Vec<&str> = first.iter().map(|name| **name).collect();
-            format!("{} and {last} are not set", first.join(", "))
-        }
+        [first @ .., last] => format!("{} and {last} are not set", first.join(", ")),
         [] => String::new(),
     }
 }
@@ -280,5 +188,30 @@ mod tests {
                  and there is no Azure Arc agent for this platform"
             )
         );
+    }
+
+    #[test]
+    fn readme_lists_every_source() {
+        let readme = include_str!("../README.md");
+        for source in Source::ALL {
+            let info = source.info();
+            let variables: Vec<_> =
+                info.required_variables.iter().map(|variable| format!("`{variable}`")).collect();
+            let ids: Vec<_> = info.id_kinds.iter().map(|kind| kind.as_str()).collect();
+            let or = |text: String, other: &str| if text.is_empty() { other.to_owned() } else { text };
+            let row = format!(
+                "| {} | {} | {} | {} | {} |",
+                info.products,
+                or(variables.join(", "), "no other source"),
+                or(ids.join(", "), "none"),
+                if info.issues_certificates { "version 2" } else { "no" },
+                match (info.replaces_refused_tokens, info.issues_certificates) {
+                    (true, _) => "replaces the refused token",
+                    (_, true) => "sent for bound tokens",
+                    _ => "refused",
+                },
+            );
+            assert!(readme.contains(&row), "the README has no row {row}");
+        }
     }
 }

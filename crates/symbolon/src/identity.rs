@@ -10,7 +10,7 @@ use symbolon_token::{Error, Token, TokenClient};
 use symbolon_types::Strength;
 
 pub use self::builder::ManagedIdentityBuilder;
-use crate::bearer::Bearer;
+use crate::bearer::BearerTokens;
 use crate::capabilities::Prober;
 use crate::{Detection, Downgrade, HostCapabilities, ManagedIdentityRequest};
 
@@ -33,7 +33,7 @@ pub struct ManagedIdentity(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     id: ManagedIdentityId,
-    bearer: Bearer,
+    bearer: BearerTokens,
     minter: Minter,
     bound: TokenClient,
     prober: Prober,
@@ -124,7 +124,7 @@ impl ManagedIdentity {
         self.0.is_v2_disabled
     }
 
-    pub(crate) fn bearer(&self) -> &Bearer {
+    pub(crate) fn bearer(&self) -> &BearerTokens {
         &self.0.bearer
     }
 

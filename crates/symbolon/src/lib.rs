@@ -29,7 +29,7 @@ pub use chain::{
     AzureCli, AzureDeveloperCli, ChainFuture, ChainLink, ChainRequest, CredentialChain,
     CredentialChainBuilder, SkippedLink,
 };
-pub use detection::{Detection, Skipped, Source};
+pub use detection::{Detection, SkippedSource};
 pub use downgrade::Downgrade;
 pub use federation::ManagedIdentityAssertions;
 pub use future::ManagedIdentityFuture;
@@ -39,14 +39,15 @@ pub use request::ManagedIdentityRequest;
 #[cfg(unix)]
 pub use symbolon_binding::PersistedKeys;
 pub use symbolon_binding::{
-    Attestation, AttestationRequest, Attester, Binding, BindingWatch, IdKind, KeyProvider, ManagedIdentityId,
+    Attestation, AttestationRequest, Attester, Binding, BindingWatch, KeyProvider, ManagedIdentityId,
     SoftwareKeys,
 };
 #[cfg(feature = "hyper")]
 pub use symbolon_hyper::HyperTransport;
 pub use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenSource};
 pub use symbolon_types::{
-    ClientIdentity, Context, CorrelationId, Env, Secret, SharedClock, Strength, Thumbprint,
+    ClientIdentity, Context, CorrelationId, Env, IdKind, Secret, SharedClock, Source, SourceInfo, Strength,
+    Thumbprint,
 };
 
 /// The crates that this one is made of, for what is not re-exported at the root.

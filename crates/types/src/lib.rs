@@ -20,6 +20,7 @@ mod jitter;
 mod key;
 pub mod lease;
 mod secret;
+mod source;
 mod thumbprint;
 
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
@@ -32,6 +33,7 @@ pub use imds::IMDS_BASE_URL;
 pub use jitter::Jitter;
 pub use key::{SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength};
 pub use secret::Secret;
+pub use source::{IdKind, Source, SourceInfo};
 pub use thumbprint::{InvalidThumbprint, Thumbprint};
 
 /// The certificate and key encodings that appear in signatures of this crate.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use symbolon::parts::transport::{
     HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, within,
 };
-use symbolon::{Context, Env, Error, HyperTransport, ImdsProbes, SharedClock};
+use symbolon::{Context, Env, Error, HyperTransport, ImdsProbes, SharedClock, Source};
 use url::Url;
 
 use crate::failure;
@@ -18,8 +18,6 @@ const MTLS_TOKEN_SERVICE: &str = "https://mtlsauth.microsoft.com/";
 const TOKEN_SERVICE: &str = "https://login.microsoftonline.com/";
 /// Another cloud's, or an emulator's, in place of the latter.
 const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
-/// Where the environment says its source is, first found first used.
-const SOURCE_VARIABLES: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOINT"];
 /// How long one of them may take: all are asked at once, and the whole report takes under three seconds.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -72,9 +70,10 @@ pub(super) async fn reach(transport: &HyperTransport, urls: &[Url]) -> Vec<Endpo
     .await
 }
 
-/// Whether somebody listens where the environment says its source is. Nothing is sent.
-pub(super) async fn of_environment(env: &Env) -> Option<Endpoint> {
-    let (name, text) = SOURCE_VARIABLES.iter().find_map(|name| Some((*name, env.var(name)?)))?;
+/// Connects to the endpoint in the variable of the source. Sends nothing.
+pub(super) async fn of_source(source: Source, env: &Env) -> Option<Endpoint> {
+    let name = source.info().required_variables.first()?;
+    let text = env.var(name)?;
     let Ok(url) = text.parse::<Url>() else {
         return Some(Endpoint {
             url: String::new(),

@@ -17,7 +17,7 @@ pub(super) fn of(report: &Report) -> String {
     let selected = source.selected.map_or_else(|| "none".to_owned(), |source| source.to_string());
     rows.add("source", &[selected, format!("because {}", source.reason)]);
     let skipped = source.skipped.iter().map(|one| format!("{}: {}", one.source, one.reason));
-    rows.add("identity", &[source.selected.map_or("none", identities).to_owned()]);
+    rows.add("identity", &[source.selected.map_or_else(|| "none".to_owned(), identities)]);
     rows.add("skipped", &skipped.collect::<Vec<_>>());
     let asked = match (&imds.base, imds.version) {
         (None, _) => "not asked".to_owned(),
@@ -40,13 +40,16 @@ pub(super) fn of(report: &Report) -> String {
     rows.0.join("\n")
 }
 
-/// Which identities there may be. Which there are, and who they are, only a request for a token or a certificate tells.
-fn identities(source: Source) -> &'static str {
-    match source {
-        Source::CloudShell => "that of whoever is signed in; no user-assigned one",
-        Source::MachineLearning => "the host's own, or a user-assigned one by client id",
-        Source::ServiceFabric => "the host's own, or a user-assigned one by object id",
-        _ => "the host's own, or a user-assigned one by client id, object id or resource id",
+/// Describes the identities that the source can have. Only a request shows those that are assigned.
+fn identities(source: Source) -> String {
+    let info = source.info();
+    let kinds: Vec<&str> = info.id_kinds.iter().map(|kind| kind.as_str()).collect();
+    match kinds.split_last() {
+        None => format!("{}; no user-assigned one", info.own_identity),
+        Some((only, [])) => format!("{}, or a user-assigned one by {only}", info.own_identity),
+        Some((last, rest)) => {
+            format!("{}, or a user-assigned one by {} or {last}", info.own_identity, rest.join(", "))
+        }
     }
 }
 

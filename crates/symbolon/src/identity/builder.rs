@@ -13,12 +13,13 @@ use symbolon_types::{Context, Env, IMDS_BASE_URL, Strength};
 use url::Url;
 
 use super::{Inner, ManagedIdentity};
-use crate::bearer::{Asking, Bearer, Policies, partition};
+use crate::bearer::{BearerTokens, partition};
 use crate::capabilities::{Prober, is_v2_disabled};
 use crate::default_transport::default_transport;
 use crate::delegation::MintedCertificate;
-use crate::detection::IMDS_VARIABLE;
-use crate::{Detection, Downgrade, Source};
+use crate::detection::missing_variables;
+use crate::source::fetch::TokenFetcher;
+use crate::{Downgrade, Source};
 
 /// How long an acquisition may take, retries included: a metadata service that is being updated
 /// asks for 70 seconds of patience.
@@ -200,9 +201,9 @@ impl ManagedIdentityBuilder {
     /// server by its thumbprint.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
         let env = self.context.env();
-        let imds_base = env.var(IMDS_VARIABLE).unwrap_or_else(|| IMDS_BASE_URL.to_owned());
+        let imds_base = env.var(Source::IMDS_VARIABLE).unwrap_or_else(|| IMDS_BASE_URL.to_owned());
         let imds_base: Url = imds_base.parse().map_err(|_| {
-            let error = format!("{IMDS_VARIABLE} is not a URL");
+            let error = format!("{} is not a URL", Source::IMDS_VARIABLE);
             Error::new(ErrorKind::Request, "invalid_endpoint", error).with_advice(
                 "set it to the origin of the metadata service, for example http://127.0.0.1:8080",
             )
@@ -256,18 +257,17 @@ impl ManagedIdentityBuilder {
             .retry(planned(RetryPolicy::token_endpoint()))
             .deadline(self.deadline)
             .build();
-        let policies =
-            Policies { imds: planned(RetryPolicy::imds()), others: planned(RetryPolicy::managed_identity()) };
-        let asking = Asking {
+        let fetcher = TokenFetcher {
             id: self.id.clone(),
             capabilities: self.capabilities,
             imds,
             http,
-            policies,
+            imds_retry_policy: planned(RetryPolicy::imds()),
+            retry_policy: planned(RetryPolicy::managed_identity()),
             deadline: self.deadline,
             azure_arc_tokens: self.azure_arc_tokens,
         };
-        let bearer = Bearer::new(asking, cache);
+        let bearer = BearerTokens::new(fetcher, cache);
         Ok(ManagedIdentity(Arc::new(Inner {
             id: self.id,
             bearer,
@@ -294,11 +294,12 @@ impl fmt::Debug for AddAttester {
 /// A transport that cannot pin is told at once that this is Service Fabric (managed-identity sources
 /// §2.2), and not when a token is needed.
 fn check(transport: &SharedTransport, env: &Env) -> Result<(), Error> {
-    if transport.capabilities().pinned_servers() || !Detection::is_service_fabric(env) {
+    if transport.capabilities().pinned_servers() || !missing_variables(Source::ServiceFabric, env).is_empty()
+    {
         return Ok(());
     }
     let error = format!(
-        "{} is known by a thumbprint, by which this transport knows no server",
+        "{} requires pinning the server certificate by thumbprint, which this transport does not support",
         Source::ServiceFabric
     );
     Err(Error::new(ErrorKind::Environment, "transport_unsupported", error)

@@ -8,64 +8,62 @@ use std::path::Path;
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
-use symbolon_binding::IdKind;
 use symbolon_token::{Error, ErrorKind, Fetched};
 use symbolon_transport::{Request, Response, Route};
-use symbolon_types::Env;
+use symbolon_types::{Env, IdKind, Source};
 use url::Url;
 
 pub(crate) use self::agent::ArcAgent;
-use crate::Source;
-use crate::source::endpoint::{self, append, metadata_header};
-use crate::source::exchange::Exchange;
-use crate::source::{Question, api_version};
+use super::client::SourceClient;
+use super::endpoint::{append, endpoint_of, invalid, metadata_header};
+use super::request::SourceRequest;
 
-/// Where the agent listens unless the variable says otherwise (MSAL.NET `AzureArcManagedIdentitySource`).
+/// The agent's endpoint if the variable is not set.
 const ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
 const ENDPOINT_VARIABLE: &str = "IDENTITY_ENDPOINT";
 
 /// Asks twice: the first answer names a file, and the second request shows what is in it.
-pub(crate) async fn token(
-    question: &Question<'_>,
+pub(super) async fn token(
+    request: &SourceRequest<'_>,
     env: &Env,
     tokens: Option<&Path>,
-    exchange: &Exchange<'_>,
+    client: &SourceClient<'_>,
 ) -> Result<(Fetched, usize), Error> {
-    let mut request = request(question, env)?;
-    let mut sent = exchange.send(&request).await?;
+    let mut http_request = http_request(request, env)?;
+    let mut sent = client.send(&http_request).await?;
     if sent.response.status() == StatusCode::UNAUTHORIZED {
         let answer = challenge::answer(&sent.response, tokens)?;
-        request.headers_mut().insert(AUTHORIZATION, answer);
+        http_request.headers_mut().insert(AUTHORIZATION, answer);
         let attempts = sent.attempts;
-        sent = exchange.send(&request).await?;
+        sent = client.send(&http_request).await?;
         sent.attempts += attempts;
     }
-    let token = exchange.token(&sent)?;
-    confirm(question, &sent.response)?;
+    let token = client.token(&sent)?;
+    confirm(request, &sent.response)?;
     Ok(token)
 }
 
-fn request(question: &Question<'_>, env: &Env) -> Result<Request, Error> {
+fn http_request(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error> {
     let mut url = match env.var(ENDPOINT_VARIABLE) {
-        Some(text) => endpoint::parse(Source::AzureArc, ENDPOINT_VARIABLE, &text)?,
-        None => Url::parse(ENDPOINT).map_err(|_| endpoint::invalid(Source::AzureArc, ENDPOINT_VARIABLE))?,
+        Some(_) => endpoint_of(Source::AzureArc, env, ENDPOINT_VARIABLE)?,
+        None => Url::parse(ENDPOINT).map_err(|_| invalid(Source::AzureArc, ENDPOINT_VARIABLE))?,
     };
-    append(&mut url, "api-version", api_version::AZURE_ARC);
-    append(&mut url, "resource", question.resource);
+    append(&mut url, "api-version", "2020-06-01");
+    append(&mut url, "resource", request.resource);
     // Other than at App Service: the agent ignores `mi_res_id`.
-    if let Some((name, value)) = question.id.imdsv1_parameter() {
+    if let Some((name, value)) = request.id.imdsv1_parameter() {
         append(&mut url, name, value);
     }
-    let mut request = Request::new(Method::GET, url, Route::Local);
+    let mut built = Request::new(Method::GET, url, Route::Local);
     let (name, value) = metadata_header();
-    request.headers_mut().insert(name, value);
-    Ok(request)
+    built.headers_mut().insert(name, value);
+    Ok(built)
 }
 
 /// An agent from before 2026 ignores which identity is asked for, and gives the machine's own. A newer one
 /// says whose token it is; without that, the token is discarded (managed-identity sources §2.5.3).
-fn confirm(question: &Question<'_>, response: &Response) -> Result<(), Error> {
-    let names: &[&str] = match question.id.kind() {
+fn confirm(request: &SourceRequest<'_>, response: &Response) -> Result<(), Error> {
+    let names: &[&str] = match request.id.kind() {
         IdKind::SystemAssigned => return Ok(()),
         IdKind::ClientId => &["client_id"],
         IdKind::ObjectId => &["object_id"],
@@ -74,7 +72,7 @@ fn confirm(question: &Question<'_>, response: &Response) -> Result<(), Error> {
     };
     let said: Map<String, Value> = serde_json::from_slice(response.body()).unwrap_or_default();
     let said = names.iter().find_map(|name| said.get(*name)).and_then(Value::as_str);
-    let asked = question.id.value().unwrap_or_default();
+    let asked = request.id.value().unwrap_or_default();
     if said.is_some_and(|said| said.eq_ignore_ascii_case(asked)) {
         return Ok(());
     }
@@ -91,8 +89,8 @@ mod tests {
 
     use super::*;
 
-    fn question(id: &ManagedIdentityId) -> Question<'_> {
-        Question {
+    fn source_request(id: &ManagedIdentityId) -> SourceRequest<'_> {
+        SourceRequest {
             resource: "r",
             id,
             capabilities: &[],
@@ -105,7 +103,7 @@ mod tests {
     #[test]
     fn without_a_variable_the_agent_is_asked_where_it_listens() {
         let id = ManagedIdentityId::system_assigned();
-        let asked = request(&question(&id), &Env::empty()).unwrap();
+        let asked = http_request(&source_request(&id), &Env::empty()).unwrap();
         let expected =
             "http://127.0.0.1:40342/metadata/identity/oauth2/token?api-version=2020-06-01&resource=r";
         assert_eq!(asked.url().as_str(), expected);
@@ -129,7 +127,7 @@ mod tests {
             (&resource, r#"{"mi_res_id":"/sub/AB-1"}"#, true),
             (&resource, r#"{"msi_res_id":"/sub/other","mi_res_id":"/sub/AB-1"}"#, false),
         ] {
-            let confirmed = confirm(&question(id), &Response::new(StatusCode::OK, body));
+            let confirmed = confirm(&source_request(id), &Response::new(StatusCode::OK, body));
             assert_eq!(confirmed.is_ok(), is_confirmed, "{id:?} {body}");
             if let Err(error) = confirmed {
                 assert_eq!(error.code(), "user_assigned_managed_identity_not_confirmed");

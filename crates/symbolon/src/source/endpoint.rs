@@ -1,19 +1,13 @@
-//! What every source reads from variables: where its endpoint is, and the secret for it.
+//! The endpoint and the secret of a source, read from environment variables.
 
 use http::{HeaderName, HeaderValue};
 use symbolon_token::{Error, ErrorKind};
-use symbolon_types::Env;
+use symbolon_types::{Env, Source};
 use url::Url;
 
-use crate::Source;
-
-/// The endpoint in this variable, with the query that it may have.
+/// Returns the endpoint in this variable, with its query if it has one.
 pub(super) fn endpoint_of(source: Source, env: &Env, variable: &'static str) -> Result<Url, Error> {
     let text = env.var(variable).ok_or_else(|| missing(source, variable))?;
-    parse(source, variable, &text)
-}
-
-pub(super) fn parse(source: Source, variable: &'static str, text: &str) -> Result<Url, Error> {
     let url: Url = text.parse().map_err(|_| invalid(source, variable))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(invalid(source, variable));
@@ -21,37 +15,36 @@ pub(super) fn parse(source: Source, variable: &'static str, text: &str) -> Resul
     Ok(url)
 }
 
-/// The secret in this variable, as the value of a header.
+/// Returns the secret in this variable as a header value.
 pub(super) fn secret_of(source: Source, env: &Env, variable: &'static str) -> Result<HeaderValue, Error> {
     let secret = env.var(variable).ok_or_else(|| missing(source, variable))?;
     let mut value = HeaderValue::try_from(secret).map_err(|_| {
-        invalid(source, variable).with_advice("it holds characters that no HTTP header may have")
+        invalid(source, variable).with_advice("remove the characters that an HTTP header cannot hold")
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// Shows that the request was not forged by way of a redirect.
+/// Returns the header that a redirected or forged request does not have.
 pub(super) fn metadata_header() -> (HeaderName, HeaderValue) {
     (HeaderName::from_static("metadata"), HeaderValue::from_static("true"))
 }
 
-/// Adds a parameter to the query, percent-encoded.
+/// Adds a percent-encoded parameter to the query.
 pub(super) fn append(url: &mut Url, name: &str, value: &str) {
     url.query_pairs_mut().append_pair(name, value);
 }
 
-/// The variable holds something that cannot be used. Its value may be a secret and is not shown.
+/// Returns the error for an unusable variable. It omits the value, which may be a secret.
 pub(super) fn invalid(source: Source, variable: &'static str) -> Error {
-    let error =
-        format!("{variable}, which says where {source} issues tokens, cannot be used; nothing was sent");
+    let error = format!("the variable {variable} of {source} is not valid; nothing was sent");
     Error::new(ErrorKind::Environment, "invalid_managed_identity_endpoint", error)
-        .with_advice("it must be an http or https URL, such as the host sets it")
+        .with_advice("set it to an http or https URL, as the host does")
 }
 
-/// The variable was there when the source was detected.
+/// Returns the error for a variable that was unset after detection.
 pub(super) fn missing(source: Source, variable: &'static str) -> Error {
-    let error = format!("{variable}, by which {source} was detected, is no longer set; nothing was sent");
+    let error = format!("the variable {variable} of {source} is no longer set; nothing was sent");
     Error::new(ErrorKind::Environment, "invalid_managed_identity_endpoint", error)
-        .with_advice("leave the variables of the host as they are while the process runs")
+        .with_advice("do not change the host's variables while the process runs")
 }

@@ -1,31 +1,31 @@
-//! The instance metadata service, version 1: a bearer token in one request.
-//! (Managed-identity sources §2.6.)
+//! Version 1 of the instance metadata service: a bearer token in one request.
+//! (docs/protocol/sources.md#instance-metadata-v1)
 
 use symbolon_binding::imds::{ImdsClient, ImdsEndpoint, ImdsRequest};
 use symbolon_token::{Error, Fetched};
 use symbolon_transport::RetryPolicy;
+use symbolon_types::Source;
 
-use crate::Source;
-use crate::source::{Question, issued};
+use super::request::SourceRequest;
+use super::response;
 
-/// Asks once. Which statuses are worth another try, and whether an answer is the service's at all, is
-/// the same for both versions of the service, and lies with the minter.
-pub(crate) async fn token(
-    question: &Question<'_>,
+/// Requests a token. Retries and the checks on the response are those of [`ImdsClient`], which both
+/// versions of the service share.
+pub(super) async fn token(
+    request: &SourceRequest<'_>,
     imds: &ImdsClient,
     policy: &RetryPolicy,
 ) -> Result<(Fetched, usize), Error> {
-    let asked = ImdsRequest {
+    let imds_request = ImdsRequest {
         endpoint: ImdsEndpoint::BearerToken,
-        id: question.id,
-        resource: Some(question.resource),
+        id: request.id,
+        resource: Some(request.resource),
         bypass_cache: false,
         body: None,
         policy,
-        correlation_id: question.correlation_id,
+        correlation_id: request.correlation_id,
     };
-    let sent = imds.send(&asked).await?;
-    let now = imds.clock().now();
-    let fetched = issued::read(Source::Imds, &sent.response, now, question.correlation_id)?;
+    let sent = imds.send(&imds_request).await?;
+    let fetched = response::read(Source::Imds, &sent.response, imds.clock().now(), request.correlation_id)?;
     Ok((fetched, sent.attempts))
 }

@@ -4,7 +4,7 @@ use symbolon::parts::transport::{TransportError, TransportErrorKind};
 use symbolon::{Error, ErrorKind};
 use symbolon_emulator::{Fault, Source};
 
-use crate::lab::{Lab, RESOURCE, Scripted, answer, answer_with, detected, step};
+use crate::lab::{Lab, RESOURCE, Scripted, answer, answer_with, step};
 
 /// An error body as the source writes it, and what of it must be told.
 fn native(source: Source) -> (&'static str, &'static str) {
@@ -31,7 +31,7 @@ fn native(source: Source) -> (&'static str, &'static str) {
 fn is_failure_of(error: &Error, source: Source, status: u16) {
     assert_eq!(error.code(), "managed_identity_request_failed", "{source}");
     assert_eq!((error.kind(), error.status()), (ErrorKind::Service, Some(status)), "{source}");
-    assert!(error.to_string().contains(&detected(source).to_string()), "{source}: {error}");
+    assert!(error.to_string().contains(&source.to_string()), "{source}: {error}");
     assert!(!error.advice().is_empty() && error.correlation_id().is_some(), "{source}");
 }
 
@@ -83,7 +83,7 @@ fn a_success_without_a_usable_token_is_refused() {
             let error = asked.outcome.unwrap_err();
             assert_eq!((error.code(), error.status()), ("invalid_response", Some(200)), "{source} {body}");
             assert_eq!(error.kind(), ErrorKind::Response);
-            assert!(error.to_string().contains(&detected(source).to_string()), "{error}");
+            assert!(error.to_string().contains(&source.to_string()), "{error}");
         }
         // A short life is a life, and neither type nor resource need be said.
         for body in [

@@ -95,18 +95,6 @@ pub(crate) fn step(source: Source) -> Step {
     }
 }
 
-/// The same host, as the library calls it.
-pub(crate) fn detected(source: Source) -> symbolon::Source {
-    match source {
-        Source::AppService => symbolon::Source::AppService,
-        Source::ServiceFabric => symbolon::Source::ServiceFabric,
-        Source::MachineLearning => symbolon::Source::MachineLearning,
-        Source::CloudShell => symbolon::Source::CloudShell,
-        Source::AzureArc => symbolon::Source::AzureArc,
-        _ => symbolon::Source::Imds,
-    }
-}
-
 /// The resource of a request, wherever the source has it.
 pub(crate) fn resource(entry: &Entry) -> Option<&str> {
     entry.query("resource").or_else(|| entry.form("resource"))

@@ -35,8 +35,8 @@ const SOURCES: &[&str] = &[
     include_str!("../../src/source/azure_arc.rs"),
     include_str!("../../src/source/azure_arc/challenge.rs"),
     include_str!("../../src/source/expiry.rs"),
-    include_str!("../../src/source/issued.rs"),
-    include_str!("../../src/source/refusal.rs"),
+    include_str!("../../src/source/response.rs"),
+    include_str!("../../src/source/error.rs"),
 ];
 
 #[test]

@@ -7,10 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use symbolon_token::{Error, ErrorKind, Expiry, Fetched};
 use symbolon_transport::Response;
-use symbolon_types::{CorrelationId, Secret};
+use symbolon_types::{CorrelationId, Secret, Source};
 
 use super::expiry::{lifetime, seconds};
-use crate::Source;
 
 /// What of the body counts; neither `token_type` nor `resource` is in every answer, and a token is
 /// kept under the resource that was asked for. (Managed-identity sources §2.0.1, DEV-4.)

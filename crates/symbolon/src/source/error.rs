@@ -6,14 +6,13 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use symbolon_token::{Error, ErrorKind};
 use symbolon_transport::{Response, TransportError, TransportErrorKind};
-
-use crate::Source;
+use symbolon_types::Source;
 
 /// The most error numbers that are taken over.
 const MOST_CODES: usize = 8;
 
 /// An answer other than a 200.
-pub(super) fn refused(source: Source, response: &Response, now: SystemTime) -> Error {
+pub(super) fn http_error(source: Source, response: &Response, now: SystemTime) -> Error {
     let status = response.status();
     let body = response.body();
     let what = if body.is_empty() {
@@ -90,7 +89,7 @@ fn codes(body: &Map<String, Value>) -> Vec<u32> {
 }
 
 /// No answer at all.
-pub(super) fn unanswered(source: Source, error: TransportError) -> Error {
+pub(super) fn no_response(source: Source, error: TransportError) -> Error {
     use TransportErrorKind as Kind;
     let is_transient = error.is_transient();
     let (kind, code, what, advice) = match error.kind() {
@@ -138,7 +137,7 @@ mod tests {
 
     fn refuse(status: u16, body: &'static str) -> Error {
         let response = Response::new(StatusCode::from_u16(status).unwrap(), body);
-        refused(Source::AppService, &response, SystemTime::UNIX_EPOCH)
+        http_error(Source::AppService, &response, SystemTime::UNIX_EPOCH)
     }
 
     /// NET-11, NET-12, NET-13, NET-15, X-08, DEV-5, DEV-9.

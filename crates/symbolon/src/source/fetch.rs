@@ -1,0 +1,90 @@
+//! One acquisition of a bearer token from the source.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use symbolon_binding::ManagedIdentityId;
+use symbolon_binding::imds::ImdsClient;
+use symbolon_token::{Error, ErrorKind, Fetched};
+use symbolon_transport::{HttpClient, RetryPolicy, within};
+use symbolon_types::{CorrelationId, Source};
+
+use super::azure_arc::{self, ArcAgent};
+use super::client::SourceClient;
+use super::imds_v1;
+use super::request::{SourceRequest, http_request};
+
+/// Everything that a request to any source needs, apart from the resource.
+#[derive(Debug)]
+pub(crate) struct TokenFetcher {
+    pub(crate) id: ManagedIdentityId,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) imds: ImdsClient,
+    pub(crate) http: HttpClient,
+    pub(crate) imds_retry_policy: RetryPolicy,
+    /// The retry policy of all other sources.
+    pub(crate) retry_policy: RetryPolicy,
+    pub(crate) deadline: Duration,
+    /// The directory of the challenge files of the Azure Arc agent, if it is not the platform's.
+    pub(crate) azure_arc_tokens: Option<PathBuf>,
+}
+
+impl TokenFetcher {
+    /// Requests a token within the deadline. `refused` is the hash of the token that a resource
+    /// refused.
+    pub(crate) async fn fetch(
+        self: Arc<Self>,
+        source: Source,
+        resource: String,
+        refused: Option<String>,
+        correlation_id: CorrelationId,
+    ) -> Result<Fetched, Error> {
+        let takes_capabilities = source.info().replaces_refused_tokens;
+        let request = SourceRequest {
+            resource: &resource,
+            id: &self.id,
+            capabilities: if takes_capabilities { &self.capabilities } else { &[] },
+            refused: refused.as_deref(),
+            correlation_id,
+        };
+        let clock = self.http.context().clock();
+        let started = clock.now();
+        let result = within(clock, self.deadline, self.send(source, &request)).await;
+        let elapsed = clock.now().duration_since(started).unwrap_or_default();
+        result
+            .unwrap_or_else(|| Err(timeout_error(source, self.deadline)))
+            .map(|(fetched, attempts)| fetched.after(attempts, elapsed))
+            .map_err(|error| error.with_correlation_id(correlation_id))
+    }
+
+    async fn send(&self, source: Source, request: &SourceRequest<'_>) -> Result<(Fetched, usize), Error> {
+        if source == Source::Imds {
+            return imds_v1::token(request, &self.imds, &self.imds_retry_policy).await;
+        }
+        let env = self.http.context().env();
+        let client = SourceClient {
+            source,
+            http: &self.http,
+            policy: &self.retry_policy,
+            correlation_id: request.correlation_id,
+        };
+        if source == Source::AzureArc {
+            let directory = self.azure_arc_tokens.clone();
+            let directory = directory.or_else(|| ArcAgent::of_this_machine(env).tokens());
+            return azure_arc::token(request, env, directory.as_deref(), &client).await;
+        }
+        let http_request = http_request(source, request, env)?;
+        client.token(&client.send(&http_request).await?)
+    }
+}
+
+fn timeout_error(source: Source, deadline: Duration) -> Error {
+    let advice = match source {
+        Source::Imds => "check that this is an Azure machine, or allow more time",
+        _ => "try again later, or allow more time",
+    };
+    Error::new(ErrorKind::Network, "timeout", format!("{source} did not issue a token within {deadline:?}"))
+        .with_advice(advice)
+        .with_transient(true)
+}
