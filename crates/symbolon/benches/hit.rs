@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
-use symbolon::parts::token::{CacheKey, Expiry, Fetched, Partition};
+use symbolon::parts::token::{CacheKey, Expiry, IssuedToken, Partition};
 use symbolon::{
     Context, CorrelationId, Env, HyperTransport, ManagedIdentity, Secret, SoftwareKeys, TokenCache,
 };
@@ -30,7 +30,7 @@ fn benches(criterion: &mut Criterion) {
             .transport(transport.expect("a transport"));
         let identity = builder.key_provider(SoftwareKeys::p256()).cache(cache.clone()).build();
         let identity = identity.expect("an identity");
-        let fetched = Fetched::bearer(
+        let fetched = IssuedToken::bearer(
             Secret::new("token"),
             Expiry::after(Duration::from_secs(86_400)),
             CorrelationId::random(),

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use symbolon_binding::{Binding, ManagedIdentityId, Minter};
 use symbolon_token::{
-    ClientAuth, CredentialRequest, CredentialSource, Error, ManagedIdentityKind, Partition, Presented,
-    Refusal, Resolution, TokenEndpoint,
+    AuthFuture, CachedAuth, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Error,
+    ManagedIdentityKind, Partition, TokenEndpoint,
 };
 
 /// The statement about the key was not believed (IMDSv2 §8.5).
@@ -20,7 +20,7 @@ struct Kept {
     partition: Partition,
     kind: ManagedIdentityKind,
     /// Nothing is put together anew while the binding stays.
-    presented: Presented,
+    presented: CachedAuth,
 }
 
 /// The certificate that the metadata service mints for an identity, as a credential.
@@ -40,15 +40,15 @@ impl MintedCertificate {
             None => ManagedIdentityKind::SystemAssigned,
             Some(_) => ManagedIdentityKind::UserAssigned,
         };
-        let kept = |partition| Kept { partition, kind, presented: Presented::default() };
+        let kept = |partition| Kept { partition, kind, presented: CachedAuth::default() };
         Self { minter, id, bound: kept(bound), over_mtls: kept(over_mtls) }
     }
 
-    fn present(&self, binding: &Binding, is_bound: bool) -> Resolution<'static> {
+    fn present(&self, binding: &Binding, is_bound: bool) -> AuthFuture<'static> {
         let kept = if is_bound { &self.bound } else { &self.over_mtls };
         let still_fits = |auth: &ClientAuth| auth.identity() == Some(binding.identity());
         let lent = kept.presented.lend(still_fits);
-        lent.unwrap_or_else(|| Resolution::ready(kept.put_on(binding, is_bound)))
+        lent.unwrap_or_else(|| AuthFuture::ready(kept.put_on(binding, is_bound)))
     }
 }
 
@@ -67,19 +67,19 @@ impl Kept {
 }
 
 impl CredentialSource for MintedCertificate {
-    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
         let is_bound = request.proof_of_possession();
         match self.minter.current_at(&self.id, request.now()) {
             Some(binding) => self.present(&binding, is_bound),
-            None => Resolution::future(async move {
+            None => AuthFuture::future(async move {
                 let binding = self.minter.binding(&self.id, request.correlation_id()).await?;
                 self.present(&binding, is_bound).await
             }),
         }
     }
 
-    async fn refused(&self, used: &ClientAuth, why: &Refusal) -> bool {
-        if let Refusal::Client { server_codes } = why
+    async fn refused(&self, used: &ClientAuth, why: &CredentialRejection) -> bool {
+        if let CredentialRejection::Client { server_codes } = why
             && server_codes.iter().any(|code| ATTESTATION_CODES.contains(code))
         {
             self.minter.forget_attestations();

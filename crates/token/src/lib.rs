@@ -44,75 +44,30 @@
 //! The parameters `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` of
 //! [`query_parameter`](TokenRequest::query_parameter) are told in the telemetry and not in the query.
 
-mod account;
-mod application;
-mod assertion;
 pub mod authority;
-mod authorization;
 mod cache;
-mod challenge;
-mod claims;
 mod client;
-mod client_assertion;
-mod client_certificate;
-mod client_secret;
 mod credential;
-mod current_telemetry;
-mod endpoint;
-mod exchange;
-mod expiry;
-mod form;
-mod grant;
-mod key;
-mod managed_identity;
-mod parameters;
-mod partition;
-mod refusal;
-mod request;
-mod response;
-mod routing_hint;
-mod scheme;
-mod scope;
+mod oauth;
 mod store;
-mod telemetry;
-mod throttle;
 mod token;
-mod user;
-mod workload_identity;
 
-pub use account::Account;
-pub use application::Application;
-pub use authorization::{
-    AuthorizationCode, AuthorizationFuture, AuthorizationRequest, PendingAuthorization, Prompt, ResponseMode,
+pub use cache::{PortableRefreshToken, PortableToken, TokenCache, TokenSubject};
+pub use client::{
+    AuthorizationFuture, AuthorizationRequest, PendingAuthorization, Prompt, ResponseMode, TokenClient,
+    TokenClientBuilder, TokenFuture, TokenRequest,
 };
-pub use cache::{Fetched, TokenCache};
-pub use challenge::{Challenge, claims_challenge};
-pub use claims::merge as merge_claims;
-pub use client::{TokenClient, TokenClientBuilder};
-pub use client_assertion::{
-    AssertionFn, AssertionRequest, AssertionSource, ClientAssertion, SignedAssertion, assertion_fn,
-};
-pub use client_certificate::ClientCertificate;
-pub use client_secret::ClientSecret;
 pub use credential::{
-    ClientAuth, CredentialRequest, CredentialSource, FreshParameters, Presented, Purpose, Resolution,
+    Application, AssertionFn, AssertionRequest, AssertionSource, AuthFuture, CachedAuth, ClientAssertion,
+    ClientAuth, ClientCertificate, ClientSecret, CredentialRequest, CredentialSource, FreshParameters,
+    Purpose, SignedAssertion, WorkloadIdentity, assertion_fn,
 };
-pub use endpoint::TokenEndpoint;
-pub use expiry::Expiry;
-pub use key::CacheKey;
-pub use managed_identity::ManagedIdentityKind;
-pub use parameters::Caching;
-pub use partition::Partition;
-pub use refusal::Refusal;
-pub use request::{TokenFuture, TokenRequest};
-pub use routing_hint::RoutingHint;
-pub use scheme::Scheme;
-pub use scope::resource_name;
-#[cfg(feature = "msal-cache")]
-pub use store::MsalImport;
+pub use oauth::{
+    Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry, ManagedIdentityKind,
+    RoutingHint, Scheme, TokenEndpoint, claims_challenge, merge_claims, resource_name,
+};
 pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoredEntry};
 #[cfg(feature = "sealed-store")]
 pub use store::{SealedStore, SealingKey};
 pub use symbolon_types::{Error, ErrorKind};
-pub use token::{Token, TokenSource};
-pub use workload_identity::WorkloadIdentity;
+pub use token::{CacheKey, IssuedToken, Partition, Token, TokenSource};

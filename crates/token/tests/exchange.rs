@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use symbolon_token::{
-    Application, ClientAuth, ClientSecret, CredentialRequest, CredentialSource, Error, Partition, Refusal,
-    Resolution, TokenClient, TokenEndpoint, TokenSource,
+    Application, AuthFuture, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest,
+    CredentialSource, Error, Partition, TokenClient, TokenEndpoint, TokenSource,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
@@ -238,7 +238,7 @@ async fn a_service_that_never_answers_is_given_up_at_the_deadline() {
 struct Successive {
     generation: Arc<Mutex<u32>>,
     last: u32,
-    refusals: Arc<Mutex<Vec<Refusal>>>,
+    refusals: Arc<Mutex<Vec<CredentialRejection>>>,
 }
 
 impl Successive {
@@ -248,14 +248,14 @@ impl Successive {
 }
 
 impl CredentialSource for Successive {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
         let generation = *self.generation.lock().unwrap();
         let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
         let partition = Partition::new(format!("generation {generation}"));
-        Resolution::ready(Ok(ClientAuth::new(format!("client-{generation}"), endpoint, partition)))
+        AuthFuture::ready(Ok(ClientAuth::new(format!("client-{generation}"), endpoint, partition)))
     }
 
-    async fn refused(&self, _used: &ClientAuth, why: &Refusal) -> bool {
+    async fn refused(&self, _used: &ClientAuth, why: &CredentialRejection) -> bool {
         self.refusals.lock().unwrap().push(why.clone());
         let mut generation = self.generation.lock().unwrap();
         if *generation < self.last {
@@ -279,7 +279,10 @@ async fn a_refused_credential_is_replaced_once_and_the_token_belongs_to_the_succ
     let (client, credential) = successive(&transport, 9);
     let token = client.token("a").await.unwrap();
     assert_eq!((token.secret().expose(), token.client_id()), ("one", Some("client-1")));
-    assert_eq!(*credential.refusals.lock().unwrap(), [Refusal::Client { server_codes: vec![1_000_610] }]);
+    assert_eq!(
+        *credential.refusals.lock().unwrap(),
+        [CredentialRejection::Client { server_codes: vec![1_000_610] }]
+    );
     assert_eq!(client.token("a").await.unwrap().source(), TokenSource::Cache);
     assert_eq!(client.cache().len(), 1);
 }

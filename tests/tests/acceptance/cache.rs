@@ -6,8 +6,8 @@ use symbolon::{ClientIdentity, Context, TokenSource};
 use symbolon_emulator::{CertifiedKey, Fault, Step};
 use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, TestEnv};
 use symbolon_token::{
-    ClientAuth, ClientCertificate, CredentialRequest, CredentialSource, MemoryStore, Partition, Refusal,
-    Resolution, TokenCache, TokenClient, TokenEndpoint,
+    AuthFuture, ClientAuth, ClientCertificate, CredentialRejection, CredentialRequest, CredentialSource,
+    MemoryStore, Partition, TokenCache, TokenClient, TokenEndpoint,
 };
 use symbolon_types::pki_types::CertificateDer;
 use symbolon_types::pki_types::pem::PemObject as _;
@@ -79,13 +79,13 @@ impl Certificate {
 }
 
 impl CredentialSource for Certificate {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
         let auth =
             ClientAuth::new(&*self.client_id, self.endpoint.clone(), Partition::new("the same application"));
-        Resolution::ready(Ok(auth.with_proof_of_possession(self.identity.clone())))
+        AuthFuture::ready(Ok(auth.with_proof_of_possession(self.identity.clone())))
     }
 
-    async fn refused(&self, _used: &ClientAuth, _why: &Refusal) -> bool {
+    async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {
         false
     }
 }

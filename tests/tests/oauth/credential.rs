@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use symbolon_tests::oauth::SecretClient;
 use symbolon_token::{
-    ClientAuth, CredentialRequest, CredentialSource, Partition, Refusal, Resolution, TokenEndpoint,
+    AuthFuture, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Partition,
+    TokenEndpoint,
 };
 use symbolon_types::{ClientIdentity, Secret};
 
@@ -74,11 +75,11 @@ fn with_assertion(auth: ClientAuth, assertion: &str) -> ClientAuth {
 }
 
 impl CredentialSource for Credential {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> Resolution<'a> {
-        Resolution::ready(Ok((self.0)()))
+    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+        AuthFuture::ready(Ok((self.0)()))
     }
 
-    async fn refused(&self, _used: &ClientAuth, _why: &Refusal) -> bool {
+    async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {
         false
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use symbolon_tests::RESOURCE;
-use symbolon_token::{ClientAuth, CredentialRequest, CredentialSource, Refusal, Resolution};
+use symbolon_token::{AuthFuture, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource};
 use symbolon_types::{ClientIdentity, Thumbprint};
 
 use crate::credential::nobody;
@@ -23,15 +23,15 @@ impl Successive {
 }
 
 impl CredentialSource for Successive {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> Resolution<'a> {
+    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
         let certificate = self.certificates.lock().unwrap().last().cloned();
-        Resolution::ready(Ok(self
+        AuthFuture::ready(Ok(self
             .client
             .clone()
             .with_identity(certificate.expect("one that is not refused"))))
     }
 
-    async fn refused(&self, used: &ClientAuth, _why: &Refusal) -> bool {
+    async fn refused(&self, used: &ClientAuth, _why: &CredentialRejection) -> bool {
         let mut certificates = self.certificates.lock().unwrap();
         certificates.retain(|certificate| Some(certificate) != used.identity());
         !certificates.is_empty()

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use serde_json::Value;
 use symbolon_token::{
-    CacheKey, Error, ErrorKind, Expiry, Fetched, Partition, Token, TokenCache, resource_name,
+    CacheKey, Error, ErrorKind, Expiry, IssuedToken, Partition, Token, TokenCache, resource_name,
 };
 use symbolon_transport::within;
 use symbolon_types::{Context, CorrelationId, Env, Secret, SharedClock};
@@ -149,7 +149,7 @@ async fn fetch(
     clock: &SharedClock,
     resource: &str,
     id: CorrelationId,
-) -> Result<Fetched, Error> {
+) -> Result<IssuedToken, Error> {
     let tool = settings.tool;
     let program = find(env, tool.programs).ok_or_else(|| {
         let error = format!("there is no `{}` in the absolute folders of PATH", tool.programs[0]);
@@ -220,7 +220,7 @@ struct Printed {
     expires_on_date: Value,
 }
 
-fn read(tool: Tool, ended: &Ended, now: SystemTime, id: CorrelationId) -> Result<Fetched, Error> {
+fn read(tool: Tool, ended: &Ended, now: SystemTime, id: CorrelationId) -> Result<IssuedToken, Error> {
     let program = tool.programs[0];
     if ended.is_too_long {
         let error = format!("`{program}` printed more than a token can be, and was killed");
@@ -243,7 +243,7 @@ fn read(tool: Tool, ended: &Ended, now: SystemTime, id: CorrelationId) -> Result
     let lifetime = lifetime(ends, &nothing, now).filter(|lifetime| !lifetime.is_zero());
     let lifetime =
         lifetime.ok_or_else(|| unusable("did not say how long its token lives, or its life has ended"))?;
-    Ok(Fetched::bearer(secret, Expiry::after(lifetime), id))
+    Ok(IssuedToken::bearer(secret, Expiry::after(lifetime), id))
 }
 
 /// The exit status says no more than that it failed: whether somebody is logged in is in the text alone.

@@ -8,7 +8,7 @@ use std::path::Path;
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
-use symbolon_token::{Error, ErrorKind, Fetched};
+use symbolon_token::{Error, ErrorKind, IssuedToken};
 use symbolon_transport::{Request, Response, Route};
 use symbolon_types::{Env, IdKind, Source};
 use url::Url;
@@ -28,7 +28,7 @@ pub(super) async fn token(
     env: &Env,
     tokens: Option<&Path>,
     client: &SourceClient<'_>,
-) -> Result<(Fetched, usize), Error> {
+) -> Result<(IssuedToken, usize), Error> {
     let mut http_request = http_request(request, env)?;
     let mut sent = client.send(&http_request).await?;
     if sent.response.status() == StatusCode::UNAUTHORIZED {

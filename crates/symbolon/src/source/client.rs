@@ -1,7 +1,7 @@
 //! The HTTP client of a source: sends with retries, and reads the token from the response.
 
 use http::StatusCode;
-use symbolon_token::{Error, Fetched};
+use symbolon_token::{Error, IssuedToken};
 use symbolon_transport::{HttpClient, Request, RetryPolicy, Sent, TransportError};
 use symbolon_types::{CorrelationId, Source};
 
@@ -37,7 +37,7 @@ impl SourceClient<'_> {
     }
 
     /// Returns the token in a response with status 200, and the number of requests it took.
-    pub(super) fn token(&self, sent: &Sent) -> Result<(Fetched, usize), Error> {
+    pub(super) fn token(&self, sent: &Sent) -> Result<(IssuedToken, usize), Error> {
         let now = self.http.context().clock().now();
         if sent.response.status() != StatusCode::OK {
             return Err(error::http_error(self.source, &sent.response, now));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use symbolon_binding::ManagedIdentityId;
 use symbolon_binding::imds::ImdsClient;
-use symbolon_token::{Error, ErrorKind, Fetched};
+use symbolon_token::{Error, ErrorKind, IssuedToken};
 use symbolon_transport::{HttpClient, RetryPolicy, within};
 use symbolon_types::{CorrelationId, Source};
 
@@ -39,7 +39,7 @@ impl TokenFetcher {
         resource: String,
         refused: Option<String>,
         correlation_id: CorrelationId,
-    ) -> Result<Fetched, Error> {
+    ) -> Result<IssuedToken, Error> {
         let takes_capabilities = source.info().replaces_refused_tokens;
         let request = SourceRequest {
             resource: &resource,
@@ -58,7 +58,7 @@ impl TokenFetcher {
             .map_err(|error| error.with_correlation_id(correlation_id))
     }
 
-    async fn send(&self, source: Source, request: &SourceRequest<'_>) -> Result<(Fetched, usize), Error> {
+    async fn send(&self, source: Source, request: &SourceRequest<'_>) -> Result<(IssuedToken, usize), Error> {
         if source == Source::Imds {
             return imds_v1::token(request, &self.imds, &self.imds_retry_policy).await;
         }

@@ -2,7 +2,7 @@
 //! (docs/protocol/sources.md#instance-metadata-v1)
 
 use symbolon_binding::imds::{ImdsClient, ImdsEndpoint, ImdsRequest};
-use symbolon_token::{Error, Fetched};
+use symbolon_token::{Error, IssuedToken};
 use symbolon_transport::RetryPolicy;
 use symbolon_types::Source;
 
@@ -15,7 +15,7 @@ pub(super) async fn token(
     request: &SourceRequest<'_>,
     imds: &ImdsClient,
     policy: &RetryPolicy,
-) -> Result<(Fetched, usize), Error> {
+) -> Result<(IssuedToken, usize), Error> {
     let imds_request = ImdsRequest {
         endpoint: ImdsEndpoint::BearerToken,
         id: request.id,

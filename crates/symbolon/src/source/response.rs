@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::Value;
-use symbolon_token::{Error, ErrorKind, Expiry, Fetched};
+use symbolon_token::{Error, ErrorKind, Expiry, IssuedToken};
 use symbolon_transport::Response;
 use symbolon_types::{CorrelationId, Secret, Source};
 
@@ -32,7 +32,7 @@ pub(crate) fn read(
     response: &Response,
     now: SystemTime,
     id: CorrelationId,
-) -> Result<Fetched, Error> {
+) -> Result<IssuedToken, Error> {
     let issued: Issued = serde_json::from_slice(response.body())
         .map_err(|_| unusable(source, "answered something that is not a token response"))?;
     let secret = issued.access_token.filter(|token| !token.is_empty()).map(Secret::new);
@@ -44,7 +44,7 @@ pub(crate) fn read(
     let refresh_in = seconds(&issued.refresh_in).map(std::time::Duration::from_secs);
     let client_id = issued.client_id.as_str().map(Into::into);
     let expiry = Expiry::after(lifetime).refreshed_after(refresh_in);
-    Ok(Fetched::bearer(secret, expiry, id).with_client_id(client_id))
+    Ok(IssuedToken::bearer(secret, expiry, id).with_client_id(client_id))
 }
 
 fn unusable(source: Source, wrong: impl fmt::Display) -> Error {

@@ -8,7 +8,7 @@ use symbolon_transport::HttpClient;
 use symbolon_types::lease::{Found, Lease, LeaseCache, Loaded};
 use symbolon_types::{Error, SharedClock};
 
-use super::Authority;
+use super::authority_url::Authority;
 use super::instance::{self, Verdict};
 use super::memory::{Name, after, for_a_while};
 use super::openid::ProviderMetadata;

@@ -9,7 +9,7 @@ use symbolon_transport::{HttpClient, Request, Response, RetryPolicy, Route, Tran
 use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
-use crate::TokenEndpoint;
+use crate::oauth::TokenEndpoint;
 
 /// Behind the issuer, less a slash at its end (OpenID Connect Discovery 1.0 §4).
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";

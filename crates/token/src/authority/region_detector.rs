@@ -12,7 +12,8 @@ use tracing::debug;
 use url::Url;
 
 use super::memory::{for_good, until_asked_again};
-use super::{DetectedBy, Region, RegionOutcome};
+use super::region::Region;
+use super::region_outcome::{DetectedBy, RegionOutcome};
 
 /// Set by some Azure services. (MSAL.NET `RegionManager`, as all below unless said otherwise.)
 const REGION_NAME: &str = "REGION_NAME";

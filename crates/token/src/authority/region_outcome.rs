@@ -1,6 +1,6 @@
 //! What came of the region of a request.
 
-use super::Region;
+use super::region::Region;
 
 /// What came of the region of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,5 +46,19 @@ impl RegionOutcome {
     /// Whether the region was found for this request, and not for an earlier one.
     pub(crate) fn is_new(&self) -> bool {
         matches!(self, Self::Detected(_, DetectedBy::Environment | DetectedBy::Metadata))
+    }
+
+    /// Returns region, source and outcome as the telemetry header has them
+    /// (`docs/protocol/token-request.md#telemetry-header`).
+    pub(crate) fn telemetry_fields(&self) -> String {
+        let (region, source, outcome) = match self {
+            Self::None => return ",,".to_owned(),
+            Self::Configured(region) => (region.as_str(), 0, 6),
+            Self::Unknown => ("", 1, 5),
+            Self::Detected(region, DetectedBy::Memory) => (region.as_str(), 2, 4),
+            Self::Detected(region, DetectedBy::Environment) => (region.as_str(), 3, 4),
+            Self::Detected(region, DetectedBy::Metadata) => (region.as_str(), 4, 4),
+        };
+        format!("{region},{source},{outcome}")
     }
 }

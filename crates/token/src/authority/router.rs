@@ -7,9 +7,15 @@ use symbolon_transport::HttpClient;
 use symbolon_types::{Env, Error};
 use url::Url;
 
-use super::{Authority, Discovery, EndpointQuery, RegionChoice, RegionDetector, RegionOutcome, Routing};
-use crate::TokenEndpoint;
-use crate::authorization::ExpectedIssuer;
+use super::authority_url::Authority;
+use super::discovery::Discovery;
+use super::endpoint_query::EndpointQuery;
+use super::expected_issuer::ExpectedIssuer;
+use super::region::RegionChoice;
+use super::region_detector::RegionDetector;
+use super::region_outcome::RegionOutcome;
+use super::routing::Routing;
+use crate::oauth::TokenEndpoint;
 
 /// Tells where the tokens of an authority are issued, and remembers it. Clones are cheap and share
 /// what was found.
@@ -271,8 +277,8 @@ mod tests {
     use symbolon_transport::{Response, SharedTransport, TransportError};
     use symbolon_types::{Context, Jitter, ManualClock};
 
-    use super::super::Region;
     use super::*;
+    use crate::authority::region::Region;
 
     const CONTOSO: &str = "https://login.microsoftonline.com/contoso.com";
 

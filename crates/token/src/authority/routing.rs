@@ -3,10 +3,11 @@
 use symbolon_types::{Error, ErrorKind};
 use url::Host;
 
+use super::authority_url::Authority;
 use super::cloud::Cloud;
-use super::form::{self, Form};
-use super::{Authority, Region};
-use crate::TokenEndpoint;
+use super::layout::{self, AuthorityLayout};
+use super::region::Region;
+use crate::oauth::TokenEndpoint;
 
 /// How a request travels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,17 +42,20 @@ impl Authority {
     /// `insecure_endpoint` for `http`. Always: `metadata_required` for an OpenID provider, whose
     /// endpoint only a [`Router`](super::Router) can tell.
     pub fn token_endpoint(&self, routing: &Routing) -> Result<TokenEndpoint, Error> {
-        let path = match self.form {
-            Form::Oidc { .. } => return Err(metadata_required()),
-            Form::Adfs => "oauth2/token",
-            Form::Entra(_) | Form::Ciam(_) | Form::B2c { .. } | Form::Dsts(_) => "oauth2/v2.0/token",
+        let path = match self.layout {
+            AuthorityLayout::Oidc { .. } => return Err(metadata_required()),
+            AuthorityLayout::Adfs => "oauth2/token",
+            AuthorityLayout::Entra(_)
+            | AuthorityLayout::Ciam(_)
+            | AuthorityLayout::B2c { .. }
+            | AuthorityLayout::Dsts(_) => "oauth2/v2.0/token",
         };
         if routing.mtls {
             self.check_mtls()?;
         }
         let mut url = self.url.clone();
         if let Some(host) = self.host_for(routing) {
-            url.set_host(Some(&host)).map_err(|_| form::invalid("has no host in this region"))?;
+            url.set_host(Some(&host)).map_err(|_| layout::invalid("has no host in this region"))?;
         }
         url.set_path(&format!("{}{path}", self.url.path()));
         // An http URL has been let in on loopback only, and on purpose.

@@ -3,10 +3,10 @@
 use symbolon_types::Error;
 use url::Url;
 
+use super::authority_url::{Authority, AuthorityKind};
 use super::cloud::Cloud;
-use super::form::{CIAM_SUFFIX, Form};
+use super::layout::{AuthorityLayout, CIAM_SUFFIX};
 use super::routing::metadata_required;
-use super::{Authority, AuthorityKind};
 
 impl Authority {
     /// The authorization endpoint (RFC 6749 §3.1): where a user's browser is sent to sign in. It is on
@@ -25,10 +25,13 @@ impl Authority {
     /// # Errors
     /// `metadata_required` for an OpenID provider, which only tells it in its metadata.
     pub fn authorization_endpoint(&self) -> Result<Url, Error> {
-        let path = match self.form {
-            Form::Oidc { .. } => return Err(metadata_required()),
-            Form::Adfs => "oauth2/authorize",
-            Form::Entra(_) | Form::Ciam(_) | Form::B2c { .. } | Form::Dsts(_) => "oauth2/v2.0/authorize",
+        let path = match self.layout {
+            AuthorityLayout::Oidc { .. } => return Err(metadata_required()),
+            AuthorityLayout::Adfs => "oauth2/authorize",
+            AuthorityLayout::Entra(_)
+            | AuthorityLayout::Ciam(_)
+            | AuthorityLayout::B2c { .. }
+            | AuthorityLayout::Dsts(_) => "oauth2/v2.0/authorize",
         };
         let mut url = self.url.clone();
         if let Some(cloud) = self.cloud() {

@@ -2,30 +2,22 @@
 
 use std::time::Duration;
 
+use crate::token::RefreshToken;
 use symbolon_types::Secret;
 use symbolon_types::lease::{Lease, LeaseKey};
 
-use super::TokenCache;
-use crate::key::TokenKey;
-use crate::store::DatedRefreshToken;
-use crate::{Account, CacheKey, Partition};
+use super::token_cache::TokenCache;
+use crate::token::{CacheKey, DatedRefreshToken, Partition, TokenKey};
 
 /// A refresh token is kept until the token service refuses it, or room is needed.
 const LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-
-/// A refresh token and whose it is.
-#[derive(Clone, Debug)]
-pub(crate) struct RefreshToken {
-    pub(crate) secret: Secret,
-    pub(crate) account: Option<Account>,
-}
 
 impl TokenCache {
     /// The refresh token of a user that was issued last, as far as the store behind can be asked.
     pub(crate) async fn refresh_token(&self, partition: &Partition, subject: &str) -> Option<RefreshToken> {
         let key = key_of(partition, subject);
-        if let Some(backing) = &self.backing
-            && let Some(stored) = backing.refresh_token(&key).await
+        if let Some(store) = &self.store
+            && let Some(stored) = store.refresh_token(&key).await
         {
             self.hold_refresh_token(key.clone(), stored);
         }
@@ -45,8 +37,8 @@ impl TokenCache {
         dated: DatedRefreshToken,
     ) {
         let key = key_of(partition, subject);
-        let newer = match &self.backing {
-            Some(backing) => backing.keep_refresh_token(&key, &dated).await,
+        let newer = match &self.store {
+            Some(store) => store.keep_refresh_token(&key, &dated).await,
             None => None,
         };
         self.hold_refresh_token(key, newer.unwrap_or(dated));
@@ -63,15 +55,14 @@ impl TokenCache {
         let is_meant =
             |held: &DatedRefreshToken| only.is_none_or(|only| held.token.secret.expose() == only.expose());
         let was_held = self.refresh_tokens.remove_if(&key, is_meant);
-        let was_stored = match &self.backing {
-            Some(backing) => backing.forget_refresh_token(&key, only).await,
+        let was_stored = match &self.store {
+            Some(store) => store.forget_refresh_token(&key, only).await,
             None => false,
         };
         was_held || was_stored
     }
 
     /// Every refresh token in memory.
-    #[cfg(feature = "msal-cache")]
     pub(crate) fn refresh_token_snapshot(&self) -> Vec<(TokenKey, Lease<DatedRefreshToken>)> {
         self.refresh_tokens.snapshot()
     }

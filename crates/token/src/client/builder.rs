@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport};
+use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
 use symbolon_types::Context;
 
-use super::TokenClient;
-use crate::TokenCache;
-use crate::credential::ErasedCredential;
-use crate::current_telemetry::CallerSdk;
-use crate::exchange::Exchanger;
-use crate::throttle::Throttle;
+use super::parts::ClientParts;
+use super::throttle::Throttle;
+use super::token_client::TokenClient;
+use crate::cache::TokenCache;
+use crate::credential::{CredentialSource, ErasedCredential};
+use crate::oauth::CallerSdk;
 
 /// How long an acquisition may take, minting and retries included.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -27,6 +27,13 @@ pub struct TokenClientBuilder {
     retry: RetryPolicy,
     deadline: Duration,
     caller: CallerSdk,
+}
+
+impl TokenClient {
+    /// Starts a client that authenticates with this credential over this transport.
+    pub fn builder(credential: impl CredentialSource, transport: impl Transport) -> TokenClientBuilder {
+        TokenClientBuilder::new(Arc::new(credential), SharedTransport::new(transport))
+    }
 }
 
 impl TokenClientBuilder {
@@ -95,7 +102,8 @@ impl TokenClientBuilder {
         let new_cache = || TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context);
         let cache = self.cache.unwrap_or_else(new_cache);
         TokenClient {
-            exchanger: Arc::new(Exchanger {
+            parts: Arc::new(ClientParts {
+                capabilities: self.capabilities,
                 throttle: Throttle::new(self.context.clock().clone()),
                 http: HttpClient::new(self.transport, self.context),
                 credential: self.credential,
@@ -104,7 +112,6 @@ impl TokenClientBuilder {
                 deadline: self.deadline,
                 caller: self.caller,
             }),
-            capabilities: self.capabilities.into(),
         }
     }
 }

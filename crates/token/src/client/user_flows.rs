@@ -2,12 +2,11 @@
 
 use symbolon_types::{Error, Secret};
 
-use super::TokenClient;
-use crate::credential::Purpose;
-use crate::grant::Grant;
-use crate::scope::Audience;
-use crate::user::Subject;
-use crate::{Account, Application, AuthorizationCode, AuthorizationRequest, CredentialRequest, TokenRequest};
+use super::authorization_request::AuthorizationRequest;
+use super::request::TokenRequest;
+use super::token_client::TokenClient;
+use crate::credential::{Application, CredentialRequest, Purpose};
+use crate::oauth::{Account, Audience, AuthorizationCode, Grant, Subject};
 
 impl TokenClient {
     /// Asks for a token on behalf of the user whose token another client sent us (Entra's
@@ -15,7 +14,7 @@ impl TokenClient {
     /// same user does not.
     pub fn on_behalf_of<'a>(&'a self, assertion: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::OnBehalfOf { assertion: assertion.clone() };
-        TokenRequest::for_user(self, Audience::scopes(scopes), grant, Subject::of_assertion(assertion))
+        TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, Subject::of_assertion(assertion))
     }
 
     /// Starts a long-running session on behalf of a user: the exchange of
@@ -23,14 +22,15 @@ impl TokenClient {
     /// under a key of yours. The cache is not read.
     pub fn start_session<'a>(&'a self, key: &str, assertion: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::OnBehalfOf { assertion: assertion.clone() };
-        TokenRequest::for_user(self, Audience::scopes(scopes), grant, Subject::session(key)).force_refresh()
+        TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, Subject::session(key))
+            .force_refresh()
     }
 
     /// Asks for a token of a session that was started before: from the cache, or by the session's
     /// refresh token. Without one, the error is `no_tokens_found`.
     pub fn session_token<'a>(&'a self, key: &str, scopes: &'a str) -> TokenRequest<'a> {
         let audience = Audience::scopes(scopes);
-        TokenRequest::for_user(self, audience, Grant::StoredRefreshToken, Subject::session(key))
+        TokenRequest::for_user(&self.parts, audience, Grant::StoredRefreshToken, Subject::session(key))
     }
 
     /// Ends a session: its refresh token is forgotten, so it gets no more tokens; those that it has
@@ -45,13 +45,13 @@ impl TokenClient {
             for_user: true,
             tenant: None,
             correlation_id: None,
-            now: self.exchanger.cache.clock().now(),
-            http: &self.exchanger.http,
+            now: self.parts.cache.clock().now(),
+            http: &self.parts.http,
         };
-        let auth = self.exchanger.credential.resolve_erased(&wanted).await?;
+        let auth = self.parts.credential.resolve_erased(&wanted).await?;
         let subject = Subject::session(key);
         let subject = subject.name().unwrap_or_default();
-        Ok(self.exchanger.cache.forget_refresh_token(auth.partition(), subject, None).await)
+        Ok(self.parts.cache.forget_refresh_token(auth.partition(), subject, None).await)
     }
 
     /// Asks a user to sign in, for these scopes: makes the URL to send their browser to. `application` is
@@ -64,7 +64,7 @@ impl TokenClient {
         redirect_uri: &'a str,
         scopes: &'a str,
     ) -> AuthorizationRequest<'a> {
-        AuthorizationRequest::new(self, application, redirect_uri, scopes)
+        AuthorizationRequest::new(&self.parts, application, redirect_uri, scopes)
     }
 
     /// Redeems the authorization code with which a user came back (RFC 6749 §4.1.3). The token's
@@ -72,19 +72,24 @@ impl TokenClient {
     pub fn redeem_code<'a>(&'a self, code: &AuthorizationCode, scopes: &'a str) -> TokenRequest<'a> {
         let subject = Subject::of_secret(&code.code);
         let grant = Grant::AuthorizationCode(Box::new(code.clone()));
-        TokenRequest::for_user(self, Audience::scopes(scopes), grant, subject)
+        TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, subject)
     }
 
     /// Asks for a token about the user of an account: from the cache, or by their refresh token.
     /// Without one, the error is `no_tokens_found`, and the user must sign in again.
     pub fn token_for_account<'a>(&'a self, account: &Account, scopes: &'a str) -> TokenRequest<'a> {
         let audience = Audience::scopes(scopes);
-        TokenRequest::for_user(self, audience, Grant::StoredRefreshToken, Subject::account(account.id()))
+        TokenRequest::for_user(
+            &self.parts,
+            audience,
+            Grant::StoredRefreshToken,
+            Subject::account(account.id()),
+        )
     }
 
     /// Redeems a refresh token that another library kept.
     pub fn redeem_refresh_token<'a>(&'a self, token: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::RefreshToken { token: token.clone() };
-        TokenRequest::for_user(self, Audience::scopes(scopes), grant, Subject::of_secret(token))
+        TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, Subject::of_secret(token))
     }
 }

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use symbolon_types::{ClientIdentity, Error, Secret};
 
 use crate::authority::RegionOutcome;
-use crate::{ManagedIdentityKind, Partition, Scheme, TokenEndpoint};
+use crate::oauth::{ManagedIdentityKind, Scheme, TokenEndpoint};
+use crate::token::{CacheKey, Partition};
 
 /// A parameter of the body of a token request.
 type Parameter = (Cow<'static, str>, Secret);
@@ -163,6 +164,19 @@ impl ClientAuth {
 
     pub(crate) fn partition(&self) -> &Partition {
         &self.0.partition
+    }
+
+    /// Returns the cache key of a token that this client requests.
+    ///
+    /// A bound token whose certificate is not known yet has a key under which no token is stored.
+    pub(crate) fn cache_key<'a>(&'a self, audience: &'a str, wants_bound: bool) -> CacheKey<'a> {
+        let identity = self.scheme().bound_to();
+        CacheKey {
+            is_bound: wants_bound || identity.is_some(),
+            thumbprint: self.scheme().thumbprint(),
+            identity,
+            ..CacheKey::bearer(self.partition(), audience)
+        }
     }
 
     /// The parameters of a request that is sent at this time.

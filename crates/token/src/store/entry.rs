@@ -7,20 +7,18 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
+use crate::token::DatedRefreshToken;
 use serde::{Deserialize, Serialize};
 use symbolon_types::{ClientIdentity, Secret, Thumbprint};
 use zeroize::Zeroizing;
 
-use crate::cache::{Fetched, RefreshToken};
-use crate::{Account, CacheKey, Expiry, Scheme, Token};
+use crate::oauth::{Account, Expiry, Scheme};
+use crate::token::{CacheKey, IssuedToken, RefreshToken, Token};
 
 /// The first byte of every entry: another encoding gets another number.
 const VERSION: u8 = 1;
 /// Room for everything but the secret, so that a buffer rarely grows and leaves a copy behind.
 const ROOM: usize = 2048;
-/// No real token lives longer (MSAL.NET §4.2 takes such an expiry for corrupt).
-const LONGEST_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-
 /// An access token as it is stored. Moments are milliseconds since 1970.
 #[derive(Serialize, Deserialize)]
 struct AccessTokenEntry<'a> {
@@ -66,16 +64,9 @@ struct AccountEntry<'a> {
 
 /// An access token that was read.
 pub(super) struct StoredToken {
-    pub(super) fetched: Fetched,
+    pub(super) fetched: IssuedToken,
     pub(super) secret: Secret,
     pub(super) is_due: bool,
-}
-
-/// A refresh token, and when it was issued.
-#[derive(Clone, Debug)]
-pub(crate) struct DatedRefreshToken {
-    pub(crate) token: RefreshToken,
-    pub(crate) issued_at: SystemTime,
 }
 
 pub(super) fn encode_token(store_key: &str, token: &Token) -> Option<Zeroizing<Vec<u8>>> {
@@ -127,14 +118,14 @@ pub(super) fn decode_token(
         return None;
     }
     let life = moment(entry.expires_on)?.duration_since(now).ok()?;
-    if life.is_zero() || life > LONGEST_LIFE {
+    if life.is_zero() || life > Expiry::LONGEST_LIFE {
         return None;
     }
     let until_refresh = moment(entry.refresh_on)?.duration_since(now).unwrap_or_default();
     // A hint of nothing would be none.
     let refresh_in = until_refresh.max(Duration::from_nanos(1));
     let secret = Secret::new(entry.secret);
-    let fetched = Fetched::new(
+    let fetched = IssuedToken::new(
         secret.clone(),
         Expiry::after(life).refreshed_after(Some(refresh_in)),
         scheme,
@@ -204,11 +195,7 @@ impl<'a> From<&'a Account> for AccountEntry<'a> {
 
 impl From<AccountEntry<'_>> for Account {
     fn from(entry: AccountEntry<'_>) -> Self {
-        Self::kept(
-            entry.id.into_owned(),
-            entry.username.map(Cow::into_owned),
-            entry.tenant_id.map(Cow::into_owned),
-        )
+        Self::new(entry.id, entry.username.map(Cow::into_owned), entry.tenant_id.map(Cow::into_owned))
     }
 }
 
@@ -219,8 +206,7 @@ mod tests {
     use symbolon_types::{CorrelationId, Jitter};
 
     use super::*;
-    use crate::Partition;
-    use crate::token::Issued;
+    use crate::token::Partition;
 
     const KEY: &str = "symbolon1:key";
 
@@ -230,20 +216,16 @@ mod tests {
 
     fn token() -> Token {
         let partition = Partition::new("p");
-        let account = Account::kept("u.t".into(), Some("user@contoso.example".into()), Some("t".into()));
-        Token::new(Issued {
-            secret: Secret::new("secret \"text\""),
-            scheme: Scheme::Bearer,
-            client_id: Some("client".into()),
-            tenant_id: Some("tenant".into()),
-            account: Some(account),
-            expires_on: now() + Duration::from_secs(3600),
-            refresh_on: now() + Duration::from_secs(1800),
-            correlation_id: CorrelationId::random(),
-            attempts: 3,
-            duration: Duration::from_millis(1234),
-            key: CacheKey::bearer(&partition, "a").to_key(),
-        })
+        let account = Account::new("u.t", Some("user@contoso.example".into()), Some("t".into()));
+        let expiry = Expiry::after(Duration::from_secs(3600));
+        let expiry = expiry.refreshed_after(Some(Duration::from_secs(1800)));
+        IssuedToken::bearer(Secret::new("secret \"text\""), expiry, CorrelationId::random())
+            .with_client_id(Some("client".into()))
+            .with_tenant_id(Some("tenant".into()))
+            .about(Some(account))
+            .after(3, Duration::from_millis(1234))
+            .issued(CacheKey::bearer(&partition, "a").to_key(), now(), &Jitter::fixed(0.0))
+            .0
     }
 
     fn read(bytes: &[u8], at: SystemTime) -> Option<StoredToken> {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use symbolon_types::{Error, SharedClock};
 use zeroize::Zeroizing;
 
-use super::{CacheStore, Precondition, PutOutcome, StoredEntry};
+use super::cache_store::{CacheStore, Precondition, PutOutcome, StoredEntry};
 
 /// A [`CacheStore`] in the memory of this process, which compares versions: for tests, and as the
 /// example of one. Clones share the entries.

@@ -10,7 +10,7 @@ use symbolon_types::{Error, ErrorKind};
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::{CacheStore, ErasedStore, Precondition, PutOutcome, StoredEntry};
+use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, StoredEntry};
 
 /// The first byte of every sealed entry: another construction gets another number.
 const VERSION: u8 = 1;
@@ -184,7 +184,7 @@ mod tests {
     use symbolon_types::SharedClock;
 
     use super::*;
-    use crate::MemoryStore;
+    use crate::store::memory::MemoryStore;
 
     fn key(id: &str, byte: u8) -> SealingKey {
         SealingKey::new(id, [byte; 32]).unwrap()

@@ -2,8 +2,9 @@
 
 use http::StatusCode;
 use symbolon_token::{
-    CacheKey, CacheStore as _, ClientAuth, CredentialRequest, CredentialSource, Expiry, Fetched, MemoryStore,
-    Partition, Precondition, Refusal, Resolution, Token, TokenCache, TokenClient, TokenEndpoint, TokenSource,
+    AuthFuture, CacheKey, CacheStore as _, ClientAuth, CredentialRejection, CredentialRequest,
+    CredentialSource, Expiry, IssuedToken, MemoryStore, Partition, Precondition, Token, TokenCache,
+    TokenClient, TokenEndpoint, TokenSource,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, TransportError};
@@ -12,7 +13,7 @@ use symbolon_types::{ClientIdentity, Context, CorrelationId, Secret, SharedSigni
 use crate::world::{HOUR, World, shown};
 
 async fn obtained(cache: &TokenCache, partition: &Partition, secret: &'static str) -> Token {
-    let fetched = Fetched::bearer(Secret::new(secret), Expiry::after(HOUR), CorrelationId::random());
+    let fetched = IssuedToken::bearer(Secret::new(secret), Expiry::after(HOUR), CorrelationId::random());
     let key = CacheKey::bearer(partition, "a");
     cache.obtain(&key, || async { Ok(fetched) }).await.unwrap()
 }
@@ -50,15 +51,15 @@ fn identity() -> ClientIdentity {
 struct Bound(ClientIdentity);
 
 impl CredentialSource for Bound {
-    fn resolve<'a>(&'a self, _: &'a CredentialRequest<'a>) -> Resolution<'a> {
+    fn resolve<'a>(&'a self, _: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
         let endpoint = TokenEndpoint::parse("https://login.example/token");
-        Resolution::ready(endpoint.map(|endpoint| {
+        AuthFuture::ready(endpoint.map(|endpoint| {
             ClientAuth::new("client", endpoint, Partition::new("the same application"))
                 .with_proof_of_possession(self.0.clone())
         }))
     }
 
-    async fn refused(&self, _: &ClientAuth, _: &Refusal) -> bool {
+    async fn refused(&self, _: &ClientAuth, _: &CredentialRejection) -> bool {
         false
     }
 }

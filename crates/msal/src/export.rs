@@ -1,0 +1,295 @@
+//! From a cache into the file.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+use symbolon_token::{Account, Application, PortableRefreshToken, PortableToken, TokenCache, TokenSubject};
+use symbolon_types::{Error, Secret};
+
+use crate::document::{ACCESS_TOKENS, ACCOUNTS, Document, OBJECTS, REFRESH_TOKENS};
+use crate::item::{Item, Owner, target};
+
+/// Exports the tokens of one client as a cache that MSAL libraries deserialize.
+///
+/// `base` is the previous text of the cache, if there is one. Its contents are kept: items of other
+/// clients as well as unknown members. An item is changed only if the cache holds a newer token for
+/// it, and no item is removed. Exported are the access tokens and refresh tokens in memory that
+/// depend on nothing but client, tenant, user and scopes, so neither bound tokens nor tokens that
+/// were requested with claims or parameters of the caller's own. The cache holds no ID tokens; they
+/// come from `base` only.
+///
+/// Timestamps are strings, as in the schema. `environment` is the host of the application's
+/// authority, and `home_account_id` is null in tokens of the client itself: MSAL Python finds them
+/// only in this form.
+///
+/// # Errors
+/// `json_parse_failed` if `base` is not such a cache, `invalid_authority` if the application has a
+/// fixed token endpoint.
+pub fn export(cache: &TokenCache, application: &Application, base: Option<&str>) -> Result<Secret, Error> {
+    let owner = Owner::of(application)?;
+    let mut document = match base {
+        Some(json) => Document::parse(json)?,
+        None => Document(Map::new()),
+    };
+    for object in OBJECTS {
+        document.members_mut(object);
+    }
+    let now = cache.clock().now();
+    let mut users = BTreeMap::new();
+    for (place, token) in access_tokens(cache, application) {
+        if let Some(account) = &token.account {
+            users.insert((account.id().to_owned(), place.tenant.clone()), account.clone());
+        }
+        if let Some(items) = document.members_mut(ACCESS_TOKENS) {
+            put_access_token(items, &owner, &place, &token, now);
+        }
+    }
+    for (place, token) in refresh_tokens(cache, application) {
+        if let Some(account) = &token.account {
+            users.insert((account.id().to_owned(), place.tenant.clone()), account.clone());
+        }
+        if let Some(items) = document.members_mut(REFRESH_TOKENS) {
+            put_refresh_token(items, &owner, &place, &token);
+        }
+    }
+    for ((_, tenant), account) in &users {
+        if let Some(items) = document.members_mut(ACCOUNTS) {
+            put_account(items, &owner, tenant, account);
+        }
+    }
+    Ok(Secret::new(Value::Object(document.0).to_string()))
+}
+
+/// Returns each access token once: the cache may hold a token under several spellings of its
+/// audience.
+fn access_tokens(cache: &TokenCache, application: &Application) -> BTreeMap<Place, PortableToken> {
+    let mut tokens: BTreeMap<Place, PortableToken> = BTreeMap::new();
+    for token in cache.portable_tokens(application) {
+        let user = User::of(&token.subject, token.account.as_ref());
+        let target = target(&token.audience, token.subject == TokenSubject::Client);
+        let place = Place { tenant: token.tenant.clone(), user, target };
+        if tokens.get(&place).is_none_or(|known| known.expires_on < token.expires_on) {
+            tokens.insert(place, token);
+        }
+    }
+    tokens
+}
+
+/// Returns one refresh token for each user, whatever the tenant, as in the schema.
+fn refresh_tokens(cache: &TokenCache, application: &Application) -> Vec<(Place, PortableRefreshToken)> {
+    let mut tokens: BTreeMap<User, PortableRefreshToken> = BTreeMap::new();
+    for token in cache.portable_refresh_tokens(application) {
+        let user = User::of(&token.subject, token.account.as_ref());
+        if tokens.get(&user).is_none_or(|known| known.issued_at < token.issued_at) {
+            tokens.insert(user, token);
+        }
+    }
+    let placed = |(user, token): (User, PortableRefreshToken)| {
+        (Place { tenant: token.tenant.clone(), user, target: String::new() }, token)
+    };
+    tokens.into_iter().map(placed).collect()
+}
+
+/// Where a token belongs in the schema.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    tenant: String,
+    user: User,
+    target: String,
+}
+
+/// Whom a token is about; nobody if it is the client itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct User {
+    home_account_id: Option<String>,
+    assertion_hash: Option<String>,
+}
+
+impl User {
+    fn of(subject: &TokenSubject, account: Option<&Account>) -> Self {
+        let account = account.map(|account| account.id().to_owned());
+        let (home_account_id, assertion_hash) = match subject {
+            TokenSubject::Account(id) => (Some(id.clone()), None),
+            TokenSubject::Assertion(digest) => (account, Some(digest.to_string())),
+            TokenSubject::Session(key) => (account, Some(key.clone())),
+            _ => (None, None),
+        };
+        Self { home_account_id, assertion_hash }
+    }
+
+    fn is_of(&self, item: Item<'_>) -> bool {
+        // An answer to an assertion may have left open whose it is.
+        let is_same_account = item.text("home_account_id") == self.home_account_id.as_deref()
+            || (self.home_account_id.is_none() && self.assertion_hash.is_some());
+        is_same_account && item.assertion_hash() == self.assertion_hash.as_deref()
+    }
+
+    /// The members that say so. (MSAL Python looks for a null where there is no account.)
+    fn members(&self) -> Vec<(&'static str, Value)> {
+        let mut members = vec![("home_account_id", Value::from(self.home_account_id.clone()))];
+        members.extend(self.assertion_hash.clone().map(|hash| ("user_assertion_hash", hash.into())));
+        members
+    }
+}
+
+fn put_access_token(
+    items: &mut Map<String, Value>,
+    owner: &Owner<'_>,
+    place: &Place,
+    token: &PortableToken,
+    now: SystemTime,
+) {
+    let secret = token.secret.expose();
+    let expires_on = seconds(token.expires_on);
+    let is_meant = |item: Item<'_>| {
+        owner.owns(item)
+            && item.is_plain()
+            && item.is_of_type(ACCESS_TOKENS)
+            && owner.is_realm(item, &place.tenant)
+            && place.user.is_of(item)
+            && item.audiences().contains(&place.target)
+    };
+    let news = [
+        ("secret", secret.to_owned()),
+        ("cached_at", seconds(now).to_string()),
+        ("expires_on", expires_on.to_string()),
+        ("extended_expires_on", expires_on.to_string()),
+        ("ext_expires_on", expires_on.to_string()),
+    ];
+    if let Some(known) = find_mut(items, is_meant) {
+        let is_older = Item(known).seconds("expires_on").is_none_or(|known| known < expires_on);
+        if Item(known).text("secret") != Some(secret) && is_older {
+            known.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+            // The hint was about the token before.
+            known.remove("refresh_on");
+        }
+        return;
+    }
+    let mut item = new_item(owner, ACCESS_TOKENS, &place.user);
+    item.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+    for (name, text) in [("realm", &*place.tenant), ("target", &*place.target), ("token_type", "Bearer")] {
+        item.insert(name.to_owned(), text.into());
+    }
+    add(
+        items,
+        owner,
+        &place.user,
+        &format!("accesstoken-{}-{}-{}", client(owner), place.tenant, place.target),
+        item,
+    );
+}
+
+fn put_refresh_token(
+    items: &mut Map<String, Value>,
+    owner: &Owner<'_>,
+    place: &Place,
+    token: &PortableRefreshToken,
+) {
+    let secret = token.secret.expose();
+    let issued_at = seconds(token.issued_at);
+    let is_meant = |item: Item<'_>| {
+        owner.owns(item) && item.is_plain() && item.is_of_type(REFRESH_TOKENS) && place.user.is_of(item)
+    };
+    let news = [("secret", secret.to_owned()), ("last_modification_time", issued_at.to_string())];
+    if let Some(known) = find_mut(items, is_meant) {
+        let is_older = Item(known).seconds("last_modification_time").is_none_or(|known| known <= issued_at);
+        if Item(known).text("secret") != Some(secret) && is_older {
+            known.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+        }
+        return;
+    }
+    let mut item = new_item(owner, REFRESH_TOKENS, &place.user);
+    item.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+    add(items, owner, &place.user, &format!("refreshtoken-{}--", client(owner)), item);
+}
+
+/// Names the user, if the file does not yet.
+fn put_account(items: &mut Map<String, Value>, owner: &Owner<'_>, tenant: &str, account: &Account) {
+    let is_known = items.values().filter_map(Value::as_object).map(Item).any(|item| {
+        owner.is_in_cloud(item)
+            && item.text("home_account_id") == Some(account.id())
+            && owner.is_realm(item, tenant)
+    });
+    if is_known {
+        return;
+    }
+    let local_account_id = account.id().split('.').next().unwrap_or_default();
+    let members = [
+        ("home_account_id", account.id()),
+        ("environment", &owner.environment),
+        ("realm", tenant),
+        ("local_account_id", local_account_id),
+        ("username", account.username().unwrap_or_default()),
+        ("authority_type", "MSSTS"),
+    ];
+    let item = members.map(|(name, text)| (name.to_owned(), text.into())).into_iter().collect();
+    // The case of an account's name is kept (MSAL.NET `MsalAccountCacheItem`).
+    items.insert(format!("{}-{}-{tenant}", account.id(), owner.environment), Value::Object(item));
+}
+
+fn new_item(owner: &Owner<'_>, credential_type: &str, user: &User) -> Map<String, Value> {
+    let mut item = Map::new();
+    for (name, text) in [
+        ("environment", &*owner.environment),
+        ("client_id", client(owner)),
+        ("credential_type", credential_type),
+    ] {
+        item.insert(name.to_owned(), text.into());
+    }
+    item.extend(user.members().into_iter().map(|(name, value)| (name.to_owned(), value)));
+    item
+}
+
+/// Adds an item under the name that the schema gives it. That name does not tell everything apart, so
+/// what is there already gets a longer neighbour: readers make their own of the items' members.
+fn add(items: &mut Map<String, Value>, owner: &Owner<'_>, user: &User, name: &str, item: Map<String, Value>) {
+    let home = user.home_account_id.as_deref().unwrap_or_default();
+    let mut name = format!("{home}-{}-{name}", owner.environment).to_lowercase();
+    if let Some(hash) = &user.assertion_hash {
+        name = format!("{name}-{hash}");
+    }
+    while items.contains_key(&name) {
+        name.push('-');
+    }
+    items.insert(name, Value::Object(item));
+}
+
+fn find_mut(
+    items: &mut Map<String, Value>,
+    is_meant: impl Fn(Item<'_>) -> bool,
+) -> Option<&mut Map<String, Value>> {
+    items.values_mut().filter_map(Value::as_object_mut).find(|item| is_meant(Item(item)))
+}
+
+fn client<'a>(owner: &Owner<'a>) -> &'a str {
+    owner.application.client_id()
+}
+
+fn seconds(moment: SystemTime) -> u64 {
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use symbolon_types::Thumbprint;
+
+    use super::*;
+
+    #[test]
+    fn every_subject_has_a_place_in_the_schema() {
+        let account = Account::from_id("u.t");
+        let digest = Thumbprint::of(b"assertion");
+        let hash = digest.to_string();
+        for (subject, home_account_id, assertion_hash) in [
+            (TokenSubject::Client, None, None),
+            (TokenSubject::Account("u.t".to_owned()), Some("u.t"), None),
+            (TokenSubject::Assertion(digest), Some("u.t"), Some(&*hash)),
+            (TokenSubject::Session("my session".to_owned()), Some("u.t"), Some("my session")),
+        ] {
+            let user = User::of(&subject, Some(&account));
+            assert_eq!(user.home_account_id.as_deref(), home_account_id, "{subject:?}");
+            assert_eq!(user.assertion_hash.as_deref(), assertion_hash, "{subject:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What is logged about tokens. The names of the fields are part of the documentation of the crate.
+
+use std::time::Duration;
+
+use symbolon_types::Error;
+use tracing::{Span, debug, info, info_span, warn};
+
+use crate::token::{CacheKey, IssuedToken, Token};
+
+/// A fetch is under way; `renewal` if there is a token that it replaces.
+pub(crate) fn fetch(key: &CacheKey<'_>, renewal: bool) -> Span {
+    info_span!("token", audience = key.audience, bound = key.is_bound, renewal)
+}
+
+/// A fetch ended, after `took`.
+pub(crate) fn fetched(outcome: &Result<IssuedToken, Error>, took: Duration) {
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Ok(fetched) => {
+            let (token_type, attempts) = (fetched.scheme.token_type(), fetched.attempts);
+            let correlation_id = fetched.correlation_id;
+            info!(token_type, attempts, duration_ms, %correlation_id, "fetched a token");
+        }
+        Err(error) => {
+            let server_codes = (!error.server_codes().is_empty()).then_some(error.server_codes());
+            warn!(
+                code = error.code(),
+                status = error.status(),
+                server_codes = server_codes.map(tracing::field::debug),
+                duration_ms,
+                correlation_id = error.correlation_id().map(tracing::field::display),
+                "could not fetch a token"
+            );
+        }
+    }
+}
+
+/// The credential was refused; with a successor, there is one more attempt.
+pub(crate) fn credential_refused(error: &Error, has_successor: bool) {
+    warn!(code = error.code(), has_successor, "the credential was refused");
+}
+
+/// A token was handed out.
+pub(crate) fn served(token: &Token) {
+    debug!(
+        source = token.source().as_str(),
+        audience = token.audience(),
+        token_type = token.token_type(),
+        correlation_id = %token.correlation_id(),
+        "served a token"
+    );
+}

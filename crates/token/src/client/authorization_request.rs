@@ -1,0 +1,304 @@
+//! The way to the sign-in page.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use symbolon_transport::within;
+use symbolon_types::{Error, ErrorKind};
+use url::Url;
+
+use super::parts::{ClientParts, timed_out};
+use super::pending_authorization::PendingAuthorization;
+use crate::authority::ExpectedIssuer;
+use crate::credential::Application;
+use crate::oauth::{merge_claims, user_scopes};
+
+/// The URL to send a browser to, and what to keep until it comes back.
+type Outcome = Result<(Url, PendingAuthorization), Error>;
+
+/// What the request itself sends, or must not (RFC 6749 §4.1.1, RFC 7636 §4.3, OIDC Core §3.1.2.1).
+const RESERVED: [&str; 17] = [
+    "claims",
+    "client_id",
+    "client_secret",
+    "code_challenge",
+    "code_challenge_method",
+    "domain_hint",
+    "login_hint",
+    "nonce",
+    "prompt",
+    "redirect_uri",
+    "request",
+    "request_uri",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+    "token_type",
+];
+
+/// A request to sign a user in (RFC 6749 §4.1.1) under construction; `.await` it for the URL to send
+/// their browser to, and for what to keep until they come back.
+///
+/// It always carries a state, a nonce (OIDC Core §3.1.2.1) and a challenge with S256 (RFC 7636), all
+/// from the random source of the operating system.
+///
+/// ```no_run
+/// # use symbolon_token::{Application, Prompt, TokenClient};
+/// # use symbolon_types::Secret;
+/// # struct Session { sign_in: Secret }
+/// const REDIRECT_URI: &str = "https://app.example/signed-in";
+///
+/// # async fn begin(client: &TokenClient, application: &Application, session: &mut Session)
+/// #     -> Result<url::Url, symbolon_token::Error> {
+/// // A user wants to sign in: send their browser to the URL.
+/// let request = client.authorization_request(application, REDIRECT_URI, "User.Read");
+/// let (url, pending) = request.prompt(Prompt::SelectAccount).await?;
+/// session.sign_in = pending.to_session();
+/// # Ok(url) }
+///
+/// # async fn end(client: &TokenClient, session: &Session, query: &str) -> Result<(), symbolon_token::Error> {
+/// # use symbolon_token::PendingAuthorization;
+/// // Their browser comes back to `REDIRECT_URI?query`.
+/// let pending = PendingAuthorization::from_session(&session.sign_in)?;
+/// let token = client.redeem_code(&pending.receive(query)?, "User.Read").await?;
+/// let account = token.account().cloned();
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Before anything is sent: `invalid_redirect_uri`, `invalid_parameter`, `invalid_claims`,
+/// `authorization_endpoint_unknown` for an application of a fixed token endpoint, and those of
+/// [`Authority::with_tenant`](crate::authority::Authority::with_tenant). Then those of the discovery
+/// of the authority, where there is any.
+#[derive(Clone)]
+#[must_use = "a request does nothing until it is awaited"]
+pub struct AuthorizationRequest<'a> {
+    parts: &'a Arc<ClientParts>,
+    application: &'a Application,
+    redirect_uri: &'a str,
+    scopes: &'a str,
+    tenant: Option<&'a str>,
+    response_mode: Option<ResponseMode>,
+    prompt: Option<Prompt>,
+    login_hint: Option<&'a str>,
+    domain_hint: Option<&'a str>,
+    claims: Option<&'a str>,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+/// How the answer comes back (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, OAuth 2.0 Form
+/// Post Response Mode). A fragment never reaches a server, so it is none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ResponseMode {
+    /// In the query of the redirect URI.
+    Query,
+    /// In the body of a form that the browser posts there. A session cookie then has to be
+    /// `SameSite=None`.
+    FormPost,
+}
+
+/// What the user is asked for (OIDC Core §3.1.2.1; `create`: Initiating User Registration 1.0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Prompt {
+    /// Nothing: if they would have to do something, the answer is an error.
+    None,
+    /// To sign in, even if they are.
+    Login,
+    /// To agree, even if they have.
+    Consent,
+    /// Which of their accounts it is.
+    SelectAccount,
+    /// To register.
+    Create,
+}
+
+impl<'a> AuthorizationRequest<'a> {
+    pub(crate) fn new(
+        parts: &'a Arc<ClientParts>,
+        application: &'a Application,
+        redirect_uri: &'a str,
+        scopes: &'a str,
+    ) -> Self {
+        Self {
+            parts,
+            application,
+            redirect_uri,
+            scopes,
+            tenant: None,
+            response_mode: None,
+            prompt: None,
+            login_hint: None,
+            domain_hint: None,
+            claims: None,
+            parameters: Vec::new(),
+        }
+    }
+
+    /// Signs the user in to this tenant instead of the application's own. Redeem the code with the
+    /// [same tenant](crate::TokenRequest::tenant).
+    pub fn tenant(mut self, tenant: &'a str) -> Self {
+        self.tenant = Some(tenant);
+        self
+    }
+
+    /// Has the answer come back like this. Default: as the authority does it, which is in the query.
+    pub fn response_mode(mut self, mode: ResponseMode) -> Self {
+        self.response_mode = Some(mode);
+        self
+    }
+
+    /// Asks the user for this. Default: for whatever is needed.
+    pub fn prompt(mut self, prompt: Prompt) -> Self {
+        self.prompt = Some(prompt);
+        self
+    }
+
+    /// Fills in the name that the user signs in with.
+    pub fn login_hint(mut self, name: &'a str) -> Self {
+        self.login_hint = Some(name);
+        self
+    }
+
+    /// Says to which domain the user belongs, which spares them a step at Entra.
+    pub fn domain_hint(mut self, domain: &'a str) -> Self {
+        self.domain_hint = Some(domain);
+        self
+    }
+
+    /// Adds claims as JSON, such as those of a challenge; the capabilities of the client are merged into
+    /// them. Give the same to the [redemption](crate::TokenRequest::claims).
+    pub fn claims(mut self, claims: &'a str) -> Self {
+        self.claims = Some(claims);
+        self
+    }
+
+    /// Adds a parameter of your own; a later one of the same name replaces it.
+    pub fn parameter(mut self, name: &'a str, value: &'a str) -> Self {
+        self.parameters.retain(|(known, _)| *known != name);
+        self.parameters.push((name, value));
+        self
+    }
+
+    async fn prepare(self) -> Outcome {
+        check_redirect_uri(self.redirect_uri)?;
+        self.check_parameters()?;
+        let claims = merge_claims(self.claims, None, &self.parts.capabilities)?;
+        let asking = self.application.authorization_endpoint(&self.parts.http, self.tenant);
+        let (mut url, issuer): (Url, ExpectedIssuer) =
+            within(self.parts.http.context().clock(), self.parts.deadline, asking)
+                .await
+                .unwrap_or_else(|| Err(timed_out()))?;
+        let pending = PendingAuthorization::new(self.redirect_uri, issuer)?;
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("client_id", self.application.client_id())
+            .append_pair("response_type", "code")
+            .append_pair("redirect_uri", self.redirect_uri)
+            .append_pair("scope", &user_scopes(self.scopes))
+            .append_pair("state", pending.state().expose())
+            .append_pair("nonce", pending.nonce().expose())
+            .append_pair("code_challenge", &pending.challenge())
+            .append_pair("code_challenge_method", "S256");
+        for (name, value) in [
+            ("response_mode", self.response_mode.map(ResponseMode::as_str)),
+            ("prompt", self.prompt.map(Prompt::as_str)),
+            ("login_hint", self.login_hint),
+            ("domain_hint", self.domain_hint),
+            ("claims", claims.as_deref()),
+        ] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        query.extend_pairs(&self.parameters);
+        drop(query);
+        Ok((url, pending))
+    }
+
+    fn check_parameters(&self) -> Result<(), Error> {
+        for (name, _) in &self.parameters {
+            if name.is_empty() || RESERVED.contains(name) {
+                let error = format!("the request sets the parameter {name:?} itself; nothing was sent");
+                return Err(Error::new(ErrorKind::Request, "invalid_parameter", error)
+                    .with_advice("leave it out, or use the method that is meant for it"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// It goes out as it is: the authority compares it to the letter (RFC 6749 §3.1.2, RFC 9700 §4.1.3).
+fn check_redirect_uri(text: &str) -> Result<(), Error> {
+    match text.parse::<Url>() {
+        Ok(url) if url.fragment().is_none() => Ok(()),
+        _ => {
+            let error = "the redirect URI is no absolute URI without a fragment; nothing was sent";
+            Err(Error::new(ErrorKind::Request, "invalid_redirect_uri", error).with_advice(
+                "use it exactly as it was registered, for example https://app.example/signed-in",
+            ))
+        }
+    }
+}
+
+impl ResponseMode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::FormPost => "form_post",
+        }
+    }
+}
+
+impl Prompt {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Login => "login",
+            Self::Consent => "consent",
+            Self::SelectAccount => "select_account",
+            Self::Create => "create",
+        }
+    }
+}
+
+impl<'a> IntoFuture for AuthorizationRequest<'a> {
+    type Output = Outcome;
+    type IntoFuture = AuthorizationFuture<'a>;
+
+    fn into_future(self) -> AuthorizationFuture<'a> {
+        AuthorizationFuture(Box::pin(self.prepare()))
+    }
+}
+
+/// The future of an [`AuthorizationRequest`].
+pub struct AuthorizationFuture<'a>(Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>);
+
+impl Future for AuthorizationFuture<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for AuthorizationFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthorizationFuture")
+    }
+}
+
+/// Hides who the user may be.
+impl fmt::Debug for AuthorizationRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizationRequest")
+            .field("scopes", &self.scopes)
+            .field("response_mode", &self.response_mode)
+            .field("prompt", &self.prompt)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,267 @@
+//! What a session keeps until the user comes back.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::authority::ExpectedIssuer;
+use crate::oauth::is_same;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde::{Deserialize, Serialize};
+use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
+use url::form_urlencoded;
+
+use crate::oauth::{AuthorizationCode, is_code};
+
+/// Random bytes in each of the values: 43 characters, as RFC 7636 §4.1 recommends of a verifier.
+const ENTROPY: usize = 32;
+/// The form of what a session keeps.
+const VERSION: u8 = 1;
+
+/// What has to be remembered while a user is away to sign in.
+///
+/// It belongs into the user's session, where only their own browser reaches it: that is what makes
+/// somebody else's code worthless here. Either keep the value, or its text
+/// ([`to_session`](Self::to_session)), which is a secret.
+#[derive(Clone)]
+pub struct PendingAuthorization {
+    state: Secret,
+    nonce: Secret,
+    verifier: Secret,
+    redirect_uri: String,
+    issuer: ExpectedIssuer,
+}
+
+/// The text form.
+#[derive(Serialize, Deserialize)]
+struct Session<'a> {
+    version: u8,
+    state: &'a str,
+    nonce: &'a str,
+    verifier: &'a str,
+    #[serde(borrow)]
+    redirect_uri: Cow<'a, str>,
+    issuer: ExpectedIssuer,
+}
+
+impl PendingAuthorization {
+    pub(super) fn new(redirect_uri: &str, issuer: ExpectedIssuer) -> Result<Self, Error> {
+        let redirect_uri = redirect_uri.to_owned();
+        Ok(Self { state: random()?, nonce: random()?, verifier: random()?, redirect_uri, issuer })
+    }
+
+    /// The value that ties the answer to this request (RFC 6749 §10.12).
+    #[must_use]
+    pub fn state(&self) -> &Secret {
+        &self.state
+    }
+
+    /// The value that ties the ID token to this request (OIDC Core §15.5.2).
+    #[must_use]
+    pub fn nonce(&self) -> &Secret {
+        &self.nonce
+    }
+
+    /// The value that only whoever made this request knows (RFC 7636 §4.1).
+    #[must_use]
+    pub fn verifier(&self) -> &Secret {
+        &self.verifier
+    }
+
+    /// Its challenge (RFC 7636 §4.2).
+    pub(super) fn challenge(&self) -> String {
+        Thumbprint::of(self.verifier.expose().as_bytes()).to_string()
+    }
+
+    /// All of it as a text of less than a kilobyte, for a session that keeps texts.
+    #[must_use]
+    pub fn to_session(&self) -> Secret {
+        let session = Session {
+            version: VERSION,
+            state: self.state.expose(),
+            nonce: self.nonce.expose(),
+            verifier: self.verifier.expose(),
+            redirect_uri: Cow::Borrowed(&self.redirect_uri),
+            issuer: self.issuer.clone(),
+        };
+        // Of texts and numbers alone, it always has a JSON form; without one, nothing matches it.
+        Secret::new(serde_json::to_string(&session).unwrap_or_default())
+    }
+
+    /// What [`to_session`](Self::to_session) made a text of.
+    ///
+    /// # Errors
+    /// `invalid_session`, kind `Request`, if the text is something else.
+    pub fn from_session(text: &Secret) -> Result<Self, Error> {
+        let invalid = || {
+            let error = "the session does not hold what a sign-in left there; nothing was sent";
+            Error::new(ErrorKind::Request, "invalid_session", error).with_advice("let the user sign in again")
+        };
+        let session: Session<'_> = serde_json::from_str(text.expose()).map_err(|_| invalid())?;
+        if session.version != VERSION || [session.state, session.nonce, session.verifier].contains(&"") {
+            return Err(invalid());
+        }
+        Ok(Self {
+            state: session.state.into(),
+            nonce: session.nonce.into(),
+            verifier: session.verifier.into(),
+            redirect_uri: session.redirect_uri.into_owned(),
+            issuer: session.issuer,
+        })
+    }
+
+    /// Reads what the user's browser brought to the redirect URI: the query without its `?`, or for
+    /// [`ResponseMode::FormPost`](crate::ResponseMode::FormPost) the body. Sends nothing.
+    ///
+    /// The code is good for [`TokenClient::redeem_code`](crate::TokenClient::redeem_code), once. A
+    /// request that brings another's answer is an error before anything else in it is believed; the
+    /// state is compared in a time that tells nothing about it.
+    ///
+    /// # Errors
+    /// `state_mismatch` when it answers another request, `issuer_mismatch` when another issuer answers
+    /// (RFC 9207), `invalid_response` when it makes no sense; all of kind `Response`. Of kind `Service`,
+    /// with the code that the issuer gave, when there is no code (RFC 6749 §4.1.2.1): `access_denied`,
+    /// `login_required`.
+    pub fn receive(&self, response: &str) -> Result<AuthorizationCode, Error> {
+        let answer = Answer::read(response)?;
+        let is_ours = |state: &Secret| is_same(state, &self.state);
+        if !answer.state.as_ref().is_some_and(is_ours) {
+            let error = "the answer belongs to another sign-in; nothing was sent";
+            return Err(Error::new(ErrorKind::Response, "state_mismatch", error)
+                .with_advice("let the user sign in again, in the browser in which they began"));
+        }
+        if !self.issuer.fits(answer.issuer.as_deref()) {
+            let error = "the answer is that of another issuer; nothing was sent";
+            return Err(Error::new(ErrorKind::Response, "issuer_mismatch", error)
+                .with_advice("check the authority; somebody may have mixed up two sign-ins on purpose"));
+        }
+        match (answer.error, answer.code) {
+            (Some(error), _) => Err(refused(&error, answer.description.as_deref())),
+            (None, Some(code)) => Ok(AuthorizationCode::new(code, self.redirect_uri.clone())
+                .with_verifier(self.verifier.clone())
+                .with_nonce(self.nonce.clone())),
+            (None, None) => Err(unusable("the answer holds neither a code nor an error")),
+        }
+    }
+}
+
+/// What came back (RFC 6749 §4.1.2, §4.1.2.1, RFC 9207 §2).
+#[derive(Default)]
+struct Answer {
+    state: Option<Secret>,
+    code: Option<Secret>,
+    issuer: Option<String>,
+    error: Option<String>,
+    description: Option<String>,
+}
+
+impl Answer {
+    /// Parameters that nobody knows are ignored, and none is there twice (RFC 6749 §3.1).
+    fn read(response: &str) -> Result<Self, Error> {
+        let mut answer = Self::default();
+        for (name, value) in form_urlencoded::parse(response.as_bytes()) {
+            if value.is_empty() {
+                continue;
+            }
+            let earlier = match &*name {
+                "state" => answer.state.replace(value.into_owned().into()).is_some(),
+                "code" => answer.code.replace(value.into_owned().into()).is_some(),
+                "iss" => answer.issuer.replace(value.into_owned()).is_some(),
+                "error" => answer.error.replace(value.into_owned()).is_some(),
+                "error_description" => answer.description.replace(value.into_owned()).is_some(),
+                _ => false,
+            };
+            if earlier {
+                return Err(unusable("the answer holds a parameter twice"));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// What the issuer says instead of giving a code.
+fn refused(code: &str, description: Option<&str>) -> Error {
+    let code = if is_code(code) { code } else { "invalid_response" };
+    let is_transient = matches!(code, "temporarily_unavailable" | "server_error");
+    let advice = match code {
+        "access_denied" => "the user, or a policy, said no: explain what the access is for, and ask again",
+        "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+            "ask again without Prompt::None: the user has to do something"
+        }
+        _ if is_transient => "try again later",
+        _ => "look up the code in the documentation of the token service",
+    };
+    let error = Error::new(ErrorKind::Service, code.to_owned(), "the user was not signed in")
+        .with_advice(advice)
+        .with_transient(is_transient);
+    match description {
+        Some(description) => error.with_server_codes(aadsts(description)).with_excerpt(description),
+        None => error,
+    }
+}
+
+/// The number with which Entra's descriptions begin: `AADSTS65004: …`.
+fn aadsts(description: &str) -> Vec<u32> {
+    let digits = |rest: &str| rest.split(|byte: char| !byte.is_ascii_digit()).next()?.parse().ok();
+    description.strip_prefix("AADSTS").and_then(digits).into_iter().collect()
+}
+
+fn unusable(what: &'static str) -> Error {
+    Error::new(ErrorKind::Response, "invalid_response", format!("a user came back from the sign-in: {what}"))
+        .with_advice("let the user sign in again")
+}
+
+/// A value that nobody can guess, of the characters that RFC 7636 §4.1 allows.
+fn random() -> Result<Secret, Error> {
+    let mut bytes = zeroize::Zeroizing::new([0; ENTROPY]);
+    getrandom::fill(&mut *bytes).map_err(|_| {
+        let error = "the random source of this machine failed; nothing was sent";
+        Error::new(ErrorKind::Environment, "random_unavailable", error)
+            .with_advice("check the random source of the operating system")
+    })?;
+    Ok(Secret::new(Base64UrlUnpadded::encode_string(&*bytes)))
+}
+
+/// Hides what is secret, which is nearly all.
+impl fmt::Debug for PendingAuthorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PendingAuthorization")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pending() -> PendingAuthorization {
+        let authority = "https://login.microsoftonline.com/contoso.example/".to_owned();
+        let issuer = ExpectedIssuer { authority, is_oidc: false, is_announced: false };
+        PendingAuthorization::new("https://app.example/", issuer).unwrap()
+    }
+
+    #[test]
+    fn the_challenge_is_that_of_the_standard() {
+        // RFC 7636, appendix B.
+        let pending = PendingAuthorization {
+            verifier: Secret::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+            ..pending()
+        };
+        assert_eq!(pending.challenge(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_or_gives_a_code(text in ".*", issuer in ".*") {
+            let pending = pending();
+            prop_assert!(pending.receive(&text).is_err());
+            let answer = form_urlencoded::Serializer::new(String::new())
+                .append_pair("state", pending.state.expose())
+                .append_pair("iss", &issuer)
+                .append_pair("error", &text)
+                .finish();
+            prop_assert!(pending.receive(&answer).is_err());
+            prop_assert!(PendingAuthorization::from_session(&Secret::new(text)).is_err());
+        }
+    }
+}

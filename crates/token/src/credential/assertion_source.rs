@@ -1,0 +1,134 @@
+//! Where assertions come from.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use symbolon_types::{ClientIdentity, CorrelationId, Error, Secret};
+
+use super::source::CredentialRequest;
+
+/// Makes assertions for a client.
+pub trait AssertionSource: fmt::Debug + Send + Sync + 'static {
+    /// An assertion for one exchange, with the certificate that it is bound to if it is.
+    fn assertion(
+        &self,
+        request: &AssertionRequest<'_>,
+    ) -> impl Future<Output = Result<SignedAssertion, Error>> + Send;
+}
+
+/// What an assertion is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct AssertionRequest<'a> {
+    client_id: &'a str,
+    tenant: Option<&'a str>,
+    correlation_id: CorrelationId,
+    proof_of_possession: bool,
+}
+
+impl<'a> AssertionRequest<'a> {
+    pub(super) fn new(client_id: &'a str, request: &CredentialRequest<'a>) -> Self {
+        Self {
+            client_id,
+            tenant: request.tenant(),
+            correlation_id: request.correlation_id(),
+            proof_of_possession: request.proof_of_possession(),
+        }
+    }
+
+    /// The client that the assertion is about.
+    #[must_use]
+    pub fn client_id(&self) -> &'a str {
+        self.client_id
+    }
+
+    /// The tenant that the request is for, if it is not the client's own.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&'a str> {
+        self.tenant
+    }
+
+    /// The id under which the exchange will be logged.
+    #[must_use]
+    pub fn correlation_id(&self) -> CorrelationId {
+        self.correlation_id
+    }
+
+    /// Whether the token will be bound, for which the assertion must be.
+    #[must_use]
+    pub fn proof_of_possession(&self) -> bool {
+        self.proof_of_possession
+    }
+}
+
+/// An assertion, and the certificate that it is bound to.
+#[derive(Clone, Debug)]
+pub struct SignedAssertion {
+    pub(super) assertion: Secret,
+    pub(super) binding: Option<ClientIdentity>,
+}
+
+impl SignedAssertion {
+    /// An assertion that is bound to nothing.
+    #[must_use]
+    pub fn new(assertion: Secret) -> Self {
+        Self { assertion, binding: None }
+    }
+
+    /// The same, bound to this certificate by its `cnf` claim.
+    #[must_use]
+    pub fn bound_to(mut self, identity: ClientIdentity) -> Self {
+        self.binding = Some(identity);
+        self
+    }
+}
+
+/// An assertion source made of a closure; see [`assertion_fn`].
+#[derive(Clone)]
+pub struct AssertionFn<F>(F);
+
+/// Makes an assertion source of a closure.
+///
+/// ```
+/// # use symbolon_token::{SignedAssertion, assertion_fn};
+/// # use symbolon_types::Secret;
+/// let source = assertion_fn(|_request| async { Ok(SignedAssertion::new(Secret::new("eyJ…"))) });
+/// ```
+pub fn assertion_fn<F, R>(make: F) -> AssertionFn<F>
+where
+    F: Fn(AssertionRequest<'_>) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<SignedAssertion, Error>> + Send,
+{
+    AssertionFn(make)
+}
+
+impl<F, R> AssertionSource for AssertionFn<F>
+where
+    F: Fn(AssertionRequest<'_>) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<SignedAssertion, Error>> + Send,
+{
+    fn assertion(
+        &self,
+        request: &AssertionRequest<'_>,
+    ) -> impl Future<Output = Result<SignedAssertion, Error>> + Send {
+        (self.0)(*request)
+    }
+}
+
+impl<F> fmt::Debug for AssertionFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AssertionFn")
+    }
+}
+
+/// The twin of [`AssertionSource`] that can stand behind a pointer.
+#[async_trait]
+pub(super) trait ErasedSource: fmt::Debug + Send + Sync {
+    async fn assertion_erased(&self, request: &AssertionRequest<'_>) -> Result<SignedAssertion, Error>;
+}
+
+#[async_trait]
+impl<S: AssertionSource> ErasedSource for S {
+    async fn assertion_erased(&self, request: &AssertionRequest<'_>) -> Result<SignedAssertion, Error> {
+        self.assertion(request).await
+    }
+}

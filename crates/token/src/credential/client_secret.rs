@@ -1,0 +1,57 @@
+//! The simplest credential.
+
+use symbolon_types::{Error, ErrorKind, Secret};
+
+use super::application::Application;
+use super::auth::ClientAuth;
+use super::auth_future::AuthFuture;
+use super::memo::AuthMemo;
+use super::source::{CredentialRequest, CredentialSource};
+use crate::oauth::CredentialRejection;
+
+/// A client that authenticates with a secret in the body of the request: `client_secret_post`
+/// (RFC 6749 §2.3.1).
+///
+/// It cannot bind tokens: a request for proof of possession fails before anything is sent.
+#[derive(Debug)]
+pub struct ClientSecret {
+    application: Application,
+    secret: Secret,
+    memo: AuthMemo,
+}
+
+impl ClientSecret {
+    /// The secret of this application.
+    ///
+    /// # Errors
+    /// `invalid_client_credential` if the secret is empty.
+    pub fn new(application: Application, secret: Secret) -> Result<Self, Error> {
+        if secret.expose().is_empty() {
+            let error =
+                Error::new(ErrorKind::Request, "invalid_client_credential", "the client secret is empty");
+            return Err(error.with_advice("set it as it was registered"));
+        }
+        Ok(Self { application, secret, memo: AuthMemo::default() })
+    }
+}
+
+impl CredentialSource for ClientSecret {
+    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+        if request.proof_of_possession() {
+            let error = "a client secret cannot bind a token to a certificate; nothing was sent";
+            return AuthFuture::ready(Err(Error::new(
+                ErrorKind::Request,
+                "mtls_certificate_not_provided",
+                error,
+            )
+            .with_advice("use a certificate as the credential, or ask for a bearer token")));
+        }
+        let dress = |auth: ClientAuth| Ok(auth.with_parameter("client_secret", self.secret.clone()));
+        self.application.present(request, false, &self.memo, dress)
+    }
+
+    /// There is no other secret to try.
+    async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {
+        false
+    }
+}

@@ -1,0 +1,40 @@
+//! OAuth 2.0 as data: grants, requests, responses, assertions. No input or output.
+
+mod account;
+mod assertion;
+mod authorization_code;
+mod challenge;
+mod claims;
+mod endpoint;
+mod expiry;
+mod grant;
+mod parameters;
+mod rejection;
+mod request_body;
+mod response;
+mod routing_hint;
+mod scheme;
+mod scope;
+mod subject;
+mod telemetry_header;
+
+pub use account::Account;
+pub(crate) use assertion::{ASSERTION, ASSERTION_TYPE, AssertionSigner, JWT_BEARER};
+pub use authorization_code::AuthorizationCode;
+pub use challenge::{Challenge, claims_challenge};
+pub use claims::merge as merge_claims;
+pub use endpoint::TokenEndpoint;
+pub use expiry::Expiry;
+pub(crate) use grant::{Grant, user_scopes};
+pub use parameters::Caching;
+pub(crate) use parameters::Parameters;
+pub use rejection::CredentialRejection;
+pub(crate) use request_body::TokenRequestBody;
+pub(crate) use response::{Denied, Granted, denied, granted, is_code, is_same};
+pub use routing_hint::RoutingHint;
+pub use scheme::Scheme;
+pub(crate) use scope::Audience;
+pub use scope::resource_name;
+pub(crate) use subject::Subject;
+pub use telemetry_header::ManagedIdentityKind;
+pub(crate) use telemetry_header::{CallerSdk, FetchReason, TelemetryHeader};

@@ -1,0 +1,301 @@
+//! What a token endpoint answers.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use symbolon_transport::Response;
+use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
+
+use super::account::{Account, jwt_payload};
+
+use super::expiry::Expiry;
+use super::scheme::Scheme;
+
+/// The longest error code that is taken over from a server.
+const CODE_LENGTH: usize = 64;
+/// The most codes that are taken over.
+const MOST_CODES: usize = 8;
+
+/// A successful response (RFC 6749 §5.1), checked.
+pub(crate) struct Granted {
+    pub(crate) secret: Secret,
+    pub(crate) expiry: Expiry,
+    pub(crate) refresh_token: Option<Secret>,
+    pub(crate) account: Option<Account>,
+}
+
+#[derive(Deserialize)]
+struct Success {
+    access_token: Option<String>,
+    token_type: Option<String>,
+    #[serde(default)]
+    expires_in: Value,
+    #[serde(default)]
+    refresh_in: Value,
+    refresh_token: Option<String>,
+    id_token: Option<String>,
+    client_info: Option<String>,
+}
+
+/// Reads a success, and refuses a token that is not what was asked for: nothing downgraded,
+/// nothing bound to somebody else.
+///
+/// With a nonce, an ID token must repeat it (OIDC Core §3.1.3.7).
+pub(crate) fn granted(
+    response: &Response,
+    scheme: &Scheme,
+    nonce: Option<&Secret>,
+) -> Result<Granted, Error> {
+    let success: Success = serde_json::from_slice(response.body())
+        .map_err(|_| unusable("the answer is not a token response in JSON"))?;
+    // Wrapped first, so that no way out of here leaves the text behind.
+    let secret = success.access_token.filter(|token| !token.is_empty()).map(Secret::new);
+    let refresh_token = success.refresh_token.filter(|token| !token.is_empty()).map(Secret::new);
+    let id_token = success.id_token.map(Secret::new);
+    let secret = secret.ok_or_else(|| unusable("the answer holds no access token"))?;
+    let is_wanted = |token_type: &String| token_type.eq_ignore_ascii_case(scheme.token_type());
+    if !success.token_type.as_ref().is_some_and(is_wanted) {
+        let error = format!("the token service did not issue a token of type {}", scheme.token_type());
+        return Err(Error::new(ErrorKind::Response, "token_type_mismatch", error).with_advice(
+            "the resource or the tenant may not support bound tokens; the token was discarded",
+        ));
+    }
+    if let Some(identity) = scheme.bound_to() {
+        check_confirmation(secret.expose(), identity.thumbprint())?;
+    }
+    if let (Some(nonce), Some(id_token)) = (nonce, &id_token) {
+        check_nonce(id_token, nonce)?;
+    }
+    let lifetime = seconds(&success.expires_in).filter(|lifetime| !lifetime.is_zero());
+    let lifetime = lifetime.ok_or_else(|| unusable("the answer does not say how long the token lives"))?;
+    let expiry = Expiry::after(lifetime).refreshed_after(seconds(&success.refresh_in));
+    let account = Account::of(success.client_info.as_deref(), id_token.as_ref().map(Secret::expose));
+    Ok(Granted { secret, expiry, refresh_token, account })
+}
+
+fn unusable(what: &'static str) -> Error {
+    Error::new(
+        ErrorKind::Response,
+        "invalid_response",
+        format!("the token service was asked for a token: {what}"),
+    )
+    .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
+}
+
+/// Seconds, as a number or as its text, with a fraction or without (Entra has sent all of them).
+fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    Duration::try_from_secs_f64(seconds?.trunc()).ok()
+}
+
+/// A token that we can read must say that it is bound to our certificate (RFC 8705 §3.1). One that
+/// we cannot read (opaque, or encrypted) is for its audience to judge.
+fn check_confirmation(token: &str, thumbprint: Thumbprint) -> Result<(), Error> {
+    let Some(payload) = jwt_payload(token) else { return Ok(()) };
+    let confirmed =
+        payload.pointer("/cnf/x5t#S256").and_then(Value::as_str).and_then(|text| text.parse().ok());
+    if confirmed == Some(thumbprint) {
+        return Ok(());
+    }
+    let error = "the token service issued a token that is not bound to our certificate; it was discarded";
+    Err(Error::new(ErrorKind::Response, "invalid_response", error)
+        .with_advice("a proxy that ends TLS in front of the token service would cause this"))
+}
+
+/// Somebody who slips a code from another sign-in into this one cannot also have its nonce.
+fn check_nonce(id_token: &Secret, nonce: &Secret) -> Result<(), Error> {
+    let payload = jwt_payload(id_token.expose());
+    let told = payload.as_ref().and_then(|payload| payload.get("nonce")?.as_str()).map(Secret::new);
+    if told.is_some_and(|told| is_same(&told, nonce)) {
+        return Ok(());
+    }
+    let error = "the ID token belongs to another sign-in; all tokens were discarded";
+    Err(Error::new(ErrorKind::Response, "nonce_mismatch", error).with_advice("let the user sign in again"))
+}
+
+/// An error response (RFC 6749 §5.2, with Entra's members).
+#[derive(Debug)]
+pub(crate) struct Denied {
+    pub(crate) code: String,
+    pub(crate) server_codes: Vec<u32>,
+    pub(crate) claims: Option<String>,
+    pub(crate) description: Option<String>,
+}
+
+/// A server's own members may be of any type; only `error` makes it an OAuth error.
+#[derive(Deserialize)]
+struct Failure {
+    error: String,
+    #[serde(default)]
+    error_description: Value,
+    #[serde(default)]
+    error_codes: Value,
+    #[serde(default)]
+    claims: Value,
+}
+
+/// Reads an error, if the body is one.
+pub(crate) fn denied(response: &Response) -> Option<Denied> {
+    let failure: Failure = serde_json::from_slice(response.body()).ok()?;
+    let number = |code: &Value| match code {
+        Value::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    let server_codes = match &failure.error_codes {
+        Value::Array(codes) => codes.iter().filter_map(number).take(MOST_CODES).collect(),
+        code => number(code).into_iter().collect(),
+    };
+    let claims = match failure.claims {
+        Value::String(claims) => Some(claims).filter(|claims| !claims.is_empty()),
+        claims @ Value::Object(_) => Some(claims.to_string()),
+        _ => None,
+    };
+    let description = failure.error_description.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let code = if is_code(&failure.error) { failure.error } else { "invalid_response".to_owned() };
+    Some(Denied { code, server_codes, claims, description })
+}
+
+/// A code is printed and compared, so it must look like one.
+pub(crate) fn is_code(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    !text.is_empty() && text.len() <= CODE_LENGTH && text.bytes().all(is_plain)
+}
+
+/// Compares digests: how far they agree says nothing about the texts.
+pub(crate) fn is_same(one: &Secret, other: &Secret) -> bool {
+    Thumbprint::of(one.expose().as_bytes()) == Thumbprint::of(other.expose().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    use http::StatusCode;
+
+    use super::*;
+
+    fn grant(body: &str) -> Result<Granted, String> {
+        let response = Response::new(StatusCode::OK, body.to_owned());
+        granted(&response, &Scheme::Bearer, None).map_err(|error| error.code().to_owned())
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_in_every_spelling() {
+        for (body, lifetime, refresh_in) in [
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":3599}"#, 3599, None),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":" 3599 "}"#, 3599, None),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":3599,"refresh_in":0}"#, 3599, None),
+            (
+                r#"{"access_token":"t","token_type":"bearer","expires_in":"3599","refresh_in":"1800"}"#,
+                3599,
+                Some(1800),
+            ),
+            (
+                r#"{"access_token":"t","token_type":"BEARER","expires_in":3599.9,"ext_expires_in":0,"x":{}}"#,
+                3599,
+                None,
+            ),
+        ] {
+            let expected = Expiry::after(Duration::from_secs(lifetime))
+                .refreshed_after(refresh_in.map(Duration::from_secs));
+            assert_eq!(grant(body).map(|granted| granted.expiry), Ok(expected), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_usable_token_is_refused() {
+        for (body, code) in [
+            ("", "invalid_response"),
+            ("[]", "invalid_response"),
+            ("{}", "invalid_response"),
+            (r#"{"access_token":"","token_type":"Bearer","expires_in":1}"#, "invalid_response"),
+            (r#"{"access_token":"t","expires_in":1}"#, "token_type_mismatch"),
+            (r#"{"access_token":"t","token_type":"pop","expires_in":1}"#, "token_type_mismatch"),
+            (r#"{"access_token":"t","token_type":"Bearer"}"#, "invalid_response"),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":0}"#, "invalid_response"),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":-5}"#, "invalid_response"),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":"soon"}"#, "invalid_response"),
+            (r#"{"access_token":7,"token_type":"Bearer","expires_in":1}"#, "invalid_response"),
+        ] {
+            assert_eq!(grant(body).map(|_| ()), Err(code.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_readable_token_must_confirm_our_certificate_and_an_unreadable_one_cannot() {
+        let ours = Thumbprint::of(b"ours");
+        let jwt = |payload: String| {
+            let encoded = Base64UrlUnpadded::encode_string(payload.as_bytes());
+            format!("eyJhbGciOiJSUzI1NiJ9.{encoded}.c2lnbmF0dXJl")
+        };
+        let confirming = |thumbprint: Thumbprint| jwt(format!(r#"{{"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#));
+        for (case, token, accepted) in [
+            ("ours", confirming(ours), true),
+            ("another's", confirming(Thumbprint::of(b"another's")), false),
+            ("nobody's", jwt(r#"{"aud":"x"}"#.to_owned()), false),
+            ("another confirmation", jwt(r#"{"cnf":{"jkt":"x"}}"#.to_owned()), false),
+            ("opaque", "opaque".to_owned(), true),
+            ("padded", confirming(ours).replacen(".c2ln", "=.c2ln", 1), true),
+            ("padded, another's", confirming(Thumbprint::of(b"x")).replacen(".c2ln", "=.c2ln", 1), false),
+            ("an array", jwt("[1]".to_owned()), true),
+            ("encrypted", "a.b.c.d.e".to_owned(), true),
+            ("five parts, whatever is in them", confirming(Thumbprint::of(b"x")) + ".d.e", true),
+            ("not JSON inside", "a.b.c".to_owned(), true),
+        ] {
+            assert_eq!(check_confirmation(&token, ours).is_ok(), accepted, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_oauth_error_is_read_with_its_codes() {
+        let read = |body: &str| denied(&Response::new(StatusCode::BAD_REQUEST, body.to_owned()));
+        let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid secret.",
+            "error_codes":[7000215,"90002",-1,"x"],"claims":"{\"access_token\":{}}"}"#;
+        let full = read(body).unwrap();
+        assert_eq!(
+            (full.code.as_str(), full.server_codes.as_slice()),
+            ("invalid_client", &[7_000_215, 90_002][..])
+        );
+        assert_eq!(full.claims.as_deref(), Some(r#"{"access_token":{}}"#));
+        for (body, codes, claims) in [
+            (r#"{"error":"invalid_client","error_codes":null,"claims":null}"#, &[][..], None),
+            (r#"{"error":"invalid_client","error_codes":7000215}"#, &[7_000_215], None),
+            (r#"{"error":"invalid_client","error_description":7,"claims":{"a":1}}"#, &[], Some(r#"{"a":1}"#)),
+        ] {
+            let odd = read(body).unwrap();
+            assert_eq!((odd.server_codes.as_slice(), odd.claims.as_deref()), (codes, claims), "{body}");
+        }
+        for body in ["", "<html>", "{}", r#"{"error":{"code":"x"}}"#, "[1]"] {
+            assert!(read(body).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_over_from_a_server_is_bounded() {
+        let read = |error: &str, rest: &str| {
+            let body = format!(r#"{{"error":"{error}"{rest}}}"#);
+            denied(&Response::new(StatusCode::BAD_REQUEST, body)).unwrap()
+        };
+        let longest = "x".repeat(64);
+        for (error, code) in [
+            ("interaction_required", "interaction_required"),
+            ("Vendor-1.2", "Vendor-1.2"),
+            (longest.as_str(), longest.as_str()),
+            (&"x".repeat(65), "invalid_response"),
+            ("", "invalid_response"),
+            ("two words", "invalid_response"),
+            (r"not a\ncode", "invalid_response"),
+        ] {
+            assert_eq!(read(error, "").code, code);
+        }
+        let codes = read("x", r#","error_codes":[1,2,3,4,5,6,7,8,9,10]"#).server_codes;
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8]);
+        let empty = read("x", r#","error_description":"","claims":"""#);
+        assert_eq!((empty.description, empty.claims), (None, None));
+    }
+}

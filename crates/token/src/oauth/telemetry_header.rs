@@ -1,0 +1,102 @@
+//! What Entra is told about how its client works, with each token request.
+
+use http::HeaderValue;
+
+use super::grant::Grant;
+use super::parameters::Parameters;
+use super::subject::Subject;
+
+/// The version of the format. (MSAL.NET `HttpTelemetryManager`, as all below.)
+const SCHEMA: u8 = 5;
+/// How much is told of the name and the version of the library that called.
+const CALLER_ID_LENGTH: usize = 10;
+const CALLER_VERSION_LENGTH: usize = 20;
+
+/// Kind of managed identity that requests a token. Only the telemetry header depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ManagedIdentityKind {
+    /// The identity of the resource itself.
+    SystemAssigned,
+    /// An identity that was assigned to the resource.
+    UserAssigned,
+}
+
+/// Why a token is fetched. (MSAL.NET `CacheRefreshReason`.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FetchReason {
+    /// The cache is not read by this flow.
+    NotApplicable = 0,
+    /// The caller does not want the cached token.
+    ForcedOrClaims = 1,
+    /// There was none.
+    Missing = 2,
+    /// There was one that has ended.
+    Expired = 3,
+    /// There is one, which is to be replaced before it ends.
+    Due = 4,
+}
+
+/// The library that calls this one, as its token requests tell it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallerSdk {
+    pub(crate) id: String,
+    pub(crate) version: String,
+}
+
+/// The values of the header `x-client-current-telemetry` of one token request.
+pub(crate) struct TelemetryHeader<'a> {
+    pub(crate) grant: &'a Grant,
+    pub(crate) subject: &'a Subject,
+    pub(crate) managed_identity: Option<ManagedIdentityKind>,
+    pub(crate) is_bound: bool,
+    pub(crate) reason: FetchReason,
+    /// Region, source and outcome, separated by commas.
+    pub(crate) region: String,
+    /// The cache has a store behind it.
+    pub(crate) has_store: bool,
+    pub(crate) caller: &'a CallerSdk,
+    pub(crate) parameters: &'a Parameters,
+}
+
+impl TelemetryHeader<'_> {
+    /// Returns `5|api,reason,region,source,outcome|store,legacy,token type,caller,version,managed`.
+    pub(crate) fn value(&self) -> Option<HeaderValue> {
+        let api = api_id(self.grant, self.subject, self.managed_identity);
+        let reason = self.reason as u8;
+        let region = &self.region;
+        let has_store = u8::from(self.has_store);
+        let token_type = if self.is_bound { 6 } else { 1 };
+        let parameter = |name, default| self.parameters.for_telemetry(name).unwrap_or(default);
+        let caller = plain(parameter(Parameters::CALLER_SDK_ID, &self.caller.id), CALLER_ID_LENGTH);
+        let version =
+            plain(parameter(Parameters::CALLER_SDK_VERSION, &self.caller.version), CALLER_VERSION_LENGTH);
+        let managed = plain(parameter(Parameters::MANAGED_CERTIFICATE, ""), 1);
+        let text = format!(
+            "{SCHEMA}|{api},{reason},{region}|{has_store},0,{token_type},{caller},{version},{managed}"
+        );
+        HeaderValue::try_from(text).ok()
+    }
+}
+
+/// Returns the number that identifies the flow
+/// (`docs/protocol/token-request.md#telemetry-header`).
+fn api_id(grant: &Grant, subject: &Subject, managed_identity: Option<ManagedIdentityKind>) -> u16 {
+    match (grant, subject, managed_identity) {
+        (_, _, Some(ManagedIdentityKind::SystemAssigned)) => 1015,
+        (_, _, Some(ManagedIdentityKind::UserAssigned)) => 1016,
+        (Grant::ClientCredentials, ..) => 1004,
+        (Grant::AuthorizationCode(_), ..) => 1000,
+        (Grant::OnBehalfOf { .. }, Subject::Session(_), None) => 1017,
+        (Grant::OnBehalfOf { .. }, ..) => 1006,
+        (Grant::RefreshToken { .. }, ..) => 1001,
+        (Grant::StoredRefreshToken, Subject::Session(_), None) => 1018,
+        (Grant::StoredRefreshToken, ..) => 1007,
+    }
+}
+
+/// What fits between the separators, so much of it.
+fn plain(text: &str, length: usize) -> String {
+    let fits = |character: &char| character.is_ascii_graphic() && !matches!(character, ',' | '|');
+    text.chars().filter(fits).take(length).collect()
+}

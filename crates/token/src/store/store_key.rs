@@ -1,0 +1,198 @@
+//! Under which key an entry is stored.
+
+use symbolon_types::Thumbprint;
+
+use crate::token::CacheKey;
+
+/// The first characters of every key: another encoding gets another number.
+const PREFIX: &str = "symbolon1:";
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    AccessToken,
+    RefreshToken,
+}
+
+/// The key of an entry: a digest of everything that makes two requests want different tokens.
+///
+/// It names no client, no user and no claim. Whoever can guess all parts can confirm the guess.
+pub(super) fn store_key(kind: Kind, key: &CacheKey<'_>) -> String {
+    format!("{PREFIX}{}", Thumbprint::of(&encoded(kind, key)))
+}
+
+/// The parts, each so that it tells where it ends: no two keys share an encoding.
+fn encoded(kind: Kind, key: &CacheKey<'_>) -> Vec<u8> {
+    let mut parts = Parts(vec![match kind {
+        Kind::AccessToken => 1,
+        Kind::RefreshToken => 2,
+    }]);
+    parts.flag(key.partition.is_machine_bound());
+    parts.text(key.partition.as_str());
+    parts.optional(key.subject.map(str::as_bytes));
+    parts.text(key.audience);
+    parts.flag(key.is_bound);
+    parts.optional(key.thumbprint.as_ref().map(|thumbprint| thumbprint.as_bytes().as_slice()));
+    parts.optional(key.client_claims.map(str::as_bytes));
+    parts.length(key.parameters.len());
+    for (name, value) in key.parameters {
+        parts.text(name);
+        parts.text(value);
+    }
+    parts.0
+}
+
+struct Parts(Vec<u8>);
+
+impl Parts {
+    fn flag(&mut self, is_set: bool) {
+        self.0.push(u8::from(is_set));
+    }
+
+    fn length(&mut self, length: usize) {
+        self.0.extend((length as u64).to_be_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.length(bytes.len());
+        self.0.extend(bytes);
+    }
+
+    fn optional(&mut self, bytes: Option<&[u8]>) {
+        self.flag(bytes.is_some());
+        if let Some(bytes) = bytes {
+            self.bytes(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::token::Partition;
+
+    #[test]
+    fn the_key_of_an_entry_is_the_same_in_every_process_and_names_nobody() {
+        let partition = Partition::new("app\0https://login.example/\0tenant\0client");
+        let key = CacheKey::bearer(&partition, "https://vault.example").about(Some("account user"));
+        let text = store_key(Kind::AccessToken, &key);
+        // Computed by Python's hashlib over the parts, each behind its length.
+        assert_eq!(text, "symbolon1:8dpaSZz5G_fZt9eu7nB4tkv7D-Wf42NvYQ6eL-SBVUE");
+        assert_ne!(text, store_key(Kind::RefreshToken, &key));
+    }
+
+    /// Everything that a key is made of, owned.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Made {
+        partition: String,
+        is_machine_bound: bool,
+        subject: Option<String>,
+        audience: String,
+        is_bound: bool,
+        thumbprint: Option<u8>,
+        client_claims: Option<String>,
+        parameters: Vec<(String, String)>,
+    }
+
+    impl Made {
+        fn store_key(&self) -> String {
+            let partition = if self.is_machine_bound {
+                Partition::machine_bound(self.partition.clone())
+            } else {
+                Partition::new(self.partition.clone())
+            };
+            let mut key = CacheKey::bearer(&partition, &self.audience)
+                .about(self.subject.as_deref())
+                .with_client_claims(self.client_claims.as_deref())
+                .with_parameters(&self.parameters);
+            key.is_bound = self.is_bound;
+            key.thumbprint = self.thumbprint.map(|of| Thumbprint::of(&[of]));
+            store_key(Kind::AccessToken, &key)
+        }
+    }
+
+    /// Texts that run into each other when nothing separates them.
+    fn text() -> impl Strategy<Value = String> {
+        "[ab\0]{0,3}"
+    }
+
+    fn made() -> impl Strategy<Value = Made> {
+        (
+            (text(), any::<bool>(), proptest::option::of(text()), text()),
+            (any::<bool>(), proptest::option::of(0..2_u8), proptest::option::of(text())),
+            proptest::collection::vec((text(), text()), 0..3),
+        )
+            .prop_map(
+                |(
+                    (partition, is_machine_bound, subject, audience),
+                    (is_bound, thumbprint, claims),
+                    parameters,
+                )| {
+                    Made {
+                        partition,
+                        is_machine_bound,
+                        subject,
+                        audience,
+                        is_bound,
+                        thumbprint,
+                        client_claims: claims,
+                        parameters,
+                    }
+                },
+            )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn keys_that_differ_in_any_part_are_stored_apart(all in proptest::collection::vec(made(), 2..64)) {
+            let mut known: HashMap<String, Made> = HashMap::new();
+            for made in all {
+                if let Some(other) = known.insert(made.store_key(), made.clone()) {
+                    prop_assert_eq!(other, made);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_that_moves_to_its_neighbour_makes_another_key() {
+        let base = Made {
+            partition: "ab".into(),
+            is_machine_bound: false,
+            subject: None,
+            audience: "cd".into(),
+            is_bound: false,
+            thumbprint: None,
+            client_claims: None,
+            parameters: Vec::new(),
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let others = [
+            Made { partition: "abc".into(), audience: "d".into(), ..base.clone() },
+            Made { is_machine_bound: true, ..base.clone() },
+            Made { subject: Some(String::new()), ..base.clone() },
+            Made { subject: Some("x".into()), ..base.clone() },
+            Made { client_claims: Some("x".into()), ..base.clone() },
+            Made { client_claims: Some(String::new()), ..base.clone() },
+            Made { is_bound: true, ..base.clone() },
+            Made { is_bound: true, thumbprint: Some(0), ..base.clone() },
+            Made { is_bound: true, thumbprint: Some(1), ..base.clone() },
+            Made { parameters: vec![pair("xb", "Z")], ..base.clone() },
+            Made { parameters: vec![pair("x", "bZ")], ..base.clone() },
+            Made { parameters: vec![pair("x", ""), pair("bZ", "")], ..base.clone() },
+            base,
+        ];
+        let keys: std::collections::HashSet<_> = others.iter().map(Made::store_key).collect();
+        assert_eq!(keys.len(), others.len());
+    }
+}
