@@ -1,25 +1,18 @@
-//! Fixtures of the tests that cross crates: the test environment, clients, keys, token services.
+//! The command under test, and the examples of the README.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::exhaustive_structs,
-    missing_debug_implementations,
-    reason = "this crate is all tests"
-)]
+use std::path::{Path, PathBuf};
 
-mod clients;
-mod command;
-mod key;
-#[cfg(unix)]
-pub mod oauth;
-mod test_env;
+/// The audience of the emulator's resource server.
+pub const RESOURCE: &str = "https://vault.example";
 
-pub use clients::CLIENT_ID;
-pub use command::symbolon;
-pub use key::{OpaqueKey, OpaqueKeys};
-pub use symbolon_test_logs::CapturedLogs;
-pub use test_env::{Counts, RESOURCE, TestEnv};
+/// The path of the `symbolon` command, which `cargo test --workspace` builds beside the tests.
+#[must_use]
+pub fn symbolon() -> Option<PathBuf> {
+    let this = std::env::current_exe().ok()?;
+    let name = format!("symbolon{}", std::env::consts::EXE_SUFFIX);
+    let command = this.parent().and_then(Path::parent)?.join(name);
+    command.is_file().then_some(command)
+}
 
 /// The examples of the README compile.
 #[cfg(doctest)]

@@ -59,12 +59,6 @@ impl Invocation {
         if status.success() { Ok(()) } else { Err(Failure::new(format!("`{self}` failed ({status})"))) }
     }
 
-    /// Prints the command, runs it, and keeps its standard output whether it succeeds or not.
-    pub(crate) fn outcome(&self) -> Result<Outcome, Failure> {
-        println!("$ {self}");
-        self.capture(Stdio::inherit())
-    }
-
     /// The standard output of a quiet question, which must succeed.
     pub(crate) fn answer(&self) -> Result<String, Failure> {
         let outcome = self.capture(Stdio::inherit())?;

@@ -104,10 +104,6 @@ impl Metadata {
         self.members().filter(|package| package.is_published())
     }
 
-    pub(crate) fn unpublished(&self) -> impl Iterator<Item = &Package> {
-        self.members().filter(|package| !package.is_published())
-    }
-
     /// The features of a package that are on in the resolved graph.
     pub(crate) fn active_features(&self, package: &Package) -> BTreeSet<&str> {
         self.resolve

@@ -14,13 +14,19 @@ use crate::invocation::Invocation;
 use crate::metadata::{Metadata, Package};
 
 pub(crate) fn run(metadata: &Metadata) -> Result<(), Failure> {
-    let excluded = metadata.unpublished().flat_map(|package| ["--exclude", package.name.as_str()]);
-    Invocation::cargo(["package", "--workspace", "--allow-dirty", "--no-verify"]).args(excluded).run()?;
+    Invocation::cargo(["package", "--workspace", "--allow-dirty", "--no-verify"]).run()?;
 
     let published: Vec<&Package> = metadata.published().collect();
     let archives = metadata.target_directory().join("package");
     let unpacked = archives.join("unpacked");
     unpack(&published, &archives, &unpacked)?;
+    for package in &published {
+        for file in ["LICENSE-APACHE", "LICENSE-MIT", "README.md"] {
+            if !unpacked.join(folder_of(package)).join(file).is_file() {
+                return Err(Failure::new(format!("the archive of {} has no {file}", package.name)));
+            }
+        }
+    }
     let manifest = unpacked.join("Cargo.toml");
     write(&manifest, &workspace_of(&published, &read(Path::new("Cargo.toml"))?))?;
     // The same versions of everything else.

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::key::{OpaqueKey, OpaqueKeys};
+use crate::test_env::TestEnv;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, StatusCode};
 use symbolon::{ClientIdentity, Thumbprint, Token};
 use symbolon_emulator::Step;
-use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 use symbolon_transport::{
     Capabilities, Request, Response, Route, SharedTransport, Transport, TransportErrorKind, transport_fn,
 };

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::key::{OpaqueKey, OpaqueKeys};
+use crate::test_env::TestEnv;
 use symbolon::{ClientIdentity, Context, TokenSource};
 use symbolon_emulator::{CertifiedKey, Fault, Step};
-use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 use symbolon_token::{
     AuthFuture, ClientAuth, ClientCertificate, CredentialRejection, CredentialRequest, CredentialSource,
     MemoryStore, Partition, TokenCache, TokenClient, TokenEndpoint,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::test_env::{Counts, TestEnv};
 use symbolon::{Downgrade, Env, ImdsVersion, SharedClock, Source, Strength, TokenSource};
 use symbolon_emulator::{Fault, Source as Host, Step};
-use symbolon_tests::{Counts, RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 
 /// The variables of the emulator, and one more.
 fn env_with(test_env: &TestEnv, name: &str, value: &str) -> Env {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::test_env::TestEnv;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use symbolon::{ClientIdentity, Context, TokenSource};
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_04_many_tasks_share_a_certificate() {
@@ -113,7 +114,7 @@ async fn life_03_thousand_tasks_mint_once() {
     let secrets: std::collections::HashSet<String> =
         tokens.into_iter().map(|token| test_env.keep(token.unwrap()).secret().expose().to_owned()).collect();
     assert_eq!(secrets.len(), 1);
-    assert_eq!(test_env.counts(), symbolon_tests::Counts::of(1, 1, 1));
+    assert_eq!(test_env.counts(), crate::test_env::Counts::of(1, 1, 1));
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! CFG, REQ, SNI: certificates and assertions of confidential clients.
 
+use crate::clients::CLIENT_ID;
+use crate::test_env::TestEnv;
 use symbolon::{ClientIdentity, ErrorKind, Secret, TokenSource};
 use symbolon_emulator::{Entry, Step, TlsVersion};
-use symbolon_tests::{CLIENT_ID, RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 use symbolon_token::{
     ClientAssertion, ClientCertificate, ClientSecret, SignedAssertion, TokenClient, assertion_fn,
 };

@@ -1,8 +1,10 @@
 //! CFG: what a credential must be before anything is sent.
 
+use crate::key::{OpaqueKey, OpaqueKeys};
+use crate::test_env::TestEnv;
 use symbolon::{ClientIdentity, ErrorKind, Strength, TokenSource};
 use symbolon_emulator::{Step, TlsVersion};
-use symbolon_tests::{OpaqueKey, OpaqueKeys, RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 use symbolon_types::{IdentityError, SharedSigningKey};
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::test_env::TestEnv;
 use symbolon::{ClientIdentity, CorrelationId, Env, ErrorKind, TokenSource};
 use symbolon_emulator::{Fault, Step, TlsVersion};
-use symbolon_tests::{RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 
 const PERIMETER: &str = r#"{"access_token":{"xms_az_nwperimid":{"values":["perimeter-1"]}}}"#;
 const CHALLENGE: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1701477303"}}}"#;
@@ -242,7 +243,7 @@ async fn del_15_mtls_bearer_replaces_its_certificate() {
     test_env.keep(identity.token(RESOURCE).over_mtls().await.unwrap());
     test_env.emulator.inject(Fault::oauth_error("invalid_client", &[1_000_612]));
     test_env.keep(identity.token("https://other.example").over_mtls().await.unwrap());
-    assert_eq!(test_env.counts(), symbolon_tests::Counts::of(2, 2, 3));
+    assert_eq!(test_env.counts(), crate::test_env::Counts::of(2, 2, 3));
     // No fallback: what cannot be got over mTLS is not got otherwise.
     test_env.emulator.inject(Fault::status(Step::IssueCredential, 403).always());
     let cold = test_env.identity();

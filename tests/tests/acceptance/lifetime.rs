@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::test_env::{Counts, TestEnv};
 use symbolon::{ClientIdentity, Thumbprint, Token, TokenSource};
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{Counts, RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

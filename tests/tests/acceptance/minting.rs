@@ -1,8 +1,9 @@
 //! Managed identities through all legs of IMDSv2: mint, token, cache.
 
+use crate::test_env::{Counts, TestEnv};
 use symbolon::{ClientIdentity, ManagedIdentityId, Thumbprint, Token, TokenSource};
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{Counts, RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 
 fn bound_to(token: &Token) -> Thumbprint {
     token.bound_to().map(ClientIdentity::thumbprint).unwrap()

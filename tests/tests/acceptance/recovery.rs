@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::test_env::{Counts, TestEnv};
 use symbolon::{ClientIdentity, Error, KeyProvider, SoftwareKeys, Strength, TokenSource};
 use symbolon_binding::REMINT_COOLDOWN;
 use symbolon_emulator::{Entry, Fault, Step, TlsVersion};
-use symbolon_tests::{Counts, RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{SharedSigningKey, SignatureScheme, SigningError, SigningKey};
 

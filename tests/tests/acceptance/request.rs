@@ -1,8 +1,9 @@
 //! REQ: what the token service sees, and what it may answer.
 
+use crate::test_env::TestEnv;
 use symbolon::ClientIdentity;
 use symbolon_emulator::{Fault, TlsVersion};
-use symbolon_tests::{RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 
 #[tokio::test]
 async fn req_04_certificate_is_in_the_handshake() {

@@ -1,8 +1,8 @@
 //! REQ, ROUTE, IDP: to which host a request goes, seen at the transport.
 
+use crate::test_env::TestEnv;
 use http::StatusCode;
 use symbolon::{ClientIdentity, Context, Error};
-use symbolon_tests::TestEnv;
 use symbolon_token::authority::{Authority, Region, RegionChoice};
 use symbolon_token::{Application, ClientCertificate, TokenClient};
 use symbolon_transport::testing::ScriptedTransport;

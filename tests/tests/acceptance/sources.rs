@@ -1,8 +1,9 @@
 //! Managed identity sources other than the metadata service, and what is logged of them.
 
+use crate::test_env::TestEnv;
 use symbolon::{ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId};
 use symbolon_emulator::{Fault, Source, Step};
-use symbolon_tests::{RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 
 const SECRETS: [&str; 2] = ["IDENTITY_HEADER", "MSI_SECRET"];
 

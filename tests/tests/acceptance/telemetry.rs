@@ -1,10 +1,12 @@
 //! The fields of the logs, as `symbolon-token` documents them.
 
+use crate::test_env::TestEnv;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use http::StatusCode;
 use symbolon::ManagedIdentityId;
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{CapturedLogs, RESOURCE, TestEnv};
+use symbolon_test_logs::CapturedLogs;
+use symbolon_tests::RESOURCE;
 use symbolon_token::authority::Authority;
 use symbolon_token::{Application, ClientCertificate, ClientSecret, RoutingHint, TokenClient};
 use symbolon_transport::testing::ScriptedTransport;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::test_env::TestEnv;
 use futures_util::FutureExt;
 use symbolon::{Context, HyperTransport, TokenSource};
 use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_hyper::TlsVersion as Minimum;
-use symbolon_tests::{RESOURCE, TestEnv};
+use symbolon_tests::RESOURCE;
 
 #[tokio::test]
 async fn http_01_the_minimum_tls_version_is_kept() {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use crate::clients::CLIENT_ID;
+use crate::test_env::TestEnv;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use serde_json::Value;
 use symbolon::{ErrorKind, Secret, TokenSource};
 use symbolon_emulator::{Fault, Step};
-use symbolon_tests::{CLIENT_ID, TestEnv};
 use symbolon_token::{Account, Application, ClientCertificate, ClientSecret, TokenClient, TokenEndpoint};
 use symbolon_transport::{Request, Route};
 

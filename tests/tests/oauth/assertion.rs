@@ -2,11 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::certificate::Certified;
+use crate::clients::CertifiedClient;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::json;
-use symbolon_tests::oauth::{Certified, CertifiedClient};
 use symbolon_types::{CorrelationId, SharedClock};
 
 /// How to sign (RFC 7518 §3.1).

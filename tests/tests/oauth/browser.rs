@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::clients::REDIRECT_URI;
+use crate::provider::OAuthServer;
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use http::{HeaderValue, Method};
-use symbolon_tests::oauth::{OAuthServer, REDIRECT_URI};
 use symbolon_transport::{Request, Response, Route, SharedTransport, Transport as _};
 use url::Url;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use symbolon_tests::oauth::SecretClient;
+use crate::clients::SecretClient;
 use symbolon_token::{
     AuthFuture, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Partition,
     TokenEndpoint,

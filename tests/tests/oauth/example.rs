@@ -20,7 +20,7 @@ async fn example_runs_in_every_mode() {
     let clients = &server.clients;
     for (way, issuer) in ways_in(server) {
         let endpoint = &issuer.token_endpoint;
-        let pem = |client: &symbolon_tests::oauth::CertifiedClient| {
+        let pem = |client: &crate::clients::CertifiedClient| {
             format!("{}{}", client.certified.certificate_pem, client.certified.key_pem)
         };
         let assertion = Assertion::new(&clients.ps256, Algorithm::Ps256, endpoint).sign();

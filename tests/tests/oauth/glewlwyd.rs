@@ -1,7 +1,8 @@
 //! The second server, with habits of its own: `bearer` in small letters, and 403 without a body for
 //! a refusal.
 
-use symbolon_tests::oauth::{Glewlwyd, SecretClient};
+use crate::clients::SecretClient;
+use crate::glewlwyd_server::Glewlwyd;
 use symbolon_token::{
     Application, ClientCertificate, ClientSecret, CredentialSource, ErrorKind, TokenClient, TokenEndpoint,
 };

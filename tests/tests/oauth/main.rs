@@ -6,10 +6,14 @@
 
 mod assertion;
 mod browser;
+mod certificate;
+mod clients;
 mod credential;
 mod example;
 mod glewlwyd;
+mod glewlwyd_server;
 mod methods;
+mod provider;
 mod recovery;
 mod refusals;
 mod server;

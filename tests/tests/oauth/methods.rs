@@ -2,9 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::clients::{CertifiedClient, Clients};
+use crate::provider::{Issuer, OAuthServer, OPAQUE_RESOURCE};
 use serde_json::json;
-use symbolon_tests::oauth::{CertifiedClient, Clients, Issuer, OAuthServer, OPAQUE_RESOURCE};
-use symbolon_tests::{CapturedLogs, RESOURCE};
+use symbolon_test_logs::CapturedLogs;
+use symbolon_tests::RESOURCE;
 use symbolon_token::authority::Authority;
 use symbolon_token::{Application, ClientCertificate, ClientSecret, TokenClient, TokenEndpoint};
 use symbolon_types::{ClientIdentity, Secret};

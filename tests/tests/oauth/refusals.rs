@@ -1,7 +1,9 @@
 //! What the server refuses, and that it does: a server that accepts everything proves nothing.
 
+use crate::certificate::Certified;
+use crate::clients::SecretClient;
+use crate::provider::OAuthServer;
 use symbolon_tests::RESOURCE;
-use symbolon_tests::oauth::{Certified, OAuthServer, SecretClient};
 use symbolon_token::ErrorKind::{Credential as Refused, Service};
 use symbolon_token::{Application, ClientCertificate, TokenEndpoint};
 

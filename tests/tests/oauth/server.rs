@@ -1,10 +1,10 @@
 //! The server that the tests of this binary share.
 
+use crate::provider::{Issuer, OAuthServer};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
-use symbolon_tests::oauth::{Issuer, OAuthServer};
 use symbolon_token::{CredentialSource, Token, TokenClient};
 use symbolon_transport::{Request, Route, Transport as _};
 use symbolon_types::ClientIdentity;

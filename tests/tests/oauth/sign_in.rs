@@ -1,7 +1,9 @@
 //! A user signs in through their browser, and the server insists on PKCE.
 
-use symbolon_tests::oauth::{Issuer, OAuthServer, REDIRECT_URI};
-use symbolon_tests::{CapturedLogs, RESOURCE};
+use crate::clients::REDIRECT_URI;
+use crate::provider::{Issuer, OAuthServer};
+use symbolon_test_logs::CapturedLogs;
+use symbolon_tests::RESOURCE;
 use symbolon_token::authority::Authority;
 use symbolon_token::{
     Application, AuthorizationCode, ClientSecret, ErrorKind, PendingAuthorization, Prompt, TokenClient,

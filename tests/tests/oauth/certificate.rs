@@ -25,11 +25,11 @@ pub(super) enum KeyKind {
 
 /// A certificate and its key.
 #[derive(Clone)]
-pub struct Certified {
+pub(crate) struct Certified {
     /// The certificate.
-    pub certificate_pem: String,
+    pub(crate) certificate_pem: String,
     /// The private key, PKCS#8.
-    pub key_pem: String,
+    pub(crate) key_pem: String,
 }
 
 /// Enough for `openssl req`: the machine's own configuration may add extensions.
@@ -94,14 +94,12 @@ fn names(name: &str) -> String {
 
 impl Certified {
     /// The private key in DER, PKCS#8.
-    #[must_use]
-    pub fn pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
+    pub(crate) fn pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
         PrivatePkcs8KeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("a private key")
     }
 
     /// Both, to present in a handshake.
-    #[must_use]
-    pub fn identity(&self) -> ClientIdentity {
+    pub(crate) fn identity(&self) -> ClientIdentity {
         let pem = format!("{}{}", self.certificate_pem, self.key_pem);
         client_identity_from_pem(pem.as_bytes()).expect("a certificate for its key")
     }

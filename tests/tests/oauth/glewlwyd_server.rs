@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use symbolon_transport::SharedTransport;
 
-use super::certificate::{Authority, Certified, KeyKind};
-use super::clients::{CertifiedClient, SecretClient};
-use super::transport;
+use crate::certificate::{Authority, Certified, KeyKind};
+use crate::clients::{CertifiedClient, SecretClient};
+use crate::provider::transport;
 use symbolon_test_programs::{Folder, Service, find_program, or_skip};
 
 const CONF: &str = include_str!("../../oauth/glewlwyd.conf");
@@ -21,26 +21,26 @@ const SCHEMA: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
 const TLS_NAME: &str = "tls.client.example";
 
 /// Glewlwyd as a token service, until it is dropped, or until this process ends in any way.
-pub struct Glewlwyd {
+pub(crate) struct Glewlwyd {
     /// The token endpoint.
-    pub token_endpoint: String,
+    pub(crate) token_endpoint: String,
     /// The authority to trust.
-    pub ca_pem: String,
+    pub(crate) ca_pem: String,
     /// `client_secret_post`.
-    pub secret: SecretClient,
+    pub(crate) secret: SecretClient,
     /// `tls_client_auth` by a name in the certificate; RSA.
-    pub tls: CertifiedClient,
+    pub(crate) tls: CertifiedClient,
     /// A certificate by the authority of the server, for a name that no client has.
-    pub stranger: Certified,
+    pub(crate) stranger: Certified,
     /// A self-signed certificate with the name of [`tls`](Self::tls).
-    pub impostor: Certified,
+    pub(crate) impostor: Certified,
     _service: Service,
     _folder: Folder,
 }
 
 impl Glewlwyd {
     /// The scope that every client may ask for.
-    pub const SCOPE: &str = "api";
+    pub(crate) const SCOPE: &str = "api";
 
     /// Starts the server and waits until it listens. `None`, with a line on standard error that says
     /// why, where a program is missing.
@@ -48,7 +48,7 @@ impl Glewlwyd {
     /// # Panics
     /// When something is missing in continuous integration (`CI` is set), and when the server does
     /// not start.
-    pub async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let programs = or_skip("Glewlwyd", Programs::find())?;
         // It takes no port 0, and a port that was free a moment ago may be taken by now; hardly
         // three times.
@@ -60,8 +60,7 @@ impl Glewlwyd {
     }
 
     /// A transport that trusts the server and nothing else.
-    #[must_use]
-    pub fn transport(&self) -> SharedTransport {
+    pub(crate) fn transport(&self) -> SharedTransport {
         transport(&self.ca_pem)
     }
 

@@ -7,21 +7,19 @@ use base64ct::{Base64, Encoding};
 use bytes::Bytes;
 use symbolon::{Context, Env, HyperTransport, ManagedIdentity, SharedClock, SoftwareKeys, Thumbprint, Token};
 use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Step};
+use symbolon_tests::RESOURCE;
 use symbolon_transport::{Request, Response, Transport, TransportError};
 use symbolon_types::ManualClock;
 
-use crate::CapturedLogs;
-
-/// The audience of the emulator's resource server.
-pub const RESOURCE: &str = "https://vault.example";
+use symbolon_test_logs::CapturedLogs;
 
 /// An emulator with clients that trust it. When it is dropped, the captured logs must contain no
 /// certificate request and no secret that was given to [`watch`](Self::watch).
-pub struct TestEnv {
+pub(crate) struct TestEnv {
     /// The emulator.
-    pub emulator: Emulator,
+    pub(crate) emulator: Emulator,
     /// The clock of the emulator and of all clients, moved by hand.
-    pub manual_clock: ManualClock,
+    pub(crate) manual_clock: ManualClock,
     clock: SharedClock,
     logs: CapturedLogs,
     secrets: RefCell<Vec<String>>,
@@ -29,19 +27,19 @@ pub struct TestEnv {
 
 impl TestEnv {
     /// Starts an emulator with its defaults.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|emulator| emulator).await
     }
 
     /// Starts a configured emulator. The clock stands still until the test advances it.
-    pub async fn with(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
+    pub(crate) async fn with(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
         let manual_clock = ManualClock::new();
         let clock = SharedClock::from(&manual_clock);
         Self::start(manual_clock, clock, setup).await
     }
 
     /// Starts a configured emulator with the clock of the machine, for tests that really wait.
-    pub async fn with_system_clock(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
+    pub(crate) async fn with_system_clock(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
         Self::start(ManualClock::new(), SharedClock::system(), setup).await
     }
 
@@ -51,18 +49,19 @@ impl TestEnv {
         setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
     ) -> Self {
         let logs = CapturedLogs::begin();
-        let builder = Emulator::builder().clock(clock.clone()).federated_application(crate::CLIENT_ID);
+        let builder =
+            Emulator::builder().clock(clock.clone()).federated_application(crate::clients::CLIENT_ID);
         let emulator = setup(builder).start().await.expect("an emulator");
         Self { emulator, manual_clock, clock, logs, secrets: RefCell::default() }
     }
 
     /// The environment variables that direct a client to the emulator.
-    pub fn env(&self) -> Env {
+    pub(crate) fn env(&self) -> Env {
         self.emulator.environment().into_iter().collect()
     }
 
     /// A transport that trusts the emulator and nothing else.
-    pub fn transport(&self) -> HyperTransport {
+    pub(crate) fn transport(&self) -> HyperTransport {
         HyperTransport::builder()
             .context(self.context().with_env(Env::empty()))
             .platform_roots(false)
@@ -72,17 +71,17 @@ impl TestEnv {
     }
 
     /// The clock of the emulator and of all clients.
-    pub fn clock(&self) -> SharedClock {
+    pub(crate) fn clock(&self) -> SharedClock {
         self.clock.clone()
     }
 
     /// The context of clients: the variables of the emulator, the clock, retries without delay.
-    pub fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         Context::default().with_env(self.env()).with_clock(self.clock.clone()).with_retry_scale(0.0)
     }
 
     /// A managed identity at the emulator, with quick P-256 keys and retries without delay.
-    pub fn builder(&self) -> symbolon::ManagedIdentityBuilder {
+    pub(crate) fn builder(&self) -> symbolon::ManagedIdentityBuilder {
         ManagedIdentity::builder()
             .context(self.context())
             .transport(self.transport())
@@ -91,48 +90,48 @@ impl TestEnv {
     }
 
     /// A managed identity at the emulator.
-    pub fn identity(&self) -> ManagedIdentity {
+    pub(crate) fn identity(&self) -> ManagedIdentity {
         self.builder().build().expect("a managed identity")
     }
 
     /// A bound token for [`RESOURCE`].
-    pub async fn bound_token(&self, identity: &ManagedIdentity) -> Token {
+    pub(crate) async fn bound_token(&self, identity: &ManagedIdentity) -> Token {
         self.keep(identity.token(RESOURCE).proof_of_possession().await.expect("a bound token"))
     }
 
     /// Watches for this token in the logs.
-    pub fn keep(&self, token: Token) -> Token {
+    pub(crate) fn keep(&self, token: Token) -> Token {
         self.watch(token.secret().expose());
         token
     }
 
     /// Watches for this text in the logs.
-    pub fn watch(&self, secret: &str) {
+    pub(crate) fn watch(&self, secret: &str) {
         self.secrets.borrow_mut().push(secret.to_owned());
     }
 
     /// Calls the resource with a token through the library.
-    pub async fn call(&self, identity: &ManagedIdentity, token: &Token) -> http::Response<Bytes> {
+    pub(crate) async fn call(&self, identity: &ManagedIdentity, token: &Token) -> http::Response<Bytes> {
         identity.call(token, self.resource_request()).await.expect("an answer")
     }
 
     /// A request for the resource, without any token.
-    pub fn resource_request(&self) -> http::Request<Bytes> {
+    pub(crate) fn resource_request(&self) -> http::Request<Bytes> {
         http::Request::get(self.emulator.resource_url()).body(Bytes::new()).expect("a request")
     }
 
     /// Sends a request over a connection of its own.
-    pub async fn send(&self, request: Request) -> Result<Response, TransportError> {
+    pub(crate) async fn send(&self, request: Request) -> Result<Response, TransportError> {
         self.transport().send(request).await
     }
 
     /// The number of requests for a step so far.
-    pub fn count(&self, step: Step) -> usize {
+    pub(crate) fn count(&self, step: Step) -> usize {
         self.emulator.journal().count(step)
     }
 
     /// The numbers of metadata, issuance and token requests so far.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         Counts {
             metadata: self.count(Step::PlatformMetadata),
             issuances: self.count(Step::IssueCredential),
@@ -141,17 +140,17 @@ impl TestEnv {
     }
 
     /// The last token request.
-    pub fn last_token_request(&self) -> Entry {
+    pub(crate) fn last_token_request(&self) -> Entry {
         self.emulator.journal().last(Step::Token).expect("a token request").clone()
     }
 
     /// The certificate that was issued last.
-    pub fn last_certificate(&self) -> Thumbprint {
+    pub(crate) fn last_certificate(&self) -> Thumbprint {
         self.emulator.issued().last().expect("a certificate").thumbprint()
     }
 
     /// Waits up to five seconds for background work to make the condition true.
-    pub async fn wait_until(&self, done: impl Fn() -> bool) {
+    pub(crate) async fn wait_until(&self, done: impl Fn() -> bool) {
         let clock = SharedClock::system();
         for _ in 0..500 {
             if done() {
@@ -165,19 +164,18 @@ impl TestEnv {
 
 /// Numbers of requests to the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// `getplatformmetadata`.
-    pub metadata: usize,
+    pub(crate) metadata: usize,
     /// `issuecredential`.
-    pub issuances: usize,
+    pub(crate) issuances: usize,
     /// The token endpoint.
-    pub tokens: usize,
+    pub(crate) tokens: usize,
 }
 
 impl Counts {
     /// The three counts in the order of the exchange.
-    #[must_use]
-    pub fn of(metadata: usize, issuances: usize, tokens: usize) -> Self {
+    pub(crate) fn of(metadata: usize, issuances: usize, tokens: usize) -> Self {
         Self { metadata, issuances, tokens }
     }
 }

@@ -1,10 +1,6 @@
 //! Token services that nobody here wrote: node-oidc-provider, directly and behind nginx, and
 //! Glewlwyd.
 
-mod certificate;
-mod clients;
-mod glewlwyd;
-
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -16,32 +12,30 @@ use serde::Deserialize;
 use symbolon::{Context, Env, HyperTransport};
 use symbolon_transport::{Request, Route, SharedTransport, Transport};
 
-use certificate::Authority;
-pub use certificate::Certified;
-pub use clients::{CertifiedClient, Clients, REDIRECT_URI, SecretClient};
-pub use glewlwyd::Glewlwyd;
+use crate::certificate::Authority;
+use crate::clients::Clients;
 use symbolon_test_programs::{Folder, Service, find_program, or_skip};
 
 /// The tenant that the server stands for; the first part of its paths.
-pub const TENANT: &str = "contoso.example";
+pub(crate) const TENANT: &str = "contoso.example";
 /// A resource whose tokens are opaque; those of any other are JWTs.
-pub const OPAQUE_RESOURCE: &str = "https://opaque.example";
+pub(crate) const OPAQUE_RESOURCE: &str = "https://opaque.example";
 
 /// The Node project of the server, and the configuration of nginx.
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/oauth");
-const NGINX_CONF: &str = include_str!("../oauth/nginx.conf");
+const NGINX_CONF: &str = include_str!("../../oauth/nginx.conf");
 
 /// node-oidc-provider as a token service, until it is dropped, or until this process ends in any
 /// way.
-pub struct OAuthServer {
+pub(crate) struct OAuthServer {
     /// Node's own TLS: version 1.3, the client's certificate taken from the connection.
-    pub direct: Issuer,
+    pub(crate) direct: Issuer,
     /// nginx in front: TLS 1.2, the client's certificate passed on in a header.
-    pub behind_nginx: Issuer,
+    pub(crate) behind_nginx: Issuer,
     /// The authority to trust for both.
-    pub ca_pem: String,
+    pub(crate) ca_pem: String,
     /// The clients that both know.
-    pub clients: Clients,
+    pub(crate) clients: Clients,
     _nginx: Service,
     _node: Service,
     folder: Folder,
@@ -49,16 +43,16 @@ pub struct OAuthServer {
 
 /// Where a token service is.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Issuer {
+pub(crate) struct Issuer {
     /// The issuer identifier (OpenID Connect Discovery §4.3).
-    pub issuer: String,
+    pub(crate) issuer: String,
     /// The token endpoint where discovery says it is.
-    pub token_endpoint: String,
+    pub(crate) token_endpoint: String,
     /// The introspection endpoint (RFC 7662).
-    pub introspection_endpoint: String,
+    pub(crate) introspection_endpoint: String,
     /// The token endpoint where Entra has it: `/TENANT/oauth2/v2.0/token`.
     #[serde(skip)]
-    pub entra_token_endpoint: String,
+    pub(crate) entra_token_endpoint: String,
 }
 
 impl OAuthServer {
@@ -68,7 +62,7 @@ impl OAuthServer {
     /// # Panics
     /// When something is missing in continuous integration (`CI` is set), and when a server does
     /// not start.
-    pub async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let programs = or_skip("node-oidc-provider behind nginx", Programs::find())?;
         let launched = tokio::task::spawn_blocking(move || Self::launch(&programs)).await;
         let mut server = launched.expect("no panic");
@@ -83,8 +77,7 @@ impl OAuthServer {
     }
 
     /// A transport that trusts both servers and nothing else.
-    #[must_use]
-    pub fn transport(&self) -> SharedTransport {
+    pub(crate) fn transport(&self) -> SharedTransport {
         transport(&self.ca_pem)
     }
 
@@ -182,7 +175,7 @@ impl Issuer {
     }
 }
 
-fn transport(ca_pem: &str) -> SharedTransport {
+pub(crate) fn transport(ca_pem: &str) -> SharedTransport {
     let transport = HyperTransport::builder()
         .context(Context::default().with_env(Env::empty()))
         .platform_roots(false)

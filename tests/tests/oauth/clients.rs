@@ -3,21 +3,21 @@
 
 use serde_json::{Value, json};
 
-use super::certificate::{Authority, Certified, KeyKind};
+use crate::certificate::{Authority, Certified, KeyKind};
 
 /// The clients that the server knows, and certificates that it does not know.
-pub struct Clients {
+pub(crate) struct Clients {
     /// `client_secret_post`.
-    pub secret: SecretClient,
+    pub(crate) secret: SecretClient,
     /// `client_secret_post`; its tokens are bound to the certificate that it presents
     /// (RFC 8705 §4).
-    pub bound_secret: SecretClient,
+    pub(crate) bound_secret: SecretClient,
     /// `client_secret_post`; signs users in, who come back to [`REDIRECT_URI`].
-    pub web: SecretClient,
+    pub(crate) web: SecretClient,
     /// `tls_client_auth` by a name in the certificate; RSA.
-    pub tls: CertifiedClient,
+    pub(crate) tls: CertifiedClient,
     /// `self_signed_tls_client_auth`; P-256.
-    pub self_signed: CertifiedClient,
+    pub(crate) self_signed: CertifiedClient,
     /// `private_key_jwt` with `RS256`.
     pub rs256: CertifiedClient,
     /// `private_key_jwt` with `PS256`.
@@ -25,31 +25,31 @@ pub struct Clients {
     /// `private_key_jwt` with `ES256`.
     pub es256: CertifiedClient,
     /// A certificate by the authority of the server, for a name that no client has.
-    pub stranger: Certified,
+    pub(crate) stranger: Certified,
     /// A self-signed certificate with the name of [`tls`](Self::tls).
-    pub impostor: Certified,
+    pub(crate) impostor: Certified,
 }
 
 /// A client with a secret.
 #[derive(Clone)]
-pub struct SecretClient {
+pub(crate) struct SecretClient {
     /// The client identifier.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// The client secret, with characters that a form must escape.
-    pub secret: &'static str,
+    pub(crate) secret: &'static str,
 }
 
 /// A client with a certificate, on TLS or under its assertions.
 #[derive(Clone)]
-pub struct CertifiedClient {
+pub(crate) struct CertifiedClient {
     /// The client identifier.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// The certificate and its key.
-    pub certified: Certified,
+    pub(crate) certified: Certified,
 }
 
 /// Where users come back to from the sign-in; nothing is there.
-pub const REDIRECT_URI: &str = "https://app.example/signed-in";
+pub(crate) const REDIRECT_URI: &str = "https://app.example/signed-in";
 
 /// The name by which the server knows [`Clients::tls`].
 const TLS_NAME: &str = "tls.client.example";

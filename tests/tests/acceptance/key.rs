@@ -10,7 +10,7 @@ use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{SharedSigningKey, SignatureScheme, SigningError, SigningKey};
 
 /// A key behind an interface that only signs: what a TPM or an HSM looks like to the library.
-pub struct OpaqueKey {
+pub(crate) struct OpaqueKey {
     device: Device,
     public_key: SubjectPublicKeyInfoDer<'static>,
     schemes: &'static [SignatureScheme],
@@ -24,8 +24,7 @@ enum Device {
 
 impl OpaqueKey {
     /// An RSA-2048 key.
-    #[must_use]
-    pub fn rsa_2048() -> Self {
+    pub(crate) fn rsa_2048() -> Self {
         let pair = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("a key");
         let public_key = pair.public_key().as_der().expect("its public half");
         Self {
@@ -36,8 +35,7 @@ impl OpaqueKey {
     }
 
     /// A P-256 key that was made elsewhere.
-    #[must_use]
-    pub fn p256_from_pkcs8(pkcs8: &[u8]) -> Self {
+    pub(crate) fn p256_from_pkcs8(pkcs8: &[u8]) -> Self {
         let pair =
             EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8).expect("a key");
         let public_key = pair.public_key().as_der().expect("its public half");
@@ -49,15 +47,13 @@ impl OpaqueKey {
     }
 
     /// A certificate that was issued for a key made elsewhere, with that key.
-    #[must_use]
-    pub fn identity(certificate: &[u8], pkcs8: &[u8]) -> ClientIdentity {
+    pub(crate) fn identity(certificate: &[u8], pkcs8: &[u8]) -> ClientIdentity {
         let key = SharedSigningKey::new(Self::p256_from_pkcs8(pkcs8));
         ClientIdentity::new(vec![certificate.to_vec().into()], key).expect("a matching certificate")
     }
 
     /// A key with the public half of another, whose device fails.
-    #[must_use]
-    pub fn broken(like: &impl SigningKey) -> Self {
+    pub(crate) fn broken(like: &impl SigningKey) -> Self {
         Self {
             public_key: like.public_key().clone(),
             device: Device::Broken,
@@ -108,12 +104,11 @@ impl fmt::Debug for OpaqueKey {
 
 /// A provider that manual_clock out the same key each time, as a TPM does.
 #[derive(Clone, Debug)]
-pub struct OpaqueKeys(SharedSigningKey);
+pub(crate) struct OpaqueKeys(SharedSigningKey);
 
 impl OpaqueKeys {
     /// Always this key.
-    #[must_use]
-    pub fn always(key: OpaqueKey) -> Self {
+    pub(crate) fn always(key: OpaqueKey) -> Self {
         Self(SharedSigningKey::new(key))
     }
 }

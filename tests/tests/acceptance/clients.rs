@@ -6,38 +6,39 @@ use symbolon_token::{
     Application, ClientAssertion, ClientCertificate, CredentialSource, TokenClient, TokenClientBuilder,
 };
 
-use crate::{OpaqueKey, TestEnv};
+use crate::key::OpaqueKey;
+use crate::test_env::TestEnv;
 
 /// The confidential client of these tests.
-pub const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
+pub(crate) const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 
 impl TestEnv {
     /// The client at the emulator's authority.
-    pub fn application(&self) -> Application {
+    pub(crate) fn application(&self) -> Application {
         let authority = format!("{}/{}", self.emulator.token_url(), self.emulator.tenant_id());
         let authority = Authority::parse(&authority).expect("a loopback authority");
         Application::new(authority, CLIENT_ID).expect("an application")
     }
 
     /// A certificate that the emulator's authority issued to the client, with its key.
-    pub fn certificate(&self) -> ClientIdentity {
+    pub(crate) fn certificate(&self) -> ClientIdentity {
         let issued = self.emulator.issue_client_certificate(CLIENT_ID).expect("a certificate");
         OpaqueKey::identity(issued.certificate().der(), issued.pkcs8())
     }
 
     /// A token client with the transport and the clock of this environment.
-    pub fn client_builder(&self, credential: impl CredentialSource) -> TokenClientBuilder {
+    pub(crate) fn client_builder(&self, credential: impl CredentialSource) -> TokenClientBuilder {
         TokenClient::builder(credential, self.transport()).context(self.context().with_env(Env::empty()))
     }
 
     /// A client with a certificate.
-    pub fn certificate_client(&self, identity: ClientIdentity) -> TokenClient {
+    pub(crate) fn certificate_client(&self, identity: ClientIdentity) -> TokenClient {
         let credential = ClientCertificate::new(self.application(), identity).expect("a credential");
         self.client_builder(credential).build()
     }
 
     /// A client whose assertions are the tokens of a managed identity, with their certificate.
-    pub fn assertion_client(&self, identity: &ManagedIdentity) -> TokenClient {
+    pub(crate) fn assertion_client(&self, identity: &ManagedIdentity) -> TokenClient {
         let source = identity.assertions();
         self.client_builder(ClientAssertion::new(self.application(), source)).build()
     }
