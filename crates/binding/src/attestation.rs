@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
+use symbolon_lease::{Lease, LeaseCache, Loaded};
 use symbolon_transport::within;
-use symbolon_types::lease::{Lease, LeaseCache, Loaded};
 use symbolon_types::{CorrelationId, Error, ErrorKind, Secret, SharedClock, SharedSigningKey, SigningKey};
 use url::Url;
 

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use symbolon_lease::half_life;
 use symbolon_transport::RetryPolicy;
-use symbolon_types::lease::half_life;
 use symbolon_types::{
     ClientIdentity, CorrelationId, Error, ErrorKind, Jitter, Secret, SharedSigningKey, SigningKey, Strength,
 };

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use futures_util::future::try_join;
+use symbolon_lease::{Lease, LeaseCache, Loaded};
 use symbolon_transport::HttpClient;
-use symbolon_types::lease::{Lease, LeaseCache, Loaded};
 use symbolon_types::{CorrelationId, Error, SharedClock, Thumbprint};
 use tracing::Instrument;
 use url::Url;
@@ -297,7 +297,7 @@ impl Inner {
 
 fn lease(binding: Binding) -> Lease<Binding> {
     let (renew_at, usable_until) = (binding.renew_at(), binding.identity().usable_until());
-    Lease::new(binding, usable_until).refreshed_at(Some(renew_at))
+    Lease::new(binding, usable_until).with_refresh_at(Some(renew_at))
 }
 
 impl fmt::Debug for Minter {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use symbolon_binding::imds::{ImdsClient, ImdsEndpoint, ProbeResult, ProbeStatus};
-use symbolon_types::lease::{Lease, LeaseCache, Loaded};
+use symbolon_lease::{Lease, LeaseCache, Loaded};
 use symbolon_types::{Env, SharedClock, Strength};
 
 use crate::{Detection, Source};

@@ -8,7 +8,6 @@
 //! [`Jitter`]), so that a test decides what they say. A type in a public signature is a promise:
 //! only `std`, `http`, `bytes`, `url` and `rustls-pki-types` appear in ours.
 
-mod background;
 mod clock;
 mod context;
 mod correlation;
@@ -18,7 +17,6 @@ mod identity;
 mod imds;
 mod jitter;
 mod key;
-pub mod lease;
 mod secret;
 mod source;
 mod thumbprint;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use symbolon_lease::LeaseCache;
 use symbolon_transport::{HttpClient, RetryPolicy};
-use symbolon_types::lease::LeaseCache;
 use symbolon_types::{Error, Strength};
 use url::Url;
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use symbolon_lease::{Found, Lease, LeaseCache, Loaded};
 use symbolon_transport::HttpClient;
-use symbolon_types::lease::{Found, Lease, LeaseCache, Loaded};
 use symbolon_types::{Error, SharedClock};
 
 use super::authority_url::Authority;
@@ -93,7 +93,7 @@ impl Discovery {
             match fetched {
                 Ok(metadata) => {
                     let lease = Lease::new(Arc::new(metadata), after(now, METADATA_USABLE));
-                    Ok(Loaded::new(lease.refreshed_at(Some(after(now, METADATA_FRESH)))))
+                    Ok(Loaded::new(lease.with_refresh_at(Some(after(now, METADATA_FRESH)))))
                 }
                 Err(error) => {
                     failures.insert(issuer.into(), for_a_while(error.clone(), now, FAILURE_PAUSE));

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, SystemTime};
 
-use symbolon_types::lease::{Lease, LeaseKey};
+use symbolon_lease::{Lease, LeaseKey};
 
 /// As good as for ever, and no overflow.
 const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -16,7 +16,7 @@ pub(super) fn for_good<V>(value: V, now: SystemTime) -> Lease<V> {
 /// A value that stays until there is another, which is asked for after `pause`, while nobody
 /// waits.
 pub(super) fn until_asked_again<V>(value: V, now: SystemTime, pause: Duration) -> Lease<V> {
-    for_good(value, now).refreshed_at(Some(after(now, pause)))
+    for_good(value, now).with_refresh_at(Some(after(now, pause)))
 }
 
 /// A value that is gone after `pause`.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
+use symbolon_lease::{Found, LeaseCache, Loaded, Origin};
 use symbolon_transport::{HttpClient, Request, Response, RetryPolicy, Route, TransportError, within};
-use symbolon_types::lease::{Found, LeaseCache, Loaded, Origin};
 use symbolon_types::{Env, IMDS_BASE_URL};
 use tracing::debug;
 use url::Url;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use symbolon_types::lease::LeaseKey;
+use symbolon_lease::LeaseKey;
 use symbolon_types::{CorrelationId, Secret, Thumbprint};
 
 use super::token_cache::TokenCache;

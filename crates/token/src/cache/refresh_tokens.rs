@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::token::RefreshToken;
+use symbolon_lease::{Lease, LeaseKey};
 use symbolon_types::Secret;
-use symbolon_types::lease::{Lease, LeaseKey};
 
 use super::token_cache::TokenCache;
 use crate::token::{CacheKey, DatedRefreshToken, Partition, TokenKey};

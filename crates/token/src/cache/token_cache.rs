@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use symbolon_types::lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
+use symbolon_lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
 use symbolon_types::{ClientIdentity, Context, Error, Jitter, SharedClock};
 use tracing::Instrument as _;
 
@@ -113,7 +113,7 @@ impl TokenCache {
     pub(crate) fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
         match self.leases.find(key) {
             Some(_) => FetchReason::Due,
-            None if self.leases.remembers(key) => FetchReason::Expired,
+            None if self.leases.contains_even_expired(key) => FetchReason::Expired,
             None => FetchReason::Missing,
         }
     }
@@ -216,7 +216,7 @@ impl TokenCache {
             let lease = lease(token, served_until);
             Ok(match actual {
                 None => Loaded::new(lease),
-                Some(actual) => Loaded::under(lease, actual),
+                Some(actual) => Loaded::with_key(lease, actual),
             })
         }
     }
@@ -230,7 +230,7 @@ enum Stored {
 
 fn lease(token: Token, served_until: SystemTime) -> Lease<Token> {
     let refresh_on = token.refresh_on();
-    Lease::new(token, served_until).refreshed_at(Some(refresh_on))
+    Lease::new(token, served_until).with_refresh_at(Some(refresh_on))
 }
 
 fn served(obtained: Obtained<Token>) -> Token {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use symbolon_lease::LeaseKey;
 use symbolon_transport::{Response, TransportError, TransportErrorKind, within};
-use symbolon_types::lease::LeaseKey;
 use symbolon_types::{CorrelationId, Error, ErrorKind, SigningError};
 
 use super::parts::{ClientParts, timed_out};

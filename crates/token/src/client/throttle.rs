@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use symbolon_types::lease::{Lease, LeaseCache};
+use symbolon_lease::{Lease, LeaseCache};
 use symbolon_types::{Error, SharedClock};
 
 use crate::token::{CacheKey, TokenKey};

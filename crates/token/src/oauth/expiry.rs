@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use symbolon_lease::half_life;
 use symbolon_types::Jitter;
-use symbolon_types::lease::half_life;
 
 /// A token is no longer handed out this long before it expires: it still has to travel.
 const SKEW: Duration = Duration::from_secs(30);

@@ -202,7 +202,7 @@ impl From<AccountEntry<'_>> for Account {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use symbolon_types::lease::LeaseKey;
+    use symbolon_lease::LeaseKey;
     use symbolon_types::{CorrelationId, Jitter};
 
     use super::*;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use symbolon_lease::{Lease, LeaseCache};
 use symbolon_transport::within;
-use symbolon_types::lease::{Lease, LeaseCache};
 use symbolon_types::{ClientIdentity, Error, Secret, SharedClock, Thumbprint};
 use tracing::debug;
 

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use symbolon_types::lease::LeaseKey;
+use symbolon_lease::LeaseKey;
 use symbolon_types::{ClientIdentity, Thumbprint};
 
 use super::partition::Partition;

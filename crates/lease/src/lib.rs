@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+mod cache;
+mod flight;
+mod half_life;
+mod key;
+mod lease;
+mod shard;
+mod slot;
+mod unix_nanos;
+
+pub use cache::{Found, LeaseCache, Loaded, Obtained, Origin};
+pub use half_life::half_life;
+pub use key::LeaseKey;
+pub use lease::Lease;
