@@ -1,7 +1,7 @@
 //! What a cached token costs here, and through what a user would pick instead.
 //!
-//! In one run, on one machine, each asked the same: a token of 1,500 bytes for one of the scopes that it
-//! holds, which lives for a day. The ratios are printed at the end.
+//! In one run, on one machine, each asked the same: a token of 1,500 bytes for one of the scopes
+//! that it holds, which lives for a day. The ratios are printed at the end.
 
 mod peers;
 

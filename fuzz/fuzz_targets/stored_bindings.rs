@@ -1,5 +1,5 @@
-//! What may stand in a stored entry: no entry makes the minter panic, and none that was not issued for
-//! the key becomes a binding.
+//! What may stand in a stored entry: no entry makes the minter panic, and none that was not issued
+//! for the key becomes a binding.
 
 #![no_main]
 

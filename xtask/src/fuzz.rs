@@ -4,31 +4,27 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::metadata::Metadata;
 
 const MANIFEST: &str = "fuzz/Cargo.toml";
 
-/// Run the fuzz targets, each for a while
+/// Run the fuzz targets for a while each
 ///
-/// Runs without a sanitizer (`-s none`), which works on a stable compiler: the code is safe Rust, so
-/// what we look for are panics, hangs and memory, not undefined behaviour.
+/// Runs without a sanitizer (`-s none`), which works on a stable compiler: the code is safe Rust,
+/// so the targets look for panics, hangs and memory use, not for undefined behaviour.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// Which one; without it all of them, one after the other
+pub(crate) struct FuzzArgs {
+    /// The target to run; by default all of them, one after the other
     target: Option<String>,
-    /// How long each target runs
+    /// Duration of each target in seconds
     #[arg(long, value_name = "N", default_value_t = 30)]
     seconds: u32,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if !Path::new(MANIFEST).is_file() {
-        return Err(Failure::new(format!("there are no fuzz targets: {MANIFEST} is missing")));
-    }
+pub(crate) fn run(arguments: &FuzzArgs) -> Result<(), String> {
     if !Invocation::cargo(["fuzz", "--version"]).succeeds() {
-        return Err(Failure::new("cargo-fuzz is missing: cargo install --locked cargo-fuzz"));
+        return Err("cargo-fuzz is missing: cargo install --locked cargo-fuzz".to_owned());
     }
     let fuzz = Metadata::of_manifest(Path::new(MANIFEST))?;
     let targets: Vec<&str> = fuzz
@@ -38,22 +34,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .filter(|target| arguments.target.as_deref().is_none_or(|wanted| wanted == *target))
         .collect();
     if targets.is_empty() {
-        return Err(Failure::new(format!("there is no such fuzz target; {MANIFEST} lists them")));
+        return Err(format!("no such fuzz target; {MANIFEST} lists them"));
     }
     let time = format!("-max_total_time={}", arguments.seconds);
     targets.into_iter().try_for_each(|target| {
-        Invocation::cargo(["fuzz", "run", "--fuzz-dir", "fuzz", "-s", "none", target, "--", time.as_str()])
-            .run()
+        let fuzz = ["fuzz", "run", "--fuzz-dir", "fuzz", "-s", "none", target, "--", time.as_str()];
+        Invocation::cargo(fuzz).run()
     })
 }
 
-/// Compiles the targets without running them.
-pub(crate) fn check(metadata: &Metadata) -> Result<(), Failure> {
-    if !Path::new(MANIFEST).is_file() {
-        println!("{MANIFEST} is missing: nothing to compile");
-        return Ok(());
-    }
-    // Into the workspace's own target directory, where most of what a target needs already is.
+/// Compiles the targets without running them, into the target directory of the main workspace,
+/// which has most of their dependencies.
+pub(crate) fn check(metadata: &Metadata) -> Result<(), String> {
     let target = metadata.target_directory().to_string_lossy();
     Invocation::cargo(["check", "--manifest-path", MANIFEST, "--target-dir", &*target]).run()
 }

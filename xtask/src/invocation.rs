@@ -1,27 +1,17 @@
-//! Another program, printed before it runs. The only place that starts processes.
+//! Other programs, printed before they run.
 
 use std::fmt;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use crate::failure::Failure;
-
-/// One command line.
+/// A command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {
     program: &'static str,
     arguments: Vec<String>,
-    variables: Vec<(&'static str, &'static str)>,
-}
-
-/// What a program left behind.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) success: bool,
-    pub(crate) stdout: String,
 }
 
 impl Invocation {
-    /// `cargo`, found the way a shell finds it: under rustup, the toolchain that runs xtask.
+    /// `cargo` from the path: under rustup, the toolchain that runs xtask.
     pub(crate) fn cargo<I>(arguments: I) -> Self
     where
         I: IntoIterator,
@@ -35,7 +25,7 @@ impl Invocation {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        Self { program, arguments: arguments.into_iter().map(Into::into).collect(), variables: Vec::new() }
+        Self { program, arguments: arguments.into_iter().map(Into::into).collect() }
     }
 
     pub(crate) fn args<I>(mut self, arguments: I) -> Self
@@ -47,65 +37,46 @@ impl Invocation {
         self
     }
 
-    pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
-        self.variables.push((name, value));
-        self
-    }
-
     /// Prints the command, runs it with this terminal, and fails unless it succeeds.
-    pub(crate) fn run(&self) -> Result<(), Failure> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         println!("$ {self}");
-        let status = self.command().status().map_err(|error| self.not_started(&error))?;
-        if status.success() { Ok(()) } else { Err(Failure::new(format!("`{self}` failed ({status})"))) }
+        let status = self.command().status().map_err(|error| format!("cannot start `{self}`: {error}"))?;
+        if status.success() { Ok(()) } else { Err(format!("`{self}` failed ({status})")) }
     }
 
-    /// The standard output of a quiet question, which must succeed.
-    pub(crate) fn answer(&self) -> Result<String, Failure> {
-        let outcome = self.capture(Stdio::inherit())?;
-        if outcome.success { Ok(outcome.stdout) } else { Err(Failure::new(format!("`{self}` failed"))) }
-    }
-
-    /// The standard output, when the program exists and succeeds. Prints nothing.
-    pub(crate) fn quiet_output(&self) -> Option<String> {
-        let outcome = self.capture(Stdio::null()).ok()?;
-        outcome.success.then_some(outcome.stdout)
+    /// Returns the standard output of a command that must succeed, without printing the command.
+    pub(crate) fn output(&self) -> Result<String, String> {
+        let output =
+            self.capture(Stdio::inherit()).map_err(|error| format!("cannot start `{self}`: {error}"))?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(format!("`{self}` failed ({})", output.status)),
+        }
     }
 
     /// Returns true when the program exists and succeeds. Prints nothing.
     pub(crate) fn succeeds(&self) -> bool {
-        self.quiet_output().is_some()
+        self.capture(Stdio::null()).is_ok_and(|output| output.status.success())
     }
 
-    fn capture(&self, stderr: Stdio) -> Result<Outcome, Failure> {
-        let output = self.command().stderr(stderr).output().map_err(|error| self.not_started(&error))?;
-        Ok(Outcome {
-            success: output.status.success(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        })
+    fn capture(&self, stderr: Stdio) -> std::io::Result<Output> {
+        self.command().stderr(stderr).output()
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(self.program);
-        command.args(&self.arguments).envs(self.variables.iter().copied()).stdin(Stdio::null());
+        command.args(&self.arguments).stdin(Stdio::null());
         command
-    }
-
-    fn not_started(&self, error: &std::io::Error) -> Failure {
-        Failure::new(format!("`{self}` could not be started: {error}"))
     }
 }
 
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, value) in &self.variables {
-            write!(f, "{name}={value} ")?;
-        }
         f.write_str(self.program)?;
         for argument in &self.arguments {
-            if argument.contains(char::is_whitespace) {
-                write!(f, " '{argument}'")?;
-            } else {
-                write!(f, " {argument}")?;
+            match argument.contains(char::is_whitespace) {
+                true => write!(f, " '{argument}'")?,
+                false => write!(f, " {argument}")?,
             }
         }
         Ok(())
@@ -117,20 +88,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_printed_command_can_be_pasted_into_a_shell() {
-        let invocation = Invocation::cargo(["doc", "--no-deps"])
-            .args(["-p", "a b"])
-            .variable("RUSTDOCFLAGS", "-Dwarnings");
-        assert_eq!(invocation.to_string(), "RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps -p 'a b'");
+    fn printed_command_can_be_pasted_into_a_shell() {
+        let invocation = Invocation::cargo(["doc", "--no-deps"]).args(["-p", "a b"]);
+        assert_eq!(invocation.to_string(), "cargo doc --no-deps -p 'a b'");
     }
 
     #[test]
-    fn a_program_that_fails_and_one_that_is_missing_are_told_apart() {
+    fn failing_and_missing_programs_differ() {
         assert!(Invocation::cargo(["--version"]).succeeds());
         assert!(!Invocation::cargo(["no-such-subcommand"]).succeeds());
         let missing = Invocation::new("no-such-program", ["--version"]);
         assert!(!missing.succeeds());
-        let failure = missing.answer().expect_err("there is no such program").to_string();
-        assert!(failure.starts_with("`no-such-program --version` could not be started: "), "{failure}");
+        let error = missing.output().expect_err("a missing program");
+        assert!(error.starts_with("cannot start `no-such-program --version`: "), "{error}");
     }
 }

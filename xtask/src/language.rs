@@ -7,8 +7,7 @@ mod summaries;
 
 use clap::Args;
 
-use crate::failure::Failure;
-use crate::report::Report;
+use crate::report::Checklist;
 use crate::source::SourceFile;
 
 /// Doc summaries that may begin with a question word, in percent.
@@ -18,7 +17,7 @@ const AMBIGUOUS_TYPES: f64 = 5.0;
 
 /// Check names, doc summaries, line widths, citations and commit subjects
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct LanguageArgs {
     /// Print only violations that name this path, such as crates/token
     path: Option<String>,
     /// Print every violation, not only the first of each check
@@ -26,10 +25,10 @@ pub(crate) struct Arguments {
     all: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &LanguageArgs) -> Result<(), String> {
     let files = SourceFile::all()?;
     let mut report =
-        Report::new(if arguments.all { usize::MAX } else { 20 }).naming(arguments.path.as_deref());
+        Checklist::new(if arguments.all { usize::MAX } else { 20 }).naming(arguments.path.as_deref());
 
     let summaries = summaries::all(&files);
     let questions: Vec<_> = summaries.iter().filter(|summary| summary.is_question()).collect();

@@ -1,7 +1,7 @@
 //! Rules about dependencies that `cargo deny` cannot hold.
 //!
-//! `deny.toml` is the only list of allowed edges between crates. ARCHITECTURE.md shows the edges between
-//! ours as a table, which is compared with it here.
+//! `deny.toml` is the only list of allowed edges between crates. ARCHITECTURE.md shows the edges
+//! between ours as a table, which is compared with it here.
 
 mod rules;
 mod table;
@@ -10,20 +10,17 @@ mod tests;
 
 use std::fs;
 
-use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::metadata::Metadata;
-use crate::report::Report;
+use crate::report::Checklist;
 
 /// Crates that a member must not reach with its default features.
 const OPTIONAL: [(&str, &[&str]); 1] = [("symbolon-hyper", &["pkcs8", "pkcs5", "cbc", "des", "rc2"])];
 
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run() -> Result<(), String> {
     let metadata = Metadata::of_graph()?;
-    let read = |path: &str| {
-        fs::read_to_string(path).map_err(|error| Failure::new(format!("cannot read {path}: {error}")))
-    };
-    let mut report = Report::new(usize::MAX);
+    let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"));
+    let mut report = Checklist::new(usize::MAX);
     report.checked(
         "the table of crates in ARCHITECTURE.md agrees with deny.toml",
         &table::differences(&metadata, &read("ARCHITECTURE.md")?, &read("deny.toml")?),
@@ -36,7 +33,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         // From `cargo tree`: `cargo metadata` unifies features over the workspace.
         let tree = Invocation::cargo(["tree", "-p", member, "-e", "normal", "--target", "all"])
             .args(["--prefix", "none", "-f", "{p}"])
-            .answer()?;
+            .output()?;
         let found: Vec<&str> = optional.iter().copied().filter(|name| reaches(&tree, name)).collect();
         report.checked(format!("{member} without features reaches none of {}", optional.join(", ")), &found);
     }

@@ -1,11 +1,10 @@
-//! What `cargo metadata` says, as far as we ask.
+//! The parts of `cargo metadata` that the commands use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::failure::Failure;
 use crate::invocation::Invocation;
 
 #[derive(Debug, Deserialize)]
@@ -67,30 +66,29 @@ struct Node {
 }
 
 impl Metadata {
-    /// The members of this workspace, without what they depend on. Needs no network and no lock file.
-    pub(crate) fn of_members() -> Result<Self, Failure> {
-        Self::ask(&["--no-deps"])
+    /// The members of this workspace, without their dependencies. Needs no network and no lock
+    /// file.
+    pub(crate) fn of_members() -> Result<Self, String> {
+        Self::read(&["--no-deps"])
     }
 
-    /// The whole graph with default features: what `cargo test --workspace` builds.
-    pub(crate) fn of_graph() -> Result<Self, Failure> {
-        Self::ask(&[])
+    /// The whole graph with default features, as `cargo test --workspace` builds it.
+    pub(crate) fn of_graph() -> Result<Self, String> {
+        Self::read(&[])
     }
 
     /// The members of the workspace of another manifest.
-    pub(crate) fn of_manifest(manifest: &Path) -> Result<Self, Failure> {
-        Self::ask(&["--no-deps", "--manifest-path", &manifest.to_string_lossy()])
+    pub(crate) fn of_manifest(manifest: &Path) -> Result<Self, String> {
+        Self::read(&["--no-deps", "--manifest-path", &manifest.to_string_lossy()])
     }
 
-    fn ask(arguments: &[&str]) -> Result<Self, Failure> {
-        let answer = Invocation::cargo(["metadata", "--format-version", "1"])
-            .args(arguments.iter().copied())
-            .answer()?;
-        serde_json::from_str(&answer)
-            .map_err(|error| Failure::new(format!("`cargo metadata` answered something else: {error}")))
+    fn read(arguments: &[&str]) -> Result<Self, String> {
+        let metadata = Invocation::cargo(["metadata", "--format-version", "1"]);
+        let metadata = metadata.args(arguments.iter().copied()).output()?;
+        serde_json::from_str(&metadata).map_err(|error| format!("cannot parse `cargo metadata`: {error}"))
     }
 
-    /// Seen from the root, where it usually is.
+    /// The target directory, relative to the root if it is below it.
     pub(crate) fn target_directory(&self) -> &Path {
         self.target_directory.strip_prefix(&self.workspace_root).unwrap_or(&self.target_directory)
     }
@@ -145,7 +143,7 @@ impl Dependency {
         self.kind.as_deref() == Some("dev")
     }
 
-    /// Whether it is still there in the published manifest: `cargo package` drops
+    /// Returns true for a dependency of the published manifest. `cargo package` drops
     /// dev-dependencies that have a path and no version.
     pub(crate) fn is_published(&self) -> bool {
         !self.is_dev() || self.req != "*"

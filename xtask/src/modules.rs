@@ -1,8 +1,8 @@
 //! The direction of modules inside each crate.
 //!
 //! A file depends on the files that define the names it uses: imports and inline paths are resolved
-//! through re-exports to the definition. A `pub use` alone is no dependency, so a parent may declare
-//! and re-export its children. Test modules are left out.
+//! through re-exports to the definition. A `pub use` alone is no dependency, so a parent may
+//! declare and re-export its children. Test modules are left out.
 
 mod graph;
 #[cfg(test)]
@@ -12,13 +12,12 @@ mod tree;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::failure::Failure;
 use crate::metadata::Metadata;
 use graph::FileGraph;
 use tree::ModuleTree;
 
 /// Prints each circle of files and each import against the declared order of modules.
-pub(crate) fn run(metadata: &Metadata) -> Result<(), Failure> {
+pub(crate) fn run(metadata: &Metadata) -> Result<(), String> {
     let mut violations = 0;
     for package in metadata.members() {
         let order = package.module_order();
@@ -35,12 +34,12 @@ pub(crate) fn run(metadata: &Metadata) -> Result<(), Failure> {
     }
     match violations {
         0 => Ok(()),
-        n => Err(Failure::new(format!("{n} violations of module direction"))),
+        n => Err(format!("{n} violations of module direction")),
     }
 }
 
 /// Circles of files, and imports from a lower into a higher module of `order` (lowest first).
-fn violations_of(root: &Path, order: &[String]) -> Result<Vec<String>, Failure> {
+fn violations_of(root: &Path, order: &[String]) -> Result<Vec<String>, String> {
     let tree = ModuleTree::load(root)?;
     let graph = FileGraph::of(&tree);
     let ranks: BTreeMap<&str, usize> =

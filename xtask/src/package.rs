@@ -1,38 +1,26 @@
 //! Every published crate, compiled from the archive that would be uploaded.
 //!
-//! `cargo package --workspace` could verify them too, but it takes the crates that are already packaged from a
-//! registry of its own, and what comes from a registry never changes for cargo: the second run on a
-//! machine compiles the archives of the first. So the archives are unpacked into a workspace in which they
-//! are each other's patches.
+//! `cargo package --workspace` verifies them too, but it takes the other crates from a registry of
+//! its own, and cargo assumes that a version in a registry never changes: the second run on a
+//! machine compiles the archives of the first. So the archives are unpacked into a workspace in
+//! which they patch each other.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::metadata::{Metadata, Package};
 
-pub(crate) fn run(metadata: &Metadata) -> Result<(), Failure> {
+pub(crate) fn run(metadata: &Metadata) -> Result<(), String> {
     Invocation::cargo(["package", "--workspace", "--allow-dirty", "--no-verify"]).run()?;
-
     let published: Vec<&Package> = metadata.published().collect();
     let archives = metadata.target_directory().join("package");
     let unpacked = archives.join("unpacked");
     unpack(&published, &archives, &unpacked)?;
-    for package in &published {
-        for file in ["LICENSE-APACHE", "LICENSE-MIT", "README.md"] {
-            if !unpacked.join(folder_of(package)).join(file).is_file() {
-                return Err(Failure::new(format!("the archive of {} has no {file}", package.name)));
-            }
-        }
-    }
+    write_workspace(&published, &unpacked)
+        .map_err(|error| format!("cannot write {}: {error}", unpacked.display()))?;
+    // One by one: each must compile with the features that it turns on itself.
     let manifest = unpacked.join("Cargo.toml");
-    write(&manifest, &workspace_of(&published, &read(Path::new("Cargo.toml"))?))?;
-    // The same versions of everything else.
-    write(&unpacked.join("Cargo.lock"), &read(Path::new("Cargo.lock"))?)?;
-
-    // One by one: each must compile with the features it asks for itself.
     let (manifest, target) = (manifest.to_string_lossy(), metadata.target_directory().to_string_lossy());
     published.iter().try_for_each(|package| {
         Invocation::cargo(["check", "--manifest-path", &*manifest, "--target-dir", &*target])
@@ -41,29 +29,35 @@ pub(crate) fn run(metadata: &Metadata) -> Result<(), Failure> {
     })
 }
 
-fn unpack(published: &[&Package], archives: &Path, unpacked: &Path) -> Result<(), Failure> {
-    if unpacked.exists() {
-        fs::remove_dir_all(unpacked).map_err(|error| failure("remove", unpacked, &error))?;
-    }
-    fs::create_dir_all(unpacked).map_err(|error| failure("create", unpacked, &error))?;
-    published.iter().try_for_each(|package| {
+fn unpack(published: &[&Package], archives: &Path, unpacked: &Path) -> Result<(), String> {
+    // Missing on the first run.
+    let _ = fs::remove_dir_all(unpacked);
+    fs::create_dir_all(unpacked).map_err(|error| format!("cannot create {}: {error}", unpacked.display()))?;
+    for package in published {
         let archive = archives.join(format!("{}.crate", folder_of(package)));
-        // `-m`: files in an archive carry a fixed date, by which cargo would take any change for none.
+        // `-m`: files in an archive have a fixed date, so cargo would notice no change.
         Invocation::new("tar", ["-xzmf", &*archive.to_string_lossy(), "-C", &*unpacked.to_string_lossy()])
-            .run()
-    })
+            .run()?;
+        for file in ["LICENSE-APACHE", "LICENSE-MIT", "README.md"] {
+            if !unpacked.join(folder_of(package)).join(file).is_file() {
+                return Err(format!("the archive of {} has no {file}", package.name));
+            }
+        }
+    }
+    Ok(())
 }
 
-/// A workspace of the unpacked crates, with the profiles of the root, so that dependencies which are built
-/// already are not built again.
-fn workspace_of(published: &[&Package], root: &str) -> String {
-    let mut manifest = "[workspace]\nresolver = \"3\"\nmembers = [\"*-*\"]\n\n[patch.crates-io]\n".to_owned();
-    for package in published {
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(manifest, "{} = {{ path = \"{}\" }}", package.name, folder_of(package));
-    }
-    manifest.push_str(&profiles(root));
-    manifest
+/// Writes a workspace of the unpacked crates, with the profiles and the lock file of the root, so
+/// that their dependencies are not built again.
+fn write_workspace(published: &[&Package], unpacked: &Path) -> std::io::Result<()> {
+    let patches = published
+        .iter()
+        .map(|package| format!("{} = {{ path = \"{}\" }}\n", package.name, folder_of(package)))
+        .collect::<String>();
+    let profiles = profiles(&fs::read_to_string("Cargo.toml")?);
+    let head = "[workspace]\nresolver = \"3\"\nmembers = [\"*-*\"]\n\n[patch.crates-io]\n";
+    fs::write(unpacked.join("Cargo.toml"), format!("{head}{patches}{profiles}"))?;
+    fs::copy("Cargo.lock", unpacked.join("Cargo.lock")).map(drop)
 }
 
 /// The `[profile…]` tables of a manifest.
@@ -82,33 +76,15 @@ fn profiles(manifest: &str) -> String {
     tables
 }
 
-/// `name-version`, as archives and their only folder are called.
+/// `name-version`: the name of an archive and of its only folder.
 fn folder_of(package: &Package) -> String {
     format!("{}-{}", package.name, package.version)
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| failure("read", path, &error))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| failure("write", path, &error))
-}
-
-fn failure(verb: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("cannot {verb} {}: {error}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_profiles_of_a_manifest_are_taken_and_nothing_else() {
-        let manifest = "[workspace]\nresolver = \"3\"\n\n[profile.release]\nlto = \"thin\"\n\n\
-                        [workspace.lints.rust]\nunsafe_code = \"forbid\"\n\n[profile.dev.package]\np256 = { opt-level = 3 }\n";
-        let expected =
-            "\n[profile.release]\nlto = \"thin\"\n\n[profile.dev.package]\np256 = { opt-level = 3 }";
-        assert_eq!(profiles(manifest), expected);
-    }
+#[test]
+fn only_profiles_are_taken_from_a_manifest() {
+    let manifest = "[workspace]\nresolver = \"3\"\n\n[profile.release]\nlto = \"thin\"\n\n\
+                    [workspace.lints.rust]\nunsafe_code = \"forbid\"\n\n[profile.dev.package]\np256 = { opt-level = 3 }\n";
+    let expected = "\n[profile.release]\nlto = \"thin\"\n\n[profile.dev.package]\np256 = { opt-level = 3 }";
+    assert_eq!(profiles(manifest), expected);
 }

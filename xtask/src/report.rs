@@ -2,11 +2,9 @@
 
 use std::fmt::Display;
 
-use crate::failure::Failure;
-
 /// Counts violations and prints each check with the first of them.
 #[derive(Debug)]
-pub(crate) struct Report<'a> {
+pub(crate) struct Checklist<'a> {
     /// Violations printed for each check.
     limit: usize,
     /// Text that a violation must contain to be printed.
@@ -14,7 +12,7 @@ pub(crate) struct Report<'a> {
     violations: usize,
 }
 
-impl<'a> Report<'a> {
+impl<'a> Checklist<'a> {
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, naming: "", violations: 0 }
     }
@@ -44,11 +42,11 @@ impl<'a> Report<'a> {
         }
     }
 
-    pub(crate) fn verdict(&self) -> Result<(), Failure> {
+    pub(crate) fn verdict(&self) -> Result<(), String> {
         match self.violations {
             0 => Ok(()),
-            1 => Err(Failure::new("1 violation")),
-            n => Err(Failure::new(format!("{n} violations"))),
+            1 => Err("1 violation".to_owned()),
+            n => Err(format!("{n} violations")),
         }
     }
 }

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use crate::failure::Failure;
-
 /// Directories with nothing that was written here.
 const SKIPPED: [&str; 3] = [".git", "node_modules", "target"];
 
@@ -17,10 +15,9 @@ pub(crate) struct SourceFile {
 
 impl SourceFile {
     /// Reads every `.rs` and `.md` file below the current directory, in the order of paths.
-    pub(crate) fn all() -> Result<Vec<Self>, Failure> {
+    pub(crate) fn all() -> Result<Vec<Self>, String> {
         let mut files = Vec::new();
-        collect(Path::new(""), &mut files)
-            .map_err(|error| Failure::new(format!("cannot read the sources: {error}")))?;
+        collect(Path::new(""), &mut files).map_err(|error| format!("cannot read the sources: {error}"))?;
         files.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(files)
     }

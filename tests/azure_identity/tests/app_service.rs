@@ -6,8 +6,8 @@ use azure_core::credentials::TokenCredential;
 use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
 use symbolon_emulator::{Emulator, Source, Step};
 
-/// Set in a process that is to get a token: its own variables are those of a host. Empty for the host's own
-/// identity, else a client id.
+/// Set in a process that is to get a token: its own variables are those of a host. Empty for the
+/// host's own identity, else a client id.
 const ASKING: &str = "SYMBOLON_TEST_ASKS_AS";
 const SCOPE: &str = "https://vault.azure.net/.default";
 

@@ -1,5 +1,5 @@
-//! `azure_identity` on a virtual machine of its own, where the address of Azure's metadata service, which is written in
-//! it, is the emulator's. No variable points it there.
+//! `azure_identity` on a virtual machine of its own, where the address of Azure's metadata service,
+//! which is written in it, is the emulator's. No variable points it there.
 
 #![cfg(target_os = "linux")]
 
@@ -13,8 +13,8 @@ use symbolon_emulator::Emulator;
 use symbolon_test_programs::{Folder, Machines, Service};
 
 const TEST: &str = "azure_identity_finds_the_emulator_where_azure_would_be";
-/// What a process of this test is: `azure`; or in the virtual machine, where it asks for a token of the machine's own
-/// identity (`system`) or of the one with this client id.
+/// What a process of this test is: `azure`; or in the virtual machine, where it asks for a token of
+/// the machine's own identity (`system`) or of the one with this client id.
 const ROLE: &str = "SYMBOLON_TEST_ROLE";
 const SCOPE: &str = "https://vault.azure.net/.default";
 /// What a process says before what it has to tell.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::program::{find_program, missing};
 use crate::service::Service;
 
-/// The address of the metadata service, and one for its client; each machine has no other besides loopback.
+/// The address of the metadata service, and one for its client; each machine has no other besides
+/// loopback.
 const AZURE: &str = "169.254.169.254";
 const VM: &str = "169.254.169.1";
 /// Where `ip netns exec` finds the files that a namespace has in place of those in `/etc`.
@@ -30,8 +31,8 @@ ip netns delete "$1"
 ip netns delete "$2"
 rm -rf "/etc/netns/$1" "/etc/netns/$2""#;
 
-/// Azure and a virtual machine in it: two network namespaces (Linux) that reach each other and nothing else, until
-/// this is dropped, or until this process ends in any way.
+/// Azure and a virtual machine in it: two network namespaces (Linux) that reach each other and
+/// nothing else, until this is dropped, or until this process ends in any way.
 #[derive(Debug)]
 pub struct Machines {
     azure: String,
@@ -40,8 +41,8 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// Makes them. In the virtual machine, these names are those of Azure. `None`, with a line on standard error, where
-    /// the kernel or its privileges forbid it.
+    /// Makes them. In the virtual machine, these names are those of Azure. `None`, with a line on
+    /// standard error, where the kernel or its privileges forbid it.
     ///
     /// # Panics
     /// In continuous integration, where it can be done.

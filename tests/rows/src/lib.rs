@@ -1,8 +1,8 @@
 //! Compares a page of contract rows with the tests of the calling program.
 //!
-//! A page has tables `| id | given → then |` with ids such as DEL-04. A test belongs to the rows at the
-//! beginning of its name: `del_04_…` to DEL-04, `bind_04_to_06_…` to BIND-04, BIND-05 and BIND-06. Names
-//! that begin otherwise belong to no row.
+//! A page has tables `| id | given → then |` with ids such as DEL-04. A test belongs to the rows at
+//! the beginning of its name: `del_04_…` to DEL-04, `bind_04_to_06_…` to BIND-04, BIND-05 and
+//! BIND-06. Names that begin otherwise belong to no row.
 //!
 //! A test target holds its page with one test:
 //!
@@ -26,8 +26,8 @@ struct RowId {
     number: u8,
 }
 
-/// Asserts that each row of the page has a test in the calling program, that no test names a row that the
-/// page lacks, and that no test of a row is ignored.
+/// Asserts that each row of the page has a test in the calling program, that no test names a row
+/// that the page lacks, and that no test of a row is ignored.
 ///
 /// # Panics
 /// If the page or the tests are not in order, with a line for each reason.

@@ -224,7 +224,8 @@ async fn del_15_mtls_bearer_shares_the_mint() {
     assert_eq!(request.form("token_type"), None);
     assert_eq!(request.certificate(), Some(test_env.last_certificate()));
     assert_eq!(over_mtls().await.unwrap().source(), TokenSource::Cache);
-    // The other two kinds of token are others, and only the bound one needs a certificate: that one.
+    // The other two kinds of token are others, and only the bound one needs a certificate: that
+    // one.
     let bearer = test_env.keep(identity.token(RESOURCE).await.unwrap());
     let bound = test_env.bound_token(&identity).await;
     assert_eq!([bearer.source(), bound.source()], [TokenSource::Network; 2]);

@@ -24,8 +24,8 @@ fn section<'a>(page: &'a str, kind: &str) -> &'a str {
 /// What stands in front of a code where an error is made: a kind, or a helper that knows the kind.
 const MAKERS: [&str; 6] = ["known(", "request(", "let code = ", "unavailable: ", "failed: ", "code: "];
 
-/// A code is a literal or a constant behind the kind of its error, behind a helper, or the first of a tuple
-/// that is taken apart into a code and the rest.
+/// A code is a literal or a constant behind the kind of its error, behind a helper, or the first of
+/// a tuple that is taken apart into a code and the rest.
 fn codes(source: &str) -> Vec<(String, Option<&str>)> {
     let production = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let takes_tuples = production.contains("let (code, ");

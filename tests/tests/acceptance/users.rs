@@ -1,4 +1,5 @@
-//! Tokens about users, from end to end: the emulator verifies the assertion and knows whose a refresh token is.
+//! Tokens about users, from end to end: the emulator verifies the assertion and knows whose a
+//! refresh token is.
 
 use std::time::Duration;
 
@@ -107,7 +108,8 @@ async fn refresh_token_outlives_the_assertion() {
     let adele = assertion(&test_env, "adele@contoso.example").await;
     let first = test_env.keep(client.start_session("a session", &adele, SCOPE).await.unwrap());
     let other = "https://other.example/.default";
-    // Another resource, without the assertion; and again, with what that answer had for a refresh token.
+    // Another resource, without the assertion; and again, with what that answer had for a refresh
+    // token.
     for hours in [0, 2, 24 * 60] {
         test_env.manual_clock.advance(Duration::from_secs(hours * 60 * 60));
         let token = test_env.keep(client.session_token("a session", other).await.unwrap());
@@ -119,7 +121,8 @@ async fn refresh_token_outlives_the_assertion() {
     }
     let error = client.on_behalf_of(&adele, SCOPE).await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_grant", &[500_133][..]));
-    // Ninety days after the last one the user has to sign in again, and the refresh token is forgotten.
+    // Ninety days after the last one the user has to sign in again, and the refresh token is
+    // forgotten.
     test_env.manual_clock.advance(Duration::from_secs(90 * 24 * 60 * 60));
     let error = client.session_token("a session", other).await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_grant", &[70_008][..]));

@@ -1,6 +1,6 @@
-//! Managed identity clients that nobody here wrote, unmodified, against the emulator: where they get tokens by
-//! the variables alone, the emulator is what it claims to be, and so is what our own client is tested with. And
-//! against the agent, in a command that `symbolon exec` runs.
+//! Managed identity clients that nobody here wrote, unmodified, against the emulator: where they
+//! get tokens by the variables alone, the emulator is what it claims to be, and so is what our own
+//! client is tested with. And against the agent, in a command that `symbolon exec` runs.
 
 #![cfg(test)]
 
@@ -28,8 +28,8 @@ const NOT_CLOUD_SHELL: &[Source] =
 const NOT_SERVICE_FABRIC: &[Source] =
     &[Source::Imds, Source::AppService, Source::MachineLearning, Source::CloudShell, Source::AzureArc];
 
-/// One test, because the runner may give each a process of its own, and they share an environment that the first
-/// must make.
+/// One test, because the runner may give each a process of its own, and they share an environment
+/// that the first must make.
 #[test]
 fn python_libraries_get_tokens_from_every_host() {
     let Some(interpreter) = python() else { return };
@@ -58,8 +58,8 @@ fn azure_identity_for_node_uses_every_host() {
     check_agent(&interpreter, NODE, "@azure/identity");
 }
 
-/// Asks on each of these hosts for a token of the host's own identity, and, where the library knows how, for
-/// one of a user-assigned identity.
+/// Asks on each of these hosts for a token of the host's own identity, and, where the library knows
+/// how, for one of a user-assigned identity.
 fn check(interpreter: &Path, script: &str, library: &str, hosts: &[Source], user_assigned: &[Source]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let emulator = runtime.block_on(Emulator::start()).unwrap();
@@ -86,8 +86,9 @@ fn check(interpreter: &Path, script: &str, library: &str, hosts: &[Source], user
     }
 }
 
-/// Asks the agent for a token of its own identity and of another that it was given, and, over mTLS, for one that it
-/// gets with a certificate. An identity or a resource that it was not given is refused.
+/// Asks the agent for a token of its own identity and of another that it was given, and, over mTLS,
+/// for one that it gets with a certificate. An identity or a resource that it was not given is
+/// refused.
 fn check_agent(interpreter: &Path, script: &str, library: &str) {
     let Some(symbolon) = symbolon() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,5 +1,5 @@
-//! The same libraries as confidential clients, on behalf of a user: where they find their tokens again and refresh them,
-//! the answers about users are what they expect of Entra's.
+//! The same libraries as confidential clients, on behalf of a user: where they find their tokens
+//! again and refresh them, the answers about users are what they expect of Entra's.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -70,8 +70,8 @@ impl TestEnv {
         Self { runtime, emulator, ca, _folder: folder }
     }
 
-    /// Asks a library for tokens of two resources, and of the first one again, and checks that they are the user's,
-    /// and which grants that took.
+    /// Asks a library for tokens of two resources, and of the first one again, and checks that they
+    /// are the user's, and which grants that took.
     fn check(
         &self,
         interpreter: &Path,
@@ -111,7 +111,8 @@ impl TestEnv {
         told
     }
 
-    /// MSAL knows who the user is, and what it was told when another application used the refresh token.
+    /// MSAL knows who the user is, and what it was told when another application used the refresh
+    /// token.
     fn check_msal(&self, told: &Value) {
         let user = claims(told["tokens"][0].as_str().unwrap());
         let id = format!("{}.{}", user["oid"].as_str().unwrap(), self.emulator.tenant_id());

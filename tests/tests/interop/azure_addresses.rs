@@ -1,5 +1,5 @@
-//! The command on a virtual machine of its own, where the addresses and names of Azure lead to the emulator: nothing has to
-//! point it there.
+//! The command on a virtual machine of its own, where the addresses and names of Azure lead to the
+//! emulator: nothing has to point it there.
 
 use std::fs;
 use std::process::Stdio;

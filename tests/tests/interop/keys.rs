@@ -47,8 +47,8 @@ pub(crate) enum Home {
 }
 
 impl Home {
-    /// A key of each algorithm, requested. For a token, within [`SoftHsm::run`]; none where there is
-    /// no swtpm.
+    /// A key of each algorithm, requested. For a token, within [`SoftHsm::run`]; none where there
+    /// is no swtpm.
     pub(crate) fn keys(self) -> Vec<Requested> {
         let folder = tempfile::tempdir().unwrap();
         let one = |algorithm| {

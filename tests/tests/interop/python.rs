@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// The versions against which this was written.
 const PACKAGES: [&str; 2] = ["PyJWT==2.15.1", "cryptography==50.0.2"];
-/// Of the processes that run tests, one makes the environment; the others wait until `flock` lets them, and find it.
+/// Of the processes that run tests, one makes the environment; the others wait until `flock` lets
+/// them, and find it.
 const MAKE: &str = r#"
 home=$1
 shift
@@ -14,8 +15,8 @@ shift
 python3 -m venv "$home" && "$home/bin/python" -m pip install --quiet "$@"
 "#;
 
-/// The interpreter of an environment with the libraries in it; made once, kept with what is built. An error says what
-/// is missing.
+/// The interpreter of an environment with the libraries in it; made once, kept with what is built.
+/// An error says what is missing.
 pub(crate) fn interpreter() -> Result<String, String> {
     // Of the tests in this process, one makes it.
     static MAKING: Mutex<()> = Mutex::new(());

@@ -1,5 +1,5 @@
-//! Bound tokens of the emulator, as resource servers see them whose checks nobody here wrote: Apache with mod_oauth2 on
-//! its own TLS, and PyJWT behind nginx.
+//! Bound tokens of the emulator, as resource servers see them whose checks nobody here wrote:
+//! Apache with mod_oauth2 on its own TLS, and PyJWT behind nginx.
 
 use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;

@@ -75,8 +75,8 @@ impl ResourceServers {
     }
 }
 
-/// Apache and its two ports. It takes no port 0: one that was free a moment ago may be taken by now; then it ends, and
-/// others are tried.
+/// Apache and its two ports. It takes no port 0: one that was free a moment ago may be taken by
+/// now; then it ends, and others are tried.
 fn start_apache(program: &str, folder: &Folder, keys: &str) -> (Service, [u16; 2]) {
     fs::create_dir(folder.path().join("www")).unwrap();
     fs::write(folder.path().join("www/index.html"), PAGE).unwrap();
@@ -102,8 +102,8 @@ fn start_apache(program: &str, folder: &Folder, keys: &str) -> (Service, [u16; 2
     panic!("Apache does not start:\n{}", log(folder, "apache2.log"));
 }
 
-/// nginx in front of a port, and its own port. It takes a socket that listens already, as it would hand it to its own
-/// successor.
+/// nginx in front of a port, and its own port. It takes a socket that listens already, as it would
+/// hand it to its own successor.
 fn start_nginx(program: &str, folder: &Folder, upstream: u16) -> (Service, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -61,8 +61,8 @@ fn gnutls(folder: &Folder, version: Version) -> Result<Server, String> {
         Version::Tls12 => "NORMAL:-VERS-ALL:+VERS-TLS1.2",
         Version::Tls13 => "NORMAL:-VERS-ALL:+VERS-TLS1.3",
     };
-    // It takes no port 0. One that was free a moment ago may be taken by now; then it ends, and another is
-    // tried.
+    // It takes no port 0. One that was free a moment ago may be taken by now; then it ends, and
+    // another is tried.
     for _ in 0..20 {
         let port =
             TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();

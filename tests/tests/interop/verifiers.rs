@@ -19,8 +19,8 @@ pub(crate) struct Verifier {
     run: fn(&Path) -> Result<Run, String>,
 }
 
-/// Runs it on `csr.der` and `csr.pem` in the folder that it is started in. It holds when the program
-/// succeeds and says this.
+/// Runs it on `csr.der` and `csr.pem` in the folder that it is started in. It holds when the
+/// program succeeds and says this.
 struct Run {
     command: Vec<String>,
     holds: &'static str,
@@ -202,8 +202,8 @@ fn go_says(algorithm: Algorithm) -> Vec<String> {
     vec![format!("{CLIENT} {signature}")]
 }
 
-/// It issues a certificate for the request, which it verifies when it reads it. It succeeds also when
-/// it could not.
+/// It issues a certificate for the request, which it verifies when it reads it. It succeeds also
+/// when it could not.
 fn botan(folder: &Path) -> Result<Run, String> {
     let botan = |arguments: &str| command("botan", "botan", arguments);
     let issue = botan("sign_cert authority.pem authority.key csr.der")?;

@@ -42,8 +42,8 @@ impl Glewlwyd {
     /// The scope that every client may ask for.
     pub(crate) const SCOPE: &str = "api";
 
-    /// Starts the server and waits until it listens. `None`, with a line on standard error that says
-    /// why, where a program is missing.
+    /// Starts the server and waits until it listens. `None`, with a line on standard error that
+    /// says why, where a program is missing.
     ///
     /// # Panics
     /// When something is missing in continuous integration (`CI` is set), and when the server does

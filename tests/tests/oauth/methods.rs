@@ -14,7 +14,8 @@ use symbolon_types::{ClientIdentity, Secret};
 use crate::credential::Credential;
 use crate::server::{claims, client, confirmation, introspect, server, ways_in};
 
-/// A method with a client that uses it: its identifier, the client, what its tokens must be bound to.
+/// A method with a client that uses it: its identifier, the client, what its tokens must be bound
+/// to.
 type Row = (&'static str, &'static str, TokenClient, Option<ClientIdentity>);
 
 fn rows(server: &OAuthServer, issuer: &Issuer, endpoint: &str) -> Vec<Row> {

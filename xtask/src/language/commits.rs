@@ -10,7 +10,7 @@ const LONGEST: usize = 60;
 pub(super) fn subjects_since_base() -> Vec<String> {
     let range = format!("{BASE}..HEAD");
     let log = Invocation::new("git", ["log", "--no-merges", "--format=%h %s", range.as_str()]);
-    log.quiet_output().unwrap_or_default().lines().map(str::to_owned).collect()
+    log.output().unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 pub(super) fn violations(subjects: &[String]) -> Vec<&String> {

@@ -5,31 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Ident};
 
-use crate::failure::Failure;
 use crate::source::SourceFile;
 
 /// Longest name of a test, without the row it begins with.
 pub(super) const LONGEST_TEST: usize = 45;
 
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct NameIndex {
     /// The places where each type name is defined, at most one in a file.
     types: BTreeMap<String, BTreeSet<String>>,
     /// Tests with their places.
     tests: Vec<(String, String)>,
 }
 
-pub(super) fn all(files: &[SourceFile]) -> Result<Names, Failure> {
-    let mut names = Names::default();
+pub(super) fn all(files: &[SourceFile]) -> Result<NameIndex, String> {
+    let mut names = NameIndex::default();
     for file in files.iter().filter(|file| file.is_rust()) {
-        let parsed = syn::parse_file(&file.text)
-            .map_err(|error| Failure::new(format!("cannot parse {}: {error}", file.path)))?;
+        let parsed =
+            syn::parse_file(&file.text).map_err(|error| format!("cannot parse {}: {error}", file.path))?;
         FileNames { file, names: &mut names }.visit_file(&parsed);
     }
     Ok(names)
 }
 
-impl Names {
+impl NameIndex {
     /// The number of different type names.
     pub(super) fn types(&self) -> usize {
         self.types.len()
@@ -66,7 +65,7 @@ fn without_row(name: &str) -> &str {
 
 struct FileNames<'a> {
     file: &'a SourceFile,
-    names: &'a mut Names,
+    names: &'a mut NameIndex,
 }
 
 impl FileNames<'_> {

@@ -12,33 +12,33 @@ const QUESTION_WORDS: [&str; 10] =
 
 /// The first line of a `///` or `//!` block.
 #[derive(Debug)]
-pub(super) struct Summary<'files> {
+pub(super) struct DocSummary<'files> {
     file: &'files SourceFile,
     line: usize,
     text: &'files str,
 }
 
-impl Summary<'_> {
+impl DocSummary<'_> {
     pub(super) fn is_question(&self) -> bool {
         let first = self.text.split(|letter: char| !letter.is_alphabetic()).next().unwrap_or_default();
         QUESTION_WORDS.contains(&first.to_ascii_lowercase().as_str())
     }
 }
 
-impl fmt::Display for Summary<'_> {
+impl fmt::Display for DocSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.file.path, self.line, self.text)
     }
 }
 
-pub(super) fn all(files: &[SourceFile]) -> Vec<Summary<'_>> {
+pub(super) fn all(files: &[SourceFile]) -> Vec<DocSummary<'_>> {
     let mut summaries = Vec::new();
     for file in files.iter().filter(|file| file.is_rust()) {
         let mut inside = false;
         for (line, text) in file.lines() {
             let doc = doc_text(text);
             if let Some(text) = doc.filter(|_| !inside) {
-                summaries.push(Summary { file, line, text });
+                summaries.push(DocSummary { file, line, text });
             }
             inside = doc.is_some();
         }
@@ -46,7 +46,8 @@ pub(super) fn all(files: &[SourceFile]) -> Vec<Summary<'_>> {
     summaries
 }
 
-/// Comment lines and Markdown lines that are too wide. Tables, code and lines that cannot break are exempt.
+/// Comment lines and Markdown lines that are too wide. Tables, code and lines that cannot break are
+/// exempt.
 pub(super) fn wide_lines(files: &[SourceFile]) -> Vec<String> {
     let mut found = Vec::new();
     for file in files {
@@ -86,7 +87,7 @@ mod tests {
     fn only_the_first_line_of_a_block_counts() {
         let text = "//! Which file.\n//! How it works.\n\n/// However.\n/// What.\nfn f() {}\n    /// who\n";
         let files = file("a.rs", text);
-        let questions: Vec<_> = all(&files).into_iter().filter(Summary::is_question).collect();
+        let questions: Vec<_> = all(&files).into_iter().filter(DocSummary::is_question).collect();
         let questions: Vec<_> = questions.iter().map(ToString::to_string).collect();
         assert_eq!(questions, ["a.rs:1: Which file.", "a.rs:7: who"]);
         assert_eq!(all(&files).len(), 3);

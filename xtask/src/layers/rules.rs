@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metadata::Metadata;
 
-/// Every crate named like ours comes from its folder. `[patch.crates-io]` ensures it, but cargo drops a
-/// patch whose version no longer fits without an error.
+/// Every crate named like ours comes from its folder. `[patch.crates-io]` ensures it, but cargo
+/// drops a patch whose version no longer fits without an error.
 pub(super) fn one_copy(metadata: &Metadata) -> Vec<String> {
     let members: BTreeSet<&str> = metadata.members().map(|package| package.name.as_str()).collect();
     let ours = |name: &str| members.contains(name) || name.starts_with("symbolon-");
@@ -15,8 +15,8 @@ pub(super) fn one_copy(metadata: &Metadata) -> Vec<String> {
         .collect()
 }
 
-/// `cargo package` looks for every dependency that has a version, also for dev-dependencies, so a circle
-/// has no first crate.
+/// `cargo package` looks for every dependency that has a version, also for dev-dependencies, so a
+/// circle has no first crate.
 pub(super) fn publishing_order(metadata: &Metadata) -> Vec<String> {
     let needs: BTreeMap<&str, Vec<&str>> = metadata
         .published()
@@ -38,8 +38,8 @@ pub(super) fn publishing_order(metadata: &Metadata) -> Vec<String> {
         .collect()
 }
 
-/// `cargo test --workspace` builds every library with all its features. Then no feature goes untested,
-/// and runs with and without `--all-features` share their artifacts.
+/// `cargo test --workspace` builds every library with all its features. Then no feature goes
+/// untested, and runs with and without `--all-features` share their artifacts.
 pub(super) fn features(metadata: &Metadata) -> Vec<String> {
     let mut found = Vec::new();
     for package in metadata.published().filter(|package| package.has_library()) {

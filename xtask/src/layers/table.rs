@@ -21,7 +21,8 @@ pub(super) fn differences(metadata: &Metadata, architecture: &str, deny: &str) -
     missing.chain(stale).chain(unshown).chain(denied).collect()
 }
 
-/// Rows `| folder | crate | content | dependencies |`, where dependencies are named without `symbolon-`.
+/// Rows `| folder | crate | content | dependencies |`, where dependencies are named without
+/// `symbolon-`.
 fn of_architecture(page: &str) -> (BTreeSet<String>, Edges) {
     let mut rows = BTreeSet::new();
     let mut edges = BTreeSet::new();

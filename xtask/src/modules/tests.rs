@@ -53,7 +53,7 @@ fn no_circle_without_a_use_of_both() {
 }
 
 #[test]
-fn parent_that_uses_what_its_child_uses_is_a_circle() {
+fn parent_and_child_make_a_circle() {
     let lib = "mod child; pub use child::Child; pub struct Shared; pub struct Parent(Child);";
     let child = ("child/mod.rs", "pub struct Child(super::Shared);");
     assert_eq!(

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use syn::{Attribute, Item, UseTree, Visibility};
 
-use crate::failure::Failure;
-
 /// Imports and globs that refer to each other end here.
 const MAX_DEPTH: usize = 16;
 
@@ -21,13 +19,13 @@ pub(super) struct Module {
     pub(super) top: String,
     pub(super) items: Vec<Item>,
     parent: usize,
-    names: BTreeMap<String, Vec<Name>>,
+    names: BTreeMap<String, Vec<Meaning>>,
     globs: Vec<Vec<String>>,
 }
 
 /// The meanings of a name in its module.
 #[derive(Debug)]
-enum Name {
+enum Meaning {
     Module(usize),
     Item,
     Import(Vec<String>),
@@ -42,7 +40,7 @@ pub(super) enum Definition {
 }
 
 impl ModuleTree {
-    pub(super) fn load(root: &Path) -> Result<Self, Failure> {
+    pub(super) fn load(root: &Path) -> Result<Self, String> {
         let mut tree = Self { modules: Vec::new() };
         let directory = root.parent().unwrap_or(Path::new("")).to_owned();
         tree.add(root.to_owned(), directory, parse(root)?, 0, String::new())?;
@@ -61,7 +59,7 @@ impl ModuleTree {
         items: Vec<Item>,
         parent: usize,
         top: String,
-    ) -> Result<usize, Failure> {
+    ) -> Result<usize, String> {
         let index = self.modules.len();
         let (names, globs) = (BTreeMap::new(), Vec::new());
         self.modules.push(Module { file: file.clone(), top, items: Vec::new(), parent, names, globs });
@@ -73,21 +71,21 @@ impl ModuleTree {
                         "" => name.clone(),
                         top => top.to_owned(),
                     };
-                    let (file, directory, items) = match child.content {
-                        Some((_, items)) => (file.clone(), directory.join(&name), items),
+                    let (file, items) = match child.content {
+                        Some((_, items)) => (file.clone(), items),
                         None => {
-                            let (file, directory) = child_file(&file, &directory, &name, &child.attrs);
+                            let file = child_file(&directory, &name);
                             let items = parse(&file)?;
-                            (file, directory, items)
+                            (file, items)
                         }
                     };
-                    let child = self.add(file, directory, items, index, top)?;
-                    self.modules[index].name(name, Name::Module(child));
+                    let child = self.add(file, directory.join(&name), items, index, top)?;
+                    self.modules[index].name(name, Meaning::Module(child));
                 }
                 Item::Use(import) => {
                     for (path, name) in flatten(&import.tree) {
                         match name {
-                            Some(name) => self.modules[index].name(name, Name::Import(path)),
+                            Some(name) => self.modules[index].name(name, Meaning::Import(path)),
                             None => self.modules[index].globs.push(path),
                         }
                     }
@@ -95,7 +93,7 @@ impl ModuleTree {
                 }
                 item => {
                     if let Some(name) = item_name(&item) {
-                        self.modules[index].name(name, Name::Item);
+                        self.modules[index].name(name, Meaning::Item);
                     }
                     self.modules[index].items.push(item);
                 }
@@ -140,9 +138,9 @@ impl ModuleTree {
         let own = this.names.get(name).into_iter().flatten();
         let mut found: Vec<Definition> = own
             .filter_map(|name| match name {
-                Name::Module(child) => Some(Definition::Module(*child)),
-                Name::Item => Some(Definition::ItemOf(module)),
-                Name::Import(path) => self.resolve_within(module, path, depth + 1),
+                Meaning::Module(child) => Some(Definition::Module(*child)),
+                Meaning::Item => Some(Definition::ItemOf(module)),
+                Meaning::Import(path) => self.resolve_within(module, path, depth + 1),
             })
             .collect();
         found.sort_by_key(|found| matches!(found, Definition::Module(_)) != as_module);
@@ -158,7 +156,7 @@ impl ModuleTree {
 }
 
 impl Module {
-    fn name(&mut self, name: String, meaning: Name) {
+    fn name(&mut self, name: String, meaning: Meaning) {
         self.names.entry(name).or_default().push(meaning);
     }
 }
@@ -195,18 +193,14 @@ pub(super) fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
+/// The attributes of an item that may be part of the tests.
 pub(super) fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
-        Item::Enum(item) => &item.attrs,
         Item::Fn(item) => &item.attrs,
         Item::Impl(item) => &item.attrs,
-        Item::Macro(item) => &item.attrs,
         Item::Mod(item) => &item.attrs,
-        Item::Static(item) => &item.attrs,
         Item::Struct(item) => &item.attrs,
-        Item::Trait(item) => &item.attrs,
-        Item::Type(item) => &item.attrs,
         Item::Use(item) => &item.attrs,
         _ => &[],
     }
@@ -234,25 +228,16 @@ fn item_name(item: &Item) -> Option<String> {
     Some(ident.to_string())
 }
 
-/// The file of `mod name;`, and the directory of that module's own children.
-fn child_file(file: &Path, directory: &Path, name: &str, attributes: &[Attribute]) -> (PathBuf, PathBuf) {
-    let path = attributes.iter().find(|attribute| attribute.path().is_ident("path"));
-    if let Some(syn::Meta::NameValue(pair)) = path.map(|attribute| &attribute.meta)
-        && let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value
-    {
-        let file = file.parent().unwrap_or(Path::new("")).join(text.value());
-        let directory = file.parent().unwrap_or(Path::new("")).to_owned();
-        return (file, directory);
-    }
-    let own = directory.join(name);
-    let mod_file = own.join("mod.rs");
-    if mod_file.is_file() { (mod_file, own) } else { (directory.join(format!("{name}.rs")), own) }
+/// The file of `mod name;`. `#[path]` is not supported.
+fn child_file(directory: &Path, name: &str) -> PathBuf {
+    let mod_file = directory.join(name).join("mod.rs");
+    if mod_file.is_file() { mod_file } else { directory.join(format!("{name}.rs")) }
 }
 
-fn parse(file: &Path) -> Result<Vec<Item>, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display())))?;
-    let parsed = syn::parse_file(&text)
-        .map_err(|error| Failure::new(format!("cannot parse {}: {error}", file.display())))?;
+fn parse(file: &Path) -> Result<Vec<Item>, String> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let parsed =
+        syn::parse_file(&text).map_err(|error| format!("cannot parse {}: {error}", file.display()))?;
     Ok(parsed.items)
 }
