@@ -55,6 +55,10 @@ pub(crate) fn run(arguments: &LanguageArgs) -> Result<(), String> {
     );
     report.checked("citations name a public document and a section", &citations::sections(&files));
     report.checked("links and citations lead to a page and a heading", &citations::links(&files));
+    report.checked(
+        "the address of the repository stands in Cargo.toml only",
+        &citations::repository_addresses(&files),
+    );
     let subjects = commits::subjects_since_base();
     report.checked(
         format!("{} commit subjects are `area: imperative`, at most 60 characters", subjects.len()),

@@ -24,6 +24,8 @@ const DOCUMENTS: [&str; 14] = [
 /// Prefixes of ids from documents that are not in the repository, each followed by a number.
 const PRIVATE_IDS: [&str; 5] = ["DEV-", "NET-", "GO-", "H-", "finding "];
 
+/// The address of the repository belongs into `repository` of Cargo.toml only.
+const OWN_REPOSITORY: &str = "://github.com/symbolon";
 /// Tests below cite wrongly.
 const THIS_FILE: &str = "xtask/src/language/citations.rs";
 
@@ -81,6 +83,16 @@ fn has_number_after(text: &str, id: &str) -> bool {
         let starts_a_word = !text[..at].ends_with(|letter: char| letter.is_alphanumeric() || letter == '-');
         starts_a_word && text[at + id.len()..].starts_with(|letter: char| letter.is_ascii_digit())
     })
+}
+
+/// Lines with the address of the repository, which crates take from Cargo.toml.
+pub(super) fn repository_addresses(files: &[SourceFile]) -> Vec<String> {
+    let lines = files.iter().filter(|file| file.path != THIS_FILE);
+    let lines = lines.flat_map(|file| file.lines().map(move |(line, text)| (file, line, text)));
+    lines
+        .filter(|(_, _, text)| text.contains(OWN_REPOSITORY))
+        .map(|(file, line, text)| format!("{}:{line}: {}", file.path, text.trim()))
+        .collect()
 }
 
 /// Relative links in pages and citations `docs/….md#heading` anywhere, without a target.
