@@ -13,9 +13,9 @@ const APP_METADATA: &str = "AppMetadata";
 pub(crate) const OBJECTS: [&str; 5] = [ACCESS_TOKENS, REFRESH_TOKENS, ID_TOKENS, ACCOUNTS, APP_METADATA];
 
 /// A parsed cache file.
-pub(crate) struct Document(pub(crate) Map<String, Value>);
+pub(crate) struct CacheFile(pub(crate) Map<String, Value>);
 
-impl Document {
+impl CacheFile {
     pub(crate) fn parse(json: &str) -> Result<Self, Error> {
         let document: Map<String, Value> =
             serde_json::from_str(json).map_err(|_| unreadable("it is not a JSON object"))?;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use symbolon_token::{Account, Application, PortableRefreshToken, PortableToken, TokenCache, TokenSubject};
 use symbolon_types::{Error, Secret};
 
-use crate::document::{ACCESS_TOKENS, ACCOUNTS, Document, OBJECTS, REFRESH_TOKENS};
-use crate::item::{Item, Owner, target};
+use crate::document::{ACCESS_TOKENS, ACCOUNTS, CacheFile, OBJECTS, REFRESH_TOKENS};
+use crate::item::{CacheItem, ItemOwner, target};
 
 /// Exports the tokens of one client as a cache that MSAL libraries deserialize.
 ///
@@ -27,30 +27,30 @@ use crate::item::{Item, Owner, target};
 /// `json_parse_failed` if `base` is not such a cache, `invalid_authority` if the application has a
 /// fixed token endpoint.
 pub fn export(cache: &TokenCache, application: &Application, base: Option<&str>) -> Result<Secret, Error> {
-    let owner = Owner::of(application)?;
+    let owner = ItemOwner::of(application)?;
     let mut document = match base {
-        Some(json) => Document::parse(json)?,
-        None => Document(Map::new()),
+        Some(json) => CacheFile::parse(json)?,
+        None => CacheFile(Map::new()),
     };
     for object in OBJECTS {
         document.members_mut(object);
     }
     let now = cache.clock().now();
     let mut users = BTreeMap::new();
-    for (place, token) in access_tokens(cache, application) {
+    for (key, token) in access_tokens(cache, application) {
         if let Some(account) = &token.account {
-            users.insert((account.id().to_owned(), place.tenant.clone()), account.clone());
+            users.insert((account.id().to_owned(), key.tenant.clone()), account.clone());
         }
         if let Some(items) = document.members_mut(ACCESS_TOKENS) {
-            put_access_token(items, &owner, &place, &token, now);
+            put_access_token(items, &owner, &key, &token, now);
         }
     }
-    for (place, token) in refresh_tokens(cache, application) {
+    for (key, token) in refresh_tokens(cache, application) {
         if let Some(account) = &token.account {
-            users.insert((account.id().to_owned(), place.tenant.clone()), account.clone());
+            users.insert((account.id().to_owned(), key.tenant.clone()), account.clone());
         }
         if let Some(items) = document.members_mut(REFRESH_TOKENS) {
-            put_refresh_token(items, &owner, &place, &token);
+            put_refresh_token(items, &owner, &key, &token);
         }
     }
     for ((_, tenant), account) in &users {
@@ -63,50 +63,50 @@ pub fn export(cache: &TokenCache, application: &Application, base: Option<&str>)
 
 /// Returns each access token once: the cache may hold a token under several spellings of its
 /// audience.
-fn access_tokens(cache: &TokenCache, application: &Application) -> BTreeMap<Place, PortableToken> {
-    let mut tokens: BTreeMap<Place, PortableToken> = BTreeMap::new();
+fn access_tokens(cache: &TokenCache, application: &Application) -> BTreeMap<ItemKey, PortableToken> {
+    let mut tokens: BTreeMap<ItemKey, PortableToken> = BTreeMap::new();
     for token in cache.portable_tokens(application) {
-        let user = User::of(&token.subject, token.account.as_ref());
+        let user = ItemUser::of(&token.subject, token.account.as_ref());
         let target = target(&token.audience, token.subject == TokenSubject::Client);
-        let place = Place { tenant: token.tenant.clone(), user, target };
-        if tokens.get(&place).is_none_or(|known| known.expires_on < token.expires_on) {
-            tokens.insert(place, token);
+        let key = ItemKey { tenant: token.tenant.clone(), user, target };
+        if tokens.get(&key).is_none_or(|known| known.expires_on < token.expires_on) {
+            tokens.insert(key, token);
         }
     }
     tokens
 }
 
 /// Returns one refresh token for each user, whatever the tenant, as in the schema.
-fn refresh_tokens(cache: &TokenCache, application: &Application) -> Vec<(Place, PortableRefreshToken)> {
-    let mut tokens: BTreeMap<User, PortableRefreshToken> = BTreeMap::new();
+fn refresh_tokens(cache: &TokenCache, application: &Application) -> Vec<(ItemKey, PortableRefreshToken)> {
+    let mut tokens: BTreeMap<ItemUser, PortableRefreshToken> = BTreeMap::new();
     for token in cache.portable_refresh_tokens(application) {
-        let user = User::of(&token.subject, token.account.as_ref());
+        let user = ItemUser::of(&token.subject, token.account.as_ref());
         if tokens.get(&user).is_none_or(|known| known.issued_at < token.issued_at) {
             tokens.insert(user, token);
         }
     }
-    let placed = |(user, token): (User, PortableRefreshToken)| {
-        (Place { tenant: token.tenant.clone(), user, target: String::new() }, token)
+    let placed = |(user, token): (ItemUser, PortableRefreshToken)| {
+        (ItemKey { tenant: token.tenant.clone(), user, target: String::new() }, token)
     };
     tokens.into_iter().map(placed).collect()
 }
 
 /// Where a token belongs in the schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct ItemKey {
     tenant: String,
-    user: User,
+    user: ItemUser,
     target: String,
 }
 
 /// Whom a token is about; nobody if it is the client itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct User {
+struct ItemUser {
     home_account_id: Option<String>,
     assertion_hash: Option<String>,
 }
 
-impl User {
+impl ItemUser {
     fn of(subject: &TokenSubject, account: Option<&Account>) -> Self {
         let account = account.map(|account| account.id().to_owned());
         let (home_account_id, assertion_hash) = match subject {
@@ -118,7 +118,7 @@ impl User {
         Self { home_account_id, assertion_hash }
     }
 
-    fn is_of(&self, item: Item<'_>) -> bool {
+    fn is_of(&self, item: CacheItem<'_>) -> bool {
         // An answer to an assertion may have left open whose it is.
         let is_same_account = item.text("home_account_id") == self.home_account_id.as_deref()
             || (self.home_account_id.is_none() && self.assertion_hash.is_some());
@@ -135,20 +135,20 @@ impl User {
 
 fn put_access_token(
     items: &mut Map<String, Value>,
-    owner: &Owner<'_>,
-    place: &Place,
+    owner: &ItemOwner<'_>,
+    key: &ItemKey,
     token: &PortableToken,
     now: SystemTime,
 ) {
     let secret = token.secret.expose();
     let expires_on = seconds(token.expires_on);
-    let is_meant = |item: Item<'_>| {
+    let is_meant = |item: CacheItem<'_>| {
         owner.owns(item)
             && item.is_plain()
             && item.is_of_type(ACCESS_TOKENS)
-            && owner.is_realm(item, &place.tenant)
-            && place.user.is_of(item)
-            && item.audiences().contains(&place.target)
+            && owner.is_realm(item, &key.tenant)
+            && key.user.is_of(item)
+            && item.audiences().contains(&key.target)
     };
     let news = [
         ("secret", secret.to_owned()),
@@ -158,55 +158,56 @@ fn put_access_token(
         ("ext_expires_on", expires_on.to_string()),
     ];
     if let Some(known) = find_mut(items, is_meant) {
-        let is_older = Item(known).seconds("expires_on").is_none_or(|known| known < expires_on);
-        if Item(known).text("secret") != Some(secret) && is_older {
+        let is_older = CacheItem(known).seconds("expires_on").is_none_or(|known| known < expires_on);
+        if CacheItem(known).text("secret") != Some(secret) && is_older {
             known.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
             // The hint was about the token before.
             known.remove("refresh_on");
         }
         return;
     }
-    let mut item = new_item(owner, ACCESS_TOKENS, &place.user);
+    let mut item = new_item(owner, ACCESS_TOKENS, &key.user);
     item.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
-    for (name, text) in [("realm", &*place.tenant), ("target", &*place.target), ("token_type", "Bearer")] {
+    for (name, text) in [("realm", &*key.tenant), ("target", &*key.target), ("token_type", "Bearer")] {
         item.insert(name.to_owned(), text.into());
     }
     add(
         items,
         owner,
-        &place.user,
-        &format!("accesstoken-{}-{}-{}", client(owner), place.tenant, place.target),
+        &key.user,
+        &format!("accesstoken-{}-{}-{}", client(owner), key.tenant, key.target),
         item,
     );
 }
 
 fn put_refresh_token(
     items: &mut Map<String, Value>,
-    owner: &Owner<'_>,
-    place: &Place,
+    owner: &ItemOwner<'_>,
+    key: &ItemKey,
     token: &PortableRefreshToken,
 ) {
     let secret = token.secret.expose();
     let issued_at = seconds(token.issued_at);
-    let is_meant = |item: Item<'_>| {
-        owner.owns(item) && item.is_plain() && item.is_of_type(REFRESH_TOKENS) && place.user.is_of(item)
+    let is_meant = |item: CacheItem<'_>| {
+        owner.owns(item) && item.is_plain() && item.is_of_type(REFRESH_TOKENS) && key.user.is_of(item)
     };
     let news = [("secret", secret.to_owned()), ("last_modification_time", issued_at.to_string())];
     if let Some(known) = find_mut(items, is_meant) {
-        let is_older = Item(known).seconds("last_modification_time").is_none_or(|known| known <= issued_at);
-        if Item(known).text("secret") != Some(secret) && is_older {
+        let is_older =
+            CacheItem(known).seconds("last_modification_time").is_none_or(|known| known <= issued_at);
+        if CacheItem(known).text("secret") != Some(secret) && is_older {
             known.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
         }
         return;
     }
-    let mut item = new_item(owner, REFRESH_TOKENS, &place.user);
+    let mut item = new_item(owner, REFRESH_TOKENS, &key.user);
     item.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
-    add(items, owner, &place.user, &format!("refreshtoken-{}--", client(owner)), item);
+    add(items, owner, &key.user, &format!("refreshtoken-{}--", client(owner)), item);
 }
 
 /// Names the user, if the file does not yet.
-fn put_account(items: &mut Map<String, Value>, owner: &Owner<'_>, tenant: &str, account: &Account) {
-    let is_known = items.values().filter_map(Value::as_object).map(Item).any(|item| {
+fn put_account(items: &mut Map<String, Value>, owner: &ItemOwner<'_>, tenant: &str, account: &Account) {
+    let is_known = items.values().filter_map(Value::as_object).map(CacheItem).any(|item| {
         owner.is_in_cloud(item)
             && item.text("home_account_id") == Some(account.id())
             && owner.is_realm(item, tenant)
@@ -228,7 +229,7 @@ fn put_account(items: &mut Map<String, Value>, owner: &Owner<'_>, tenant: &str, 
     items.insert(format!("{}-{}-{tenant}", account.id(), owner.environment), Value::Object(item));
 }
 
-fn new_item(owner: &Owner<'_>, credential_type: &str, user: &User) -> Map<String, Value> {
+fn new_item(owner: &ItemOwner<'_>, credential_type: &str, user: &ItemUser) -> Map<String, Value> {
     let mut item = Map::new();
     for (name, text) in [
         ("environment", &*owner.environment),
@@ -243,7 +244,13 @@ fn new_item(owner: &Owner<'_>, credential_type: &str, user: &User) -> Map<String
 
 /// Adds an item under the name that the schema gives it. That name does not tell everything apart, so
 /// what is there already gets a longer neighbour: readers make their own of the items' members.
-fn add(items: &mut Map<String, Value>, owner: &Owner<'_>, user: &User, name: &str, item: Map<String, Value>) {
+fn add(
+    items: &mut Map<String, Value>,
+    owner: &ItemOwner<'_>,
+    user: &ItemUser,
+    name: &str,
+    item: Map<String, Value>,
+) {
     let home = user.home_account_id.as_deref().unwrap_or_default();
     let mut name = format!("{home}-{}-{name}", owner.environment).to_lowercase();
     if let Some(hash) = &user.assertion_hash {
@@ -257,12 +264,12 @@ fn add(items: &mut Map<String, Value>, owner: &Owner<'_>, user: &User, name: &st
 
 fn find_mut(
     items: &mut Map<String, Value>,
-    is_meant: impl Fn(Item<'_>) -> bool,
+    is_meant: impl Fn(CacheItem<'_>) -> bool,
 ) -> Option<&mut Map<String, Value>> {
-    items.values_mut().filter_map(Value::as_object_mut).find(|item| is_meant(Item(item)))
+    items.values_mut().filter_map(Value::as_object_mut).find(|item| is_meant(CacheItem(item)))
 }
 
-fn client<'a>(owner: &Owner<'a>) -> &'a str {
+fn client<'a>(owner: &ItemOwner<'a>) -> &'a str {
     owner.application.client_id()
 }
 
@@ -287,7 +294,7 @@ mod tests {
             (TokenSubject::Assertion(digest), Some("u.t"), Some(&*hash)),
             (TokenSubject::Session("my session".to_owned()), Some("u.t"), Some("my session")),
         ] {
-            let user = User::of(&subject, Some(&account));
+            let user = ItemUser::of(&subject, Some(&account));
             assert_eq!(user.home_account_id.as_deref(), home_account_id, "{subject:?}");
             assert_eq!(user.assertion_hash.as_deref(), assertion_hash, "{subject:?}");
         }

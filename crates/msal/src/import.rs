@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use symbolon_token::{Account, Application, PortableRefreshToken, PortableToken, TokenCache, TokenSubject};
 use symbolon_types::{Error, Secret};
 
-use crate::document::{ACCESS_TOKENS, ACCOUNTS, Document, ID_TOKENS, REFRESH_TOKENS};
-use crate::item::{Item, Owner};
+use crate::document::{ACCESS_TOKENS, ACCOUNTS, CacheFile, ID_TOKENS, REFRESH_TOKENS};
+use crate::item::{CacheItem, ItemOwner};
 
 /// The number of tokens that [`import`] read, and their users.
 #[derive(Clone, Debug, Default)]
@@ -43,12 +43,12 @@ pub struct Imported {
 /// `json_parse_failed` if the text is not such a cache, `invalid_authority` if the application has
 /// a fixed token endpoint.
 pub async fn import(cache: &TokenCache, application: &Application, json: &str) -> Result<Imported, Error> {
-    let owner = Owner::of(application)?;
-    let document = Document::parse(json)?;
+    let owner = ItemOwner::of(application)?;
+    let document = CacheFile::parse(json)?;
     let accounts = accounts(&document, &owner);
     let mut imported = Imported::default();
     let mut users = BTreeSet::new();
-    for item in document.items(ACCESS_TOKENS).map(Item) {
+    for item in document.items(ACCESS_TOKENS).map(CacheItem) {
         let user = item.text("home_account_id");
         let account = user.and_then(|id| accounts.get(id));
         if import_access_token(cache, item, account, &owner) {
@@ -58,7 +58,7 @@ pub async fn import(cache: &TokenCache, application: &Application, json: &str) -
             imported.left_out += 1;
         }
     }
-    for item in document.items(REFRESH_TOKENS).map(Item) {
+    for item in document.items(REFRESH_TOKENS).map(CacheItem) {
         let user = item.text("home_account_id");
         let account = user.and_then(|id| accounts.get(id));
         match refresh_token(item, account, &owner) {
@@ -76,9 +76,9 @@ pub async fn import(cache: &TokenCache, application: &Application, json: &str) -
 
 fn import_access_token(
     cache: &TokenCache,
-    item: Item<'_>,
+    item: CacheItem<'_>,
     account: Option<&Account>,
-    owner: &Owner<'_>,
+    owner: &ItemOwner<'_>,
 ) -> bool {
     if !owner.owns(item) || !item.is_plain() || !item.is_of_type(ACCESS_TOKENS) {
         return false;
@@ -104,9 +104,9 @@ fn import_access_token(
 }
 
 fn refresh_token(
-    item: Item<'_>,
+    item: CacheItem<'_>,
     account: Option<&Account>,
-    owner: &Owner<'_>,
+    owner: &ItemOwner<'_>,
 ) -> Option<PortableRefreshToken> {
     if !owner.owns(item) || !item.is_plain() || !item.is_of_type(REFRESH_TOKENS) {
         return None;
@@ -128,19 +128,19 @@ fn refresh_token(
 
 /// Returns the users that occur anywhere in the file, by id. An ID token takes precedence over an
 /// account item, and the home tenant over other tenants.
-fn accounts(document: &Document, owner: &Owner<'_>) -> BTreeMap<String, Account> {
+fn accounts(document: &CacheFile, owner: &ItemOwner<'_>) -> BTreeMap<String, Account> {
     let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
     let of_tokens = [ACCESS_TOKENS, REFRESH_TOKENS].into_iter().flat_map(|object| document.items(object));
-    for item in of_tokens.map(Item).filter(|item| owner.owns(*item)) {
+    for item in of_tokens.map(CacheItem).filter(|item| owner.owns(*item)) {
         if let Some(id) = item.text("home_account_id") {
             accounts.insert(id.to_owned(), Account::from_id(id));
         }
     }
-    let is_at_home = |item: Item<'_>, id: &str| {
+    let is_at_home = |item: CacheItem<'_>, id: &str| {
         item.text("realm").is_some_and(|realm| id.rsplit('.').next().is_some_and(|tenant| tenant == realm))
     };
     let mut at_home: Vec<_> =
-        document.items(ACCOUNTS).map(Item).filter(|item| owner.is_in_cloud(*item)).collect();
+        document.items(ACCOUNTS).map(CacheItem).filter(|item| owner.is_in_cloud(*item)).collect();
     at_home.sort_by_key(|item| item.text("home_account_id").is_some_and(|id| is_at_home(*item, id)));
     for item in at_home {
         let Some(id) = item.text("home_account_id") else { continue };
@@ -149,7 +149,7 @@ fn accounts(document: &Document, owner: &Owner<'_>) -> BTreeMap<String, Account>
         accounts.insert(id.to_owned(), account);
     }
     let mut id_tokens: Vec<_> =
-        document.items(ID_TOKENS).map(Item).filter(|item| owner.owns(*item)).collect();
+        document.items(ID_TOKENS).map(CacheItem).filter(|item| owner.owns(*item)).collect();
     id_tokens.sort_by_key(|item| item.text("home_account_id").is_some_and(|id| is_at_home(*item, id)));
     for item in id_tokens {
         let Some(id) = item.text("home_account_id") else { continue };

@@ -21,9 +21,9 @@ const ADFS: &str = "adfs";
 
 /// An item: a flat object. Texts are read without distinction between absent, null and empty.
 #[derive(Clone, Copy)]
-pub(crate) struct Item<'a>(pub(crate) &'a Map<String, Value>);
+pub(crate) struct CacheItem<'a>(pub(crate) &'a Map<String, Value>);
 
-impl<'a> Item<'a> {
+impl<'a> CacheItem<'a> {
     pub(crate) fn text(self, name: &str) -> Option<&'a str> {
         self.0.get(name)?.as_str().filter(|text| !text.is_empty())
     }
@@ -106,14 +106,14 @@ pub(crate) fn target(audience: &str, is_for_client: bool) -> String {
 }
 
 /// The client whose items are meant.
-pub(crate) struct Owner<'a> {
+pub(crate) struct ItemOwner<'a> {
     pub(crate) application: &'a Application,
     authority: &'a Authority,
     /// The host of the authority, as it was configured: what MSAL Python looks for.
     pub(crate) environment: String,
 }
 
-impl<'a> Owner<'a> {
+impl<'a> ItemOwner<'a> {
     pub(crate) fn of(application: &'a Application) -> Result<Self, Error> {
         let authority = application.authority().ok_or_else(no_authority)?;
         let url: Url = authority.as_str().parse().map_err(|_| no_authority())?;
@@ -121,13 +121,13 @@ impl<'a> Owner<'a> {
         Ok(Self { application, authority, environment })
     }
 
-    pub(crate) fn owns(&self, item: Item<'_>) -> bool {
+    pub(crate) fn owns(&self, item: CacheItem<'_>) -> bool {
         let is_client = |id: &str| id.eq_ignore_ascii_case(self.application.client_id());
         item.text("client_id").is_some_and(is_client) && self.is_in_cloud(item)
     }
 
     /// Whether the item is of the same cloud, whichever of its names it uses.
-    pub(crate) fn is_in_cloud(&self, item: Item<'_>) -> bool {
+    pub(crate) fn is_in_cloud(&self, item: CacheItem<'_>) -> bool {
         let Some(environment) = item.text("environment") else { return false };
         environment.eq_ignore_ascii_case(&self.environment)
             || Authority::parse(&format!("https://{environment}/organizations"))
@@ -141,7 +141,7 @@ impl<'a> Owner<'a> {
         Some(realm.unwrap_or(own).to_ascii_lowercase())
     }
 
-    pub(crate) fn is_realm(&self, item: Item<'_>, tenant: &str) -> bool {
+    pub(crate) fn is_realm(&self, item: CacheItem<'_>, tenant: &str) -> bool {
         self.tenant_of(item.text("realm")).unwrap_or_default() == tenant
     }
 }
@@ -159,8 +159,8 @@ mod tests {
 
     use super::*;
 
-    fn with<T>(item: Value, read: impl FnOnce(Item<'_>) -> T) -> T {
-        read(Item(item.as_object().unwrap()))
+    fn with<T>(item: Value, read: impl FnOnce(CacheItem<'_>) -> T) -> T {
+        read(CacheItem(item.as_object().unwrap()))
     }
 
     #[test]
@@ -189,8 +189,8 @@ mod tests {
                 &["https://vault.example/.default", "https://vault.example"][..],
             ),
             ("b a", &["a b"]),
-            ("openid profile User.Read", &["User.Read"]),
-            ("email openid profile User.Read", &["User.Read email", "User.Read"]),
+            ("openid profile ItemUser.Read", &["ItemUser.Read"]),
+            ("email openid profile ItemUser.Read", &["ItemUser.Read email", "ItemUser.Read"]),
             ("openid profile", &[]),
             ("", &[]),
         ] {
@@ -198,7 +198,7 @@ mod tests {
         }
         assert_eq!(target("https://vault.example/", true), "https://vault.example/.default");
         assert_eq!(target("https://vault.example/.default", true), "https://vault.example/.default");
-        assert_eq!(target("User.Read", false), "User.Read");
+        assert_eq!(target("ItemUser.Read", false), "ItemUser.Read");
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
     fn all_names_of_a_cloud_own_an_item_and_no_other_does() {
         let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
         let application = Application::new(authority, "client").unwrap();
-        let owner = Owner::of(&application).unwrap();
+        let owner = ItemOwner::of(&application).unwrap();
         for (client_id, environment, owns) in [
             ("client", "login.microsoftonline.com", true),
             ("CLIENT", "login.windows.net", true),

@@ -36,7 +36,7 @@ pub(crate) use expected_issuer::ExpectedIssuer;
 pub use region::{Region, RegionChoice};
 pub use region_detector::{RegionDetector, detect_region};
 pub(crate) use region_outcome::RegionOutcome;
-pub(crate) use router::Located;
+pub(crate) use router::LocatedEndpoint;
 pub use router::Router;
 pub use routing::Routing;
 pub use tenant::Tenant;

@@ -10,7 +10,7 @@ use symbolon_types::{Error, SharedClock};
 
 use super::authority_url::Authority;
 use super::instance::{self, Verdict};
-use super::memory::{Name, after, for_a_while};
+use super::memory::{NameKey, after, for_a_while};
 use super::openid::ProviderMetadata;
 
 /// How many hosts, and how many issuers, are remembered.
@@ -34,9 +34,9 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 /// - **Issuers** are asked for their metadata. It is renewed in the background after a day, and
 ///   used for a week if that fails. A failure holds for a minute.
 #[derive(Clone, Default)]
-pub struct Discovery(Arc<OnceLock<Memory>>);
+pub struct Discovery(Arc<OnceLock<DiscoveryCaches>>);
 
-struct Memory {
+struct DiscoveryCaches {
     hosts: LeaseCache<Box<str>, Verdict>,
     providers: LeaseCache<Box<str>, Arc<ProviderMetadata>>,
     failures: LeaseCache<Box<str>, Error>,
@@ -61,13 +61,13 @@ impl Discovery {
         let (http, text) = (http.clone(), authority.as_str().to_owned());
         let hosts = &self.memory(http.context().clock()).hosts;
         let load = || async move { Ok(Loaded::new(instance::ask_about(http, text).await)) };
-        hosts.obtain(&Name(host), load).await?.value.judged()
+        hosts.obtain(&NameKey(host), load).await?.value.judged()
     }
 
     /// The same from memory; `None` when it is time to ask.
     pub(super) fn validate_now(&self, authority: &Authority) -> Option<Result<(), Error>> {
         let Some(host) = unknown_host(authority) else { return Some(Ok(())) };
-        match self.0.get()?.hosts.find(&Name(host)) {
+        match self.0.get()?.hosts.find(&NameKey(host)) {
             Some(Found { value, is_due: false, .. }) => Some(value.judged()),
             _ => None,
         }
@@ -79,8 +79,8 @@ impl Discovery {
         http: &HttpClient,
         issuer: &str,
     ) -> Result<Arc<ProviderMetadata>, Error> {
-        let Memory { providers, failures, .. } = self.memory(http.context().clock());
-        let name = Name(issuer);
+        let DiscoveryCaches { providers, failures, .. } = self.memory(http.context().clock());
+        let name = NameKey(issuer);
         if providers.find(&name).is_none()
             && let Some(failure) = failures.find(&name)
         {
@@ -106,8 +106,8 @@ impl Discovery {
 
     /// The same from memory; `None` when it is time to ask.
     pub(super) fn provider_now(&self, issuer: &str) -> Option<Result<Arc<ProviderMetadata>, Error>> {
-        let Memory { providers, failures, .. } = self.0.get()?;
-        let name = Name(issuer);
+        let DiscoveryCaches { providers, failures, .. } = self.0.get()?;
+        let name = NameKey(issuer);
         match providers.find(&name) {
             Some(Found { value, is_due: false, .. }) => Some(Ok(value)),
             Some(_) => None,
@@ -116,8 +116,8 @@ impl Discovery {
     }
 
     /// Time is read off the clock of the first caller.
-    fn memory(&self, clock: &SharedClock) -> &Memory {
-        self.0.get_or_init(|| Memory {
+    fn memory(&self, clock: &SharedClock) -> &DiscoveryCaches {
+        self.0.get_or_init(|| DiscoveryCaches {
             hosts: LeaseCache::new(CAPACITY, clock.clone()),
             providers: LeaseCache::new(CAPACITY, clock.clone()),
             failures: LeaseCache::new(CAPACITY, clock.clone()),
@@ -397,7 +397,7 @@ mod tests {
             discovery.validate(&http, &authority(&format!("https://h{number}.example/t"))).await.unwrap();
             discovery.provider(&http, &format!("https://h{number}.example")).await.unwrap_err();
         }
-        let Memory { hosts, providers, failures } = discovery.0.get().unwrap();
+        let DiscoveryCaches { hosts, providers, failures } = discovery.0.get().unwrap();
         // Rounded up to a multiple of the cache's shards.
         assert!(hosts.len() <= 112 && providers.len() <= 112 && failures.len() <= 112);
     }

@@ -73,7 +73,7 @@ fn request(authority: &str) -> Request {
 }
 
 #[derive(Deserialize)]
-struct CredentialRejection {
+struct DiscoveryError {
     error: String,
 }
 
@@ -84,7 +84,7 @@ fn read(response: &Response) -> Verdict {
         return if is_object.is_ok() { Verdict::Genuine } else { Verdict::Unverified };
     }
     match serde_json::from_slice(response.body()) {
-        Ok(CredentialRejection { error }) if error == INVALID_INSTANCE => Verdict::Foreign,
+        Ok(DiscoveryError { error }) if error == INVALID_INSTANCE => Verdict::Foreign,
         _ => Verdict::Unverified,
     }
 }

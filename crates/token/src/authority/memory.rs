@@ -30,15 +30,15 @@ pub(super) fn after(now: SystemTime, pause: Duration) -> SystemTime {
 
 /// A key that is a name, borrowed.
 #[derive(Clone, Copy)]
-pub(super) struct Name<'a>(pub(super) &'a str);
+pub(super) struct NameKey<'a>(pub(super) &'a str);
 
-impl Hash for Name<'_> {
+impl Hash for NameKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
     }
 }
 
-impl LeaseKey<Box<str>> for Name<'_> {
+impl LeaseKey<Box<str>> for NameKey<'_> {
     fn matches(&self, key: &Box<str>) -> bool {
         *self.0 == **key
     }

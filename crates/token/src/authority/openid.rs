@@ -26,10 +26,10 @@ pub(super) struct ProviderMetadata {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct ProviderDocument {
     issuer: Option<String>,
     token_endpoint: Option<String>,
-    mtls_endpoint_aliases: Option<Aliases>,
+    mtls_endpoint_aliases: Option<EndpointAliases>,
     authorization_endpoint: Option<String>,
     /// (RFC 9207 §3.)
     authorization_response_iss_parameter_supported: Option<bool>,
@@ -37,7 +37,7 @@ struct Document {
 
 /// (RFC 8705 §5.)
 #[derive(Deserialize)]
-struct Aliases {
+struct EndpointAliases {
     token_endpoint: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl ProviderMetadata {
     }
 
     fn read(body: &[u8], issuer: &str) -> Result<Self, Error> {
-        let document: Document =
+        let document: ProviderDocument =
             serde_json::from_slice(body).map_err(|_| unusable("is not such metadata in JSON"))?;
         // RFC 8414 §3.3, OpenID Connect Discovery 1.0 §4.3: identical, or not to be used.
         if document.issuer.as_deref() != Some(issuer) {

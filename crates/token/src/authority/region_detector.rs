@@ -84,12 +84,12 @@ impl RegionDetector {
 }
 
 #[derive(Deserialize)]
-struct Compute {
+struct ComputeMetadata {
     location: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Versions {
+struct SupportedVersions {
     #[serde(rename = "newest-versions")]
     newest: Vec<String>,
 }
@@ -130,13 +130,13 @@ async fn region_of_machine(http: &HttpClient, env: &Env) -> Option<Region> {
     // The service no longer has, or has not yet, this version: without one it names those it has.
     if response.status() == StatusCode::BAD_REQUEST {
         let answer = ask(http, &url, None).await?;
-        let Versions { newest } = serde_json::from_slice(answer.body()).ok()?;
+        let SupportedVersions { newest } = serde_json::from_slice(answer.body()).ok()?;
         response = ask(http, &url, Some(newest.first()?)).await?;
     }
     if response.status() != StatusCode::OK {
         return None;
     }
-    let Compute { location } = serde_json::from_slice(response.body()).ok()?;
+    let ComputeMetadata { location } = serde_json::from_slice(response.body()).ok()?;
     Region::parse(&location?).ok()
 }
 

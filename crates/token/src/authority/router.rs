@@ -37,16 +37,16 @@ use crate::oauth::TokenEndpoint;
 /// certificate: without one, nothing about the region is asked, and the cloud's global host serves.
 /// (As with MSAL.)
 #[derive(Clone, Debug)]
-pub struct Router(Arc<Inner>);
+pub struct Router(Arc<RouterState>);
 
 /// A token endpoint, and what came of the region on the way to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Located {
+pub(crate) struct LocatedEndpoint {
     pub(crate) endpoint: TokenEndpoint,
     pub(crate) region: RegionOutcome,
 }
 
-impl From<TokenEndpoint> for Located {
+impl From<TokenEndpoint> for LocatedEndpoint {
     /// An endpoint for which no region was considered.
     fn from(endpoint: TokenEndpoint) -> Self {
         Self { endpoint, region: RegionOutcome::None }
@@ -54,8 +54,8 @@ impl From<TokenEndpoint> for Located {
 }
 
 #[derive(Debug)]
-struct Inner {
-    settings: Settings,
+struct RouterState {
+    settings: RouterSettings,
     /// Whether the host may have regions, and whether it is to be asked about.
     has_regions: bool,
     is_host_in_question: bool,
@@ -64,7 +64,7 @@ struct Inner {
 }
 
 #[derive(Clone, Debug)]
-struct Settings {
+struct RouterSettings {
     authority: Authority,
     region: RegionChoice,
     instance_discovery: bool,
@@ -77,7 +77,7 @@ impl Router {
     /// discovery for hosts that are not known.
     #[must_use]
     pub fn new(authority: Authority) -> Self {
-        Self::of(Settings {
+        Self::of(RouterSettings {
             authority,
             region: RegionChoice::Unset,
             instance_discovery: true,
@@ -89,38 +89,38 @@ impl Router {
     /// The same with this region.
     #[must_use]
     pub fn with_region(self, region: RegionChoice) -> Self {
-        Self::of(Settings { region, ..self.settings().clone() })
+        Self::of(RouterSettings { region, ..self.settings().clone() })
     }
 
     /// The same with or without instance discovery. Without, the host of the authority is believed
     /// to be what it claims.
     #[must_use]
     pub fn with_instance_discovery(self, instance_discovery: bool) -> Self {
-        Self::of(Settings { instance_discovery, ..self.settings().clone() })
+        Self::of(RouterSettings { instance_discovery, ..self.settings().clone() })
     }
 
     /// The same, sharing what this discovery knows.
     #[must_use]
     pub fn with_discovery(self, discovery: Discovery) -> Self {
-        Self::of(Settings { discovery, ..self.settings().clone() })
+        Self::of(RouterSettings { discovery, ..self.settings().clone() })
     }
 
     /// The same, sharing what this detector knows.
     #[must_use]
     pub fn with_region_detector(self, detector: RegionDetector) -> Self {
-        Self::of(Settings { detector, ..self.settings().clone() })
+        Self::of(RouterSettings { detector, ..self.settings().clone() })
     }
 
-    fn of(settings: Settings) -> Self {
+    fn of(settings: RouterSettings) -> Self {
         // Only Entra has regions, and an emulator on this machine is in none.
         let has_regions = settings.authority.cloud_host().is_some();
         let is_host_in_question =
             settings.instance_discovery && has_regions && !settings.authority.is_known();
         let decided = OnceLock::new();
-        Self(Arc::new(Inner { settings, has_regions, is_host_in_question, decided }))
+        Self(Arc::new(RouterState { settings, has_regions, is_host_in_question, decided }))
     }
 
-    fn settings(&self) -> &Settings {
+    fn settings(&self) -> &RouterSettings {
         &self.0.settings
     }
 
@@ -139,7 +139,7 @@ impl Router {
         self.located_now(query).map(|located| Ok(located?.endpoint))
     }
 
-    pub(crate) fn located_now(&self, query: &EndpointQuery<'_>) -> Option<Result<Located, Error>> {
+    pub(crate) fn located_now(&self, query: &EndpointQuery<'_>) -> Option<Result<LocatedEndpoint, Error>> {
         let EndpointQuery { tenant, mtls, .. } = *query;
         let settings = self.settings();
         if let Some(issuer) = settings.authority.issuer() {
@@ -188,9 +188,9 @@ impl Router {
         http: &HttpClient,
         env: &Env,
         query: &EndpointQuery<'_>,
-    ) -> Result<Located, Error> {
+    ) -> Result<LocatedEndpoint, Error> {
         let EndpointQuery { tenant, mtls, .. } = *query;
-        let Settings { instance_discovery, discovery, detector, .. } = self.settings();
+        let RouterSettings { instance_discovery, discovery, detector, .. } = self.settings();
         let authority = self.authority_of(tenant)?;
         if let Some(issuer) = authority.issuer() {
             return Ok(discovery.provider(http, issuer).await?.token_endpoint(mtls).clone().into());
@@ -217,7 +217,7 @@ impl Router {
         http: &HttpClient,
         tenant: Option<&str>,
     ) -> Result<(Url, ExpectedIssuer), Error> {
-        let Settings { instance_discovery, discovery, .. } = self.settings();
+        let RouterSettings { instance_discovery, discovery, .. } = self.settings();
         let authority = self.authority_of(tenant)?;
         let expected = |is_announced| ExpectedIssuer {
             authority: authority.as_str().to_owned(),
@@ -255,9 +255,9 @@ impl Router {
         }
     }
 
-    fn route(&self, query: &EndpointQuery<'_>, region: RegionOutcome) -> Result<Located, Error> {
+    fn route(&self, query: &EndpointQuery<'_>, region: RegionOutcome) -> Result<LocatedEndpoint, Error> {
         let routing = Routing { mtls: query.mtls, region: region.region().cloned() };
-        Ok(Located { endpoint: self.authority_of(query.tenant)?.token_endpoint(&routing)?, region })
+        Ok(LocatedEndpoint { endpoint: self.authority_of(query.tenant)?.token_endpoint(&routing)?, region })
     }
 
     fn authority_of(&self, tenant: Option<&str>) -> Result<Cow<'_, Authority>, Error> {

@@ -12,8 +12,8 @@ use crate::authority::RegionOutcome;
 use crate::cache::events;
 use crate::credential::{ClientAuth, CredentialRequest, Purpose};
 use crate::oauth::{
-    CredentialRejection, Denied, FetchReason, Grant, Granted, Parameters, RoutingHint, Subject,
-    TelemetryHeader, TokenRequestBody, denied, granted,
+    CredentialRejection, ErrorResponse, FetchReason, Grant, Parameters, RoutingHint, Subject,
+    TelemetryHeader, TokenRequestBody, TokenResponse, denied, granted,
 };
 use crate::token::{CacheKey, IssuedToken, RefreshToken};
 
@@ -188,7 +188,12 @@ impl Exchange {
     }
 
     /// What was granted, stored where it belongs.
-    async fn fetched(&self, auth: &ClientAuth, granted: Granted, used: Option<RefreshToken>) -> IssuedToken {
+    async fn fetched(
+        &self,
+        auth: &ClientAuth,
+        granted: TokenResponse,
+        used: Option<RefreshToken>,
+    ) -> IssuedToken {
         let cache = &self.parts.cache;
         let account = granted.account.or_else(|| used.as_ref().and_then(|used| used.account.clone()));
         let subject = self.subject.about(account.as_ref());
@@ -213,7 +218,7 @@ impl Exchange {
             .with_parameters(self.parameters.keyed())
     }
 
-    fn read(&self, auth: &ClientAuth, response: &Response) -> Result<Granted, Attempt> {
+    fn read(&self, auth: &ClientAuth, response: &Response) -> Result<TokenResponse, Attempt> {
         // RFC 6749 §5.1: a success is 200.
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
@@ -225,7 +230,7 @@ impl Exchange {
         let status = response.status();
         let is_transient = matches!(status.as_u16(), 408 | 429 | 500..=599);
         let retry_after = response.retry_after(self.parts.http.context().clock().now());
-        let Some(Denied { code, server_codes, claims, description }) = denied(response) else {
+        let Some(ErrorResponse { code, server_codes, claims, description }) = denied(response) else {
             let error = "the token service answered something that is not an OAuth error";
             return Error::new(ErrorKind::Service, "invalid_response", error)
                 .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")

@@ -12,8 +12,8 @@ use super::auth_future::AuthFuture;
 use super::memo::AuthMemo;
 use super::source::CredentialRequest;
 use crate::authority::{
-    Authority, AuthorityKind, EndpointQuery, ExpectedIssuer, Located, RegionChoice, RegionOutcome, Router,
-    Tenant,
+    Authority, AuthorityKind, EndpointQuery, ExpectedIssuer, LocatedEndpoint, RegionChoice, RegionOutcome,
+    Router, Tenant,
 };
 use crate::oauth::TokenEndpoint;
 use crate::token::Partition;
@@ -137,7 +137,7 @@ impl Application {
         &self,
         request: &CredentialRequest<'_>,
         mtls: bool,
-    ) -> Result<Located, Error> {
+    ) -> Result<LocatedEndpoint, Error> {
         match &self.place {
             Place::Fixed(_) if request.tenant().is_some() => Err(no_tenants()),
             Place::Fixed(endpoint) => Ok(endpoint.clone().into()),
@@ -165,10 +165,10 @@ impl Application {
 
     /// The client at an endpoint, without its credential. Its tokens are kept under the authority,
     /// not under the endpoint: a token is the same whichever region issued it.
-    pub(crate) fn undressed(&self, located: Located, tenant: Option<&str>) -> ClientAuth {
+    pub(crate) fn undressed(&self, located: LocatedEndpoint, tenant: Option<&str>) -> ClientAuth {
         let tenant = tenant.map(str::to_ascii_lowercase).or_else(|| self.own_tenant().map(str::to_owned));
         let partition = self.partition(tenant.as_deref());
-        let Located { endpoint, region } = located;
+        let LocatedEndpoint { endpoint, region } = located;
         let auth = ClientAuth::new(Arc::clone(&self.client_id), endpoint, partition);
         let auth = match region {
             RegionOutcome::None => auth,

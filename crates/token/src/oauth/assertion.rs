@@ -12,7 +12,7 @@ use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use serde_json::{Map, Value, json};
 use symbolon_types::{ClientIdentity, CorrelationId, Error, ErrorKind, Secret, SigningKey};
 
-use algorithm::{Algorithm, Choice};
+use algorithm::{AlgorithmChoice, JwsAlgorithm};
 
 /// The parameter that carries an assertion (RFC 7521 §4.2).
 pub(crate) const ASSERTION: &str = "client_assertion";
@@ -35,7 +35,7 @@ const RESERVED: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 #[derive(Clone)]
 pub(crate) struct AssertionSigner {
     identity: ClientIdentity,
-    choice: Choice,
+    choice: AlgorithmChoice,
     with_chain: bool,
     claims: Map<String, Value>,
 }
@@ -46,7 +46,7 @@ impl AssertionSigner {
     /// # Errors
     /// `key_unusable` if the key offers no algorithm for assertions.
     pub(crate) fn new(identity: ClientIdentity) -> Result<Self, Error> {
-        let choice = Choice::for_key(identity.key()).ok_or_else(|| {
+        let choice = AlgorithmChoice::for_key(identity.key()).ok_or_else(|| {
             unusable("the certificate's key offers no signature that a client assertion can have")
                 .with_advice("use an RSA key of at least 2048 bits, or an ECDSA key on P-256 or P-384")
         })?;
@@ -59,7 +59,7 @@ impl AssertionSigner {
     /// # Errors
     /// `key_unusable` if the key does not offer RSASSA-PKCS1-v1_5.
     pub(crate) fn rs256(self) -> Result<Self, Error> {
-        let choice = Choice::rs256(self.identity.key()).ok_or_else(|| {
+        let choice = AlgorithmChoice::rs256(self.identity.key()).ok_or_else(|| {
             unusable("the authority needs RS256, which the certificate's key does not offer")
                 .with_advice("use a certificate with an RSA key")
         })?;
@@ -98,7 +98,7 @@ impl AssertionSigner {
     /// make the assertion too long.
     pub(crate) fn sign(&self, audience: &str, client_id: &str, now: SystemTime) -> Result<Secret, Error> {
         let payload = encode(self.payload(audience, client_id, now)?);
-        let Choice { preferred, fallback } = self.choice;
+        let AlgorithmChoice { preferred, fallback } = self.choice;
         match (self.sign_with(preferred, &payload), fallback) {
             // There are devices that offer RSASSA-PSS and then refuse it (MSAL.NET `JsonWebToken`).
             (Err(error), Some(fallback)) if error.kind() == ErrorKind::Credential => {
@@ -112,7 +112,7 @@ impl AssertionSigner {
         }
     }
 
-    fn sign_with(&self, algorithm: Algorithm, payload: &str) -> Result<Secret, Error> {
+    fn sign_with(&self, algorithm: JwsAlgorithm, payload: &str) -> Result<Secret, Error> {
         let mut assertion = format!("{}.{payload}", encode(self.header(algorithm)));
         if assertion.len() > LONGEST_SIGNING_INPUT {
             return Err(invalid("the client assertion would be longer than 65,536 bytes")
@@ -124,7 +124,7 @@ impl AssertionSigner {
         Ok(Secret::new(assertion))
     }
 
-    fn signature(&self, algorithm: Algorithm, input: &[u8]) -> Result<Vec<u8>, Error> {
+    fn signature(&self, algorithm: JwsAlgorithm, input: &[u8]) -> Result<Vec<u8>, Error> {
         let signature = self.identity.key().sign(algorithm.scheme(), input).map_err(|cause| {
             unusable("the certificate's key could not sign the client assertion")
                 .with_advice("check the device or file that holds the key")
@@ -136,7 +136,7 @@ impl AssertionSigner {
         })
     }
 
-    fn header(&self, algorithm: Algorithm) -> Map<String, Value> {
+    fn header(&self, algorithm: JwsAlgorithm) -> Map<String, Value> {
         let (name, thumbprint) = algorithm.thumbprint(&self.identity);
         let mut header = Map::new();
         header.insert("typ".into(), "JWT".into());

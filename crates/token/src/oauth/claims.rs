@@ -105,8 +105,8 @@ mod tests {
             value["access_token"] = serde_json::json!({"xms_cc": {"values": ["cp1", "cp2"]}});
             value.to_string()
         };
-        type Row<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a [&'a str], Option<&'a str>);
-        let rows: &[Row<'_>] = &[
+        type MergeCase<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a [&'a str], Option<&'a str>);
+        let rows: &[MergeCase<'_>] = &[
             ("CM1", None, None, &[], None),
             ("CM2", None, Some(nwp), &[], Some(nwp)),
             ("CM3", Some(nwp), None, &[], Some(nwp)),

@@ -9,10 +9,10 @@ use url::{Host, Url};
 
 /// The URL of a token endpoint (RFC 6749 §3.2), checked once, where it enters. Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct TokenEndpoint(Arc<Inner>);
+pub struct TokenEndpoint(Arc<EndpointParts>);
 
 #[derive(PartialEq, Eq, Hash)]
-struct Inner {
+struct EndpointParts {
     url: Url,
     route: Route,
 }
@@ -58,7 +58,7 @@ impl TokenEndpoint {
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(invalid("contains user information or a fragment"));
         }
-        Ok(Self(Arc::new(Inner { url, route })))
+        Ok(Self(Arc::new(EndpointParts { url, route })))
     }
 
     /// The URL.

@@ -39,7 +39,7 @@ pub enum Caching {
 
 /// Where a parameter goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ParameterTarget {
     Body,
     Query,
     /// Into the telemetry of the request.
@@ -49,11 +49,11 @@ enum Place {
 /// The caller's own parameters of a token request. Most have none, and a request that finds its
 /// token in the cache should be little to move.
 #[derive(Clone, Default)]
-pub(crate) struct Parameters(Option<Box<Given>>);
+pub(crate) struct Parameters(Option<Box<ParameterList>>);
 
 #[derive(Clone, Default)]
-struct Given {
-    all: Vec<(Place, String, String)>,
+struct ParameterList {
+    all: Vec<(ParameterTarget, String, String)>,
     /// Those that are part of the cache key, sorted.
     keyed: Vec<(String, String)>,
 }
@@ -66,27 +66,27 @@ impl Parameters {
     pub(crate) const MANAGED_CERTIFICATE: &str = "ManagedCert";
 
     pub(crate) fn add_to_body(&mut self, name: &str, value: &str, caching: Caching) {
-        self.add(Place::Body, name, value, caching);
+        self.add(ParameterTarget::Body, name, value, caching);
     }
 
     pub(crate) fn add_to_query(&mut self, name: &str, value: &str, caching: Caching) {
         match name {
             Self::CALLER_SDK_ID | Self::CALLER_SDK_VERSION | Self::MANAGED_CERTIFICATE => {
-                self.add(Place::Telemetry, name, value, Caching::Unkeyed);
+                self.add(ParameterTarget::Telemetry, name, value, Caching::Unkeyed);
             }
-            _ => self.add(Place::Query, name, value, caching),
+            _ => self.add(ParameterTarget::Query, name, value, caching),
         }
     }
 
     /// A later value of the same name replaces the earlier.
-    fn add(&mut self, place: Place, name: &str, value: &str, caching: Caching) {
-        let Given { all, keyed } = &mut **self.0.get_or_insert_default();
-        all.retain(|(at, known, _)| (*at, known.as_str()) != (place, name));
-        all.push((place, name.to_owned(), value.to_owned()));
-        let key = match place {
-            Place::Body => format!("body {name}"),
-            Place::Query => format!("query {name}"),
-            Place::Telemetry => return,
+    fn add(&mut self, target: ParameterTarget, name: &str, value: &str, caching: Caching) {
+        let ParameterList { all, keyed } = &mut **self.0.get_or_insert_default();
+        all.retain(|(at, known, _)| (*at, known.as_str()) != (target, name));
+        all.push((target, name.to_owned(), value.to_owned()));
+        let key = match target {
+            ParameterTarget::Body => format!("body {name}"),
+            ParameterTarget::Query => format!("query {name}"),
+            ParameterTarget::Telemetry => return,
         };
         keyed.retain(|(known, _)| *known != key);
         if caching == Caching::Keyed {
@@ -109,16 +109,16 @@ impl Parameters {
     }
 
     pub(crate) fn in_body(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.of(Place::Body)
+        self.of(ParameterTarget::Body)
     }
 
     pub(crate) fn in_query(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.of(Place::Query)
+        self.of(ParameterTarget::Query)
     }
 
     /// Returns the value of a parameter that goes into the telemetry header.
     pub(crate) fn for_telemetry(&self, name: &str) -> Option<&str> {
-        self.of(Place::Telemetry).find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.of(ParameterTarget::Telemetry).find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     pub(crate) fn has_query(&self) -> bool {
@@ -129,14 +129,14 @@ impl Parameters {
         self.0.as_ref().map_or(&[], |given| &given.keyed)
     }
 
-    fn all(&self) -> &[(Place, String, String)] {
+    fn all(&self) -> &[(ParameterTarget, String, String)] {
         self.0.as_ref().map_or(&[], |given| &given.all)
     }
 
-    fn of(&self, place: Place) -> impl Iterator<Item = (&str, &str)> {
+    fn of(&self, target: ParameterTarget) -> impl Iterator<Item = (&str, &str)> {
         self.all()
             .iter()
-            .filter(move |(at, ..)| *at == place)
+            .filter(move |(at, ..)| *at == target)
             .map(|(_, name, value)| (name.as_str(), value.as_str()))
     }
 }

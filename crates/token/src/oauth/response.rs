@@ -18,7 +18,7 @@ const CODE_LENGTH: usize = 64;
 const MOST_CODES: usize = 8;
 
 /// A successful response (RFC 6749 §5.1), checked.
-pub(crate) struct Granted {
+pub(crate) struct TokenResponse {
     pub(crate) secret: Secret,
     pub(crate) expiry: Expiry,
     pub(crate) refresh_token: Option<Secret>,
@@ -26,7 +26,7 @@ pub(crate) struct Granted {
 }
 
 #[derive(Deserialize)]
-struct Success {
+struct TokenResponseBody {
     access_token: Option<String>,
     token_type: Option<String>,
     #[serde(default)]
@@ -46,8 +46,8 @@ pub(crate) fn granted(
     response: &Response,
     scheme: &Scheme,
     nonce: Option<&Secret>,
-) -> Result<Granted, Error> {
-    let success: Success = serde_json::from_slice(response.body())
+) -> Result<TokenResponse, Error> {
+    let success: TokenResponseBody = serde_json::from_slice(response.body())
         .map_err(|_| unusable("the answer is not a token response in JSON"))?;
     // Wrapped first, so that no way out of here leaves the text behind.
     let secret = success.access_token.filter(|token| !token.is_empty()).map(Secret::new);
@@ -71,7 +71,7 @@ pub(crate) fn granted(
     let lifetime = lifetime.ok_or_else(|| unusable("the answer does not say how long the token lives"))?;
     let expiry = Expiry::after(lifetime).refreshed_after(seconds(&success.refresh_in));
     let account = Account::of(success.client_info.as_deref(), id_token.as_ref().map(Secret::expose));
-    Ok(Granted { secret, expiry, refresh_token, account })
+    Ok(TokenResponse { secret, expiry, refresh_token, account })
 }
 
 fn unusable(what: &'static str) -> Error {
@@ -120,7 +120,7 @@ fn check_nonce(id_token: &Secret, nonce: &Secret) -> Result<(), Error> {
 
 /// An error response (RFC 6749 §5.2, with Entra's members).
 #[derive(Debug)]
-pub(crate) struct Denied {
+pub(crate) struct ErrorResponse {
     pub(crate) code: String,
     pub(crate) server_codes: Vec<u32>,
     pub(crate) claims: Option<String>,
@@ -129,7 +129,7 @@ pub(crate) struct Denied {
 
 /// A server's own members may be of any type; only `error` makes it an OAuth error.
 #[derive(Deserialize)]
-struct Failure {
+struct ErrorResponseBody {
     error: String,
     #[serde(default)]
     error_description: Value,
@@ -140,8 +140,8 @@ struct Failure {
 }
 
 /// Reads an error, if the body is one.
-pub(crate) fn denied(response: &Response) -> Option<Denied> {
-    let failure: Failure = serde_json::from_slice(response.body()).ok()?;
+pub(crate) fn denied(response: &Response) -> Option<ErrorResponse> {
+    let failure: ErrorResponseBody = serde_json::from_slice(response.body()).ok()?;
     let number = |code: &Value| match code {
         Value::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
         Value::String(text) => text.parse().ok(),
@@ -158,7 +158,7 @@ pub(crate) fn denied(response: &Response) -> Option<Denied> {
     };
     let description = failure.error_description.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let code = if is_code(&failure.error) { failure.error } else { "invalid_response".to_owned() };
-    Some(Denied { code, server_codes, claims, description })
+    Some(ErrorResponse { code, server_codes, claims, description })
 }
 
 /// A code is printed and compared, so it must look like one.
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    fn grant(body: &str) -> Result<Granted, String> {
+    fn grant(body: &str) -> Result<TokenResponse, String> {
         let response = Response::new(StatusCode::OK, body.to_owned());
         granted(&response, &Scheme::Bearer, None).map_err(|error| error.code().to_owned())
     }

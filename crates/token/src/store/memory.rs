@@ -25,18 +25,18 @@ use super::cache_store::{CacheStore, Precondition, PutOutcome, StoredEntry};
 /// ```
 #[derive(Clone)]
 pub struct MemoryStore {
-    shelf: Arc<Mutex<Shelf>>,
+    entries: Arc<Mutex<MemoryEntries>>,
     clock: SharedClock,
     is_local: bool,
 }
 
 #[derive(Default)]
-struct Shelf {
-    entries: HashMap<String, Kept>,
+struct MemoryEntries {
+    entries: HashMap<String, MemoryEntry>,
     writes: u64,
 }
 
-struct Kept {
+struct MemoryEntry {
     bytes: Zeroizing<Vec<u8>>,
     version: String,
     until: Option<SystemTime>,
@@ -46,7 +46,7 @@ impl MemoryStore {
     /// An empty store that reads the time off this clock.
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
-        Self { shelf: Arc::default(), clock, is_local: true }
+        Self { entries: Arc::default(), clock, is_local: true }
     }
 
     /// The same, taken for a store that machines share.
@@ -59,7 +59,7 @@ impl MemoryStore {
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shelf().entries.len()
+        self.entries().entries.len()
     }
 
     /// Whether there are no entries.
@@ -71,17 +71,17 @@ impl MemoryStore {
     /// The keys of the entries, sorted.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<_> = self.shelf().entries.keys().cloned().collect();
+        let mut keys: Vec<_> = self.entries().entries.keys().cloned().collect();
         keys.sort_unstable();
         keys
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, MemoryEntries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shelf {
+impl MemoryEntries {
     fn holds(&self, key: &str, precondition: Precondition<'_>) -> bool {
         let version = self.entries.get(key).map(|kept| kept.version.as_str());
         match precondition {
@@ -99,8 +99,8 @@ impl Shelf {
 impl CacheStore for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
         let now = self.clock.now();
-        let shelf = self.shelf();
-        let kept = shelf.entries.get(key).filter(|kept| kept.until.is_none_or(|until| now < until));
+        let entries = self.entries();
+        let kept = entries.entries.get(key).filter(|kept| kept.until.is_none_or(|until| now < until));
         Ok(kept.map(|kept| StoredEntry { bytes: kept.bytes.clone(), version: Some(kept.version.clone()) }))
     }
 
@@ -112,29 +112,29 @@ impl CacheStore for MemoryStore {
         precondition: Precondition<'_>,
     ) -> Result<PutOutcome, Error> {
         let now = self.clock.now();
-        let mut shelf = self.shelf();
-        shelf.expire(now);
-        if !shelf.holds(key, precondition) {
+        let mut entries = self.entries();
+        entries.expire(now);
+        if !entries.holds(key, precondition) {
             return Ok(PutOutcome::Conflict);
         }
-        shelf.writes += 1;
-        let kept = Kept {
+        entries.writes += 1;
+        let kept = MemoryEntry {
             bytes: Zeroizing::new(entry.to_vec()),
-            version: shelf.writes.to_string(),
+            version: entries.writes.to_string(),
             until: now.checked_add(ttl),
         };
-        shelf.entries.insert(key.to_owned(), kept);
+        entries.entries.insert(key.to_owned(), kept);
         Ok(PutOutcome::Done)
     }
 
     async fn remove(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
         let now = self.clock.now();
-        let mut shelf = self.shelf();
-        shelf.expire(now);
-        if !shelf.holds(key, precondition) {
+        let mut entries = self.entries();
+        entries.expire(now);
+        if !entries.holds(key, precondition) {
             return Ok(PutOutcome::Conflict);
         }
-        shelf.entries.remove(key);
+        entries.entries.remove(key);
         Ok(PutOutcome::Done)
     }
 

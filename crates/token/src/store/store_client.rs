@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome};
 use super::entry::{StoredToken, decode_refresh_token, decode_token, encode_refresh_token, encode_token};
-use super::store_key::{Kind, store_key};
+use super::store_key::{EntryKind, store_key};
 use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey};
 
 /// A request waits at most this long for a store: it can get its token without.
@@ -58,7 +58,7 @@ impl StoreClient {
         if !self.takes(key) {
             return None;
         }
-        let store_key = store_key(Kind::AccessToken, key);
+        let store_key = store_key(EntryKind::AccessToken, key);
         let entry = self.bounded("read a token", self.store.get_erased(&store_key)).await??;
         let stored = decode_token(entry.bytes(), &store_key, key, identity, self.clock.now());
         if stored.is_none() {
@@ -73,7 +73,7 @@ impl StoreClient {
         if !self.takes(key) {
             return;
         }
-        let store_key = store_key(Kind::AccessToken, key);
+        let store_key = store_key(EntryKind::AccessToken, key);
         let Some(entry) = encode_token(&store_key, token) else { return };
         let put = self.store.put_erased(&store_key, &entry, ttl, Precondition::None);
         self.bounded("keep a token", put).await;
@@ -94,7 +94,7 @@ impl StoreClient {
         if !self.takes(key) {
             return;
         }
-        let store_key = store_key(Kind::AccessToken, key);
+        let store_key = store_key(EntryKind::AccessToken, key);
         let removal = async {
             let Some(entry) = self.store.get_erased(&store_key).await? else { return Ok(()) };
             let stored = decode_token(entry.bytes(), &store_key, key, token.bound_to(), self.clock.now());
@@ -112,7 +112,7 @@ impl StoreClient {
         if !self.takes(key) {
             return None;
         }
-        let store_key = store_key(Kind::RefreshToken, key);
+        let store_key = store_key(EntryKind::RefreshToken, key);
         let entry = self.bounded("read a refresh token", self.store.get_erased(&store_key)).await??;
         decode_refresh_token(entry.bytes(), &store_key)
     }
@@ -127,7 +127,7 @@ impl StoreClient {
         if !self.takes(key) {
             return None;
         }
-        let store_key = store_key(Kind::RefreshToken, key);
+        let store_key = store_key(EntryKind::RefreshToken, key);
         let bytes = encode_refresh_token(&store_key, dated)?;
         let exchange = async {
             for _ in 0..TRIES {
@@ -157,7 +157,7 @@ impl StoreClient {
         if !self.takes(key) {
             return false;
         }
-        let store_key = store_key(Kind::RefreshToken, key);
+        let store_key = store_key(EntryKind::RefreshToken, key);
         let removal = async {
             for _ in 0..TRIES {
                 let Some(entry) = self.store.get_erased(&store_key).await? else { return Ok(false) };

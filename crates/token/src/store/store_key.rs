@@ -9,7 +9,7 @@ const PREFIX: &str = "symbolon1:";
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     AccessToken,
     RefreshToken,
 }
@@ -17,15 +17,15 @@ pub(super) enum Kind {
 /// The key of an entry: a digest of everything that makes two requests want different tokens.
 ///
 /// It names no client, no user and no claim. Whoever can guess all parts can confirm the guess.
-pub(super) fn store_key(kind: Kind, key: &CacheKey<'_>) -> String {
+pub(super) fn store_key(kind: EntryKind, key: &CacheKey<'_>) -> String {
     format!("{PREFIX}{}", Thumbprint::of(&encoded(kind, key)))
 }
 
 /// The parts, each so that it tells where it ends: no two keys share an encoding.
-fn encoded(kind: Kind, key: &CacheKey<'_>) -> Vec<u8> {
-    let mut parts = Parts(vec![match kind {
-        Kind::AccessToken => 1,
-        Kind::RefreshToken => 2,
+fn encoded(kind: EntryKind, key: &CacheKey<'_>) -> Vec<u8> {
+    let mut parts = KeyEncoder(vec![match kind {
+        EntryKind::AccessToken => 1,
+        EntryKind::RefreshToken => 2,
     }]);
     parts.flag(key.partition.is_machine_bound());
     parts.text(key.partition.as_str());
@@ -42,9 +42,9 @@ fn encoded(kind: Kind, key: &CacheKey<'_>) -> Vec<u8> {
     parts.0
 }
 
-struct Parts(Vec<u8>);
+struct KeyEncoder(Vec<u8>);
 
-impl Parts {
+impl KeyEncoder {
     fn flag(&mut self, is_set: bool) {
         self.0.push(u8::from(is_set));
     }
@@ -83,15 +83,15 @@ mod tests {
     fn the_key_of_an_entry_is_the_same_in_every_process_and_names_nobody() {
         let partition = Partition::new("app\0https://login.example/\0tenant\0client");
         let key = CacheKey::bearer(&partition, "https://vault.example").about(Some("account user"));
-        let text = store_key(Kind::AccessToken, &key);
+        let text = store_key(EntryKind::AccessToken, &key);
         // Computed by Python's hashlib over the parts, each behind its length.
         assert_eq!(text, "symbolon1:8dpaSZz5G_fZt9eu7nB4tkv7D-Wf42NvYQ6eL-SBVUE");
-        assert_ne!(text, store_key(Kind::RefreshToken, &key));
+        assert_ne!(text, store_key(EntryKind::RefreshToken, &key));
     }
 
     /// Everything that a key is made of, owned.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    struct Made {
+    struct KeyParts {
         partition: String,
         is_machine_bound: bool,
         subject: Option<String>,
@@ -102,7 +102,7 @@ mod tests {
         parameters: Vec<(String, String)>,
     }
 
-    impl Made {
+    impl KeyParts {
         fn store_key(&self) -> String {
             let partition = if self.is_machine_bound {
                 Partition::machine_bound(self.partition.clone())
@@ -115,7 +115,7 @@ mod tests {
                 .with_parameters(&self.parameters);
             key.is_bound = self.is_bound;
             key.thumbprint = self.thumbprint.map(|of| Thumbprint::of(&[of]));
-            store_key(Kind::AccessToken, &key)
+            store_key(EntryKind::AccessToken, &key)
         }
     }
 
@@ -124,7 +124,7 @@ mod tests {
         "[ab\0]{0,3}"
     }
 
-    fn made() -> impl Strategy<Value = Made> {
+    fn made() -> impl Strategy<Value = KeyParts> {
         (
             (text(), any::<bool>(), proptest::option::of(text()), text()),
             (any::<bool>(), proptest::option::of(0..2_u8), proptest::option::of(text())),
@@ -136,7 +136,7 @@ mod tests {
                     (is_bound, thumbprint, claims),
                     parameters,
                 )| {
-                    Made {
+                    KeyParts {
                         partition,
                         is_machine_bound,
                         subject,
@@ -155,7 +155,7 @@ mod tests {
 
         #[test]
         fn keys_that_differ_in_any_part_are_stored_apart(all in proptest::collection::vec(made(), 2..64)) {
-            let mut known: HashMap<String, Made> = HashMap::new();
+            let mut known: HashMap<String, KeyParts> = HashMap::new();
             for made in all {
                 if let Some(other) = known.insert(made.store_key(), made.clone()) {
                     prop_assert_eq!(other, made);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_part_that_moves_to_its_neighbour_makes_another_key() {
-        let base = Made {
+        let base = KeyParts {
             partition: "ab".into(),
             is_machine_bound: false,
             subject: None,
@@ -178,21 +178,21 @@ mod tests {
         };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let others = [
-            Made { partition: "abc".into(), audience: "d".into(), ..base.clone() },
-            Made { is_machine_bound: true, ..base.clone() },
-            Made { subject: Some(String::new()), ..base.clone() },
-            Made { subject: Some("x".into()), ..base.clone() },
-            Made { client_claims: Some("x".into()), ..base.clone() },
-            Made { client_claims: Some(String::new()), ..base.clone() },
-            Made { is_bound: true, ..base.clone() },
-            Made { is_bound: true, thumbprint: Some(0), ..base.clone() },
-            Made { is_bound: true, thumbprint: Some(1), ..base.clone() },
-            Made { parameters: vec![pair("xb", "Z")], ..base.clone() },
-            Made { parameters: vec![pair("x", "bZ")], ..base.clone() },
-            Made { parameters: vec![pair("x", ""), pair("bZ", "")], ..base.clone() },
+            KeyParts { partition: "abc".into(), audience: "d".into(), ..base.clone() },
+            KeyParts { is_machine_bound: true, ..base.clone() },
+            KeyParts { subject: Some(String::new()), ..base.clone() },
+            KeyParts { subject: Some("x".into()), ..base.clone() },
+            KeyParts { client_claims: Some("x".into()), ..base.clone() },
+            KeyParts { client_claims: Some(String::new()), ..base.clone() },
+            KeyParts { is_bound: true, ..base.clone() },
+            KeyParts { is_bound: true, thumbprint: Some(0), ..base.clone() },
+            KeyParts { is_bound: true, thumbprint: Some(1), ..base.clone() },
+            KeyParts { parameters: vec![pair("xb", "Z")], ..base.clone() },
+            KeyParts { parameters: vec![pair("x", "bZ")], ..base.clone() },
+            KeyParts { parameters: vec![pair("x", ""), pair("bZ", "")], ..base.clone() },
             base,
         ];
-        let keys: std::collections::HashSet<_> = others.iter().map(Made::store_key).collect();
+        let keys: std::collections::HashSet<_> = others.iter().map(KeyParts::store_key).collect();
         assert_eq!(keys.len(), others.len());
     }
 }

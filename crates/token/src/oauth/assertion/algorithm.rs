@@ -15,14 +15,14 @@ const P384_SCALAR: usize = 48;
 
 /// The algorithms of RFC 7518 §3.1 that assertions are signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Algorithm {
+pub(super) enum JwsAlgorithm {
     Ps256,
     Rs256,
     Es256,
     Es384,
 }
 
-impl Algorithm {
+impl JwsAlgorithm {
     /// The `alg` of the header.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -71,25 +71,28 @@ impl Algorithm {
 
 /// The algorithm to use, and the one to try when the key fails with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) preferred: Algorithm,
-    pub(super) fallback: Option<Algorithm>,
+pub(super) struct AlgorithmChoice {
+    pub(super) preferred: JwsAlgorithm,
+    pub(super) fallback: Option<JwsAlgorithm>,
 }
 
-impl Choice {
+impl AlgorithmChoice {
     /// The best that a key offers. Only RSA keys have a second way.
     pub(super) fn for_key(key: &SharedSigningKey) -> Option<Self> {
-        let by_preference = [Algorithm::Ps256, Algorithm::Rs256, Algorithm::Es256, Algorithm::Es384];
+        let by_preference =
+            [JwsAlgorithm::Ps256, JwsAlgorithm::Rs256, JwsAlgorithm::Es256, JwsAlgorithm::Es384];
         let mut offered = by_preference.into_iter().filter(|algorithm| algorithm.is_offered_by(key));
         let preferred = offered.next()?;
         let fallback =
-            offered.next().filter(|next| (preferred, *next) == (Algorithm::Ps256, Algorithm::Rs256));
+            offered.next().filter(|next| (preferred, *next) == (JwsAlgorithm::Ps256, JwsAlgorithm::Rs256));
         Some(Self { preferred, fallback })
     }
 
     /// RS256, if the key offers it.
     pub(super) fn rs256(key: &SharedSigningKey) -> Option<Self> {
-        Algorithm::Rs256.is_offered_by(key).then_some(Self { preferred: Algorithm::Rs256, fallback: None })
+        JwsAlgorithm::Rs256
+            .is_offered_by(key)
+            .then_some(Self { preferred: JwsAlgorithm::Rs256, fallback: None })
     }
 }
 
@@ -99,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_signature_of_an_rsa_key_under_2048_bits_is_refused() {
-        for algorithm in [Algorithm::Ps256, Algorithm::Rs256] {
+        for algorithm in [JwsAlgorithm::Ps256, JwsAlgorithm::Rs256] {
             for (length, accepted) in [(0, false), (128, false), (255, false), (256, true), (512, true)] {
                 let form = algorithm.jws_form(vec![7; length]);
                 assert_eq!(form, accepted.then(|| vec![7; length]), "{algorithm:?} {length}");

@@ -23,8 +23,8 @@ const P384: &[SignatureScheme] = &[SignatureScheme::EcdsaP384Sha384];
 
 /// A key as a provider would offer it: what it says it can do, and what it then refuses.
 #[derive(Debug)]
-struct Key {
-    private: Private,
+struct TestKey {
+    private: PrivateKey,
     public_key: SubjectPublicKeyInfoDer<'static>,
     offered: &'static [SignatureScheme],
     refused: &'static [SignatureScheme],
@@ -32,12 +32,12 @@ struct Key {
 }
 
 #[derive(Debug)]
-enum Private {
+enum PrivateKey {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair),
 }
 
-impl SigningKey for Key {
+impl SigningKey for TestKey {
     fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
         &self.public_key
     }
@@ -55,8 +55,10 @@ impl SigningKey for Key {
         }
         let random = SystemRandom::new();
         match &self.private {
-            Private::Ecdsa(pair) => pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
-            Private::Rsa(pair) => {
+            PrivateKey::Ecdsa(pair) => {
+                pair.sign(&random, message).map(|signature| signature.as_ref().to_vec())
+            }
+            PrivateKey::Rsa(pair) => {
                 let encoding: &'static dyn signature::RsaEncoding = match scheme {
                     SignatureScheme::RsaPssSha256 => &signature::RSA_PSS_SHA256,
                     SignatureScheme::RsaPkcs1Sha256 => &signature::RSA_PKCS1_SHA256,
@@ -75,12 +77,12 @@ impl SigningKey for Key {
 }
 
 /// What signs, with the certificates over it: leaf, intermediate, root.
-struct Client {
+struct CertifiedClient {
     leaf: KeyPair,
     chain: Vec<CertificateDer<'static>>,
 }
 
-impl Client {
+impl CertifiedClient {
     fn new(leaf: KeyPair) -> Self {
         let ca = |name: &str| {
             let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -98,22 +100,22 @@ impl Client {
         Self { leaf, chain }
     }
 
-    fn key(&self, offered: &'static [SignatureScheme]) -> Key {
+    fn key(&self, offered: &'static [SignatureScheme]) -> TestKey {
         let pkcs8 = self.leaf.serialize_der();
         let private = match offered.first() {
             Some(SignatureScheme::EcdsaP256Sha256) => {
-                Private::Ecdsa(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8).unwrap())
+                PrivateKey::Ecdsa(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8).unwrap())
             }
             Some(SignatureScheme::EcdsaP384Sha384) => {
-                Private::Ecdsa(EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, &pkcs8).unwrap())
+                PrivateKey::Ecdsa(EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, &pkcs8).unwrap())
             }
-            _ => Private::Rsa(RsaKeyPair::from_pkcs8(&pkcs8).unwrap()),
+            _ => PrivateKey::Rsa(RsaKeyPair::from_pkcs8(&pkcs8).unwrap()),
         };
         let public_key = self.leaf.subject_public_key_info().into();
-        Key { private, public_key, offered, refused: &[], garbles: false }
+        TestKey { private, public_key, offered, refused: &[], garbles: false }
     }
 
-    fn identity(&self, key: Key) -> ClientIdentity {
+    fn identity(&self, key: TestKey) -> ClientIdentity {
         ClientIdentity::new(self.chain.clone(), SharedSigningKey::new(key)).unwrap()
     }
 
@@ -122,29 +124,31 @@ impl Client {
     }
 
     /// Whether another library finds that this client signed it.
-    fn signed(&self, jws: &Jws, algorithm: &'static dyn VerificationAlgorithm) -> bool {
+    fn signed(&self, jws: &ParsedJws, algorithm: &'static dyn VerificationAlgorithm) -> bool {
         let public = UnparsedPublicKey::new(algorithm, self.leaf.public_key_raw());
         public.verify(jws.signed.as_bytes(), &jws.signature).is_ok()
     }
 }
 
-static RSA_CLIENT: LazyLock<Client> = LazyLock::new(|| {
-    Client::new(KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap())
+static RSA_CLIENT: LazyLock<CertifiedClient> = LazyLock::new(|| {
+    CertifiedClient::new(
+        KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap(),
+    )
 });
-static P256_CLIENT: LazyLock<Client> =
-    LazyLock::new(|| Client::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()));
-static P384_CLIENT: LazyLock<Client> =
-    LazyLock::new(|| Client::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap()));
+static P256_CLIENT: LazyLock<CertifiedClient> =
+    LazyLock::new(|| CertifiedClient::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()));
+static P384_CLIENT: LazyLock<CertifiedClient> =
+    LazyLock::new(|| CertifiedClient::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap()));
 
 /// A JWS in its compact form, taken apart.
-struct Jws {
+struct ParsedJws {
     header: Value,
     payload: Value,
     signed: String,
     signature: Vec<u8>,
 }
 
-impl Jws {
+impl ParsedJws {
     fn read(text: &str) -> Self {
         let (signed, signature) = text.rsplit_once('.').unwrap();
         let (header, payload) = signed.split_once('.').unwrap();
@@ -159,9 +163,9 @@ impl Jws {
     }
 }
 
-fn sign(assertion: &AssertionSigner) -> Jws {
+fn sign(assertion: &AssertionSigner) -> ParsedJws {
     let now = SystemTime::UNIX_EPOCH + NOW;
-    Jws::read(assertion.sign(AUDIENCE, CLIENT, now).unwrap().expose())
+    ParsedJws::read(assertion.sign(AUDIENCE, CLIENT, now).unwrap().expose())
 }
 
 fn refusal(result: Result<AssertionSigner, Error>) -> (ErrorKind, String) {
@@ -178,7 +182,7 @@ fn the_key_chooses_the_algorithm_and_the_algorithm_the_thumbprint() {
     const PSS: &[SignatureScheme] = &[SignatureScheme::RsaPssSha256];
     const PKCS1: &[SignatureScheme] = &[SignatureScheme::RsaPkcs1Sha256];
     let (ps256, rs256) = (&signature::RSA_PSS_2048_8192_SHA256, &signature::RSA_PKCS1_2048_8192_SHA256);
-    type Row<'a> = (&'a Client, AssertionSigner, &'a str, &'static dyn VerificationAlgorithm);
+    type Row<'a> = (&'a CertifiedClient, AssertionSigner, &'a str, &'static dyn VerificationAlgorithm);
     let rows: [Row<'_>; 6] = [
         (&RSA_CLIENT, RSA_CLIENT.assertion(RSA), "PS256", ps256),
         (&RSA_CLIENT, RSA_CLIENT.assertion(RSA).rs256().unwrap(), "RS256", rs256),
@@ -197,7 +201,7 @@ fn the_key_chooses_the_algorithm_and_the_algorithm_the_thumbprint() {
         };
         assert_eq!(jws.header, expected);
         assert!(client.signed(&jws, verifying), "{algorithm}");
-        let altered = Jws { signed: jws.signed.replacen('.', ".e", 1), ..jws };
+        let altered = ParsedJws { signed: jws.signed.replacen('.', ".e", 1), ..jws };
         assert!(!client.signed(&altered, verifying), "{algorithm}");
     }
 }
@@ -294,7 +298,7 @@ fn an_assertion_over_the_limit_is_refused() {
 #[test]
 fn a_device_that_fails_with_pss_is_asked_for_pkcs1() {
     let refused = &[SignatureScheme::RsaPssSha256];
-    let key = Key { refused, ..RSA_CLIENT.key(RSA) };
+    let key = TestKey { refused, ..RSA_CLIENT.key(RSA) };
     let jws = sign(&AssertionSigner::new(RSA_CLIENT.identity(key)).unwrap());
     assert_eq!(jws.header["alg"], "RS256");
     assert_eq!(jws.header["x5t"], hashed(&digest::SHA1_FOR_LEGACY_USE_ONLY, &RSA_CLIENT.chain[0]));
@@ -316,10 +320,10 @@ fn a_key_without_a_suitable_algorithm_is_refused_at_once() {
 #[test]
 fn a_key_that_fails_or_signs_nonsense_is_unusable() {
     for (case, client, key) in [
-        ("fails", &*RSA_CLIENT, Key { refused: RSA, ..RSA_CLIENT.key(RSA) }),
-        ("fails", &*P256_CLIENT, Key { refused: P256, ..P256_CLIENT.key(P256) }),
-        ("garbles", &*RSA_CLIENT, Key { garbles: true, ..RSA_CLIENT.key(RSA) }),
-        ("garbles", &*P384_CLIENT, Key { garbles: true, ..P384_CLIENT.key(P384) }),
+        ("fails", &*RSA_CLIENT, TestKey { refused: RSA, ..RSA_CLIENT.key(RSA) }),
+        ("fails", &*P256_CLIENT, TestKey { refused: P256, ..P256_CLIENT.key(P256) }),
+        ("garbles", &*RSA_CLIENT, TestKey { garbles: true, ..RSA_CLIENT.key(RSA) }),
+        ("garbles", &*P384_CLIENT, TestKey { garbles: true, ..P384_CLIENT.key(P384) }),
     ] {
         let assertion = AssertionSigner::new(client.identity(key)).unwrap();
         let error = assertion.sign(AUDIENCE, CLIENT, SystemTime::UNIX_EPOCH).unwrap_err();
@@ -348,7 +352,7 @@ proptest! {
     fn any_names_come_through_as_they_are(audience in ".{0,40}", client_id in ".{0,40}", seconds in 0_u64..1 << 40) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let assertion = P256_CLIENT.assertion(P256).sign(&audience, &client_id, now).unwrap();
-        let jws = Jws::read(assertion.expose());
+        let jws = ParsedJws::read(assertion.expose());
         prop_assert_eq!(&jws.payload["aud"], &audience);
         prop_assert_eq!(&jws.payload["iss"], &client_id);
         prop_assert_eq!(&jws.payload["sub"], &client_id);

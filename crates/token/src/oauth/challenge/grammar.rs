@@ -6,7 +6,7 @@ use super::Challenge;
 /// The challenges of a field; what is malformed is skipped up to the next comma.
 pub(super) fn challenges(field: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
-    let mut input = Input(field);
+    let mut input = FieldReader(field);
     loop {
         // Commas may be missing (MSAL.NET reads that, too) or repeated (RFC 9110 §5.6.1.2).
         input.take_while(|c| c == ',' || is_whitespace(c));
@@ -48,9 +48,9 @@ impl Challenge {
 
 /// What is still to be read.
 #[derive(Clone, Copy)]
-struct Input<'a>(&'a str);
+struct FieldReader<'a>(&'a str);
 
-impl<'a> Input<'a> {
+impl<'a> FieldReader<'a> {
     fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
         let end = self.0.find(|c| !wanted(c)).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at(end);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[derive(Clone, Debug)]
-    struct Printed {
+    struct ChallengeSample {
         challenge: Challenge,
         text: String,
     }
@@ -250,13 +250,13 @@ mod tests {
         quoted + "\""
     }
 
-    fn printed() -> impl Strategy<Value = Printed> {
+    fn printed() -> impl Strategy<Value = ChallengeSample> {
         const TOKEN: &str = "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,6}";
         const SEPARATOR: &str = "[ \t]{0,2},[ \t,]{0,2}";
         let spelling = prop_oneof![Just(Spelling::Bare), Just(Spelling::Quoted), Just(Spelling::Escaped)];
         let value = prop_oneof![TOKEN, "[ -~é]{0,8}"];
         let parameter = (TOKEN, "[ \t]?=[ \t]?", value, spelling, SEPARATOR);
-        let token68 = (TOKEN, "[A-Za-z0-9._~+/-]{1,8}={0,2}").prop_map(|(scheme, token68)| Printed {
+        let token68 = (TOKEN, "[A-Za-z0-9._~+/-]{1,8}={0,2}").prop_map(|(scheme, token68)| ChallengeSample {
             text: format!("{scheme} {token68}"),
             challenge: challenge(&scheme, Some(&token68), &[]),
         });
@@ -269,7 +269,7 @@ mod tests {
                 read.parameters.push((name, value));
                 separator = next;
             }
-            Printed { challenge: read, text }
+            ChallengeSample { challenge: read, text }
         });
         prop_oneof![1 => token68, 3 => parameters]
     }
