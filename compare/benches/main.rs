@@ -1,7 +1,7 @@
-//! What a cached token costs here, and through what a user would pick instead.
+//! The cost of a cached token, compared with other libraries.
 //!
-//! In one run, on one machine, each asked the same: a token of 1,500 bytes for one of the scopes
-//! that it holds, which lives for a day. The ratios are printed at the end.
+//! Each holds tokens of 1,500 bytes that are valid for a day, and returns one of them. The ratios
+//! are printed at the end.
 
 mod peers;
 
@@ -14,13 +14,13 @@ use symbolon_types::Env;
 
 use crate::peers::{AzureIdentity, Moka, Peer, Symbolon};
 
-/// What is measured of each.
+/// The measured cases.
 const ROWS: [&str; 3] = ["hit, 1 scope", "hit, 1,000 scopes", "hit, 1,000 scopes, two threads"];
 
-/// Of one peer.
+/// The results of one library.
 struct Measured {
     name: &'static str,
-    /// Nanoseconds; nothing for a row that the command line leaves out.
+    /// Nanoseconds; `None` for a case that the command line filters out.
     times: [Option<f64>; 3],
     allocations: u64,
 }
@@ -44,7 +44,7 @@ fn main() {
     println!("| allocations per hit | {} |", measured.map(|peer| peer.allocations.to_string()).join(" | "));
 }
 
-/// Times a peer, and counts the allocations of one hit.
+/// Measures the times of a library, and counts the allocations of one hit.
 fn measure<P: Peer>(criterion: &mut Criterion) -> Measured {
     let mut times = [None; 3];
     for (number, count) in [1_usize, 1_000].into_iter().enumerate() {
@@ -85,7 +85,7 @@ fn measure<P: Peer>(criterion: &mut Criterion) -> Measured {
     Measured { name: P::NAME, times, allocations }
 }
 
-/// What Criterion wrote down a moment ago.
+/// Reads the result that Criterion has just written.
 fn median(row: &str, peer: &str) -> f64 {
     let target = Env::process().var("CARGO_TARGET_DIR").unwrap_or_else(|| "target".to_owned());
     let file = PathBuf::from(target).join("criterion").join(row).join(peer).join("new/estimates.json");

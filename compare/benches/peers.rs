@@ -1,4 +1,4 @@
-//! Who is compared: each holds tokens, and hands them out.
+//! The compared libraries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use symbolon_types::Secret;
 
 const TENANT: &str = "751a212b-4003-416e-b600-e1f48e40db9f";
 const CLIENT: &str = "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3";
-/// How long a token lives, in seconds.
+/// The lifetime of a token in seconds.
 const LIFETIME: u64 = 86_400;
 
-/// Something that holds a token for each of its scopes.
+/// A library that holds a token for each of its scopes.
 pub(crate) trait Peer: Sync {
     const NAME: &str;
     type Token;
 
-    /// It holds tokens for so many scopes.
+    /// Creates one that holds tokens for `count` scopes.
     fn holding(count: usize) -> Self;
 
-    /// The token for the scope of this number, which it holds.
+    /// Returns the cached token of a scope.
     fn hit(&self, number: usize) -> Self::Token;
 }
 
@@ -38,7 +38,7 @@ fn access_token() -> String {
     "t".repeat(1500)
 }
 
-/// What a token service answers.
+/// The response of a token service.
 fn granted() -> String {
     format!(r#"{{"token_type":"Bearer","access_token":"{}","expires_in":{LIFETIME}}}"#, access_token())
 }
@@ -75,7 +75,7 @@ pub(crate) struct AzureIdentity {
     scopes: Vec<String>,
 }
 
-/// Answers from memory.
+/// A token service in memory.
 #[derive(Debug)]
 struct TokenService;
 
@@ -105,7 +105,7 @@ impl Peer for AzureIdentity {
     }
 }
 
-/// A cache and nothing else: no credential, no scheme, no renewal.
+/// A cache without credential, scheme or renewal.
 pub(crate) struct Moka {
     cache: moka::sync::Cache<String, Arc<str>>,
     scopes: Vec<String>,

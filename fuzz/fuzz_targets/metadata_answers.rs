@@ -1,4 +1,4 @@
-//! What a metadata service may answer: no answers make the minter panic.
+//! Arbitrary responses of the metadata service do not make the minter panic.
 
 #![no_main]
 

@@ -1,5 +1,4 @@
-//! What may stand in a stored entry: no entry makes the minter panic, and none that was not issued
-//! for the key becomes a binding.
+//! Arbitrary stored entries do not make the minter panic, and none becomes a binding.
 
 #![no_main]
 
@@ -15,14 +14,14 @@ use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{HttpClient, Response, RetryPolicy, SharedTransport};
 use symbolon_types::{Context, CorrelationId, Jitter, SharedSigningKey, Thumbprint};
 
-/// What stands in the file.
+/// The content of a stored file.
 #[derive(Debug, arbitrary::Arbitrary)]
 enum Entry<'a> {
-    /// As it is.
+    /// The bytes as they are.
     Bytes(&'a [u8]),
-    /// Behind its checksum.
+    /// Text with a valid checksum.
     Text(&'a str),
-    /// As it is written, for this identity.
+    /// A well-formed entry for this identity.
     Members { version: u8, client_id: Option<&'a str>, certificate: &'a str, endpoint: &'a str, minted_at: u64 },
 }
 
@@ -48,8 +47,8 @@ impl Entry<'_> {
     }
 }
 
-/// A key, the folder and the file of its entry.
-struct Shelf {
+/// A binding store with one key and the file of its entry.
+struct StoreFixture {
     key: SharedSigningKey,
     folder: tempfile::TempDir,
     file: PathBuf,
@@ -64,23 +63,23 @@ impl KeyProvider for OneKey {
     }
 }
 
-impl Shelf {
-    /// A mint that fails leaves the lock of the entry behind, which is named like the entry.
+impl StoreFixture {
+    /// Finds the name of the entry by its lock, which a failed mint leaves behind.
     fn new() -> Self {
         let key = wait(SoftwareKeys::p256().key()).expect("a key");
         let folder = tempfile::tempdir().expect("a folder");
-        let mut shelf = Self { key, folder, file: PathBuf::new() };
-        let error = shelf.ask().expect_err("no certificate was issued");
+        let mut fixture = Self { key, folder, file: PathBuf::new() };
+        let error = fixture.obtain().expect_err("no certificate was issued");
         assert_eq!(error.code(), "managed_identity_request_failed", "{error:?}");
-        let names = fs::read_dir(shelf.folder.path().join("state")).expect("a folder");
+        let names = fs::read_dir(fixture.folder.path().join("state")).expect("a folder");
         let mut names = names.map(|entry| entry.expect("a file").path());
         let lock = names.find(|path| path.extension().is_some_and(|end| end == "lock"));
-        shelf.file = lock.expect("a lock").with_extension("json");
-        shelf
+        fixture.file = lock.expect("a lock").with_extension("json");
+        fixture
     }
 
-    /// The binding, from the shelf or not at all.
-    fn ask(&self) -> Result<Binding, Error> {
+    /// Obtains a binding from the store; issuance is refused.
+    fn obtain(&self) -> Result<Binding, Error> {
         let server = HeaderMap::from_iter([(http::header::SERVER, HeaderValue::from_static("IMDS/1"))]);
         let metadata = r#"{"clientId":"c","tenantId":"t","cuId":{"vmId":"v"}}"#;
         let transport = ScriptedTransport::new([
@@ -105,7 +104,7 @@ impl Shelf {
     }
 }
 
-/// Without a runtime, files are read on threads of their own.
+/// Polls until a file has been read on another thread.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = Box::pin(future);
     loop {
@@ -116,11 +115,11 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-static SHELF: OnceLock<Shelf> = OnceLock::new();
+static FIXTURE: OnceLock<StoreFixture> = OnceLock::new();
 
 fuzz_target!(|entry: Entry<'_>| {
-    let shelf = SHELF.get_or_init(Shelf::new);
-    shelf.put(&entry.to_bytes());
-    let error = shelf.ask().expect_err("no certificate was issued");
+    let fixture = FIXTURE.get_or_init(StoreFixture::new);
+    fixture.put(&entry.to_bytes());
+    let error = fixture.obtain().expect_err("no certificate was issued");
     assert_eq!(error.code(), "managed_identity_request_failed");
 });

@@ -1,1 +1,1 @@
-//! Nothing but a place for a test.
+//! Empty: the package has tests only.

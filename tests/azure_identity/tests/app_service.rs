@@ -1,4 +1,4 @@
-//! `azure_identity` gets a token from the emulator by the variables of App Service.
+//! `azure_identity` gets a token from the emulator with the variables of App Service.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use azure_core::credentials::TokenCredential;
 use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
 use symbolon_emulator::{Emulator, Source, Step};
 
-/// Set in a process that is to get a token: its own variables are those of a host. Empty for the
-/// host's own identity, else a client id.
+/// Set in the child process that requests a token. Empty for the system-assigned identity, else a
+/// client id.
 const ASKING: &str = "SYMBOLON_TEST_ASKS_AS";
 const SCOPE: &str = "https://vault.azure.net/.default";
 

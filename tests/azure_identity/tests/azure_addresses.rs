@@ -1,5 +1,5 @@
-//! `azure_identity` on a virtual machine of its own, where the address of Azure's metadata service,
-//! which is written in it, is the emulator's. No variable points it there.
+//! `azure_identity` on a virtual machine where the fixed address of the metadata service leads to
+//! the emulator. No variable is set.
 
 #![cfg(target_os = "linux")]
 
@@ -13,11 +13,11 @@ use symbolon_emulator::Emulator;
 use symbolon_test_programs::{Folder, Machines, Service};
 
 const TEST: &str = "azure_identity_finds_the_emulator_where_azure_would_be";
-/// What a process of this test is: `azure`; or in the virtual machine, where it asks for a token of
-/// the machine's own identity (`system`) or of the one with this client id.
+/// The role of a process of this test: `azure`, or, in the virtual machine, the identity to use:
+/// `system` or a client id.
 const ROLE: &str = "SYMBOLON_TEST_ROLE";
 const SCOPE: &str = "https://vault.azure.net/.default";
-/// What a process says before what it has to tell.
+/// The prefix of lines that a process prints for its parent.
 const TOLD: &str = "told: ";
 
 #[tokio::test(flavor = "current_thread")]
@@ -52,14 +52,14 @@ fn told(line: &str) -> Option<String> {
     Some(line.split_once(TOLD)?.1.to_owned())
 }
 
-/// Is Azure until it is ended.
+/// Serves Azure's endpoints until the process is killed.
 async fn azure() {
     let emulator = Emulator::builder().azure_addresses().start().await.unwrap();
     println!("{TOLD}{} {}", emulator.client_id(), emulator.user_assigned().client_id());
     std::future::pending().await
 }
 
-/// Gets a token and says whose it is.
+/// Gets a token and prints the client id in it.
 async fn virtual_machine(identity: &str) {
     let user_assigned_id = (identity != "system").then(|| UserAssignedId::ClientId(identity.to_owned()));
     let options = ManagedIdentityCredentialOptions { user_assigned_id, ..Default::default() };

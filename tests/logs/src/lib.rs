@@ -1,4 +1,4 @@
-//! Logs of a test, captured to be searched: for what they must say, and for what they must not.
+//! Captures the logs of a test, to search them for lines that must and must not appear.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,17 +11,16 @@ thread_local! {
     static CAPTURED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Everything that this thread logs at TRACE, until it is dropped.
+/// The log events of the current thread at TRACE, captured until this is dropped.
 ///
-/// One subscriber serves the whole process and sorts by thread. With a subscriber for each thread,
-/// an event that another thread happens to reach first is taken for one that nobody wants, and is
-/// lost for all.
+/// One subscriber serves the whole process and separates threads. With a subscriber per thread,
+/// `tracing` would cache an event as disabled when a thread without subscriber reaches it first.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CapturedLogs;
 
 impl CapturedLogs {
-    /// Begins to capture.
+    /// Starts to capture.
     #[must_use]
     pub fn begin() -> Self {
         static SUBSCRIBER: Once = Once::new();
@@ -39,7 +38,7 @@ impl CapturedLogs {
         Self
     }
 
-    /// What was logged so far.
+    /// Returns the captured text.
     #[must_use]
     pub fn text(&self) -> String {
         CAPTURED.with_borrow(|captured| {

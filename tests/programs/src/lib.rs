@@ -1,4 +1,4 @@
-//! Programs that nobody here wrote, run for tests: servers, and devices that hold keys.
+//! Independent programs run by tests: servers, and devices that hold keys.
 
 #![cfg(unix)]
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "this crate is all tests")]

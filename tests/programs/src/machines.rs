@@ -1,4 +1,4 @@
-//! Two machines in this one, with a cable between them.
+//! Two network namespaces that act as two connected machines.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::program::{find_program, missing};
 use crate::service::Service;
 
-/// The address of the metadata service, and one for its client; each machine has no other besides
-/// loopback.
+/// The addresses of the metadata service and of its client.
 const AZURE: &str = "169.254.169.254";
 const VM: &str = "169.254.169.1";
-/// Where `ip netns exec` finds the files that a namespace has in place of those in `/etc`.
+/// The directory with the replacements for `/etc` that `ip netns exec` mounts.
 const FILES: &str = "/etc/netns";
 const SETUP: &str = r#"set -e
 ip netns add "$1"
@@ -31,8 +30,8 @@ ip netns delete "$1"
 ip netns delete "$2"
 rm -rf "/etc/netns/$1" "/etc/netns/$2""#;
 
-/// Azure and a virtual machine in it: two network namespaces (Linux) that reach each other and
-/// nothing else, until this is dropped, or until this process ends in any way.
+/// Azure and a virtual machine: two Linux network namespaces that reach only each other. They are
+/// removed when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Machines {
     azure: String,
@@ -41,11 +40,11 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// Makes them. In the virtual machine, these names are those of Azure. `None`, with a line on
-    /// standard error, where the kernel or its privileges forbid it.
+    /// Creates the namespaces. In the virtual machine the names resolve to Azure. Returns `None`,
+    /// with a line on standard error, if the kernel does not permit it.
     ///
     /// # Panics
-    /// In continuous integration, where it can be done.
+    /// In continuous integration, if the kernel does not permit it.
     #[must_use]
     pub fn new(names: &[&str]) -> Option<Self> {
         static MADE: AtomicUsize = AtomicUsize::new(0);
@@ -66,10 +65,10 @@ impl Machines {
         Some(machines)
     }
 
-    /// Has the virtual machine trust an authority (PEM), and no other.
+    /// Makes the virtual machine trust this authority (PEM) only.
     ///
     /// # Panics
-    /// When there is no room for it.
+    /// If the file system is full.
     pub fn trust(&self, authority: &str) {
         let folder = self.files().join("ssl/certs");
         fs::create_dir_all(&folder).expect("a folder");
@@ -93,7 +92,7 @@ impl Machines {
     }
 }
 
-/// A program in a namespace, with no variable that is not given.
+/// A program in a namespace, without inherited variables.
 fn within(machine: &str, program: &str) -> Command {
     let ip = find_program("ip").unwrap_or_else(|| "/sbin/ip".to_owned());
     let mut command = Command::new(ip);

@@ -1,4 +1,4 @@
-//! Signatures, as OpenSSL sees them.
+//! Verification of signatures by OpenSSL.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +8,10 @@ use symbolon_types::{SharedSigningKey, SignatureScheme, SigningKey};
 
 use crate::program::{find_program, missing};
 
-/// Has a key sign with every scheme it offers, and OpenSSL verify each, in a folder for its files.
+/// Signs with every scheme of a key and verifies each signature with OpenSSL.
 ///
 /// # Panics
-/// When one does not hold.
+/// If a signature is invalid.
 pub fn verify_every_scheme(key: &SharedSigningKey, folder: &Path) {
     let Some(program) = find_program("openssl") else {
         missing("OpenSSL (`apt-get install openssl`)");

@@ -1,4 +1,4 @@
-//! A program that serves the tests, in a folder of its own, and does not outlive them.
+//! Programs and folders that end with the tests.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
@@ -11,11 +11,11 @@ const PROGRAM: &str = r#""$@" & child=$!; exec >/dev/null; read -r _; kill $chil
 /// Waits until standard input ends, then removes a folder.
 const REMOVAL: &str = r#"read -r _; rm -rf "$1""#;
 
-/// A program that runs until this is dropped, or until this process ends in any way.
+/// A program that is ended when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Service(Child);
 
-/// A temporary folder that is there until this is dropped, or until this process ends in any way.
+/// A temporary folder that is removed when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -23,11 +23,11 @@ pub struct Folder {
 }
 
 impl Service {
-    /// Starts the program of `command` in a folder, with no variables but those of `command`. Its
+    /// Starts the program of `command` in a folder, with the variables of `command` only. Its
     /// standard error goes to a log in the folder.
     ///
     /// # Panics
-    /// When there is no shell or no room.
+    /// If there is no shell, or the file system is full.
     pub fn start(command: &Command, folder: &Folder, stdout: Stdio) -> Self {
         let name = Path::new(command.get_program()).file_name().expect("the name of a program");
         let log = File::create(folder.path().join(name).with_extension("log")).expect("a log");
@@ -37,17 +37,17 @@ impl Service {
         Self(shell.stdout(stdout).stderr(log).spawn().expect("a shell"))
     }
 
-    /// Runs a script that waits for the end of standard input, and so for this to be dropped.
+    /// Runs a script that ends with its standard input, which this holds open.
     pub(crate) fn until_dropped(script: &str, arguments: &[&str]) -> Self {
         Self(until_stdin_ends(script).args(arguments).spawn().expect("a shell"))
     }
 
-    /// Reads what the program writes to a piped standard output, up to the line in which `find`
-    /// finds something. `None` if the program ends first.
+    /// Reads lines of a piped standard output until `find` returns a value. Returns `None` if the
+    /// program ends first.
     pub fn wait_for<T>(&mut self, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let mut stdout = BufReader::new(self.0.stdout.take()?);
         let found = stdout.by_ref().lines().map_while(Result::ok).find_map(|line| find(&line));
-        // What it writes from now on nobody wants, but it must not have to wait for a reader.
+        // Later output is discarded, so that the program never blocks on a full pipe.
         std::thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
         found
     }
@@ -61,10 +61,10 @@ impl Drop for Service {
 }
 
 impl Folder {
-    /// A new one.
+    /// Creates an empty folder.
     ///
     /// # Panics
-    /// When there is no room for it.
+    /// If the file system is full.
     #[must_use]
     pub fn new() -> Self {
         let path = tempfile::tempdir().expect("a folder").keep();
@@ -72,7 +72,7 @@ impl Folder {
         Self { path, _removal: removal }
     }
 
-    /// Where it is.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -85,16 +85,16 @@ impl Default for Folder {
     }
 }
 
-/// A shell for a script that waits for the end of standard input.
+/// A shell with a script that waits for the end of standard input.
 ///
-/// The other end is held by this process alone, so the kernel closes it however this process ends,
-/// also where no destructor runs: a `static` is never dropped, and a test that hangs is killed.
+/// Only this process holds the other end, so the kernel closes it even if no destructor runs: a
+/// `static` is never dropped, and a test that hangs is killed.
 fn until_stdin_ends(script: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", script, "sh"]).stdin(Stdio::piped());
-    // Some machines preset what TLS libraries trust.
+    // Variables of the machine may change the trust of TLS libraries.
     shell.env_clear();
-    // Who interrupts the tests from a terminal interrupts their process group.
+    // An interrupt from the terminal goes to the process group of the tests.
     shell.process_group(0);
     shell
 }

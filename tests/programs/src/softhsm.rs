@@ -8,21 +8,21 @@ use symbolon_types::{Env, Secret};
 
 use crate::program::{find_program, missing};
 
-/// Where distributions put the module.
+/// Paths of the module in distributions.
 const MODULES: [&str; 4] = [
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib64/softhsm/libsofthsm2.so",
     "/usr/local/lib/softhsm/libsofthsm2.so",
     "/opt/homebrew/lib/softhsm/libsofthsm2.so",
 ];
-/// By what a process knows that it has a token: the folder that it is in.
+/// The folder of the token, set in the child process.
 const FOLDER: &str = "SYMBOLON_TEST_SOFTHSM";
-/// SoftHSM's own configuration.
+/// The variable with the path of SoftHSM's configuration.
 const CONFIGURATION: &str = "SOFTHSM2_CONF";
-/// What a process says when the test has run to its end in it.
+/// The line that the child process prints at the end of the test.
 const DONE: &str = "the test on the token is done";
 
-/// A token of SoftHSM, initialized, in a folder of its own.
+/// An initialized SoftHSM token in a temporary folder.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SoftHsm {
@@ -34,13 +34,13 @@ impl SoftHsm {
     pub const TOKEN: &str = "symbolon test";
     const PIN: &str = "1234-user";
 
-    /// Runs a test on a token of its own, in a process of its own, because SoftHSM reads its
-    /// configuration once for each process, from a variable.
+    /// Runs a test with a new token in a child process, because SoftHSM reads its configuration
+    /// once per process from a variable.
     ///
-    /// `name` is the whole name of the calling test, as the test harness has it.
+    /// `name` is the full name of the calling test in the test harness.
     ///
     /// # Panics
-    /// When the test does, or when there is no test with this name.
+    /// If the test panics, or no test has this name.
     pub fn run(name: &str, test: impl FnOnce(&Self)) {
         if let Some(folder) = Env::process().var(FOLDER) {
             test(&Self { folder: folder.into() });
@@ -58,7 +58,7 @@ impl SoftHsm {
         fs::remove_dir_all(&token.folder).expect("the token's folder");
     }
 
-    /// A new token. `None`, with a line on standard error, where SoftHSM is missing.
+    /// Creates a token. Returns `None`, with a line on standard error, if SoftHSM is missing.
     fn initialize() -> Option<Self> {
         let (Some(program), true) = (find_program("softhsm2-util"), Self::module().is_file()) else {
             missing("SoftHSM (`apt-get install softhsm2`)");
@@ -78,7 +78,7 @@ impl SoftHsm {
         Some(token)
     }
 
-    /// Has a program see this token, and no other.
+    /// Makes this token the only one that a program finds.
     pub fn put_into(&self, command: &mut Command) {
         command.env(CONFIGURATION, self.configuration()).env(FOLDER, &self.folder);
     }
@@ -96,7 +96,7 @@ impl SoftHsm {
         Secret::new(Self::PIN)
     }
 
-    /// The folder of this token, for whatever else a test keeps.
+    /// The folder of the token, with room for other files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use crate::program::{find_program, missing};
 use crate::service::{Folder, Service};
 
-/// How often to look whether it listens; a look takes some microseconds.
+/// Attempts to connect before the start has failed; each takes some microseconds.
 const TRIES: u32 = 2_000_000;
 
-/// A TPM that is there until this is dropped. It serves one connection at a time.
+/// A TPM that ends when this is dropped. It serves one connection at a time.
 #[derive(Debug)]
 pub struct Swtpm {
     program: String,
@@ -21,10 +21,10 @@ pub struct Swtpm {
 }
 
 impl Swtpm {
-    /// A new TPM. `None`, with a line on standard error, where swtpm is missing.
+    /// Starts a new TPM. Returns `None`, with a line on standard error, if swtpm is missing.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
         let Some(program) = find_program("swtpm") else {
@@ -38,31 +38,31 @@ impl Swtpm {
         Some(tpm)
     }
 
-    /// Where it is, as the TCG's tools name it.
+    /// The address in the notation of the TCG's tools.
     #[must_use]
     pub fn tcti(&self) -> String {
         format!("swtpm:host=127.0.0.1,port={}", self.port)
     }
 
-    /// Its folder, for whatever else a test keeps.
+    /// The folder of the TPM, with room for other files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Takes its power away and gives it back: what was loaded is lost.
+    /// Switches it off and on: loaded objects are lost.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn reset(&mut self) {
         self.service = None;
         self.power_on();
     }
 
-    /// Puts another TPM in its place, which is what `TPM2_Clear` makes of one.
+    /// Replaces it by a new TPM, like `TPM2_Clear`.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn replace(&mut self) {
         self.service = None;
         fs::remove_dir_all(self.folder().join("state")).expect("its state");
@@ -70,7 +70,7 @@ impl Swtpm {
         self.power_on();
     }
 
-    /// Takes its power away.
+    /// Switches it off.
     pub fn power_off(&mut self) {
         self.service = None;
     }
@@ -82,10 +82,10 @@ impl Swtpm {
         let mut swtpm = Command::new(&self.program);
         swtpm.args(["socket", "--tpm2", "--tpmstate", "dir=state", "--flags", "not-need-init,startup-clear"]);
         swtpm.args(["--server", &format!("type=tcp,port={}", self.port)]);
-        // The TCG's tools want to control it, too, and expect to do so here.
+        // The TCG's tools expect the control channel at the next port.
         swtpm.args(["--ctrl", &format!("type=tcp,port={}", self.port + 1)]);
         self.service = Some(Service::start(&swtpm, &self.folder, Stdio::null()));
-        // It has no way to say that it listens.
+        // It does not report that it listens.
         let listens = (0..TRIES).any(|_| {
             std::thread::yield_now();
             TcpStream::connect(("127.0.0.1", self.port)).is_ok()
@@ -94,7 +94,7 @@ impl Swtpm {
     }
 }
 
-/// The first of two, one after the other. It takes no port 0.
+/// The first of two adjacent free ports, because swtpm does not support port 0.
 fn two_free_ports() -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").expect("a port");

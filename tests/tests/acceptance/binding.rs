@@ -18,7 +18,7 @@ use symbolon_transport::{
 };
 use symbolon_types::SharedSigningKey;
 
-/// A request as a client of its own would make it.
+/// A request built without the library.
 fn manual_request(
     test_env: &TestEnv,
     scheme: &str,
@@ -71,7 +71,7 @@ async fn bind_04_to_06_wrong_presentation_is_refused() {
     let thief = test_env.emulator.issue_client_certificate(test_env.emulator.client_id()).unwrap();
     let thief = OpaqueKey::identity(thief.certificate().der(), thief.pkcs8());
     let own = || token.bound_to().cloned();
-    // One transport: what it remembers of the accepted requests must not help the others.
+    // One transport: a connection of an accepted request must not serve the others.
     let transport = test_env.transport();
     for (case, request, reason) in [
         ("as it should be", manual_request(&test_env, "mtls_pop", &token, own()), None),

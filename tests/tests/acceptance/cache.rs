@@ -62,7 +62,7 @@ async fn cache_02_renewed_certificate_is_a_miss() {
     assert_eq!(test_env.call(&identity, &after).await.status(), 200);
 }
 
-/// A client with a certificate of its own, as the core sees it.
+/// A credential that presents one certificate.
 #[derive(Debug)]
 struct Certificate {
     identity: ClientIdentity,
@@ -157,7 +157,7 @@ async fn cache_06_store_separates_certificates() {
     let certificates = [test_env.certificate(), test_env.certificate()];
     for source in [TokenSource::Network, TokenSource::Cache] {
         for certificate in &certificates {
-            // As two processes: each with a memory of its own, which the store outlives.
+            // Like two processes: each has its own memory, and both use the store.
             let cache = TokenCache::new(10, &test_env.context()).with_store(store.clone());
             let credential = ClientCertificate::new(test_env.application(), certificate.clone()).unwrap();
             let client = test_env.client_builder(credential).cache(cache).build();
@@ -198,7 +198,7 @@ async fn refused_token_leaves_memory_and_store() {
     let renewed =
         [test_env.keep(identity.token(RESOURCE).await.unwrap()), test_env.bound_token(&identity).await];
     assert_eq!(renewed.map(|token| token.source()), [TokenSource::Network; 2]);
-    // Another process of the machine; it can use a bearer token, but has no key for a bound one.
+    // Another process of the machine can use a bearer token, but has no key for a bound one.
     let other = test_env.builder().cache(cache()).build().unwrap();
     assert_eq!(test_env.keep(other.token(RESOURCE).await.unwrap()).source(), TokenSource::Cache);
     assert_eq!(test_env.bound_token(&other).await.source(), TokenSource::Network);

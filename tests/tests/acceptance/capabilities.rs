@@ -1,4 +1,4 @@
-//! What a host can do, and what becomes of requests where it cannot.
+//! Capabilities of hosts, and requests that a host cannot serve.
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ async fn stalled_metadata_service_is_not_awaited() {
     let found = test_env.identity().capabilities().await;
     let took = clock.now().duration_since(began).unwrap();
     assert_eq!(found.imds.unwrap().reasons, ["version 2: did not answer in time"]);
-    // Not a measurement: the stall would last for ever.
+    // Not a measurement: the stall never ends by itself.
     assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
@@ -183,7 +183,7 @@ async fn downgrade_only_where_binding_is_unsupported() {
                 "{code}"
             );
         }
-        // Who asks for a certificate to be presented gets that or nothing.
+        // A request over mTLS is never downgraded.
         assert_eq!(lenient.token(RESOURCE).over_mtls().await.unwrap_err().code(), code);
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP, LIFE: many at once.
+//! HTTP, LIFE: many requests at once.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn life_01_failing_refresh_costs_no_error() {
         test_env.manual_clock.advance(Duration::from_secs(10));
         tokio::task::yield_now().await;
     }
-    // A renewal that is still under way would see the clock jump past its deadline.
+    // A renewal that is still running would see the clock jump past its deadline.
     symbolon::SharedClock::system().sleep(Duration::from_millis(300)).await;
     test_env.emulator.clear_faults();
     test_env.manual_clock.advance(Duration::from_secs(6 * 60));

@@ -1,4 +1,4 @@
-//! CFG: what a credential must be before anything is sent.
+//! CFG: credentials that are refused before anything is sent.
 
 use crate::key::{OpaqueKey, OpaqueKeys};
 use crate::test_env::TestEnv;

@@ -1,4 +1,4 @@
-//! DEL: a managed identity's bound tokens come through the core's exchange.
+//! DEL: bound tokens of managed identities through the exchange of the core.
 
 use std::path::{Path, PathBuf};
 
@@ -224,15 +224,14 @@ async fn del_15_mtls_bearer_shares_the_mint() {
     assert_eq!(request.form("token_type"), None);
     assert_eq!(request.certificate(), Some(test_env.last_certificate()));
     assert_eq!(over_mtls().await.unwrap().source(), TokenSource::Cache);
-    // The other two kinds of token are others, and only the bound one needs a certificate: that
-    // one.
+    // The other two kinds of token have entries of their own, and share the certificate.
     let bearer = test_env.keep(identity.token(RESOURCE).await.unwrap());
     let bound = test_env.bound_token(&identity).await;
     assert_eq!([bearer.source(), bound.source()], [TokenSource::Network; 2]);
     let secrets = [&token, &bearer, &bound].map(|token| token.secret().expose().to_owned());
     assert!(secrets[0] != secrets[1] && secrets[1] != secrets[2] && secrets[0] != secrets[2]);
     assert_eq!(test_env.counts().issuances, 1);
-    // Whoever asks for both gets the stronger.
+    // A request for both gets the bound token.
     let both = test_env.keep(over_mtls().proof_of_possession().await.unwrap());
     assert_eq!((both.token_type(), both.source()), ("mtls_pop", TokenSource::Cache));
 }
@@ -245,7 +244,7 @@ async fn del_15_mtls_bearer_replaces_its_certificate() {
     test_env.emulator.inject(Fault::oauth_error("invalid_client", &[1_000_612]));
     test_env.keep(identity.token("https://other.example").over_mtls().await.unwrap());
     assert_eq!(test_env.counts(), crate::test_env::Counts::of(2, 2, 3));
-    // No fallback: what cannot be got over mTLS is not got otherwise.
+    // No fallback to a request without mTLS.
     test_env.emulator.inject(Fault::status(Step::IssueCredential, 403).always());
     let cold = test_env.identity();
     let error = cold.token(RESOURCE).over_mtls().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Keys that cannot be exported, as far as the library can tell.
+//! Keys that only sign, like those in hardware.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use symbolon::{ClientIdentity, Error, KeyProvider, Strength};
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{SharedSigningKey, SignatureScheme, SigningError, SigningKey};
 
-/// A key behind an interface that only signs: what a TPM or an HSM looks like to the library.
+/// A key that only signs, like one in a TPM or an HSM.
 pub(crate) struct OpaqueKey {
     device: Device,
     public_key: SubjectPublicKeyInfoDer<'static>,
@@ -34,7 +34,7 @@ impl OpaqueKey {
         }
     }
 
-    /// A P-256 key that was made elsewhere.
+    /// A P-256 key from its PKCS#8 encoding.
     pub(crate) fn p256_from_pkcs8(pkcs8: &[u8]) -> Self {
         let pair =
             EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8).expect("a key");
@@ -46,7 +46,7 @@ impl OpaqueKey {
         }
     }
 
-    /// A certificate that was issued for a key made elsewhere, with that key.
+    /// A certificate with its key in PKCS#8.
     pub(crate) fn identity(certificate: &[u8], pkcs8: &[u8]) -> ClientIdentity {
         let key = SharedSigningKey::new(Self::p256_from_pkcs8(pkcs8));
         ClientIdentity::new(vec![certificate.to_vec().into()], key).expect("a matching certificate")
@@ -102,7 +102,7 @@ impl fmt::Debug for OpaqueKey {
     }
 }
 
-/// A provider that manual_clock out the same key each time, as a TPM does.
+/// A provider that returns the same key each time, like a TPM.
 #[derive(Clone, Debug)]
 pub(crate) struct OpaqueKeys(SharedSigningKey);
 

@@ -28,7 +28,7 @@ async fn life_04_binding_rotates_at_half_life() {
     let mut watch = identity.watch_binding();
     let old = bound_to(&test_env.bound_token(&identity).await);
     test_env.manual_clock.advance(6 * HOUR);
-    // The token has ended, and is asked for with the certificate that is at hand.
+    // The token has expired; the next one is requested with the current certificate.
     assert_eq!(bound_to(&test_env.bound_token(&identity).await), old);
     test_env.wait_until(|| test_env.emulator.issued().len() == 2).await;
     watch.changed().await;
@@ -70,7 +70,7 @@ async fn life_05_two_processes_mint_once() {
     let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("state");
-    // Nothing is shared but the folder: each has a transport, a cache and a minter of its own.
+    // Only the folder is shared: each has its own transport, cache and minter.
     let process = || {
         let keys = symbolon::PersistedKeys::p256(&folder);
         test_env.builder().persist_bindings(&folder).key_provider(keys).build().unwrap()

@@ -1,4 +1,4 @@
-//! Managed identities through all legs of IMDSv2: mint, token, cache.
+//! Managed identities through IMDSv2: minting, token request, cache.
 
 use crate::test_env::{Counts, TestEnv};
 use symbolon::{ClientIdentity, ManagedIdentityId, Thumbprint, Token, TokenSource};
@@ -9,7 +9,7 @@ fn bound_to(token: &Token) -> Thumbprint {
     token.bound_to().map(ClientIdentity::thumbprint).unwrap()
 }
 
-/// The machine's own identity, and one that a user assigned to it under each of its names.
+/// The system-assigned identity, and a user-assigned identity by each of its ids.
 fn names(test_env: &TestEnv) -> [ManagedIdentityId; 4] {
     let ids = test_env.emulator.user_assigned();
     [
@@ -39,7 +39,7 @@ async fn every_identity_kind_gets_a_bound_token() {
             assert_eq!(bound_to(token), test_env.last_certificate(), "{name:?}");
             assert_eq!(test_env.call(&identity, token).await.status(), 200, "{name:?}");
         }
-        // Another client of the same process has a mint of its own, whatever name it uses.
+        // Another client of the same process mints for itself, whichever id it uses.
         assert_eq!(test_env.counts(), Counts::of(at + 1, at + 1, at + 1), "{name:?}");
         certificates.push(bound_to(&first));
     }
@@ -137,7 +137,7 @@ mod on_one_store {
 
     use super::*;
 
-    /// Clients that share a key, a folder for certificates and a cache for tokens.
+    /// Clients that share a key, a binding store and a token cache.
     fn sharing(test_env: &TestEnv, folder: &Path, cache: &TokenCache) -> ManagedIdentityBuilder {
         let keys = PersistedKeys::p256(folder);
         test_env.builder().persist_bindings(folder).key_provider(keys).cache(cache.clone())
@@ -168,7 +168,7 @@ mod on_one_store {
         assert_eq!((error.code(), test_env.counts().tokens), ("min_strength_not_met", 2));
     }
 
-    /// Vouches for every key.
+    /// Attests every key.
     #[derive(Debug)]
     struct Vouching(SystemTime);
 

@@ -1,4 +1,4 @@
-//! DEL: what is done about a refused certificate, and about everything else.
+//! DEL: recovery from a refused certificate, and from other failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -61,7 +61,7 @@ async fn del_06_certificate_rejected_by_tls_is_replaced() {
 #[tokio::test]
 async fn del_06_lost_fresh_connection_is_a_rejection() {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
-        // Before the certificate was shown, a reset says nothing about it, and is retried.
+        // A reset before the certificate was presented is retried.
         for (step, mints) in [(Step::Token, 2), (Step::Handshake, 1)] {
             let test_env = TestEnv::with(|emulator| emulator.tls_version(version)).await;
             let identity = test_env.identity();
@@ -92,7 +92,7 @@ async fn del_06_lost_key_mints_again() {
     }
 }
 
-/// Yields so many keys that sign a certificate request and are gone then, and lasting ones after.
+/// Returns a number of keys that are lost after signing a certificate request, then lasting ones.
 #[derive(Debug)]
 struct LosingKeys {
     left: Arc<AtomicUsize>,
@@ -141,7 +141,7 @@ async fn del_07_metadata_errors_keep_the_binding() {
     let test_env = TestEnv::new().await;
     let identity = test_env.identity();
     test_env.emulator.inject(Fault::status(Step::PlatformMetadata, 503).times(2));
-    // While it is being updated, an endpoint that it has answers 404.
+    // During an update the metadata service answers 404 at a valid endpoint.
     for status in [503, 404] {
         test_env.emulator.inject(Fault::status(Step::IssueCredential, status));
     }

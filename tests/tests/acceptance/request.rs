@@ -1,4 +1,4 @@
-//! REQ: what the token service sees, and what it may answer.
+//! REQ: the request that the token service receives, and its responses.
 
 use crate::test_env::TestEnv;
 use symbolon::ClientIdentity;

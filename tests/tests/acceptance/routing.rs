@@ -1,4 +1,4 @@
-//! REQ, ROUTE, IDP: to which host a request goes, seen at the transport.
+//! REQ, ROUTE, IDP: the host of a request, observed at the transport.
 
 use crate::test_env::TestEnv;
 use http::StatusCode;
@@ -11,14 +11,14 @@ use symbolon_transport::{Request, Response, RetryPolicy};
 const TENANT: &str = "751a212b-4003-416e-b600-e1f48e40db9f";
 const CLIENT: &str = "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3";
 
-/// What a client asks for, and of whom.
+/// A token request and its authority.
 struct Ask<'a> {
     authority: &'a str,
     region: RegionChoice,
     tenant: Option<&'a str>,
     is_bound: bool,
     env: &'a [(&'a str, &'a str)],
-    /// What other services answer before the token service does.
+    /// Responses of other services before that of the token service.
     before: Vec<Response>,
 }
 

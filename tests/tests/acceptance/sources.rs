@@ -1,4 +1,4 @@
-//! Managed identity sources other than the metadata service, and what is logged of them.
+//! Managed identity sources other than IMDS, and their logs.
 
 use crate::test_env::TestEnv;
 use symbolon::{ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId};
@@ -7,7 +7,7 @@ use symbolon_tests::RESOURCE;
 
 const SECRETS: [&str; 2] = ["IDENTITY_HEADER", "MSI_SECRET"];
 
-/// A managed identity on a host of this kind. Whatever secret its variables have may not be logged.
+/// A managed identity on a host of this kind. Secrets in its variables must not be logged.
 fn on(test_env: &TestEnv, source: Source) -> ManagedIdentityBuilder {
     let variables = test_env.emulator.environment_of(source);
     for (_, secret) in variables.iter().filter(|(name, _)| SECRETS.contains(name)) {
@@ -51,7 +51,7 @@ async fn azure_arc_key_is_not_logged() {
     let directory = tokens.path().canonicalize().unwrap();
     let test_env = TestEnv::with(|emulator| emulator.arc_tokens(&directory)).await;
     let key = directory.join("ours.key");
-    // Long enough to be looked for, and refused by the agent.
+    // Long enough to be searched for in the logs; the agent refuses it.
     let text = "a-key-that-is-not-the-agents-but-is-read-and-sent";
     std::fs::write(&key, text).unwrap();
     test_env.watch(text);

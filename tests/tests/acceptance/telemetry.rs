@@ -82,7 +82,7 @@ async fn identity_kind_is_sent_as_telemetry() {
     }
 }
 
-/// A token about a user of Entra, with a refresh token.
+/// A token about a user of Entra ID, with a refresh token.
 fn about_user(object_id: &str, tenant_id: &str) -> Result<Response, TransportError> {
     let info = format!(r#"{{"uid":"{object_id}","utid":"{tenant_id}"}}"#);
     let info = Base64UrlUnpadded::encode_string(info.as_bytes());

@@ -1,4 +1,4 @@
-//! TROUBLESHOOTING.md: every code and every kind is on it.
+//! TROUBLESHOOTING.md has every error code and every kind.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,17 +15,16 @@ fn page() -> String {
     std::fs::read_to_string(root().join("TROUBLESHOOTING.md")).unwrap()
 }
 
-/// Of the errors of a kind, up to the next.
+/// The section of an error kind.
 fn section<'a>(page: &'a str, kind: &str) -> &'a str {
     let behind = page.split_once(&format!("\n## {kind}\n")).map_or("", |(_, behind)| behind);
     behind.split("\n## ").next().unwrap_or_default()
 }
 
-/// What stands in front of a code where an error is made: a kind, or a helper that knows the kind.
+/// Text in front of a code in the sources: an error kind, or a helper for one.
 const MAKERS: [&str; 6] = ["known(", "request(", "let code = ", "unavailable: ", "failed: ", "code: "];
 
-/// A code is a literal or a constant behind the kind of its error, behind a helper, or the first of
-/// a tuple that is taken apart into a code and the rest.
+/// A code is a literal or constant after an error kind or a helper, or the first member of a tuple.
 fn codes(source: &str) -> Vec<(String, Option<&str>)> {
     let production = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let takes_tuples = production.contains("let (code, ");
@@ -64,13 +63,13 @@ fn every_error_code_is_explained() {
     let mut missing = BTreeMap::new();
     let mut count = 0;
     for file in sources(&root().join("crates")) {
-        // The emulator's errors are those of the services that it stands for.
+        // The emulator returns the errors of the services that it imitates.
         if file.components().any(|part| part.as_os_str() == "emulator") || file.ends_with("tests.rs") {
             continue;
         }
         for (code, kind) in codes(&std::fs::read_to_string(&file).unwrap()) {
             count += 1;
-            // Where the kind is known, `help` leads to its section.
+            // Each kind has a section of its own.
             let section = kind.map_or(page.as_str(), |kind| section(&page, kind));
             if !section.contains(&format!("`{code}`")) {
                 missing.insert((code, kind.map(str::to_owned)), file.clone());

@@ -1,5 +1,4 @@
-//! Tokens about users, from end to end: the emulator verifies the assertion and knows whose a
-//! refresh token is.
+//! Tokens about users, end to end: the emulator verifies assertions and owners of refresh tokens.
 
 use std::time::Duration;
 
@@ -108,8 +107,7 @@ async fn refresh_token_outlives_the_assertion() {
     let adele = assertion(&test_env, "adele@contoso.example").await;
     let first = test_env.keep(client.start_session("a session", &adele, SCOPE).await.unwrap());
     let other = "https://other.example/.default";
-    // Another resource, without the assertion; and again, with what that answer had for a refresh
-    // token.
+    // Another resource without the assertion, and another with the refresh token of that response.
     for hours in [0, 2, 24 * 60] {
         test_env.manual_clock.advance(Duration::from_secs(hours * 60 * 60));
         let token = test_env.keep(client.session_token("a session", other).await.unwrap());
@@ -121,8 +119,7 @@ async fn refresh_token_outlives_the_assertion() {
     }
     let error = client.on_behalf_of(&adele, SCOPE).await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_grant", &[500_133][..]));
-    // Ninety days after the last one the user has to sign in again, and the refresh token is
-    // forgotten.
+    // After ninety days the user must sign in again, and the refresh token is removed.
     test_env.manual_clock.advance(Duration::from_secs(90 * 24 * 60 * 60));
     let error = client.session_token("a session", other).await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_grant", &[70_008][..]));
@@ -164,7 +161,7 @@ async fn assertion_for_another_client_is_refused() {
     }
 }
 
-/// A refresh token of the client, which some other library got.
+/// A refresh token of the client from another library.
 async fn refresh_token(test_env: &TestEnv) -> Secret {
     let adele = assertion(test_env, "adele@contoso.example").await;
     let scope = format!("{SCOPE} offline_access");

@@ -1,6 +1,5 @@
-//! Managed identity clients that nobody here wrote, unmodified, against the emulator: where they
-//! get tokens by the variables alone, the emulator is what it claims to be, and so is what our own
-//! client is tested with. And against the agent, in a command that `symbolon exec` runs.
+//! Unmodified managed identity clients of other projects against the emulator, configured by
+//! variables alone, and against the agent in a command that `symbolon exec` runs.
 
 #![cfg(test)]
 
@@ -21,15 +20,14 @@ const RESOURCE: &str = "https://vault.azure.net";
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign/python.py");
 const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign/node.mjs");
 
-/// MSAL Python has Cloud Shell only as a user who signs in interactively.
+/// MSAL for Python supports Cloud Shell only with interactive sign-in.
 const NOT_CLOUD_SHELL: &[Source] =
     &[Source::Imds, Source::AppService, Source::ServiceFabric, Source::MachineLearning, Source::AzureArc];
-/// MSAL for Node knows no server by its thumbprint, so that it trusts no Service Fabric endpoint.
+/// MSAL for Node cannot pin a server by thumbprint, so it trusts no Service Fabric endpoint.
 const NOT_SERVICE_FABRIC: &[Source] =
     &[Source::Imds, Source::AppService, Source::MachineLearning, Source::CloudShell, Source::AzureArc];
 
-/// One test, because the runner may give each a process of its own, and they share an environment
-/// that the first must make.
+/// One test, because test runners may use a process per test, and all need the same environment.
 #[test]
 fn python_libraries_get_tokens_from_every_host() {
     let Some(interpreter) = python() else { return };
@@ -58,8 +56,8 @@ fn azure_identity_for_node_uses_every_host() {
     check_agent(&interpreter, NODE, "@azure/identity");
 }
 
-/// Asks on each of these hosts for a token of the host's own identity, and, where the library knows
-/// how, for one of a user-assigned identity.
+/// Requests a token on each host for the system-assigned identity and, where the library can, for a
+/// user-assigned one.
 fn check(interpreter: &Path, script: &str, library: &str, hosts: &[Source], user_assigned: &[Source]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let emulator = runtime.block_on(Emulator::start()).unwrap();
@@ -86,9 +84,8 @@ fn check(interpreter: &Path, script: &str, library: &str, hosts: &[Source], user
     }
 }
 
-/// Asks the agent for a token of its own identity and of another that it was given, and, over mTLS,
-/// for one that it gets with a certificate. An identity or a resource that it was not given is
-/// refused.
+/// Requests tokens from the agent: for its own identity, for another allowed one, and over mTLS. An
+/// identity or a resource that is not allowed is refused.
 fn check_agent(interpreter: &Path, script: &str, library: &str) {
     let Some(symbolon) = symbolon() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -129,7 +126,7 @@ fn check_agent(interpreter: &Path, script: &str, library: &str) {
     assert_eq!(emulator.journal().entries().len(), before, "{library}: nobody was asked");
 }
 
-/// Runs a command in an environment of its own.
+/// Runs a command with the given variables only.
 fn run(mut command: Command, variables: Vec<(&'static str, String)>) -> Output {
     command.env_clear().envs(variables);
     if let Some(path) = Env::process().var("PATH") {
@@ -155,7 +152,7 @@ fn step(source: Source) -> Step {
     }
 }
 
-/// Whether a file can be made where clients look for the key files of the Azure Arc agent.
+/// Returns true if the directory for key files of the Azure Arc agent is writable.
 fn may_write_as_the_agent() -> bool {
     let directory = Path::new("/var/opt/azcmagent/tokens");
     std::fs::create_dir_all(directory).is_ok() && tempfile::tempfile_in(directory).is_ok()

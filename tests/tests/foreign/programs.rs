@@ -1,15 +1,16 @@
-//! The programs that run the libraries.
+//! Programs that run the client libraries.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use symbolon::Env;
 
-/// The versions against which this was written.
+/// The tested versions.
 const PACKAGES: [&str; 2] = ["azure-identity==1.27.0", "msal==1.39.0"];
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign");
 
-/// The interpreter of an environment with the libraries in it; made once, kept with what is built.
+/// The interpreter of a virtual environment with the libraries, created once in the target
+/// directory.
 pub(crate) fn python() -> Option<PathBuf> {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("azure-identity-python");
     let bin = home.join(if cfg!(windows) { "Scripts" } else { "bin" });
@@ -22,7 +23,7 @@ pub(crate) fn python() -> Option<PathBuf> {
     has_libraries().then_some(interpreter).or_else(|| missing("azure-identity and MSAL for Python"))
 }
 
-/// Node, where its packages are installed.
+/// Node, if its packages are installed.
 pub(crate) fn node() -> Option<PathBuf> {
     let is_installed = Path::new(PROJECT).join("node_modules/@azure/identity").is_dir();
     let node = PathBuf::from("node");

@@ -1,5 +1,5 @@
-//! The same libraries as confidential clients, on behalf of a user: where they find their tokens
-//! again and refresh them, the answers about users are what they expect of Entra's.
+//! The same libraries as confidential clients on behalf of a user. They cache and refresh tokens,
+//! so the responses about users have the form of Entra's.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ const REFRESH: &str = "refresh_token";
 /// MSAL with a secret and with a certificate, and the SDK.
 pub(crate) fn check_python(interpreter: &Path) {
     let test_env = TestEnv::start();
-    // The other application has the secret, too, but not the certificate.
+    // The other application has the same secret, but no certificate.
     let told = test_env.check(interpreter, PYTHON, "msal", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
     test_env.check_msal(&told);
     test_env.check(interpreter, PYTHON, "msal", &test_env.certificate(), &[OBO, REFRESH, REFRESH, REFRESH]);
@@ -70,8 +70,8 @@ impl TestEnv {
         Self { runtime, emulator, ca, _folder: folder }
     }
 
-    /// Asks a library for tokens of two resources, and of the first one again, and checks that they
-    /// are the user's, and which grants that took.
+    /// Requests tokens for two resources and again for the first, and checks the user and the
+    /// grants.
     fn check(
         &self,
         interpreter: &Path,
@@ -111,8 +111,8 @@ impl TestEnv {
         told
     }
 
-    /// MSAL knows who the user is, and what it was told when another application used the refresh
-    /// token.
+    /// MSAL returns the account of the user, and the error when another application uses the
+    /// refresh token.
     fn check_msal(&self, told: &Value) {
         let user = claims(told["tokens"][0].as_str().unwrap());
         let id = format!("{}.{}", user["oid"].as_str().unwrap(), self.emulator.tenant_id());
@@ -120,7 +120,7 @@ impl TestEnv {
         assert_eq!(told["refused"], json!({ "error": "invalid_grant", "codes": [70_000] }));
     }
 
-    /// A certificate of the application, and its key, as MSAL for Python takes them.
+    /// A certificate of the application with its key, in the form of MSAL for Python.
     fn certificate(&self) -> Value {
         let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).unwrap();
@@ -133,7 +133,7 @@ impl TestEnv {
     }
 }
 
-/// Runs a command in an environment of its own, and reads what it tells.
+/// Runs a command with the given variables only, and parses its output.
 fn run(mut command: Command, variables: &[(&str, &Path)], asked: &Value) -> Value {
     command.env_clear().envs(variables.iter().copied());
     if let Some(path) = Env::process().var("PATH") {

@@ -1,4 +1,4 @@
-//! An authority that OpenSSL keeps, and that certifies what is requested.
+//! A certificate authority of OpenSSL that signs any request.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use symbolon_types::pki_types::CertificateDer;
 
 use crate::keys::Requested;
 
-/// Its files, and the server's: `ca.pem`, `ca.key`, `server.pem`, `server.key`.
+/// A folder with `ca.pem`, `ca.key`, `server.pem` and `server.key`.
 pub(crate) struct Authority<'f>(&'f Path);
 
-/// For `req` and `x509`: the machine's own configuration may add extensions.
+/// The configuration of `req` and `x509`; that of the machine may add extensions.
 const CONFIGURATION: &str = "
 [req]
 distinguished_name = name
@@ -41,7 +41,7 @@ impl<'f> Authority<'f> {
         fs::read(self.0.join("ca.pem")).unwrap()
     }
 
-    /// The key with a certificate for it. OpenSSL takes everything from the request.
+    /// The key with a certificate that OpenSSL issues from the request.
     pub(crate) fn certify(&self, requested: &Requested) -> ClientIdentity {
         fs::write(self.0.join("csr.der"), &requested.csr).unwrap();
         self.openssl(
@@ -52,7 +52,7 @@ impl<'f> Authority<'f> {
         ClientIdentity::new(vec![certificate], requested.key.clone()).unwrap()
     }
 
-    /// Runs a command whose words are divided by spaces.
+    /// Runs a command line without quoting.
     fn openssl(&self, command: &str) {
         let mut openssl = Command::new("openssl");
         let output = openssl.current_dir(self.0).args(command.split(' ')).output().unwrap();

@@ -1,5 +1,5 @@
-//! The command on a virtual machine of its own, where the addresses and names of Azure lead to the
-//! emulator: nothing has to point it there.
+//! The command on a virtual machine where the addresses and names of Azure lead to the emulator,
+//! without configuration.
 
 use std::fs;
 use std::process::Stdio;
@@ -21,7 +21,7 @@ struct Azure {
 }
 
 impl Azure {
-    /// `None`, with a line on standard error, where there can be none.
+    /// Returns `None`, with a line on standard error, where namespaces are not permitted.
     fn new() -> Option<Self> {
         let Some(symbolon) = symbolon() else {
             missing("command (`cargo build -p symbolon-cli`)");

@@ -5,7 +5,7 @@ use symbolon_test_programs::{SoftHsm, missing};
 use crate::keys::{Home, Requested};
 use crate::verifiers::{VERIFIERS, Verdict};
 
-/// Every verifier that is here takes the request for what it is, and takes no other.
+/// Every installed verifier accepts the request, and refuses it when it is changed.
 fn all_verify(requests: &[Requested]) {
     for verifier in VERIFIERS {
         let prepared = match verifier.prepare() {
@@ -34,14 +34,14 @@ fn all_verify(requests: &[Requested]) {
     }
 }
 
-/// The request with one bit changed, in what is signed and in the signature, and a part of it.
+/// The request with one bit changed in the signed part, one in the signature, and truncated.
 fn forgeries(csr: &[u8]) -> [(&'static str, Vec<u8>); 3] {
     let flipped = |at: usize| {
         let mut forged = csr.to_vec();
         forged[at] ^= 1;
         forged
     };
-    // The last letter of the compute unit's name, so that what is signed can still be read.
+    // The last letter of the compute unit id, so that the signed part can still be parsed.
     let name = csr.windows(2).rposition(|pair| pair == b"\"}").expect("a compute unit");
     [
         ("with another machine", flipped(name - 1)),

@@ -10,7 +10,7 @@ use crate::authority::Authority;
 use crate::keys::{CLIENT, Home, Requested, block_on};
 use crate::servers::{SERVERS, VERSIONS};
 
-/// Every server that is here knows the client by its certificate, and knows no client of another
+/// Every installed server accepts the client by its certificate, and refuses a client of another
 /// authority.
 fn all_accept(requests: &[Requested]) {
     if find_program("openssl").is_none() {
@@ -34,7 +34,7 @@ fn all_accept(requests: &[Requested]) {
                 let (status, page) = known.unwrap_or_else(|kind| panic!("{case}: {kind:?}"));
                 assert_eq!(status, StatusCode::OK, "{case}: {page}");
                 assert!(page.contains(CLIENT), "{case}: {page}");
-                // nginx tells strangers so in HTTP.
+                // nginx refuses unknown clients in HTTP.
                 match send(&server.url, &authority.pem(), stranger.certify(requested)) {
                     Ok((status, page)) => assert_eq!(status, StatusCode::BAD_REQUEST, "{case}: {page}"),
                     Err(error) => assert_eq!(error, TransportErrorKind::IdentityRejected, "{case}"),

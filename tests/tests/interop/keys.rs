@@ -27,7 +27,7 @@ pub(crate) enum Algorithm {
 
 pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Rsa2048, Algorithm::P256];
 
-/// A key with the request for a certificate that the minter makes for it.
+/// A key with the certificate request of the minter.
 #[derive(Debug)]
 pub(crate) struct Requested {
     pub(crate) name: String,
@@ -37,7 +37,7 @@ pub(crate) struct Requested {
     _tpm: Option<Swtpm>,
 }
 
-/// Where a key is.
+/// The place of a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Home {
     Memory,
@@ -47,8 +47,8 @@ pub(crate) enum Home {
 }
 
 impl Home {
-    /// A key of each algorithm, requested. For a token, within [`SoftHsm::run`]; none where there
-    /// is no swtpm.
+    /// A key of each algorithm with its request. Call it within [`SoftHsm::run`] for a token; empty
+    /// if swtpm is missing.
     pub(crate) fn keys(self) -> Vec<Requested> {
         let folder = tempfile::tempdir().unwrap();
         let one = |algorithm| {
@@ -85,12 +85,12 @@ impl Home {
     }
 }
 
-/// Runs a future to its end, on a runtime of its own.
+/// Runs a future on a new runtime.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// The key of a provider, and what a minter sends to have it certified.
+/// The key of a provider, and the certificate request that a minter sends for it.
 fn request(provider: SharedKeyProvider) -> (SharedSigningKey, Vec<u8>) {
     let sent = Arc::new(Mutex::new(None));
     let key = Arc::new(Mutex::new(None));
@@ -111,7 +111,7 @@ fn request(provider: SharedKeyProvider) -> (SharedSigningKey, Vec<u8>) {
     (key.unwrap(), csr.unwrap())
 }
 
-/// The metadata service, which takes note of what it is asked for and issues nothing.
+/// A metadata service that records certificate requests and issues nothing.
 fn answer(request: &Request, received: &Mutex<Option<Vec<u8>>>) -> Response {
     let response = if request.url().path().ends_with("/getplatformmetadata") {
         let metadata = json!({
@@ -131,7 +131,7 @@ fn answer(request: &Request, received: &Mutex<Option<Vec<u8>>>) -> Response {
     response.with_headers([(SERVER, name)].into_iter().collect())
 }
 
-/// Passes a provider's key on, and keeps it.
+/// Returns the key of a provider, and remembers it.
 #[derive(Debug)]
 struct Remembered {
     provider: SharedKeyProvider,

@@ -1,5 +1,5 @@
-//! Certificate requests, handshakes and bound tokens of every kind of key, as programs see them
-//! that nobody here wrote.
+//! Certificate requests, handshakes and bound tokens of every kind of key, verified by independent
+//! programs.
 
 #![cfg(test)]
 #![cfg(unix)]

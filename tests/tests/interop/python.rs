@@ -1,13 +1,12 @@
-//! Python with the libraries that verify what is ours.
+//! Python with the libraries that verify requests and tokens.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// The versions against which this was written.
+/// The tested versions.
 const PACKAGES: [&str; 2] = ["PyJWT==2.15.1", "cryptography==50.0.2"];
-/// Of the processes that run tests, one makes the environment; the others wait until `flock` lets
-/// them, and find it.
+/// One test process creates the environment; the others wait for it with `flock`.
 const MAKE: &str = r#"
 home=$1
 shift
@@ -15,10 +14,10 @@ shift
 python3 -m venv "$home" && "$home/bin/python" -m pip install --quiet "$@"
 "#;
 
-/// The interpreter of an environment with the libraries in it; made once, kept with what is built.
-/// An error says what is missing.
+/// The interpreter of a virtual environment with the libraries, created once in the target
+/// directory. The error names the missing program.
 pub(crate) fn interpreter() -> Result<String, String> {
-    // Of the tests in this process, one makes it.
+    // One test of this process creates it.
     static MAKING: Mutex<()> = Mutex::new(());
     let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop-python");

@@ -1,5 +1,5 @@
-//! Bound tokens of the emulator, as resource servers see them whose checks nobody here wrote:
-//! Apache with mod_oauth2 on its own TLS, and PyJWT behind nginx.
+//! Bound tokens of the emulator at independent resource servers: Apache with mod_oauth2, and PyJWT
+//! behind nginx.
 
 use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::keys::block_on;
 use crate::resource_servers::ResourceServers;
 
 const RESOURCE: &str = "https://vault.azure.net";
-/// The header by which nginx passes a certificate on.
+/// The header in which nginx forwards the client certificate.
 const CERTIFICATE_HEADER: &str = "x-client-certificate";
 
 /// An emulator, resource servers, and clients that trust both.
@@ -25,7 +25,7 @@ struct TestEnv {
 }
 
 impl TestEnv {
-    /// `None`, with a line on standard error, where a program is missing.
+    /// Returns `None`, with a line on standard error, if a program is missing.
     fn new() -> Option<Self> {
         let emulator = block_on(Emulator::start()).unwrap();
         let servers = or_skip("resource servers", ResourceServers::start(&emulator, RESOURCE))?;
@@ -44,7 +44,7 @@ impl TestEnv {
         transport.root_certificates_pem(&self.roots).build().unwrap()
     }
 
-    /// A managed identity with a key, and so a certificate, of its own.
+    /// A managed identity with its own key and certificate.
     fn identity(&self, keys: SoftwareKeys) -> ManagedIdentity {
         let env: Env = self.emulator.environment().into_iter().collect();
         let identity =
@@ -57,7 +57,7 @@ impl TestEnv {
         block_on(async { identity.token(RESOURCE).proof_of_possession().await }).unwrap()
     }
 
-    /// Presents a token with whatever certificate, and a header of the client's own.
+    /// Presents a token with any certificate, and a forged header.
     fn present(
         &self,
         url: &str,
@@ -76,7 +76,7 @@ impl TestEnv {
     }
 }
 
-/// A certificate as nginx passes it on: PEM, escaped as in a URL.
+/// A certificate in the form of nginx: PEM, percent-encoded.
 fn escaped_pem(identity: &ClientIdentity) -> String {
     let base64 = Base64::encode_string(&identity.chain()[0]);
     let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();

@@ -1,4 +1,4 @@
-//! Resource servers that take bound tokens: Apache, and a service behind nginx.
+//! Resource servers for bound tokens: Apache, and a service behind nginx.
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
@@ -16,12 +16,12 @@ use crate::python;
 const APACHE_CONF: &str = include_str!("../../resource/apache.conf");
 const NGINX_CONF: &str = include_str!("../../resource/nginx.conf");
 const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/resource/service.py");
-/// Where Debian puts the modules of Apache.
+/// The directory of Apache's modules on Debian.
 const MODULES: &str = "/usr/lib/apache2/modules";
-/// What Apache answers: what was in the token.
+/// The response of Apache: claims of the token.
 const PAGE: &str = r#"<!--#echo var="OAUTH2_CLAIM_appid" --> <!--#echo var="OAUTH2_CLAIM_cnf" -->"#;
 
-/// They serve until this is dropped.
+/// The running servers, which end when this is dropped.
 pub(crate) struct ResourceServers {
     /// Apache with mod_oauth2, over TLS 1.2.
     pub(crate) tls12: String,
@@ -34,7 +34,8 @@ pub(crate) struct ResourceServers {
 }
 
 impl ResourceServers {
-    /// Starts them for the tokens of an emulator with this audience. An error says what is missing.
+    /// Starts the servers for tokens of an emulator with this audience. The error names the missing
+    /// part.
     pub(crate) fn start(emulator: &Emulator, audience: &str) -> Result<Self, String> {
         let program = |name: &str, package: &str| {
             find_program(name).ok_or_else(|| format!("{name} (`apt-get install {package}`)"))
@@ -69,18 +70,18 @@ impl ResourceServers {
         })
     }
 
-    /// The authority (PEM) that certified the servers.
+    /// The authority (PEM) of the server certificates.
     pub(crate) fn authority(&self) -> Vec<u8> {
         fs::read(self.folder.path().join("ca.pem")).unwrap()
     }
 }
 
-/// Apache and its two ports. It takes no port 0: one that was free a moment ago may be taken by
-/// now; then it ends, and others are tried.
+/// Apache and its two ports. It does not support port 0; if a free port is taken before it listens,
+/// it ends, and other ports are tried.
 fn start_apache(program: &str, folder: &Folder, keys: &str) -> (Service, [u16; 2]) {
     fs::create_dir(folder.path().join("www")).unwrap();
     fs::write(folder.path().join("www/index.html"), PAGE).unwrap();
-    // Apache that root started reads it as somebody else.
+    // Apache started by root reads it as another user.
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     for _ in 0..20 {
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -102,8 +103,8 @@ fn start_apache(program: &str, folder: &Folder, keys: &str) -> (Service, [u16; 2
     panic!("Apache does not start:\n{}", log(folder, "apache2.log"));
 }
 
-/// nginx in front of a port, and its own port. It takes a socket that listens already, as it would
-/// hand it to its own successor.
+/// nginx in front of a port, and its own port. It inherits a listening socket, as in its binary
+/// upgrade.
 fn start_nginx(program: &str, folder: &Folder, upstream: u16) -> (Service, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -115,7 +116,7 @@ fn start_nginx(program: &str, folder: &Folder, upstream: u16) -> (Service, u16) 
     (Service::start(&nginx, folder, Stdio::from(OwnedFd::from(listener))), port)
 }
 
-/// What a server said, for the person who has to find out why it does not start.
+/// The output of a server, for the message of a failed start.
 fn log(folder: &Folder, name: &str) -> String {
     fs::read_to_string(folder.path().join(name)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! TLS servers that insist on a certificate of the authority, and show whose they saw.
+//! TLS servers that require a certificate of the authority and print its subject.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use symbolon_test_programs::{Folder, Service, find_program};
 
-/// A kind of server, to be started in a folder with the files of an authority.
+/// A kind of server, started in the folder of an authority.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) start: fn(&Folder, Version) -> Result<Server, String>,
@@ -27,7 +27,7 @@ pub(crate) const SERVERS: [Kind; 3] = [
     Kind { name: "nginx", start: nginx },
 ];
 
-/// Serves until it is dropped.
+/// A running server, which ends when this is dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
     _service: Service,
@@ -61,12 +61,12 @@ fn gnutls(folder: &Folder, version: Version) -> Result<Server, String> {
         Version::Tls12 => "NORMAL:-VERS-ALL:+VERS-TLS1.2",
         Version::Tls13 => "NORMAL:-VERS-ALL:+VERS-TLS1.3",
     };
-    // It takes no port 0. One that was free a moment ago may be taken by now; then it ends, and
-    // another is tried.
+    // It does not support port 0. If a free port is taken before it listens, it ends, and another
+    // port is tried.
     for _ in 0..20 {
         let port =
             TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
-        // It says so on standard error.
+        // It reports its port on standard error.
         let mut server = Command::new("/bin/sh");
         server.args(["-c", r#"exec "$@" 2>&1"#, "sh", &path]);
         server.args(["--http", "--require-client-cert", "--verify-client-cert"]);
@@ -123,7 +123,7 @@ fn nginx(folder: &Folder, version: Version) -> Result<Server, String> {
     fs::write(folder.path().join("nginx.conf"), conf).expect("a file");
     let mut server = Command::new(path);
     server.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
-    // It takes a socket that listens already, as it would hand it to its own successor.
+    // It inherits a listening socket, as in its binary upgrade.
     server.env("NGINX", "1;");
     let service = Service::start(&server, folder, Stdio::from(OwnedFd::from(listener)));
     Ok(Server { url: format!("https://localhost:{port}/"), _service: service })

@@ -1,4 +1,4 @@
-//! Programs that verify a certificate request: libraries of seven families.
+//! Programs of seven independent libraries that verify a certificate request.
 
 use std::fs;
 use std::path::Path;
@@ -11,16 +11,16 @@ use tempfile::TempDir;
 use crate::keys::{Algorithm, CLIENT, TENANT, VM};
 use crate::python::interpreter;
 
-/// A program, how to ask it, and what it must say about a request that holds.
+/// A program, its arguments, and its output for a valid request.
 pub(crate) struct Verifier {
     pub(crate) name: &'static str,
     pub(crate) says: fn(Algorithm) -> Vec<String>,
-    /// What it is run with; or what to install.
+    /// The program, or the name of the package to install.
     run: fn(&Path) -> Result<Run, String>,
 }
 
-/// Runs it on `csr.der` and `csr.pem` in the folder that it is started in. It holds when the
-/// program succeeds and says this.
+/// Runs it on `csr.der` and `csr.pem` in its working directory. The request is valid if the program
+/// succeeds and prints this text.
 struct Run {
     command: Vec<String>,
     holds: &'static str,
@@ -82,13 +82,13 @@ fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
-/// The program, with arguments divided by spaces.
+/// The program with arguments separated by spaces.
 fn command(program: &str, package: &str, arguments: &str) -> Result<Vec<String>, String> {
     let path = find_program(program).ok_or_else(|| format!("{program} (`apt-get install {package}`)"))?;
     Ok([path].into_iter().chain(arguments.split(' ').map(str::to_owned)).collect())
 }
 
-/// Runs what has to be done once.
+/// Runs a preparation.
 fn once(folder: &Path, command: &[String]) {
     let output = run(folder, command);
     assert!(output.status.success(), "{command:?}: {}", said(&output));
@@ -119,7 +119,7 @@ fn openssl_says(algorithm: Algorithm) -> Vec<String> {
     facts
 }
 
-/// It says what it found and succeeds all the same.
+/// It prints the result and always succeeds.
 fn gnutls(_: &Path) -> Result<Run, String> {
     let command = command("certtool", "gnutls-bin", "--crq-info --inder --infile csr.der")?;
     Ok(Run { command, holds: "Self signature: verified" })
@@ -133,7 +133,7 @@ fn gnutls_says(algorithm: Algorithm) -> Vec<String> {
     vec![format!("CN={CLIENT}"), format!("DC={TENANT}"), signature.into()]
 }
 
-/// `certutil` issues a certificate for the request, which it verifies first.
+/// `certutil` issues a certificate for the request after verifying it.
 fn nss(folder: &Path) -> Result<Run, String> {
     let certutil = |arguments: &str| command("certutil", "libnss3-tools", arguments);
     let issue = certutil("-C -d sql:. -c authority -i csr.der -o issued -m 77 -v 1")?;
@@ -146,7 +146,7 @@ fn nss(folder: &Path) -> Result<Run, String> {
     Ok(Run { command: issue, holds: "" })
 }
 
-/// It verifies the signature when it reads.
+/// It verifies the signature on reading.
 fn java(_: &Path) -> Result<Run, String> {
     let command =
         command("keytool", "default-jre-headless", "-J-Duser.language=en -printcertreq -v -file csr.pem")?;
@@ -188,7 +188,7 @@ func main() {
 fn go(folder: &Path) -> Result<Run, String> {
     let build = command("go", "golang-go", "build -o verify verify.go")?;
     fs::write(folder.join("verify.go"), GO).unwrap();
-    // It insists on a place for what it builds.
+    // It requires a cache directory.
     let cache = ["env".into(), format!("GOCACHE={}", folder.join("cache").display())];
     once(folder, &[&cache[..], &build].concat());
     Ok(Run { command: vec!["./verify".into()], holds: "holds" })
@@ -202,8 +202,7 @@ fn go_says(algorithm: Algorithm) -> Vec<String> {
     vec![format!("{CLIENT} {signature}")]
 }
 
-/// It issues a certificate for the request, which it verifies when it reads it. It succeeds also
-/// when it could not.
+/// It issues a certificate for the request after verifying it, and succeeds even if it could not.
 fn botan(folder: &Path) -> Result<Run, String> {
     let botan = |arguments: &str| command("botan", "botan", arguments);
     let issue = botan("sign_cert authority.pem authority.key csr.der")?;

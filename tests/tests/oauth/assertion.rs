@@ -1,4 +1,4 @@
-//! Client assertions (RFC 7523 §2.2) written by hand, to be wrong where ours never are.
+//! Client assertions (RFC 7523 §2.2) built by hand, so that they can be wrong.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::json;
 use symbolon_types::{CorrelationId, SharedClock};
 
-/// How to sign (RFC 7518 §3.1).
+/// A signature algorithm (RFC 7518 §3.1).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Algorithm {
     Rs256,
@@ -29,7 +29,7 @@ pub(crate) struct Assertion {
 }
 
 impl Assertion {
-    /// What `client_assertion_type` says (RFC 7523 §2.2).
+    /// The value of `client_assertion_type` (RFC 7523 §2.2).
     pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
     /// The assertion of a client to an audience.
@@ -48,17 +48,17 @@ impl Assertion {
         Self { key: key.clone(), ..self }
     }
 
-    /// The same, which ended a while ago.
+    /// The same, expired.
     pub(crate) fn expired(self) -> Self {
         Self { expires_in: -300, ..self }
     }
 
-    /// Whose it is.
+    /// The client that presents it.
     pub(crate) fn client_id(&self) -> &'static str {
         self.client_id
     }
 
-    /// A JWT with an identifier of its own.
+    /// A signed JWT with a new `jti`.
     pub(crate) fn sign(&self) -> String {
         let now = SharedClock::system().now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let now = i64::try_from(now.as_secs()).unwrap();

@@ -1,4 +1,4 @@
-//! A user with a browser, as far as the sign-in pages of the server need one.
+//! A minimal browser for the sign-in pages of the server.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,10 @@ use http::{HeaderValue, Method};
 use symbolon_transport::{Request, Response, Route, SharedTransport, Transport as _};
 use url::Url;
 
-/// More redirects and pages than a sign-in has.
+/// More redirects and pages than a sign-in needs.
 const MOST_STEPS: usize = 20;
 
-/// Signs in as a user, agrees to everything, and keeps cookies: their names are as good as their
-/// paths here.
+/// Signs in as a user, consents to everything and keeps cookies by name, ignoring their paths.
 pub(crate) struct Browser {
     transport: SharedTransport,
     cookies: BTreeMap<String, String>,
@@ -25,8 +24,7 @@ impl Browser {
         Self { transport: server.transport(), cookies: BTreeMap::new(), user }
     }
 
-    /// Goes there, does what the pages ask for, and tells the query with which it is sent back to
-    /// [`REDIRECT_URI`].
+    /// Opens the URL, submits the forms, and returns the query of the redirect to [`REDIRECT_URI`].
     pub(crate) async fn sign_in(&mut self, url: Url) -> String {
         let (mut url, mut form) = (url, None);
         for _ in 0..MOST_STEPS {
@@ -63,7 +61,7 @@ impl Browser {
         response
     }
 
-    /// What the form of a page posts to the page itself.
+    /// The fields that the form of a page posts.
     fn filled_in(&self, page: &Response) -> String {
         let html = String::from_utf8_lossy(page.body());
         let asks_for = |prompt| html.contains(&format!(r#"name="prompt" value="{prompt}""#));

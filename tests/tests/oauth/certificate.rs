@@ -1,4 +1,4 @@
-//! Certificates made by OpenSSL: neither side of the wire shares code with what issues them.
+//! Certificates made by OpenSSL, which shares no code with either side of the wire.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use symbolon_types::ClientIdentity;
 use symbolon_types::pki_types::PrivatePkcs8KeyDer;
 use symbolon_types::pki_types::pem::PemObject as _;
 
-/// An authority. Its files, and those of what it issues, are in a folder: `ca.pem`, `NAME.pem`,
-/// `NAME.key`.
+/// An authority with its files in a folder: `ca.pem`, and `NAME.pem` and `NAME.key` of each
+/// certificate.
 pub(super) struct Authority {
     openssl: String,
     folder: PathBuf,
 }
 
-/// What kind of key to make.
+/// The algorithm of a key.
 #[derive(Clone, Copy)]
 pub(super) enum KeyKind {
     P256,
@@ -32,7 +32,7 @@ pub(crate) struct Certified {
     pub(crate) key_pem: String,
 }
 
-/// Enough for `openssl req`: the machine's own configuration may add extensions.
+/// A configuration for `openssl req`; that of the machine may add extensions.
 const CONFIGURATION: &str = "[req]\ndistinguished_name = subject\n[subject]\n";
 
 impl Authority {
@@ -55,12 +55,12 @@ impl Authority {
         self.certify("server", KeyKind::P256, extensions, Some("ca"));
     }
 
-    /// The certificate of a client with this name, by this authority.
+    /// Issues a certificate for a client of this name.
     pub(super) fn issue(&self, name: &str, kind: KeyKind) -> Certified {
         self.certify(name, kind, ["extendedKeyUsage=clientAuth", &names(name)], Some("ca"))
     }
 
-    /// The certificate of a client with this name, by nobody but its own key.
+    /// Issues a self-signed certificate for a client of this name.
     pub(super) fn self_signed(&self, name: &str, kind: KeyKind) -> Certified {
         self.certify(name, kind, ["extendedKeyUsage=clientAuth", &names(name)], None)
     }
@@ -87,7 +87,7 @@ impl Authority {
     }
 }
 
-/// The extension by which a server knows a client.
+/// The extension that names the client.
 fn names(name: &str) -> String {
     format!("subjectAltName=DNS:{name}")
 }

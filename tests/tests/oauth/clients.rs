@@ -1,18 +1,16 @@
-//! The clients that the server knows, one for each way to authenticate, and certificates that it
-//! does not know.
+//! The registered clients, one for each authentication method, and unregistered certificates.
 
 use serde_json::{Value, json};
 
 use crate::certificate::{Authority, Certified, KeyKind};
 
-/// The clients that the server knows, and certificates that it does not know.
+/// The registered clients, and unregistered certificates.
 pub(crate) struct Clients {
     /// `client_secret_post`.
     pub(crate) secret: SecretClient,
-    /// `client_secret_post`; its tokens are bound to the certificate that it presents
-    /// (RFC 8705 §4).
+    /// `client_secret_post`; tokens are bound to the certificate on TLS (RFC 8705 §4).
     pub(crate) bound_secret: SecretClient,
-    /// `client_secret_post`; signs users in, who come back to [`REDIRECT_URI`].
+    /// `client_secret_post`; signs users in with [`REDIRECT_URI`].
     pub(crate) web: SecretClient,
     /// `tls_client_auth` by a name in the certificate; RSA.
     pub(crate) tls: CertifiedClient,
@@ -48,10 +46,10 @@ pub(crate) struct CertifiedClient {
     pub(crate) certified: Certified,
 }
 
-/// Where users come back to from the sign-in; nothing is there.
+/// The redirect URI of the sign-in; nothing listens there.
 pub(crate) const REDIRECT_URI: &str = "https://app.example/signed-in";
 
-/// The name by which the server knows [`Clients::tls`].
+/// The registered certificate name of [`Clients::tls`].
 const TLS_NAME: &str = "tls.client.example";
 
 impl Clients {
@@ -77,8 +75,8 @@ impl Clients {
         }
     }
 
-    /// What `server.mjs` reads: the metadata of RFC 7591 §2 and RFC 8705 §2, with a certificate in
-    /// place of `jwks`.
+    /// The input of `server.mjs`: the metadata of RFC 7591 §2 and RFC 8705 §2, with a certificate
+    /// in place of `jwks`.
     pub(super) fn registrations(&self) -> Value {
         let secret = |client: &SecretClient, is_bound: bool| {
             json!({

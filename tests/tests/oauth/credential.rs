@@ -1,4 +1,4 @@
-//! Credentials of these tests: whatever a client can present.
+//! Credentials that present any given client authentication.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use symbolon_types::{ClientIdentity, Secret};
 
 use crate::assertion::Assertion;
 
-/// Something that authenticates a client to an issuer.
+/// The client authentication for an issuer.
 pub(crate) struct Credential(Arc<dyn Fn() -> ClientAuth + Send + Sync>);
 
 impl Credential {
-    /// Presents this each time.
+    /// Presents the same values each time.
     fn always(auth: ClientAuth) -> Self {
         Self(Arc::new(move || auth.clone()))
     }
 
-    /// Presents what `present` returns, made anew each time.
+    /// Calls `present` for each request.
     fn fresh(present: impl Fn() -> ClientAuth + Send + Sync + 'static) -> Self {
         Self(Arc::new(present))
     }
@@ -41,7 +41,7 @@ impl Credential {
         Self::always(nobody(endpoint, client_id).with_identity(identity))
     }
 
-    /// Nothing but the client's name.
+    /// The client id alone.
     pub(crate) fn name(endpoint: &str, client_id: &str) -> Self {
         Self::always(nobody(endpoint, client_id))
     }
@@ -59,7 +59,7 @@ impl Credential {
     }
 }
 
-/// A client that only says its name.
+/// A client that presents its client id alone.
 pub(crate) fn nobody(endpoint: &str, client_id: &str) -> ClientAuth {
     let partition = Partition::new(format!("{client_id} at {endpoint}"));
     ClientAuth::new(client_id, TokenEndpoint::parse(endpoint).unwrap(), partition)

@@ -1,5 +1,5 @@
-//! The second server, with habits of its own: `bearer` in small letters, and 403 without a body for
-//! a refusal.
+//! The second server, which differs: it writes `bearer` in lower case, and refuses with 403 and no
+//! body.
 
 use crate::clients::SecretClient;
 use crate::glewlwyd_server::Glewlwyd;
@@ -14,7 +14,7 @@ use crate::server::{claims, confirmation};
 
 static SERVER: OnceCell<Option<Glewlwyd>> = OnceCell::const_new();
 
-/// The server, started by whoever comes first. `None` where it cannot be had, which was said then.
+/// The shared server, started by the first test. `None` if it is not installed.
 async fn glewlwyd() -> Option<&'static Glewlwyd> {
     SERVER.get_or_init(Glewlwyd::start).await.as_ref()
 }

@@ -1,4 +1,4 @@
-//! Glewlwyd: a second token service, in C over GnuTLS, unrelated to the first.
+//! Glewlwyd: a second token service, written in C with GnuTLS.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,12 +15,12 @@ use crate::provider::transport;
 use symbolon_test_programs::{Folder, Service, find_program, or_skip};
 
 const CONF: &str = include_str!("../../oauth/glewlwyd.conf");
-/// The tables, and modules for users and clients; where Debian's package has them.
+/// The schema and the modules for users and clients, at the paths of Debian's package.
 const SCHEMA: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
-/// The name by which the server knows [`Glewlwyd::tls`].
+/// The registered certificate name of [`Glewlwyd::tls`].
 const TLS_NAME: &str = "tls.client.example";
 
-/// Glewlwyd as a token service, until it is dropped, or until this process ends in any way.
+/// Glewlwyd as a token service. It ends when this is dropped or the process ends.
 pub(crate) struct Glewlwyd {
     /// The token endpoint.
     pub(crate) token_endpoint: String,
@@ -42,16 +42,15 @@ impl Glewlwyd {
     /// The scope that every client may ask for.
     pub(crate) const SCOPE: &str = "api";
 
-    /// Starts the server and waits until it listens. `None`, with a line on standard error that
-    /// says why, where a program is missing.
+    /// Starts the server and waits until it listens. Returns `None`, with a line on standard error,
+    /// if a program is missing.
     ///
     /// # Panics
-    /// When something is missing in continuous integration (`CI` is set), and when the server does
+    /// If something is missing in continuous integration (`CI` is set), or the server does
     /// not start.
     pub(crate) async fn start() -> Option<Self> {
         let programs = or_skip("Glewlwyd", Programs::find())?;
-        // It takes no port 0, and a port that was free a moment ago may be taken by now; hardly
-        // three times.
+        // It does not support port 0, and a free port may be taken before it listens.
         let launch = move || {
             Self::launch(&programs).or_else(|_| Self::launch(&programs)).or_else(|_| Self::launch(&programs))
         };
@@ -64,7 +63,7 @@ impl Glewlwyd {
         transport(&self.ca_pem)
     }
 
-    /// The server, or what it said before it ended.
+    /// The server, or its output if it ended.
     fn launch(programs: &Programs) -> Result<Self, String> {
         let folder = Folder::new();
         let authority = Authority::new(&programs.openssl, folder.path());
@@ -111,7 +110,7 @@ impl Glewlwyd {
     }
 }
 
-/// What has to be there.
+/// Paths of the required programs.
 struct Programs {
     glewlwyd: String,
     sqlite3: String,
@@ -119,7 +118,7 @@ struct Programs {
 }
 
 impl Programs {
-    /// The programs, or what to install.
+    /// The programs, or the name of a missing package.
     fn find() -> Result<Self, String> {
         let package = || "Debian's package (`apt-get install glewlwyd dbconfig-no-thanks`)".to_owned();
         let openssl = find_program("openssl").ok_or("OpenSSL (`apt-get install openssl`)")?;
@@ -132,7 +131,7 @@ impl Programs {
     }
 }
 
-/// The rows that make Glewlwyd an issuer of JWTs, as its administration page would write them.
+/// The rows that configure Glewlwyd as an issuer of JWTs, like those of its administration page.
 fn issuer_row(issuer: &str, signing: &Certified) -> String {
     let parameters = json!({
         "iss": issuer,
@@ -157,7 +156,7 @@ fn issuer_row(issuer: &str, signing: &Certified) -> String {
     )
 }
 
-/// The rows that register a client, whose method needs one property.
+/// The rows that register a client with one property of its method.
 fn client_rows(id: &str, method: &str, property: (&str, &str)) -> String {
     let client = format!("(SELECT gc_id FROM g_client WHERE gc_client_id = {})", quoted(id));
     let mut rows = format!(
@@ -176,7 +175,7 @@ fn client_rows(id: &str, method: &str, property: (&str, &str)) -> String {
     rows
 }
 
-/// A text in SQL.
+/// A string literal of SQL.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -189,7 +188,7 @@ fn create_database(sqlite3: &str, folder: &Path, sql: &str) {
         .stdin(Stdio::piped())
         .spawn()
         .expect("sqlite3");
-    // One transaction: it is a file, and would be synced after each row.
+    // One transaction, because the database file would be synced after each row.
     let sql = format!("BEGIN;\n{sql}COMMIT;\n");
     shell.stdin.take().expect("a pipe").write_all(sql.as_bytes()).expect("sqlite3 reads");
     assert!(shell.wait().expect("sqlite3").success(), "sqlite3 refuses the tables");

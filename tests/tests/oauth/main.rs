@@ -1,5 +1,5 @@
-//! The token client against token services that nobody here wrote: node-oidc-provider, directly
-//! and behind nginx, and Glewlwyd.
+//! The token client against independent token services: node-oidc-provider, directly and behind
+//! nginx, and Glewlwyd.
 
 #![cfg(test)]
 #![cfg(unix)]

@@ -1,4 +1,4 @@
-//! Every way to authenticate gets a token.
+//! Every client authentication method gets a token.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,8 +14,7 @@ use symbolon_types::{ClientIdentity, Secret};
 use crate::credential::Credential;
 use crate::server::{claims, client, confirmation, introspect, server, ways_in};
 
-/// A method with a client that uses it: its identifier, the client, what its tokens must be bound
-/// to.
+/// An authentication method: its identifier, a client of it, the certificate of its tokens.
 type Row = (&'static str, &'static str, TokenClient, Option<ClientIdentity>);
 
 fn rows(server: &OAuthServer, issuer: &Issuer, endpoint: &str) -> Vec<Row> {

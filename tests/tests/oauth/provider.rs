@@ -1,5 +1,4 @@
-//! Token services that nobody here wrote: node-oidc-provider, directly and behind nginx, and
-//! Glewlwyd.
+//! node-oidc-provider as an independent token service, directly and behind nginx.
 
 use std::fs;
 use std::net::TcpListener;
@@ -16,7 +15,7 @@ use crate::certificate::Authority;
 use crate::clients::Clients;
 use symbolon_test_programs::{Folder, Service, find_program, or_skip};
 
-/// The tenant that the server stands for; the first part of its paths.
+/// The tenant of the server, which is the first part of its paths.
 pub(crate) const TENANT: &str = "contoso.example";
 /// A resource whose tokens are opaque; those of any other are JWTs.
 pub(crate) const OPAQUE_RESOURCE: &str = "https://opaque.example";
@@ -25,49 +24,48 @@ pub(crate) const OPAQUE_RESOURCE: &str = "https://opaque.example";
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/oauth");
 const NGINX_CONF: &str = include_str!("../../oauth/nginx.conf");
 
-/// node-oidc-provider as a token service, until it is dropped, or until this process ends in any
-/// way.
+/// node-oidc-provider as a token service. It ends when this is dropped or the process ends.
 pub(crate) struct OAuthServer {
-    /// Node's own TLS: version 1.3, the client's certificate taken from the connection.
+    /// TLS 1.3 by Node, with the client certificate taken from the connection.
     pub(crate) direct: Issuer,
-    /// nginx in front: TLS 1.2, the client's certificate passed on in a header.
+    /// TLS 1.2 by nginx, which forwards the client certificate in a header.
     pub(crate) behind_nginx: Issuer,
     /// The authority to trust for both.
     pub(crate) ca_pem: String,
-    /// The clients that both know.
+    /// The clients that are registered at both.
     pub(crate) clients: Clients,
     _nginx: Service,
     _node: Service,
     folder: Folder,
 }
 
-/// Where a token service is.
+/// The endpoints of a token service.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Issuer {
-    /// The issuer identifier (OpenID Connect Discovery §4.3).
+    /// The issuer identifier (OpenID Connect Discovery 1.0 §4.3).
     pub(crate) issuer: String,
-    /// The token endpoint where discovery says it is.
+    /// The token endpoint from discovery.
     pub(crate) token_endpoint: String,
     /// The introspection endpoint (RFC 7662).
     pub(crate) introspection_endpoint: String,
-    /// The token endpoint where Entra has it: `/TENANT/oauth2/v2.0/token`.
+    /// The token endpoint at the path of Entra: `/TENANT/oauth2/v2.0/token`.
     #[serde(skip)]
     pub(crate) entra_token_endpoint: String,
 }
 
 impl OAuthServer {
-    /// Starts the servers and waits until both answer. `None`, with a line on standard error that
-    /// says why, where a program or a package is missing.
+    /// Starts the servers and waits until both answer. Returns `None`, with a line on standard
+    /// error, if a program or a package is missing.
     ///
     /// # Panics
-    /// When something is missing in continuous integration (`CI` is set), and when a server does
+    /// If something is missing in continuous integration (`CI` is set), or a server does
     /// not start.
     pub(crate) async fn start() -> Option<Self> {
         let programs = or_skip("node-oidc-provider behind nginx", Programs::find())?;
         let launched = tokio::task::spawn_blocking(move || Self::launch(&programs)).await;
         let mut server = launched.expect("no panic");
         let transport = server.transport();
-        // Both listen already, so there is nothing to poll for.
+        // Both listen already, so no polling is needed.
         for issuer in [&mut server.direct, &mut server.behind_nginx] {
             if let Err(error) = issuer.discover(&transport).await {
                 panic!("{} cannot be discovered: {error}\n{}", issuer.issuer, logs(server.folder.path()));
@@ -106,10 +104,9 @@ impl OAuthServer {
         fs::write(folder.path().join("nginx.conf"), conf).expect("a file");
         let mut nginx = Command::new(&programs.nginx);
         nginx.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
-        // nginx takes no port 0, and a port that was free a moment ago may be taken by now. So it
-        // gets a socket that listens already, as it would hand it to its own successor: by the
-        // number of the descriptor, in this variable. The one descriptor besides 0 and 2 that a
-        // child can be given is its standard output.
+        // nginx does not support port 0, and a free port may be taken before it listens. It
+        // inherits a listening socket instead, as in its binary upgrade: this variable names the
+        // descriptor. Besides 0 and 2 the only descriptor that a child inherits is standard output.
         nginx.env("NGINX", "1;");
         let nginx = Service::start(&nginx, &folder, Stdio::from(OwnedFd::from(listener)));
 
@@ -125,7 +122,7 @@ impl OAuthServer {
     }
 }
 
-/// What has to be there.
+/// Paths of the required programs.
 struct Programs {
     node: String,
     nginx: String,
@@ -133,7 +130,7 @@ struct Programs {
 }
 
 impl Programs {
-    /// The programs, or what to install.
+    /// The programs, or the name of a missing package.
     fn find() -> Result<Self, String> {
         let node = find_program("node").ok_or("Node (`apt-get install nodejs npm`)")?;
         let nginx = find_program("nginx").ok_or("nginx (`apt-get install nginx`)")?;
@@ -145,7 +142,7 @@ impl Programs {
     }
 }
 
-/// What `server.mjs` says when it is ready.
+/// The line that `server.mjs` prints when it is ready.
 #[derive(Deserialize)]
 struct Ports {
     direct: u16,
@@ -153,7 +150,7 @@ struct Ports {
 }
 
 impl Issuer {
-    /// The issuer on this port, as far as it is known without asking.
+    /// The endpoints on this port that do not need discovery.
     fn on_port(port: u16) -> Self {
         let origin = format!("https://localhost:{port}");
         Self {
@@ -164,7 +161,7 @@ impl Issuer {
         }
     }
 
-    /// Asks the server where its endpoints are.
+    /// Reads the endpoints from discovery.
     async fn discover(&mut self, transport: &SharedTransport) -> Result<(), Box<dyn std::error::Error>> {
         let url = format!("{}/.well-known/openid-configuration", self.issuer).parse()?;
         let response = transport.send(Request::new(Method::GET, url, Route::Public)).await?;
@@ -184,7 +181,7 @@ pub(crate) fn transport(ca_pem: &str) -> SharedTransport {
     SharedTransport::new(transport.expect("a transport"))
 }
 
-/// What the servers said, for the person who has to find out why they do not start.
+/// The output of the servers, for the message of a failed start.
 fn logs(folder: &Path) -> String {
     ["node.log", "nginx.log", "error.log"]
         .iter()

@@ -9,7 +9,7 @@ use symbolon_types::{ClientIdentity, Thumbprint};
 use crate::credential::nobody;
 use crate::server::{claims, client, server, ways_in};
 
-/// Certificates, of which the last is presented until it is refused.
+/// A list of certificates; the last one is presented, and removed when it is refused.
 #[derive(Debug)]
 struct Successive {
     client: ClientAuth,

@@ -1,4 +1,5 @@
-//! What the server refuses, and that it does: a server that accepts everything proves nothing.
+//! Requests that the server must refuse: acceptance by a server that refuses nothing proves
+//! nothing.
 
 use crate::certificate::Certified;
 use crate::clients::SecretClient;

@@ -1,4 +1,4 @@
-//! The server that the tests of this binary share.
+//! The server shared by the tests of this target.
 
 use crate::provider::{Issuer, OAuthServer};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -13,12 +13,12 @@ use tokio::sync::OnceCell;
 
 static SERVER: OnceCell<Option<OAuthServer>> = OnceCell::const_new();
 
-/// The server, started by whoever comes first. `None` where it cannot be had, which was said then.
+/// The shared server, started by the first test. `None` if it is not installed.
 pub(crate) async fn server() -> Option<&'static OAuthServer> {
     SERVER.get_or_init(OAuthServer::start).await.as_ref()
 }
 
-/// The two ways in, each with a name for messages.
+/// Both endpoints of the server, with names for messages.
 pub(crate) fn ways_in(server: &OAuthServer) -> [(&'static str, &Issuer); 2] {
     [("direct", &server.direct), ("behind nginx", &server.behind_nginx)]
 }
@@ -34,7 +34,7 @@ pub(crate) fn claims(token: &Token) -> Value {
     serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).unwrap()).unwrap()
 }
 
-/// What the server says about a token (RFC 7662), asked by a client with a secret.
+/// The introspection response for a token (RFC 7662), requested with a client secret.
 pub(crate) async fn introspect(server: &OAuthServer, issuer: &Issuer, token: &Token) -> Value {
     let asker = &server.clients.secret;
     let body = url::form_urlencoded::Serializer::new(String::new())
@@ -50,7 +50,7 @@ pub(crate) async fn introspect(server: &OAuthServer, issuer: &Issuer, token: &To
     serde_json::from_slice(response.body()).unwrap()
 }
 
-/// What `cnf` must be (RFC 8705 §3.1).
+/// The expected `cnf` (RFC 8705 §3.1).
 pub(crate) fn confirmation(bound_to: Option<&ClientIdentity>) -> Value {
     bound_to.map_or(Value::Null, |identity| json!({ "x5t#S256": identity.thumbprint().to_string() }))
 }

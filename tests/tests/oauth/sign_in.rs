@@ -37,7 +37,7 @@ async fn user_signs_in_and_stays_signed_in() {
     for (way, issuer) in ways_in(server) {
         let (application, client) = web(server, issuer);
         let request = client.authorization_request(&application, REDIRECT_URI, &scope);
-        // The server gives a refresh token only to who was asked.
+        // The server issues a refresh token only after consent.
         let (url, pending) = request.prompt(Prompt::Consent).await.unwrap();
         let session = pending.to_session();
         let query = Browser::of(USER, server).sign_in(url).await;
@@ -85,7 +85,7 @@ async fn code_needs_its_verifier() {
             let (url, pending) = request.await.unwrap();
             let query = browser.sign_in(url).await;
             pending.receive(&query).unwrap();
-            // Somebody saw the code, and nothing else.
+            // An attacker has the code, but not the verifier.
             let seen =
                 url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").unwrap();
             let code = AuthorizationCode::new(Secret::new(seen.1), REDIRECT_URI);
@@ -152,7 +152,7 @@ async fn response_of_another_issuer_is_refused() {
     let (application, client) = web(server, &server.direct);
     let request = client.authorization_request(&application, REDIRECT_URI, &scope);
     let (url, pending) = request.await.unwrap();
-    // The user was lured to another server, with our request (RFC 9700 §4.4).
+    // Mix-up attack: another server received the request (RFC 9700 §4.4).
     let lured = url.as_str().replace(&server.direct.issuer, &server.behind_nginx.issuer);
     let query = Browser::of(USER, server).sign_in(lured.parse().unwrap()).await;
     let error = pending.receive(&query).unwrap_err();
