@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use symbolon_lease::{Lease, LeaseCache, Loaded};
-use symbolon_transport::within;
+use symbolon_transport::timeout;
 use symbolon_types::{CorrelationId, Error, ErrorKind, Secret, SharedClock, SharedSigningKey, SigningKey};
 use url::Url;
 
@@ -171,7 +171,7 @@ impl Attestations {
         let now = self.clock.now();
         let deadline = now.checked_add(self.timeout).unwrap_or(now);
         let request = AttestationRequest { endpoint, key, client_id, correlation_id, deadline };
-        let said = match within(&self.clock, self.timeout, self.attester.boxed_attest(&request)).await {
+        let said = match timeout(&self.clock, self.timeout, self.attester.boxed_attest(&request)).await {
             None => Err(failed("there was no answer in time")),
             Some(Err(cause)) => Err(failed("the attester failed").with_source(cause)),
             Some(Ok(said)) if said.token.expose().trim().is_empty() => {

@@ -21,7 +21,7 @@ pub(crate) async fn run(options: &CallOptions, global: &Global, env: &Env) -> Re
     if response.status().is_success() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(failure::refused_by_resource(response.status().as_u16()))
+    Err(failure::refused_by_resource(response.status()))
 }
 
 fn request(options: &CallOptions) -> Result<Request<Bytes>, Error> {

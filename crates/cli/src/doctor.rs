@@ -80,7 +80,7 @@ pub(crate) async fn run(global: &Global, env: &Env) -> Result<ExitCode, Error> {
     let (found, mut reached) =
         futures_util::future::join(identity.capabilities(), endpoints::reach(&transport, &token_services))
             .await;
-    let proxy = token_services.first().and_then(|url| transport.proxy_of(url));
+    let proxy = token_services.first().and_then(|url| transport.proxy_for(url));
     let own = match &found.imds {
         Some(imds) => Some(Endpoint::of_metadata_service(imds)),
         None => endpoints::of_source(found.detection.source, env).await,

@@ -5,7 +5,9 @@ use std::error::Error as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use http::StatusCode;
 use serde::Serialize;
+use symbolon::parts::transport::is_transient_status;
 use symbolon::{Detection, Env, Error, ErrorKind};
 
 use crate::output::{Format, line};
@@ -30,10 +32,10 @@ pub(crate) fn local(message: &'static str, cause: impl std::error::Error + Send 
 }
 
 /// The resource was called and did not answer with 2xx.
-pub(crate) fn refused_by_resource(status: u16) -> Error {
+pub(crate) fn refused_by_resource(status: StatusCode) -> Error {
     Error::new(ErrorKind::Service, "resource_refused", "the resource did not answer with a success")
-        .with_status(status)
-        .with_transient(matches!(status, 408 | 429 | 500..=599))
+        .with_status(status.as_u16())
+        .with_transient(is_transient_status(status))
 }
 
 pub(crate) fn timed_out(limit: Duration) -> Error {
@@ -58,7 +60,7 @@ pub(crate) fn report(error: &Error, format: Format) {
         if let Some(id) = error.correlation_id() {
             anstream::eprintln!("  correlation id: {id}");
         }
-        anstream::eprintln!("  help: {}", error.help());
+        anstream::eprintln!("  help: symbolon explain {}", error.code());
     }
     if format == Format::Json {
         anstream::eprintln!("{}", json(error));

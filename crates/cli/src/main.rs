@@ -96,7 +96,7 @@ async fn within(
     limit: Duration,
     command: impl Future<Output = Result<ExitCode, Error>>,
 ) -> Result<ExitCode, Error> {
-    let outcome = symbolon::parts::transport::within(&SharedClock::system(), limit, command).await;
+    let outcome = symbolon::parts::transport::timeout(&SharedClock::system(), limit, command).await;
     outcome.unwrap_or_else(|| Err(failure::timed_out(limit)))
 }
 

@@ -61,11 +61,11 @@ impl HyperTransport {
     /// let env = [("HTTPS_PROXY", "http://user:secret@proxy.example:3128")].into_iter().collect();
     /// let transport = HyperTransport::builder().context(Context::default().with_env(env)).build()?;
     /// let url = "https://login.example/".parse()?;
-    /// assert_eq!(transport.proxy_of(&url).as_deref(), Some("proxy.example:3128"));
+    /// assert_eq!(transport.proxy_for(&url).as_deref(), Some("proxy.example:3128"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn proxy_of(&self, url: &Url) -> Option<String> {
+    pub fn proxy_for(&self, url: &Url) -> Option<String> {
         let origin = Origin::of(&Request::new(Method::GET, url.clone(), Route::Public)).ok()?;
         let proxy = self.0.proxies.on_the_way(Route::Public, &origin)?;
         Some(format!("{}:{}", proxy.host(), proxy.port()))
@@ -78,7 +78,7 @@ impl HyperTransport {
 
 impl Transport for HyperTransport {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::none().with_client_certificates().with_external_signer().with_pinned_servers()
+        Capabilities::none().with_client_certificates().with_pinned_servers()
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {

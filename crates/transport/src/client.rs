@@ -8,23 +8,26 @@ use std::time::Duration;
 
 use symbolon_types::{Context, SharedClock};
 
-use crate::retry::Outcome;
-use crate::{Request, Response, RetryPolicy, SharedTransport, Transport, TransportError, TransportErrorKind};
+use crate::error::{TransportError, TransportErrorKind};
+use crate::request::Request;
+use crate::response::Response;
+use crate::retry::{AttemptResult, RetryPolicy};
+use crate::transport::{SharedTransport, Transport};
 
-/// A transport with deadlines and retries: what every leg of Symbolon sends with.
+/// A transport with deadlines and retries. All crates of Symbolon send their requests with it.
 #[derive(Clone)]
 pub struct HttpClient {
     transport: SharedTransport,
     context: Context,
 }
 
-/// A response, and how many attempts it took.
+/// A response and the number of attempts that it took.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Sent {
+pub struct HttpOutcome {
     /// The last response.
     pub response: Response,
-    /// How many requests were sent, at least 1.
+    /// The number of requests that were sent, at least 1.
     pub attempts: usize,
 }
 
@@ -35,67 +38,64 @@ impl HttpClient {
         Self { transport, context }
     }
 
-    /// The transport itself, for a request that is the caller's own.
+    /// Returns the transport.
     #[must_use]
     pub fn transport(&self) -> &SharedTransport {
         &self.transport
     }
 
-    /// Returns the context: the clock it waits on, the randomness and the scale of its delays.
+    /// Returns the context: the clock, the jitter and the scale of retry delays, the variables.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// Sends a request, and again as the policy says. `request` is called for each attempt, so
-    /// that what must be fresh (a signed assertion) can be.
+    /// Sends a request, with the retries of `policy`. `request` is called for each attempt, so that
+    /// each can carry a fresh signed assertion.
     ///
-    /// The response is whatever came last, also when its status is an error.
+    /// The last response is returned even if its status is an error.
     ///
     /// # Errors
-    /// Those of `request`, and the last attempt's if there was no response.
+    /// The error of `request`, or of the last attempt if it got no response.
     pub async fn send<E: From<TransportError>>(
         &self,
         policy: &RetryPolicy,
         mut request: impl FnMut() -> Result<Request, E>,
-    ) -> Result<Sent, E> {
+    ) -> Result<HttpOutcome, E> {
+        let clock = self.context.clock();
         let mut attempts = policy.start();
         let mut made = 0;
         loop {
             made += 1;
-            let sent = self.attempt(request()?, policy.attempt_timeout()).await;
-            let outcome = match &sent {
-                Ok(response) => Outcome::Answered {
+            let sending = self.transport.send(request()?);
+            let result = timeout(clock, policy.attempt_timeout(), sending)
+                .await
+                .unwrap_or_else(|| Err(TransportErrorKind::Timeout.into()));
+            let attempt = match &result {
+                Ok(response) => AttemptResult::Response {
                     status: response.status(),
-                    retry_after: response.retry_after(self.context.clock().now()),
+                    retry_after: response.retry_after(clock.now()),
                 },
-                Err(error) => Outcome::Failed(error),
+                Err(error) => AttemptResult::Failed(error),
             };
-            let Some(delay) = attempts.next_delay(&outcome, self.context.jitter()) else {
-                return Ok(Sent { response: sent?, attempts: made });
+            let Some(delay) = attempts.next_delay(&attempt, self.context.jitter()) else {
+                return Ok(HttpOutcome { response: result?, attempts: made });
             };
-            let delay = delay.mul_f64(self.context.retry_scale());
+            let scaled = delay.mul_f64(self.context.retry_scale());
             tracing::debug!(
                 name: "retry",
                 attempt = made + 1,
-                delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-                status = sent.as_ref().ok().map(|response| response.status().as_u16()),
+                delay_ms = u64::try_from(scaled.as_millis()).unwrap_or(u64::MAX),
+                status = result.as_ref().ok().map(|response| response.status().as_u16()),
                 "the request will be sent again"
             );
-            self.context.clock().sleep(delay).await;
+            self.pause(delay).await;
         }
     }
 
-    /// Waits before another attempt, by the context's retry scale: for a caller whose
-    /// attempts follow no [`RetryPolicy`].
+    /// Waits between attempts that follow no [`RetryPolicy`], scaled by the context.
     pub async fn pause(&self, delay: Duration) {
         self.context.clock().sleep(delay.mul_f64(self.context.retry_scale())).await;
-    }
-
-    async fn attempt(&self, request: Request, timeout: Duration) -> Result<Response, TransportError> {
-        within(self.context.clock(), timeout, self.transport.send(request))
-            .await
-            .unwrap_or_else(|| Err(TransportErrorKind::Timeout.into()))
     }
 }
 
@@ -105,8 +105,8 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-/// The output of a future, or `None` if it takes longer than `limit` on this clock.
-pub async fn within<F: Future>(clock: &SharedClock, limit: Duration, future: F) -> Option<F::Output> {
+/// Returns the output of a future, or `None` after `limit` on this clock.
+pub async fn timeout<F: Future>(clock: &SharedClock, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut timer = pin!(clock.sleep(limit));
     poll_fn(|context| {
@@ -135,43 +135,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ready_in_time_comes_through_and_what_is_late_does_not() {
-        let hands = ManualClock::new();
-        let clock = SharedClock::from(&hands);
+    fn timeout_limits_a_future() {
+        let manual_clock = ManualClock::new();
+        let clock = SharedClock::from(&manual_clock);
         let limit = Duration::from_secs(10);
-        let at_once = within(&clock, Duration::ZERO, async { 1 });
-        assert_eq!(at_once.now_or_never(), Some(Some(1)), "what is ready needs no time");
+        let at_once = timeout(&clock, Duration::ZERO, async { 1 });
+        assert_eq!(at_once.now_or_never(), Some(Some(1)), "a ready future needs no time");
         for (takes, outcome) in [(9, Some(1)), (10, Some(1)), (11, None)] {
             let slow = clock.sleep(Duration::from_secs(takes)).map(|()| 1);
-            let mut limited = Box::pin(within(&clock, limit, slow));
+            let mut limited = Box::pin(timeout(&clock, limit, slow));
             let mut waited = Duration::ZERO;
             let got = loop {
                 if let Some(got) = (&mut limited).now_or_never() {
                     break got;
                 }
-                waited += hands.advance_to_next().unwrap();
+                waited += manual_clock.advance_to_next().unwrap();
             };
             assert_eq!((got, waited), (outcome, Duration::from_secs(takes).min(limit)), "{takes}");
             drop(limited);
-            assert_eq!(hands.sleepers(), 0, "nobody waits for what was given up");
+            assert_eq!(manual_clock.sleepers(), 0, "the timer is dropped");
         }
     }
 
     #[test]
-    fn an_attempt_that_takes_too_long_is_given_up_and_made_again() {
-        assert_eq!(waits_of_three_attempts(1.0), [10, 1, 2], "the attempt that was given up, and the delays");
+    fn slow_attempt_times_out_and_is_retried() {
+        assert_eq!(
+            waits_of_three_attempts(1.0),
+            [10, 1, 2],
+            "the timeout of the first attempt, then the delays"
+        );
     }
 
     #[test]
-    fn delays_are_scaled_and_timeouts_are_not() {
+    fn retry_scale_applies_to_delays_only() {
         assert_eq!(waits_of_three_attempts(3.0), [10, 3, 6]);
         assert_eq!(waits_of_three_attempts(0.0), [10]);
         assert_eq!(waits_of_three_attempts(f64::NAN), [10, 1, 2]);
     }
 
-    /// How long a client waits when the first attempt gets no answer and the second is refused.
+    /// Returns the waits, in seconds, of a client whose first attempt times out and whose second is
+    /// refused.
     fn waits_of_three_attempts(scale: f64) -> Vec<u64> {
-        let hands = ManualClock::new();
+        let manual_clock = ManualClock::new();
         let made = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&made);
         let transport = transport_fn(move |_| {
@@ -185,7 +190,7 @@ mod tests {
             }
         });
         let transport = SharedTransport::new(transport);
-        let context = Context::default().with_clock(&hands).with_jitter(Jitter::fixed(0.5));
+        let context = Context::default().with_clock(&manual_clock).with_jitter(Jitter::fixed(0.5));
         let client = HttpClient::new(transport, context.with_retry_scale(scale));
         let policy = RetryPolicy::imds();
         let mut sending = Box::pin(client.send(&policy, request));
@@ -194,7 +199,7 @@ mod tests {
             if let Some(sent) = (&mut sending).now_or_never() {
                 break sent.unwrap();
             }
-            waits.push(hands.advance_to_next().unwrap().as_secs());
+            waits.push(manual_clock.advance_to_next().unwrap().as_secs());
         };
         assert_eq!((sent.response.status(), sent.attempts), (StatusCode::OK, 3));
         assert_eq!(made.load(Ordering::SeqCst), 3);
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attempt_has_a_request_of_its_own_and_the_last_answer_is_returned_whatever_it_is() {
+    fn each_attempt_builds_a_new_request() {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
         let transport = transport_fn(move |request: Request| {
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_cannot_be_made_is_not_sent() {
+    fn failed_request_builder_sends_nothing() {
         let transport = transport_fn(|_| async { Ok(Response::new(StatusCode::OK, "")) });
         let client = HttpClient::new(SharedTransport::new(transport), Context::default());
         let policy = RetryPolicy::imds();

@@ -1,146 +1,192 @@
-//! Why there is no response.
+//! The error of a request without a response.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use symbolon_types::{Error, ErrorKind};
 
-/// Why a request got no response. Clones are cheap.
+/// The error of a request that got no response. Clones are cheap.
 #[derive(Clone)]
 pub struct TransportError {
     kind: TransportErrorKind,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What happened to the request.
+/// The category of a transport error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
-    /// Refused before a byte was sent: it would have left without TLS.
+    /// The request needs TLS and its URL has none. Nothing was sent.
     Insecure,
-    /// Refused before a byte was sent: this transport cannot do what the request needs.
+    /// The transport lacks an ability that the request needs. Nothing was sent.
     Unsupported,
-    /// The server was not reached: name resolution, the TCP connection, or the proxy failed.
+    /// Name resolution, the TCP connection or the proxy failed.
     Connect,
-    /// The TLS handshake failed for a reason that is not our certificate: the server's certificate
-    /// is not trusted, or there is no common version.
+    /// The TLS handshake failed for a reason other than the client certificate: the server's
+    /// certificate is not trusted, or there is no common version.
     Tls,
-    /// The server refused our client certificate: a fatal alert in or after the handshake, or a
-    /// fresh connection that presented it was lost before the first byte of a response.
+    /// The server refused the client certificate: a fatal alert in or after the handshake, or the
+    /// loss of a fresh connection that presented it before the first byte of a response.
     IdentityRejected,
-    /// The private key of our client certificate could not sign the handshake.
+    /// The private key of the client certificate failed to sign the handshake.
     IdentityUnusable,
-    /// The server did not ask for a client certificate in the handshake, so ours could not be
-    /// presented, and the request was not sent. Servers that ask by renegotiation (TLS 1.2) need a
-    /// transport with [`renegotiation`](crate::Capabilities::renegotiation).
+    /// The server did not request a client certificate in the handshake. Nothing was sent. Servers
+    /// that request it by renegotiation (TLS 1.2) are not supported.
     IdentityNotRequested,
     /// The connection was lost before the response was complete.
     Interrupted,
-    /// No complete response in time.
+    /// No complete response arrived in time.
     Timeout,
-    /// The response is larger than [`BODY_LIMIT`](crate::BODY_LIMIT).
+    /// The response body is larger than [`BODY_LIMIT`](crate::BODY_LIMIT).
     TooLarge,
-    /// What came back is not HTTP.
+    /// The response is not HTTP.
     Protocol,
 }
 
 impl TransportError {
-    /// An error without a further cause.
+    /// Creates an error without a cause.
     #[must_use]
     pub fn new(kind: TransportErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// The same with its cause.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { source: Some(Arc::from(source.into())), ..self }
     }
 
-    /// What happened to the request.
+    /// Returns the category.
     #[must_use]
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
     }
 
-    /// Whether the same request may get through later.
+    /// Returns true if the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         use TransportErrorKind::{Connect, Interrupted, Timeout};
         matches!(self.kind, Connect | Interrupted | Timeout)
     }
+
+    /// Converts it into an [`Error`] with a summary of the failed operation.
+    #[must_use]
+    pub fn into_error(self, summary: impl Into<Cow<'static, str>>) -> Error {
+        let Mapping { kind, code, advice, .. } = Mapping::of(self.kind);
+        self.wrapped(kind, code, summary).with_advice(advice)
+    }
+
+    /// Converts it into the [`Error`] of a managed identity source, which `source` names.
+    ///
+    /// A source that was not reached is `managed_identity_unreachable`, whatever the cause: the
+    /// endpoint comes from the host, not from the caller.
+    #[must_use]
+    pub fn into_source_error(self, source: impl fmt::Display) -> Error {
+        let Mapping { kind, code, problem, advice } = Mapping::of(self.kind);
+        let (kind, code, problem) = match self.kind {
+            TransportErrorKind::Unsupported => (ErrorKind::Environment, code, problem),
+            TransportErrorKind::Timeout | TransportErrorKind::TooLarge | TransportErrorKind::Protocol => {
+                (kind, code, problem)
+            }
+            _ => (ErrorKind::Network, "managed_identity_unreachable", "could not be reached"),
+        };
+        self.wrapped(kind, code, format!("{source} {problem}")).with_advice(advice)
+    }
+
+    fn wrapped(self, kind: ErrorKind, code: &'static str, summary: impl Into<Cow<'static, str>>) -> Error {
+        let is_transient = self.is_transient();
+        Error::new(kind, code, summary).with_transient(is_transient).with_source(self)
+    }
 }
 
-impl TransportError {
-    /// The same as an [`Error`], with a sentence that says what the request was for.
-    #[must_use]
-    pub fn into_error(self, summary: &'static str) -> Error {
+/// The [`Error`] that a kind of transport error stands for.
+struct Mapping {
+    kind: ErrorKind,
+    code: &'static str,
+    /// Completes a sentence whose subject is the server.
+    problem: &'static str,
+    advice: &'static str,
+}
+
+impl Mapping {
+    fn of(kind: TransportErrorKind) -> Self {
         use TransportErrorKind as Kind;
-        let (kind, code, advice) = match self.kind {
-            Kind::Insecure => (ErrorKind::Request, "insecure_endpoint", "use an https URL"),
+        let (kind, code, problem, advice) = match kind {
+            Kind::Insecure => {
+                (ErrorKind::Request, "insecure_endpoint", "has an address without TLS", "use an https URL")
+            }
             Kind::Unsupported => (
                 ErrorKind::Request,
                 "transport_unsupported",
-                "use a transport that declares what the request needs, such as symbolon-hyper",
+                "requires an ability that this transport lacks; nothing was sent",
+                "use a transport that declares the ability, such as symbolon-hyper in a Tokio runtime",
             ),
             Kind::Connect => (
                 ErrorKind::Network,
                 "transport_error",
+                "could not be reached",
                 "check the host name, the network, and the proxy if there is one",
             ),
             Kind::Tls => (
                 ErrorKind::Network,
                 "transport_error",
+                "failed the TLS handshake",
                 "check that the server's certificate is issued by a trusted authority",
             ),
             Kind::IdentityRejected => (
                 ErrorKind::Credential,
                 "transport_error",
-                "the certificate may be revoked, or the server may not know its issuer",
+                "refused the client certificate",
+                "check that the certificate is not revoked and that the server trusts its issuer",
             ),
             Kind::IdentityUnusable => (
                 ErrorKind::Credential,
                 "transport_error",
+                "could not be authenticated to, because the private key failed",
                 "check the device or the provider that holds the key",
             ),
             Kind::IdentityNotRequested => (
                 ErrorKind::Environment,
                 "transport_error",
-                "the server takes no certificate in the handshake; it may need a transport with renegotiation",
+                "did not request the client certificate",
+                "use an endpoint that requests a client certificate in the TLS handshake, not by renegotiation",
             ),
-            Kind::Interrupted => (ErrorKind::Network, "transport_error", "try again"),
-            Kind::Timeout => (ErrorKind::Network, "timeout", "check that the server is reachable from here"),
-            Kind::TooLarge => {
-                (ErrorKind::Response, "response_too_large", "check that the URL is the right one")
+            Kind::Interrupted => {
+                (ErrorKind::Network, "transport_error", "closed the connection early", "try again")
             }
-            Kind::Protocol => {
-                (ErrorKind::Response, "invalid_response", "check that the URL is the right one")
-            }
+            Kind::Timeout => (
+                ErrorKind::Network,
+                "timeout",
+                "did not respond in time",
+                "check that the server is reachable from this machine, and try again",
+            ),
+            Kind::TooLarge => (
+                ErrorKind::Response,
+                "response_too_large",
+                "sent a response larger than 1 MiB",
+                "check that the URL is correct",
+            ),
+            Kind::Protocol => (
+                ErrorKind::Response,
+                "invalid_response",
+                "sent a response that is not HTTP",
+                "check that the URL is correct",
+            ),
         };
-        let is_transient = self.is_transient();
-        Error::new(kind, code, summary).with_advice(advice).with_transient(is_transient).with_source(self)
+        Self { kind, code, problem, advice }
     }
 }
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            TransportErrorKind::Insecure => "the request would have left without TLS and was not sent",
-            TransportErrorKind::Unsupported => {
-                "the transport cannot do what the request needs; nothing was sent"
+        match self.kind {
+            TransportErrorKind::Insecure => f.write_str("the URL has no TLS; nothing was sent"),
+            TransportErrorKind::IdentityUnusable => {
+                f.write_str("the private key of the client certificate failed to sign")
             }
-            TransportErrorKind::Connect => "the server could not be reached",
-            TransportErrorKind::Tls => "the TLS handshake failed",
-            TransportErrorKind::IdentityRejected => "the server refused the client certificate",
-            TransportErrorKind::IdentityUnusable => "the key of the client certificate could not be used",
-            TransportErrorKind::IdentityNotRequested => {
-                "the server did not ask for the client certificate; nothing was sent"
-            }
-            TransportErrorKind::Interrupted => "the connection was lost before the response was complete",
-            TransportErrorKind::Timeout => "no complete response in time",
-            TransportErrorKind::TooLarge => "the response is larger than 1 MiB",
-            TransportErrorKind::Protocol => "what the server sent is not HTTP",
-        })
+            kind => write!(f, "the server {}", Mapping::of(kind).problem),
+        }
     }
 }
 
@@ -169,9 +215,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_says_whose_turn_it_is_and_whether_to_try_again() {
+    fn kinds_map_to_errors() {
         use TransportErrorKind as Kind;
-        for (kind, code, turn, is_transient) in [
+        for (kind, code, party, is_transient) in [
             (Kind::Insecure, "insecure_endpoint", ErrorKind::Request, false),
             (Kind::Unsupported, "transport_unsupported", ErrorKind::Request, false),
             (Kind::Connect, "transport_error", ErrorKind::Network, true),
@@ -185,17 +231,35 @@ mod tests {
             (Kind::Protocol, "invalid_response", ErrorKind::Response, false),
         ] {
             let cause = TransportError::new(kind).with_source("the cause");
-            let told = cause.to_string();
-            let error = cause.into_error("nobody could be asked");
+            let message = cause.to_string();
+            let error = cause.into_error("no token");
             assert_eq!(
                 (error.code(), error.kind(), error.is_transient()),
-                (code, turn, is_transient),
+                (code, party, is_transient),
                 "{kind:?}"
             );
-            assert!(error.to_string().starts_with("nobody could be asked; "), "{error}");
+            assert!(error.to_string().starts_with("no token; "), "{error}");
             let source = error.source().unwrap();
-            assert_eq!(source.to_string(), told, "{kind:?}");
+            assert_eq!(source.to_string(), message, "{kind:?}");
             assert_eq!(source.source().map(ToString::to_string).as_deref(), Some("the cause"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn sources_map_connection_failures_alike() {
+        use TransportErrorKind as Kind;
+        for (kind, code, party) in [
+            (Kind::Connect, "managed_identity_unreachable", ErrorKind::Network),
+            (Kind::Tls, "managed_identity_unreachable", ErrorKind::Network),
+            (Kind::Insecure, "managed_identity_unreachable", ErrorKind::Network),
+            (Kind::Unsupported, "transport_unsupported", ErrorKind::Environment),
+            (Kind::Timeout, "timeout", ErrorKind::Network),
+            (Kind::TooLarge, "response_too_large", ErrorKind::Response),
+            (Kind::Protocol, "invalid_response", ErrorKind::Response),
+        ] {
+            let error = TransportError::new(kind).into_source_error("Cloud Shell");
+            assert_eq!((error.code(), error.kind()), (code, party), "{kind:?}");
+            assert!(error.to_string().starts_with("Cloud Shell "), "{error}");
         }
     }
 }

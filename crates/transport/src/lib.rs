@@ -23,12 +23,12 @@ pub mod testing;
 mod transport;
 
 pub use capabilities::Capabilities;
-pub use client::{HttpClient, Sent, within};
+pub use client::{HttpClient, HttpOutcome, timeout};
 pub use error::{TransportError, TransportErrorKind};
 pub use pin::{CertificatePin, InvalidCertificatePin};
 pub use request::{Request, Route};
 pub use response::Response;
-pub use retry::RetryPolicy;
+pub use retry::{RetryPolicy, is_transient_status};
 pub use transport::{SharedTransport, Transport, TransportFn, transport_fn};
 
 /// The largest response body that a transport accepts: 1 MiB.

@@ -1,53 +1,62 @@
-//! When to try again.
+//! Retry policies.
 
 use std::time::Duration;
 
 use http::StatusCode;
 use symbolon_types::Jitter;
 
-use crate::{TransportError, TransportErrorKind};
+use crate::error::{TransportError, TransportErrorKind};
 
-/// A wait that the server asks for is honoured up to this; a longer one ends the attempts, and the
-/// error carries it.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The longest `Retry-After` that is waited for. A longer one ends the attempts, and the error
+/// carries it.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// docs/protocol/imdsv2.md#retries
+const IMDS_DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+const IMDS_GONE: GoneRetries = GoneRetries { retries: 7, delay: Duration::from_secs(10) };
+/// docs/protocol/sources.md#retries
+const SOURCE_DELAYS: [Duration; 3] = [Duration::from_secs(1); 3];
+/// docs/protocol/token-request.md#retries
+const TOKEN_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
-/// Which failures of a request are worth another attempt, how many, and after what delay.
+/// Returns true for a status after which the same request may succeed: 408, 429 and 5xx
+/// (docs/protocol/errors.md#transient-statuses).
 ///
-/// The delays between attempts follow the tables of the services: [`imds`](Self::imds),
-/// [`managed_identity`](Self::managed_identity), [`token_endpoint`](Self::token_endpoint). The whole takes at most
-/// `attempts × attempt timeout + sum of the delays`.
+/// A service that differs states the difference in its [`RetryPolicy`].
+#[must_use]
+pub fn is_transient_status(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// The failures of a request that are retried, the number of retries and their delays.
+///
+/// There is one policy for each kind of service: [`imds`](Self::imds),
+/// [`managed_identity`](Self::managed_identity), [`token_endpoint`](Self::token_endpoint). A request
+/// takes at most `attempts × attempt timeout + sum of the delays`.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
     statuses: fn(StatusCode) -> bool,
     delays: &'static [Duration],
-    gone: Option<Gone>,
+    gone: Option<GoneRetries>,
     honours_retry_after: bool,
     retries_connections: bool,
+    /// The share of a delay by which jitter moves it, in either direction.
     spread: f64,
     attempt_timeout: Duration,
 }
 
-/// The special case of 410: the service is being updated and will be back.
+/// The retries after 410, with which a metadata service announces an update.
 #[derive(Clone, Copy, Debug)]
-struct Gone {
+struct GoneRetries {
     retries: usize,
     delay: Duration,
 }
 
-/// MSAL.NET `ImdsRetryPolicy`.
-const IMDS_DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-const IMDS_GONE: Gone = Gone { retries: 7, delay: Duration::from_secs(10) };
-/// MSAL.NET `DefaultRetryPolicy`.
-const MANAGED_IDENTITY_DELAYS: [Duration; 3] = [Duration::from_secs(1); 3];
-/// MSAL.NET retries a token request once; two more attempts ride out a rolling restart.
-const TOKEN_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
-
 impl RetryPolicy {
-    /// One attempt of 30 seconds.
+    /// Returns a policy of one attempt of 30 seconds.
     #[must_use]
     pub fn once() -> Self {
         Self {
-            statuses: |_| false,
+            statuses: is_transient_status,
             delays: &[],
             gone: None,
             honours_retry_after: false,
@@ -57,14 +66,16 @@ impl RetryPolicy {
         }
     }
 
-    /// For the instance metadata service: 404, 408, 410, 429, 5xx, a lost connection and an
-    /// attempt of more than 10 seconds are retried after 1, 2 and 4 seconds; if the first answer
-    /// is 410, up to seven times, ten seconds after each 410. (MSAL.NET `ImdsRetryPolicy`, less its
-    /// failure on timeouts.)
+    /// Returns the policy of the instance metadata service
+    /// (docs/protocol/imdsv2.md#retries).
+    ///
+    /// A [transient status](is_transient_status), 404, 410, a lost connection and an attempt of more
+    /// than 10 seconds are retried after 1, 2 and 4 seconds. If the first status is 410, there are
+    /// up to seven retries, with ten seconds after each 410.
     #[must_use]
     pub fn imds() -> Self {
         Self {
-            statuses: |status| matches!(status.as_u16(), 404 | 408 | 410 | 429 | 500..=599),
+            statuses: |status| is_transient_status(status) || matches!(status.as_u16(), 404 | 410),
             delays: &IMDS_DELAYS,
             gone: Some(IMDS_GONE),
             attempt_timeout: Duration::from_secs(10),
@@ -72,43 +83,43 @@ impl RetryPolicy {
         }
     }
 
-    /// The same as [`imds`](Self::imds), except that 404 is final: for an endpoint that a service
-    /// either has or has not.
+    /// Returns the policy [`imds`](Self::imds) without 404, for an endpoint that a version of the
+    /// service may lack.
     #[must_use]
     pub fn imds_endpoint() -> Self {
-        Self { statuses: |status| matches!(status.as_u16(), 408 | 410 | 429 | 500..=599), ..Self::imds() }
+        Self { statuses: |status| is_transient_status(status) || status == StatusCode::GONE, ..Self::imds() }
     }
 
-    /// For the local endpoint of any other managed identity source: 404, which an identity gives while it
-    /// propagates, 408, 429, 500, 503, 504 and an attempt of more than 30 seconds are retried up to
-    /// three times, after a second each or after what `Retry-After` asks. A connection that fails is
-    /// not: nobody listens, or it is the wrong server. (MSAL.NET `DefaultRetryPolicy`.)
+    /// Returns the policy of the other managed identity sources
+    /// (docs/protocol/sources.md#retries).
+    ///
+    /// 404, which an identity returns while it propagates, 408, 429, 500, 503, 504 and an attempt of
+    /// more than 30 seconds are retried three times, after one second each or after `Retry-After`.
+    /// A failed connection is not retried: the endpoint does not exist or is the wrong one.
     #[must_use]
     pub fn managed_identity() -> Self {
         Self {
-            statuses: |status| matches!(status.as_u16(), 404 | 408 | 429 | 500 | 503 | 504),
-            delays: &MANAGED_IDENTITY_DELAYS,
+            statuses: |status| match status.as_u16() {
+                404 | 500 | 503 | 504 => true,
+                code => code < 500 && is_transient_status(status),
+            },
+            delays: &SOURCE_DELAYS,
             honours_retry_after: true,
             retries_connections: false,
             ..Self::once()
         }
     }
 
-    /// For a token endpoint: 408, 429, 5xx, a lost connection and an attempt of more than 30
-    /// seconds are retried after 1 and 2 seconds, give or take a quarter, or after what
-    /// `Retry-After` asks.
+    /// Returns the policy of token endpoints (docs/protocol/token-request.md#retries).
+    ///
+    /// A [transient status](is_transient_status), a lost connection and an attempt of more than 30
+    /// seconds are retried after 1 and 2 seconds, moved by up to a quarter, or after `Retry-After`.
     #[must_use]
     pub fn token_endpoint() -> Self {
-        Self {
-            statuses: |status| matches!(status.as_u16(), 408 | 429 | 500..=599),
-            delays: &TOKEN_DELAYS,
-            honours_retry_after: true,
-            spread: 0.25,
-            ..Self::once()
-        }
+        Self { delays: &TOKEN_DELAYS, honours_retry_after: true, spread: 0.25, ..Self::once() }
     }
 
-    /// The same with a single attempt.
+    /// Limits the policy to one attempt.
     #[must_use]
     pub fn without_retries(mut self) -> Self {
         self.delays = &[];
@@ -116,36 +127,42 @@ impl RetryPolicy {
         self
     }
 
-    /// The same, giving each attempt this long.
+    /// Sets the time limit of one attempt.
     #[must_use]
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
         self
     }
 
-    /// How long one attempt may take.
+    /// Returns the time limit of one attempt.
     #[must_use]
     pub fn attempt_timeout(&self) -> Duration {
         self.attempt_timeout
+    }
+
+    /// Returns true if the service considers this status transient.
+    #[must_use]
+    pub fn is_transient_status(&self, status: StatusCode) -> bool {
+        (self.statuses)(status)
     }
 
     fn retries(&self, error: &TransportError) -> bool {
         error.kind() == TransportErrorKind::Timeout || self.retries_connections && error.is_transient()
     }
 
-    /// Starts counting the attempts of one request.
+    /// Starts the attempts of one request.
     pub(crate) fn start(&self) -> Attempts<'_> {
         Attempts { policy: self, made: 0, budget: None }
     }
 }
 
-/// What came of an attempt, as far as the policy cares.
-pub(crate) enum Outcome<'a> {
-    Answered { status: StatusCode, retry_after: Option<Duration> },
+/// The result of one attempt.
+pub(crate) enum AttemptResult<'a> {
+    Response { status: StatusCode, retry_after: Option<Duration> },
     Failed(&'a TransportError),
 }
 
-/// The attempts of one request so far.
+/// The attempts made for one request.
 pub(crate) struct Attempts<'p> {
     policy: &'p RetryPolicy,
     made: usize,
@@ -153,26 +170,26 @@ pub(crate) struct Attempts<'p> {
 }
 
 impl Attempts<'_> {
-    /// Counts an attempt, and says how long to wait before the next; `None` when it was the last.
-    pub(crate) fn next_delay(&mut self, outcome: &Outcome<'_>, jitter: &Jitter) -> Option<Duration> {
+    /// Counts an attempt. Returns the delay before the next one, or `None` after the last.
+    pub(crate) fn next_delay(&mut self, result: &AttemptResult<'_>, jitter: &Jitter) -> Option<Duration> {
         let policy = self.policy;
-        let is_gone = matches!(outcome, Outcome::Answered { status, .. } if *status == StatusCode::GONE);
+        let is_gone = matches!(result, AttemptResult::Response { status, .. } if *status == StatusCode::GONE);
         let gone = policy.gone.filter(|_| is_gone);
-        // The first failure decides how many retries there are; each decides its own delay.
+        // The first failure determines the number of retries; each determines its own delay.
         let budget = *self.budget.get_or_insert(gone.map_or(policy.delays.len(), |gone| gone.retries));
         let retry = self.made;
         self.made += 1;
         if retry >= budget {
             return None;
         }
-        let asked = match outcome {
-            Outcome::Answered { status, retry_after } if (policy.statuses)(*status) => {
+        let requested = match result {
+            AttemptResult::Response { status, retry_after } if policy.is_transient_status(*status) => {
                 retry_after.filter(|_| policy.honours_retry_after)
             }
-            Outcome::Failed(error) if policy.retries(error) => None,
+            AttemptResult::Failed(error) if policy.retries(error) => None,
             _ => return None,
         };
-        if asked.is_some_and(|asked| asked > LONGEST_RETRY_AFTER) {
+        if requested.is_some_and(|delay| delay > MAX_RETRY_AFTER) {
             return None;
         }
         let planned = match gone {
@@ -180,7 +197,7 @@ impl Attempts<'_> {
             None => policy.delays.get(retry).or(policy.delays.last()).copied().unwrap_or_default(),
         };
         let spread = 1.0 + policy.spread * (2.0 * jitter.draw() - 1.0);
-        Some(planned.mul_f64(spread).max(asked.unwrap_or_default()))
+        Some(planned.mul_f64(spread).max(requested.unwrap_or_default()))
     }
 }
 
@@ -188,7 +205,7 @@ impl Attempts<'_> {
 mod tests {
     use super::*;
 
-    fn delays(policy: &RetryPolicy, outcomes: &[Outcome<'_>]) -> Vec<f64> {
+    fn delays(policy: &RetryPolicy, outcomes: &[AttemptResult<'_>]) -> Vec<f64> {
         let mut attempts = policy.start();
         let jitter = Jitter::fixed(0.5);
         outcomes
@@ -198,18 +215,35 @@ mod tests {
             .collect()
     }
 
-    fn asking(status: StatusCode, seconds: u64) -> Outcome<'static> {
-        Outcome::Answered { status, retry_after: Some(Duration::from_secs(seconds)) }
+    fn retry_after(status: StatusCode, seconds: u64) -> AttemptResult<'static> {
+        AttemptResult::Response { status, retry_after: Some(Duration::from_secs(seconds)) }
     }
 
-    fn statuses(codes: &[u16]) -> Vec<Outcome<'static>> {
+    fn statuses(codes: &[u16]) -> Vec<AttemptResult<'static>> {
         let answered =
-            |code| Outcome::Answered { status: StatusCode::from_u16(code).unwrap(), retry_after: None };
+            |code| AttemptResult::Response { status: StatusCode::from_u16(code).unwrap(), retry_after: None };
         codes.iter().copied().map(answered).collect()
     }
 
     #[test]
-    fn the_metadata_service_is_asked_again_as_its_table_says() {
+    fn transient_statuses() {
+        for (code, expected) in [
+            (200, false),
+            (400, false),
+            (404, false),
+            (408, true),
+            (410, false),
+            (429, true),
+            (500, true),
+            (599, true),
+            (600, false),
+        ] {
+            assert_eq!(is_transient_status(StatusCode::from_u16(code).unwrap()), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn imds_retries_follow_its_table() {
         for (answers, expected) in [
             (&[500; 9][..], &[1.0, 2.0, 4.0][..]),
             (&[404; 9], &[1.0, 2.0, 4.0]),
@@ -227,12 +261,12 @@ mod tests {
         assert!(delays(&endpoint, &statuses(&[404])).is_empty());
         assert_eq!(delays(&endpoint, &statuses(&[408, 429, 599, 500])), [1.0, 2.0, 4.0]);
         assert_eq!(delays(&endpoint, &statuses(&[410; 9])), [10.0; 7]);
-        let busy = [asking(StatusCode::TOO_MANY_REQUESTS, 7)];
-        assert_eq!(delays(&RetryPolicy::imds(), &busy), [1.0], "it has its own table");
+        let busy = [retry_after(StatusCode::TOO_MANY_REQUESTS, 7)];
+        assert_eq!(delays(&RetryPolicy::imds(), &busy), [1.0], "Retry-After is ignored");
     }
 
     #[test]
-    fn an_attempt_at_the_metadata_service_is_given_up_sooner() {
+    fn imds_attempts_have_a_shorter_timeout() {
         let seconds = |policy: RetryPolicy| policy.attempt_timeout().as_secs();
         assert_eq!([RetryPolicy::imds(), RetryPolicy::imds_endpoint()].map(seconds), [10, 10]);
         assert_eq!([RetryPolicy::token_endpoint(), RetryPolicy::once()].map(seconds), [30, 30]);
@@ -241,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_endpoint_is_asked_again_as_it_asks() {
+    fn token_endpoint_retries_honour_retry_after() {
         let policy = RetryPolicy::token_endpoint();
         for (answers, expected) in [
             (&[503, 429, 500][..], &[1.0, 2.0][..]),
@@ -252,19 +286,19 @@ mod tests {
         ] {
             assert_eq!(delays(&policy, &statuses(answers)), expected, "{answers:?}");
         }
-        // What is asked for is the least; longer than a minute nobody waits.
+        // Retry-After is a lower bound; more than a minute ends the attempts.
         for (seconds, expected) in
             [(0, &[1.0][..]), (1, &[1.0]), (7, &[7.0]), (60, &[60.0]), (61, &[]), (u64::MAX, &[])]
         {
-            let busy = [asking(StatusCode::TOO_MANY_REQUESTS, seconds)];
+            let busy = [retry_after(StatusCode::TOO_MANY_REQUESTS, seconds)];
             assert_eq!(delays(&policy, &busy), expected, "{seconds}");
         }
-        let refused = [asking(StatusCode::BAD_REQUEST, 7)];
-        assert!(delays(&policy, &refused).is_empty(), "a wait does not make a refusal worth a retry");
+        let refused = [retry_after(StatusCode::BAD_REQUEST, 7)];
+        assert!(delays(&policy, &refused).is_empty(), "Retry-After does not make a 400 retryable");
     }
 
     #[test]
-    fn a_local_endpoint_is_asked_again_as_its_table_says() {
+    fn source_retries_follow_their_table() {
         let policy = RetryPolicy::managed_identity();
         for status in [404, 408, 429, 500, 503, 504] {
             assert_eq!(delays(&policy, &statuses(&[status; 9])), [1.0; 3], "{status}");
@@ -273,30 +307,30 @@ mod tests {
             assert!(delays(&policy, &statuses(&[status; 9])).is_empty(), "{status}");
         }
         for (seconds, expected) in [(0, &[1.0][..]), (3, &[3.0]), (60, &[60.0]), (61, &[])] {
-            assert_eq!(delays(&policy, &[asking(StatusCode::INTERNAL_SERVER_ERROR, seconds)]), expected);
+            assert_eq!(delays(&policy, &[retry_after(StatusCode::INTERNAL_SERVER_ERROR, seconds)]), expected);
         }
         use TransportErrorKind as Kind;
         for (kind, again) in [(Kind::Timeout, true), (Kind::Connect, false), (Kind::Interrupted, false)] {
             let error = TransportError::new(kind);
-            assert_eq!(!delays(&policy, &[Outcome::Failed(&error)]).is_empty(), again, "{kind:?}");
+            assert_eq!(!delays(&policy, &[AttemptResult::Failed(&error)]).is_empty(), again, "{kind:?}");
         }
         assert_eq!(policy.attempt_timeout().as_secs(), 30);
     }
 
     #[test]
-    fn without_retries_every_answer_is_the_last() {
+    fn without_retries_makes_one_attempt() {
         for policy in [RetryPolicy::imds(), RetryPolicy::managed_identity(), RetryPolicy::token_endpoint()] {
             let policy = policy.without_retries();
             for status in [404, 410, 500] {
                 assert!(delays(&policy, &statuses(&[status])).is_empty(), "{status}");
             }
             let error = TransportError::new(TransportErrorKind::Timeout);
-            assert!(delays(&policy, &[Outcome::Failed(&error)]).is_empty());
+            assert!(delays(&policy, &[AttemptResult::Failed(&error)]).is_empty());
         }
     }
 
     #[test]
-    fn jitter_moves_a_delay_by_at_most_a_quarter() {
+    fn jitter_moves_delay_by_up_to_a_quarter() {
         for (draw, expected) in [(0.0, 0.75), (1.0, 1.25)] {
             let policy = RetryPolicy::token_endpoint();
             let delay = policy.start().next_delay(&statuses(&[503])[0], &Jitter::fixed(draw));
@@ -305,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn only_failures_that_may_pass_are_tried_again() {
+    fn only_transient_failures_are_retried() {
         use crate::TransportErrorKind as Kind;
         for (kind, again) in [
             (Kind::Timeout, true),
@@ -318,7 +352,7 @@ mod tests {
         ] {
             let error = TransportError::new(kind);
             assert_eq!(
-                !delays(&RetryPolicy::imds(), &[Outcome::Failed(&error)]).is_empty(),
+                !delays(&RetryPolicy::imds(), &[AttemptResult::Failed(&error)]).is_empty(),
                 again,
                 "{kind:?}"
             );

@@ -58,11 +58,7 @@ impl ScriptedTransport {
 
 impl Transport for ScriptedTransport {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::none()
-            .with_client_certificates()
-            .with_external_signer()
-            .with_renegotiation()
-            .with_pinned_servers()
+        Capabilities::none().with_client_certificates().with_pinned_servers()
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {

@@ -205,7 +205,7 @@ mod tests {
             (
                 "https://127.0.0.1:1/token",
                 Route::Local,
-                Capabilities::none().with_renegotiation(),
+                Capabilities::none().with_pinned_servers(),
                 unsupported,
             ),
         ] {

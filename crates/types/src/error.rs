@@ -1,4 +1,4 @@
-//! What went wrong, and whose turn it is.
+//! The error of the token core, the minter and the facade.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,30 +7,25 @@ use std::time::Duration;
 
 use crate::CorrelationId;
 
-/// The page that explains every code, with a section for each kind.
-macro_rules! troubleshooting {
-    ($section:literal) => {
-        concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/TROUBLESHOOTING.md#", $section)
-    };
-}
-
 /// The longest body excerpt, in characters.
 const EXCERPT_LENGTH: usize = 512;
-/// A longer run of token characters is taken for a secret and never shown. A GUID has 36; Entra's
-/// client secrets have about 40.
+/// Longer runs of token characters are treated as secrets and redacted. A GUID has 36 characters;
+/// client secrets of Microsoft Entra have about 40.
 const TOKEN_LENGTH: usize = 36;
 
-/// Why a token could not be had: the one error of the token core, the minter and the facade.
+/// The error returned when a token cannot be acquired.
 ///
-/// `Display` says what was being done and what to do next; [`source`](std::error::Error::source)
-/// says why. Neither contains a response body, a token, a claim or an identifier. Decide on
-/// [`kind`](Self::kind) and [`code`](Self::code), never on the text. Clones are cheap, so all
-/// callers that waited for one exchange get the same error.
+/// `Display` is one line: the failed operation, then the advice. The cause is the
+/// [`source`](std::error::Error::source). `Debug`, which `unwrap` and a `main` that returns an error
+/// print, adds the code, the chain of causes and the correlation id, one per line. None of them
+/// contains a response body, a token or claims. Match on [`kind`](Self::kind) and
+/// [`code`](Self::code), never on the text. Clones are cheap: all callers that share one token
+/// request get the same error.
 #[derive(Clone)]
-pub struct Error(Arc<Details>);
+pub struct Error(Arc<ErrorDetails>);
 
 #[derive(Clone)]
-struct Details {
+struct ErrorDetails {
     kind: ErrorKind,
     code: Cow<'static, str>,
     summary: Cow<'static, str>,
@@ -45,32 +40,32 @@ struct Details {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Whose turn it is.
+/// The party that can resolve an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The caller's: the request or the configuration is wrong. Nothing was sent.
+    /// The caller: the request or the configuration is wrong. Nothing was sent.
     Request,
-    /// The operator's: this host cannot do what was asked.
+    /// The operator of this host: the host cannot fulfil the request.
     Environment,
-    /// The credential's: it could not be obtained, or the service refused it.
+    /// The owner of the credential: it could not be obtained, or the service refused it.
     Credential,
-    /// The service's: it was reached and answered with an error.
+    /// The service: it responded with an error.
     Service,
-    /// The service's: it answered something that must not be used.
+    /// The service: its response must not be used.
     Response,
-    /// The network's: the service was not reached, or not in time.
+    /// The network: the service was not reached, or not in time.
     Network,
 }
 
 impl Error {
-    /// An error with its stable code and a sentence that says what was being done.
+    /// Creates an error with its stable code and a summary of the failed operation.
     pub fn new(
         kind: ErrorKind,
         code: impl Into<Cow<'static, str>>,
         summary: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self(Arc::new(Details {
+        Self(Arc::new(ErrorDetails {
             kind,
             code: code.into(),
             summary: summary.into(),
@@ -86,151 +81,146 @@ impl Error {
         }))
     }
 
-    /// Says for whom it was done, in front of what was being done.
+    /// Prefixes the summary with the component that failed.
     #[must_use]
-    pub fn with_context(self, whose: impl fmt::Display) -> Self {
-        self.edit(|details| details.summary = format!("{whose}: {}", details.summary).into())
+    pub fn with_context(self, component: impl fmt::Display) -> Self {
+        self.edit(|details| details.summary = format!("{component}: {}", details.summary).into())
     }
 
-    /// Adds what to do next.
+    /// Sets the advice.
     #[must_use]
     pub fn with_advice(self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.edit(|details| details.advice = advice.into())
     }
 
-    /// Says that the same request may succeed later.
+    /// Sets whether the same request may succeed later.
     #[must_use]
     pub fn with_transient(self, transient: bool) -> Self {
         self.edit(|details| details.transient = transient)
     }
 
-    /// Adds how long the service asked to wait.
+    /// Sets the wait that the service requested.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         self.edit(|details| details.retry_after = retry_after)
     }
 
-    /// Adds the HTTP status.
+    /// Sets the HTTP status.
     #[must_use]
     pub fn with_status(self, status: u16) -> Self {
         self.edit(|details| details.status = Some(status))
     }
 
-    /// Adds the numbers of the service's own error codes (AADSTS).
+    /// Sets the numbers of the service's own error codes (AADSTS).
     #[must_use]
     pub fn with_server_codes(self, codes: impl Into<Vec<u32>>) -> Self {
         self.edit(|details| details.server_codes = codes.into())
     }
 
-    /// Adds the claims challenge that came with the refusal.
+    /// Sets the claims challenge of the response.
     #[must_use]
     pub fn with_claims(self, claims: Option<String>) -> Self {
         self.edit(|details| details.claims = claims)
     }
 
-    /// Adds the id under which the request is logged.
+    /// Sets the id under which services log the request.
     #[must_use]
     pub fn with_correlation_id(self, id: CorrelationId) -> Self {
         self.edit(|details| details.correlation_id = Some(id))
     }
 
-    /// Adds a bounded excerpt of a text that the service sent, with whatever looks like a token
-    /// taken out.
+    /// Sets a bounded excerpt of the response body, with everything that may be a token redacted.
     #[must_use]
     pub fn with_excerpt(self, text: &str) -> Self {
         self.edit(|details| details.excerpt = Some(redact(text)))
     }
 
-    /// Adds the cause.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.edit(|details| details.source = Some(Arc::new(source)))
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut Details)) -> Self {
+    /// Writes the summary, with the status and the server's codes.
+    fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.summary)?;
+        let status = self.0.status.map(|status| format!("HTTP {status}"));
+        let codes = self.0.server_codes.iter().map(|code| format!("AADSTS{code}"));
+        let facts: Vec<String> = status.into_iter().chain(codes).collect();
+        if facts.is_empty() { Ok(()) } else { write!(f, " ({})", facts.join(", ")) }
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut ErrorDetails)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }
 
-    /// Whose turn it is.
+    /// Returns the party that can resolve the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The stable, `snake_case` name of what happened: one of ours, or an OAuth error code as the
-    /// server sent it (RFC 6749 §5.2).
+    /// Returns the stable `snake_case` code: one of Symbolon, or an OAuth error code as the server
+    /// sent it (RFC 6749 §5.2). `TROUBLESHOOTING.md` explains each of Symbolon's, and
+    /// `symbolon explain CODE` prints that section.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.0.code
     }
 
-    /// What to do next; empty when there is nothing to add.
+    /// Returns the recommended next step; empty if there is none.
     #[must_use]
     pub fn advice(&self) -> &str {
         &self.0.advice
     }
 
-    /// Where this is explained for somebody who sees it for the first time: the section about errors of
-    /// this kind, in which the code is looked up.
-    #[must_use]
-    pub fn help(&self) -> &'static str {
-        match self.0.kind {
-            ErrorKind::Request => troubleshooting!("request"),
-            ErrorKind::Environment => troubleshooting!("environment"),
-            ErrorKind::Credential => troubleshooting!("credential"),
-            ErrorKind::Service => troubleshooting!("service"),
-            ErrorKind::Response => troubleshooting!("response"),
-            ErrorKind::Network => troubleshooting!("network"),
-        }
-    }
-
-    /// Whether the same request may succeed later.
+    /// Returns true if the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.0.transient
     }
 
-    /// How long the service asked to wait.
+    /// Returns the wait that the service requested.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// The HTTP status that the service answered with.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// The numbers of the service's own error codes, for example 7000215 for AADSTS7000215.
+    /// Returns the numbers of the service's own error codes, for example 7000215 for AADSTS7000215.
     #[must_use]
     pub fn server_codes(&self) -> &[u32] {
         &self.0.server_codes
     }
 
-    /// The claims challenge to hand back to the next request's `claims`, as JSON.
+    /// Returns the claims challenge, as JSON, to pass to `claims` of the next request.
     #[must_use]
     pub fn claims(&self) -> Option<&str> {
         self.0.claims.as_deref()
     }
 
-    /// The id under which the services involved log the request.
+    /// Returns the id under which services log the request.
     #[must_use]
     pub fn correlation_id(&self) -> Option<CorrelationId> {
         self.0.correlation_id
     }
 
-    /// A bounded excerpt of what the service said, for a person to read: at most 512 characters,
-    /// and without anything that looks like a token.
+    /// Returns an excerpt of the response body for a person to read: at most 512 characters, with
+    /// everything that may be a token redacted.
     #[must_use]
     pub fn excerpt(&self) -> Option<&str> {
         self.0.excerpt.as_deref()
     }
 }
 
-/// Cuts a text to its first 512 characters, replaces control characters, and blanks every run that
-/// could be a token, a key or an assertion.
+/// Cuts a text to its first 512 characters, replaces control characters, and redacts every run that
+/// may be a token, a key or an assertion.
 fn redact(text: &str) -> String {
     let mut shown = String::new();
     let mut run = String::new();
@@ -264,33 +254,47 @@ fn redact(text: &str) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let details = &*self.0;
-        f.write_str(&details.summary)?;
-        let mut facts = Vec::new();
-        facts.extend(details.status.map(|status| format!("HTTP {status}")));
-        facts.extend(details.server_codes.iter().map(|code| format!("AADSTS{code}")));
-        if !facts.is_empty() {
-            write!(f, " ({})", facts.join(", "))?;
-        }
-        if !details.advice.is_empty() {
-            write!(f, "; {}", details.advice)?;
+        self.write_summary(f)?;
+        if !self.0.advice.is_empty() {
+            write!(f, "; {}", self.0.advice)?;
         }
         Ok(())
     }
 }
 
+/// A report for a terminal: the summary, then the advice, the code, the causes and the correlation
+/// id, each on its own line. The alternate form `{:#?}` shows the fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("code", &self.0.code)
-            .field("summary", &self.0.summary)
-            .field("status", &self.0.status)
-            .field("server_codes", &self.0.server_codes)
-            .field("transient", &self.0.transient)
-            .field("correlation_id", &self.0.correlation_id)
-            .field("source", &self.0.source)
-            .finish_non_exhaustive()
+        let details = &*self.0;
+        if f.alternate() {
+            return f
+                .debug_struct("Error")
+                .field("kind", &details.kind)
+                .field("code", &details.code)
+                .field("summary", &details.summary)
+                .field("advice", &details.advice)
+                .field("status", &details.status)
+                .field("server_codes", &details.server_codes)
+                .field("transient", &details.transient)
+                .field("correlation_id", &details.correlation_id)
+                .field("source", &details.source)
+                .finish_non_exhaustive();
+        }
+        self.write_summary(f)?;
+        if !details.advice.is_empty() {
+            write!(f, "\n  advice: {}", details.advice)?;
+        }
+        write!(f, "\n  code: {} ({:?})", details.code, details.kind)?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        if let Some(id) = details.correlation_id {
+            write!(f, "\n  correlation id: {id}")?;
+        }
+        Ok(())
     }
 }
 
@@ -307,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn display_says_what_happened_and_what_to_do() {
+    fn display_is_summary_and_advice() {
         let error = Error::new(
             ErrorKind::Credential,
             "invalid_client",
@@ -331,14 +335,34 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_can_be_amended_without_changing_the_original() {
+    fn debug_is_a_readable_report() {
+        let id = CorrelationId::random();
+        let error = Error::new(ErrorKind::Network, "transport_error", "the token service is unreachable")
+            .with_advice("check the network")
+            .with_correlation_id(id)
+            .with_claims(Some("s3cr3t".to_owned()))
+            .with_excerpt("s3cr3t")
+            .with_source(std::io::Error::other("connection refused"));
+        assert_eq!(
+            format!("{error:?}"),
+            format!(
+                "the token service is unreachable\n  advice: check the network\n  \
+                 code: transport_error (Network)\n  caused by: connection refused\n  correlation id: {id}"
+            )
+        );
+        let fields = format!("{error:#?}");
+        assert!(fields.contains("advice: \"check the network\"") && !fields.contains("s3cr3t"), "{fields}");
+    }
+
+    #[test]
+    fn editing_a_clone_keeps_the_original() {
         let original = Error::new(ErrorKind::Service, "server_error", "it failed");
         let amended = original.clone().with_status(503);
         assert_eq!((original.status(), amended.status()), (None, Some(503)));
     }
 
     #[test]
-    fn a_context_stands_in_front_of_what_was_being_done() {
+    fn context_prefixes_the_summary() {
         let error = Error::new(ErrorKind::Network, "timeout", "it did not answer").with_advice("wait");
         let amended = error.with_context("managed identity");
         assert_eq!(amended.to_string(), "managed identity: it did not answer; wait");
@@ -346,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_a_guid_is_not_shown() {
+    fn runs_longer_than_a_guid_are_redacted() {
         let hidden = "[redacted]";
         for (case, text, shown) in [
             ("a GUID", "751a212b-4003-416e-b600-e1f48e40db9f", "751a212b-4003-416e-b600-e1f48e40db9f"),
@@ -371,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_bounded_and_shows_no_token() {
+    fn excerpt_is_bounded_and_redacted() {
         let token = format!("eyJ{}", "A1-_".repeat(200));
         let error =
             Error::new(ErrorKind::Service, "x", "y").with_excerpt(&format!("before {token} after\r\nnext"));

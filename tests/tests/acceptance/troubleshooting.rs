@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use symbolon::{Error, ErrorKind};
+use symbolon::ErrorKind;
 
 use crate::delegation::sources;
 
@@ -107,12 +107,6 @@ fn every_error_kind_has_a_section() {
         ErrorKind::Response,
         ErrorKind::Network,
     ] {
-        let help = Error::new(kind, "x", "y").help();
-        let (address, section) = help.rsplit_once('#').unwrap();
-        assert!(address.starts_with("https://") && address.ends_with("/TROUBLESHOOTING.md"), "{help}");
-        let heading = page.lines().find(|line| {
-            line.strip_prefix("## ").is_some_and(|heading| heading.to_ascii_lowercase() == section)
-        });
-        assert_eq!(heading, Some(format!("## {kind:?}").as_str()), "{help}");
+        assert!(page.lines().any(|line| line == format!("## {kind:?}")), "{kind:?}");
     }
 }

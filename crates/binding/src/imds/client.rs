@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use symbolon_transport::{HttpClient, Request, RetryPolicy, Route, Sent, TransportError};
+use symbolon_transport::{HttpClient, HttpOutcome, Request, RetryPolicy, Route, TransportError};
 use symbolon_types::{CorrelationId, Error, ErrorKind, IMDS_BASE_URL, SharedClock};
 use url::Url;
 
@@ -93,7 +93,7 @@ impl ImdsClient {
     /// `timeout` without a response; `response_too_large` or `invalid_response` for a response that
     /// is too large or not HTTP; `mtls_pop_not_supported_in_imds_v1` when the service issues no
     /// certificates.
-    pub async fn send(&self, request: &ImdsRequest<'_>) -> Result<Sent, Error> {
+    pub async fn send(&self, request: &ImdsRequest<'_>) -> Result<HttpOutcome, Error> {
         let endpoint = request.endpoint;
         let http_request = self.http_request(request);
         let stopwatch = Stopwatch::start(self.clock());

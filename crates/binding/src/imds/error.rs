@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::header::SERVER;
 use http::{HeaderValue, StatusCode};
-use symbolon_transport::{Response, TransportError, TransportErrorKind};
+use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind};
 use symbolon_types::{Error, ErrorKind, SharedClock};
 
 use super::endpoint::ImdsEndpoint;
@@ -50,15 +50,10 @@ pub(super) fn status_error(endpoint: ImdsEndpoint, response: &Response, clock: &
     };
     Error::new(ErrorKind::Service, "managed_identity_request_failed", summary)
         .with_status(status.as_u16())
-        .with_transient(is_transient(status))
+        .with_transient(RetryPolicy::imds_endpoint().is_transient_status(status))
         .with_retry_after(response.retry_after(clock.now()))
         .with_excerpt(&String::from_utf8_lossy(response.body()))
         .with_advice(advice(endpoint, status, from_imds))
-}
-
-/// The statuses that are retried (docs/protocol/imdsv2.md#retries), without 404.
-fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 410 | 429 | 500..=599)
 }
 
 fn advice(endpoint: ImdsEndpoint, status: StatusCode, from_imds: bool) -> &'static str {
@@ -73,40 +68,21 @@ fn advice(endpoint: ImdsEndpoint, status: StatusCode, from_imds: bool) -> &'stat
             "check that the managed identity is assigned to this machine; it may also be that this machine \
              must attest its keys, which requires an attester"
         }
-        _ if is_transient(status) => "try again later",
+        _ if RetryPolicy::imds_endpoint().is_transient_status(status) => "try again later",
         _ => "read the excerpt of the response, and quote the correlation id when you ask for support",
     }
 }
 
 /// Returns the error for a request without a response. `origin` is the address that it went to.
 pub(super) fn transport_error(error: TransportError, origin: &str) -> Error {
-    const CHECK_ADDRESS: &str = "check the address of the metadata service";
-    let transient = error.is_transient();
-    let (kind, code, problem, advice) = match error.kind() {
-        TransportErrorKind::Timeout => (
-            ErrorKind::Network,
-            "timeout",
-            "did not respond in time",
-            "try again later; a machine outside of Azure has no managed identity",
-        ),
-        TransportErrorKind::TooLarge => (
-            ErrorKind::Response,
-            "response_too_large",
-            "sent a response that exceeds the size limit",
-            CHECK_ADDRESS,
-        ),
-        TransportErrorKind::Protocol => {
-            (ErrorKind::Response, "invalid_response", "sent a response that is not HTTP", CHECK_ADDRESS)
+    let advice = match error.kind() {
+        TransportErrorKind::Timeout => "try again later; a machine outside of Azure has no managed identity",
+        TransportErrorKind::TooLarge | TransportErrorKind::Protocol => {
+            "check the address of the metadata service"
         }
-        _ => (
-            ErrorKind::Network,
-            "managed_identity_unreachable",
-            "could not be reached",
-            "check that this is an Azure machine and that no firewall blocks its metadata service",
-        ),
+        _ => "check that this is an Azure machine and that no firewall blocks its metadata service",
     };
-    let summary = format!("the instance metadata service at {origin} {problem}");
-    Error::new(kind, code, summary).with_transient(transient).with_advice(advice).with_source(error)
+    error.into_source_error(format!("the instance metadata service at {origin}")).with_advice(advice)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use http::Method;
 use serde::Serialize;
 use symbolon::parts::transport::{
-    HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, within,
+    HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, timeout,
 };
 use symbolon::{Context, Env, Error, HyperTransport, ImdsProbes, SharedClock, Source};
 use url::Url;
@@ -90,7 +90,7 @@ pub(super) async fn of_source(source: Source, env: &Env) -> Option<Endpoint> {
     let clock = SharedClock::system();
     let began = clock.now();
     let connecting = tokio::net::TcpStream::connect((host.trim_matches(['[', ']']), port));
-    Some(match within(&clock, TIMEOUT, connecting).await {
+    Some(match timeout(&clock, TIMEOUT, connecting).await {
         Some(Ok(_)) => {
             let took = clock.now().duration_since(began).unwrap_or_default();
             Endpoint { url: shown, ok: true, ms: Some(millis(took)), reason: "accepts connections".into() }

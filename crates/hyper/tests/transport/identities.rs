@@ -13,8 +13,7 @@ use crate::{eventually, get, outcome, trusting};
 #[tokio::test]
 async fn it_declares_what_it_can_do() {
     let capabilities = trusting(&Authority::new()).build().unwrap().capabilities();
-    assert!(capabilities.client_certificates() && capabilities.external_signer());
-    assert!(!capabilities.renegotiation());
+    assert!(capabilities.client_certificates() && capabilities.pinned_servers());
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use http::Method;
 use symbolon_hyper::{HyperTransport, HyperTransportBuilder};
-use symbolon_transport::{Request, Route, Transport, TransportErrorKind, within};
+use symbolon_transport::{Request, Route, Transport, TransportErrorKind, timeout};
 use symbolon_types::{ClientIdentity, Context, Env, SharedClock};
 
 use crate::authority::Authority;
@@ -47,7 +47,7 @@ fn get(url: &str, identity: Option<&ClientIdentity>) -> Request {
 
 /// Sends, and says what the body or what the error was.
 async fn outcome(transport: &HyperTransport, request: Request) -> Result<String, TransportErrorKind> {
-    let sent = within(&SharedClock::system(), PATIENCE, transport.send(request)).await;
+    let sent = timeout(&SharedClock::system(), PATIENCE, transport.send(request)).await;
     let response = sent.expect("the request hangs").map_err(|error| error.kind())?;
     Ok(String::from_utf8(response.body().to_vec()).unwrap())
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use symbolon_token::{
     CacheKey, Error, ErrorKind, Expiry, IssuedToken, Partition, Token, TokenCache, resource_name,
 };
-use symbolon_transport::within;
+use symbolon_transport::timeout;
 use symbolon_types::{Context, CorrelationId, Env, Secret, SharedClock};
 
 use super::link::Miss;
@@ -158,7 +158,7 @@ async fn fetch(
     })?;
     let began = clock.now();
     let running = process::run(command(settings, &program, env, resource));
-    let Some(outcome) = within(clock, settings.timeout, running).await else {
+    let Some(outcome) = timeout(clock, settings.timeout, running).await else {
         let error =
             format!("`{}` did not end within {:?}, and was killed", tool.programs[0], settings.timeout);
         return Err(Error::new(ErrorKind::Network, "timeout", error)

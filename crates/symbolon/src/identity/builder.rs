@@ -152,7 +152,7 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Declares what this client can handle, such as `cp1` for claims challenges. Sent in the
+    /// Declares what this client can handle, such as `cp1` for claims challenges. HttpOutcome in the
     /// claims of requests for bound tokens, and to Service Fabric (`xms_cc`); no other source takes
     /// them for bearer tokens.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use symbolon_token::{Error, IssuedToken};
-use symbolon_transport::{HttpClient, Request, RetryPolicy, Sent, TransportError};
+use symbolon_transport::{HttpClient, HttpOutcome, Request, RetryPolicy, TransportError};
 use symbolon_types::{CorrelationId, Source};
 
 use super::{error, response};
@@ -18,7 +18,7 @@ pub(super) struct SourceClient<'a> {
 
 impl SourceClient<'_> {
     /// Returns the last response, of any status.
-    pub(super) async fn send(&self, request: &Request) -> Result<Sent, Error> {
+    pub(super) async fn send(&self, request: &Request) -> Result<HttpOutcome, Error> {
         let sent = self.http.send(self.policy, || Ok::<_, TransportError>(request.clone())).await;
         match &sent {
             Ok(sent) => tracing::debug!(
@@ -37,7 +37,7 @@ impl SourceClient<'_> {
     }
 
     /// Returns the token in a response with status 200, and the number of requests it took.
-    pub(super) fn token(&self, sent: &Sent) -> Result<(IssuedToken, usize), Error> {
+    pub(super) fn token(&self, sent: &HttpOutcome) -> Result<(IssuedToken, usize), Error> {
         let now = self.http.context().clock().now();
         if sent.response.status() != StatusCode::OK {
             return Err(error::http_error(self.source, &sent.response, now));

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::{Map, Value};
 use symbolon_token::{Error, ErrorKind};
-use symbolon_transport::{Response, TransportError, TransportErrorKind};
+use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind, is_transient_status};
 use symbolon_types::Source;
 
 /// The most error numbers that are taken over.
@@ -22,7 +22,7 @@ pub(super) fn http_error(source: Source, response: &Response, now: SystemTime) -
     };
     let error = Error::new(ErrorKind::Service, "managed_identity_request_failed", what)
         .with_status(status.as_u16())
-        .with_transient(may_pass(status))
+        .with_transient(RetryPolicy::managed_identity().is_transient_status(status))
         .with_retry_after(response.retry_after(now))
         .with_advice(advice(source, status));
     let parsed = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
@@ -34,11 +34,6 @@ pub(super) fn http_error(source: Source, response: &Response, now: SystemTime) -
     } else {
         error.with_excerpt(&said).with_server_codes(codes(&parsed))
     }
-}
-
-/// MSAL.NET `MsalServiceExceptionFactory`.
-fn may_pass(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 404 | 408 | 429 | 500 | 503 | 504)
 }
 
 fn advice(source: Source, status: StatusCode) -> &'static str {
@@ -53,7 +48,7 @@ fn advice(source: Source, status: StatusCode) -> &'static str {
         (_, 404) => {
             "check that the identity is assigned to this host; one that was just assigned takes a few minutes"
         }
-        (_, 408 | 429 | 500..=599) => "try again later",
+        _ if is_transient_status(status) => "try again later",
         _ => "see the excerpt of the answer, and quote the correlation id when you ask for support",
     }
 }
@@ -88,47 +83,23 @@ fn codes(body: &Map<String, Value>) -> Vec<u32> {
     codes.filter_map(|code| u32::try_from(code).ok()).take(MOST_CODES).collect()
 }
 
-/// No answer at all.
+/// Returns the error for a request without a response.
 pub(super) fn no_response(source: Source, error: TransportError) -> Error {
-    use TransportErrorKind as Kind;
-    let is_transient = error.is_transient();
-    let (kind, code, what, advice) = match error.kind() {
-        Kind::Timeout => (ErrorKind::Network, "timeout", "did not answer in time", "try again later"),
-        Kind::TooLarge => (
-            ErrorKind::Response,
-            "response_too_large",
-            "sent more than an answer can be",
-            "check the endpoint that the host's variables name",
-        ),
-        Kind::Protocol => (
-            ErrorKind::Response,
-            "invalid_response",
-            "does not speak HTTP",
-            "check the endpoint that the host's variables name",
-        ),
-        Kind::Unsupported => (
-            ErrorKind::Environment,
-            "transport_unsupported",
-            "cannot be asked over this transport; nothing was sent",
-            "symbolon-hyper can, within a Tokio runtime; Service Fabric needs a transport that pins servers",
-        ),
-        Kind::Tls if source == Source::ServiceFabric => (
+    const CHECK_ENDPOINT: &str = "check the endpoint that the host's variables name";
+    match error.kind() {
+        TransportErrorKind::Tls if source == Source::ServiceFabric => Error::new(
             ErrorKind::Network,
             "managed_identity_unreachable",
-            "did not present the certificate that it is known by; nothing was sent",
-            "check IDENTITY_SERVER_THUMBPRINT: the host may have replaced its certificate",
-        ),
-        _ => (
-            ErrorKind::Network,
-            "managed_identity_unreachable",
-            "could not be reached",
-            "check the endpoint that the host's variables name, and that nothing blocks the way to it",
-        ),
-    };
-    Error::new(kind, code, format!("{source} {what}"))
-        .with_transient(is_transient)
-        .with_advice(advice)
-        .with_source(error)
+            format!(
+                "{source} did not present the certificate of IDENTITY_SERVER_THUMBPRINT; nothing was sent"
+            ),
+        )
+        .with_advice("restart the process: the host may have replaced the certificate of its endpoint")
+        .with_source(error),
+        TransportErrorKind::Timeout => error.into_source_error(source).with_advice("try again later"),
+        TransportErrorKind::Unsupported => error.into_source_error(source),
+        _ => error.into_source_error(source).with_advice(CHECK_ENDPOINT),
+    }
 }
 
 #[cfg(test)]

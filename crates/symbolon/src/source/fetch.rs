@@ -7,7 +7,7 @@ use std::time::Duration;
 use symbolon_binding::ManagedIdentityId;
 use symbolon_binding::imds::ImdsClient;
 use symbolon_token::{Error, ErrorKind, IssuedToken};
-use symbolon_transport::{HttpClient, RetryPolicy, within};
+use symbolon_transport::{HttpClient, RetryPolicy, timeout};
 use symbolon_types::{CorrelationId, Source};
 
 use super::azure_arc::{self, ArcAgent};
@@ -50,7 +50,7 @@ impl TokenFetcher {
         };
         let clock = self.http.context().clock();
         let started = clock.now();
-        let result = within(clock, self.deadline, self.send(source, &request)).await;
+        let result = timeout(clock, self.deadline, self.send(source, &request)).await;
         let elapsed = clock.now().duration_since(started).unwrap_or_default();
         result
             .unwrap_or_else(|| Err(timeout_error(source, self.deadline)))

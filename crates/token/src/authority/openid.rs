@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
-use symbolon_transport::{HttpClient, Request, Response, RetryPolicy, Route, TransportError};
+use symbolon_transport::{
+    HttpClient, Request, Response, RetryPolicy, Route, TransportError, is_transient_status,
+};
 use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
@@ -109,10 +111,9 @@ fn browsable(url: &str) -> Option<Url> {
 }
 
 fn refused(response: &Response, http: &HttpClient) -> Error {
-    let status = response.status().as_u16();
-    let is_transient = matches!(status, 408 | 429 | 500..=599);
+    let is_transient = is_transient_status(response.status());
     Error::new(ErrorKind::Service, "oidc_failure", "the OpenID provider did not tell its metadata")
-        .with_status(status)
+        .with_status(response.status().as_u16())
         .with_transient(is_transient)
         .with_retry_after(response.retry_after(http.context().clock().now()))
         .with_excerpt(&String::from_utf8_lossy(response.body()))

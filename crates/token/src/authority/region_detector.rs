@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use symbolon_lease::{Found, LeaseCache, Loaded, Origin};
-use symbolon_transport::{HttpClient, Request, Response, RetryPolicy, Route, TransportError, within};
+use symbolon_transport::{
+    HttpClient, Request, Response, RetryPolicy, Route, TransportError, is_transient_status, timeout,
+};
 use symbolon_types::{Env, IMDS_BASE_URL};
 use tracing::debug;
 use url::Url;
@@ -109,7 +111,7 @@ async fn detect(http: &HttpClient, env: &Env) -> RegionOutcome {
         debug!(%region, "the environment names the region");
         return RegionOutcome::Detected(region, DetectedBy::Environment);
     }
-    match within(http.context().clock(), DEADLINE, region_of_machine(http, env)).await.flatten() {
+    match timeout(http.context().clock(), DEADLINE, region_of_machine(http, env)).await.flatten() {
         Some(region) => {
             debug!(%region, "the metadata service names the region");
             RegionOutcome::Detected(region, DetectedBy::Metadata)
@@ -160,9 +162,14 @@ async fn ask(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Resp
     }
 }
 
-/// (MSAL.NET `RegionDiscoveryRetryPolicy`: as for managed identities, less 404 and 408.)
+/// Returns true for a status that is retried (docs/protocol/routing.md#region-detection): 408 is not,
+/// 410 is.
 fn is_busy(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 410 | 429 | 500..=599)
+    match status {
+        StatusCode::REQUEST_TIMEOUT => false,
+        StatusCode::GONE => true,
+        _ => is_transient_status(status),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use symbolon_transport::within;
+use symbolon_transport::timeout;
 use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
@@ -190,7 +190,7 @@ impl<'a> AuthorizationRequest<'a> {
         let claims = merge_claims(self.claims, None, &self.parts.capabilities)?;
         let asking = self.application.authorization_endpoint(&self.parts.http, self.tenant);
         let (mut url, issuer): (Url, ExpectedIssuer) =
-            within(self.parts.http.context().clock(), self.parts.deadline, asking)
+            timeout(self.parts.http.context().clock(), self.parts.deadline, asking)
                 .await
                 .unwrap_or_else(|| Err(timed_out()))?;
         let pending = PendingAuthorization::new(self.redirect_uri, issuer)?;

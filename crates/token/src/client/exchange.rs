@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use symbolon_lease::LeaseKey;
-use symbolon_transport::{Response, TransportError, TransportErrorKind, within};
+use symbolon_transport::{Response, TransportError, TransportErrorKind, is_transient_status, timeout};
 use symbolon_types::{CorrelationId, Error, ErrorKind, SigningError};
 
 use super::parts::{ClientParts, timed_out};
@@ -68,7 +68,7 @@ impl Exchange {
     pub(crate) async fn run(self) -> Result<IssuedToken, Error> {
         let parts = Arc::clone(&self.parts);
         let correlation_id = self.correlation_id;
-        let outcome = within(parts.http.context().clock(), parts.deadline, self.recovering()).await;
+        let outcome = timeout(parts.http.context().clock(), parts.deadline, self.recovering()).await;
         outcome.unwrap_or_else(|| Err(timed_out().with_correlation_id(correlation_id)))
     }
 
@@ -228,7 +228,7 @@ impl Exchange {
 
     fn refused(&self, response: &Response) -> Attempt {
         let status = response.status();
-        let is_transient = matches!(status.as_u16(), 408 | 429 | 500..=599);
+        let is_transient = is_transient_status(status);
         let retry_after = response.retry_after(self.parts.http.context().clock().now());
         let Some(ErrorResponse { code, server_codes, claims, description }) = denied(response) else {
             let error = "the token service answered something that is not an OAuth error";

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use symbolon_transport::{Transport, within};
+use symbolon_transport::{Transport, timeout};
 use symbolon_types::{CorrelationId, Error, ErrorKind};
 
 use super::exchange::Exchange;
@@ -140,7 +140,7 @@ impl<'a> TokenRequest<'a> {
         let correlation_id = self.correlation_id.unwrap_or_else(CorrelationId::random);
         let parts = Arc::clone(self.parts);
         let acquired =
-            within(parts.http.context().clock(), parts.deadline, self.acquire_as(correlation_id)).await;
+            timeout(parts.http.context().clock(), parts.deadline, self.acquire_as(correlation_id)).await;
         acquired.unwrap_or_else(|| Err(timed_out())).map_err(|error| match error.correlation_id() {
             Some(_) => error,
             None => error.with_correlation_id(correlation_id),

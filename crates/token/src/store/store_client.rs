@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_lease::{Lease, LeaseCache};
-use symbolon_transport::within;
+use symbolon_transport::timeout;
 use symbolon_types::{ClientIdentity, Error, Secret, SharedClock, Thumbprint};
 use tracing::debug;
 
@@ -190,7 +190,7 @@ impl StoreClient {
         purpose: &'static str,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Option<T> {
-        match within(&self.clock, LIMIT, operation).await {
+        match timeout(&self.clock, LIMIT, operation).await {
             Some(Ok(output)) => Some(output),
             Some(Err(error)) => {
                 debug!(purpose, code = error.code(), "the store failed");
