@@ -32,8 +32,8 @@ async fn azure_identity_gets_tokens_from_app_service() {
             .envs(emulator.environment_of(Source::AppService))
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && told.contains("1 passed"), "{told}\n{}", emulator.journal());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && printed.contains("1 passed"), "{printed}\n{}", emulator.journal());
         let journal = emulator.journal();
         assert_eq!(journal.count(Step::AppService), before + 1, "the second token is cached");
         let entry = journal.last(Step::AppService).unwrap();

@@ -18,7 +18,7 @@ const TEST: &str = "azure_identity_finds_the_emulator_where_azure_would_be";
 const ROLE: &str = "SYMBOLON_TEST_ROLE";
 const SCOPE: &str = "https://vault.azure.net/.default";
 /// The prefix of lines that a process prints for its parent.
-const TOLD: &str = "told: ";
+const PREFIX: &str = "printed: ";
 
 #[tokio::test(flavor = "current_thread")]
 async fn azure_identity_finds_the_emulator_where_azure_would_be() {
@@ -37,25 +37,25 @@ fn both_machines() {
     let mut azure = machines.in_azure(&this);
     azure.args(arguments).env(ROLE, "azure");
     let mut azure = Service::start(&azure, &folder, Stdio::piped());
-    let identities = azure.wait_for(told).expect("the client ids of the identities");
+    let identities = azure.wait_for(value_of).expect("the client ids of the identities");
     let (own, other) = identities.split_once(' ').unwrap();
     for (asked, expected) in [("system", own), (other, other)] {
         let mut vm = machines.in_vm(&this);
         let output = vm.args(arguments).env(ROLE, asked).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{said}");
-        assert_eq!(said.lines().find_map(told).as_deref(), Some(expected), "{said}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{printed}");
+        assert_eq!(printed.lines().find_map(value_of).as_deref(), Some(expected), "{printed}");
     }
 }
 
-fn told(line: &str) -> Option<String> {
-    Some(line.split_once(TOLD)?.1.to_owned())
+fn value_of(line: &str) -> Option<String> {
+    Some(line.split_once(PREFIX)?.1.to_owned())
 }
 
 /// Serves Azure's endpoints until the process is killed.
 async fn azure() {
     let emulator = Emulator::builder().azure_addresses().start().await.unwrap();
-    println!("{TOLD}{} {}", emulator.client_id(), emulator.user_assigned().client_id());
+    println!("{PREFIX}{} {}", emulator.client_id(), emulator.user_assigned().client_id());
     std::future::pending().await
 }
 
@@ -67,5 +67,5 @@ async fn virtual_machine(identity: &str) {
     let token = credential.get_token(&[SCOPE], None).await.unwrap();
     let payload = token.token.secret().split('.').nth(1).unwrap();
     let claims: Value = serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).unwrap()).unwrap();
-    println!("{TOLD}{}", claims["appid"].as_str().unwrap());
+    println!("{PREFIX}{}", claims["appid"].as_str().unwrap());
 }

@@ -84,13 +84,13 @@ mod tests {
 
     #[test]
     fn threads_capture_only_their_own_logs() {
-        let said = |text: &'static str| tracing::trace!("{text}");
-        said("before");
+        let log = |text: &'static str| tracing::trace!("{text}");
+        log("before");
         let logs = CapturedLogs::begin();
-        said("north");
+        log("north");
         let other = std::thread::spawn(move || {
             let logs = CapturedLogs::begin();
-            said("south");
+            log("south");
             logs.text()
         });
         let other = other.join().unwrap();

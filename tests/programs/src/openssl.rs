@@ -42,7 +42,7 @@ pub fn verify_every_scheme(key: &SharedSigningKey, folder: &Path) {
             .args(["-signature", "signature", "message"])
             .output()
             .expect("a folder, a key and openssl");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("Verified OK"), "{scheme:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(printed.contains("Verified OK"), "{scheme:?}: {printed}");
     }
 }

@@ -52,9 +52,9 @@ impl SoftHsm {
         child.args(["--exact", "--nocapture", name]);
         token.put_into(&mut child);
         let output = child.stdin(Stdio::null()).output().expect("this program again");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let complained = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains(DONE), "{name}:\n{said}{complained}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && printed.contains(DONE), "{name}:\n{printed}{errors}");
         fs::remove_dir_all(&token.folder).expect("the token's folder");
     }
 

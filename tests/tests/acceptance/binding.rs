@@ -101,18 +101,18 @@ async fn bind_07_bound_token_needs_its_certificate() {
     let request = http::Request::get(plain).body(Bytes::new()).unwrap();
     assert_eq!(identity.call(&token, request).await.unwrap_err().code(), "insecure_endpoint");
 
-    let was_asked = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&was_asked);
+    let was_called = Arc::new(AtomicBool::new(false));
+    let called = Arc::clone(&was_called);
     let incapable = SharedTransport::new(
         transport_fn(move |_| {
-            asked.store(true, Ordering::SeqCst);
+            called.store(true, Ordering::SeqCst);
             async { Ok(Response::new(StatusCode::OK, "")) }
         })
         .with_capabilities(Capabilities::none()),
     );
     let refused = incapable.send(token.authorize(test_env.resource_request()).unwrap()).await;
     assert_eq!(refused.unwrap_err().kind(), TransportErrorKind::Unsupported);
-    assert!(!was_asked.load(Ordering::SeqCst));
+    assert!(!was_called.load(Ordering::SeqCst));
 
     let own = token.bound_to().unwrap();
     let broken = SharedSigningKey::new(OpaqueKey::broken(own.key()));

@@ -87,9 +87,9 @@ async fn token_request_has_only_its_parameters() {
         let request = if over_mtls { request.over_mtls() } else { request.proof_of_possession() };
         test_env.keep(request.await.unwrap());
         let sent = test_env.last_token_request();
-        let mut said: Vec<&str> = sent.form_names().collect();
-        said.sort_unstable();
-        assert_eq!(said, names);
+        let mut fields: Vec<&str> = sent.form_names().collect();
+        fields.sort_unstable();
+        assert_eq!(fields, names);
         for (name, value) in [
             ("client_id", test_env.emulator.client_id()),
             ("grant_type", "client_credentials"),

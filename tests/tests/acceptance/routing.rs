@@ -12,7 +12,7 @@ const TENANT: &str = "751a212b-4003-416e-b600-e1f48e40db9f";
 const CLIENT: &str = "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3";
 
 /// A token request and its authority.
-struct Ask<'a> {
+struct TestRequest<'a> {
     authority: &'a str,
     region: RegionChoice,
     tenant: Option<&'a str>,
@@ -22,7 +22,7 @@ struct Ask<'a> {
     before: Vec<Response>,
 }
 
-impl Default for Ask<'_> {
+impl Default for TestRequest<'_> {
     fn default() -> Self {
         Self {
             authority: "https://login.microsoftonline.com/contoso.example",
@@ -36,22 +36,22 @@ impl Default for Ask<'_> {
 }
 
 /// The requests that were sent, or the error before the first.
-async fn asked(identity: &ClientIdentity, ask: Ask<'_>) -> Result<Vec<Request>, Error> {
-    let token_type = if ask.is_bound { "mtls_pop" } else { "Bearer" };
+async fn sent_requests(identity: &ClientIdentity, case: TestRequest<'_>) -> Result<Vec<Request>, Error> {
+    let token_type = if case.is_bound { "mtls_pop" } else { "Bearer" };
     let body = format!(r#"{{"token_type":"{token_type}","access_token":"opaque","expires_in":3600}}"#);
-    let answers = ask.before.into_iter().chain([Response::new(StatusCode::OK, body)]).map(Ok);
+    let answers = case.before.into_iter().chain([Response::new(StatusCode::OK, body)]).map(Ok);
     let transport = ScriptedTransport::new(answers);
-    let application = Application::new(Authority::parse(ask.authority)?, CLIENT)?.region(ask.region);
+    let application = Application::new(Authority::parse(case.authority)?, CLIENT)?.region(case.region);
     let credential = ClientCertificate::new(application, identity.clone())?;
     let client = TokenClient::builder(credential, transport.clone())
         .retry(RetryPolicy::once())
-        .context(Context::default().with_env(ask.env.iter().copied().collect()))
+        .context(Context::default().with_env(case.env.iter().copied().collect()))
         .build();
     let mut request = client.token_for_resource("https://vault.azure.net");
-    if ask.is_bound {
+    if case.is_bound {
         request = request.proof_of_possession();
     }
-    if let Some(tenant) = ask.tenant {
+    if let Some(tenant) = case.tenant {
         request = request.tenant(tenant);
     }
     let outcome = request.await;
@@ -63,8 +63,8 @@ async fn asked(identity: &ClientIdentity, ask: Ask<'_>) -> Result<Vec<Request>, 
     }
 }
 
-async fn url(identity: &ClientIdentity, ask: Ask<'_>) -> Result<String, String> {
-    let sent = asked(identity, ask).await.map_err(|error| error.code().to_owned())?;
+async fn url(identity: &ClientIdentity, case: TestRequest<'_>) -> Result<String, String> {
+    let sent = sent_requests(identity, case).await.map_err(|error| error.code().to_owned())?;
     Ok(sent.last().unwrap().url().to_string())
 }
 
@@ -83,7 +83,7 @@ fn fixed(region: &str) -> RegionChoice {
 #[tokio::test]
 async fn req_01_global_mtls_host_without_region() {
     let certificate = certificate().await;
-    let sent = asked(&certificate, Ask::default()).await.unwrap();
+    let sent = sent_requests(&certificate, TestRequest::default()).await.unwrap();
     let [request] = &sent[..] else { panic!("known clouds need no other request: {sent:?}") };
     assert_eq!(request.method(), http::Method::POST);
     assert_eq!(request.url().as_str(), "https://mtlsauth.microsoft.com/contoso.example/oauth2/v2.0/token");
@@ -103,8 +103,11 @@ async fn req_01_global_mtls_host_without_region() {
 #[tokio::test]
 async fn req_02_region_is_in_the_host() {
     let certificate = certificate().await;
-    let global = asked(&certificate, Ask::default()).await.unwrap();
-    let regional = asked(&certificate, Ask { region: fixed("westus3"), ..Ask::default() }).await.unwrap();
+    let global = sent_requests(&certificate, TestRequest::default()).await.unwrap();
+    let regional =
+        sent_requests(&certificate, TestRequest { region: fixed("westus3"), ..TestRequest::default() })
+            .await
+            .unwrap();
     assert_eq!(
         regional[0].url().as_str(),
         "https://westus3.mtlsauth.microsoft.com/contoso.example/oauth2/v2.0/token"
@@ -118,7 +121,10 @@ async fn route_01_a_tenant_is_an_id_or_a_domain() {
     for tenant in [TENANT, "contoso.example"] {
         let authority = format!("https://login.microsoftonline.com/{tenant}");
         let expected = format!("https://mtlsauth.microsoft.com/{tenant}/oauth2/v2.0/token");
-        assert_eq!(url(&certificate, Ask { authority: &authority, ..Ask::default() }).await, Ok(expected));
+        assert_eq!(
+            url(&certificate, TestRequest { authority: &authority, ..TestRequest::default() }).await,
+            Ok(expected)
+        );
     }
 }
 
@@ -127,9 +133,9 @@ async fn route_02_explicit_region_is_used() {
     let certificate = certificate().await;
     for (is_bound, host) in [(true, "westus3.mtlsauth.microsoft.com"), (false, "westus3.login.microsoft.com")]
     {
-        let ask = Ask { region: fixed("westus3"), is_bound, ..Ask::default() };
+        let case = TestRequest { region: fixed("westus3"), is_bound, ..TestRequest::default() };
         let expected = format!("https://{host}/contoso.example/oauth2/v2.0/token");
-        assert_eq!(url(&certificate, ask).await, Ok(expected));
+        assert_eq!(url(&certificate, case).await, Ok(expected));
     }
 }
 
@@ -143,9 +149,9 @@ async fn route_03_to_04_region_is_detected_or_global() {
         (&[], imds(404, ""), "mtlsauth.microsoft.com"),
         (&[], imds(200, r#"{"location":"evil.example/"}"#), "mtlsauth.microsoft.com"),
     ] {
-        let ask = Ask { region: RegionChoice::Detect, env, before, ..Ask::default() };
+        let case = TestRequest { region: RegionChoice::Detect, env, before, ..TestRequest::default() };
         let expected = format!("https://{host}/contoso.example/oauth2/v2.0/token");
-        assert_eq!(url(&certificate, ask).await, Ok(expected), "{env:?}");
+        assert_eq!(url(&certificate, case).await, Ok(expected), "{env:?}");
     }
 }
 
@@ -165,16 +171,19 @@ async fn route_06_to_08_tenantless_authorities() {
         ("consumers", Ok("https://mtlsauth.microsoft.com/consumers/oauth2/v2.0/token".to_owned())),
     ] {
         let authority = format!("https://login.microsoftonline.com/{tenant}");
-        assert_eq!(url(&certificate, Ask { authority: &authority, ..Ask::default() }).await, expected);
+        assert_eq!(
+            url(&certificate, TestRequest { authority: &authority, ..TestRequest::default() }).await,
+            expected
+        );
     }
 }
 
 #[tokio::test]
 async fn route_09_tenant_is_in_path_and_cache_key() {
     let certificate = certificate().await;
-    let ask = Ask { tenant: Some("fabrikam.example"), ..Ask::default() };
+    let case = TestRequest { tenant: Some("fabrikam.example"), ..TestRequest::default() };
     let expected = "https://mtlsauth.microsoft.com/fabrikam.example/oauth2/v2.0/token";
-    assert_eq!(url(&certificate, ask).await.as_deref(), Ok(expected));
+    assert_eq!(url(&certificate, case).await.as_deref(), Ok(expected));
 
     let test_env = TestEnv::new().await;
     let client = test_env.certificate_client(test_env.certificate());
@@ -210,7 +219,7 @@ async fn route_10_to_17_clouds_have_mtls_hosts() {
     ] {
         let authority = format!("https://{host}/t.example");
         assert_eq!(
-            url(&certificate, Ask { authority: &authority, ..Ask::default() }).await,
+            url(&certificate, TestRequest { authority: &authority, ..TestRequest::default() }).await,
             expected,
             "{host}"
         );
@@ -223,7 +232,7 @@ async fn route_18_what_is_no_https_authority_is_refused() {
     for authority in
         ["http://login.microsoftonline.com/t.example", "https://login.microsoftonline.com", "not a url"]
     {
-        let refused = url(&certificate, Ask { authority, ..Ask::default() }).await;
+        let refused = url(&certificate, TestRequest { authority, ..TestRequest::default() }).await;
         assert_eq!(refused, Err("invalid_authority".to_owned()), "{authority}");
     }
 }
@@ -233,7 +242,7 @@ async fn idp_01_to_02_dsts_keeps_its_host_and_has_its_own_path() {
     let certificate = certificate().await;
     let authority = "https://dsts.example/dstsv2/7a433bfc-2514-4697-b467-e0933190487f";
     for is_bound in [true, false] {
-        let sent = url(&certificate, Ask { authority, is_bound, ..Ask::default() }).await;
+        let sent = url(&certificate, TestRequest { authority, is_bound, ..TestRequest::default() }).await;
         assert_eq!(sent, Ok(format!("{authority}/oauth2/v2.0/token")));
     }
 }
@@ -242,6 +251,9 @@ async fn idp_01_to_02_dsts_keeps_its_host_and_has_its_own_path() {
 async fn idp_03_dsts_without_a_tenant_is_refused() {
     let certificate = certificate().await;
     for authority in ["https://dsts.example/dstsv2", "https://dsts.example/dstsv2/common"] {
-        assert!(url(&certificate, Ask { authority, ..Ask::default() }).await.is_err(), "{authority}");
+        assert!(
+            url(&certificate, TestRequest { authority, ..TestRequest::default() }).await.is_err(),
+            "{authority}"
+        );
     }
 }

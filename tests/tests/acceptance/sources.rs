@@ -38,9 +38,9 @@ async fn sources_log_no_secret() {
         test_env.keep(identity.token(RESOURCE).force_refresh().await.unwrap());
         test_env.emulator.inject(Fault::status(step(source), 400).body(r#"{"error":"x"}"#));
         let error = identity.token(RESOURCE).force_refresh().await.unwrap_err();
-        let told = format!("{error} {error:?} {identity:?}");
+        let shown = format!("{error} {error:?} {identity:?}");
         for (name, value) in test_env.emulator.environment_of(source) {
-            assert!(!SECRETS.contains(&name) || !told.contains(&value), "{source} {name}: {told}");
+            assert!(!SECRETS.contains(&name) || !shown.contains(&value), "{source} {name}: {shown}");
         }
     }
 }

@@ -76,9 +76,9 @@ async fn identity_kind_is_sent_as_telemetry() {
     let assigned = ManagedIdentityId::client_id(test_env.emulator.user_assigned().client_id()).unwrap();
     for (id, api) in [(ManagedIdentityId::system_assigned(), 1015), (assigned, 1016)] {
         test_env.bound_token(&test_env.builder().identity(id).build().unwrap()).await;
-        let told = test_env.last_token_request();
+        let request = test_env.last_token_request();
         let expected = format!("5|{api},2,,,|0,0,6,,,");
-        assert_eq!(told.header("x-client-current-telemetry"), Some(expected.as_str()));
+        assert_eq!(request.header("x-client-current-telemetry"), Some(expected.as_str()));
     }
 }
 
@@ -114,8 +114,8 @@ async fn routing_hint_is_sent_and_not_logged() {
     let failed = client.session_token("session", "another").await;
     failed.unwrap_err();
     for (request, who) in transport.requests().iter().zip([name, object_id, object_id]) {
-        let told = request.headers()["x-anchormailbox"].to_str().unwrap();
-        assert!(told.contains(who), "{told}");
+        let hint = request.headers()["x-anchormailbox"].to_str().unwrap();
+        assert!(hint.contains(who), "{hint}");
     }
     let text = logs.text();
     assert!(text.contains("fetched a token") && text.contains("could not fetch a token"), "{text}");

@@ -73,8 +73,8 @@ fn check(interpreter: &Path, script: &str, library: &str, hosts: &[Source], user
             let mut command = Command::new(interpreter);
             command.args([script, library, RESOURCE]).args(asked);
             let output = run(command, emulator.environment_of(*source));
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{library} on {source}:\n{told}\n{}", emulator.journal());
+            let printed = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{library} on {source}:\n{printed}\n{}", emulator.journal());
             let claims = claims(&String::from_utf8(output.stdout).unwrap());
             assert_eq!((&claims["appid"], &claims["aud"]), (&expected.into(), &RESOURCE.into()), "{source}");
             let journal = emulator.journal();
@@ -108,8 +108,8 @@ fn check_agent(interpreter: &Path, script: &str, library: &str) {
     ] {
         let before = emulator.journal().count(step);
         let output = ask(options, RESOURCE, asked);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{library} {options:?}:\n{told}\n{}", emulator.journal());
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{library} {options:?}:\n{printed}\n{}", emulator.journal());
         let claims = claims(&String::from_utf8(output.stdout).unwrap());
         assert_eq!((&claims["appid"], &claims["aud"]), (&expected.into(), &RESOURCE.into()), "{options:?}");
         assert!(claims["cnf"].is_null(), "{library}: a bearer token");
@@ -120,10 +120,10 @@ fn check_agent(interpreter: &Path, script: &str, library: &str) {
         [(RESOURCE, Some(other), "403 identity"), ("https://graph.microsoft.com", None, "403 resource")]
     {
         let output = ask(&[], resource, asked);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && told.contains(reason), "{library} {reason}:\n{told}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && printed.contains(reason), "{library} {reason}:\n{printed}");
     }
-    assert_eq!(emulator.journal().entries().len(), before, "{library}: nobody was asked");
+    assert_eq!(emulator.journal().entries().len(), before, "{library}: no request was sent");
 }
 
 /// Runs a command with the given variables only.

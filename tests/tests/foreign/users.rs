@@ -31,8 +31,9 @@ const REFRESH: &str = "refresh_token";
 pub(crate) fn check_python(interpreter: &Path) {
     let test_env = TestEnv::start();
     // The other application has the same secret, but no certificate.
-    let told = test_env.check(interpreter, PYTHON, "msal", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
-    test_env.check_msal(&told);
+    let printed =
+        test_env.check(interpreter, PYTHON, "msal", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
+    test_env.check_msal(&printed);
     test_env.check(interpreter, PYTHON, "msal", &test_env.certificate(), &[OBO, REFRESH, REFRESH, REFRESH]);
     test_env.check(interpreter, PYTHON, "azure-identity", &json!(SECRET), &[OBO, REFRESH]);
 }
@@ -41,9 +42,9 @@ pub(crate) fn check_python(interpreter: &Path) {
 fn msal_for_node_acts_on_behalf_of_a_user() {
     let Some(interpreter) = node() else { return };
     let test_env = TestEnv::start();
-    let told =
+    let printed =
         test_env.check(&interpreter, NODE, "msal-node", &json!(SECRET), &[OBO, REFRESH, REFRESH, REFRESH]);
-    test_env.check_msal(&told);
+    test_env.check_msal(&printed);
 }
 
 #[test]
@@ -96,28 +97,28 @@ impl TestEnv {
         let before = self.emulator.journal().count(Step::Token);
         let mut command = Command::new(interpreter);
         command.args([script, library]);
-        let told = run(command, &[("NODE_EXTRA_CA_CERTS", &self.ca)], &asked);
+        let printed = run(command, &[("NODE_EXTRA_CA_CERTS", &self.ca)], &asked);
         let journal = self.emulator.journal();
         let used: Vec<_> =
             journal.of(Step::Token).skip(before).filter_map(|entry| entry.form("grant_type")).collect();
         assert_eq!(used, grants, "{library}");
-        let (user, tokens) = (claims(&assertion), told["tokens"].as_array().unwrap());
+        let (user, tokens) = (claims(&assertion), printed["tokens"].as_array().unwrap());
         assert_eq!(tokens.len(), 3, "{library}");
         for (token, audience) in tokens.iter().zip([RESOURCE, OTHER_RESOURCE, RESOURCE]) {
             let claims = claims(token.as_str().unwrap());
             assert_eq!((&claims["oid"], &claims["aud"]), (&user["oid"], &json!(audience)), "{library}");
             assert_eq!((&claims["azp"], &claims["ver"]), (&json!(CLIENT_ID), &json!("2.0")), "{library}");
         }
-        told
+        printed
     }
 
     /// MSAL returns the account of the user, and the error when another application uses the
     /// refresh token.
-    fn check_msal(&self, told: &Value) {
-        let user = claims(told["tokens"][0].as_str().unwrap());
+    fn check_msal(&self, printed: &Value) {
+        let user = claims(printed["tokens"][0].as_str().unwrap());
         let id = format!("{}.{}", user["oid"].as_str().unwrap(), self.emulator.tenant_id());
-        assert_eq!((&told["username"], &told["home_account_id"]), (&json!(USER), &json!(id)));
-        assert_eq!(told["refused"], json!({ "error": "invalid_grant", "codes": [70_000] }));
+        assert_eq!((&printed["username"], &printed["home_account_id"]), (&json!(USER), &json!(id)));
+        assert_eq!(printed["refused"], json!({ "error": "invalid_grant", "codes": [70_000] }));
     }
 
     /// A certificate of the application with its key, in the form of MSAL for Python.

@@ -53,8 +53,8 @@ impl Azure {
     /// Runs the command in the virtual machine, without a single variable.
     fn run(&self, arguments: &[&str]) -> Value {
         let output = self.machines.in_vm(&self.symbolon).args(arguments).output().unwrap();
-        let complained = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {complained}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 }

@@ -18,16 +18,16 @@ fn all_verify(requests: &[Requested]) {
         for request in requests {
             let case = format!("{} on {}", verifier.name, request.name);
             match prepared.ask(&request.csr) {
-                Verdict::Holds(said) => {
-                    for fact in (verifier.says)(request.algorithm) {
-                        assert!(said.contains(&fact), "{case} does not say `{fact}`:\n{said}");
+                Verdict::Valid(printed) => {
+                    for fact in (verifier.prints)(request.algorithm) {
+                        assert!(printed.contains(&fact), "{case} does not print `{fact}`:\n{printed}");
                     }
                 }
-                Verdict::Refused(said) => panic!("{case}: {said}"),
+                Verdict::Refused(printed) => panic!("{case}: {printed}"),
             }
             for (what, forged) in forgeries(&request.csr) {
-                if let Verdict::Holds(said) = prepared.ask(&forged) {
-                    panic!("{case}, {what}, holds:\n{said}");
+                if let Verdict::Valid(printed) = prepared.ask(&forged) {
+                    panic!("{case}, {what}, is valid:\n{printed}");
                 }
             }
         }

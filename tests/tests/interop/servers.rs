@@ -51,7 +51,7 @@ fn openssl(folder: &Folder, version: Version) -> Result<Server, String> {
         let address = line.trim().strip_prefix("ACCEPT ")?;
         Some(address.rsplit_once(':')?.1.to_owned())
     });
-    let port = port.expect("openssl says where it listens");
+    let port = port.expect("the port that openssl prints");
     Ok(Server { url: format!("https://localhost:{port}/"), _service: service })
 }
 

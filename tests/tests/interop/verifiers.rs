@@ -14,7 +14,7 @@ use crate::python::interpreter;
 /// A program, its arguments, and its output for a valid request.
 pub(crate) struct Verifier {
     pub(crate) name: &'static str,
-    pub(crate) says: fn(Algorithm) -> Vec<String>,
+    pub(crate) prints: fn(Algorithm) -> Vec<String>,
     /// The program, or the name of the package to install.
     run: fn(&Path) -> Result<Run, String>,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Verifier {
 /// succeeds and prints this text.
 struct Run {
     command: Vec<String>,
-    holds: &'static str,
+    valid: &'static str,
 }
 
 pub(crate) struct Prepared {
@@ -33,18 +33,18 @@ pub(crate) struct Prepared {
 
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Holds(String),
+    Valid(String),
     Refused(String),
 }
 
 pub(crate) const VERIFIERS: [Verifier; 7] = [
-    Verifier { name: "OpenSSL", says: openssl_says, run: openssl },
-    Verifier { name: "GnuTLS", says: gnutls_says, run: gnutls },
-    Verifier { name: "NSS", says: nothing, run: nss },
-    Verifier { name: "Java", says: java_says, run: java },
-    Verifier { name: "Go", says: go_says, run: go },
-    Verifier { name: "Botan", says: nothing, run: botan },
-    Verifier { name: "Python's cryptography", says: python_says, run: python },
+    Verifier { name: "OpenSSL", prints: openssl_prints, run: openssl },
+    Verifier { name: "GnuTLS", prints: gnutls_prints, run: gnutls },
+    Verifier { name: "NSS", prints: nothing, run: nss },
+    Verifier { name: "Java", prints: java_prints, run: java },
+    Verifier { name: "Go", prints: go_prints, run: go },
+    Verifier { name: "Botan", prints: nothing, run: botan },
+    Verifier { name: "Python's cryptography", prints: python_prints, run: python },
 ];
 
 impl Verifier {
@@ -64,11 +64,11 @@ impl Prepared {
         let pem = format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n");
         fs::write(self.folder.path().join("csr.pem"), pem).unwrap();
         let output = run(self.folder.path(), &self.run.command);
-        let said = said(&output);
-        if output.status.success() && said.contains(self.run.holds) {
-            Verdict::Holds(said)
+        let printed = printed(&output);
+        if output.status.success() && printed.contains(self.run.valid) {
+            Verdict::Valid(printed)
         } else {
-            Verdict::Refused(said)
+            Verdict::Refused(printed)
         }
     }
 }
@@ -78,7 +78,7 @@ fn run(folder: &Path, command: &[String]) -> Output {
     Command::new(program).args(arguments).current_dir(folder).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
@@ -91,7 +91,7 @@ fn command(program: &str, package: &str, arguments: &str) -> Result<Vec<String>,
 /// Runs a preparation.
 fn once(folder: &Path, command: &[String]) {
     let output = run(folder, command);
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    assert!(output.status.success(), "{command:?}: {}", printed(&output));
 }
 
 fn nothing(_: Algorithm) -> Vec<String> {
@@ -100,10 +100,10 @@ fn nothing(_: Algorithm) -> Vec<String> {
 
 fn openssl(_: &Path) -> Result<Run, String> {
     let arguments = "req -inform DER -in csr.der -noout -verify -text -nameopt RFC2253";
-    Ok(Run { command: command("openssl", "openssl", arguments)?, holds: "verify OK" })
+    Ok(Run { command: command("openssl", "openssl", arguments)?, valid: "verify OK" })
 }
 
-fn openssl_says(algorithm: Algorithm) -> Vec<String> {
+fn openssl_prints(algorithm: Algorithm) -> Vec<String> {
     let mut facts = vec![
         format!("Subject: CN={CLIENT},DC={TENANT}"),
         "1.3.6.1.4.1.311.90.2.10".into(),
@@ -122,10 +122,10 @@ fn openssl_says(algorithm: Algorithm) -> Vec<String> {
 /// It prints the result and always succeeds.
 fn gnutls(_: &Path) -> Result<Run, String> {
     let command = command("certtool", "gnutls-bin", "--crq-info --inder --infile csr.der")?;
-    Ok(Run { command, holds: "Self signature: verified" })
+    Ok(Run { command, valid: "Self signature: verified" })
 }
 
-fn gnutls_says(algorithm: Algorithm) -> Vec<String> {
+fn gnutls_prints(algorithm: Algorithm) -> Vec<String> {
     let signature = match algorithm {
         Algorithm::Rsa2048 => "RSA-PSS-SHA256",
         Algorithm::P256 => "ECDSA-SHA256",
@@ -143,17 +143,17 @@ fn nss(folder: &Path) -> Result<Run, String> {
         folder,
         &certutil("-S -d sql:. -n authority -s CN=authority -x -t C,C,C -k ec -q nistp256 -m 1 -z noise")?,
     );
-    Ok(Run { command: issue, holds: "" })
+    Ok(Run { command: issue, valid: "" })
 }
 
 /// It verifies the signature on reading.
 fn java(_: &Path) -> Result<Run, String> {
     let command =
         command("keytool", "default-jre-headless", "-J-Duser.language=en -printcertreq -v -file csr.pem")?;
-    Ok(Run { command, holds: "Certificate Request" })
+    Ok(Run { command, valid: "Certificate Request" })
 }
 
-fn java_says(algorithm: Algorithm) -> Vec<String> {
+fn java_prints(algorithm: Algorithm) -> Vec<String> {
     let key = match algorithm {
         Algorithm::Rsa2048 => "2048-bit RSA",
         Algorithm::P256 => "256-bit EC",
@@ -191,10 +191,10 @@ fn go(folder: &Path) -> Result<Run, String> {
     // It requires a cache directory.
     let cache = ["env".into(), format!("GOCACHE={}", folder.join("cache").display())];
     once(folder, &[&cache[..], &build].concat());
-    Ok(Run { command: vec!["./verify".into()], holds: "holds" })
+    Ok(Run { command: vec!["./verify".into()], valid: "holds" })
 }
 
-fn go_says(algorithm: Algorithm) -> Vec<String> {
+fn go_prints(algorithm: Algorithm) -> Vec<String> {
     let signature = match algorithm {
         Algorithm::Rsa2048 => "SHA256-RSAPSS",
         Algorithm::P256 => "ECDSA-SHA256",
@@ -208,7 +208,7 @@ fn botan(folder: &Path) -> Result<Run, String> {
     let issue = botan("sign_cert authority.pem authority.key csr.der")?;
     once(folder, &botan("keygen --algo=ECDSA --params=secp256r1 --output=authority.key")?);
     once(folder, &botan("gen_self_signed --ca --output=authority.pem authority.key authority")?);
-    Ok(Run { command: issue, holds: "BEGIN CERTIFICATE" })
+    Ok(Run { command: issue, valid: "BEGIN CERTIFICATE" })
 }
 
 /// Raises unless the signature holds.
@@ -224,10 +224,10 @@ print(csr.signature_algorithm_parameters.__class__.__name__)
 fn python(folder: &Path) -> Result<Run, String> {
     fs::write(folder.join("verify.py"), PYTHON).unwrap();
     let python = interpreter()?;
-    Ok(Run { command: vec![python, "verify.py".into()], holds: "holds" })
+    Ok(Run { command: vec![python, "verify.py".into()], valid: "holds" })
 }
 
-fn python_says(algorithm: Algorithm) -> Vec<String> {
+fn python_prints(algorithm: Algorithm) -> Vec<String> {
     let signature = match algorithm {
         Algorithm::Rsa2048 => "sha256 1.2.840.113549.1.1.10\nPSS",
         Algorithm::P256 => "sha256 1.2.840.10045.4.3.2\nECDSA",

@@ -47,9 +47,9 @@ async fn user_signs_in_and_stays_signed_in() {
         let code = pending.receive(&query).unwrap_or_else(|error| panic!("{way}: {error}"));
         let token = client.redeem_code(&code, &scope).await;
         let token = token.unwrap_or_else(|error| panic!("{way}: {error} {:?}", error.excerpt()));
-        let told = claims(&token);
-        assert_eq!((&told["aud"], &told["sub"]), (&RESOURCE.into(), &USER.into()), "{way}");
-        assert_eq!(told["client_id"], server.clients.web.id, "{way}");
+        let payload = claims(&token);
+        assert_eq!((&payload["aud"], &payload["sub"]), (&RESOURCE.into(), &USER.into()), "{way}");
+        assert_eq!(payload["client_id"], server.clients.web.id, "{way}");
 
         let account = token.account().unwrap_or_else(|| panic!("{way}: no account"));
         assert_eq!(account.id(), USER, "{way}");
