@@ -1,4 +1,4 @@
-//! Proof of where a key is kept. (IMDSv2 §5.4, §5.5.)
+//! Attestation of keys (docs/protocol/imdsv2.md#attestation).
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use symbolon_transport::timeout;
 use symbolon_types::{CorrelationId, Error, ErrorKind, Secret, SharedClock, SharedSigningKey, SigningKey};
 use url::Url;
 
-use crate::stopwatch::Stopwatch;
+use crate::step_timer::StepTimer;
 
-/// How long before its end a token is not used any more.
-const SKEW: Duration = Duration::from_secs(5 * 60);
-/// The most tokens that are kept: one for each key and service.
+/// Time before its expiry from which an attestation token is no longer used.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
+/// Maximum number of cached tokens: one for each key and service.
 const CAPACITY: usize = 64;
 
-/// Has an attestation service certify where a key is kept.
+/// Client of an attestation service, which certifies how a key is protected.
 ///
-/// Once there is an attester, every mint is attested: when it fails, no certificate is asked for.
-/// There is none in this crate, because what it takes belongs to the key: Windows KeyGuard has a
-/// library of Microsoft's, a TPM has its quotes.
+/// With an attester, every key is attested before a certificate is requested for it; a failure fails
+/// the mint. This crate contains no attester, because the evidence depends on the key: Windows
+/// KeyGuard uses a library of Microsoft, a TPM uses quotes.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -30,30 +30,31 @@ const CAPACITY: usize = 64;
 /// use symbolon_types::Secret;
 ///
 /// #[derive(Debug)]
-/// struct Recorded { token: Secret, expires_at: SystemTime }
+/// struct FixedAttester { token: Secret, expires_at: SystemTime }
 ///
-/// impl Attester for Recorded {
+/// impl Attester for FixedAttester {
 ///     async fn attest(&self, request: &AttestationRequest<'_>) -> Result<Attestation, Error> {
-///         println!("{} is asked until {:?}", request.endpoint(), request.deadline());
+///         println!("attesting at {} until {:?}", request.endpoint(), request.deadline());
 ///         Ok(Attestation::new(self.token.clone(), self.expires_at))
 ///     }
 /// }
 /// ```
 pub trait Attester: fmt::Debug + Send + Sync + 'static {
-    /// The service's statement about this key.
+    /// Requests an attestation of the key.
     ///
-    /// It is asked once for each key and service, by however many callers; what it returns is used
-    /// until five minutes before its end.
+    /// Concurrent mints share one call for each key and service. The attestation is used until five
+    /// minutes before it expires.
     ///
     /// # Errors
-    /// When there is no statement. The caller gets `attestation_failed` with this error as its source.
+    /// When the key cannot be attested. The mint fails with `attestation_failed` and this error as its
+    /// source.
     fn attest(
         &self,
         request: &AttestationRequest<'_>,
     ) -> impl Future<Output = Result<Attestation, Error>> + Send;
 }
 
-/// What is to be attested, and where.
+/// Key to attest, and the service to attest it.
 #[derive(Clone, Copy, Debug)]
 pub struct AttestationRequest<'a> {
     endpoint: &'a Url,
@@ -64,38 +65,38 @@ pub struct AttestationRequest<'a> {
 }
 
 impl<'a> AttestationRequest<'a> {
-    /// The service, as the metadata service names it: `attestationEndpoint`.
+    /// Returns the URL of the service: `attestationEndpoint` of the platform metadata.
     #[must_use]
     pub fn endpoint(&self) -> &'a Url {
         self.endpoint
     }
 
-    /// The key.
+    /// Returns the key.
     #[must_use]
     pub fn key(&self) -> &'a SharedSigningKey {
         self.key
     }
 
-    /// The client id of the managed identity.
+    /// Returns the client id of the managed identity.
     #[must_use]
     pub fn client_id(&self) -> &'a str {
         self.client_id
     }
 
-    /// The id under which the mint is logged.
+    /// Returns the id under which the mint is logged.
     #[must_use]
     pub fn correlation_id(&self) -> CorrelationId {
         self.correlation_id
     }
 
-    /// When nobody waits for the answer any more.
+    /// Returns the time at which the mint stops waiting.
     #[must_use]
     pub fn deadline(&self) -> SystemTime {
         self.deadline
     }
 }
 
-/// A statement about a key: `attestation_token` of the request for a certificate.
+/// Attestation of a key: `attestation_token` of the certificate request.
 #[derive(Clone, Debug)]
 pub struct Attestation {
     token: Secret,
@@ -103,37 +104,38 @@ pub struct Attestation {
 }
 
 impl Attestation {
-    /// A JWT that is good until `expires_at`.
+    /// Creates an attestation from a JWT that is valid until `expires_at`.
     #[must_use]
     pub fn new(token: Secret, expires_at: SystemTime) -> Self {
         Self { token, expires_at }
     }
 }
 
-/// An attester, and what it said before.
+/// Attester with a cache of its tokens.
 #[derive(Clone, Debug)]
-pub(crate) struct Attestations {
+pub(crate) struct AttestationCache {
     attester: Arc<dyn ErasedAttester>,
     tokens: LeaseCache<AttestedKey, Secret>,
     clock: SharedClock,
     timeout: Duration,
 }
 
-/// The service and the key. The client does not matter: identities share a key and its statement.
+/// Cache key: service and key. The client id is not part of it, because identities share the
+/// attestation of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct AttestedKey {
     endpoint: Url,
-    /// SHA-256 of the SubjectPublicKeyInfo. A name would outlive its key.
+    /// SHA-256 of the SubjectPublicKeyInfo. A key name is no replacement, because it outlives its key.
     key: Box<[u8]>,
 }
 
-impl Attestations {
+impl AttestationCache {
     pub(crate) fn new(attester: impl Attester, clock: SharedClock, timeout: Duration) -> Self {
         let tokens = LeaseCache::new(CAPACITY, clock.clone());
         Self { attester: Arc::new(attester), tokens, clock, timeout }
     }
 
-    /// A token for this key: what was said before, as long as it is good, or what is said now.
+    /// Returns the cached token for this key, or attests the key.
     pub(crate) async fn token(
         &self,
         endpoint: &Url,
@@ -149,56 +151,56 @@ impl Attestations {
         let endpoint = endpoint.clone();
         let load = || async move {
             let Attestation { token, expires_at } =
-                this.ask(&endpoint, &key, &client_id, correlation_id).await?;
-            Ok(Loaded::new(Lease::new(token, expires_at.checked_sub(SKEW).unwrap_or(expires_at))))
+                this.attest(&endpoint, &key, &client_id, correlation_id).await?;
+            Ok(Loaded::new(Lease::new(token, expires_at.checked_sub(EXPIRY_MARGIN).unwrap_or(expires_at))))
         };
         Ok(self.tokens.obtain(&attested, load).await?.value)
     }
 
-    /// Forgets what was said, because the token service did not believe it.
-    pub(crate) fn forget(&self) {
+    /// Removes all tokens.
+    pub(crate) fn clear(&self) {
         self.tokens.clear();
     }
 
-    async fn ask(
+    async fn attest(
         &self,
         endpoint: &Url,
         key: &SharedSigningKey,
         client_id: &str,
         correlation_id: CorrelationId,
     ) -> Result<Attestation, Error> {
-        let stopwatch = Stopwatch::start(&self.clock);
+        let timer = StepTimer::start(&self.clock);
         let now = self.clock.now();
         let deadline = now.checked_add(self.timeout).unwrap_or(now);
         let request = AttestationRequest { endpoint, key, client_id, correlation_id, deadline };
-        let said = match timeout(&self.clock, self.timeout, self.attester.boxed_attest(&request)).await {
-            None => Err(failed("there was no answer in time")),
+        let result = match timeout(&self.clock, self.timeout, self.attester.boxed_attest(&request)).await {
+            None => Err(failed("the attester did not respond in time")),
             Some(Err(cause)) => Err(failed("the attester failed").with_source(cause)),
-            Some(Ok(said)) if said.token.expose().trim().is_empty() => {
-                Err(failed("the attester gave an empty token"))
+            Some(Ok(attestation)) if attestation.token.expose().trim().is_empty() => {
+                Err(failed("the attester returned an empty token"))
             }
-            Some(Ok(said)) if said.expires_at <= self.clock.now() => {
-                Err(failed("the attester gave a token that has expired"))
+            Some(Ok(attestation)) if attestation.expires_at <= self.clock.now() => {
+                Err(failed("the attester returned a token that has expired"))
             }
-            Some(Ok(said)) => Ok(said),
+            Some(Ok(attestation)) => Ok(attestation),
         };
-        let duration_ms = stopwatch.millis();
-        match &said {
+        let duration_ms = timer.millis();
+        match &result {
             Ok(_) => tracing::info!(duration_ms, "the key was attested"),
             Err(error) => tracing::warn!(%error, duration_ms, "the key could not be attested"),
         }
-        said
+        result
     }
 }
 
-fn failed(why: &str) -> Error {
-    let error = format!("the key could not be attested: {why}; no certificate was asked for");
-    Error::new(ErrorKind::Environment, "attestation_failed", error).with_advice(
-        "check that this machine can reach its attestation service and that the key can be attested",
+fn failed(reason: &str) -> Error {
+    let summary = format!("the key could not be attested: {reason}; no certificate was requested");
+    Error::new(ErrorKind::Environment, "attestation_failed", summary).with_advice(
+        "check that this machine can reach the attestation service, and that the key supports attestation",
     )
 }
 
-/// The twin of [`Attester`] that can stand behind a pointer.
+/// Object-safe version of [`Attester`].
 #[async_trait]
 trait ErasedAttester: fmt::Debug + Send + Sync {
     async fn boxed_attest(&self, request: &AttestationRequest<'_>) -> Result<Attestation, Error>;

@@ -1,4 +1,4 @@
-//! What a mint yields.
+//! Result of a mint.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use url::Url;
 
 use crate::binding_id::BindingId;
 
-/// A certificate that binds a managed identity to a key, and where to present it for a token.
+/// Certificate that binds a managed identity to a key, with the token endpoint that accepts it.
 ///
-/// Immutable, and cheap to clone.
+/// Immutable; clones are cheap.
 #[derive(Clone)]
-pub struct Binding(Arc<Parts>);
+pub struct Binding(Arc<BindingParts>);
 
-/// What a binding is made of.
-pub(crate) struct Parts {
+/// Members of a [`Binding`].
+pub(crate) struct BindingParts {
     pub(crate) id: BindingId,
     pub(crate) identity: ClientIdentity,
     pub(crate) token_endpoint: Url,
@@ -27,7 +27,7 @@ pub(crate) struct Parts {
 }
 
 impl Binding {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: BindingParts) -> Self {
         Self(Arc::new(parts))
     }
 
@@ -35,48 +35,50 @@ impl Binding {
         &self.0.id
     }
 
-    /// The certificate with its key, for the handshake with the token endpoint and with resources.
-    /// Its `usable_until` is the earlier of the certificate's end and the moment after which the
-    /// token service does not accept it any more (IMDSv2: `token_not_after`).
+    /// Returns the certificate and its key, for TLS handshakes with the token endpoint and with
+    /// resource servers.
+    ///
+    /// `usable_until` is the end of the certificate, or the earlier time after which the token
+    /// service no longer accepts it (`token_not_after`, docs/protocol/imdsv2.md#binding-lifetime).
     #[must_use]
     pub fn identity(&self) -> &ClientIdentity {
         &self.0.identity
     }
 
-    /// Where to ask for tokens with the certificate:
+    /// Returns the URL for token requests with the certificate:
     /// `{mtls_authentication_endpoint}/{tenant}/oauth2/v2.0/token`.
     #[must_use]
     pub fn token_endpoint(&self) -> &Url {
         &self.0.token_endpoint
     }
 
-    /// The client id of the managed identity, whatever it was asked by: `client_id` of the token
-    /// request.
+    /// Returns the client id of the managed identity, for `client_id` of the token request. It is
+    /// known even if the identity was requested by another kind of id.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.0.client_id
     }
 
-    /// The tenant of the managed identity.
+    /// Returns the tenant of the managed identity.
     #[must_use]
     pub fn tenant_id(&self) -> &str {
         &self.0.tenant_id
     }
 
-    /// When the certificate arrived, on this machine's clock.
+    /// Returns the time at which the certificate arrived, on the clock of this machine.
     #[must_use]
     pub fn minted_at(&self) -> SystemTime {
         self.0.minted_at
     }
 
-    /// When it is renewed, if somebody asks for it then.
+    /// Returns the time from which the next request for the binding renews it.
     #[must_use]
     pub fn renew_at(&self) -> SystemTime {
         self.0.renew_at
     }
 }
 
-/// Shows how strong the key is and how long it lasts, and no id.
+/// Shows the strength of the key and the times, and hides the ids.
 impl fmt::Debug for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Binding")

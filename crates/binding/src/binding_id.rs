@@ -1,20 +1,21 @@
-//! What a binding is for, by the service's own names.
+//! Identity of a binding.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::platform_metadata::PlatformMetadata;
+use crate::issuance::PlatformMetadata;
 
-/// Which identity, on which machine, and whether the key was attested.
+/// Identity of a binding: the managed identity, the machine, and whether the key is attested.
 ///
-/// Names of an identity (its client id, object id, resource id) lead to one value, because the
-/// metadata service says which client they mean; a machine that was cloned has another one,
-/// because it says which machine it is. (IMDSv2 §13.3, rows 23 and 24.) Clones are cheap.
+/// The metadata service resolves the client id, object id and resource id of an identity to one
+/// client, so all of them lead to one `BindingId`. A cloned machine has a compute unit of its own, so
+/// its bindings have other ids (docs/protocol/imdsv2.md#binding-store). A binding for one scope only
+/// would add the scope as another member. Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct BindingId(Arc<Parts>);
+pub(crate) struct BindingId(Arc<BindingIdParts>);
 
 #[derive(PartialEq, Eq, Hash)]
-struct Parts {
+struct BindingIdParts {
     tenant_id: String,
     client_id: String,
     compute_unit: String,
@@ -23,8 +24,8 @@ struct Parts {
 
 impl BindingId {
     pub(crate) fn new(metadata: &PlatformMetadata, is_attested: bool) -> Self {
-        Self(Arc::new(Parts {
-            // GUIDs, which compare in any case.
+        Self(Arc::new(BindingIdParts {
+            // GUIDs are case-insensitive.
             tenant_id: metadata.tenant_id.to_ascii_lowercase(),
             client_id: metadata.client_id.to_ascii_lowercase(),
             compute_unit: metadata.compute_unit.to_json(),
@@ -32,10 +33,10 @@ impl BindingId {
         }))
     }
 
-    /// Everything it consists of, in a form in which two that differ differ.
+    /// Returns all members in one string, unambiguously.
     #[cfg(unix)]
     pub(crate) fn text(&self) -> String {
-        let Parts { tenant_id, client_id, compute_unit, is_attested } = &*self.0;
+        let BindingIdParts { tenant_id, client_id, compute_unit, is_attested } = &*self.0;
         serde_json::json!([tenant_id, client_id, compute_unit, is_attested]).to_string()
     }
 }
@@ -50,7 +51,7 @@ impl fmt::Debug for BindingId {
 #[cfg(test)]
 impl BindingId {
     pub(crate) fn of_client(client_id: &str) -> Self {
-        Self(Arc::new(Parts {
+        Self(Arc::new(BindingIdParts {
             tenant_id: "tenant".into(),
             client_id: client_id.into(),
             compute_unit: "{}".into(),

@@ -1,10 +1,8 @@
-//! What providers of keys in devices have in common: how public keys and signatures are written, and
-//! how a message becomes what a device signs.
+//! Encodings of public keys, digests and signatures, for providers of keys in devices.
 //!
-//! Devices hand out the parts of a public key and sign digests; a
-//! [`SigningKey`](symbolon_types::SigningKey) has a public key as SubjectPublicKeyInfo and signs
-//! messages. These are the steps in between, so that a provider for a device (PKCS#11, a TPM, CNG, a
-//! remote service) has only to talk to it.
+//! A device returns the parts of a public key and signs digests. A
+//! [`SigningKey`](symbolon_types::SigningKey) returns a SubjectPublicKeyInfo and signs messages. The
+//! functions of this module convert between the two, for PKCS#11, TPMs, CNG and remote services.
 
 mod rsa_padding;
 
@@ -21,8 +19,8 @@ use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 pub use self::rsa_padding::{emsa_pkcs1_v1_5, emsa_pss};
 
-/// What an RSA key should offer, preferred first: TLS 1.3 asks for RSASSA-PSS, a TLS 1.2 server may
-/// choose PKCS#1 v1.5.
+/// Signature schemes of an RSA key, preferred first: TLS 1.3 requires RSASSA-PSS, a TLS 1.2 server
+/// may choose PKCS#1 v1.5.
 pub const RSA_SCHEMES: &[SignatureScheme] = &[
     SignatureScheme::RsaPssSha256,
     SignatureScheme::RsaPssSha384,
@@ -32,10 +30,10 @@ pub const RSA_SCHEMES: &[SignatureScheme] = &[
     SignatureScheme::RsaPkcs1Sha512,
 ];
 
-/// The public half of an RSA key, from its modulus and exponent, both big-endian.
+/// Encodes an RSA public key from its big-endian modulus and exponent.
 ///
 /// # Errors
-/// `key_not_supported` when one of them is empty.
+/// `key_not_supported` when modulus or exponent is empty.
 pub fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
     let encode = || -> der::Result<Vec<u8>> {
         // RFC 8017 §A.1.1, within RFC 3279 §2.3.1.
@@ -45,17 +43,17 @@ pub fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Result<SubjectPublicKe
         SubjectPublicKeyInfo { algorithm, subject_public_key: BitString::from_bytes(&key)? }.to_der()
     };
     if modulus.is_empty() || exponent.is_empty() {
-        return Err(unfit_public_key());
+        return Err(invalid_public_key());
     }
-    encode().map(SubjectPublicKeyInfoDer::from).map_err(|_| unfit_public_key())
+    encode().map(SubjectPublicKeyInfoDer::from).map_err(|_| invalid_public_key())
 }
 
-/// The public half of a key on P-256, from its point as SEC 1 §2.3.3 writes it: `04 || x || y`.
+/// Encodes a public key on P-256 from its point, encoded as in SEC 1 §2.3.3: `04 || x || y`.
 ///
 /// # Errors
-/// `key_not_supported` when that is no point of the curve.
+/// `key_not_supported` when this is not a point of the curve.
 pub fn p256_public_key(point: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
-    let key = PublicKey::from_sec1_bytes(point).map_err(|_| unfit_public_key())?;
+    let key = PublicKey::from_sec1_bytes(point).map_err(|_| invalid_public_key())?;
     let encode = || -> der::Result<Vec<u8>> {
         // RFC 5480 §2: the curve by name, the point uncompressed.
         let algorithm = AlgorithmIdentifier { oid: ID_EC_PUBLIC_KEY, parameters: Some(SECP_256_R_1) };
@@ -63,32 +61,32 @@ pub fn p256_public_key(point: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>,
         SubjectPublicKeyInfo { algorithm, subject_public_key: BitString::from_bytes(point.as_bytes())? }
             .to_der()
     };
-    encode().map(SubjectPublicKeyInfoDer::from).map_err(|_| unfit_public_key())
+    encode().map(SubjectPublicKeyInfoDer::from).map_err(|_| invalid_public_key())
 }
 
-/// An ECDSA signature on P-256 as TLS and X.509 write it (RFC 3279 §2.2.3), from the two numbers
-/// one after the other, of 32 bytes each, as most devices return it.
+/// Encodes an ECDSA signature on P-256 for TLS and X.509 (RFC 3279 §2.2.3), from `r || s` of 32 bytes
+/// each, as most devices return it.
 ///
 /// # Errors
-/// When these are no two numbers of the curve's order.
+/// When `r` or `s` is not in the range of the curve's order.
 pub fn ecdsa_signature(numbers: &[u8]) -> Result<Vec<u8>, SigningError> {
     let signature = Signature::from_slice(numbers).map_err(SigningError::failed)?;
     Ok(signature.to_der().as_bytes().to_vec())
 }
 
-/// The digest that a scheme signs.
+/// Returns the digest of a message, by the digest algorithm of the scheme.
 ///
 /// # Errors
-/// [`SigningError::UnsupportedScheme`] for a scheme that is not known here.
+/// [`SigningError::UnsupportedScheme`] for any other scheme.
 pub fn digest(scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
     Ok(digest::digest(algorithm(scheme)?, message).as_ref().to_vec())
 }
 
-/// The digest of a message with the name of its algorithm before it (`DigestInfo`, RFC 8017
-/// §9.2), for devices that only pad: `CKM_RSA_PKCS`, for example.
+/// Returns the `DigestInfo` of a message (RFC 8017 §9.2), for devices that only apply the padding,
+/// such as `CKM_RSA_PKCS`.
 ///
 /// # Errors
-/// [`SigningError::UnsupportedScheme`] for a scheme that is not known here.
+/// [`SigningError::UnsupportedScheme`] for any other scheme.
 pub fn digest_info(scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
     // RFC 8017 §9.2, note 1.
     let last_of_oid = match scheme {
@@ -114,9 +112,9 @@ fn algorithm(scheme: SignatureScheme) -> Result<&'static Algorithm, SigningError
     })
 }
 
-fn unfit_public_key() -> Error {
-    Error::new(ErrorKind::Environment, "key_not_supported", "a device has a public key that cannot be used")
-        .with_advice("use an RSA key, or a key on P-256")
+fn invalid_public_key() -> Error {
+    Error::new(ErrorKind::Environment, "key_not_supported", "the device returned an invalid public key")
+        .with_advice("use an RSA key or a key on P-256")
 }
 
 #[cfg(test)]
@@ -132,13 +130,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_keys_are_written_as_another_library_writes_them() {
+    fn public_keys_match_aws_lc() {
         let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         // RFC 8017 §A.1.1: two headers, a zero, the modulus, a header, the exponent.
         let parts = rsa.public_key().as_ref();
         let written = rsa_public_key(&parts[9..265], &parts[267..]).unwrap();
         assert_eq!(&*written, rsa.public_key().as_der().unwrap().as_ref());
-        // Devices differ in whether they put a zero before.
+        // Some devices add a leading zero.
         assert_eq!(rsa_public_key(&parts[8..265], &[0, 1, 0, 1]).unwrap(), written);
 
         let ecdsa = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
@@ -147,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn public_keys_that_are_none_are_refused() {
+    fn invalid_public_keys_are_refused() {
         for (modulus, exponent) in [(&[][..], &[3][..]), (&[0xc5], &[])] {
             assert_eq!(rsa_public_key(modulus, exponent).unwrap_err().code(), "key_not_supported");
         }
@@ -158,11 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn signatures_of_two_numbers_are_written_as_der() {
+    fn ecdsa_signatures_are_encoded_in_der() {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.public_key());
-        // A leading zero, which DER leaves out, and a leading one, before which it puts one, are
-        // frequent enough.
+        // Often enough for numbers with leading zeros, and for those with the highest bit set.
         for _ in 0..300 {
             let numbers = key.sign(&SystemRandom::new(), b"message").unwrap();
             let der = ecdsa_signature(numbers.as_ref()).unwrap();
@@ -174,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_of_another_kind_has_no_digest_info() {
+    fn pss_has_no_digest_info() {
         let refused = digest_info(SignatureScheme::RsaPssSha256, b"");
         assert!(matches!(refused, Err(SigningError::UnsupportedScheme(SignatureScheme::RsaPssSha256))));
     }

@@ -1,4 +1,4 @@
-//! Where the key to certify comes from.
+//! Providers of the keys to certify.
 
 mod p256;
 #[cfg(unix)]
@@ -16,11 +16,11 @@ use symbolon_types::{Error, SharedSigningKey};
 pub use persisted::PersistedKeys;
 pub use software::SoftwareKeys;
 
-/// Yields the key that the next certificate will be for.
+/// Provider of the key for the next certificate.
 ///
-/// It is asked once for each mint, while the metadata request is under way, and may answer with a
-/// new key or with the one it keeps. The key must be RSA of at least 2048 bits that offers
-/// RSASSA-PSS with SHA-256, or ECDSA on P-256.
+/// It is called once for each mint, in parallel with the metadata request, and may return a new key
+/// or always the same one. The key must be an RSA key of at least 2048 bits that signs with
+/// RSASSA-PSS and SHA-256, or an ECDSA key on P-256.
 ///
 /// ```
 /// use symbolon_binding::{Error, KeyProvider};
@@ -36,20 +36,20 @@ pub use software::SoftwareKeys;
 /// }
 /// ```
 pub trait KeyProvider: fmt::Debug + Send + Sync + 'static {
-    /// The key to certify.
+    /// Returns the key to certify.
     ///
     /// # Errors
-    /// When there is no key: [`ErrorKind::Environment`](crate::ErrorKind::Environment) says that
-    /// this machine has none, and what to do about it.
+    /// When there is no key. Use [`ErrorKind::Environment`](crate::ErrorKind::Environment) for a
+    /// machine without one, with advice.
     fn key(&self) -> impl Future<Output = Result<SharedSigningKey, Error>> + Send;
 }
 
-/// A handle on any [`KeyProvider`]; clones are cheap and ask the same provider.
+/// Shared handle of a [`KeyProvider`]. Clones are cheap and use the same provider.
 #[derive(Clone, Debug)]
 pub struct SharedKeyProvider(Arc<dyn ErasedKeyProvider>);
 
 impl SharedKeyProvider {
-    /// Shares a provider.
+    /// Creates a handle of a provider.
     pub fn new(provider: impl KeyProvider) -> Self {
         Self(Arc::new(provider))
     }
@@ -61,7 +61,7 @@ impl KeyProvider for SharedKeyProvider {
     }
 }
 
-/// The twin of [`KeyProvider`] that can stand behind a pointer.
+/// Object-safe version of [`KeyProvider`].
 #[async_trait]
 trait ErasedKeyProvider: fmt::Debug + Send + Sync {
     async fn boxed_key(&self) -> Result<SharedSigningKey, Error>;

@@ -2,46 +2,48 @@
 //!
 //! # Design
 //!
-//! A mint goes one way: key and platform metadata at the same time, then a certificate request,
-//! then an attestation of the key if there is an [`Attester`], then the certificate, which is checked
-//! before anybody sees it. [`Minter`] keeps what comes out under the [`ManagedIdentityId`] that was
-//! asked for and under the identity that the service says it means, on disk too if it is told
-//! where; it renews it half-way to its end, and forgets exactly the certificate that was refused,
-//! so that a refusal that arrives late cannot undo a mint that came first. Nothing here asks for tokens: a [`Binding`] names the certificate, the
-//! key and the endpoint, and the token client takes it from there. Keys come from a
-//! [`KeyProvider`]; what it yields signs and never leaves. Who writes one for a device finds the
-//! encodings in [`device_key`], and the facts about Windows KeyGuard in [`keyguard`].
+//! A mint requests the platform metadata and a key in parallel, signs a certificate request, has the
+//! key attested if there is an [`Attester`], and requests the certificate, which is validated before
+//! it is used. [`Minter`] holds the resulting [`Binding`] under the [`ManagedIdentityId`] of the
+//! request and under the identity that the service resolves it to, and in a folder if one is
+//! configured. It renews a binding at half of its lifetime, and forgets exactly the certificate that
+//! was refused, so that a late refusal cannot undo a newer mint. This crate requests no tokens: a
+//! [`Binding`] contains the certificate, the key and the token endpoint for the token client. Keys
+//! come from a [`KeyProvider`]; a key signs and never leaves its provider. [`device_key`] contains
+//! the encodings for providers of keys in devices, and [`keyguard`] the facts about Windows KeyGuard.
 
 mod attestation;
 mod binding;
 mod binding_id;
 mod blocking;
-mod certificate;
-mod credential;
-mod csr;
+mod builder;
+mod csr_algorithm;
 pub mod device_key;
 pub mod imds;
+mod issuance;
+mod key_probe;
 mod key_provider;
-mod stopwatch;
 #[cfg(doc)]
 #[doc = include_str!("../docs/keyguard.md")]
 pub mod keyguard {}
-mod liveness;
 mod managed_identity_id;
 mod mint;
 mod minter;
-mod platform_metadata;
+mod renewal;
+mod step_timer;
 #[cfg(unix)]
 pub mod store;
-mod token_endpoint;
+mod watch;
 
 pub use attestation::{Attestation, AttestationRequest, Attester};
 pub use binding::Binding;
 pub use blocking::spawn_blocking;
+pub use builder::MinterBuilder;
+pub use key_probe::probe_key;
 #[cfg(unix)]
 pub use key_provider::PersistedKeys;
 pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
-pub use liveness::probe_key;
 pub use managed_identity_id::ManagedIdentityId;
-pub use minter::{BindingWatch, Minter, MinterBuilder, REMINT_COOLDOWN};
+pub use minter::{Minter, REMINT_COOLDOWN};
 pub use symbolon_types::{Error, ErrorKind};
+pub use watch::BindingWatch;

@@ -1,15 +1,15 @@
-//! Which managed identity is meant.
+//! Ids of managed identities.
 
 use std::fmt;
 use std::sync::Arc;
 
 use symbolon_types::{Error, ErrorKind, IdKind};
 
-/// Names one managed identity of the machine: the one that the machine itself is, or one that a
-/// user assigned to it, by its client id, its object id or its Azure resource id.
+/// Id of a managed identity of the machine: system-assigned, or user-assigned with its client id, its
+/// object id or its Azure resource id.
 ///
-/// Three names of one user-assigned identity are three different values: which identity a name
-/// stands for is only known to the service that is asked. Clones are cheap.
+/// The three ids of one user-assigned identity are three different values, because only the service
+/// can resolve them. Clones are cheap.
 ///
 /// ```
 /// use symbolon_binding::{IdKind, ManagedIdentityId};
@@ -28,32 +28,32 @@ pub struct ManagedIdentityId {
 }
 
 impl ManagedIdentityId {
-    /// The identity that belongs to the machine.
+    /// Returns the id of the system-assigned identity.
     #[must_use]
     pub fn system_assigned() -> Self {
         Self { kind: IdKind::SystemAssigned, value: None }
     }
 
-    /// A user-assigned identity by its client id.
+    /// Returns the id of a user-assigned identity with this client id.
     ///
     /// # Errors
-    /// When the text is blank.
+    /// `invalid_managed_identity_id` when the id is blank.
     pub fn client_id(client_id: impl AsRef<str>) -> Result<Self, Error> {
         Self::user_assigned(IdKind::ClientId, client_id.as_ref())
     }
 
-    /// A user-assigned identity by the object id of its service principal.
+    /// Returns the id of a user-assigned identity with this object id of its service principal.
     ///
     /// # Errors
-    /// When the text is blank.
+    /// `invalid_managed_identity_id` when the id is blank.
     pub fn object_id(object_id: impl AsRef<str>) -> Result<Self, Error> {
         Self::user_assigned(IdKind::ObjectId, object_id.as_ref())
     }
 
-    /// A user-assigned identity by its Azure resource id.
+    /// Returns the id of a user-assigned identity with this Azure resource id.
     ///
     /// # Errors
-    /// When the text is blank.
+    /// `invalid_managed_identity_id` when the id is blank.
     pub fn resource_id(resource_id: impl AsRef<str>) -> Result<Self, Error> {
         Self::user_assigned(IdKind::ResourceId, resource_id.as_ref())
     }
@@ -65,33 +65,33 @@ impl ManagedIdentityId {
                 "invalid_managed_identity_id",
                 format!("the {kind} of the managed identity is empty"),
             )
-            .with_advice("name the identity, or ask for the system-assigned one"));
+            .with_advice("set the id, or use the system-assigned identity"));
         }
         Ok(Self { kind, value: Some(value.into()) })
     }
 
-    /// By what the identity is named.
+    /// Returns the kind of the id.
     #[must_use]
     pub fn kind(&self) -> IdKind {
         self.kind
     }
 
-    /// The id as it was given; `None` for the system-assigned identity.
+    /// Returns the id as it was given; `None` for the system-assigned identity.
     #[must_use]
     pub fn value(&self) -> Option<&str> {
         self.value.as_deref()
     }
 
-    /// The query parameter that selects it at the `IMDSv2` endpoints, not yet percent-encoded;
-    /// `None` for the system-assigned identity. (IMDSv2: `getplatformmetadata`, `issuecredential`.)
+    /// Returns the query parameter for the `IMDSv2` endpoints, without percent-encoding; `None` for the
+    /// system-assigned identity (docs/protocol/imdsv2.md#platform-metadata).
     #[must_use]
     pub fn imdsv2_parameter(&self) -> Option<(&'static str, &str)> {
         self.parameter("mi_res_id")
     }
 
-    /// The query parameter that selects it at the `IMDSv1` token endpoint, not yet
-    /// percent-encoded; `None` for the system-assigned identity. It differs from
-    /// [`imdsv2_parameter`](Self::imdsv2_parameter) for resource ids.
+    /// Returns the query parameter for the `IMDSv1` token endpoint, without percent-encoding; `None`
+    /// for the system-assigned identity. It differs from [`imdsv2_parameter`](Self::imdsv2_parameter)
+    /// for resource ids (docs/protocol/sources.md#identity-parameters).
     #[must_use]
     pub fn imdsv1_parameter(&self) -> Option<(&'static str, &str)> {
         self.parameter("msi_res_id")
@@ -108,7 +108,7 @@ impl ManagedIdentityId {
     }
 }
 
-/// Shows by what the identity is named, not its id.
+/// Shows the kind, and hides the id.
 impl fmt::Debug for ManagedIdentityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ManagedIdentityId").field("kind", &self.kind).finish_non_exhaustive()
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_endpoint_has_its_own_parameter() {
+    fn parameter_depends_on_the_endpoint() {
         let client = ManagedIdentityId::client_id("c").unwrap();
         let object = ManagedIdentityId::object_id("o").unwrap();
         let resource = ManagedIdentityId::resource_id("/r").unwrap();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_id_is_refused() {
+    fn blank_id_is_refused() {
         for blank in ["", " ", "\t\r\n"] {
             for made in [
                 ManagedIdentityId::client_id(blank),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_text_under_another_name_is_another_identity() {
+    fn kind_is_part_of_the_id() {
         let client = ManagedIdentityId::client_id("one").unwrap();
         assert_eq!(client, ManagedIdentityId::client_id("one").unwrap());
         assert_ne!(client, ManagedIdentityId::object_id("one").unwrap());

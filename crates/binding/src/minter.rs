@@ -1,135 +1,147 @@
-//! Mints bindings, keeps them and renews them.
+//! Cache, renewal and recovery of bindings.
 
-mod builder;
 mod refusals;
 #[cfg(unix)]
-mod shelf;
-mod watch;
+mod store;
+#[cfg(unix)]
+mod store_entry;
+mod watches;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use futures_util::future::try_join;
-use symbolon_lease::{Lease, LeaseCache, Loaded};
-use symbolon_transport::HttpClient;
+use symbolon_lease::{LeaseCache, Loaded};
 use symbolon_types::{CorrelationId, Error, SharedClock, Thumbprint};
 use tracing::Instrument;
-use url::Url;
 
-pub use self::builder::MinterBuilder;
 pub use self::refusals::REMINT_COOLDOWN;
-use self::refusals::Refusals;
-pub use self::watch::BindingWatch;
-use self::watch::Watches;
+use self::refusals::RefusalHistory;
+#[cfg(unix)]
+pub(crate) use self::store::BindingStore;
+use self::watches::WatchRegistry;
 use crate::binding_id::BindingId;
-use crate::credential::Credential;
-use crate::mint::{Asking, Mint, Order};
-use crate::stopwatch::Stopwatch;
+use crate::issuance::IssuedCredential;
+use crate::mint::{IssuanceClient, MintRequest, PreparedMint};
+use crate::renewal::{is_due, lease};
+use crate::step_timer::StepTimer;
 use crate::{Binding, ManagedIdentityId};
 
-/// The most identities whose bindings are kept.
+/// Maximum number of bindings in each cache.
 const CAPACITY: usize = 256;
-/// How much of a thumbprint a log shows: enough to tell two apart.
-const SHOWN_OF_THUMBPRINT: usize = 6;
+/// Number of characters of a thumbprint in logs, enough to tell two apart.
+const LOGGED_THUMBPRINT_CHARS: usize = 6;
 
-/// Mints bindings and keeps them: one for each managed identity, whatever name it goes by.
+/// Client of the metadata service that mints bindings, caches them, and renews them: one binding for
+/// each managed identity, whichever of its ids is used.
 ///
-/// A binding is served until its certificate's usable end. Half-way there it is renewed in the
-/// background while the old one is still served; a renewal that fails changes nothing and is
-/// tried again later. Callers that wait for the same binding share one mint, which goes on as
-/// long as one of them waits.
+/// A binding is returned until the usable end of its certificate. From half of its lifetime, a
+/// request starts a renewal in the background and returns the old binding meanwhile. A failed renewal
+/// changes nothing and is tried again later. Concurrent requests for one binding share one mint,
+/// which runs as long as at least one of them waits.
 ///
-/// At most 256 bindings are kept; when one more comes, the one that would expire next goes. Clones
-/// share everything, and making one starts nothing and needs no runtime.
+/// At most 256 bindings are kept; another one replaces the one that expires first. Clones share all
+/// state. Creating a minter starts nothing and requires no runtime.
 ///
 /// ```no_run
 /// # async fn example(http: symbolon_transport::HttpClient) -> Result<(), Box<dyn std::error::Error>> {
+/// use symbolon_binding::imds::IMDS_BASE_URL;
 /// use symbolon_binding::{ManagedIdentityId, Minter};
 /// use symbolon_types::CorrelationId;
 ///
-/// let minter = Minter::builder("http://169.254.169.254".parse()?, http).build()?;
+/// let minter = Minter::builder(IMDS_BASE_URL.parse()?, http).build()?;
 /// let id = ManagedIdentityId::system_assigned();
 /// let binding = minter.binding(&id, CorrelationId::random()).await?;
 /// println!("present {} at {}", binding.identity().thumbprint(), binding.token_endpoint());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Minter(Arc<Inner>);
+pub struct Minter(Arc<MinterState>);
 
-struct Inner {
-    mint: Mint,
+struct MinterState {
+    client: IssuanceClient,
     bypass_cache_on_remint: bool,
-    /// Under the names that callers use.
+    /// Bindings by the ids that callers use.
     by_name: LeaseCache<ManagedIdentityId, Binding>,
-    /// Under the one name that the service has for what several of those may mean.
+    /// Bindings by the id that the service resolves those to.
     by_id: LeaseCache<BindingId, Binding>,
     #[cfg(unix)]
-    shelf: Option<shelf::Shelf>,
-    refusals: Mutex<Refusals>,
-    watches: Watches,
+    store: Option<BindingStore>,
+    refusals: Mutex<RefusalHistory>,
+    watches: WatchRegistry,
 }
 
 impl Minter {
-    /// Begins with the address of the metadata service, of which only the origin counts, and with
-    /// what to send with.
-    pub fn builder(imds_base: Url, http: HttpClient) -> MinterBuilder {
-        MinterBuilder::new(imds_base, http)
+    pub(crate) fn new(
+        client: IssuanceClient,
+        bypass_cache_on_remint: bool,
+        #[cfg(unix)] store: Option<BindingStore>,
+    ) -> Self {
+        let clock = client.imds.clock().clone();
+        Self(Arc::new(MinterState {
+            client,
+            bypass_cache_on_remint,
+            by_name: LeaseCache::new(CAPACITY, clock.clone()),
+            by_id: LeaseCache::new(CAPACITY, clock),
+            #[cfg(unix)]
+            store,
+            refusals: Mutex::new(RefusalHistory::new(CAPACITY)),
+            watches: WatchRegistry::default(),
+        }))
     }
 
-    /// The binding of an identity, if there is one that needs nothing done: neither expired nor
-    /// due for renewal. Does not wait and does not allocate.
+    /// Returns the cached binding of an identity if it is neither expired nor due for renewal.
+    /// Neither waits nor allocates.
     #[must_use]
     pub fn current(&self, id: &ManagedIdentityId) -> Option<Binding> {
         self.current_at(id, self.0.clock().now())
     }
 
-    /// The same at a time that was read off the clock before.
+    /// Like [`current`](Self::current), for a caller that has already read the clock.
     #[must_use]
     pub fn current_at(&self, id: &ManagedIdentityId, now: SystemTime) -> Option<Binding> {
         let found = self.0.by_name.find_at(id, now)?;
         (!found.is_due).then_some(found.value)
     }
 
-    /// The binding of an identity that is held, due for renewal or not, until its end. Does not wait;
-    /// asks nobody.
+    /// Returns the cached binding of an identity until it expires, even if it is due for renewal.
+    /// Neither waits nor sends a request.
     #[must_use]
     pub fn held(&self, id: &ManagedIdentityId) -> Option<Binding> {
         Some(self.0.by_name.find(id)?.value)
     }
 
-    /// Tells when the binding of an identity changes from now on.
-    #[must_use]
-    pub fn watch(&self, id: &ManagedIdentityId) -> BindingWatch {
-        BindingWatch::new(self.clone(), self.0.watches.of(id, || self.held(id)))
+    pub(crate) fn watches(&self) -> &WatchRegistry {
+        &self.0.watches
     }
 
-    /// Forgets what attestation services said about keys, because the token service did not believe
-    /// it (AADSTS1000610 to 1000614): the next mint has its key attested again.
+    /// Forgets all attestations, so that the next mint attests its key again. Call this when the token
+    /// service rejects an attestation (AADSTS1000610 to 1000614).
     pub fn forget_attestations(&self) {
-        if let Some(attestations) = &self.0.mint.attestations {
-            attestations.forget();
+        if let Some(attestations) = &self.0.client.attestations {
+            attestations.clear();
         }
     }
 
-    /// The binding of an identity: the one there is, or a new one.
+    /// Returns the cached binding of an identity, or mints one.
     ///
-    /// A mint is two requests to the metadata service, both under `correlation_id`; a caller that
-    /// joins another's mint gets that one's outcome, under that one's id.
+    /// A mint sends two requests to the metadata service, both with `correlation_id`. A caller that
+    /// joins the mint of another one gets its result, with the correlation id of that caller.
     ///
     /// # Errors
-    /// Those of the mint, by [`code`](Error::code); every one carries the correlation id.
+    /// Errors of the mint, by [`code`](Error::code). Each error has the correlation id.
     ///
-    /// | code | what happened |
+    /// | code | cause |
     /// |---|---|
-    /// | `managed_identity_unreachable`, `timeout` | the metadata service did not answer |
-    /// | `managed_identity_request_failed` | it answered with an error status |
+    /// | `managed_identity_unreachable`, `timeout` | the metadata service did not respond |
+    /// | `managed_identity_request_failed` | its response has an error status |
     /// | `mtls_pop_not_supported_in_imds_v1` | it issues no certificates |
-    /// | `response_too_large`, `invalid_response` | its answer cannot be used |
+    /// | `response_too_large`, `invalid_response` | its response cannot be used |
     /// | `insecure_endpoint` | it named a token endpoint without TLS |
-    /// | `invalid_certificate` | the certificate it issued cannot be used |
+    /// | `invalid_certificate` | it issued a certificate that cannot be used |
     /// | `min_strength_not_met`, `key_not_supported`, `key_unusable`, `key_gone` | the key cannot be used |
-    /// | `key_creation_failed`, or what the key provider says | there is no key |
+    /// | `key_creation_failed`, or the code of the key provider's error | there is no key |
     /// | `attestation_failed` | the key could not be attested |
     /// | `store_unusable` | the folder of the store cannot be used |
     pub async fn binding(
@@ -137,174 +149,166 @@ impl Minter {
         id: &ManagedIdentityId,
         correlation_id: CorrelationId,
     ) -> Result<Binding, Error> {
-        let load = || Arc::clone(&self.0).load(Asking { id: id.clone(), correlation_id });
+        let load = || Arc::clone(&self.0).load(MintRequest { id: id.clone(), correlation_id });
         Ok(self.0.by_name.obtain(id, load).await?.value)
     }
 
-    /// Takes note that the token service, or the TLS handshake with it, refused the certificate
-    /// `used`, and tells whether another try is worth it.
+    /// Records that the token service, or the TLS handshake with it, refused the certificate `used`.
+    /// Returns true if the caller should retry with [`binding`](Self::binding).
     ///
-    /// If `used` is the current binding, it is forgotten, and the next call of
-    /// [`binding`](Self::binding) mints: true. If the current binding is another one already, or
-    /// there is none, nothing is forgotten: true. If `used` is current and a mint that followed a
-    /// refusal is less than [`REMINT_COOLDOWN`] old, another mint would be refused as well: the
-    /// binding stays, and the caller should report the refusal: false.
+    /// - If `used` is the current certificate, it is forgotten, and the next request mints: true.
+    /// - If another certificate is current, or none, nothing is forgotten: true.
+    /// - If `used` is current and the last mint after a refusal is less than [`REMINT_COOLDOWN`] ago,
+    ///   another mint would be refused as well. The binding stays, and the caller should report the
+    ///   refusal: false.
     #[must_use]
     pub fn report_refusal(&self, id: &ManagedIdentityId, used: Thumbprint) -> bool {
-        let decision = self.0.decide(id, used);
-        let shown = used.to_string();
+        let decision = self.0.handle_refusal(id, used);
+        let thumbprint = used.to_string();
         tracing::warn!(
             identity = %id.kind(),
-            certificate = shown.get(..SHOWN_OF_THUMBPRINT),
+            certificate = thumbprint.get(..LOGGED_THUMBPRINT_CHARS),
             ?decision,
             "a certificate was refused"
         );
-        decision != Decision::KeptInPause
+        decision != RefusalDecision::KeptInCooldown
     }
 }
 
-/// What became of a refused binding.
+/// Result of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Decision {
+enum RefusalDecision {
     Forgotten,
     NotCurrent,
-    KeptInPause,
+    KeptInCooldown,
 }
 
-/// Why a mint ends before it is one.
-enum Stop {
-    /// The identity has a binding, under another name.
-    Known(Binding),
-    Failed(Error),
-}
-
-impl Inner {
-    fn decide(&self, id: &ManagedIdentityId, used: Thumbprint) -> Decision {
+impl MinterState {
+    fn handle_refusal(&self, id: &ManagedIdentityId, used: Thumbprint) -> RefusalDecision {
         let now = self.clock().now();
-        // Held until the decision is recorded, so that two refusals cannot both forget.
+        // Locked until the decision is recorded, so that only one of two refusals forgets.
         let mut refusals = self.refusals();
         let is_used = |binding: &Binding| binding.identity().thumbprint() == used;
         let Some(held) = self.by_name.find(id).map(|found| found.value).filter(is_used) else {
-            return Decision::NotCurrent;
+            return RefusalDecision::NotCurrent;
         };
-        // Under another name of the identity, it may have been refused before, and have a successor.
+        // It may have been refused and replaced under another id of the identity.
         if self.by_id.find(held.id()).is_some_and(|found| !is_used(&found.value)) {
             self.by_name.remove_if(id, is_used);
-            return Decision::NotCurrent;
+            return RefusalDecision::NotCurrent;
         }
-        if refusals.is_pausing(held.id(), now) {
-            return Decision::KeptInPause;
+        if refusals.is_in_cooldown(held.id(), now) {
+            return RefusalDecision::KeptInCooldown;
         }
         self.by_id.remove_if(held.id(), is_used);
         // A renewal may have replaced it since the look-up.
         if !self.by_name.remove_if(id, is_used) {
-            return Decision::NotCurrent;
+            return RefusalDecision::NotCurrent;
         }
-        refusals.note(held.id().clone(), used, now);
-        self.watches.tell(id, None);
-        Decision::Forgotten
+        refusals.record(held.id().clone(), used, now);
+        self.watches.send(id, None);
+        RefusalDecision::Forgotten
     }
 
-    async fn load(self: Arc<Self>, asking: Asking) -> Result<Loaded<ManagedIdentityId, Binding>, Error> {
-        let Asking { id, correlation_id } = &asking;
+    /// Loads a binding into `by_name`.
+    async fn load(
+        self: Arc<Self>,
+        request: MintRequest,
+    ) -> Result<Loaded<ManagedIdentityId, Binding>, Error> {
+        let MintRequest { id, correlation_id } = &request;
         let renewal = self.by_name.find(id).is_some();
         let span = tracing::info_span!("mint", identity = %id.kind(), renewal, %correlation_id);
-        let come_by = async {
-            let stopwatch = Stopwatch::start(self.clock());
-            let binding = self.come_by(&asking, !renewal).await;
+        let obtain = async {
+            let timer = StepTimer::start(self.clock());
+            let binding = self.obtain(&request, !renewal).await;
             if let Err(error) = &binding {
-                let duration_ms = stopwatch.millis();
+                let duration_ms = timer.millis();
                 tracing::warn!(code = error.code(), %error, duration_ms, "could not mint a binding");
             }
             binding
         };
         let binding =
-            come_by.instrument(span).await.map_err(|error| error.with_correlation_id(*correlation_id))?;
-        self.refusals().minted(binding.id(), self.clock().now());
-        self.watches.tell(id, Some(&binding));
+            obtain.instrument(span).await.map_err(|error| error.with_correlation_id(*correlation_id))?;
+        self.refusals().record_mint(binding.id(), self.clock().now());
+        self.watches.send(id, Some(&binding));
         Ok(Loaded::new(lease(binding)))
     }
 
-    /// The binding that another name of the identity has, or a new one. Which identity it is has to be
-    /// asked; the key is made meanwhile.
-    async fn come_by(self: &Arc<Self>, asking: &Asking, or_due: bool) -> Result<Binding, Error> {
-        let named = async {
-            let metadata = self.mint.metadata(asking).await.map_err(Stop::Failed)?;
-            let id = BindingId::new(&metadata, self.mint.attestations.is_some());
+    /// Returns the binding that the identity has under another id, or a new one. The metadata request,
+    /// which resolves the id, and the key provider run in parallel.
+    async fn obtain(self: &Arc<Self>, mint: &MintRequest, or_due: bool) -> Result<Binding, Error> {
+        // An `Err` ends both branches early, with the result of this function.
+        let resolve = async {
+            let metadata = self.client.metadata(mint).await.map_err(Err)?;
+            let id = BindingId::new(&metadata, self.client.attestations.is_some());
             match self.fresh(&id) {
-                Some(known) => Err(Stop::Known(known)),
+                Some(binding) => {
+                    tracing::debug!("the identity has a binding under another id");
+                    Err(Ok(binding))
+                }
                 None => Ok((metadata, id)),
             }
         };
-        let key = async { self.mint.key().await.map_err(Stop::Failed) };
-        let order = match try_join(named, key).await {
-            Ok(((metadata, id), key)) => Order { asking: asking.clone(), id, metadata, key },
-            Err(Stop::Known(known)) => {
-                tracing::debug!("the identity has a binding under another name");
-                return Ok(known);
-            }
-            Err(Stop::Failed(error)) => return Err(error),
+        let key = async { self.client.key().await.map_err(Err) };
+        let ((metadata, id), key) = match try_join(resolve, key).await {
+            Ok(resolved) => resolved,
+            Err(result) => return result,
         };
-        let id = order.id.clone();
+        let request = PreparedMint { mint: mint.clone(), id: id.clone(), metadata, key };
         let this = Arc::clone(self);
-        let load =
-            || async move { this.make(order, or_due).await.map(|binding| Loaded::new(lease(binding))) };
+        let load = || async move { Ok(Loaded::new(lease(this.get_or_issue(request, or_due).await?))) };
         Ok(self.by_id.renew(&id, "", load).await?.value)
     }
 
-    #[cfg_attr(not(unix), expect(unused_variables, reason = "what is due is only found in a store"))]
-    async fn make(&self, order: Order, or_due: bool) -> Result<Binding, Error> {
-        // Under another name, it may have been made since this one looked.
-        if let Some(fresh) = self.fresh(&order.id) {
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "only a store returns bindings that are due"))]
+    async fn get_or_issue(&self, request: PreparedMint, or_due: bool) -> Result<Binding, Error> {
+        // A request under another id may have minted since the look-up.
+        if let Some(fresh) = self.fresh(&request.id) {
             return Ok(fresh);
         }
-        let issue = self.issue(&order);
+        let issue = self.issue(&request);
         #[cfg(unix)]
-        if let Some(shelf) = &self.shelf {
-            let is_refused = |certificate| self.refusals().has(certificate);
-            let wanted = shelf::Wanted { order: &order, mint: &self.mint, is_refused: &is_refused };
-            return shelf.take_or_make(&wanted, or_due, issue).await;
+        if let Some(store) = &self.store {
+            let is_refused = |certificate| self.refusals().contains(certificate);
+            let query =
+                store::StoreQuery { request: &request, client: &self.client, is_refused: &is_refused };
+            return store.get_or_issue(&query, or_due, issue).await;
         }
         issue.await.map(|(_, binding)| binding)
     }
 
-    async fn issue(&self, order: &Order) -> Result<(Credential, Binding), Error> {
-        let follows_refusal = self.refusals().is_wanted(&order.id);
+    async fn issue(&self, request: &PreparedMint) -> Result<(IssuedCredential, Binding), Error> {
+        let follows_refusal = self.refusals().is_remint(&request.id);
         let bypass_cache = follows_refusal && self.bypass_cache_on_remint;
-        let stopwatch = Stopwatch::start(self.clock());
-        let issued = self.mint.issue(order, bypass_cache).await;
+        let timer = StepTimer::start(self.clock());
+        let issued = self.client.issue(request, bypass_cache).await;
         if let Ok((_, binding)) = &issued {
-            let (strength, duration_ms) = (binding.identity().strength(), stopwatch.millis());
+            let (strength, duration_ms) = (binding.identity().strength(), timer.millis());
             tracing::info!(%strength, follows_refusal, duration_ms, "minted a binding");
         }
         issued
     }
 
-    /// A binding that needs nothing done.
+    /// Returns the cached binding if it is not due for renewal.
     fn fresh(&self, id: &BindingId) -> Option<Binding> {
         let now = self.clock().now();
-        Some(self.by_id.find(id)?.value).filter(|binding| now < binding.renew_at())
+        Some(self.by_id.find(id)?.value).filter(|binding| !is_due(binding, now))
     }
 
     fn clock(&self) -> &SharedClock {
-        self.mint.imds.clock()
+        self.client.imds.clock()
     }
 
-    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+    fn refusals(&self) -> MutexGuard<'_, RefusalHistory> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn lease(binding: Binding) -> Lease<Binding> {
-    let (renew_at, usable_until) = (binding.renew_at(), binding.identity().usable_until());
-    Lease::new(binding, usable_until).with_refresh_at(Some(renew_at))
 }
 
 impl fmt::Debug for Minter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Minter")
-            .field("key_provider", &self.0.mint.keys)
-            .field("minimum_strength", &self.0.mint.minimum_strength)
+            .field("key_provider", &self.0.client.keys)
+            .field("minimum_strength", &self.0.client.minimum_strength)
             .finish_non_exhaustive()
     }
 }

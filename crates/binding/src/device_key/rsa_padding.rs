@@ -1,4 +1,4 @@
-//! What RSA signs: a message, digested and padded to the length of the modulus (RFC 8017 §9).
+//! Padding of RSA signatures (RFC 8017 §9).
 
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -6,11 +6,11 @@ use symbolon_types::{SignatureScheme, SigningError};
 
 use super::{algorithm, digest_info};
 
-/// EMSA-PKCS1-v1_5 (RFC 8017 §9.2), for a modulus of so many bytes.
+/// Pads the digest of a message with EMSA-PKCS1-v1_5 (RFC 8017 §9.2).
 ///
 /// # Errors
-/// [`SigningError::UnsupportedScheme`] for a scheme that does not pad like this; `Failed` for a
-/// modulus that is too short.
+/// [`SigningError::UnsupportedScheme`] for a scheme with another padding; `Failed` for a modulus that
+/// is too short.
 pub fn emsa_pkcs1_v1_5(
     scheme: SignatureScheme,
     message: &[u8],
@@ -23,12 +23,13 @@ pub fn emsa_pkcs1_v1_5(
     Ok([&[0, 1][..], &vec![0xff; padding], &[0], &info].concat())
 }
 
-/// EMSA-PSS (RFC 8017 §9.1.1) with MGF1, one digest for both and a salt as long as it, which is what
-/// TLS 1.3 asks for (RFC 8446 §4.2.3); for a modulus of so many bytes whose highest bit is set.
+/// Pads the digest of a message with EMSA-PSS (RFC 8017 §9.1.1) and MGF1, both with the digest of
+/// the scheme and a salt of the same length, as TLS 1.3 requires (RFC 8446 §4.2.3). The highest bit of
+/// the modulus must be set.
 ///
 /// # Errors
-/// [`SigningError::UnsupportedScheme`] for a scheme that does not pad like this; `Failed` for a
-/// modulus that is too short, or without random numbers.
+/// [`SigningError::UnsupportedScheme`] for a scheme with another padding; `Failed` for a modulus that
+/// is too short, or when the random number source fails.
 pub fn emsa_pss(
     scheme: SignatureScheme,
     message: &[u8],
@@ -59,7 +60,7 @@ pub fn emsa_pss(
     for (byte, mask) in masked.iter_mut().zip(mask) {
         *byte ^= mask;
     }
-    // One bit less than the modulus has.
+    // The result has one bit less than the modulus.
     if let Some(first) = masked.first_mut() {
         *first &= 0x7f;
     }
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_padded_here_and_raised_by_openssl_verifies_elsewhere() {
+    fn padded_messages_verify() {
         for (size, bytes) in [(KeySize::Rsa2048, 256), (KeySize::Rsa3072, 384)] {
             let pair = KeyPair::generate(size).unwrap();
             let folder = tempfile::tempdir().unwrap();
@@ -103,7 +104,7 @@ mod tests {
                 openssl.current_dir(folder.path()).args(["pkeyutl", "-decrypt", "-in", "padded"]);
                 openssl.args(["-inkey", "key", "-keyform", "DER", "-pkeyopt", "rsa_padding_mode:none"]);
                 let Ok(output) = openssl.output() else {
-                    println!("skipped: there is no openssl on this machine");
+                    println!("skipped: openssl is not installed");
                     return;
                 };
                 assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_modulus_that_is_too_short_is_refused() {
+    fn short_modulus_is_refused() {
         for (scheme, shortest) in [
             (SignatureScheme::RsaPssSha256, 2 * 32 + 2),
             (SignatureScheme::RsaPssSha512, 2 * 64 + 2),

@@ -12,7 +12,7 @@ use url::Url;
 use super::endpoint::ImdsEndpoint;
 use super::error::{status_error, transport_error};
 use crate::ManagedIdentityId;
-use crate::stopwatch::Stopwatch;
+use crate::step_timer::StepTimer;
 
 /// Required by the service as a protection against forged requests: a redirect cannot add it.
 pub(super) const METADATA: HeaderName = HeaderName::from_static("metadata");
@@ -96,7 +96,7 @@ impl ImdsClient {
     pub async fn send(&self, request: &ImdsRequest<'_>) -> Result<HttpOutcome, Error> {
         let endpoint = request.endpoint;
         let http_request = self.http_request(request);
-        let stopwatch = Stopwatch::start(self.clock());
+        let timer = StepTimer::start(self.clock());
         match self.http.send(request.policy, || Ok::<_, TransportError>(http_request.clone())).await {
             Ok(sent) => {
                 let status = sent.response.status();
@@ -104,7 +104,7 @@ impl ImdsClient {
                     leg = %endpoint,
                     status = status.as_u16(),
                     attempts = sent.attempts,
-                    duration_ms = stopwatch.millis(),
+                    duration_ms = timer.millis(),
                     "the metadata service responded"
                 );
                 if status == StatusCode::OK {
@@ -117,7 +117,7 @@ impl ImdsClient {
                 tracing::debug!(
                     leg = %endpoint,
                     failure = ?error.kind(),
-                    duration_ms = stopwatch.millis(),
+                    duration_ms = timer.millis(),
                     "the metadata service did not respond"
                 );
                 Err(transport_error(error, &self.origin()))

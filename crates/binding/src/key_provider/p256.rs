@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::device_key::p256_public_key;
 
-/// The private half is overwritten when it is dropped.
+/// ECDSA key on P-256; the private key is overwritten when dropped.
 pub(super) struct P256Key {
     key: EcdsaKey,
     public_key: SubjectPublicKeyInfoDer<'static>,
@@ -25,7 +25,7 @@ impl P256Key {
         Self::new(EcdsaKey::try_generate().ok()?)
     }
 
-    /// `None` if this is not a key on P-256 whose parts fit together.
+    /// Returns `None` unless this is a consistent key on P-256.
     #[cfg(unix)]
     pub(super) fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
         Self::new(EcdsaKey::from_pkcs8_der(pkcs8).ok()?)

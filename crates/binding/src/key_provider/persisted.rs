@@ -1,4 +1,4 @@
-//! A key in a file.
+//! Keys in files.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,27 +9,26 @@ use zeroize::Zeroizing;
 use super::KeyProvider;
 use super::p256::P256Key;
 use super::rsa::RsaKey;
-use super::software::{Algorithm, not_made};
+use super::software::{SoftwareAlgorithm, creation_error};
 use crate::blocking::spawn_blocking;
 use crate::store::{FileLock, PrivateDir, StoredFile};
 
-/// Held while a key is made.
+/// Lock file, held while a key is created.
 const LOCK: &str = "keys.lock";
-/// Making an RSA key takes a tenth of a second; a machine that is just starting may be slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Creating an RSA key takes a tenth of a second, or longer while a machine starts.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One key for each algorithm in a folder of this user's own, so that it outlives the process and
-/// all processes of this user share it.
+/// Key provider with one key for each algorithm in a private folder, shared by all processes of this
+/// user.
 ///
-/// The first process to ask makes the key; others that start at the same time wait for it. The folder
-/// has mode 0700, the file holds unencrypted PKCS#8 (RFC 5958) in DER with mode 0600, and neither
-/// is looked for behind a symbolic link. Anybody who can read the file can use the key, so its strength
-/// is [`Software`](symbolon_types::Strength::Software); use a key in a device where there is one.
+/// The first process creates the key; processes that start at the same time wait for it. The folder
+/// has mode 0700; the file has mode 0600 and contains unencrypted PKCS#8 (RFC 5958) in DER. Symbolic
+/// links are not followed. Anyone who can read the file can use the key, so its strength is
+/// [`Software`](symbolon_types::Strength::Software); prefer a key in a device if there is one.
 ///
-/// A file that is not what was written (damaged, of another algorithm, of another user, or open to
-/// others, so that the key is nobody's secret any more) is renamed to `NAME.set-aside` with a
-/// warning in the log, and a new key is made. Whatever was certified for the old key is worthless then, and
-/// a minter mints anew.
+/// A file that is damaged, has another algorithm, belongs to another user or is open to other users
+/// is renamed to `NAME.set-aside` with a warning in the log, and a new key is created. Certificates of
+/// the old key cannot be used any more, and the minter mints new ones.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,34 +37,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// use symbolon_binding::{KeyProvider, PersistedKeys};
 /// use symbolon_types::SigningKey;
 ///
-/// let made = PersistedKeys::p256(&folder).key().await?;
+/// let created = PersistedKeys::p256(&folder).key().await?;
 /// let found = PersistedKeys::p256(&folder).key().await?;
-/// assert_eq!(made.public_key(), found.public_key());
+/// assert_eq!(created.public_key(), found.public_key());
 /// # Ok(()) }
 /// ```
 ///
 /// Only on Unix.
 #[derive(Clone, Debug)]
 pub struct PersistedKeys {
-    algorithm: Algorithm,
+    algorithm: SoftwareAlgorithm,
     folder: PathBuf,
     clock: SharedClock,
 }
 
 impl PersistedKeys {
-    /// The RSA key of 2048 bits in this folder: `rsa-2048.pkcs8`.
+    /// Uses the RSA key of 2048 bits in this folder: `rsa-2048.pkcs8`.
     #[must_use]
     pub fn rsa_2048(folder: impl Into<PathBuf>) -> Self {
-        Self::new(Algorithm::Rsa2048, folder.into())
+        Self::new(SoftwareAlgorithm::Rsa2048, folder.into())
     }
 
-    /// The ECDSA key on P-256 in this folder: `p-256.pkcs8`.
+    /// Uses the ECDSA key on P-256 in this folder: `p-256.pkcs8`.
     #[must_use]
     pub fn p256(folder: impl Into<PathBuf>) -> Self {
-        Self::new(Algorithm::P256, folder.into())
+        Self::new(SoftwareAlgorithm::P256, folder.into())
     }
 
-    fn new(algorithm: Algorithm, folder: PathBuf) -> Self {
+    fn new(algorithm: SoftwareAlgorithm, folder: PathBuf) -> Self {
         Self { algorithm, folder, clock: SharedClock::system() }
     }
 
@@ -81,57 +80,61 @@ impl PersistedKeys {
 impl KeyProvider for PersistedKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         let (algorithm, folder) = (self.algorithm, self.folder.clone());
-        let (dir, found) = spawn_blocking(move || {
+        let (dir, stored) = spawn_blocking(move || {
             let dir = PrivateDir::open(folder)?;
-            let found = look(&dir, algorithm)?;
-            Ok::<_, Error>((dir, found))
+            let stored = read(&dir, algorithm)?;
+            Ok::<_, Error>((dir, stored))
         })
         .await??;
-        if let Seen::Key(key) = found {
+        if let StoredKey::Key(key) = stored {
             return Ok(key);
         }
-        let lock = dir.lock(LOCK, &self.clock, PATIENCE).await?;
-        spawn_blocking(move || make(&dir, algorithm, &lock)).await?
+        let lock = dir.lock(LOCK, &self.clock, LOCK_TIMEOUT).await?;
+        spawn_blocking(move || find_or_create(&dir, algorithm, &lock)).await?
     }
 }
 
-/// What is where the key should be.
-enum Seen {
+/// State of the key file.
+enum StoredKey {
     Key(SharedSigningKey),
-    Nothing,
+    Absent,
     Unusable(String),
 }
 
-fn look(dir: &PrivateDir, algorithm: Algorithm) -> Result<Seen, Error> {
+fn read(dir: &PrivateDir, algorithm: SoftwareAlgorithm) -> Result<StoredKey, Error> {
     Ok(match dir.read(algorithm.file())? {
-        StoredFile::Absent => Seen::Nothing,
-        StoredFile::Unusable(flaw) => Seen::Unusable(flaw.to_string()),
+        StoredFile::Absent => StoredKey::Absent,
+        StoredFile::Unusable(problem) => StoredKey::Unusable(problem.to_string()),
         StoredFile::Content(pkcs8) => match algorithm.read(&pkcs8) {
-            Some(key) => Seen::Key(key),
-            None => Seen::Unusable("is damaged, or is another kind of key".into()),
+            Some(key) => StoredKey::Key(key),
+            None => StoredKey::Unusable("is damaged or has another algorithm".into()),
         },
     })
 }
 
-/// The key that somebody made while we waited for the lock, or a new one.
-fn make(dir: &PrivateDir, algorithm: Algorithm, lock: &FileLock) -> Result<SharedSigningKey, Error> {
+/// Returns the key that another process created while this one waited for the lock, or a new key.
+fn find_or_create(
+    dir: &PrivateDir,
+    algorithm: SoftwareAlgorithm,
+    lock: &FileLock,
+) -> Result<SharedSigningKey, Error> {
     let file = algorithm.file();
-    match look(dir, algorithm)? {
-        Seen::Key(key) => return Ok(key),
-        Seen::Nothing => (),
-        Seen::Unusable(flaw) => {
+    match read(dir, algorithm)? {
+        StoredKey::Key(key) => return Ok(key),
+        StoredKey::Absent => (),
+        StoredKey::Unusable(flaw) => {
             let path = dir.path().join(file);
-            tracing::warn!(file = %path.display(), flaw, "a stored key cannot be used; set aside, and a new one is made");
+            tracing::warn!(file = %path.display(), flaw, "the stored key cannot be used; it is set aside and a new one is created");
             dir.set_aside(file, lock)?;
         }
     }
-    let (key, pkcs8) = algorithm.generate().ok_or_else(not_made)?;
+    let (key, pkcs8) = algorithm.generate().ok_or_else(creation_error)?;
     dir.replace(file, &pkcs8, lock)?;
-    tracing::info!(file = %dir.path().join(file).display(), "made a key and stored it");
+    tracing::info!(file = %dir.path().join(file).display(), "created and stored a key");
     Ok(key)
 }
 
-impl Algorithm {
+impl SoftwareAlgorithm {
     fn file(self) -> &'static str {
         match self {
             Self::Rsa2048 => "rsa-2048.pkcs8",

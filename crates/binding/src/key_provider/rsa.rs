@@ -1,4 +1,4 @@
-//! RSA keys by aws-lc-rs.
+//! RSA keys of aws-lc-rs.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::device_key::RSA_SCHEMES;
 
-/// The library overwrites the private half when it frees it.
+/// RSA key; aws-lc-rs overwrites the private key when it frees it.
 pub(super) struct RsaKey {
     pair: KeyPair,
     public_key: SubjectPublicKeyInfoDer<'static>,
@@ -28,10 +28,10 @@ impl RsaKey {
         Self::new(KeyPair::generate(KeySize::Rsa2048).ok()?)
     }
 
-    /// `None` if this is not an RSA key of 2048 bits whose parts fit together.
+    /// Returns `None` unless this is a consistent RSA key of 2048 bits.
     #[cfg(unix)]
     pub(super) fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
-        // aws-lc-rs reads the first element and does not mind what follows.
+        // aws-lc-rs accepts trailing bytes.
         AnyRef::from_der(pkcs8).ok()?;
         let pair = KeyPair::from_pkcs8(pkcs8).ok()?;
         (pair.public_modulus_len() == KeySize::Rsa2048.len()).then_some(pair).and_then(Self::new)

@@ -1,4 +1,4 @@
-//! Keys in the memory of this process.
+//! Keys in memory.
 
 use symbolon_types::{Error, ErrorKind, SharedSigningKey};
 
@@ -7,12 +7,11 @@ use super::p256::P256Key;
 use super::rsa::RsaKey;
 use crate::blocking::spawn_blocking;
 
-/// Makes a new key in the memory of this process for each mint; it is gone when the last binding
-/// that uses it is.
+/// Key provider that creates a new key in memory for each mint. A key exists until the last binding
+/// that uses it is dropped.
 ///
-/// Keys are made off the async threads: on Tokio's blocking pool, or on a thread of their own
-/// where there is no Tokio runtime. An RSA key takes tens of milliseconds, sometimes several times
-/// that; a P-256 key takes less than one.
+/// Keys are created with [`spawn_blocking`]. An RSA key takes tens of milliseconds, sometimes several
+/// times that; a P-256 key takes less than one.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), symbolon_binding::Error> {
@@ -24,25 +23,26 @@ use crate::blocking::spawn_blocking;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct SoftwareKeys(Algorithm);
+pub struct SoftwareKeys(SoftwareAlgorithm);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Algorithm {
+pub(super) enum SoftwareAlgorithm {
     Rsa2048,
     P256,
 }
 
 impl SoftwareKeys {
-    /// RSA keys of 2048 bits: what `IMDSv2` certifies (IMDSv2: `Constants.RsaKeySize`).
+    /// Creates RSA keys of 2048 bits, the kind that `IMDSv2` certifies
+    /// (docs/protocol/imdsv2.md#certificate-request).
     #[must_use]
     pub fn rsa_2048() -> Self {
-        Self(Algorithm::Rsa2048)
+        Self(SoftwareAlgorithm::Rsa2048)
     }
 
-    /// ECDSA keys on P-256. No released client of `IMDSv2` has asked for a certificate for one.
+    /// Creates ECDSA keys on P-256. No released client of `IMDSv2` is known to use them.
     #[must_use]
     pub fn p256() -> Self {
-        Self(Algorithm::P256)
+        Self(SoftwareAlgorithm::P256)
     }
 }
 
@@ -55,17 +55,17 @@ impl Default for SoftwareKeys {
 impl KeyProvider for SoftwareKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         let algorithm = self.0;
-        let make = move || match algorithm {
-            Algorithm::Rsa2048 => RsaKey::generate_2048().map(SharedSigningKey::new),
-            Algorithm::P256 => P256Key::generate().map(SharedSigningKey::new),
+        let create = move || match algorithm {
+            SoftwareAlgorithm::Rsa2048 => RsaKey::generate_2048().map(SharedSigningKey::new),
+            SoftwareAlgorithm::P256 => P256Key::generate().map(SharedSigningKey::new),
         };
-        spawn_blocking(make).await?.ok_or_else(not_made)
+        spawn_blocking(create).await?.ok_or_else(creation_error)
     }
 }
 
-pub(super) fn not_made() -> Error {
-    Error::new(ErrorKind::Environment, "key_creation_failed", "could not make a key in software")
-        .with_advice("check this machine's random source")
+pub(super) fn creation_error() -> Error {
+    Error::new(ErrorKind::Environment, "key_creation_failed", "could not create a key in software")
+        .with_advice("check the random number source of this machine")
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    const MESSAGE: &[u8] = b"what is signed";
+    const MESSAGE: &[u8] = b"a message";
 
     fn verifier(scheme: SignatureScheme) -> &'static dyn VerificationAlgorithm {
         match scheme {
@@ -89,12 +89,12 @@ mod tests {
             SignatureScheme::RsaPkcs1Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
             SignatureScheme::RsaPkcs1Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
             SignatureScheme::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
-            other => panic!("no key here offers {other:?}"),
+            other => panic!("{other:?} is not offered"),
         }
     }
 
     #[tokio::test]
-    async fn every_scheme_that_a_key_offers_verifies_elsewhere() {
+    async fn all_offered_schemes_verify() {
         for (keys, offered) in [(SoftwareKeys::rsa_2048(), 6), (SoftwareKeys::p256(), 1)] {
             let key = keys.key().await.unwrap();
             assert_eq!(key.schemes().len(), offered, "{keys:?}");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_scheme_that_a_key_does_not_offer_is_refused() {
+    async fn other_schemes_are_refused() {
         for (keys, foreign) in [
             (SoftwareKeys::rsa_2048(), SignatureScheme::EcdsaP256Sha256),
             (SoftwareKeys::p256(), SignatureScheme::RsaPssSha256),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_key_is_new_and_in_software() {
+    async fn each_key_is_new() {
         for keys in [SoftwareKeys::default(), SoftwareKeys::p256()] {
             let (one, other) = (keys.key().await.unwrap(), keys.key().await.unwrap());
             assert_ne!(one.public_key(), other.public_key(), "{keys:?}");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_can_be_made_without_a_runtime() {
+    fn key_is_created_without_a_runtime() {
         let keys = SoftwareKeys::p256();
         let mut key = Box::pin(keys.key());
         let made = loop {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn debug_shows_no_part_of_a_key() {
+    async fn debug_hides_the_key() {
         for keys in [SoftwareKeys::rsa_2048(), SoftwareKeys::p256()] {
             let shown = format!("{:?}", keys.key().await.unwrap());
             assert!(shown.len() < 60 && shown.ends_with("{ .. })"), "{shown}");

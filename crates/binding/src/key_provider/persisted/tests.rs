@@ -22,7 +22,7 @@ async fn public(keys: &PersistedKeys) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_key_is_made_once_and_found_again() {
+async fn key_is_created_once() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("store");
     for (keys, file) in kinds(&folder) {
@@ -34,7 +34,7 @@ async fn the_key_is_made_once_and_found_again() {
 }
 
 #[tokio::test]
-async fn openssl_reads_the_file_and_has_the_same_key() {
+async fn openssl_reads_the_key_file() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("store");
     for (keys, file) in kinds(&folder) {
@@ -46,13 +46,13 @@ async fn openssl_reads_the_file_and_has_the_same_key() {
             return;
         };
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        // "Key is valid" comes first.
+        // After the line "Key is valid".
         assert!(output.stdout.ends_with(key.public_key()));
     }
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_is_set_aside_with_a_warning_and_made_anew() {
+async fn unusable_file_is_replaced() {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 7] = [
         ("empty", |file| fs::write(file, b"").unwrap()),
@@ -81,12 +81,12 @@ async fn a_file_that_cannot_be_used_is_set_aside_with_a_warning_and_made_anew() 
         for (keys, file) in kinds(&folder) {
             let before = public(&keys).await;
             damage(&file);
-            let made = public(&keys).await;
-            assert_ne!(made, before, "{name}");
-            assert_eq!(public(&keys).await, made, "{name}");
+            let replaced = public(&keys).await;
+            assert_ne!(replaced, before, "{name}");
+            assert_eq!(public(&keys).await, replaced, "{name}");
             let aside = format!("{}.set-aside", file.display());
             assert!(fs::symlink_metadata(aside).is_ok(), "{name}");
-            // The other kind in this folder may have been damaged by what was copied.
+            // Otherwise the next algorithm would copy a damaged file.
             fs::remove_file(&file).unwrap();
             public(&keys).await;
         }
@@ -94,24 +94,24 @@ async fn a_file_that_cannot_be_used_is_set_aside_with_a_warning_and_made_anew() 
 }
 
 #[test]
-fn setting_aside_is_said_in_the_log() {
+fn set_aside_is_logged() {
     let parent = tempfile::tempdir().unwrap();
     let dir = PrivateDir::open(parent.path().join("store")).unwrap();
     let lock = dir.try_lock(LOCK).unwrap().unwrap();
     dir.replace("p-256.pkcs8", b"no key", &lock).unwrap();
     let logs = CapturedLogs::begin();
-    make(&dir, Algorithm::P256, &lock).unwrap();
+    find_or_create(&dir, SoftwareAlgorithm::P256, &lock).unwrap();
     let text = logs.text();
     assert!(text.contains("WARN") && text.contains("set aside") && text.contains("p-256.pkcs8"), "{text}");
-    assert!(text.contains("is damaged, or is another kind of key"), "{text}");
+    assert!(text.contains("is damaged or has another algorithm"), "{text}");
 }
 
 #[test]
-fn no_changed_byte_yields_another_key() {
-    for algorithm in [Algorithm::P256, Algorithm::Rsa2048] {
+fn changed_byte_yields_no_other_key() {
+    for algorithm in [SoftwareAlgorithm::P256, SoftwareAlgorithm::Rsa2048] {
         let (key, pkcs8) = algorithm.generate().unwrap();
-        // Each check of an RSA key takes a moment.
-        let step = if matches!(algorithm, Algorithm::P256) { 1 } else { 13 };
+        // Checking an RSA key is slow.
+        let step = if matches!(algorithm, SoftwareAlgorithm::P256) { 1 } else { 13 };
         for at in (0..pkcs8.len()).step_by(step) {
             let mut damaged = pkcs8.to_vec();
             damaged[at] ^= 1;
@@ -123,7 +123,7 @@ fn no_changed_byte_yields_another_key() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_used_is_an_error_that_names_it() {
+async fn unusable_folder_is_named_in_the_error() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("a-file");
     fs::write(&file, b"").unwrap();
@@ -134,12 +134,12 @@ async fn a_folder_that_cannot_be_used_is_an_error_that_names_it() {
     }
 }
 
-/// By what another run of this program is told where to look for a key.
+/// Variable with the folder, for the child process.
 const STARTER: &str = "SYMBOLON_TEST_STARTER";
 
-/// A process that asks for both keys when it is told to, and says which it got.
+/// Child process: gets both keys when it receives a byte, and prints their public keys.
 #[test]
-#[ignore = "started by the test below"]
+#[ignore = "child process of the test below"]
 fn starter() {
     let folder = PathBuf::from(Env::process().var(STARTER).unwrap());
     std::io::stdin().read_exact(&mut [0]).unwrap();
@@ -155,7 +155,7 @@ fn starter() {
 }
 
 #[test]
-fn processes_that_start_together_share_one_key_of_each_kind() {
+fn concurrent_processes_share_one_key() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("store");
     let mut starters: Vec<_> = (0..20)
@@ -177,13 +177,13 @@ fn processes_that_start_together_share_one_key_of_each_kind() {
         .map(|starter| {
             let output = starter.wait_with_output().unwrap();
             assert!(output.status.success());
-            let said = String::from_utf8(output.stdout).unwrap();
-            said.lines().filter_map(|line| Some(line.split_once("KEY ")?.1.to_owned())).collect()
+            let stdout = String::from_utf8(output.stdout).unwrap();
+            stdout.lines().filter_map(|line| Some(line.split_once("KEY ")?.1.to_owned())).collect()
         })
         .collect();
     assert_eq!((keys.len(), keys[0].len()), (20, 2));
     keys.dedup();
-    assert_eq!(keys.len(), 1, "each made its own");
+    assert_eq!(keys.len(), 1, "each created its own");
     let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
 }

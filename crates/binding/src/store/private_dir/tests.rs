@@ -35,7 +35,7 @@ fn content(dir: &PrivateDir, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn folders_and_files_are_for_their_owner_only() {
+fn permissions_are_for_the_owner_only() {
     let parent = parent();
     let (path, dir, lock) = store(&parent);
     dir.replace("note", b"one", &lock).unwrap();
@@ -53,7 +53,7 @@ fn folders_and_files_are_for_their_owner_only() {
 }
 
 #[test]
-fn a_folder_that_is_not_ours_alone_is_refused_and_left_as_it_is() {
+fn shared_folder_is_refused() {
     let parent = parent();
     let path = |name: &str| parent.path().join(name);
     for (name, mode) in [("readable", 0o750), ("open", 0o707)] {
@@ -74,7 +74,7 @@ fn a_folder_that_is_not_ours_alone_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn what_others_could_have_touched_is_not_read() {
+fn untrusted_files_are_not_read() {
     let parent = parent();
     let (path, dir, lock) = store(&parent);
     let is_root = rustix::process::geteuid().is_root();
@@ -107,9 +107,9 @@ fn what_others_could_have_touched_is_not_read() {
     } else {
         cases.push(("nobody", FileProblem::Unreadable));
     }
-    for (name, flaw) in cases {
+    for (name, problem) in cases {
         match dir.read(name).unwrap() {
-            StoredFile::Unusable(found) => assert_eq!(found, flaw, "{name}"),
+            StoredFile::Unusable(found) => assert_eq!(found, problem, "{name}"),
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -120,7 +120,7 @@ fn what_others_could_have_touched_is_not_read() {
 }
 
 #[test]
-fn whatever_is_in_the_way_is_replaced_or_set_aside_and_not_followed() {
+fn symbolic_links_are_not_followed() {
     let parent = parent();
     let (path, dir, lock) = store(&parent);
     let target = parent.path().join("target");
@@ -138,7 +138,7 @@ fn whatever_is_in_the_way_is_replaced_or_set_aside_and_not_followed() {
 }
 
 #[test]
-fn who_renames_the_folder_changes_nothing_for_who_has_it_open() {
+fn renaming_an_open_folder_has_no_effect() {
     let parent = parent();
     let (path, dir, lock) = store(&parent);
     let elsewhere = parent.path().join("elsewhere");
@@ -148,7 +148,7 @@ fn who_renames_the_folder_changes_nothing_for_who_has_it_open() {
     assert!(elsewhere.join("note").exists() && !path.join("note").exists());
 }
 
-/// By what another run of this program is told what to do.
+/// Variable with the step and the folder, for the child process.
 const VICTIM: &str = "SYMBOLON_TEST_VICTIM";
 const STEPS: [ReplaceStep; 5] = [
     ReplaceStep::Begun,
@@ -158,12 +158,12 @@ const STEPS: [ReplaceStep; 5] = [
     ReplaceStep::Renamed,
 ];
 
-/// A process that is killed in the middle of a replacement.
+/// Child process that kills itself during a replacement.
 #[test]
-#[ignore = "the victim of the test below"]
+#[ignore = "child process of the test below"]
 fn victim() {
-    let orders = Env::process().var(VICTIM).unwrap();
-    let (step, path) = orders.split_once(' ').unwrap();
+    let arguments = Env::process().var(VICTIM).unwrap();
+    let (step, path) = arguments.split_once(' ').unwrap();
     let dir = PrivateDir::open(path).unwrap();
     let lock = dir.try_lock("lock").unwrap().unwrap();
     let killed = dir.replace_in_steps("note", b"new", &lock, |passed| {
@@ -176,7 +176,7 @@ fn victim() {
 }
 
 #[test]
-fn a_writer_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_the_next_goes_on() {
+fn killed_writer_leaves_a_complete_file() {
     for step in STEPS {
         let parent = parent();
         let (path, dir, lock) = store(&parent);
@@ -191,7 +191,7 @@ fn a_writer_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_the_next_g
         assert_eq!(status.signal(), Some(9), "{step:?}");
         let expected: &[u8] = if step == ReplaceStep::Renamed { b"new" } else { b"old" };
         assert_eq!(content(&dir, "note"), expected, "{step:?}");
-        // The kernel has released the lock of the dead.
+        // The kernel released the lock of the killed process.
         let lock = dir.try_lock("lock").unwrap().unwrap();
         dir.replace("note", b"newer", &lock).unwrap();
         assert_eq!(content(&dir, "note"), b"newer");

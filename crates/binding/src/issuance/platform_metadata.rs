@@ -1,25 +1,26 @@
-//! What the metadata service says about the machine and the identity. (IMDSv2 §2.2.)
+//! Platform metadata (docs/protocol/imdsv2.md#platform-metadata).
 
 use serde::Deserialize;
 use symbolon_transport::Response;
 use symbolon_types::Error;
 use url::Url;
 
-use crate::csr::{ComputeUnitId, Subject};
+use super::compute_unit::ComputeUnitId;
+use super::csr::CsrSubject;
 use crate::imds::{invalid_response, is_from_imds};
 
-/// The answer of `getplatformmetadata`, as far as it matters here.
+/// Identity and machine, as `getplatformmetadata` returns them.
 pub(crate) struct PlatformMetadata {
     pub(crate) client_id: String,
     pub(crate) tenant_id: String,
     pub(crate) compute_unit: ComputeUnitId,
-    /// Only attested keys need it.
+    /// Used for attested keys only.
     attestation_endpoint: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct PlatformMetadataBody {
     client_id: Option<String>,
     tenant_id: Option<String>,
     cu_id: Option<ComputeUnitId>,
@@ -30,35 +31,38 @@ impl PlatformMetadata {
     /// Reads a response of status 200.
     pub(crate) fn read(response: &Response) -> Result<Self, Error> {
         if !is_from_imds(response) {
-            return Err(invalid_response("did not identify itself in its answer"));
+            return Err(invalid_response("did not identify itself in its response"));
         }
-        // The parser's own error could quote the answer.
-        let body: Body = serde_json::from_slice(response.body())
+        // Without the source: the parser's error may quote the response.
+        let body: PlatformMetadataBody = serde_json::from_slice(response.body())
             .map_err(|_| invalid_response("sent platform metadata that is not the expected JSON"))?;
-        let lacks = |what| invalid_response(format_args!("sent platform metadata without {what}"));
+        let missing = |member| invalid_response(format_args!("sent platform metadata without {member}"));
         let present = |text: &String| !text.trim().is_empty();
         Ok(Self {
-            client_id: body.client_id.filter(present).ok_or_else(|| lacks("clientId"))?,
-            tenant_id: body.tenant_id.filter(present).ok_or_else(|| lacks("tenantId"))?,
+            client_id: body.client_id.filter(present).ok_or_else(|| missing("clientId"))?,
+            tenant_id: body.tenant_id.filter(present).ok_or_else(|| missing("tenantId"))?,
             compute_unit: body
                 .cu_id
                 .filter(ComputeUnitId::is_named)
-                .ok_or_else(|| lacks("vmId or vmssId in cuId"))?,
+                .ok_or_else(|| missing("vmId or vmssId in cuId"))?,
             attestation_endpoint: body.attestation_endpoint.filter(present),
         })
     }
 
-    /// Where keys are attested.
+    /// Returns the URL of the attestation service.
     pub(crate) fn attestation_endpoint(&self) -> Result<Url, Error> {
-        let text = self.attestation_endpoint.as_deref();
-        let text =
-            text.ok_or_else(|| invalid_response("sent platform metadata without attestationEndpoint"))?;
+        let missing = || invalid_response("sent platform metadata without attestationEndpoint");
+        let text = self.attestation_endpoint.as_deref().ok_or_else(missing)?;
         let url = text.parse::<Url>().ok().filter(|url| url.scheme() == "https" && url.has_host());
         url.ok_or_else(|| invalid_response("named an attestation endpoint that is not an https URL"))
     }
 
-    pub(crate) fn subject(&self) -> Subject<'_> {
-        Subject { client_id: &self.client_id, tenant_id: &self.tenant_id, compute_unit: &self.compute_unit }
+    pub(crate) fn subject(&self) -> CsrSubject<'_> {
+        CsrSubject {
+            client_id: &self.client_id,
+            tenant_id: &self.tenant_id,
+            compute_unit: &self.compute_unit,
+        }
     }
 }
 
@@ -75,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_attestation_endpoint_and_unknown_members_do_not_matter() {
+    fn optional_and_unknown_members_are_ignored() {
         for body in [
             r#"{"clientId":"c","tenantId":"t","cuId":{"vmId":"v"}}"#,
             r#"{"clientId":"c","tenantId":"t","cuId":{"vmssId":"v","x":1},"attestationEndpoint":"","new":[]}"#,
@@ -87,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_lacks_something_is_refused_and_the_error_says_what() {
-        for (server, body, wrong) in [
+    fn incomplete_metadata_is_refused() {
+        for (server, body, problem) in [
             ("nginx", r#"{"clientId":"c","tenantId":"t","cuId":{"vmId":"v"}}"#, "did not identify itself"),
             ("IMDS/1", "", "not the expected JSON"),
             ("IMDS/1", "null", "not the expected JSON"),
@@ -102,7 +106,7 @@ mod tests {
         ] {
             let error = read(server, body).err().unwrap();
             assert_eq!(error.code(), "invalid_response", "{body}");
-            assert!(error.to_string().contains(wrong), "{body}: {error}");
+            assert!(error.to_string().contains(problem), "{body}: {error}");
             assert!(!format!("{error:?}{error}").contains("secret-text"));
         }
     }

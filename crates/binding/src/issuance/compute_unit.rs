@@ -1,10 +1,10 @@
-//! The compute unit that a certificate is asked for.
+//! Compute unit of a certificate request (docs/protocol/imdsv2.md#compute-unit-attribute).
 
 use std::fmt::{self, Write};
 
 use serde::Deserialize;
 
-/// The machine, as `getplatformmetadata` names it: `cuId`. (IMDSv2: `CsrMetadata.cs`.)
+/// Ids of the machine: `cuId` of the platform metadata.
 #[derive(Deserialize)]
 pub(crate) struct ComputeUnitId {
     #[serde(rename = "vmId")]
@@ -14,13 +14,13 @@ pub(crate) struct ComputeUnitId {
 }
 
 impl ComputeUnitId {
-    /// Whether it names anything.
+    /// Returns true if at least one id is not empty.
     pub(crate) fn is_named(&self) -> bool {
         [&self.vm_id, &self.vmss_id].into_iter().flatten().any(|id| !id.is_empty())
     }
 
-    /// The text of the CSR attribute: compact, `vmId` before `vmssId`, a member that is absent left
-    /// out and an empty one kept.
+    /// Returns the value of the attribute: compact JSON, `vmId` before `vmssId`, without absent
+    /// members and with empty ones.
     pub(crate) fn to_json(&self) -> String {
         let mut json = String::from("{");
         for (name, value) in [("vmId", &self.vm_id), ("vmssId", &self.vmss_id)] {
@@ -37,8 +37,8 @@ impl ComputeUnitId {
     }
 }
 
-/// A JSON string's content as .NET's `System.Text.Json` escapes it by default
-/// (`JavaScriptEncoder.Default`): all but printable ASCII, and what could mean something in HTML.
+/// Content of a JSON string, escaped like the default of .NET's `System.Text.Json`: everything
+/// except printable ASCII, and the characters that are special in HTML.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn absent_members_are_left_out_and_empty_ones_kept() {
+    fn absent_members_are_left_out() {
         for (vm_id, vmss_id, json) in [
             (Some("a"), None, r#"{"vmId":"a"}"#),
             (Some("a"), Some("b"), r#"{"vmId":"a","vmssId":"b"}"#),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_are_escaped_as_system_text_json_does() {
+    fn characters_are_escaped_like_dotnet() {
         for (character, escaped) in [
             ("\"", r"\u0022"),
             ("\\", r"\\"),
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_escaped_reads_back() {
+    fn escaped_text_reads_back() {
         let text: String = ('\0'..='\u{2ff}').chain("😀漢".chars()).collect();
         let json = format!("\"{}\"", Escaped(&text));
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 
     #[test]
-    fn a_compute_unit_without_a_non_empty_id_is_not_named() {
+    fn empty_ids_do_not_name_a_compute_unit() {
         for (vm_id, vmss_id, named) in [
             (None, None, false),
             (Some(""), None, false),

@@ -1,4 +1,4 @@
-//! Whether a key is still there, and is the one it says it is.
+//! Proof that a private key is available and matches its public key.
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::signature::{
@@ -6,17 +6,16 @@ use aws_lc_rs::signature::{
 };
 use symbolon_types::{Error, ErrorKind, SharedSigningKey, SignatureScheme, SigningError, SigningKey};
 
-use crate::csr::RequestAlgorithm;
+use crate::csr_algorithm::CsrAlgorithm;
 
-/// Has the key sign random bytes and verifies the signature with its public half.
+/// Signs random bytes with the key and verifies the signature with its public key.
 ///
-/// What a handle stands for can vanish without the handle: with a reboot (keys of Windows KeyGuard
-/// live as long as the boot), a token that was initialized anew, an object that somebody deleted. A
-/// certificate that is still there says nothing about its key, so whoever takes one out of a
-/// store asks the key first. A key that is to be certified needs no probe: its signature on the
-/// certificate request is verified before the request is sent.
+/// A key can vanish while its handle remains: by a reboot (keys of Windows KeyGuard exist until the
+/// next boot), a token that is initialized again, or an object that is deleted. Probe the key before
+/// you use a stored certificate. A key that is about to be certified needs no probe, because its
+/// signature on the certificate request is verified before the request is sent.
 ///
-/// It blocks for as long as the key takes to sign.
+/// Blocks for as long as the key takes to sign.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), symbolon_binding::Error> {
@@ -28,25 +27,25 @@ use crate::csr::RequestAlgorithm;
 /// ```
 ///
 /// # Errors
-/// `key_gone` when the key says that it is not there any more: make another one. `key_unusable`
-/// when it cannot sign, or signs as another key. `key_not_supported` when no certificate can be
-/// asked for it.
+/// `key_gone` when the key no longer exists: create another one. `key_unusable` when it cannot sign,
+/// or its signature does not match its public key. `key_not_supported` when no certificate can be
+/// requested for it.
 pub fn probe_key(key: &SharedSigningKey) -> Result<(), Error> {
     let mut challenge = [0; 32];
     SystemRandom::new().fill(&mut challenge).map_err(|error| unusable().with_source(error))?;
-    proven_signature(key, RequestAlgorithm::of(key)?.scheme(), &challenge).map(drop)
+    sign_and_verify(key, CsrAlgorithm::of(key)?.scheme(), &challenge).map(drop)
 }
 
-/// A signature that holds.
-pub(crate) fn proven_signature(
+/// Signs a message, and verifies the signature with the public key.
+pub(crate) fn sign_and_verify(
     key: &SharedSigningKey,
     scheme: SignatureScheme,
     message: &[u8],
 ) -> Result<Vec<u8>, Error> {
     let signature = key.sign(scheme, message).map_err(|error| match error {
         SigningError::Gone(_) => {
-            Error::new(ErrorKind::Environment, "key_gone", "the key to be certified is not there any more")
-                .with_advice("ask the key provider for another one")
+            Error::new(ErrorKind::Environment, "key_gone", "the key to be certified no longer exists")
+                .with_advice("request another key from the key provider")
                 .with_source(error)
         }
         other => unusable().with_source(other),
@@ -59,14 +58,14 @@ pub(crate) fn proven_signature(
     match public.verify(message, &signature) {
         Ok(()) => Ok(signature),
         Err(_) => Err(unusable().with_advice(
-            "its signature does not fit its public key: check that the key provider reports the right one",
+            "its signature does not match its public key: check that the key provider returns the right one",
         )),
     }
 }
 
 fn unusable() -> Error {
     Error::new(ErrorKind::Environment, "key_unusable", "the key to be certified could not sign")
-        .with_advice("check that the key is still present and may be used")
+        .with_advice("check that the key still exists and that this process may use it")
 }
 
 #[cfg(test)]
@@ -77,16 +76,16 @@ mod tests {
     use super::*;
     use crate::{KeyProvider, SoftwareKeys};
 
-    type Signs = fn() -> Result<Vec<u8>, SigningError>;
+    type SignFn = fn() -> Result<Vec<u8>, SigningError>;
 
-    /// A public key with what signs in its place.
+    /// Public key of one key, with another function to sign.
     #[derive(Debug)]
-    struct Impostor {
+    struct MismatchedKey {
         public: SharedSigningKey,
-        signs: Signs,
+        sign: SignFn,
     }
 
-    impl SigningKey for Impostor {
+    impl SigningKey for MismatchedKey {
         fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
             self.public.public_key()
         }
@@ -94,7 +93,7 @@ mod tests {
             self.public.schemes()
         }
         fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, SigningError> {
-            (self.signs)()
+            (self.sign)()
         }
         fn strength(&self) -> Strength {
             self.public.strength()
@@ -102,19 +101,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_that_signs_is_alive_and_any_other_is_told_by_its_code() {
+    async fn probe_detects_keys_that_do_not_sign() {
         for keys in [SoftwareKeys::rsa_2048(), SoftwareKeys::p256()] {
             let key = keys.key().await.unwrap();
             probe_key(&key).unwrap();
-            let imposed: [(Signs, _); 4] = [
+            let cases: [(SignFn, _); 4] = [
                 (|| Err(SigningError::gone("deleted")), "key_gone"),
                 (|| Err(SigningError::failed("unplugged")), "key_unusable"),
                 (|| Ok(vec![1; 256]), "key_unusable"),
                 (|| Ok(Vec::new()), "key_unusable"),
             ];
-            for (signs, code) in imposed {
-                let impostor = SharedSigningKey::new(Impostor { public: key.clone(), signs });
-                assert_eq!(probe_key(&impostor).unwrap_err().code(), code, "{keys:?}");
+            for (sign, code) in cases {
+                let key = SharedSigningKey::new(MismatchedKey { public: key.clone(), sign });
+                assert_eq!(probe_key(&key).unwrap_err().code(), code, "{keys:?}");
             }
         }
     }

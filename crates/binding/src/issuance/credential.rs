@@ -1,32 +1,33 @@
-//! What the metadata service issues. (IMDSv2 §4.2.)
+//! Messages of the credential issuance (docs/protocol/imdsv2.md#credential-issuance).
 
 use serde::{Deserialize, Serialize};
 use symbolon_transport::Response;
 use symbolon_types::{Error, Secret};
 use zeroize::Zeroizing;
 
-use crate::csr::Csr;
+use super::csr::Csr;
+use super::platform_metadata::PlatformMetadata;
 use crate::imds::invalid_response;
-use crate::platform_metadata::PlatformMetadata;
 
-/// The answer of `issuecredential`; its `identity_type` must be there and is not used.
-pub(crate) struct Credential {
+/// Credential, as `issuecredential` returns it. `identity_type` is required and not used.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct IssuedCredential {
     pub(crate) client_id: String,
     pub(crate) tenant_id: String,
-    /// X.509 in DER in base64, as it was sent.
+    /// X.509 certificate in DER, in base64.
     pub(crate) certificate: String,
     pub(crate) mtls_authentication_endpoint: String,
 }
 
 #[derive(Serialize)]
-struct RequestBody<'a> {
+struct IssuanceRequestBody<'a> {
     csr: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     attestation_token: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
-struct ResponseBody {
+struct IssuanceResponseBody {
     client_id: Option<String>,
     tenant_id: Option<String>,
     certificate: Option<String>,
@@ -34,24 +35,24 @@ struct ResponseBody {
     mtls_authentication_endpoint: Option<String>,
 }
 
-/// The body that asks for a credential.
+/// Returns the JSON body of the request.
 pub(crate) fn request_body(csr: &Csr, attestation_token: Option<&Secret>) -> Result<bytes::Bytes, Error> {
     let csr = csr.to_base64();
     let attestation_token = attestation_token.map(Secret::expose);
-    let json = serde_json::to_vec(&RequestBody { csr: &csr, attestation_token })
+    let json = serde_json::to_vec(&IssuanceRequestBody { csr: &csr, attestation_token })
         .map_err(|_| invalid_response("cannot be sent a certificate request"))?;
     Ok(bytes::Bytes::from_owner(Zeroizing::new(json)))
 }
 
-impl Credential {
+impl IssuedCredential {
     /// Reads a response of status 200.
     pub(crate) fn read(response: &Response) -> Result<Self, Error> {
-        // The parser's own error could quote the answer.
-        let body: ResponseBody = serde_json::from_slice(response.body())
+        // Without the source: the parser's error may quote the response.
+        let body: IssuanceResponseBody = serde_json::from_slice(response.body())
             .map_err(|_| invalid_response("sent a credential that is not the expected JSON"))?;
         let required = |member: Option<String>, name| {
-            let lacks = || invalid_response(format_args!("sent a credential without {name}"));
-            member.filter(|text| !text.trim().is_empty()).ok_or_else(lacks)
+            let missing = || invalid_response(format_args!("sent a credential without {name}"));
+            member.filter(|text| !text.trim().is_empty()).ok_or_else(missing)
         };
         let credential = Self {
             client_id: required(body.client_id, "client_id")?,
@@ -66,14 +67,18 @@ impl Credential {
         Ok(credential)
     }
 
-    /// Holds it against the identity that it was asked for.
-    pub(crate) fn is_for(&self, metadata: &PlatformMetadata) -> Result<(), Error> {
-        // GUIDs, which compare in any case.
+    /// Checks that the credential is for the identity of the platform metadata.
+    pub(crate) fn check_subject(&self, metadata: &PlatformMetadata) -> Result<(), Error> {
+        // GUIDs are case-insensitive.
         if !self.client_id.eq_ignore_ascii_case(&metadata.client_id) {
-            return Err(invalid_response("issued a credential for another client id than it had named"));
+            return Err(invalid_response(
+                "issued a credential for another client id than in its platform metadata",
+            ));
         }
         if !self.tenant_id.eq_ignore_ascii_case(&metadata.tenant_id) {
-            return Err(invalid_response("issued a credential for another tenant than it had named"));
+            return Err(invalid_response(
+                "issued a credential for another tenant than in its platform metadata",
+            ));
         }
         Ok(())
     }

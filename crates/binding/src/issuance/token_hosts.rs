@@ -1,17 +1,16 @@
-//! Where the certificate may be presented for a token. (IMDSv2 §4.3, §13.2.)
+//! Token endpoints that the metadata service may name (docs/protocol/imdsv2.md#checks-on-the-answer).
 
 use symbolon_types::{Error, ErrorKind};
 use url::{Host, Url};
 
 use crate::imds::invalid_response;
 
-/// The mTLS token services of the public cloud, of Azure Government and of Azure operated by
-/// 21Vianet. (MSAL acceptance matrix #6161: ROUTE-10 ff.)
+/// Hosts of the mTLS token services of the public cloud, of Azure Government and of Azure operated
+/// by 21Vianet (docs/protocol/routing.md#mtls-hosts).
 const TOKEN_HOSTS: [&str; 3] =
     ["mtlsauth.microsoft.com", "mtlsauth.microsoftonline.us", "mtlsauth.partner.microsoftonline.cn"];
 
-/// Which endpoints named by the metadata service are believed: hosts at or under a known name, and
-/// this machine itself.
+/// Trusted token hosts: the names in the list, their subdomains, and loopback addresses.
 #[derive(Debug)]
 pub(crate) struct TokenHosts {
     names: Vec<String>,
@@ -19,7 +18,7 @@ pub(crate) struct TokenHosts {
 }
 
 impl TokenHosts {
-    /// The known hosts and these.
+    /// Creates a list of the known hosts and `added`.
     pub(crate) fn new(added: Vec<String>, allow_insecure_loopback: bool) -> Result<Self, Error> {
         let mut names: Vec<String> = TOKEN_HOSTS.map(Into::into).into();
         for name in added {
@@ -30,10 +29,10 @@ impl TokenHosts {
                     return Err(Error::new(
                         ErrorKind::Request,
                         "invalid_configuration",
-                        "a trusted token host is not a host name",
+                        format!("the trusted token host `{name}` is not a host name"),
                     )
                     .with_advice(
-                        "give names such as mtlsauth.example.com, without scheme, port or wildcard",
+                        "use a name such as mtlsauth.example.com, without scheme, port or wildcard",
                     ));
                 }
             }
@@ -41,10 +40,10 @@ impl TokenHosts {
         Ok(Self { names, allow_insecure_loopback })
     }
 
-    /// The token endpoint of a tenant at the service that was named, if it is to be believed.
+    /// Returns the token endpoint of a tenant at `base`, if its host is trusted.
     pub(crate) fn endpoint(&self, base: &str, tenant_id: &str) -> Result<Url, Error> {
         if !is_path_segment(tenant_id) {
-            return Err(invalid_response("named a tenant that cannot stand in a URL"));
+            return Err(invalid_response("named a tenant that cannot be part of a URL"));
         }
         let text = format!("{}/{tenant_id}/oauth2/v2.0/token", base.trim_end_matches('/'));
         let url: Url = text.parse().map_err(|_| invalid_endpoint("is not a URL"))?;
@@ -56,8 +55,9 @@ impl TokenHosts {
             return Err(invalid_endpoint("contains a query or a fragment"));
         }
         if !self.trusts(&url) {
-            return Err(invalid_endpoint("is on a host that is not trusted").with_advice(
-                "if the host is a token service of your cloud, add its name to the trusted token hosts",
+            let host = url.host_str().unwrap_or_default();
+            return Err(invalid_endpoint(&format!("is on a host that is not trusted: {host}")).with_advice(
+                "if the host is a token service of your cloud, add its name with `trusted_token_hosts`",
             ));
         }
         Ok(url)
@@ -72,9 +72,7 @@ impl TokenHosts {
                 "insecure_endpoint",
                 "the instance metadata service named a token endpoint without TLS",
             )
-            .with_advice(
-                "a certificate is only presented over TLS; check what answers for the metadata service",
-            )),
+            .with_advice("a certificate is sent over TLS only; check the address of the metadata service")),
             _ => Err(invalid_endpoint("is not an https URL")),
         }
     }
@@ -82,7 +80,7 @@ impl TokenHosts {
     fn trusts(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
         let is_at_or_under = |name: &String| {
-            host.strip_suffix(name.as_str()).is_some_and(|left| left.is_empty() || left.ends_with('.'))
+            host.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         is_loopback(url) || self.names.iter().any(is_at_or_under)
     }
@@ -98,14 +96,14 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// A GUID or a domain name, and nothing that a URL would read as something else.
+/// Returns true for a GUID or a domain name, which keep their meaning as part of a URL.
 fn is_path_segment(tenant_id: &str) -> bool {
     tenant_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         && tenant_id.bytes().any(|byte| byte != b'.')
 }
 
-fn invalid_endpoint(wrong: &str) -> Error {
-    invalid_response(format_args!("named a token endpoint that {wrong}"))
+fn invalid_endpoint(problem: &str) -> Error {
+    invalid_response(format_args!("named a token endpoint that {problem}"))
 }
 
 #[cfg(test)]
@@ -119,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_believed_only_by_the_rules() {
+    fn only_trusted_endpoints_are_accepted() {
         let hosts = TokenHosts::new(vec!["mtls.Example.com".into()], false).unwrap();
         for (base, outcome) in [
             ("https://eastus.mtlsauth.microsoft.com", "https://eastus.mtlsauth.microsoft.com"),
@@ -162,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_loopback_only_and_only_when_allowed() {
+    fn http_requires_loopback_and_permission() {
         let hosts = TokenHosts::new(vec![], true).unwrap();
         for (base, outcome) in [
             ("http://127.0.0.1:1", "http://127.0.0.1:1/t/oauth2/v2.0/token"),
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_does_not_change_where_the_endpoint_is() {
+    fn tenant_cannot_change_the_path() {
         let hosts = TokenHosts::new(vec![], false).unwrap();
         for tenant in ["..", ".", "a/b", "a?b", "a#b", "a%2fb", "a b", "a\\b", "ä"] {
             assert_eq!(
@@ -187,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_host_must_be_a_host_name() {
+    fn trusted_host_must_be_a_host_name() {
         for name in ["", ".", ".example.com", "example.com.", "https://example.com", "a:1", "10.0.0.1", "a/b"]
         {
             let error = TokenHosts::new(vec![name.into()], false).unwrap_err();

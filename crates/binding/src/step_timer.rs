@@ -4,13 +4,13 @@ use std::time::SystemTime;
 
 use symbolon_types::SharedClock;
 
-/// Stopwatch on an injected clock.
-pub(crate) struct Stopwatch<'c> {
+/// StepTimer on an injected clock.
+pub(crate) struct StepTimer<'c> {
     clock: &'c SharedClock,
     start: SystemTime,
 }
 
-impl<'c> Stopwatch<'c> {
+impl<'c> StepTimer<'c> {
     pub(crate) fn start(clock: &'c SharedClock) -> Self {
         Self { clock, start: clock.now() }
     }

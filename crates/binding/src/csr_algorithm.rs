@@ -1,4 +1,4 @@
-//! What kind of key a certificate is asked for, and how it signs the request.
+//! Signature algorithm of a certificate request (docs/protocol/imdsv2.md#signature-algorithm).
 
 use symbolon_types::{Error, ErrorKind, SharedSigningKey, SignatureScheme, SigningKey};
 use x509_cert::der::asn1::{Any, AnyRef, ContextSpecific, Null, ObjectIdentifier, UintRef};
@@ -8,28 +8,28 @@ use x509_cert::der::oid::db::rfc5912::{
 use x509_cert::der::{self, Decode, Encode, Tag, TagMode, TagNumber};
 use x509_cert::spki::{AlgorithmIdentifier, AlgorithmIdentifierOwned, SubjectPublicKeyInfoRef};
 
-/// The shortest RSA key that is asked a certificate for (NIST SP 800-131A).
-const SHORTEST_RSA_BITS: usize = 2048;
-/// As long as the digest (RFC 8017 §9.1; IMDSv2: `CertificateRequest.cs`).
+/// Minimum length of an RSA key (NIST SP 800-131A).
+const MIN_RSA_BITS: usize = 2048;
+/// Salt length: the length of the digest (RFC 8017 §9.1).
 const PSS_SALT_LENGTH: u8 = 32;
 
-/// RSA with RSASSA-PSS, or ECDSA on P-256; both with SHA-256.
+/// Signature algorithm: RSASSA-PSS or ECDSA on P-256, both with SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestAlgorithm {
+pub(crate) enum CsrAlgorithm {
     RsaPss,
     EcdsaP256,
 }
 
-impl RequestAlgorithm {
-    /// The one for this key.
+impl CsrAlgorithm {
+    /// Returns the algorithm for this key.
     pub(crate) fn of(key: &SharedSigningKey) -> Result<Self, Error> {
         let found =
-            SubjectPublicKeyInfoRef::from_der(key.public_key()).ok().and_then(|spki| of_public_key(&spki));
+            SubjectPublicKeyInfoRef::from_der(key.public_key()).ok().and_then(|spki| algorithm_of(&spki));
         found.filter(|algorithm| key.schemes().contains(&algorithm.scheme())).ok_or_else(|| {
             Error::new(
                 ErrorKind::Environment,
                 "key_not_supported",
-                "the key provider yielded a key that no certificate can be asked for",
+                "no certificate can be requested for the key of the key provider",
             )
             .with_advice(
                 "use an RSA key of at least 2048 bits that signs with RSASSA-PSS, or an ECDSA key on P-256",
@@ -44,7 +44,7 @@ impl RequestAlgorithm {
         }
     }
 
-    pub(super) fn identifier(self) -> der::Result<AlgorithmIdentifierOwned> {
+    pub(crate) fn identifier(self) -> der::Result<AlgorithmIdentifierOwned> {
         Ok(match self {
             Self::RsaPss => AlgorithmIdentifier { oid: ID_RSASSA_PSS, parameters: Some(pss_parameters()?) },
             // RFC 5758 §3.2: no parameters.
@@ -53,28 +53,28 @@ impl RequestAlgorithm {
     }
 }
 
-fn of_public_key(spki: &SubjectPublicKeyInfoRef<'_>) -> Option<RequestAlgorithm> {
+fn algorithm_of(spki: &SubjectPublicKeyInfoRef<'_>) -> Option<CsrAlgorithm> {
     let parameters = spki.algorithm.parameters;
     if spki.algorithm.oid == RSA_ENCRYPTION {
         let bits = modulus_bits(spki.subject_public_key.as_bytes()?).ok()?;
-        return (bits >= SHORTEST_RSA_BITS).then_some(RequestAlgorithm::RsaPss);
+        return (bits >= MIN_RSA_BITS).then_some(CsrAlgorithm::RsaPss);
     }
     let curve = parameters?.decode_as::<ObjectIdentifier>().ok()?;
-    (spki.algorithm.oid == ID_EC_PUBLIC_KEY && curve == SECP_256_R_1).then_some(RequestAlgorithm::EcdsaP256)
+    (spki.algorithm.oid == ID_EC_PUBLIC_KEY && curve == SECP_256_R_1).then_some(CsrAlgorithm::EcdsaP256)
 }
 
-/// The length of the modulus of an `RSAPublicKey` (RFC 8017 §A.1.1).
+/// Returns the bit length of the modulus of an `RSAPublicKey` (RFC 8017 §A.1.1).
 fn modulus_bits(rsa_public_key: &[u8]) -> der::Result<usize> {
     AnyRef::from_der(rsa_public_key)?.sequence(|reader| {
         let modulus = UintRef::decode(reader)?.as_bytes();
         let _exponent = UintRef::decode(reader)?;
-        let empty_bits = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
-        Ok(modulus.len() * 8 - empty_bits)
+        let leading_zeros = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
+        Ok(modulus.len() * 8 - leading_zeros)
     })
 }
 
-/// `RSASSA-PSS-params` (RFC 8017 §A.2.3) whose hash identifiers carry no NULL, as .NET writes them
-/// (IMDSv2 §3.4). RFC 4055 §2.1 has verifiers accept both.
+/// Returns `RSASSA-PSS-params` (RFC 8017 §A.2.3) whose hash identifiers have no NULL parameters, as
+/// .NET encodes them. Verifiers accept both forms (RFC 4055 §2.1).
 fn pss_parameters() -> der::Result<Any> {
     fn field<T: Encode>(number: u32, value: T) -> der::Result<Vec<u8>>
     where
@@ -103,36 +103,36 @@ mod tests {
     }
 
     #[test]
-    fn the_pss_identifier_is_the_reference_bytes() {
-        // The 63 bytes of IMDSv2 §3.4.
+    fn pss_identifier_is_encoded_as_documented() {
+        // docs/protocol/imdsv2.md#signature-algorithm
         assert_eq!(
-            hex(&RequestAlgorithm::RsaPss.identifier().unwrap().to_der().unwrap()),
+            hex(&CsrAlgorithm::RsaPss.identifier().unwrap().to_der().unwrap()),
             "303d06092a864886f70d01010a3030a00d300b0609608648016503040201a11a301806092a864886f70d0101\
              08300b0609608648016503040201a203020120"
         );
     }
 
     #[test]
-    fn the_ecdsa_identifier_has_no_parameters() {
-        let der = RequestAlgorithm::EcdsaP256.identifier().unwrap().to_der().unwrap();
+    fn ecdsa_identifier_has_no_parameters() {
+        let der = CsrAlgorithm::EcdsaP256.identifier().unwrap().to_der().unwrap();
         assert_eq!(hex(&der), "300a06082a8648ce3d040302");
     }
 
     #[tokio::test]
     async fn software_keys_are_supported() {
         for (keys, algorithm) in [
-            (SoftwareKeys::rsa_2048(), RequestAlgorithm::RsaPss),
-            (SoftwareKeys::p256(), RequestAlgorithm::EcdsaP256),
+            (SoftwareKeys::rsa_2048(), CsrAlgorithm::RsaPss),
+            (SoftwareKeys::p256(), CsrAlgorithm::EcdsaP256),
         ] {
-            assert_eq!(RequestAlgorithm::of(&keys.key().await.unwrap()).unwrap(), algorithm);
+            assert_eq!(CsrAlgorithm::of(&keys.key().await.unwrap()).unwrap(), algorithm);
         }
     }
 
-    /// A key that only claims what it is.
+    /// Public key and schemes without a private key.
     #[derive(Debug)]
-    struct Claim(SubjectPublicKeyInfoDer<'static>, &'static [SignatureScheme]);
+    struct ClaimedKey(SubjectPublicKeyInfoDer<'static>, &'static [SignatureScheme]);
 
-    impl SigningKey for Claim {
+    impl SigningKey for ClaimedKey {
         fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
             &self.0
         }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_no_certificate_can_be_asked_for_are_refused() {
+    fn unsupported_keys_are_refused() {
         const PSS: &[SignatureScheme] = &[SignatureScheme::RsaPssSha256];
         const PKCS1: &[SignatureScheme] = &[SignatureScheme::RsaPkcs1Sha256];
         for (spki, schemes, supported) in [
@@ -172,8 +172,8 @@ mod tests {
             (rsa_of(2048), PKCS1, false),
             (b"not a key".to_vec(), PSS, false),
         ] {
-            let key = SharedSigningKey::new(Claim(spki.into(), schemes));
-            let code = RequestAlgorithm::of(&key).err().map(|error| error.code().to_owned());
+            let key = SharedSigningKey::new(ClaimedKey(spki.into(), schemes));
+            let code = CsrAlgorithm::of(&key).err().map(|error| error.code().to_owned());
             assert_eq!(code.is_none(), supported, "{schemes:?}");
             assert!(code.is_none_or(|code| code == "key_not_supported"));
         }

@@ -1,7 +1,4 @@
-//! The certificate signing request. (RFC 2986; IMDSv2: `Csr.cs`, `CertificateRequest.cs`.)
-
-mod algorithm;
-mod compute_unit;
+//! Certificate signing request (RFC 2986, docs/protocol/imdsv2.md#certificate-request).
 
 use std::fmt;
 
@@ -18,44 +15,44 @@ use x509_cert::request::{CertReq, CertReqInfo, Version};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use zeroize::Zeroizing;
 
-pub(crate) use self::algorithm::RequestAlgorithm;
-pub(crate) use self::compute_unit::ComputeUnitId;
-use crate::liveness::proven_signature;
+use super::compute_unit::ComputeUnitId;
+use crate::csr_algorithm::CsrAlgorithm;
+use crate::key_probe::sign_and_verify;
 
-/// The attribute that names the compute unit. (IMDSv2: `Csr.cs`, CUID.)
+/// Attribute with the compute unit (docs/protocol/imdsv2.md#compute-unit-attribute).
 const COMPUTE_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.10");
 
-/// Who a certificate is asked for, and on which machine.
-pub(crate) struct Subject<'a> {
+/// Subject of a certificate request.
+pub(crate) struct CsrSubject<'a> {
     pub(crate) client_id: &'a str,
     pub(crate) tenant_id: &'a str,
     pub(crate) compute_unit: &'a ComputeUnitId,
 }
 
-/// A signed request in DER; overwritten when dropped, never shown.
+/// Signed certificate request in DER. It is overwritten when dropped, and never logged.
 pub(crate) struct Csr(Zeroizing<Vec<u8>>);
 
 impl Csr {
-    /// Asks for a certificate for this key, and proves that we have it.
-    pub(crate) fn new(subject: &Subject<'_>, key: &SharedSigningKey) -> Result<Self, Error> {
-        let algorithm = RequestAlgorithm::of(key)?;
+    /// Creates a request for this key, signed by it.
+    pub(crate) fn new(subject: &CsrSubject<'_>, key: &SharedSigningKey) -> Result<Self, Error> {
+        let algorithm = CsrAlgorithm::of(key)?;
         let info = CertReqInfo {
             version: Version::V1,
-            subject: distinguished_name(subject).map_err(|_| unfit_subject())?,
-            public_key: SubjectPublicKeyInfoOwned::from_der(key.public_key()).map_err(unencodable)?,
-            attributes: attributes(subject.compute_unit).map_err(unencodable)?,
+            subject: distinguished_name(subject).map_err(|_| invalid_subject())?,
+            public_key: SubjectPublicKeyInfoOwned::from_der(key.public_key()).map_err(encoding_error)?,
+            attributes: attributes(subject.compute_unit).map_err(encoding_error)?,
         };
-        let message = Zeroizing::new(info.to_der().map_err(unencodable)?);
-        let signature = proven_signature(key, algorithm.scheme(), &message)?;
+        let message = Zeroizing::new(info.to_der().map_err(encoding_error)?);
+        let signature = sign_and_verify(key, algorithm.scheme(), &message)?;
         let request = CertReq {
             info,
-            algorithm: algorithm.identifier().map_err(unencodable)?,
-            signature: BitString::from_bytes(&signature).map_err(unencodable)?,
+            algorithm: algorithm.identifier().map_err(encoding_error)?,
+            signature: BitString::from_bytes(&signature).map_err(encoding_error)?,
         };
-        request.to_der().map(|der| Self(Zeroizing::new(der))).map_err(unencodable)
+        request.to_der().map(|der| Self(Zeroizing::new(der))).map_err(encoding_error)
     }
 
-    /// On one line, as the service takes it.
+    /// Returns the request in base64 without line breaks, as the service requires it.
     pub(crate) fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(Base64::encode_string(&self.0))
     }
@@ -67,9 +64,10 @@ impl fmt::Debug for Csr {
     }
 }
 
-/// Domain component first: the text `CN={client id}, DC={tenant}` in the reverse order that .NET
-/// encodes. Made of values, not of that text, in which a comma would begin another component.
-fn distinguished_name(subject: &Subject<'_>) -> der::Result<Name> {
+/// Encodes the subject with the domain component first: .NET encodes the text
+/// `CN={client id}, DC={tenant}` in reverse order (docs/protocol/imdsv2.md#subject). The name is built
+/// of values and not of that text, in which a comma would start another component.
+fn distinguished_name(subject: &CsrSubject<'_>) -> der::Result<Name> {
     let tenant = Any::encode_from(&Ia5StringRef::new(subject.tenant_id)?)?;
     let client = Any::encode_from(&PrintableStringRef::new(subject.client_id)?)?;
     let mut sequence = RdnSequence::default();
@@ -86,18 +84,18 @@ fn attributes(compute_unit: &ComputeUnitId) -> der::Result<Attributes> {
     SetOfVec::from_iter([Attribute { oid: COMPUTE_UNIT, values }])
 }
 
-fn unfit_subject() -> Error {
+fn invalid_subject() -> Error {
     Error::new(
         ErrorKind::Response,
         "invalid_response",
-        "the instance metadata service named an identity that no certificate can be asked for",
+        "the instance metadata service named an identity that cannot be encoded in a certificate request",
     )
-    .with_advice("its client id or its tenant has characters that have no place in a certificate's subject")
+    .with_advice("its client id or tenant contains characters that a certificate subject does not allow")
 }
 
-fn unencodable(_: der::Error) -> Error {
+fn encoding_error(_: der::Error) -> Error {
     Error::new(ErrorKind::Environment, "key_not_supported", "could not encode the certificate request")
-        .with_advice("check the public key that the key provider reports")
+        .with_advice("check the public key that the key provider returns")
 }
 
 #[cfg(test)]
@@ -115,15 +113,19 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn subject<'a>(client_id: &'a str, tenant_id: &'a str, compute_unit: &'a ComputeUnitId) -> Subject<'a> {
-        Subject { client_id, tenant_id, compute_unit }
+    fn subject<'a>(
+        client_id: &'a str,
+        tenant_id: &'a str,
+        compute_unit: &'a ComputeUnitId,
+    ) -> CsrSubject<'a> {
+        CsrSubject { client_id, tenant_id, compute_unit }
     }
 
     #[test]
-    fn the_subject_is_the_reference_bytes() {
+    fn subject_is_encoded_as_documented() {
         let unit = ComputeUnitId::new(Some("vm"), None);
         let name = distinguished_name(&subject(CLIENT, TENANT, &unit)).unwrap();
-        // The 103 bytes of IMDSv2 §3.2.
+        // docs/protocol/imdsv2.md#subject
         assert_eq!(
             hex(&name.to_der().unwrap()),
             "306531343032060a0992268993f22c640119162437353161323132622d343030332d343136652d623630302d\
@@ -133,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn the_attributes_are_the_reference_bytes() {
-        // IMDSv2 §3.3.
+    fn attributes_are_encoded_as_documented() {
+        // docs/protocol/imdsv2.md#compute-unit-attribute
         for (vm_id, vmss_id, der) in [
             (
                 "fake_vmId",
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_that_has_no_place_in_a_subject_is_refused_before_the_key_signs() {
+    async fn invalid_subject_is_refused() {
         let key = SoftwareKeys::p256().key().await.unwrap();
         let unit = ComputeUnitId::new(Some("vm"), None);
         for (client_id, tenant_id) in
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_comma_does_not_begin_another_component() {
+    async fn comma_is_part_of_the_value() {
         let key = SoftwareKeys::p256().key().await.unwrap();
         let unit = ComputeUnitId::new(Some("vm"), None);
         let csr = Csr::new(&subject("a, CN=b", TENANT, &unit), &key).unwrap();
