@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use symbolon_lease::LeaseCache;
 use symbolon_transport::{HttpClient, RetryPolicy};
 use symbolon_types::{Error, Strength};
 use url::Url;

@@ -12,7 +12,8 @@ use symbolon_types::{Error, ErrorKind, IdKind};
 /// can resolve them. Clones are cheap.
 ///
 /// ```
-/// use symbolon_binding::{IdKind, ManagedIdentityId};
+/// use symbolon_binding::ManagedIdentityId;
+/// use symbolon_types::IdKind;
 ///
 /// let id = ManagedIdentityId::client_id("d3adb33f-c0de-ed0c-c0de-deadb33fc0d3")?;
 /// assert_eq!(id.kind(), IdKind::ClientId);

@@ -128,7 +128,7 @@ async fn without_a_statement_no_certificate_is_asked_for() {
         (Says::Token("", HOUR), "an empty token"),
         (Says::Token("   ", HOUR), "an empty token"),
         (Says::Token(TOKEN, Duration::ZERO), "has expired"),
-        (Says::Nothing, "no answer in time"),
+        (Says::Nothing, "did not respond in time"),
     ] {
         let service = Service::that(says.clone());
         let house = service.house().await;

@@ -28,14 +28,14 @@ async fn logs_at_every_level_show_what_happened_and_no_id_certificate_or_request
 
     let log = logs.text();
     for said in [
-        "the key provider yielded a key",
+        "the key provider returned a key",
         "leg=getplatformmetadata status=200 attempts=1 duration_ms=",
         "leg=issuecredential status=200",
         "token_not_after cannot be read",
         "minted a binding",
         "a certificate was refused",
         "decision=Forgotten",
-        "decision=KeptInPause",
+        "decision=KeptInCooldown",
         "renewal=true",
         "managed_identity_request_failed",
         &correlation_id.to_string(),

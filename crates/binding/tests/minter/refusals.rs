@@ -58,7 +58,7 @@ async fn the_client_id_is_compared_without_regard_to_case() {
 async fn a_certificate_that_is_signed_with_a_broken_digest_is_refused() {
     for oid in ["1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.2.840.10045.4.1"] {
         let plan = Plan { signature: ObjectIdentifier::new_unwrap(oid), ..Plan::default() };
-        refuses(|_| plan, "invalid_certificate", "is signed with a digest that is broken").await;
+        refuses(|_| plan, "invalid_certificate", "is signed with a broken digest").await;
     }
 }
 
