@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use symbolon::{Error, Source};
-use symbolon_emulator::{Emulator, EmulatorBuilder, Entry};
+use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry};
 
 use self::home::Home;
 use crate::args::EmulateOptions;
@@ -82,7 +82,7 @@ fn open(file: &Path) -> Result<File, Error> {
 }
 
 /// One exchange: a line on stderr, and one in the file.
-fn tell(entry: &Entry, missed: u64, record: Option<&mut File>) -> Result<(), Error> {
+fn tell(entry: &JournalEntry, missed: u64, record: Option<&mut File>) -> Result<(), Error> {
     anstream::eprintln!("{entry}");
     let Some(record) = record else { return Ok(()) };
     // More than a thousand requests at once: those that were not written are at least counted.

@@ -1,5 +1,5 @@
-//! How many bound tokens the emulator issues in a second: a client for each of four certificates, each on one open
-//! connection over mTLS, and each asking again as soon as it is answered.
+//! The throughput of bound tokens: four clients, each with its own certificate and one mTLS
+//! connection, send requests without a pause.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up should stop")]
 
@@ -12,9 +12,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use symbolon_emulator::Emulator;
 
-/// Clients at the same time.
+/// Concurrent clients.
 const CLIENTS: usize = 4;
-/// Tokens that each of them gets in one round.
+/// Requests of each client per iteration.
 const EACH: usize = 25;
 
 type Connection = StreamOwned<ClientConnection, TcpStream>;
@@ -78,14 +78,14 @@ fn request(emulator: &Emulator) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Asks once, and reads the answer to its end.
+/// Sends a request and reads the complete response.
 fn token(client: &mut Connection, request: &[u8]) {
     client.write_all(request).expect("a request");
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let read = client.read(&mut chunk).expect("an answer");
-        assert!(read > 0, "the emulator hung up");
+        assert!(read > 0, "the emulator closed the connection");
         answer.extend_from_slice(&chunk[..read]);
         if is_whole(&answer) {
             break;

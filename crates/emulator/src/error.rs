@@ -1,49 +1,49 @@
-//! Why an emulator did not start, or could not certify.
+//! The errors of the emulator.
 
 use std::io;
 use std::net::SocketAddr;
 
-/// Why an emulator did not start, or could not certify a key.
+/// The error returned when an emulator cannot start, or cannot issue a certificate or a token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An address outside of the machine was asked for. The emulator gives tokens to anyone who
-    /// asks, so it never listens there.
+    /// The address can be reached from other machines. The emulator gives tokens to every caller,
+    /// so it does not listen there.
     #[error(
-        "the emulator listens on loopback only, and at the address of Azure where asked to, but not on {0}"
+        "refused to listen on {0}, which other machines can reach: use a loopback address, or Azure's own addresses"
     )]
     NotLoopback(SocketAddr),
     /// The port could not be opened.
     #[error("could not listen on {address}: {}", remedy(source))]
     Listen {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file with faults, or a fault, is wrong.
+    /// A fault, or a file with faults, is invalid.
     #[error("line {line}, column {column}: {message}")]
     Faults {
         /// The line, from 1.
         line: usize,
         /// The column, from 1, in characters.
         column: usize,
-        /// What is wrong there.
+        /// The error at this position.
         message: String,
     },
-    /// A key, a certificate or a TLS configuration could not be made.
-    #[error("could not make the emulator's keys and certificates")]
+    /// A key, a certificate or a TLS configuration could not be created.
+    #[error("could not create the emulator's keys and certificates")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The thread that serves could not be started, or ended at once.
+    /// The thread of the servers could not be started, or ended at once.
     #[error("could not start the emulator's thread")]
     Thread(#[source] io::Error),
 }
 
-/// What to do about a port that could not be opened.
+/// Returns the advice for a port that could not be opened.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrNotAvailable => "give this machine, or a network namespace of it, that address",
-        io::ErrorKind::PermissionDenied => "ports below 1024 take privileges",
+        io::ErrorKind::AddrNotAvailable => "assign the address to this machine, or to a network namespace",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges",
         _ => "choose a free port, or port 0",
     }
 }

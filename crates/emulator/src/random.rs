@@ -1,11 +1,11 @@
-//! Names: GUIDs and serial numbers, mostly random.
+//! Random octets and GUIDs.
 
 use std::fmt::Write;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// Random bytes of the operating system, or zeros where it has none to give: nothing that is
-/// named with these is a secret, and a repeated name shows itself at once.
+/// Returns random octets, or zeros if the operating system provides none. They name objects and are
+/// not used as secrets.
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
@@ -14,19 +14,19 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A random GUID (RFC 9562 §5.4) in lower case with hyphens, as Azure writes its ids.
+/// Returns a random GUID (RFC 9562 §5.4) in lower case with hyphens, as Azure formats ids.
 pub(crate) fn guid() -> String {
-    written(bytes(), 4)
+    format_guid(bytes(), 4)
 }
 
-/// The GUID that a name has here, always the same (RFC 9562 §5.8).
+/// Returns a GUID derived from a name (RFC 9562 §5.8).
 pub(crate) fn guid_of(name: &str) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest(&SHA256, name.as_bytes()).as_ref()[..16]);
-    written(bytes, 8)
+    format_guid(bytes, 8)
 }
 
-fn written(mut bytes: [u8; 16], version: u8) -> String {
+fn format_guid(mut bytes: [u8; 16], version: u8) -> String {
     bytes[6] = bytes[6] & 0x0f | version << 4;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut guid = String::with_capacity(36);
@@ -35,7 +35,7 @@ fn written(mut bytes: [u8; 16], version: u8) -> String {
             guid.push('-');
         }
         // Writing to a String cannot fail.
-        let _written = write!(guid, "{byte:02x}");
+        let _infallible = write!(guid, "{byte:02x}");
     }
     guid
 }
@@ -43,7 +43,7 @@ fn written(mut bytes: [u8; 16], version: u8) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_guid_has_the_shape_of_a_version_4_guid() {
+    fn random_guid_has_version_4() {
         let guid = super::guid();
         assert_eq!(guid.len(), 36);
         assert_eq!(guid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_the_same_guid_each_time() {
+    fn derived_guid_depends_on_the_name_only() {
         let guid = super::guid_of("adele");
         assert_eq!((guid.len(), &guid[14..15], guid.as_str()), (36, "8", super::guid_of("adele").as_str()));
         assert_ne!(guid, super::guid_of("adela"));

@@ -2,9 +2,9 @@
 //! documentation follow.
 //!
 //! Adding a source that answers one HTTP request touches four source files: a variant and a row
-//! here, its request in `crates/symbolon/src/source/request.rs`, and for the emulator its variables
-//! and its handler in `host.rs` and a file beside it in `crates/emulator`. Tests that iterate over
-//! [`Source::ALL`] fail until all four agree. A source with a protocol of several steps also has a
+//! here, its request in `crates/symbolon/src/source/request.rs`, and for the emulator its step in
+//! `protocol/step.rs` and its path, variables and checks in `services/hosts.rs`, both below
+//! `crates/emulator/src`. Tests that iterate over [`Source::ALL`] fail until all four agree. A source with a protocol of several steps also has a
 //! file of its own in `crates/symbolon/src/source/`, as Azure Arc has.
 
 use std::fmt;

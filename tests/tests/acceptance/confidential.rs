@@ -3,14 +3,14 @@
 use crate::clients::CLIENT_ID;
 use crate::test_env::TestEnv;
 use symbolon::{ClientIdentity, ErrorKind, Secret, TokenSource};
-use symbolon_emulator::{Entry, Step, TlsVersion};
+use symbolon_emulator::{JournalEntry, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 use symbolon_token::{
     ClientAssertion, ClientCertificate, ClientSecret, SignedAssertion, TokenClient, assertion_fn,
 };
 use symbolon_types::{IdentityError, SharedSigningKey};
 
-fn names(request: &Entry) -> Vec<&str> {
+fn names(request: &JournalEntry) -> Vec<&str> {
     request.form_names().collect()
 }
 

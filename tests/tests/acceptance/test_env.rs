@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64ct::{Base64, Encoding};
 use bytes::Bytes;
 use symbolon::{Context, Env, HyperTransport, ManagedIdentity, SharedClock, SoftwareKeys, Thumbprint, Token};
-use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Step};
+use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry, Step};
 use symbolon_tests::RESOURCE;
 use symbolon_transport::{Request, Response, Transport, TransportError};
 use symbolon_types::ManualClock;
@@ -140,7 +140,7 @@ impl TestEnv {
     }
 
     /// The last token request.
-    pub(crate) fn last_token_request(&self) -> Entry {
+    pub(crate) fn last_token_request(&self) -> JournalEntry {
         self.emulator.journal().last(Step::Token).expect("a token request").clone()
     }
 
@@ -187,7 +187,8 @@ impl Drop for TestEnv {
         }
         let logs = self.logs.text();
         let requests = self.emulator.journal();
-        let requests = requests.of(Step::IssueCredential).filter_map(Entry::csr).map(Base64::encode_string);
+        let requests =
+            requests.of(Step::IssueCredential).filter_map(JournalEntry::csr).map(Base64::encode_string);
         let mut secrets = self.secrets.take();
         secrets.extend(requests);
         for secret in secrets {

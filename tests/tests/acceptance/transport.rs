@@ -35,7 +35,7 @@ async fn http_02_one_certificate_reuses_its_connection() {
     }
     let journal = test_env.emulator.journal();
     let connections: std::collections::HashSet<_> =
-        journal.of(Step::Token).map(symbolon_emulator::Entry::connection).collect();
+        journal.of(Step::Token).map(symbolon_emulator::JournalEntry::connection).collect();
     assert_eq!((journal.count(Step::Token), connections.len()), (10, 1));
 }
 

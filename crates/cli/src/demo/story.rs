@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use symbolon::SharedClock;
-use symbolon_emulator::{Emulator, Entry, Step};
+use symbolon_emulator::{Emulator, JournalEntry, Step};
 
 use super::stage::{Broken, Stage, Told};
 use crate::output::{Format, line};
@@ -121,7 +121,7 @@ impl<'a> Story<'a> {
 
     fn tell_requests(&mut self, telling: Telling) {
         let journal = self.emulator.journal();
-        let new: Vec<&Entry> = journal.entries().skip(self.told).collect();
+        let new: Vec<&JournalEntry> = journal.entries().skip(self.told).collect();
         let told = match telling {
             Telling::Everything | Telling::Only(_) => new.len(),
             Telling::Until(step) => {
@@ -150,7 +150,7 @@ impl<'a> Story<'a> {
 }
 
 /// One request in one line: to whom, what, and the answer.
-fn request(entry: &Entry) -> String {
+fn request(entry: &JournalEntry) -> String {
     let server = match entry.step() {
         Step::Token | Step::Discovery => "token service",
         Step::Resource => "resource",

@@ -1,130 +1,119 @@
-//! The API: JSON, and the journal as lines of JSON.
+//! The admin API: JSON, and the journal as lines of JSON.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use symbolon_types::Thumbprint;
 use tokio::sync::mpsc;
 
-use super::Answer;
-use super::body::Body;
-use crate::ca::IssuedCertificate;
+use crate::admin::response::{self, AdminBody, AdminResponse, error};
 use crate::calendar::rfc3339;
 use crate::error::Error;
-use crate::fault::Limit;
-use crate::journal::{Journal, Subscription};
-use crate::script::Scripted;
-use crate::spec::{self, EXAMPLES};
-use crate::state::State;
-use crate::user;
+use crate::faults::fault::FaultLimit;
+use crate::faults::file::{self, EXAMPLES};
+use crate::faults::queue::QueuedFault;
+use crate::journal::recorder::{Journal, Subscription};
+use crate::pki::issued_certificate::IssuedCertificate;
+use crate::services::sign_in::{DEFAULT_USER, sign_in};
+use crate::state::emulator_state::EmulatorState;
 
 const JSON: &str = "application/json";
-/// Not registered, but what a file with a key in it is called.
+/// The unregistered but usual media type of files with a key.
 const PEM: &str = "application/x-pem-file";
 const TOML: &str = "application/toml";
-/// How many lines wait for a reader before the journal is read no further for it.
+/// The number of lines that are buffered for a reader of the journal.
 const LINES: usize = 64;
 
-/// A certificate that something is to be done to.
+/// The body of `revoke` and `renew`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct CertificateAction {
     certificate: String,
-    /// Whether TLS refuses it, rather than the endpoints.
+    /// TLS refuses the certificate, instead of the endpoints.
     #[serde(default)]
     in_tls: bool,
 }
 
+/// The body of `clock`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Clock {
+struct ClockSetting {
     skew_seconds: i64,
 }
 
-/// A confidential client.
+/// The body of `client-certificate`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Client {
+struct ClientCertificateRequest {
     client_id: String,
 }
 
-/// Who signs in, to call whom.
+/// The body of `user-token`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SignIn {
+struct UserTokenRequest {
     audience: String,
     user: Option<String>,
 }
 
-pub(super) async fn answer(head: &Parts, path: &str, body: &Bytes, state: &Arc<State>) -> Answer {
-    let (method, query) = (&head.method, head.uri.query());
-    match (path, method) {
+pub(super) async fn respond(
+    head: &Parts,
+    path: &str,
+    body: &Bytes,
+    state: &Arc<EmulatorState>,
+) -> AdminResponse {
+    match (path, &head.method) {
         ("about", &Method::GET) => ok(&about(state)),
         ("faults", &Method::GET) => ok(&faults(state)),
-        ("faults", &Method::POST) => inject(content_type(head), body, state),
+        ("faults", &Method::POST) => inject(media_type(head), body, state),
         ("faults", &Method::DELETE) => {
-            state.script.clear();
+            state.faults.clear();
             ok(&faults(state))
         }
         ("certificates", &Method::GET) => ok(&certificates(state)),
-        ("revoke", &Method::POST) => with_json(head, body, |named: Named| revoke(&named, state)),
-        ("renew", &Method::POST) => with_json(head, body, |named: Named| renew(&named, state)),
+        ("revoke", &Method::POST) => with_json(head, body, |action| revoke(&action, state)),
+        ("renew", &Method::POST) => with_json(head, body, |action| renew(&action, state)),
         ("reboot", &Method::POST) => with_json(head, body, |_: Value| {
             state.reboot();
             ok(&certificates(state))
         }),
         ("clock", &Method::GET) => ok(&clock(state)),
-        ("clock", &Method::POST) => with_json(head, body, |wanted: Clock| {
-            state.skew.set(wanted.skew_seconds);
+        ("clock", &Method::POST) => with_json(head, body, |setting: ClockSetting| {
+            state.skew.set(setting.skew_seconds);
             ok(&clock(state))
         }),
         ("client-certificate", &Method::POST) => {
-            with_json(head, body, |client: Client| client_certificate(&client, state))
+            with_json(head, body, |request| client_certificate(&request, state))
         }
-        ("user-token", &Method::POST) => match read_json(head, body) {
-            Ok(wanted) => user_token(&wanted, state).await,
-            Err(refusal) => *refusal,
+        ("user-token", &Method::POST) => match parse_json(head, body) {
+            Ok(request) => user_token(&request, state).await,
+            Err(response) => *response,
         },
-        ("journal", &Method::GET) => journal(query == Some("follow"), state),
+        ("journal", &Method::GET) => journal(head.uri.query() == Some("follow"), state),
         (
             "about" | "faults" | "certificates" | "revoke" | "renew" | "reboot" | "clock"
             | "client-certificate" | "user-token" | "journal" | "",
             _,
-        ) => refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "Wrong HTTP method."),
+        ) => error(StatusCode::METHOD_NOT_ALLOWED, "method", "Wrong HTTP method."),
         _ => match path.strip_prefix("faults/").map(str::parse) {
-            Some(Ok(id)) if method == Method::DELETE && state.script.remove(id) => ok(&faults(state)),
-            _ => refusal(StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
+            Some(Ok(id)) if head.method == Method::DELETE && state.faults.remove(id) => ok(&faults(state)),
+            _ => error(StatusCode::NOT_FOUND, "not_found", "Unknown path or fault."),
         },
     }
 }
 
-/// Refuses, in JSON.
-pub(super) fn refusal(status: StatusCode, error: &str, message: &str) -> Answer {
-    respond(status, &json!({ "error": error, "message": message }))
+fn ok(body: &Value) -> AdminResponse {
+    response::json(StatusCode::OK, body)
 }
 
-fn ok(body: &Value) -> Answer {
-    respond(StatusCode::OK, body)
-}
-
-fn respond(status: StatusCode, body: &Value) -> Answer {
-    with_type(status, JSON, Body::whole(body.to_string()))
-}
-
-fn with_type(status: StatusCode, media_type: &'static str, body: Body) -> Answer {
-    let mut answer = Response::new(body);
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    answer
-}
-
-/// The media type, without parameters. One that a form of another site could send is none of ours.
-fn content_type(head: &Parts) -> &str {
+/// Returns the media type without parameters. Requiring one that HTML forms cannot send protects
+/// against cross-site requests.
+fn media_type(head: &Parts) -> &str {
     let value = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim()
 }
@@ -132,35 +121,31 @@ fn content_type(head: &Parts) -> &str {
 fn with_json<T: for<'de> Deserialize<'de>>(
     head: &Parts,
     body: &[u8],
-    act: impl FnOnce(T) -> Answer,
-) -> Answer {
-    read_json(head, body).map_or_else(|refusal| *refusal, act)
+    act: impl FnOnce(T) -> AdminResponse,
+) -> AdminResponse {
+    parse_json(head, body).map_or_else(|response| *response, act)
 }
 
-fn read_json<T: for<'de> Deserialize<'de>>(head: &Parts, body: &[u8]) -> Result<T, Box<Answer>> {
-    if content_type(head) != JSON {
-        let message = "The body is application/json.";
-        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", message).into());
+fn parse_json<T: for<'de> Deserialize<'de>>(head: &Parts, body: &[u8]) -> Result<T, Box<AdminResponse>> {
+    if media_type(head) != JSON {
+        let message = "The body must be application/json.";
+        return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", message).into());
     }
     serde_json::from_slice(body)
-        .map_err(|error| refusal(StatusCode::BAD_REQUEST, "invalid_json", &error.to_string()).into())
+        .map_err(|invalid| error(StatusCode::BAD_REQUEST, "invalid_json", &invalid.to_string()).into())
 }
 
-fn about(state: &State) -> Value {
+fn about(state: &EmulatorState) -> Value {
     let machine = &state.machine;
-    let user_assigned: Vec<_> = machine
-        .user_assigned
-        .iter()
-        .map(|one| {
-            json!({
-                "client_id": one.client_id(), "object_id": one.object_id(), "resource_id": one.resource_id(),
-            })
+    let user_assigned = machine.user_assigned.iter().map(|identity| {
+        json!({
+            "client_id": identity.client_id(),
+            "object_id": identity.object_id(),
+            "resource_id": identity.resource_id(),
         })
-        .collect();
-    let examples: Vec<_> = EXAMPLES
-        .iter()
-        .map(|(kind, members)| json!({ "kind": kind, "toml": spec::example(kind, members) }))
-        .collect();
+    });
+    let examples =
+        EXAMPLES.iter().map(|(kind, members)| json!({ "kind": kind, "toml": file::example(kind, members) }));
     json!({
         "source": state.settings.source.as_str(),
         "imds": state.urls.imds,
@@ -168,20 +153,20 @@ fn about(state: &State) -> Value {
         "resource": state.urls.resource,
         "tenant_id": machine.tenant_id,
         "client_id": machine.client_id,
-        "user_assigned": user_assigned,
-        "examples": examples,
+        "user_assigned": user_assigned.collect::<Value>(),
+        "examples": examples.collect::<Value>(),
     })
 }
 
-fn faults(state: &State) -> Value {
-    state.script.pending(state.clock.now()).iter().map(fault).collect()
+fn faults(state: &EmulatorState) -> Value {
+    state.faults.pending(state.clock.now()).iter().map(fault).collect()
 }
 
-fn fault(Scripted { id, fault, .. }: &Scripted) -> Value {
+fn fault(QueuedFault { id, fault, .. }: &QueuedFault) -> Value {
     let (times, lasting) = match fault.limit {
-        Limit::Times(times) => (Value::from(times), Value::Null),
-        Limit::Lasting(lasting) => (Value::Null, Value::from(lasting.as_secs_f64())),
-        Limit::Always => (Value::from("always"), Value::Null),
+        FaultLimit::Times(times) => (Value::from(times), Value::Null),
+        FaultLimit::Lasting(lasting) => (Value::Null, Value::from(lasting.as_secs_f64())),
+        FaultLimit::Always => (Value::from("always"), Value::Null),
     };
     json!({
         "id": id,
@@ -194,132 +179,132 @@ fn fault(Scripted { id, fault, .. }: &Scripted) -> Value {
     })
 }
 
-fn inject(media_type: &str, body: &[u8], state: &State) -> Answer {
-    let read = match media_type {
-        JSON => spec::from_json(body).map(|fault| vec![fault]),
-        TOML => spec::from_toml(&String::from_utf8_lossy(body)),
+fn inject(media_type: &str, body: &[u8], state: &EmulatorState) -> AdminResponse {
+    let parsed = match media_type {
+        JSON => file::from_json(body).map(|fault| vec![fault]),
+        TOML => file::from_toml(&String::from_utf8_lossy(body)),
         _ => {
-            let message = "The body is application/json or application/toml.";
-            return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", message);
+            let message = "The body must be application/json or application/toml.";
+            return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", message);
         }
     };
-    match read {
-        Ok(read) => {
-            let ids: Vec<_> = read.into_iter().map(|fault| state.script.inject(fault)).collect();
-            respond(StatusCode::CREATED, &json!({ "ids": ids }))
+    match parsed {
+        Ok(faults) => {
+            let ids: Vec<_> = faults.into_iter().map(|fault| state.faults.inject(fault)).collect();
+            response::json(StatusCode::CREATED, &json!({ "ids": ids }))
         }
-        Err(error) => {
-            let mut body = json!({ "error": "invalid_fault", "message": error.to_string() });
-            if let Error::Faults { line, column, .. } = error {
+        Err(invalid) => {
+            let mut body = json!({ "error": "invalid_fault", "message": invalid.to_string() });
+            if let Error::Faults { line, column, .. } = invalid {
                 (body["line"], body["column"]) = (line.into(), column.into());
             }
-            respond(StatusCode::BAD_REQUEST, &body)
+            response::json(StatusCode::BAD_REQUEST, &body)
         }
     }
 }
 
-fn certificates(state: &State) -> Value {
-    state.ca.issued().iter().map(|one| certificate(one, state)).collect()
+fn certificates(state: &EmulatorState) -> Value {
+    state.ca.issued().iter().map(|issued| certificate(issued, state)).collect()
 }
 
-fn certificate(one: &IssuedCertificate, state: &State) -> Value {
+fn certificate(issued: &IssuedCertificate, state: &EmulatorState) -> Value {
     json!({
-        "x5t#S256": one.thumbprint().to_string(),
-        "client_id": one.client_id(),
-        "tenant_id": one.tenant_id(),
-        "not_before": rfc3339(one.not_before()),
-        "not_after": rfc3339(one.not_after()),
-        "token_not_after": one.token_not_after().map(rfc3339),
-        "revoked": state.revoked.contains(&one.thumbprint()),
-        "refused_in_tls": state.refusals.contains(one.thumbprint()),
+        "x5t#S256": issued.thumbprint().to_string(),
+        "client_id": issued.client_id(),
+        "tenant_id": issued.tenant_id(),
+        "not_before": rfc3339(issued.not_before()),
+        "not_after": rfc3339(issued.not_after()),
+        "token_not_after": issued.token_not_after().map(rfc3339),
+        "revoked": state.revoked.contains(&issued.thumbprint()),
+        "refused_in_tls": state.refused_in_tls.contains(issued.thumbprint()),
     })
 }
 
-/// The certificate of that thumbprint, if the emulator issued it.
-fn find(named: &Named, state: &State) -> Option<Arc<IssuedCertificate>> {
-    let thumbprint: Thumbprint = named.certificate.parse().ok()?;
+/// Returns the issued certificate with the thumbprint in the request.
+fn find(action: &CertificateAction, state: &EmulatorState) -> Option<Arc<IssuedCertificate>> {
+    let thumbprint: Thumbprint = action.certificate.parse().ok()?;
     state.ca.find(thumbprint)
 }
 
-fn unknown() -> Answer {
-    refusal(StatusCode::NOT_FOUND, "certificate", "No certificate with this x5t#S256 was issued here.")
+fn unknown_certificate() -> AdminResponse {
+    error(StatusCode::NOT_FOUND, "certificate", "The emulator issued no certificate with this x5t#S256.")
 }
 
-fn revoke(named: &Named, state: &State) -> Answer {
-    let Some(known) = find(named, state) else { return unknown() };
-    if named.in_tls {
-        state.refusals.refuse(known.thumbprint());
+fn revoke(action: &CertificateAction, state: &EmulatorState) -> AdminResponse {
+    let Some(issued) = find(action, state) else { return unknown_certificate() };
+    if action.in_tls {
+        state.refused_in_tls.refuse(issued.thumbprint());
     } else {
-        state.revoke(known.thumbprint());
+        state.revoked.insert(issued.thumbprint());
     }
-    ok(&certificate(&known, state))
+    ok(&certificate(&issued, state))
 }
 
-fn renew(named: &Named, state: &State) -> Answer {
-    let Some(known) = find(named, state) else { return unknown() };
-    match state.renew(known.thumbprint()) {
-        Ok(Some(renewed)) => respond(StatusCode::CREATED, &certificate(&renewed, state)),
-        Ok(None) => unknown(),
-        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "signing", &error.to_string()),
+fn renew(action: &CertificateAction, state: &EmulatorState) -> AdminResponse {
+    let Some(issued) = find(action, state) else { return unknown_certificate() };
+    match state.renew(issued.thumbprint()) {
+        Ok(Some(renewed)) => response::json(StatusCode::CREATED, &certificate(&renewed, state)),
+        Ok(None) => unknown_certificate(),
+        Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, "signing", &failed.to_string()),
     }
 }
 
-fn clock(state: &State) -> Value {
+fn clock(state: &EmulatorState) -> Value {
     json!({ "now": rfc3339(state.clock.now()), "skew_seconds": state.skew.seconds() })
 }
 
-/// A certificate with its key, as PEM to be written to a file.
-fn client_certificate(client: &Client, state: &State) -> Answer {
-    match state.issue_client_certificate(&client.client_id) {
-        Ok(issued) => with_type(StatusCode::CREATED, PEM, Body::whole(issued.to_pem())),
-        Err(error) => refusal(StatusCode::BAD_REQUEST, "client_id", &error.to_string()),
+/// Issues a client certificate, and returns it with its key in PEM.
+fn client_certificate(request: &ClientCertificateRequest, state: &EmulatorState) -> AdminResponse {
+    match state.issue_client_certificate(&request.client_id) {
+        Ok(issued) => response::with_type(StatusCode::CREATED, PEM, AdminBody::whole(issued.to_pem())),
+        Err(failed) => error(StatusCode::BAD_REQUEST, "client_id", &failed.to_string()),
     }
 }
 
-async fn user_token(wanted: &SignIn, state: &State) -> Answer {
-    let user = wanted.user.as_deref().unwrap_or(user::DEFAULT);
-    match user::sign_in(user, &wanted.audience, state).await {
-        Ok(token) => respond(StatusCode::CREATED, &json!({ "access_token": token, "user": user })),
-        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "signing", &error.to_string()),
+async fn user_token(request: &UserTokenRequest, state: &EmulatorState) -> AdminResponse {
+    let user = request.user.as_deref().unwrap_or(DEFAULT_USER);
+    match sign_in(user, &request.audience, state).await {
+        Ok(token) => response::json(StatusCode::CREATED, &json!({ "access_token": token, "user": user })),
+        Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, "signing", &failed.to_string()),
     }
 }
 
-/// What happened, and, if it is followed, what happens from now on, without a gap.
-fn journal(follow: bool, state: &State) -> Answer {
+/// Returns the journal; with `follow`, also the entries that follow, without a gap.
+fn journal(follow: bool, state: &EmulatorState) -> AdminResponse {
     let (sender, lines) = mpsc::channel(LINES);
-    let (kept, live) = state.recorder.follow();
-    tokio::spawn(tell(kept, follow.then_some(live), sender));
-    with_type(StatusCode::OK, "application/x-ndjson", Body::Lines(lines))
+    let (recorded, live) = state.recorder.follow();
+    tokio::spawn(async move {
+        // An error means that the reader has disconnected.
+        let _sent = send_journal(&recorded, follow.then_some(live), &sender).await;
+    });
+    response::with_type(StatusCode::OK, "application/x-ndjson", AdminBody::Lines(lines))
 }
 
-/// Ends when the reader is gone.
-async fn tell(kept: Journal, live: Option<Subscription>, reader: mpsc::Sender<Bytes>) {
+async fn send_journal(
+    recorded: &Journal,
+    live: Option<Subscription>,
+    reader: &mpsc::Sender<Bytes>,
+) -> Result<(), mpsc::error::SendError<Bytes>> {
     let line = |text: String| Bytes::from(text + "\n");
-    if kept.dropped() > 0
-        && reader.send(line(json!({ "dropped": kept.dropped() }).to_string())).await.is_err()
-    {
-        return;
+    let gap = |dropped: u64| line(json!({ "dropped": dropped }).to_string());
+    if recorded.dropped() > 0 {
+        reader.send(gap(recorded.dropped())).await?;
     }
-    for entry in kept.entries() {
-        if reader.send(line(entry.to_json_with_claims())).await.is_err() {
-            return;
-        }
+    for entry in recorded.entries() {
+        reader.send(line(entry.to_json_with_claims())).await?;
     }
-    let Some(mut live) = live else { return };
+    let Some(mut live) = live else { return Ok(()) };
     let mut missed = 0;
     loop {
         let entry = tokio::select! {
             entry = live.next() => entry,
-            () = reader.closed() => return,
+            () = reader.closed() => None,
         };
-        let Some(entry) = entry else { return };
-        let gap = live.missed() - missed;
-        missed = live.missed();
-        if gap > 0 && reader.send(line(json!({ "dropped": gap }).to_string())).await.is_err() {
-            return;
+        let Some(entry) = entry else { return Ok(()) };
+        if live.missed() > missed {
+            reader.send(gap(live.missed() - missed)).await?;
+            missed = live.missed();
         }
-        if reader.send(line(entry.to_json_with_claims())).await.is_err() {
-            return;
-        }
+        reader.send(line(entry.to_json_with_claims())).await?;
     }
 }

@@ -1,28 +1,26 @@
-//! The page: one document, which loads nothing and runs nothing but what is in it.
+//! The admin page: one document without external resources.
 
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use http::{HeaderValue, Response};
+use http::header::CONTENT_SECURITY_POLICY;
+use http::{HeaderValue, StatusCode};
 
-use super::Answer;
-use super::body::Body;
+use crate::admin::response::{AdminBody, AdminResponse, with_type};
 use crate::random;
 
 const PAGE: &str = include_str!("page.html");
-/// What stands in the document where its own styles and its script are marked.
+/// The placeholder for the nonce of the page's styles and script.
 const NONCE: &str = "{{nonce}}";
 
-pub(super) fn answer() -> Answer {
+pub(super) fn response() -> AdminResponse {
     let nonce = random::guid();
-    // Everything else is forbidden (CSP Level 3 §6.1): no resource, no frame, no form that leaves.
+    // Forbids everything else (Content Security Policy Level 3 §6.1): resources, frames and forms.
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
          img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    let mut answer = Response::new(Body::whole(PAGE.replace(NONCE, &nonce)));
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let body = AdminBody::whole(PAGE.replace(NONCE, &nonce));
+    let mut response = with_type(StatusCode::OK, "text/html; charset=utf-8", body);
     if let Ok(policy) = HeaderValue::try_from(policy) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
-    answer
+    response
 }

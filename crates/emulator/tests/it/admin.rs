@@ -1,4 +1,4 @@
-//! The admin API: who may use it, and what it does.
+//! Tests of the admin API.
 
 use std::net::SocketAddr;
 
@@ -6,9 +6,9 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 use symbolon_emulator::{Emulator, Error, Step};
 
-use crate::certified::{bound_request, bound_token, certified};
 use crate::client::{Answer, Client, authorized, get, metadata};
 use crate::csr::Key;
+use crate::fixtures::{bound_request, bound_token, certified};
 
 async fn emulator() -> Emulator {
     Emulator::builder().admin_address("127.0.0.1:0".parse().unwrap()).start().await.unwrap()
@@ -23,13 +23,13 @@ fn request(emulator: &Emulator, method: Method, path: &str, media_type: &str, bo
         .unwrap()
 }
 
-async fn ask(emulator: &Emulator, method: Method, path: &str, body: &Value) -> Answer {
+async fn send(emulator: &Emulator, method: Method, path: &str, body: &Value) -> Answer {
     let request = request(emulator, method, path, "application/json", &body.to_string());
     Client::new(emulator, None).send(request).await.unwrap()
 }
 
 async fn read(emulator: &Emulator, path: &str) -> Value {
-    let answer = ask(emulator, Method::GET, path, &Value::Null).await;
+    let answer = send(emulator, Method::GET, path, &Value::Null).await;
     assert_eq!(answer.status, 200, "{path}");
     answer.json()
 }
@@ -39,7 +39,7 @@ fn platform(emulator: &Emulator) -> Request<String> {
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_without_the_secret_and_the_right_host() {
+async fn secret_and_host_are_required() {
     let emulator = emulator().await;
     let client = Client::new(&emulator, None);
     let url = emulator.admin_url().unwrap();
@@ -61,7 +61,7 @@ async fn nobody_is_let_in_without_the_secret_and_the_right_host() {
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
         assert_eq!(answer.header("cache-control"), "no-store");
     }
-    // A name elsewhere that was pointed at loopback.
+    // DNS rebinding: another name that resolves to loopback.
     let mut stream = tokio::net::TcpStream::connect(origin.trim_start_matches("http://")).await.unwrap();
     for (host, status) in [("evil.example", "421"), ("localhost", "421")] {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,7 +72,7 @@ async fn nobody_is_let_in_without_the_secret_and_the_right_host() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
         stream = tokio::net::TcpStream::connect(origin.trim_start_matches("http://")).await.unwrap();
     }
-    // What a form of another site could send.
+    // The media types that an HTML form of another site can send.
     for media_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
         for path in ["faults", "revoke", "renew", "reboot", "clock", "user-token"] {
             let answer = client.send(request(&emulator, Method::POST, path, media_type, "{}")).await.unwrap();
@@ -87,13 +87,13 @@ async fn nobody_is_let_in_without_the_secret_and_the_right_host() {
 }
 
 #[tokio::test]
-async fn faults_are_switched_on_and_off_while_it_runs() {
+async fn faults_are_added_and_removed() {
     let emulator = emulator().await;
     let client = Client::new(&emulator, None);
     let busy = json!({
         "kind": "status", "step": "metadata", "status": 503, "times": "always", "headers": { "retry-after": "1" },
     });
-    let answer = ask(&emulator, Method::POST, "faults", &busy).await;
+    let answer = send(&emulator, Method::POST, "faults", &busy).await;
     assert_eq!((answer.status.as_u16(), answer.json()), (201, json!({ "ids": [0] })));
     let file = "[[fault]]\nkind = \"gone\"\nstep = \"compute\"\nlasting = \"70s\"\n\n[[fault]]\nkind = \"wrong-cnf\"\n";
     let answer =
@@ -110,21 +110,21 @@ async fn faults_are_switched_on_and_off_while_it_runs() {
     for _ in 0..2 {
         assert_eq!(client.send(platform(&emulator)).await.unwrap().status, 503);
     }
-    let answer = ask(&emulator, Method::DELETE, "faults/0", &Value::Null).await;
+    let answer = send(&emulator, Method::DELETE, "faults/0", &Value::Null).await;
     assert_eq!((answer.status.as_u16(), answer.json().as_array().unwrap().len()), (200, 2));
     assert_eq!(client.send(platform(&emulator)).await.unwrap().status, 200);
-    assert_eq!(ask(&emulator, Method::DELETE, "faults/0", &Value::Null).await.status, 404);
-    assert_eq!(ask(&emulator, Method::DELETE, "faults", &Value::Null).await.json(), json!([]));
+    assert_eq!(send(&emulator, Method::DELETE, "faults/0", &Value::Null).await.status, 404);
+    assert_eq!(send(&emulator, Method::DELETE, "faults", &Value::Null).await.json(), json!([]));
 
     let wrong = "[[fault]]\nkind = \"gone\"\nstep = \"tokn\"\n";
     let answer =
         client.send(request(&emulator, Method::POST, "faults", "application/toml", wrong)).await.unwrap();
-    let told = answer.json();
-    assert_eq!((answer.status.as_u16(), &told["line"], &told["column"]), (400, &json!(3), &json!(8)));
-    assert!(told["message"].as_str().unwrap().contains("there is no step `tokn`"));
-    let answer = ask(&emulator, Method::POST, "faults", &json!({ "kind": "rset" })).await;
+    let body = answer.json();
+    assert_eq!((answer.status.as_u16(), &body["line"], &body["column"]), (400, &json!(3), &json!(8)));
+    assert!(body["message"].as_str().unwrap().contains("there is no step `tokn`"));
+    let answer = send(&emulator, Method::POST, "faults", &json!({ "kind": "rset" })).await;
     assert_eq!((answer.status.as_u16(), answer.json()["error"].as_str()), (400, Some("invalid_fault")));
-    assert_eq!(ask(&emulator, Method::PUT, "faults", &Value::Null).await.status, 405);
+    assert_eq!(send(&emulator, Method::PUT, "faults", &Value::Null).await.status, 405);
     let long = "#".repeat(70_000);
     let answer =
         client.send(request(&emulator, Method::POST, "faults", "application/toml", &long)).await.unwrap();
@@ -132,7 +132,7 @@ async fn faults_are_switched_on_and_off_while_it_runs() {
 }
 
 #[tokio::test]
-async fn certificates_are_shown_revoked_and_renewed() {
+async fn certificates_are_revoked_and_renewed() {
     let emulator = emulator().await;
     let key = Key::p256();
     let identity = certified(&emulator, &key).await;
@@ -142,43 +142,43 @@ async fn certificates_are_shown_revoked_and_renewed() {
     assert_eq!((&shown[0]["revoked"], &shown[0]["refused_in_tls"]), (&json!(false), &json!(false)));
     assert_eq!(shown[0]["client_id"], emulator.client_id());
 
-    let renewed = ask(&emulator, Method::POST, "renew", &name).await;
+    let renewed = send(&emulator, Method::POST, "renew", &name).await;
     assert_eq!(renewed.status, 201);
     assert_eq!(read(&emulator, "certificates").await[1], renewed.json());
     bound_token(&emulator, &identity).await.unwrap();
-    assert_eq!(ask(&emulator, Method::POST, "revoke", &name).await.json()["revoked"], true);
+    assert_eq!(send(&emulator, Method::POST, "revoke", &name).await.json()["revoked"], true);
     let answer = Client::new(&emulator, Some(&identity)).send(bound_request(&emulator)).await.unwrap();
     assert_eq!(answer.status, 401);
     let in_tls = json!({ "certificate": name["certificate"], "in_tls": true });
-    assert_eq!(ask(&emulator, Method::POST, "revoke", &in_tls).await.json()["refused_in_tls"], true);
+    assert_eq!(send(&emulator, Method::POST, "revoke", &in_tls).await.json()["refused_in_tls"], true);
     assert!(Client::new(&emulator, Some(&identity)).send(bound_request(&emulator)).await.is_err());
     for path in ["revoke", "renew"] {
         let unknown = json!({ "certificate": "nothing" });
-        assert_eq!(ask(&emulator, Method::POST, path, &unknown).await.status, 404);
-        assert_eq!(ask(&emulator, Method::POST, path, &json!({})).await.status, 400);
+        assert_eq!(send(&emulator, Method::POST, path, &unknown).await.status, 404);
+        assert_eq!(send(&emulator, Method::POST, path, &json!({})).await.status, 400);
     }
 
     let later = certified(&emulator, &key).await;
-    ask(&emulator, Method::POST, "reboot", &json!({})).await;
+    send(&emulator, Method::POST, "reboot", &json!({})).await;
     assert!(Client::new(&emulator, Some(&later)).send(bound_request(&emulator)).await.is_err());
 }
 
 #[tokio::test]
-async fn the_clock_is_set_wrong_and_right_again() {
+async fn clock_skew_is_set_and_reset() {
     let emulator = emulator().await;
     assert_eq!(read(&emulator, "clock").await["skew_seconds"], 0);
     let year = 366 * 24 * 60 * 60;
-    let told = ask(&emulator, Method::POST, "clock", &json!({ "skew_seconds": year })).await.json();
-    assert_eq!(told["skew_seconds"], year);
+    let clock = send(&emulator, Method::POST, "clock", &json!({ "skew_seconds": year })).await.json();
+    assert_eq!(clock["skew_seconds"], year);
     let date = |answer: &Answer| answer.header("date").split(' ').nth(3).unwrap().parse::<u32>().unwrap();
     let client = Client::new(&emulator, None);
     let late = date(&client.send(platform(&emulator)).await.unwrap());
-    ask(&emulator, Method::POST, "clock", &json!({ "skew_seconds": 0 })).await;
+    send(&emulator, Method::POST, "clock", &json!({ "skew_seconds": 0 })).await;
     assert_eq!(late, date(&client.send(platform(&emulator)).await.unwrap()) + 1);
 }
 
 #[tokio::test]
-async fn the_journal_is_read_as_lines_and_followed() {
+async fn journal_is_read_and_followed() {
     let emulator = emulator().await;
     let identity = certified(&emulator, &Key::p256()).await;
     let url = format!("{}journal?follow", emulator.admin_url().unwrap());
@@ -207,7 +207,7 @@ async fn the_journal_is_read_as_lines_and_followed() {
     client.send(authorized(emulator.resource_url(), "mtls_pop", &token)).await.unwrap();
     let followed = until(4).await;
 
-    let answer = ask(&emulator, Method::GET, "journal", &Value::Null).await;
+    let answer = send(&emulator, Method::GET, "journal", &Value::Null).await;
     let lines = String::from_utf8(answer.body.to_vec()).unwrap();
     let entries: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps: Vec<_> = entries.iter().map(|entry| entry["step"].as_str().unwrap()).collect();
@@ -218,25 +218,25 @@ async fn the_journal_is_read_as_lines_and_followed() {
     assert_eq!(entries[2]["tls"]["certificate"], identity.thumbprint().to_string());
     assert_eq!((&entries[2]["identity"], &entries[2]["status"]), (&json!(emulator.client_id()), &json!(200)));
 
-    // In lines for others, no claims either; and nowhere what is secret.
+    // The public lines contain no claims, and no line contains a secret.
     let journal = emulator.journal();
-    let told: String = journal.entries().map(|entry| entry.to_json() + "\n").collect();
-    assert!(!told.contains("cnf") && !told.contains(r#""issued""#), "{told}");
+    let public: String = journal.entries().map(|entry| entry.to_json() + "\n").collect();
+    assert!(!public.contains("cnf") && !public.contains(r#""issued""#), "{public}");
     let csr = <base64ct::Base64 as base64ct::Encoding>::encode_string(
         journal.last(Step::IssueCredential).unwrap().csr().unwrap(),
     );
     let parts: Vec<_> = token.split('.').chain([&csr[..40]]).collect();
     for secret in parts {
-        assert!(!lines.contains(secret) && !told.contains(secret) && !journal.to_string().contains(secret));
+        assert!(!lines.contains(secret) && !public.contains(secret) && !journal.to_string().contains(secret));
     }
 }
 
 #[tokio::test]
-async fn an_application_gets_a_certificate_with_its_key() {
+async fn client_certificate_comes_with_its_key() {
     let emulator = emulator().await;
     let of = |client_id: &str| json!({ "client_id": client_id });
     let application = "11111111-2222-4333-8444-555555555555";
-    let answer = ask(&emulator, Method::POST, "client-certificate", &of(application)).await;
+    let answer = send(&emulator, Method::POST, "client-certificate", &of(application)).await;
     assert_eq!(answer.status, 201);
     let pem = String::from_utf8(answer.body.to_vec()).unwrap();
     let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE KEY-----\n").unwrap());
@@ -244,8 +244,8 @@ async fn an_application_gets_a_certificate_with_its_key() {
     assert_eq!((label, der.as_slice()), ("CERTIFICATE", emulator.issued()[0].der()));
     assert_eq!(emulator.issued()[0].client_id(), application);
     assert!(pem_rfc7468::decode_vec(key.as_bytes()).is_ok());
-    // What no subject can name.
-    let answer = ask(&emulator, Method::POST, "client-certificate", &of("an@example")).await;
+    // Not a PrintableString.
+    let answer = send(&emulator, Method::POST, "client-certificate", &of("an@example")).await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["error"], "client_id");
 }

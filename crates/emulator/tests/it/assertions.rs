@@ -1,4 +1,4 @@
-//! Client assertions, bound and not.
+//! Tests of client assertions.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -7,27 +7,27 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use symbolon_emulator::Emulator;
 
-use crate::certified::{SCOPE, certified, token_request};
 use crate::client::{Client, Identity, authorized, form};
 use crate::csr::Key;
+use crate::fixtures::{SCOPE, certified, token_request};
 
 const CLIENT: &str = "11111111-2222-4333-8444-555555555555";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 
-/// A certificate of [`CLIENT`] for this key.
+/// Issues a certificate of [`CLIENT`] for this key.
 fn application(emulator: &Emulator, key: &Key) -> Identity {
     let certificate = emulator.certify(CLIENT, &key.spki()).unwrap().der().to_vec();
     Identity { certificate, pkcs8: key.pkcs8() }
 }
 
-fn right_claims(emulator: &Emulator) -> Value {
+fn valid_claims(emulator: &Emulator) -> Value {
     json!({
         "iss": CLIENT, "sub": CLIENT, "aud": emulator.token_endpoint(), "exp": 4_000_000_000_u64, "nbf": 1_000,
     })
 }
 
-/// An assertion signed with RSA by a library that the emulator does not use.
+/// Signs an assertion with RSA, by a library that the emulator does not use.
 fn signed(key: &Key, algorithm: Algorithm, header: Value, claims: &Value) -> String {
     let mut described = Header::new(algorithm);
     described.x5t_s256 = header["x5t#S256"].as_str().map(str::to_owned);
@@ -35,7 +35,7 @@ fn signed(key: &Key, algorithm: Algorithm, header: Value, claims: &Value) -> Str
         .as_array()
         .map(|chain| chain.iter().map(|certificate| certificate.as_str().unwrap().to_owned()).collect());
     let Key::Rsa(key) = key else { unreachable!() };
-    // The traditional form, which is what the library reads.
+    // The library reads the PKCS#1 encoding.
     let pkcs8 = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(key).unwrap();
     let (_, rsa) = pkcs8.as_ref().split_at(26);
     encode(&described, claims, &EncodingKey::from_rsa_der(rsa)).unwrap()
@@ -54,7 +54,7 @@ fn request(emulator: &Emulator, kind: &str, assertion: &str, more: &[(&str, &str
 }
 
 #[tokio::test]
-async fn an_assertion_signed_with_a_certificate_gives_a_bearer_token_without_tls_client_authentication() {
+async fn rsa_assertion_gets_a_bearer_token() {
     let emulator = Emulator::start().await.unwrap();
     let key = Key::rsa();
     let identity = application(&emulator, &key);
@@ -64,7 +64,7 @@ async fn an_assertion_signed_with_a_certificate_gives_a_bearer_token_without_tls
     // As MSAL for Python, for Go and for .NET write them.
     let padded = json!({ "x5t#S256": format!("{}=", identity.thumbprint()) });
     let plain = json!({ "x5t#S256": Base64::encode_string(identity.thumbprint().as_bytes()) });
-    let claims = right_claims(&emulator);
+    let claims = valid_claims(&emulator);
     let dated = |dates: Value| {
         let mut claims = claims.clone();
         (claims["exp"], claims["nbf"]) = (dates[1].clone(), dates[0].clone());
@@ -126,7 +126,7 @@ async fn an_assertion_signed_with_a_certificate_gives_a_bearer_token_without_tls
 }
 
 #[tokio::test]
-async fn an_ecdsa_assertion_is_verified_too() {
+async fn ecdsa_assertion_gets_a_bearer_token() {
     let emulator = Emulator::start().await.unwrap();
     let key = Key::p256();
     let identity = application(&emulator, &key);
@@ -137,7 +137,7 @@ async fn an_ecdsa_assertion_is_verified_too() {
         // MSAL.NET writes the chain as one text.
         json!({ "alg": "ES256", "x5c": Base64::encode_string(&identity.certificate) }),
     ] {
-        let message = format!("{}.{}", part(&header), part(&right_claims(&emulator)));
+        let message = format!("{}.{}", part(&header), part(&valid_claims(&emulator)));
         let signature = signer.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
         let assertion = format!("{message}.{}", Base64UrlUnpadded::encode_string(signature.as_ref()));
         let request = request(&emulator, JWT_BEARER, &assertion, &[]);
@@ -147,7 +147,7 @@ async fn an_ecdsa_assertion_is_verified_too() {
 }
 
 #[tokio::test]
-async fn a_bound_assertion_of_the_first_leg_gives_a_bound_token_on_the_second_with_its_certificate_only() {
+async fn bound_assertion_needs_its_certificate() {
     let emulator = Emulator::builder().federated_application(CLIENT).start().await.unwrap();
     let key = Key::p256();
     let (machine, other) = (certified(&emulator, &key).await, certified(&emulator, &key).await);
@@ -176,14 +176,14 @@ async fn a_bound_assertion_of_the_first_leg_gives_a_bound_token_on_the_second_wi
     let refused =
         Client::new(&emulator, Some(&other)).send(request(&emulator, JWT_POP, &assertion, &pop)).await;
     assert_eq!(refused.unwrap().json()["error_codes"], json!([500_181]));
-    // A token for another audience is no assertion.
+    // A token for another audience is not an assertion.
     let body = client.send(token_request(&emulator, &pop)).await.unwrap().json();
     let body = client.send(request(&emulator, JWT_POP, body["access_token"].as_str().unwrap(), &pop)).await;
     assert_eq!(body.unwrap().json()["error_codes"], json!([700_023]));
 }
 
 #[tokio::test]
-async fn only_a_federated_application_authenticates_with_a_token_of_the_service() {
+async fn service_token_needs_a_federated_client() {
     let emulator = Emulator::start().await.unwrap();
     let url = format!(
         "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=api://AzureADTokenExchange",

@@ -43,7 +43,7 @@ impl Answer {
     }
 }
 
-/// How to reach the emulator; each call of [`send`](Self::send) is a connection of its own.
+/// A client of the emulator. Each call of [`send`](Self::send) opens a connection.
 #[derive(Clone)]
 pub(crate) struct Client {
     config: Arc<ClientConfig>,
@@ -89,7 +89,7 @@ impl Client {
         Session::over(self.handshake(host, stream).await?).await
     }
 
-    /// A TLS connection as this client makes it.
+    /// Performs the TLS handshake.
     pub(crate) async fn handshake(
         &self,
         host: String,
@@ -105,7 +105,7 @@ impl Client {
     }
 }
 
-/// One connection.
+/// A connection.
 pub(crate) struct Session(SendRequest<Full<Bytes>>);
 
 impl Session {
@@ -127,7 +127,7 @@ impl Session {
     }
 }
 
-/// The first error of this type in a chain; errors that wrap one in `io::Error` included.
+/// Returns the first error of this type in the chain, also inside an `io::Error`.
 pub(crate) fn cause<'a, E: std::error::Error + 'static>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a E> {
@@ -149,7 +149,7 @@ pub(crate) fn get(url: &str) -> Request<String> {
     Request::get(url).body(String::new()).unwrap()
 }
 
-/// A GET with `Metadata: true`.
+/// Returns a GET with `Metadata: true`.
 pub(crate) fn metadata(url: &str) -> Request<String> {
     Request::get(url).header("metadata", "true").body(String::new()).unwrap()
 }

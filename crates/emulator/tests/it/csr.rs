@@ -1,4 +1,4 @@
-//! Certification requests as IMDSv2 specifies them, and wrong ones.
+//! Valid and invalid certificate requests (docs/protocol/imdsv2.md#certificate-request).
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
@@ -10,7 +10,7 @@ use base64ct::{Base64, Encoding};
 
 pub(crate) const RSA_SPKI_ALGORITHM: &str = "300d06092a864886f70d0101010500";
 pub(crate) const P256_SPKI_ALGORITHM: &str = "301306072a8648ce3d020106082a8648ce3d030107";
-/// The element of the specification, 63 bytes.
+/// The AlgorithmIdentifier of valid requests (docs/protocol/imdsv2.md#signature-algorithm).
 pub(crate) const PSS: &str = "303d06092a864886f70d01010a3030a00d300b0609608648016503040201a11a301806092a864886f70d010108300b0609608648016503040201a203020120";
 pub(crate) const PSS_WITH_NULLS: &str = "304106092a864886f70d01010a3034a00f300d06096086480165030402010500a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120";
 pub(crate) const PSS_SALT_20: &str = "303d06092a864886f70d01010a3030a00d300b0609608648016503040201a11a301806092a864886f70d010108300b0609608648016503040201a203020114";
@@ -83,7 +83,7 @@ fn sign_rsa(
     signature
 }
 
-/// The parts of a request, right to begin with; a test spoils one.
+/// The parts of a request, valid until a test changes one.
 pub(crate) struct Csr<'a> {
     pub(crate) key: &'a Key,
     pub(crate) version: Vec<u8>,
@@ -92,7 +92,7 @@ pub(crate) struct Csr<'a> {
     pub(crate) attributes: Vec<u8>,
     pub(crate) algorithm: Vec<u8>,
     pub(crate) pkcs1: bool,
-    pub(crate) spoil_signature: bool,
+    pub(crate) corrupt_signature: bool,
     pub(crate) after_signature: Vec<u8>,
     pub(crate) after: Vec<u8>,
 }
@@ -110,7 +110,7 @@ impl<'a> Csr<'a> {
                 Key::P256(_) => ECDSA,
             }),
             pkcs1: false,
-            spoil_signature: false,
+            corrupt_signature: false,
             after_signature: Vec::new(),
             after: Vec::new(),
         }
@@ -122,7 +122,7 @@ impl<'a> Csr<'a> {
             Key::Rsa(key) if self.pkcs1 => sign_rsa(key, &RSA_PKCS1_SHA256, &info),
             key => key.sign(&info),
         };
-        if self.spoil_signature {
+        if self.corrupt_signature {
             *signature.last_mut().unwrap() ^= 1;
         }
         let request =

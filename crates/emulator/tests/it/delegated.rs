@@ -1,4 +1,4 @@
-//! Tokens about users: on behalf of one whose token another client sent.
+//! Tests of users' tokens: the on-behalf-of flow.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use symbolon_types::{ManualClock, SharedClock};
 use crate::client::{Client, Identity, authorized, form, get};
 use crate::tokens::verified;
 
-/// The application whose users call it, and which calls others for them.
+/// The application that users call, and that calls others on their behalf.
 pub(crate) const MIDDLE_TIER: &str = "11111111-2222-4333-8444-555555555555";
 const SECRET: &str = "the middle tier's secret";
-/// Another one that knows a secret.
+/// Another confidential client.
 pub(crate) const OTHER: &str = "99999999-2222-4333-8444-555555555555";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 pub(crate) const VAULT: &str = "https://vault.azure.net/.default";
@@ -41,7 +41,7 @@ pub(crate) fn without<'a>(parameters: &[(&'a str, &'a str)], name: &str) -> Vec<
     parameters.iter().copied().filter(|(key, _)| *key != name).collect()
 }
 
-/// The request of the middle tier for this user's token, with its secret.
+/// Returns an on-behalf-of request of the middle tier.
 pub(crate) fn on_behalf_of<'a>(assertion: &'a str, scope: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("grant_type", JWT_BEARER),
@@ -63,12 +63,12 @@ pub(crate) fn refresh<'a>(token: &'a str, scope: &'a str) -> Vec<(&'a str, &'a s
     ]
 }
 
-pub(crate) async fn ask(emulator: &Emulator, parameters: &[(&str, &str)]) -> Value {
+pub(crate) async fn send(emulator: &Emulator, parameters: &[(&str, &str)]) -> Value {
     let request = form(&emulator.token_endpoint(), parameters);
     Client::new(emulator, None).send(request).await.unwrap().json()
 }
 
-/// The error and its number, or nothing where there was a token.
+/// Returns the OAuth error and the AADSTS code, empty for a token.
 pub(crate) fn refusal(body: &Value) -> (String, u64) {
     (
         body["error"].as_str().unwrap_or_default().to_owned(),
@@ -80,7 +80,7 @@ pub(crate) fn grant(code: u64) -> (String, u64) {
     ("invalid_grant".to_owned(), code)
 }
 
-/// A certificate of the middle tier, with its key.
+/// Issues a certificate of the middle tier.
 fn certificate(emulator: &Emulator) -> Identity {
     let issued = emulator.issue_client_certificate(MIDDLE_TIER).unwrap();
     Identity { certificate: issued.certificate().der().to_vec(), pkcs8: issued.pkcs8().to_vec() }
@@ -90,32 +90,32 @@ pub(crate) fn text<'a>(body: &'a Value, member: &str) -> &'a str {
     body[member].as_str().unwrap_or_else(|| panic!("no {member}: {body}"))
 }
 
-/// The claims of a token that came from the service itself.
+/// Decodes the claims of a token without verifying it.
 pub(crate) fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn the_middle_tier_gets_a_token_of_its_user_and_the_resource_takes_it() {
+async fn on_behalf_of_token_is_accepted() {
     let emulator = builder().start().await.unwrap();
     for audience in [MIDDLE_TIER.to_owned(), format!("api://{MIDDLE_TIER}")] {
         let assertion = emulator.user_token(&audience).await.unwrap();
         let user = claims(&assertion);
         assert_eq!((&user["aud"], &user["scp"]), (&json!(audience), &json!("access_as_user")));
 
-        let body = ask(&emulator, &on_behalf_of(&assertion, VAULT)).await;
+        let body = send(&emulator, &on_behalf_of(&assertion, VAULT)).await;
         assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(3599)), "{body}");
         assert_eq!(body["scope"], format!("https://vault.azure.net/user_impersonation {VAULT}"));
         for member in ["refresh_token", "id_token", "client_info"] {
-            assert!(body[member].is_null(), "{member} was not asked for");
+            assert!(body[member].is_null(), "{member} was not requested");
         }
         let token = text(&body, "access_token");
         let claims = verified(&emulator, token).await;
         for name in ["oid", "sub", "preferred_username", "tid"] {
             assert_eq!(claims[name], user[name], "{name}");
         }
-        assert_ne!(claims["azp"], user["azp"], "the user signed in somewhere else");
+        assert_ne!(claims["azp"], user["azp"], "the user signed in to another application");
         assert_eq!((&claims["azp"], &claims["appid"]), (&json!(MIDDLE_TIER), &json!(MIDDLE_TIER)));
         assert_eq!((&claims["scp"], &claims["ver"]), (&json!("user_impersonation"), &json!("2.0")));
         assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 3599);
@@ -125,7 +125,7 @@ async fn the_middle_tier_gets_a_token_of_its_user_and_the_resource_takes_it() {
 }
 
 #[tokio::test]
-async fn users_are_told_apart_by_their_names() {
+async fn user_is_identified_by_the_name() {
     let emulator = builder().start().await.unwrap();
     let user = async |name: &str| claims(&emulator.user_token_of(name, MIDDLE_TIER).await.unwrap());
     let (ben, again) = (user("ben@contoso.example").await, user("Ben@Contoso.example").await);
@@ -133,17 +133,17 @@ async fn users_are_told_apart_by_their_names() {
     assert_eq!(ben["preferred_username"], "ben@contoso.example");
     assert_eq!((&ben["oid"], ben["oid"].as_str().unwrap().len()), (&again["oid"], 36));
     assert_ne!(ben["oid"], other["oid"]);
-    let body = ask(
+    let body = send(
         &emulator,
         &on_behalf_of(&emulator.user_token_of("ben@contoso.example", MIDDLE_TIER).await.unwrap(), EVERYTHING),
     )
     .await;
     assert_eq!(claims(text(&body, "access_token"))["oid"], ben["oid"]);
-    let body = ask(&emulator, &refresh(text(&body, "refresh_token"), VAULT)).await;
+    let body = send(&emulator, &refresh(text(&body, "refresh_token"), VAULT)).await;
     assert_eq!(claims(text(&body, "access_token"))["oid"], ben["oid"]);
 }
 
-/// Wakes the thread that waits.
+/// A waker that unparks a thread.
 struct Unpark(std::thread::Thread);
 
 impl std::task::Wake for Unpark {
@@ -165,21 +165,21 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[tokio::test]
-async fn a_user_token_needs_no_runtime() {
+async fn user_token_needs_no_tokio_runtime() {
     let emulator = builder().start().await.unwrap();
-    // One that is not Tokio's, as of a test that is not asynchronous.
+    // A plain thread, as in a test that is not asynchronous.
     let token =
         std::thread::spawn(move || block_on(emulator.user_token(MIDDLE_TIER)).unwrap()).join().unwrap();
     assert_eq!(token.split('.').count(), 3);
 }
 
 #[tokio::test]
-async fn what_identifies_the_user_comes_where_it_is_asked_for() {
+async fn id_token_and_client_info_on_request() {
     let emulator = builder().start().await.unwrap();
     let assertion = emulator.user_token(MIDDLE_TIER).await.unwrap();
     let user = claims(&assertion);
     let parameters = with(&on_behalf_of(&assertion, EVERYTHING), "client_info", "1");
-    let body = ask(&emulator, &parameters).await;
+    let body = send(&emulator, &parameters).await;
     let info = Base64UrlUnpadded::decode_vec(text(&body, "client_info")).unwrap();
     let info: Value = serde_json::from_slice(&info).unwrap();
     assert_eq!(info, json!({ "uid": user["oid"], "utid": emulator.tenant_id() }));
@@ -188,13 +188,13 @@ async fn what_identifies_the_user_comes_where_it_is_asked_for() {
     assert_eq!((&identified["aud"], &identified["oid"]), (&json!(MIDDLE_TIER), &user["oid"]));
     assert_eq!(identified["preferred_username"], user["preferred_username"]);
     assert!(identified["scp"].is_null());
-    // It is signed by this service and for this client, but says who somebody is, not what they allow.
-    let body = ask(&emulator, &on_behalf_of(id_token, VAULT)).await;
+    // An ID token for this client is not an access token.
+    let body = send(&emulator, &on_behalf_of(id_token, VAULT)).await;
     assert_eq!(refusal(&body), ("unauthorized_client".to_owned(), 7_000_114));
 }
 
 #[tokio::test]
-async fn an_assertion_that_is_not_right_is_refused_by_number() {
+async fn invalid_user_assertion_is_refused() {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
     let emulator = builder().clock(SharedClock::new(clock.clone())).start().await.unwrap();
     let elsewhere = Emulator::builder().tenant_id(emulator.tenant_id()).start().await.unwrap();
@@ -207,7 +207,7 @@ async fn an_assertion_that_is_not_right_is_refused_by_number() {
     let foreign = elsewhere.user_token(MIDDLE_TIER).await.unwrap();
     let own = [("grant_type", "client_credentials"), ("client_id", OTHER), ("client_secret", SECRET)];
     let application = with(&own, "scope", "11111111-2222-4333-8444-555555555555/.default");
-    let application = ask(&emulator, &application).await;
+    let application = send(&emulator, &application).await;
     for (assertion, expected) in [
         (right.as_str(), (String::new(), 0)),
         ("", grant(50_013)),
@@ -218,18 +218,18 @@ async fn an_assertion_that_is_not_right_is_refused_by_number() {
         (&for_case, grant(500_131)),
         (text(&application, "access_token"), ("unauthorized_client".to_owned(), 7_000_114)),
     ] {
-        let body = ask(&emulator, &on_behalf_of(assertion, VAULT)).await;
+        let body = send(&emulator, &on_behalf_of(assertion, VAULT)).await;
         assert_eq!(refusal(&body), expected, "{body}");
     }
     for (seconds, expected) in [(3598, (String::new(), 0)), (1, grant(500_133))] {
         clock.advance(Duration::from_secs(seconds));
-        let body = ask(&emulator, &on_behalf_of(&right, VAULT)).await;
+        let body = send(&emulator, &on_behalf_of(&right, VAULT)).await;
         assert_eq!(refusal(&body), expected, "{body}");
     }
 }
 
 #[tokio::test]
-async fn an_assertion_of_another_tenant_or_one_that_is_bound_is_refused() {
+async fn foreign_or_bound_assertion_is_refused() {
     let emulator = builder().start().await.unwrap();
     let assertion = emulator.user_token(MIDDLE_TIER).await.unwrap();
     let endpoint = format!("{}/contoso.example/oauth2/v2.0/token", emulator.token_url());
@@ -247,20 +247,20 @@ async fn an_assertion_of_another_tenant_or_one_that_is_bound_is_refused() {
     let bound = without(&bound, "client_secret");
     let bound = client.send(form(&emulator.token_endpoint(), &bound)).await.unwrap().json();
     let bound = text(&bound, "access_token");
-    // For everything but the binding it would be right.
-    let body = ask(&emulator, &with(&on_behalf_of(bound, VAULT), "client_id", OTHER)).await;
+    // Valid except for the binding.
+    let body = send(&emulator, &with(&on_behalf_of(bound, VAULT), "client_id", OTHER)).await;
     assert_eq!(refusal(&body), grant(50_013));
     assert_eq!(emulator.journal().last(Step::Token).unwrap().reason(), Some("user_assertion_bound"));
 }
 
 #[tokio::test]
-async fn what_is_missing_or_cannot_be_asked_for_is_refused_by_number() {
+async fn invalid_delegated_request_is_refused() {
     let emulator = builder().start().await.unwrap();
     let assertion = emulator.user_token(MIDDLE_TIER).await.unwrap();
     let (right, invalid) =
         (on_behalf_of(&assertion, EVERYTHING), |code| ("invalid_request".to_owned(), code));
     let scope = |code| ("invalid_scope".to_owned(), code);
-    let token = text(&ask(&emulator, &right).await, "refresh_token").to_owned();
+    let token = text(&send(&emulator, &right).await, "refresh_token").to_owned();
     let refreshed = refresh(&token, VAULT);
     for (parameters, expected) in [
         (without(&right, "assertion"), invalid(900_144)),
@@ -276,30 +276,30 @@ async fn what_is_missing_or_cannot_be_asked_for_is_refused_by_number() {
         (with(&refreshed, "scope", "api://a/x api://b/y"), scope(28_000)),
         (with(&refreshed, "client_secret", "wrong"), ("invalid_client".to_owned(), 7_000_215)),
     ] {
-        let body = ask(&emulator, &parameters).await;
+        let body = send(&emulator, &parameters).await;
         assert_eq!(refusal(&body), expected, "{parameters:?}: {body}");
     }
     let url =
         format!("{}/{}/v2.0/.well-known/openid-configuration", emulator.token_url(), emulator.tenant_id());
-    let known = Client::new(&emulator, None).send(get(&url)).await.unwrap().json();
-    assert_eq!(known["grant_types_supported"], json!(["client_credentials", JWT_BEARER, "refresh_token"]));
-    // Clients read nothing without this; whoever goes there is told that there is nothing.
+    let metadata = Client::new(&emulator, None).send(get(&url)).await.unwrap().json();
+    assert_eq!(metadata["grant_types_supported"], json!(["client_credentials", JWT_BEARER, "refresh_token"]));
+    // Clients require the member; the path answers 404.
     let sign_in =
-        Client::new(&emulator, None).send(get(text(&known, "authorization_endpoint"))).await.unwrap();
+        Client::new(&emulator, None).send(get(text(&metadata, "authorization_endpoint"))).await.unwrap();
     assert_eq!((sign_in.status.as_u16(), &sign_in.json()["reason"]), (404, &json!("unknown_path")));
 }
 
 #[tokio::test]
-async fn over_mtls_a_users_token_is_bound_to_the_certificate() {
+async fn delegated_token_is_bound_over_mtls() {
     let emulator = builder().start().await.unwrap();
     let identity = certificate(&emulator);
     let client = Client::new(&emulator, Some(&identity));
     let assertion = emulator.user_token(MIDDLE_TIER).await.unwrap();
-    let send = async |parameters: &[(&str, &str)]| {
+    let send_mtls = async |parameters: &[(&str, &str)]| {
         client.send(form(&emulator.token_endpoint(), parameters)).await.unwrap().json()
     };
     let bearer = without(&on_behalf_of(&assertion, EVERYTHING), "client_secret");
-    let body = send(&bearer).await;
+    let body = send_mtls(&bearer).await;
     assert_eq!(body["token_type"], "Bearer", "{body}");
     assert!(claims(text(&body, "access_token"))["cnf"].is_null());
 
@@ -307,7 +307,7 @@ async fn over_mtls_a_users_token_is_bound_to_the_certificate() {
     let refreshed = without(&refresh(text(&body, "refresh_token"), VAULT), "client_secret");
     let refreshed = with(&refreshed, "token_type", "mtls_pop");
     for parameters in [&bound, &refreshed] {
-        let body = send(parameters).await;
+        let body = send_mtls(parameters).await;
         assert_eq!(body["token_type"], "mtls_pop", "{body}");
         let token = text(&body, "access_token");
         let claims = verified(&emulator, token).await;
@@ -318,11 +318,11 @@ async fn over_mtls_a_users_token_is_bound_to_the_certificate() {
         let request = authorized(emulator.resource_url(), "mtls_pop", token);
         assert_eq!(Client::new(&emulator, None).send(request).await.unwrap().status, 401);
     }
-    assert_eq!(refusal(&ask(&emulator, &bound).await), ("invalid_client".to_owned(), 392_200));
+    assert_eq!(refusal(&send(&emulator, &bound).await), ("invalid_client".to_owned(), 392_200));
 }
 
 #[tokio::test]
-async fn faults_spoil_users_tokens_as_they_do_others() {
+async fn faults_apply_to_delegated_tokens() {
     let emulator = builder().start().await.unwrap();
     let identity = certificate(&emulator);
     let client = Client::new(&emulator, Some(&identity));
@@ -330,40 +330,43 @@ async fn faults_spoil_users_tokens_as_they_do_others() {
     let requested = r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#;
     let obo = [("token_type", "mtls_pop"), ("claims", requested)];
     let obo = [without(&on_behalf_of(&assertion, EVERYTHING), "client_secret"), obo.to_vec()].concat();
-    let send = async |parameters: Vec<(&str, &str)>| {
+    let send_mtls = async |parameters: Vec<(&str, &str)>| {
         client.send(form(&emulator.token_endpoint(), &parameters)).await.unwrap().json()
     };
-    let body = send(obo.clone()).await;
+    let body = send_mtls(obo.clone()).await;
     assert_eq!(claims(text(&body, "access_token"))["xms_cc"], json!(["cp1"]));
     let refreshed = without(&refresh(text(&body, "refresh_token"), VAULT), "client_secret");
     for parameters in [obo, with(&refreshed, "token_type", "mtls_pop")] {
         let own = identity.thumbprint().to_string();
         emulator.inject(Fault::downgrade_to_bearer());
-        let body = send(parameters.clone()).await;
+        let body = send_mtls(parameters.clone()).await;
         assert_eq!(body["token_type"], "Bearer");
         assert!(claims(text(&body, "access_token"))["cnf"].is_null());
         emulator.inject(Fault::wrong_cnf());
-        let confirmed = claims(text(&send(parameters.clone()).await, "access_token"))["cnf"].clone();
+        let confirmed = claims(text(&send_mtls(parameters.clone()).await, "access_token"))["cnf"].clone();
         assert!(confirmed["x5t#S256"].is_string() && confirmed["x5t#S256"] != own);
         emulator.inject(Fault::without_access_token(Step::Token));
-        assert!(send(parameters.clone()).await["access_token"].is_null());
+        assert!(send_mtls(parameters.clone()).await["access_token"].is_null());
         emulator.inject(Fault::without_token_type(Step::Token));
-        assert!(send(parameters.clone()).await["token_type"].is_null());
+        assert!(send_mtls(parameters.clone()).await["token_type"].is_null());
         emulator.inject(Fault::claims_challenge(Step::Token, "{}"));
-        assert_eq!(refusal(&send(parameters.clone()).await), ("interaction_required".to_owned(), 50_076));
+        assert_eq!(
+            refusal(&send_mtls(parameters.clone()).await),
+            ("interaction_required".to_owned(), 50_076)
+        );
         emulator.inject(Fault::oauth_error("invalid_grant", &[50_173]));
-        assert_eq!(refusal(&send(parameters.clone()).await), grant(50_173));
-        assert_eq!(claims(text(&send(parameters).await, "access_token"))["cnf"]["x5t#S256"], own);
+        assert_eq!(refusal(&send_mtls(parameters.clone()).await), grant(50_173));
+        assert_eq!(claims(text(&send_mtls(parameters).await, "access_token"))["cnf"]["x5t#S256"], own);
     }
 }
 
 #[tokio::test]
-async fn the_journal_has_neither_the_assertion_nor_the_refresh_token_nor_what_came_of_them() {
+async fn journal_omits_users_tokens() {
     let emulator = builder().start().await.unwrap();
     let assertion = emulator.user_token(MIDDLE_TIER).await.unwrap();
-    let first = ask(&emulator, &with(&on_behalf_of(&assertion, EVERYTHING), "client_info", "1")).await;
-    let second = ask(&emulator, &refresh(text(&first, "refresh_token"), EVERYTHING)).await;
-    ask(&emulator, &refresh("a refresh token of nobody", EVERYTHING)).await;
+    let first = send(&emulator, &with(&on_behalf_of(&assertion, EVERYTHING), "client_info", "1")).await;
+    let second = send(&emulator, &refresh(text(&first, "refresh_token"), EVERYTHING)).await;
+    send(&emulator, &refresh("an unknown refresh token", EVERYTHING)).await;
     let journal = emulator.journal();
     let entry = journal.of(Step::Token).next().unwrap();
     assert_eq!(entry.form("grant_type"), Some(JWT_BEARER));
@@ -372,22 +375,22 @@ async fn the_journal_has_neither_the_assertion_nor_the_refresh_token_nor_what_ca
     let lines: String = journal.entries().map(|entry| entry.to_json()).collect();
     let shown = format!("{journal}{journal:?}{emulator:?}{lines}");
     let members = ["access_token", "id_token", "refresh_token"];
-    let told = [&first, &second].map(|body| members.map(|member| text(body, member)));
-    let tokens = told.as_flattened().iter().copied().chain([assertion.as_str()]);
+    let issued = [&first, &second].map(|body| members.map(|member| text(body, member)));
+    let tokens = issued.as_flattened().iter().copied().chain([assertion.as_str()]);
     let tokens = tokens.flat_map(|token| token.split('.'));
-    for secret in tokens.chain([SECRET, "of nobody", text(&first, "client_info"), "adele"]) {
-        // The header is the same for all, and says nothing.
+    for secret in tokens.chain([SECRET, "an unknown", text(&first, "client_info"), "adele"]) {
+        // All tokens share the same header.
         assert!(secret.starts_with("eyJhbGci") || !shown.contains(secret), "{secret} is shown");
     }
     assert!(shown.contains("requested_token_use"));
 }
 
 #[tokio::test]
-async fn the_admin_api_signs_users_in_for_an_application_of_the_file() {
+async fn admin_api_issues_user_tokens() {
     let file = format!("[host.applications]\n\"{MIDDLE_TIER}\" = \"{SECRET}\"\n");
     let builder = Emulator::builder().faults_toml(&file).unwrap();
     let emulator = builder.admin_address("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
-    let ask_for = |body: Value| {
+    let sign_in = |body: Value| {
         let url = format!("{}user-token", emulator.admin_url().unwrap());
         Request::post(url).header("content-type", "application/json").body(body.to_string()).unwrap()
     };
@@ -396,14 +399,14 @@ async fn the_admin_api_signs_users_in_for_an_application_of_the_file() {
         (json!({ "audience": MIDDLE_TIER }), "adele@emulator.example"),
         (json!({ "audience": MIDDLE_TIER, "user": "ben@contoso.example" }), "ben@contoso.example"),
     ] {
-        let answer = client.send(ask_for(body)).await.unwrap();
-        let told = answer.json();
-        assert_eq!((answer.status.as_u16(), &told["user"]), (201, &json!(name)));
-        let body = ask(&emulator, &on_behalf_of(text(&told, "access_token"), VAULT)).await;
+        let answer = client.send(sign_in(body)).await.unwrap();
+        let reply = answer.json();
+        assert_eq!((answer.status.as_u16(), &reply["user"]), (201, &json!(name)));
+        let body = send(&emulator, &on_behalf_of(text(&reply, "access_token"), VAULT)).await;
         assert_eq!(claims(text(&body, "access_token"))["preferred_username"], name);
     }
     for wrong in [json!({}), json!({ "audience": MIDDLE_TIER, "usr": "x" }), json!("x")] {
-        assert_eq!(client.send(ask_for(wrong)).await.unwrap().status, 400);
+        assert_eq!(client.send(sign_in(wrong)).await.unwrap().status, 400);
     }
     let url = format!("{}user-token", emulator.admin_url().unwrap());
     assert_eq!(client.send(get(&url)).await.unwrap().status, 405);

@@ -1,26 +1,26 @@
-//! Each fault, once.
+//! Tests of each fault.
 
 use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64ct::{Base64, Encoding};
 use serde_json::json;
-use symbolon_emulator::{CertificateFault, Emulator, Fault, Outcome, Step};
+use symbolon_emulator::{CertificateFault, Emulator, EntryOutcome, Fault, Step};
 use symbolon_types::{ManualClock, SharedClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::certified::{RESOURCE, bound_request, bound_token, certified, csr, issue, platform_metadata};
 use crate::client::{Client, authorized, cause, get, metadata};
 use crate::csr::Key;
+use crate::fixtures::{RESOURCE, bound_request, bound_token, certified, csr, issue, platform_metadata};
 
 fn platform(emulator: &Emulator) -> http::Request<String> {
     metadata(&format!("{}/metadata/identity/getplatformmetadata?cred-api-version=2.0", emulator.imds_url()))
 }
 
 #[tokio::test]
-async fn a_scripted_status_has_its_headers_and_body_and_then_is_used_up() {
+async fn scripted_status_applies_n_times() {
     let emulator = Emulator::builder()
         .fault(
             Fault::status(Step::PlatformMetadata, 503)
@@ -56,7 +56,7 @@ async fn a_scripted_status_has_its_headers_and_body_and_then_is_used_up() {
 }
 
 #[tokio::test]
-async fn a_reset_is_a_reset_with_and_without_tls() {
+async fn reset_with_and_without_tls() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     for (step, request) in [
@@ -68,13 +68,13 @@ async fn a_reset_is_a_reset_with_and_without_tls() {
         let error = Client::new(&emulator, Some(&identity)).send(request).await.err().unwrap();
         let kind = cause::<io::Error>(&*error).map(io::Error::kind);
         assert_eq!(kind, Some(io::ErrorKind::ConnectionReset), "{step}: {error:?}");
-        assert_eq!(emulator.journal().last(step).unwrap().outcome(), Outcome::Reset);
+        assert_eq!(emulator.journal().last(step).unwrap().outcome(), EntryOutcome::Reset);
     }
     bound_token(&emulator, &identity).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_handshake_is_reset_stalled_or_late() {
+async fn handshake_is_reset_stalled_or_delayed() {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
     let emulator = Emulator::builder().clock(SharedClock::new(clock.clone())).start().await.unwrap();
     let client = Client::new(&emulator, None);
@@ -103,11 +103,11 @@ async fn a_handshake_is_reset_stalled_or_late() {
     assert!(!stalled.is_finished());
     let journal = emulator.journal();
     let outcomes: Vec<_> = journal.of(Step::Handshake).map(|entry| entry.outcome()).collect();
-    assert_eq!(outcomes, [Outcome::Reset, Outcome::Stalled]);
+    assert_eq!(outcomes, [EntryOutcome::Reset, EntryOutcome::Stalled]);
 }
 
 #[tokio::test]
-async fn a_stalled_request_is_never_answered_and_holds_up_nobody() {
+async fn stalled_request_blocks_no_other() {
     let emulator = Emulator::start().await.unwrap();
     emulator.inject(Fault::stall(Step::PlatformMetadata));
     let client = Client::new(&emulator, None);
@@ -125,13 +125,13 @@ async fn a_stalled_request_is_never_answered_and_holds_up_nobody() {
         _ = &mut stalled => panic!("the stalled request was answered"),
         () = clock.sleep(Duration::from_millis(100)) => {}
     }
-    assert_eq!(emulator.journal().entries().next().unwrap().outcome(), Outcome::Stalled);
+    assert_eq!(emulator.journal().entries().next().unwrap().outcome(), EntryOutcome::Stalled);
     drop(emulator);
-    assert!(!stalled.await.unwrap(), "the end of the emulator ends the connection");
+    assert!(!stalled.await.unwrap(), "stopping the emulator closes the connection");
 }
 
 #[tokio::test]
-async fn a_delay_passes_on_the_emulators_clock() {
+async fn delay_uses_the_emulator_clock() {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
     let emulator = Emulator::builder().clock(SharedClock::new(clock.clone())).start().await.unwrap();
     emulator.inject(Fault::delay(Step::PlatformMetadata, Duration::from_secs(3600)));
@@ -158,7 +158,7 @@ async fn bodies_are_torn_oversized_or_malformed() {
         emulator.inject(Fault::torn_body(step));
         let error = client.send(request.clone()).await.err().unwrap();
         assert!(cause::<hyper::Error>(&*error).is_some(), "{error:?}");
-        assert_eq!(emulator.journal().last(step).unwrap().outcome(), Outcome::Torn(200));
+        assert_eq!(emulator.journal().last(step).unwrap().outcome(), EntryOutcome::Torn(200));
 
         emulator.inject(Fault::oversized_body(step));
         let answer = client.send(request.clone()).await.unwrap();
@@ -174,7 +174,7 @@ async fn bodies_are_torn_oversized_or_malformed() {
 }
 
 #[tokio::test]
-async fn of_a_torn_body_the_promised_half_arrives() {
+async fn torn_body_is_half_of_its_length() {
     let emulator = Emulator::start().await.unwrap();
     emulator.inject(Fault::torn_body(Step::PlatformMetadata));
     let mut stream = TcpStream::connect(emulator.imds_url().trim_start_matches("http://")).await.unwrap();
@@ -191,7 +191,7 @@ async fn of_a_torn_body_the_promised_half_arrives() {
 }
 
 #[tokio::test]
-async fn oauth_errors_have_the_shape_of_entra() {
+async fn oauth_error_has_the_format_of_entra() {
     let emulator = Emulator::start().await.unwrap();
     let client = Client::new(&emulator, None);
     emulator.inject(Fault::oauth_error("invalid_client", &[1_000_610]));
@@ -212,7 +212,7 @@ async fn oauth_errors_have_the_shape_of_entra() {
 }
 
 #[tokio::test]
-async fn a_claims_challenge_comes_from_the_token_service_or_the_resource() {
+async fn claims_challenge_from_token_or_resource() {
     let emulator = Emulator::start().await.unwrap();
     let client = Client::new(&emulator, None);
     let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#;
@@ -229,31 +229,31 @@ async fn a_claims_challenge_comes_from_the_token_service_or_the_resource() {
 }
 
 #[tokio::test]
-async fn a_token_answer_is_downgraded_unbound_from_its_certificate_or_incomplete() {
+async fn token_response_is_corrupted() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     let client = Client::new(&emulator, Some(&identity));
     let url = emulator.resource_url();
-    let ask = async |fault| {
+    let send = async |fault| {
         emulator.inject(fault);
         client.send(bound_request(&emulator)).await.unwrap().json()
     };
 
-    let downgraded = ask(Fault::downgrade_to_bearer()).await;
+    let downgraded = send(Fault::downgrade_to_bearer()).await;
     assert_eq!(downgraded["token_type"], "Bearer");
     let token = downgraded["access_token"].as_str().unwrap();
     let answer = client.send(authorized(url, "Bearer", token)).await.unwrap();
     assert_eq!((answer.status.as_u16(), &answer.json()["bound"]), (200, &json!(false)));
 
-    let wrong = ask(Fault::wrong_cnf()).await;
+    let wrong = send(Fault::wrong_cnf()).await;
     assert_eq!(wrong["token_type"], "mtls_pop");
     let answer =
         client.send(authorized(url, "mtls_pop", wrong["access_token"].as_str().unwrap())).await.unwrap();
     assert_eq!(answer.json()["reason"], "certificate_mismatch");
 
-    let untyped = ask(Fault::without_token_type(Step::Token)).await;
+    let untyped = send(Fault::without_token_type(Step::Token)).await;
     assert!(untyped.get("token_type").is_none() && untyped["access_token"].is_string());
-    let empty = ask(Fault::without_access_token(Step::Token)).await;
+    let empty = send(Fault::without_access_token(Step::Token)).await;
     assert!(empty.get("access_token").is_none() && empty["token_type"] == "mtls_pop");
 
     emulator.inject(Fault::without_access_token(Step::ImdsToken));
@@ -266,7 +266,7 @@ async fn a_token_answer_is_downgraded_unbound_from_its_certificate_or_incomplete
 }
 
 #[tokio::test]
-async fn the_server_header_can_be_missing() {
+async fn server_header_is_omitted() {
     let emulator = Emulator::start().await.unwrap();
     emulator.inject(Fault::without_server_header(Step::PlatformMetadata));
     let answer = Client::new(&emulator, None).send(platform(&emulator)).await.unwrap();
@@ -274,7 +274,7 @@ async fn the_server_header_can_be_missing() {
 }
 
 #[tokio::test]
-async fn each_certificate_fault_spoils_one_thing() {
+async fn certificate_fault_changes_one_property() {
     let start = 1_900_000_000;
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(start));
     let emulator = Emulator::builder().clock(SharedClock::new(clock)).start().await.unwrap();
@@ -314,18 +314,18 @@ async fn each_certificate_fault_spoils_one_thing() {
         assert_eq!(has_extension, token_not_after.is_some());
     }
 
-    let ask = async |fault| {
+    let issue_with = async |fault| {
         emulator.inject(Fault::certificate(fault));
         issue(&emulator, &csr).await.json()
     };
     let der =
         |answer: &serde_json::Value| Base64::decode_vec(answer["certificate"].as_str().unwrap()).unwrap();
-    let garbage = der(&ask(CertificateFault::Garbage).await);
+    let garbage = der(&issue_with(CertificateFault::Garbage).await);
     assert!(X509Certificate::from_der(&garbage).is_err());
-    let trailing = der(&ask(CertificateFault::TrailingData).await);
+    let trailing = der(&issue_with(CertificateFault::TrailingData).await);
     assert_eq!(X509Certificate::from_der(&trailing).unwrap().0, [0]);
-    let other = ask(CertificateFault::OtherClientId).await;
+    let other = issue_with(CertificateFault::OtherClientId).await;
     assert_ne!(other["client_id"], platform_metadata(&emulator).await["clientId"]);
-    let insecure = ask(CertificateFault::InsecureEndpoint).await;
+    let insecure = issue_with(CertificateFault::InsecureEndpoint).await;
     assert!(insecure["mtls_authentication_endpoint"].as_str().unwrap().starts_with("http://127.0.0.1:"));
 }

@@ -1,9 +1,10 @@
-//! The identity endpoints of hosts other than virtual machines.
+//! Tests of the identity endpoints of hosts other than virtual machines.
 
 use std::fs;
 
 use http::{Method, Request};
-use symbolon_emulator::{Emulator, Source, Step};
+use symbolon_emulator::Source;
+use symbolon_emulator::{Emulator, Step};
 
 use crate::client::{Client, get};
 
@@ -13,7 +14,7 @@ fn variable(emulator: &Emulator, source: Source, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_host_gives_tokens_to_those_who_know_its_secret() {
+async fn secret_endpoint_checks_its_parameters() {
     let emulator = Emulator::start().await.unwrap();
     let client = Client::new(&emulator, None);
     for (source, version, endpoint, secret, header, step) in [
@@ -54,7 +55,7 @@ async fn a_host_gives_tokens_to_those_who_know_its_secret() {
             assert_eq!(answer.status, status, "{source} {query}");
             let entry = emulator.journal().last(step).unwrap().clone();
             assert_eq!(entry.reason(), reason, "{source} {query}");
-            assert!(!format!("{entry:?} {entry}").contains(&secret), "the journal keeps no secret");
+            assert!(!format!("{entry:?} {entry}").contains(&secret), "the journal contains the secret");
             let body = answer.json();
             if status == 200 {
                 assert!(body["expires_on"].is_string() && body["access_token"].is_string(), "{body}");
@@ -67,7 +68,7 @@ async fn a_host_gives_tokens_to_those_who_know_its_secret() {
 }
 
 #[tokio::test]
-async fn cloud_shell_takes_a_form() {
+async fn cloud_shell_requires_a_form() {
     let emulator = Emulator::start().await.unwrap();
     let client = Client::new(&emulator, None);
     let endpoint = variable(&emulator, Source::CloudShell, "MSI_ENDPOINT");
@@ -87,26 +88,26 @@ async fn cloud_shell_takes_a_form() {
             .unwrap();
         let answer = client.send(request).await.unwrap();
         assert_eq!(answer.status, status, "{body} {metadata} {content_type}");
-        let told = answer.json();
+        let body = answer.json();
         if status == 200 {
-            assert_eq!((&told["refresh_token"], &told["resource"]), (&"".into(), &"https://x".into()));
+            assert_eq!((&body["refresh_token"], &body["resource"]), (&"".into(), &"https://x".into()));
             let entry = emulator.journal().last(Step::CloudShell).unwrap().clone();
             assert_eq!(entry.form("resource"), Some("https://x"));
         } else {
-            assert_eq!(told["error"]["code"], "invalid_request", "{told}");
+            assert_eq!(body["error"]["code"], "invalid_request", "{body}");
         }
     }
 }
 
 #[tokio::test]
-async fn azure_arc_wants_to_see_what_is_in_a_file_and_takes_it_away() {
+async fn azure_arc_challenge_uses_a_key_file() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens");
     let emulator = Emulator::builder().arc_tokens(&tokens).start().await.unwrap();
-    assert!(!tokens.exists(), "nothing is written before the first challenge");
+    assert!(!tokens.exists(), "the directory is created at the first challenge");
     let client = Client::new(&emulator, None);
     let endpoint = variable(&emulator, Source::AzureArc, "IDENTITY_ENDPOINT");
-    let ask = |authorization: Option<String>| {
+    let send = |authorization: Option<String>| {
         let mut request = get(&format!("{endpoint}?api-version=2020-06-01&resource=https://x"));
         request.headers_mut().insert("metadata", "true".parse().unwrap());
         if let Some(authorization) = authorization {
@@ -115,15 +116,15 @@ async fn azure_arc_wants_to_see_what_is_in_a_file_and_takes_it_away() {
         client.send(request)
     };
     let files = || fs::read_dir(&tokens).unwrap().count();
-    let challenge = ask(None).await.unwrap();
+    let challenge = send(None).await.unwrap();
     assert_eq!(challenge.status, 401);
     let path = challenge.header("www-authenticate").strip_prefix("Basic realm=").unwrap().to_owned();
     assert!(path.ends_with(".key") && path.starts_with(tokens.to_str().unwrap()), "{path}");
-    assert_eq!(ask(Some("Basic guess".to_owned())).await.unwrap().status, 401);
+    assert_eq!(send(Some("Basic guess".to_owned())).await.unwrap().status, 401);
     let key = fs::read_to_string(&path).unwrap();
-    assert_eq!(ask(Some(format!("Basic {key}"))).await.unwrap().status, 200);
-    assert!(!fs::exists(&path).unwrap(), "an answered challenge is over");
-    assert_eq!(ask(Some(format!("Basic {key}"))).await.unwrap().status, 401);
+    assert_eq!(send(Some(format!("Basic {key}"))).await.unwrap().status, 200);
+    assert!(!fs::exists(&path).unwrap(), "the challenge is still open");
+    assert_eq!(send(Some(format!("Basic {key}"))).await.unwrap().status, 401);
     assert_eq!(files(), 2, "two challenges are open");
     drop(client);
     drop(emulator);
@@ -131,7 +132,7 @@ async fn azure_arc_wants_to_see_what_is_in_a_file_and_takes_it_away() {
 }
 
 #[tokio::test]
-async fn the_variables_are_those_of_the_host_that_was_chosen() {
+async fn environment_is_that_of_the_source() {
     for source in Source::ALL {
         let emulator = Emulator::builder().source(source).start().await.unwrap();
         assert_eq!(emulator.environment(), emulator.environment_of(source), "{source}");

@@ -1,4 +1,4 @@
-//! Which certification requests are accepted, and what certificates are like.
+//! Tests of certificate requests and of the issued certificates.
 
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,21 +11,21 @@ use symbolon_types::{ManualClock, SharedClock};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::certified::{certified, csr, issuance, issue, platform_metadata};
 use crate::client::Client;
 use crate::csr::{
     Csr, ECDSA, Key, PSS_SALT_20, PSS_WITH_NULLS, RSA_PKCS1, attribute, common_name, domain_component, hex,
     tlv,
 };
+use crate::fixtures::{certified, csr, issuance, issue, platform_metadata};
 
 #[tokio::test]
-async fn right_requests_are_certified_whatever_the_key() {
+async fn valid_request_gets_a_certificate() {
     let emulator = Emulator::start().await.unwrap();
     for key in [Key::rsa(), Key::p256()] {
         let request = csr(&emulator, &key).await;
         let answer = issue(&emulator, &request.base64()).await;
         assert_eq!(answer.status, 200, "{:?}", answer.json());
-        // Others agree that this is a request for a certificate.
+        // Other parsers accept the request as well.
         X509CertificationRequest::from_der(&request.der()).unwrap();
         if let Some(openssl) = openssl_verdict(&request.der()) {
             assert!(openssl.contains("verify OK"), "{openssl}");
@@ -38,7 +38,7 @@ async fn right_requests_are_certified_whatever_the_key() {
     }
 }
 
-/// What `openssl req -verify` says, where there is one.
+/// Returns the output of `openssl req -verify`, if OpenSSL is installed.
 fn openssl_verdict(der: &[u8]) -> Option<String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("request.der");
@@ -47,12 +47,12 @@ fn openssl_verdict(der: &[u8]) -> Option<String> {
         .args(["req", "-inform", "DER", "-verify", "-noout", "-in"])
         .arg(&file)
         .output();
-    // OpenSSL 1 and 3 disagree about the stream.
+    // OpenSSL 1 and 3 use different streams.
     output.ok().map(|output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
 #[tokio::test]
-async fn a_request_that_breaks_a_rule_is_refused_by_its_name() {
+async fn invalid_request_is_refused_with_its_rule() {
     let emulator = Emulator::start().await.unwrap();
     let (tenant, client) = (emulator.tenant_id().to_owned(), emulator.client_id().to_owned());
     let cuid = platform_metadata(&emulator).await["cuId"].to_string();
@@ -60,8 +60,8 @@ async fn a_request_that_breaks_a_rule_is_refused_by_its_name() {
     let other_key = Key::p256();
     let larger = Key::Rsa(aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa3072).unwrap());
 
-    type Spoil<'a> = Box<dyn Fn(&mut Csr<'_>) + 'a>;
-    let cases: Vec<(&str, &str, Spoil<'_>)> = vec![
+    type Corrupt<'a> = Box<dyn Fn(&mut Csr<'_>) + 'a>;
+    let cases: Vec<(&str, &str, Corrupt<'_>)> = vec![
         ("csr_version", "version 1", Box::new(|csr| csr.version = vec![1])),
         (
             "csr_subject",
@@ -124,8 +124,8 @@ async fn a_request_that_breaks_a_rule_is_refused_by_its_name() {
             }),
         ),
         ("csr_signature_algorithm", "ECDSA for an RSA key", Box::new(|csr| csr.algorithm = hex(ECDSA))),
-        ("csr_signature", "a spoilt signature", Box::new(|csr| csr.spoil_signature = true)),
-        ("csr_signature", "PKCS#1 v1.5 under the name of PSS", Box::new(|csr| csr.pkcs1 = true)),
+        ("csr_signature", "a corrupted signature", Box::new(|csr| csr.corrupt_signature = true)),
+        ("csr_signature", "PKCS#1 v1.5 labelled as PSS", Box::new(|csr| csr.pkcs1 = true)),
         ("csr_signature", "another key's signature", Box::new(|csr| csr.spki = larger.spki())),
         (
             "csr_public_key",
@@ -140,11 +140,11 @@ async fn a_request_that_breaks_a_rule_is_refused_by_its_name() {
         ("csr_public_key", "RSA of 2047 bits", Box::new(|csr| csr.spki = rsa_spki_of(2047))),
         ("csr_trailing_data", "an octet after the request", Box::new(|csr| csr.after = vec![0])),
         ("csr_trailing_data", "an element in the request", Box::new(|csr| csr.after_signature = vec![5, 0])),
-        ("csr_structure", "nothing like it", Box::new(|csr| csr.subject = vec![5, 0])),
+        ("csr_structure", "a subject that is not a sequence", Box::new(|csr| csr.subject = vec![5, 0])),
     ];
-    for (rule, case, spoil) in cases {
+    for (rule, case, corrupt) in cases {
         let mut csr = Csr::new(&key, &tenant, &client, &cuid);
-        spoil(&mut csr);
+        corrupt(&mut csr);
         let answer = issue(&emulator, &csr.base64()).await;
         let body = answer.json();
         assert_eq!((answer.status.as_u16(), body["reason"].as_str()), (400, Some(rule)), "{case}: {body}");
@@ -152,11 +152,11 @@ async fn a_request_that_breaks_a_rule_is_refused_by_its_name() {
     }
     assert!(emulator.issued().is_empty());
 
-    let right = Csr::new(&other_key, &tenant, &client, &cuid);
-    assert_eq!(issue(&emulator, &right.base64()).await.status, 200, "the table began from a right request");
+    let valid = Csr::new(&other_key, &tenant, &client, &cuid);
+    assert_eq!(issue(&emulator, &valid.base64()).await.status, 200, "the unchanged request is valid");
 }
 
-/// An RSA key of that size as SPKI. Nothing is signed with it: the size is refused before.
+/// Returns an RSA key of this size as SPKI. It cannot sign; the size is checked first.
 fn rsa_spki_of(bits: usize) -> Vec<u8> {
     let mut modulus = vec![0xff; bits.div_ceil(8)];
     modulus[0] >>= modulus.len() * 8 - bits;
@@ -166,7 +166,7 @@ fn rsa_spki_of(bits: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn bodies_and_headers_have_to_be_right_too() {
+async fn invalid_issuance_call_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     let key = Key::p256();
     let csr = csr(&emulator, &key).await.base64();
@@ -199,7 +199,7 @@ async fn bodies_and_headers_have_to_be_right_too() {
         ),
         ("unsupported_query", request(&format!("{url}&msi_res_id=x"), true, json, body.clone())),
         ("api_version", request(&url.replace("2.0", "1.0"), true, json, body.clone())),
-        // The CSR is for the system-assigned identity.
+        // The request is for the system-assigned identity.
         (
             "csr_subject",
             request(
@@ -220,7 +220,7 @@ async fn bodies_and_headers_have_to_be_right_too() {
 }
 
 #[tokio::test]
-async fn a_host_that_requires_attestation_issues_only_with_a_token() {
+async fn attestation_token_is_required() {
     let emulator = Emulator::builder().attestation_required().start().await.unwrap();
     let key = Key::p256();
     let csr = csr(&emulator, &key).await.base64();
@@ -234,7 +234,7 @@ async fn a_host_that_requires_attestation_issues_only_with_a_token() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_for_client_authentication_with_the_subject_and_key_of_the_request() {
+async fn certificate_has_the_subject_and_key() {
     let now = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
     let emulator = Emulator::builder()
         .clock(SharedClock::new(ManualClock::at(now)))
@@ -276,7 +276,7 @@ async fn a_certificate_is_for_client_authentication_with_the_subject_and_key_of_
 }
 
 #[tokio::test]
-async fn each_call_yields_a_certificate_of_its_own_and_they_are_listed_in_order() {
+async fn issued_certificates_are_listed_in_order() {
     let emulator = Emulator::start().await.unwrap();
     let key = Key::p256();
     let first = certified(&emulator, &key).await;

@@ -1,4 +1,4 @@
-//! Starting, ending, pointing clients here, and what the journal keeps to itself.
+//! Tests of starting and stopping, of the environment for clients, and of the journal.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -8,12 +8,12 @@ use symbolon_emulator::{Emulator, Error, Fault, Step, TlsVersion};
 use symbolon_types::SharedClock;
 use tokio::net::TcpStream;
 
-use crate::certified::{bound_request, bound_token, certified};
 use crate::client::{Client, authorized, cause, form, get, metadata};
 use crate::csr::Key;
+use crate::fixtures::{bound_request, bound_token, certified};
 
 #[tokio::test]
-async fn it_starts_at_once() {
+async fn emulator_starts_within_300_ms() {
     let clock = SharedClock::system();
     let mut starts = Vec::new();
     for _ in 0..3 {
@@ -21,12 +21,12 @@ async fn it_starts_at_once() {
         let _emulator = Emulator::start().await.unwrap();
         starts.push(clock.now().duration_since(began).unwrap());
     }
-    // The best of three, because the machine may be busy.
+    // One fast start of three suffices, because the machine may be busy.
     assert!(starts.iter().any(|took| *took < Duration::from_millis(300)), "{starts:?}");
 }
 
 #[tokio::test]
-async fn dropping_it_closes_the_ports_and_the_connections() {
+async fn drop_closes_ports_and_connections() {
     let emulator = Emulator::start().await.unwrap();
     let urls = [emulator.imds_url(), emulator.token_url(), emulator.resource_url()].map(str::to_owned);
     let client = Client::new(&emulator, None);
@@ -42,7 +42,7 @@ async fn dropping_it_closes_the_ports_and_the_connections() {
 }
 
 #[tokio::test]
-async fn addresses_outside_of_the_machine_are_refused() {
+async fn address_outside_of_loopback_is_refused() {
     for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0", "169.254.169.253:0", "169.254.169.254:0"] {
         let address: SocketAddr = address.parse().unwrap();
         let as_azure = [
@@ -55,25 +55,25 @@ async fn addresses_outside_of_the_machine_are_refused() {
             Emulator::builder().service_fabric_address(address),
             Emulator::builder().admin_address(address),
         ];
-        let may = address.ip().to_string() == "169.254.169.254";
-        for builder in as_other_hosts.into_iter().chain(as_azure.into_iter().filter(|_| !may)) {
+        let is_azure = address.ip().to_string() == "169.254.169.254";
+        for builder in as_other_hosts.into_iter().chain(as_azure.into_iter().filter(|_| !is_azure)) {
             assert!(matches!(builder.start().await, Err(Error::NotLoopback(refused)) if refused == address));
         }
     }
 }
 
 #[tokio::test]
-async fn who_has_not_the_address_of_azure_is_told_what_to_do() {
+async fn missing_azure_address_error_has_advice() {
     let refused = Emulator::builder().azure_addresses().start().await.unwrap_err();
     let Error::Listen { address, source } = &refused else { panic!("{refused:?}") };
     assert_eq!(*address, "169.254.169.254:80".parse().unwrap());
-    // A virtual machine of a cloud may route it; elsewhere nobody has it.
+    // No interface of a test machine has the address.
     assert_eq!(source.kind(), std::io::ErrorKind::AddrNotAvailable);
-    assert!(refused.to_string().ends_with("give this machine, or a network namespace of it, that address"));
+    assert!(refused.to_string().ends_with("assign the address to this machine, or to a network namespace"));
 }
 
 #[tokio::test]
-async fn a_taken_port_is_an_error() {
+async fn port_in_use_is_an_error() {
     let first = Emulator::start().await.unwrap();
     let address: SocketAddr = first.imds_url().trim_start_matches("http://").parse().unwrap();
     let second = Emulator::builder().imds_address(address).start().await;
@@ -81,7 +81,7 @@ async fn a_taken_port_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_tls_version_can_be_pinned() {
+async fn tls_version_is_restricted() {
     let emulator = Emulator::builder().tls_version(TlsVersion::V1_2).start().await.unwrap();
     let (old, new) = (&[&rustls::version::TLS12], &[&rustls::version::TLS13]);
     assert!(Client::with_versions(&emulator, None, old).send(get(emulator.resource_url())).await.is_ok());
@@ -91,7 +91,7 @@ async fn the_tls_version_can_be_pinned() {
 }
 
 #[tokio::test]
-async fn connections_of_a_certificate_are_reset_and_no_others() {
+async fn connections_of_a_certificate_are_reset() {
     let emulator = Emulator::start().await.unwrap();
     let key = Key::p256();
     let (first, second) = (certified(&emulator, &key).await, certified(&emulator, &key).await);
@@ -108,7 +108,7 @@ async fn connections_of_a_certificate_are_reset_and_no_others() {
 }
 
 #[tokio::test]
-async fn the_journal_tells_the_story_and_no_secret() {
+async fn journal_is_complete_without_secrets() {
     let (id, secret) = ("11111111-2222-4333-8444-555555555555", "hunter2-hunter2-hunter2");
     let emulator = Emulator::builder().application(id, secret).start().await.unwrap();
     let mut live = emulator.subscribe();
@@ -173,7 +173,7 @@ async fn the_journal_tells_the_story_and_no_secret() {
 }
 
 #[tokio::test]
-async fn the_environment_points_a_client_here() {
+async fn environment_contains_url_and_ca() {
     let emulator = Emulator::start().await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = emulator.write_ca(directory.path()).unwrap();
@@ -183,9 +183,9 @@ async fn the_environment_points_a_client_here() {
     assert_eq!(variables[1], ("SSL_CERT_FILE", file.display().to_string()));
 }
 
-/// The runtime of this test is blocked while the child runs: the emulator has its own.
+/// This test blocks its runtime while the child runs; the emulator has its own.
 #[tokio::test]
-async fn curl_trusts_the_authority_and_presents_a_certificate() {
+async fn curl_gets_a_bound_token() {
     if Command::new("curl").arg("--version").output().is_err() {
         return;
     }
@@ -226,10 +226,10 @@ async fn curl_trusts_the_authority_and_presents_a_certificate() {
 }
 
 #[tokio::test]
-async fn ipv6_loopback_works_too() {
+async fn ipv6_loopback_is_supported() {
     let address: SocketAddr = "[::1]:0".parse().unwrap();
     let Ok(emulator) = Emulator::builder().imds_address(address).token_address(address).start().await else {
-        // A machine without IPv6.
+        // The machine has no IPv6.
         return;
     };
     let url = format!("{}/metadata/instance/compute", emulator.imds_url());
@@ -238,12 +238,12 @@ async fn ipv6_loopback_works_too() {
 }
 
 #[tokio::test]
-async fn key_files_of_the_azure_arc_agent_go_with_the_emulator() {
+async fn drop_removes_azure_arc_key_files() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("tokens");
     let emulator = Emulator::builder().arc_tokens(&keys).start().await.unwrap();
     let count = || std::fs::read_dir(&keys).map_or(0, Iterator::count);
-    assert_eq!(count(), 0, "nothing is written before the first challenge");
+    assert_eq!(count(), 0, "a file was written before the first challenge");
     let url = emulator.environment_of(symbolon_emulator::Source::AzureArc)[0].1.clone();
     let url = format!("{url}?api-version=2021-02-01&resource=https://x");
     let client = Client::new(&emulator, None);
@@ -256,12 +256,12 @@ async fn key_files_of_the_azure_arc_agent_go_with_the_emulator() {
 }
 
 #[tokio::test]
-async fn who_follows_misses_nothing_that_was_asked_before() {
+async fn follow_continues_the_snapshot() {
     let emulator = Emulator::start().await.unwrap();
     let client = Client::new(&emulator, None);
     client.send(get(emulator.imds_url())).await.unwrap();
-    let (so_far, mut from_now) = emulator.follow();
+    let (snapshot, mut live) = emulator.follow();
     client.send(get(emulator.imds_url())).await.unwrap();
-    let next = from_now.next().await.unwrap();
-    assert_eq!((so_far.entries().len(), next.sequence()), (1, 1));
+    let next = live.next().await.unwrap();
+    assert_eq!((snapshot.entries().len(), next.sequence()), (1, 1));
 }

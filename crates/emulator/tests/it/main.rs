@@ -1,21 +1,22 @@
-//! The emulator from outside: real sockets, real TLS, clients and certification requests built here.
+//! Tests of the emulator from outside: real sockets, real TLS, and clients and certificate requests
+//! that share no code with it.
 
 #![cfg(test)]
 
 mod admin;
 mod assertions;
-mod certified;
 mod client;
 mod csr;
 mod delegated;
 mod faults;
+mod fixtures;
 mod hosts;
 mod issuance;
-mod jose;
 mod lifecycle;
+mod machine;
 mod metadata;
-mod misfortunes;
 mod page;
+mod pyjwt;
 mod refresh;
 mod refusals;
 mod resource;

@@ -1,4 +1,4 @@
-//! The metadata service, apart from issuance.
+//! Tests of the metadata service, except issuance.
 
 use symbolon_emulator::{Emulator, Step, UserAssigned};
 
@@ -9,7 +9,7 @@ const TOKEN: &str =
     "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net";
 
 #[tokio::test]
-async fn platform_metadata_has_every_member_and_the_server_header() {
+async fn platform_metadata_is_complete() {
     let emulator = Emulator::builder().scale_set().start().await.unwrap();
     let answer = Client::new(&emulator, None)
         .send(metadata(&format!("{}{PLATFORM}", emulator.imds_url())))
@@ -27,7 +27,7 @@ async fn platform_metadata_has_every_member_and_the_server_header() {
 }
 
 #[tokio::test]
-async fn identities_are_found_by_each_id_and_strangers_are_not() {
+async fn identity_is_found_by_each_id() {
     let second = UserAssigned::named("second");
     let emulator = Emulator::builder().user_assigned(second.clone()).start().await.unwrap();
     let first = emulator.user_assigned().clone();
@@ -62,7 +62,7 @@ async fn identities_are_found_by_each_id_and_strangers_are_not() {
 }
 
 #[tokio::test]
-async fn probes_get_400_where_there_is_imdsv2_and_404_where_there_is_only_v1() {
+async fn probes_get_400_or_404_without_imdsv2() {
     for (v1_only, v2_status) in [(false, 400), (true, 404)] {
         let mut builder = Emulator::builder();
         if v1_only {
@@ -83,7 +83,7 @@ async fn probes_get_400_where_there_is_imdsv2_and_404_where_there_is_only_v1() {
 }
 
 #[tokio::test]
-async fn the_bearer_token_of_v1_writes_its_numbers_as_strings() {
+async fn v1_token_response_has_numbers_as_text() {
     let emulator = Emulator::start().await.unwrap();
     let answer = Client::new(&emulator, None)
         .send(metadata(&format!("{}{TOKEN}", emulator.imds_url())))
@@ -98,7 +98,7 @@ async fn the_bearer_token_of_v1_writes_its_numbers_as_strings() {
 }
 
 #[tokio::test]
-async fn compute_metadata_and_unknown_paths_answer_as_a_host_does() {
+async fn compute_metadata_and_unknown_paths() {
     let emulator = Emulator::start().await.unwrap();
     let client = Client::new(&emulator, None);
     let url = format!("{}/metadata/instance/compute?api-version=2021-02-01", emulator.imds_url());

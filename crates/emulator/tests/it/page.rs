@@ -1,4 +1,4 @@
-//! The page in a real browser: Chromium, driven by chromedriver over WebDriver (W3C), which is JSON over HTTP.
+//! Tests of the admin page in Chromium, driven by chromedriver over WebDriver (JSON over HTTP).
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use symbolon_emulator::{Emulator, Fault, Step};
 use symbolon_types::Env;
 use tempfile::TempDir;
 
-use crate::certified::{bound_request, bound_token, certified};
 use crate::client::{Client, get};
 use crate::csr::Key;
+use crate::fixtures::{bound_request, bound_token, certified};
 
-/// The key under which WebDriver returns an element (WebDriver §12).
+/// The JSON key of an element reference (WebDriver §12).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser window.
@@ -27,7 +27,7 @@ struct Browser {
 }
 
 impl Browser {
-    /// None where there is no Chromium.
+    /// Opens a window, or returns `None` without Chromium.
     async fn open(emulator: &Emulator) -> Option<Self> {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
@@ -36,14 +36,14 @@ impl Browser {
             println!("skipped: the page needs chromium and chromedriver (chromium-driver)");
             return None;
         };
-        let mut said = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = said.find_map(|line| {
+        let mut output = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = output.find_map(|line| {
             let line = line.unwrap();
             let (_, port) = line.split_once("started successfully on port ")?;
             Some(port.trim_end_matches('.').to_owned())
         });
-        // Read on, so that the driver is never stopped by a full pipe.
-        std::thread::spawn(move || said.for_each(drop));
+        // Keeps the pipe from filling up, which would block the driver.
+        std::thread::spawn(move || output.for_each(drop));
         let profile = tempfile::tempdir().unwrap();
         let arguments = [
             "--headless",
@@ -64,19 +64,19 @@ impl Browser {
             client: Client::new(emulator, None),
             _profile: profile,
         };
-        let wanted = json!({ "capabilities": { "alwaysMatch": {
+        let options = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
-        let opened = browser.ask("", wanted).await;
+        let opened = browser.send("", options).await;
         let id = opened["sessionId"].as_str().unwrap().to_owned();
         println!("{} {}", opened["capabilities"]["browserName"], opened["capabilities"]["browserVersion"]);
         browser.session += &format!("/{id}");
         Some(browser)
     }
 
-    async fn ask(&self, path: &str, body: Value) -> Value {
+    async fn send(&self, path: &str, body: Value) -> Value {
         let request = Request::post(format!("{}{path}", self.session))
             .header("content-type", "application/json")
             .body(body.to_string())
@@ -87,23 +87,23 @@ impl Browser {
     }
 
     async fn script(&self, script: &str) -> Value {
-        self.ask("/execute/sync", json!({ "script": script, "args": [] })).await
+        self.send("/execute/sync", json!({ "script": script, "args": [] })).await
     }
 
     async fn element(&self, css: &str) -> String {
-        let found = self.ask("/element", json!({ "using": "css selector", "value": css })).await;
+        let found = self.send("/element", json!({ "using": "css selector", "value": css })).await;
         found[ELEMENT].as_str().unwrap().to_owned()
     }
 
     async fn click(&self, css: &str) {
         let element = self.element(css).await;
-        self.ask(&format!("/element/{element}/click"), json!({})).await;
+        self.send(&format!("/element/{element}/click"), json!({})).await;
     }
 
     async fn write(&self, css: &str, text: &str) {
         let element = self.element(css).await;
-        self.ask(&format!("/element/{element}/clear"), json!({})).await;
-        self.ask(&format!("/element/{element}/value"), json!({ "text": text })).await;
+        self.send(&format!("/element/{element}/clear"), json!({})).await;
+        self.send(&format!("/element/{element}/value"), json!({ "text": text })).await;
     }
 
     /// Waits until a script returns true.
@@ -113,18 +113,18 @@ impl Browser {
                 return;
             }
             let pause = "setTimeout(arguments[0], 20)";
-            self.ask("/execute/async", json!({ "script": pause, "args": [] })).await;
+            self.send("/execute/async", json!({ "script": pause, "args": [] })).await;
         }
-        panic!("never: {script}\n{}", self.script("return document.body.innerText").await);
+        panic!("timed out: {script}\n{}", self.script("return document.body.innerText").await);
     }
 
-    /// Makes the window this large and writes a picture of it, and says whether anything sticks out to the side.
-    async fn picture(&self, width: u32, height: u32, file: &Path) -> bool {
-        // Headless Chromium has no window narrower than 500 px; the metrics of a device have no such bound.
+    /// Resizes the window, writes a screenshot, and returns true if nothing overflows horizontally.
+    async fn screenshot(&self, width: u32, height: u32, file: &Path) -> bool {
+        // Headless Chromium limits windows to 500 px, but not the emulated device.
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
         let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
-        self.ask("/goog/cdp/execute", command).await;
+        self.send("/goog/cdp/execute", command).await;
         self.until(&format!("scrollTo(0, 0); return innerWidth === {width} && scrollY === 0")).await;
         let png = self.client.send(get(&format!("{}/screenshot", self.session))).await.unwrap().json();
         std::fs::write(file, Base64::decode_vec(png["value"].as_str().unwrap()).unwrap()).unwrap();
@@ -132,13 +132,13 @@ impl Browser {
         self.script(fits).await == true
     }
 
-    /// What the browser complained about.
-    async fn complaints(&self) -> Vec<String> {
-        let log = self.ask("/se/log", json!({ "type": "browser" })).await;
+    /// Returns the errors in the browser log.
+    async fn log_errors(&self) -> Vec<String> {
+        let log = self.send("/se/log", json!({ "type": "browser" })).await;
         let messages = log.as_array().unwrap().iter();
-        // An answer of 400 is what one step of the test asks for.
+        // One step of the test causes a 400.
         messages
-            .map(|one| one["message"].as_str().unwrap().to_owned())
+            .map(|entry| entry["message"].as_str().unwrap().to_owned())
             .filter(|message| !message.contains("status of 400"))
             .collect()
     }
@@ -148,13 +148,13 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let address = self.session.trim_start_matches("http://").split('/').next().unwrap().to_owned();
         let path = &self.session[self.session.find("/session").unwrap()..];
-        // The driver closes the browser when the session is deleted; killed, it would leave it behind.
+        // Deleting the session closes the browser; killing the driver would leave it running.
         if let Ok(mut stream) = std::net::TcpStream::connect(&address) {
             use std::io::{Read, Write};
             let head = format!("DELETE {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
             let _bounded = stream.set_read_timeout(Some(std::time::Duration::from_secs(10)));
             let _sent = stream.write_all(head.as_bytes());
-            // It answers when the browser is gone, and keeps the connection open.
+            // The response arrives once the browser is closed.
             let _answered = stream.read(&mut [0; 512]);
         }
         let _ended = self.driver.kill();
@@ -162,22 +162,22 @@ impl Drop for Browser {
     }
 }
 
-/// Where the pictures go: into the build's own folder, for people to look at.
-fn pictures() -> PathBuf {
+/// Returns the folder for screenshots, below the build folder.
+fn screenshots() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
 
 #[tokio::test]
-async fn a_fault_that_is_switched_on_in_a_browser_happens_and_is_seen_there() {
+async fn fault_is_injected_from_a_browser() {
     let address = "127.0.0.1:0".parse().unwrap();
     let emulator = Emulator::builder().admin_address(address).start().await.unwrap();
     let Some(browser) = Browser::open(&emulator).await else { return };
-    browser.ask("/url", json!({ "url": emulator.admin_url().unwrap() })).await;
+    browser.send("/url", json!({ "url": emulator.admin_url().unwrap() })).await;
     browser.until("return document.getElementById('live').textContent === 'live'").await;
 
-    // A mistake is told, and changes nothing.
+    // An invalid fault shows an error.
     browser.write("#toml", "[[fault]]\nkind = \"rset\"\n").await;
     browser.click("#on").await;
     browser
@@ -185,7 +185,7 @@ async fn a_fault_that_is_switched_on_in_a_browser_happens_and_is_seen_there() {
         .await;
     assert_eq!(browser.script("return document.querySelectorAll('.fault').length").await, 0);
 
-    // The one that the page offers for this kind.
+    // The example of a kind.
     browser.script("const kind = document.getElementById('kind'); kind.value = 'oauth-error'; kind.dispatchEvent(new Event('change'))").await;
     browser.click("#on").await;
     browser.until("return document.querySelectorAll('.fault').length === 1").await;
@@ -199,14 +199,14 @@ async fn a_fault_that_is_switched_on_in_a_browser_happens_and_is_seen_there() {
     let shown = browser.script(last).await;
     let shown = shown.as_str().unwrap();
     assert!(["token", "401", "oauth-error"].iter().all(|word| shown.contains(word)), "{shown}");
-    // It was for one request.
+    // The fault applies to one request.
     browser.until("return document.querySelectorAll('.fault').length === 0").await;
 
-    // Switched on, and off again before anything happens.
+    // A fault is removed before it applies.
     browser.write("#toml", "[[fault]]\nkind = \"reset\"\nstep = \"token\"\ntimes = \"always\"\n").await;
     browser.click("#on").await;
     browser.until("return document.querySelectorAll('.fault').length === 1").await;
-    // One of the same look in its place is another one, and its button is its own.
+    // A replaced fault that looks the same has a button with its own id.
     emulator.clear_faults();
     emulator.inject(Fault::reset(Step::Token).always());
     browser.until("return refresh().then(() => true)").await;
@@ -219,7 +219,7 @@ async fn a_fault_that_is_switched_on_in_a_browser_happens_and_is_seen_there() {
     let claims: Value = serde_json::from_str(claims.as_str().unwrap()).unwrap();
     assert_eq!(claims["cnf"]["x5t#S256"], identity.thumbprint().to_string());
 
-    // A certificate is revoked by its button.
+    // The button revokes a certificate.
     browser.click("#certificates button").await;
     browser.until("return document.getElementById('certificates').innerText.includes('revoked')").await;
     assert_eq!(client.send(bound_request(&emulator)).await.unwrap().status, 401);
@@ -231,22 +231,22 @@ async fn a_fault_that_is_switched_on_in_a_browser_happens_and_is_seen_there() {
     assert_eq!(emulator.journal().count(Step::Token), 3);
 
     for (width, height) in [(1280, 900), (400, 900)] {
-        let file = pictures().join(format!("light-{width}.png"));
-        assert!(browser.picture(width, height, &file).await, "something sticks out at {width} px");
+        let file = screenshots().join(format!("light-{width}.png"));
+        assert!(browser.screenshot(width, height, &file).await, "the page overflows at {width} px");
         println!("{}", file.display());
     }
     let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
     let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": dark });
-    browser.ask("/goog/cdp/execute", command).await;
+    browser.send("/goog/cdp/execute", command).await;
     for (width, height) in [(1280, 900), (400, 2000)] {
-        let file = pictures().join(format!("dark-{width}.png"));
-        assert!(browser.picture(width, height, &file).await, "something sticks out at {width} px");
+        let file = screenshots().join(format!("dark-{width}.png"));
+        assert!(browser.screenshot(width, height, &file).await, "the page overflows at {width} px");
         println!("{}", file.display());
     }
-    // A policy that is broken would be complained about.
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    // The log contains violations of the content security policy.
+    assert_eq!(browser.log_errors().await, Vec::<String>::new());
 
-    // The end of the emulator is seen.
+    // The page notices that the emulator has stopped.
     drop(emulator);
     browser.until("return document.getElementById('live').className === ''").await;
 }

@@ -1,40 +1,40 @@
-//! What the token service refuses, and how.
+//! Tests of refusals of the token service.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
-use symbolon_emulator::{Emulator, Outcome, Step};
+use symbolon_emulator::{Emulator, EntryOutcome, Step};
 use symbolon_types::{ManualClock, SharedClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::certified::{bound_request, bound_token, certified, token_request};
 use crate::client::{Client, Identity, cause, form};
 use crate::csr::Key;
+use crate::fixtures::{bound_request, bound_token, certified, token_request};
 
 #[tokio::test]
-async fn a_request_that_is_not_right_is_refused_by_name_and_number() {
+async fn invalid_token_request_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     let client = Client::new(&emulator, Some(&identity));
     let id = emulator.client_id();
     let scope = "https://vault.azure.net/.default";
-    let right = [
+    let valid = [
         ("grant_type", "client_credentials"),
         ("client_id", id),
         ("scope", scope),
         ("token_type", "mtls_pop"),
     ];
     let with = |name, value| {
-        let mut parameters = right.to_vec();
+        let mut parameters = valid.to_vec();
         match parameters.iter_mut().find(|(key, _)| *key == name) {
             Some(parameter) => parameter.1 = value,
             None => parameters.push((name, value)),
         }
         parameters
     };
-    let without = |name: &str| right.into_iter().filter(|(key, _)| *key != name).collect::<Vec<_>>();
-    let twice = [&right[..], &[("scope", scope)]].concat();
+    let without = |name: &str| valid.into_iter().filter(|(key, _)| *key != name).collect::<Vec<_>>();
+    let twice = [&valid[..], &[("scope", scope)]].concat();
     for (parameters, error, code) in [
         (with("grant_type", "password"), "unsupported_grant_type", 70003),
         (without("grant_type"), "unsupported_grant_type", 70003),
@@ -66,14 +66,14 @@ async fn a_request_that_is_not_right_is_refused_by_name_and_number() {
     }
     for tenant in ["common", "organizations"] {
         let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", emulator.token_url());
-        let body = client.send(form(&endpoint, &right)).await.unwrap().json();
+        let body = client.send(form(&endpoint, &valid)).await.unwrap().json();
         assert_eq!(body["error_codes"], json!([90002]));
     }
-    assert_eq!(client.send(form(&emulator.token_endpoint(), &right)).await.unwrap().status, 200);
+    assert_eq!(client.send(form(&emulator.token_endpoint(), &valid)).await.unwrap().status, 200);
 }
 
 #[tokio::test]
-async fn without_a_certificate_no_bound_token_is_issued() {
+async fn bound_token_needs_a_certificate() {
     let emulator = Emulator::start().await.unwrap();
     let client = Client::new(&emulator, None);
     let mut request = bound_request(&emulator);
@@ -92,7 +92,7 @@ async fn without_a_certificate_no_bound_token_is_issued() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_refused_outside_of_its_times_on_the_emulators_clock() {
+async fn expired_certificate_is_refused() {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
     let emulator = Emulator::builder()
         .clock(SharedClock::new(clock.clone()))
@@ -117,7 +117,7 @@ async fn a_certificate_is_refused_outside_of_its_times_on_the_emulators_clock() 
 }
 
 #[tokio::test]
-async fn a_revoked_certificate_is_refused_and_others_are_not() {
+async fn revoked_certificate_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     let key = Key::p256();
     let (first, second) = (certified(&emulator, &key).await, certified(&emulator, &key).await);
@@ -127,7 +127,7 @@ async fn a_revoked_certificate_is_refused_and_others_are_not() {
     bound_token(&emulator, &second).await.unwrap();
 }
 
-/// The alert that a failed exchange ended in.
+/// Returns the TLS alert in an error.
 fn alert(error: &(dyn std::error::Error + 'static)) -> Option<rustls::AlertDescription> {
     match cause::<rustls::Error>(error) {
         Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
@@ -136,7 +136,7 @@ fn alert(error: &(dyn std::error::Error + 'static)) -> Option<rustls::AlertDescr
 }
 
 #[tokio::test]
-async fn a_certificate_rejected_in_tls_gets_an_alert_even_where_a_session_could_be_resumed() {
+async fn tls_rejection_prevents_resumption() {
     let emulator = Emulator::start().await.unwrap();
     let key = Key::p256();
     for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
@@ -146,7 +146,7 @@ async fn a_certificate_rejected_in_tls_gets_an_alert_even_where_a_session_could_
         client.send(bound_request(&emulator)).await.unwrap();
         assert!(
             emulator.journal().last(Step::Token).unwrap().is_resumed(),
-            "sessions are resumed until then"
+            "the session is resumed before the rejection"
         );
 
         emulator.reject_in_tls(identity.thumbprint());
@@ -158,13 +158,13 @@ async fn a_certificate_rejected_in_tls_gets_an_alert_even_where_a_session_could_
     }
     let journal = emulator.journal();
     assert_eq!(journal.count(Step::Handshake), 10);
-    assert!(journal.of(Step::Handshake).all(|entry| entry.outcome() == Outcome::CertificateRefused));
+    assert!(journal.of(Step::Handshake).all(|entry| entry.outcome() == EntryOutcome::CertificateRefused));
 }
 
-/// A server that closed at once would answer the first part of the request with a reset, and the
-/// client would fail at the second, before it reads the alert.
+/// A server that closed at once would reset the connection at the first part of the request, and
+/// the client would fail before it reads the alert.
 #[tokio::test]
-async fn a_client_that_writes_and_reads_late_still_reads_the_alert() {
+async fn slow_client_receives_the_alert() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     emulator.reject_in_tls(identity.thumbprint());
@@ -183,7 +183,7 @@ async fn a_client_that_writes_and_reads_late_still_reads_the_alert() {
 }
 
 #[tokio::test]
-async fn certificates_of_another_authority_do_not_pass_tls() {
+async fn foreign_certificate_is_refused_in_tls() {
     let (emulator, elsewhere) = (Emulator::start().await.unwrap(), Emulator::start().await.unwrap());
     let foreign = certified(&elsewhere, &Key::p256()).await;
     let error = Client::new(&emulator, Some(&foreign)).send(bound_request(&emulator)).await.err().unwrap();
@@ -191,7 +191,7 @@ async fn certificates_of_another_authority_do_not_pass_tls() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_client_does_not_authenticate_this_one() {
+async fn certificate_of_other_client_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     let other = emulator.issue_client_certificate(emulator.user_assigned().client_id()).unwrap();
     let other = Identity { certificate: other.certificate().der().to_vec(), pkcs8: other.pkcs8().to_vec() };

@@ -1,4 +1,4 @@
-//! What the resource accepts.
+//! Tests of the resource.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 use symbolon_emulator::Emulator;
 use symbolon_types::{ManualClock, SharedClock};
 
-use crate::certified::{bound_token, certified, token_request};
 use crate::client::{Answer, Client, Identity, authorized, get};
 use crate::csr::Key;
+use crate::fixtures::{bound_token, certified, token_request};
 
 fn reason(answer: &Answer) -> (u16, Value) {
     (answer.status.as_u16(), answer.json()["reason"].clone())
 }
 
 #[tokio::test]
-async fn a_bound_token_is_accepted_only_with_its_scheme_and_its_certificate() {
+async fn bound_token_needs_scheme_and_certificate() {
     let emulator = Emulator::start().await.unwrap();
     let key = Key::rsa();
     let identity = certified(&emulator, &key).await;
-    // The same key in another certificate.
+    // Another certificate with the same key.
     let renewed = emulator.certify(emulator.client_id(), &key.spki()).unwrap();
     let renewed = Identity { certificate: renewed.der().to_vec(), pkcs8: key.pkcs8() };
     let token = bound_token(&emulator, &identity).await.unwrap();
@@ -34,8 +34,8 @@ async fn a_bound_token_is_accepted_only_with_its_scheme_and_its_certificate() {
     assert_eq!(seen["bound"], true);
     assert_eq!(seen["x5t#S256"], identity.thumbprint().to_string());
 
-    let mut spoilt = token.clone();
-    spoilt.replace_range(
+    let mut corrupted = token.clone();
+    corrupted.replace_range(
         token.len() - 8..token.len() - 4,
         if token.ends_with("AAAA") { "BBBB" } else { "AAAA" },
     );
@@ -44,8 +44,8 @@ async fn a_bound_token_is_accepted_only_with_its_scheme_and_its_certificate() {
         (&with, get(&url), "missing_token"),
         (&with, authorized(&url, "Bearer", &token), "wrong_scheme"),
         (&with, authorized(&url, "PoP", &token), "wrong_scheme"),
-        (&with, authorized(&url, "mtls_pop", &spoilt), "bad_signature"),
-        (&with, authorized(&url, "mtls_pop", "rubbish"), "bad_signature"),
+        (&with, authorized(&url, "mtls_pop", &corrupted), "bad_signature"),
+        (&with, authorized(&url, "mtls_pop", "not a token"), "bad_signature"),
         (&without, authorized(&url, "mtls_pop", &token), "certificate_missing"),
         (
             &Client::new(&emulator, Some(&renewed)),
@@ -65,7 +65,7 @@ async fn a_bound_token_is_accepted_only_with_its_scheme_and_its_certificate() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_is_accepted_as_one_and_not_as_a_bound_one() {
+async fn bearer_token_is_not_accepted_as_bound() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     let client = Client::new(&emulator, Some(&identity));
@@ -81,7 +81,7 @@ async fn a_bearer_token_is_accepted_as_one_and_not_as_a_bound_one() {
 }
 
 #[tokio::test]
-async fn audience_and_expiry_count() {
+async fn audience_and_expiry_are_checked() {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
     let shared = SharedClock::new(clock.clone());
     let strict =
@@ -108,7 +108,7 @@ async fn audience_and_expiry_count() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_emulator_is_refused() {
+async fn token_of_other_emulator_is_refused() {
     let (emulator, elsewhere) = (Emulator::start().await.unwrap(), Emulator::start().await.unwrap());
     let foreign = certified(&elsewhere, &Key::p256()).await;
     let token = bound_token(&elsewhere, &foreign).await.unwrap();

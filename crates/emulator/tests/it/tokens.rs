@@ -1,4 +1,4 @@
-//! What the token service issues.
+//! Tests of the issued tokens.
 
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Value, json};
 use symbolon_emulator::{Emulator, Step, TlsVersion};
 
-use crate::certified::{RESOURCE, SCOPE, bound_request, certified, token_request};
 use crate::client::{Client, form, get, metadata};
 use crate::csr::Key;
+use crate::fixtures::{RESOURCE, SCOPE, bound_request, certified, token_request};
 
-/// The claims, verified by a library that the emulator does not use, with the published key.
+/// Verifies a token with the published key, by a library that the emulator does not use, and
+/// returns its claims.
 pub(crate) async fn verified(emulator: &Emulator, token: &str) -> Value {
     let client = Client::new(emulator, None);
     let tenant = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
@@ -32,7 +33,7 @@ pub(crate) async fn verified(emulator: &Emulator, token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_bound_token_names_the_certificate_of_the_connection() {
+async fn bound_token_confirms_the_certificate() {
     let emulator = Emulator::start().await.unwrap();
     for (key, versions, expected) in [
         (Key::rsa(), &[&rustls::version::TLS13], TlsVersion::V1_3),
@@ -64,7 +65,7 @@ async fn a_bound_token_names_the_certificate_of_the_connection() {
 }
 
 #[tokio::test]
-async fn without_token_type_a_certificate_gives_an_ordinary_bearer_token() {
+async fn certificate_gets_a_bearer_token() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     let answer = Client::new(&emulator, Some(&identity)).send(token_request(&emulator, &[])).await.unwrap();
@@ -75,7 +76,7 @@ async fn without_token_type_a_certificate_gives_an_ordinary_bearer_token() {
 }
 
 #[tokio::test]
-async fn the_bearer_token_of_v1_verifies_too() {
+async fn v1_token_is_verified() {
     let emulator = Emulator::start().await.unwrap();
     let url = format!(
         "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource={RESOURCE}",
@@ -88,7 +89,7 @@ async fn the_bearer_token_of_v1_verifies_too() {
 }
 
 #[tokio::test]
-async fn a_secret_is_taken_from_the_body_or_from_http_basic() {
+async fn secret_in_the_body_or_http_basic() {
     let (id, secret) = ("11111111-2222-4333-8444-555555555555", "p@ss+w%rd: with spaces&more");
     let emulator = Emulator::builder().application(id, secret).start().await.unwrap();
     let client = Client::new(&emulator, None);
@@ -118,7 +119,7 @@ async fn a_secret_is_taken_from_the_body_or_from_http_basic() {
 }
 
 #[tokio::test]
-async fn requested_claims_and_capabilities_are_in_the_token() {
+async fn requested_claims_are_in_the_token() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     let requested = json!({ "access_token": { "xms_cc": { "values": ["cp1"] }, "nsp": { "value": "v1" } } });
@@ -130,7 +131,7 @@ async fn requested_claims_and_capabilities_are_in_the_token() {
 }
 
 #[tokio::test]
-async fn lifetimes_are_those_of_the_builder() {
+async fn token_lifetime_is_configurable() {
     let emulator = Emulator::builder()
         .token_lifetime(Duration::from_secs(120))
         .refresh_in(Duration::from_secs(60))
@@ -143,7 +144,7 @@ async fn lifetimes_are_those_of_the_builder() {
 }
 
 #[tokio::test]
-async fn a_foreign_tenant_takes_an_applications_certificate_but_not_the_machines() {
+async fn tenant_of_a_certificate_is_checked() {
     let emulator = Emulator::start().await.unwrap();
     let application = "99999999-2222-4333-8444-555555555555";
     let own = emulator.issue_client_certificate(application).unwrap();
@@ -169,7 +170,7 @@ async fn a_foreign_tenant_takes_an_applications_certificate_but_not_the_machines
 }
 
 #[tokio::test]
-async fn several_hundred_bound_tokens_a_second_are_issued_over_one_connection() {
+async fn bound_tokens_are_issued_fast() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     let mut session =
@@ -185,7 +186,7 @@ async fn several_hundred_bound_tokens_a_second_are_issued_over_one_connection() 
         }
         batches.push(clock.now().duration_since(began).unwrap());
     }
-    // 200 a second, in the best of three batches, leave room for a debug build on a busy machine.
+    // 200 a second in the best of three batches suit a debug build on a busy machine.
     assert!(batches.iter().any(|took| *took < Duration::from_millis(250)), "50 tokens took {batches:?}");
     let journal = emulator.journal();
     let connections: std::collections::HashSet<_> =
@@ -194,7 +195,7 @@ async fn several_hundred_bound_tokens_a_second_are_issued_over_one_connection() 
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_are_told_apart() {
+async fn unknown_path_and_method_are_refused() {
     let emulator = Emulator::start().await.unwrap();
     let client = Client::new(&emulator, None);
     let url = |path: &str| format!("{}{path}", emulator.token_url());

@@ -13,7 +13,7 @@ use symbolon::{
     Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId,
     ManagedIdentityRequest, SharedClock, Token,
 };
-use symbolon_emulator::{Emulator, EmulatorBuilder, Entry, Source, Step};
+use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry, Source, Step};
 use tempfile::TempDir;
 
 pub(crate) const RESOURCE: &str = "https://management.azure.com";
@@ -79,7 +79,7 @@ impl Lab {
     }
 
     /// The last request to a host of this kind.
-    pub(crate) fn last(&self, source: Source) -> Entry {
+    pub(crate) fn last(&self, source: Source) -> JournalEntry {
         self.emulator.journal().last(step(source)).expect("a request").clone()
     }
 }
@@ -96,7 +96,7 @@ pub(crate) fn step(source: Source) -> Step {
 }
 
 /// The resource of a request, wherever the source has it.
-pub(crate) fn resource(entry: &Entry) -> Option<&str> {
+pub(crate) fn resource(entry: &JournalEntry) -> Option<&str> {
     entry.query("resource").or_else(|| entry.form("resource"))
 }
 

@@ -1,0 +1,58 @@
+//! The addresses that servers may listen at, and their URLs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::error::Error;
+
+/// The address of the metadata service on every virtual machine of Azure. It is link-local: routers
+/// do not forward packets to it (RFC 3927 §7).
+const AZURE: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+/// The default address of the metadata service (docs/protocol/imdsv2.md#base-address).
+pub(crate) const METADATA_SERVICE: SocketAddr = SocketAddr::new(AZURE, 80);
+/// The address of the token service for clients that resolve its name to it.
+pub(crate) const TOKEN_SERVICE: SocketAddr = SocketAddr::new(AZURE, 443);
+/// The address of the resource, with a port that the system chooses.
+pub(crate) const RESOURCE: SocketAddr = SocketAddr::new(AZURE, 0);
+
+/// The names of the token service: the mTLS name with the region of the compute metadata, which is
+/// the one in its URL, the mTLS name without a region, and the name without mTLS
+/// (docs/protocol/routing.md#mtls-hosts).
+pub(crate) const TOKEN_SERVICE_NAMES: &[&str] =
+    &["emulated.mtlsauth.microsoft.com", "mtlsauth.microsoft.com", "login.microsoftonline.com"];
+/// The names in every server certificate.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Refuses an address outside of loopback.
+pub(crate) fn check_loopback(address: SocketAddr) -> Result<(), Error> {
+    if address.ip().is_loopback() { Ok(()) } else { Err(Error::NotLoopback(address)) }
+}
+
+/// Refuses an address that is neither on loopback nor Azure's link-local one.
+pub(crate) fn check_loopback_or_azure(address: SocketAddr) -> Result<(), Error> {
+    if address.ip() == AZURE { Ok(()) } else { check_loopback(address) }
+}
+
+/// Returns the base URL of a server at this address.
+pub(crate) fn url(scheme: &str, address: SocketAddr) -> String {
+    match address {
+        METADATA_SERVICE => format!("{scheme}://{}", address.ip()),
+        TOKEN_SERVICE => format!("{scheme}://{}", TOKEN_SERVICE_NAMES[0]),
+        _ => format!("{scheme}://{address}"),
+    }
+}
+
+/// Returns true if clients use this URL of the metadata service by default.
+pub(crate) fn is_default(metadata_service: &str) -> bool {
+    metadata_service == url("http", METADATA_SERVICE)
+}
+
+/// Returns the names in the server certificate if the token service listens at this address.
+pub(crate) fn certificate_names(token_service: SocketAddr) -> Vec<String> {
+    let mut names = NAMES.map(str::to_owned).to_vec();
+    if token_service == TOKEN_SERVICE {
+        names.extend(TOKEN_SERVICE_NAMES.iter().map(ToString::to_string));
+        // The resource has no name.
+        names.push(AZURE.to_string());
+    }
+    names
+}

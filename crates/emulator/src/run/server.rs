@@ -1,0 +1,195 @@
+//! Accepting connections and serving HTTP/1.1 on them.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use symbolon_types::Thumbprint;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::faults::fault::{Fault, FaultEffect};
+use crate::journal::entry::{EntryOutcome, JournalEntry};
+use crate::pki::tls_session::{TlsSession, TlsVersion};
+use crate::protocol::step::Step;
+use crate::run::dispatch::{self, ServerRole};
+use crate::state::connections::TrackedConnection;
+use crate::state::emulator_state::EmulatorState;
+
+/// The time that a refused client may continue sending before its connection is closed. Closing
+/// with unread input resets the connection, and the reset can overtake the alert.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves until the runtime ends.
+pub(super) async fn serve(
+    listener: TcpListener,
+    role: ServerRole,
+    tls: Option<Arc<ServerConfig>>,
+    state: Arc<EmulatorState>,
+) {
+    loop {
+        // A failed accept affects one connection, which is lost.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        // Failure only delays responses.
+        let _no_delay = stream.set_nodelay(true);
+        tokio::spawn(accept_connection(stream, role, tls.clone(), Arc::clone(&state)));
+    }
+}
+
+async fn accept_connection(
+    stream: TcpStream,
+    role: ServerRole,
+    tls: Option<Arc<ServerConfig>>,
+    state: Arc<EmulatorState>,
+) {
+    let number = state.connections.next_number();
+    let Some(config) = tls else {
+        let connection = state.connections.open(number, None);
+        return serve_connection(stream, role, connection, state).await;
+    };
+    let fault = state.faults.take(Step::Handshake, state.clock.now());
+    let name = fault.as_ref().map(|fault| fault.effect.name());
+    // The endpoint of Service Fabric requests no certificate that could be refused.
+    let refuses = role != ServerRole::Fabric
+        && matches!(&fault, Some(Fault { effect: FaultEffect::RefuseCertificate, .. }));
+    let stream = match fault {
+        Some(fault) => match apply_handshake_fault(stream, number, &fault, &state).await {
+            Some(stream) => stream,
+            None => return,
+        },
+        None => stream,
+    };
+    let config = if refuses { Arc::clone(&state.refusing_tls) } else { config };
+    match TlsAcceptor::from(config).accept(stream).into_fallible().await {
+        Ok(stream) => {
+            let connection = state.connections.open(number, Some(session(stream.get_ref().1)));
+            serve_connection(stream, role, connection, state).await;
+        }
+        Err((error, stream)) => {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+            if let Some(cause) = cause {
+                let outcome = match cause {
+                    rustls::Error::InvalidCertificate(_) => EntryOutcome::CertificateRefused,
+                    _ => EntryOutcome::HandshakeFailed,
+                };
+                let entry = JournalEntry::handshake(number, state.clock.now(), outcome);
+                state.recorder.record(JournalEntry { fault: name.filter(|_| refuses), ..entry });
+                drain(stream, &state).await;
+            }
+        }
+    }
+}
+
+/// Applies a fault before the handshake. Returns the stream unless the fault ended the connection.
+async fn apply_handshake_fault(
+    mut stream: TcpStream,
+    number: u64,
+    fault: &Fault,
+    state: &EmulatorState,
+) -> Option<TcpStream> {
+    let outcome = match fault.effect {
+        FaultEffect::Reset => Some(EntryOutcome::Reset),
+        FaultEffect::Stall => Some(EntryOutcome::Stalled),
+        FaultEffect::TlsAlert(_) => Some(EntryOutcome::HandshakeFailed),
+        _ => None,
+    };
+    if let Some(outcome) = outcome {
+        let entry = JournalEntry::handshake(number, state.clock.now(), outcome);
+        state.recorder.record(JournalEntry { fault: Some(fault.effect.name()), ..entry });
+    }
+    if !fault.delay.is_zero() {
+        state.clock.sleep(fault.delay).await;
+    }
+    match fault.effect {
+        FaultEffect::Reset => {
+            // Dropping a socket with zero linger sends a reset.
+            let _zero_linger = stream.set_zero_linger();
+            None
+        }
+        FaultEffect::Stall => pending().await,
+        FaultEffect::TlsAlert(number) => {
+            // The start of the ClientHello is enough: `drain` reads the rest after the alert.
+            let _hello = stream.read(&mut [0; 1024]).await;
+            // A record of the type alert with the level fatal (RFC 8446 §5.1, §6).
+            let _alert = stream.write_all(&[21, 3, 3, 0, 2, 2, number]).await;
+            drain(stream, state).await;
+            None
+        }
+        _ => Some(stream),
+    }
+}
+
+fn session(connection: &ServerConnection) -> TlsSession {
+    let leaf = connection.peer_certificates().and_then(<[_]>::first);
+    TlsSession {
+        version: match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => TlsVersion::V1_2,
+            _ => TlsVersion::V1_3,
+        },
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        certificate: leaf.map(|leaf| Thumbprint::of(leaf)),
+    }
+}
+
+/// Reads the remaining input of a refused client, so that the client receives the alert.
+async fn drain(mut stream: TcpStream, state: &EmulatorState) {
+    // The client has closed the connection already.
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut unread = [0; 1024];
+    let rest = async { while matches!(stream.read(&mut unread).await, Ok(1..)) {} };
+    tokio::select! {
+        () = rest => {}
+        () = state.clock.sleep(LINGER) => {}
+    }
+}
+
+async fn serve_connection<S: TcpBacked>(
+    stream: S,
+    role: ServerRole,
+    connection: Arc<TrackedConnection>,
+    state: Arc<EmulatorState>,
+) {
+    let tracked = Arc::clone(&connection);
+    let service = service_fn(move |request| {
+        let response = dispatch::respond(request, role, Arc::clone(&tracked), Arc::clone(&state));
+        async move { Ok::<_, Infallible>(response.await) }
+    });
+    let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // The reset comes first, so that no later request is answered.
+        biased;
+        () = connection.reset.notified() => {
+            let stream = http.into_parts().io.into_inner();
+            // Dropping a socket with zero linger sends a reset.
+            let _zero_linger = stream.tcp().set_zero_linger();
+        }
+        // Errors of a single connection are the client's.
+        _ended = &mut http => {}
+    }
+}
+
+/// A stream over TCP.
+trait TcpBacked: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl TcpBacked for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl TcpBacked for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}

@@ -1,0 +1,39 @@
+//! Cloud Shell (docs/protocol/sources.md#cloud-shell): a posted form without a version, for the
+//! user's identity only.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::faults::fault::FaultEffect;
+use crate::protocol::expiry::ExpiryFormat;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::ParsedRequest;
+use crate::services::hosts::common::{has_metadata_header, nested_error, token_body};
+use crate::state::emulator_state::EmulatorState;
+
+pub(super) async fn reply(request: &ParsedRequest, effect: &FaultEffect, state: &EmulatorState) -> Reply {
+    let refuse = |status, reason| nested_error(status, reason, "invalid_request");
+    if request.method != Method::POST {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "method");
+    }
+    if !has_metadata_header(request) {
+        return refuse(StatusCode::BAD_REQUEST, "metadata_header");
+    }
+    if !request.has_content_type("application/x-www-form-urlencoded") {
+        return refuse(StatusCode::BAD_REQUEST, "content_type");
+    }
+    let form = request.form();
+    let resource = form.iter().find(|(name, value)| name == "resource" && !value.is_empty());
+    let Some((_, resource)) = resource else { return refuse(StatusCode::BAD_REQUEST, "resource") };
+    let user = state.machine.system_assigned();
+    match token_body(user, resource, ExpiryFormat::UnixText, effect, state).await {
+        Some(mut body) => {
+            let lifetime = state.settings.token_lifetime.as_secs();
+            // Cloud Shell always sends an empty refresh token.
+            body.insert("refresh_token".to_owned(), "".into());
+            body.entry("expires_in").or_insert_with(|| json!(lifetime.to_string()));
+            Reply::ok(&Value::Object(body))
+        }
+        None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "signing"),
+    }
+}

@@ -1,0 +1,88 @@
+//! A resource that checks the certificate that a token is bound to.
+
+use base64ct::{Base64, Encoding};
+use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use serde_json::{Value, json};
+
+use crate::calendar::unix;
+use crate::protocol::jwt::ParsedJws;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::ParsedRequest;
+use crate::state::emulator_state::EmulatorState;
+
+/// Returns the properties of a valid token, or a 401 with the reason.
+pub(crate) async fn reply(request: &ParsedRequest, state: &EmulatorState) -> Reply {
+    match check(request, state).await {
+        Ok(properties) => Reply::ok(&properties),
+        Err(reason) => {
+            let error = if reason == "missing_token" { "invalid_request" } else { "invalid_token" };
+            let body = json!({ "error": error, "reason": reason });
+            Reply::json(StatusCode::UNAUTHORIZED, &body)
+                .because(reason)
+                .header(WWW_AUTHENTICATE, &challenge(state, error, reason, None))
+        }
+    }
+}
+
+/// Returns the challenge of a 401 (RFC 6750 §3), with a claims challenge in base64 if given.
+pub(crate) fn challenge(state: &EmulatorState, error: &str, reason: &str, claims: Option<&str>) -> String {
+    let authority = format!("{}/{}", state.urls.token, state.machine.tenant_id);
+    let scheme = if claims.is_some() { "Bearer" } else { "mtls_pop" };
+    let mut challenge = format!(
+        r#"{scheme} realm="", authorization_uri="{authority}", error="{error}", error_description="{reason}""#
+    );
+    if let Some(claims) = claims {
+        challenge.push_str(&format!(r#", claims="{}""#, Base64::encode_string(claims.as_bytes())));
+    }
+    challenge
+}
+
+/// Returns the properties of a valid token, or the reason of the refusal.
+async fn check(request: &ParsedRequest, state: &EmulatorState) -> Result<Value, &'static str> {
+    let authorization = request.header("authorization").ok_or("missing_token")?;
+    let (scheme, token) = authorization.split_once(' ').ok_or("wrong_scheme")?;
+    let bound_scheme = scheme.eq_ignore_ascii_case("mtls_pop");
+    if !bound_scheme && !scheme.eq_ignore_ascii_case("bearer") {
+        return Err("wrong_scheme");
+    }
+    let key = state.signer.key().await.ok_or("bad_signature")?;
+    let claims =
+        ParsedJws::parse(token.trim()).and_then(|token| key.verify(&token)).ok_or("bad_signature")?;
+    let own_issuer = claims["iss"].as_str().is_some_and(|issuer| issuer.starts_with(&state.urls.token));
+    if !own_issuer {
+        return Err("wrong_issuer");
+    }
+    if claims["exp"].as_u64().is_none_or(|expires| expires <= unix(state.clock.now())) {
+        return Err("expired");
+    }
+    let audience = claims["aud"].as_str().ok_or("wrong_audience")?;
+    let accepted = match &state.settings.audience {
+        Some(own) => own == audience,
+        None => audience.starts_with("https://") && state.audiences.contains(&audience.to_owned()),
+    };
+    if !accepted {
+        return Err("wrong_audience");
+    }
+    let confirmation = claims["cnf"]["x5t#S256"].as_str();
+    // A bound token must not be used as a bearer token, and an unbound one proves no possession.
+    if bound_scheme != confirmation.is_some() {
+        return Err("wrong_scheme");
+    }
+    if let Some(confirmation) = confirmation {
+        let presented = request.certificate.ok_or("certificate_missing")?;
+        if presented.to_string() != confirmation {
+            return Err("certificate_mismatch");
+        }
+    }
+    if request.certificate.is_some_and(|presented| state.revoked.contains(&presented)) {
+        return Err("certificate_revoked");
+    }
+    Ok(json!({
+        "scheme": if bound_scheme { "mtls_pop" } else { "Bearer" },
+        "aud": audience,
+        "appid": claims["appid"],
+        "bound": confirmation.is_some(),
+        "x5t#S256": confirmation,
+    }))
+}

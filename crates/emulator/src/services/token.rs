@@ -1,0 +1,7 @@
+//! The token service.
+
+mod assertion;
+mod client;
+mod credential;
+mod delegated;
+pub(crate) mod service;

@@ -1,0 +1,83 @@
+//! Users' tokens: on behalf of a user, and by refresh token.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde_json::{Value, json};
+
+use crate::faults::fault::FaultEffect;
+use crate::protocol::jwt::ParsedJws;
+use crate::protocol::scope::DelegatedScopes;
+use crate::protocol::token_error::TokenError;
+use crate::services::access_token::{TokenSubject, sign_id_token};
+use crate::services::token::assertion::is_current;
+use crate::services::token::client::AuthenticatedClient;
+use crate::services::token::credential::TokenForm;
+use crate::state::emulator_state::EmulatorState;
+use crate::state::refresh_tokens::RefreshGrant;
+use crate::state::user::TenantUser;
+
+/// Returns the user of an on-behalf-of request: the subject of an access token for this client.
+pub(super) async fn assertion_user(
+    form: &TokenForm,
+    client: &AuthenticatedClient<'_>,
+    state: &EmulatorState,
+) -> Result<TenantUser, TokenError> {
+    if form.value("requested_token_use") != Some("on_behalf_of") {
+        return Err(TokenError::TOKEN_USE);
+    }
+    let assertion = form.value("assertion").ok_or(TokenError::NO_USER_ASSERTION)?;
+    let key = state.signer.key().await.ok_or(TokenError::SIGNING)?;
+    let claims = ParsedJws::parse(assertion).and_then(|assertion| key.verify(&assertion));
+    let claims = claims.filter(|claims| claims["iss"] == state.urls.issuer(client.tenant));
+    let claims = claims.ok_or(TokenError::USER_ASSERTION)?;
+    if claims["aud"] != client.id && claims["aud"] != format!("api://{}", client.id) {
+        return Err(TokenError::USER_ASSERTION_AUDIENCE);
+    }
+    if !is_current(&claims, state) {
+        return Err(TokenError::USER_ASSERTION_EXPIRED);
+    }
+    // This client cannot prove possession of another client's key.
+    if !claims["cnf"].is_null() {
+        return Err(TokenError::USER_ASSERTION_BOUND);
+    }
+    TenantUser::from_claims(&claims).ok_or(TokenError::NO_USER)
+}
+
+/// Returns the grant of the request's refresh token.
+pub(super) fn refresh_grant(
+    form: &TokenForm,
+    client: &AuthenticatedClient<'_>,
+    state: &EmulatorState,
+) -> Result<RefreshGrant, TokenError> {
+    let token = form.value("refresh_token").ok_or(TokenError::NO_REFRESH_TOKEN)?;
+    state.refresh_tokens.redeem(token, client.id, state.clock.now())
+}
+
+/// Returns the body of a response with a user's token.
+pub(super) async fn token_body(
+    user: TenantUser,
+    scope: &str,
+    form: &TokenForm,
+    client: &AuthenticatedClient<'_>,
+    effect: &FaultEffect,
+    state: &EmulatorState,
+) -> Result<Value, TokenError> {
+    let scopes = DelegatedScopes::parse(scope)?;
+    let subject = TokenSubject::User { user: &user, scopes: &scopes.claim() };
+    let mut body = client.token_body(subject, scopes.resource, effect, state).await?;
+    body["scope"] = scopes.granted().into();
+    if form.value("client_info") == Some("1") {
+        // The user's home tenant, even if the token belongs to another one.
+        let info = json!({ "uid": user.object_id, "utid": state.machine.tenant_id });
+        body["client_info"] = Base64UrlUnpadded::encode_string(info.to_string().as_bytes()).into();
+    }
+    if scopes.with_id_token {
+        let id_token = sign_id_token(client.tenant, client.id, &user, state).await;
+        body["id_token"] = id_token.ok_or(TokenError::SIGNING)?.into();
+    }
+    if scopes.with_refresh_token {
+        let grant = RefreshGrant { user, scope: scope.to_owned() };
+        let token = state.refresh_tokens.issue(client.id, grant, state.clock.now());
+        body["refresh_token"] = token.ok_or(TokenError::SIGNING)?.into();
+    }
+    Ok(body)
+}
