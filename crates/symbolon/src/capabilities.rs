@@ -1,63 +1,63 @@
-//! What this host can do.
+//! The capabilities of this host.
 
 use std::time::{Duration, SystemTime};
 
 use symbolon_binding::imds::{ImdsClient, ImdsEndpoint, ProbeResult, ProbeStatus};
 use symbolon_lease::{Lease, LeaseCache, Loaded};
-use symbolon_types::{Env, SharedClock, Strength};
+use symbolon_types::{Env, SharedClock, Source, Strength};
 
-use crate::{Detection, Source};
+use crate::detection::Detection;
 
-/// Switches version 2 of the metadata service off (IMDSv2 §13.5: kill switch): `true` in any case, or
-/// `1`.
+/// Disables version 2 of the metadata service: `true` in any case, or `1`.
+/// (docs/protocol/imdsv2.md#guards)
 const KILL_SWITCH: &str = "MSAL_MI_DISABLE_IMDS_V2";
-/// How long it is believed that something is there.
-const PRESENT: Duration = Duration::from_secs(60 * 60);
-/// How long it is believed that it is not: a service that was restarting must not stay lost.
-const ABSENT: Duration = Duration::from_secs(2 * 60);
+/// Lifetime of a positive result.
+const POSITIVE_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// Lifetime of a negative result; short, because the service may only be restarting.
+const NEGATIVE_LIFETIME: Duration = Duration::from_secs(2 * 60);
 
-/// What this host can do, found out without asking for a token, a certificate or a key.
+/// The capabilities of this host, determined without a request for a token, a certificate or a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostCapabilities {
-    /// Where tokens come from; none if nothing names a source and no metadata service answers.
+    /// The source of tokens, or `None` if no variable names one and no metadata service responds.
     pub source: Option<Source>,
-    /// Why, and why not the others.
+    /// The reasons for the source and against the others.
     pub detection: Detection,
-    /// The metadata service, if it was asked: not where the environment names another source.
+    /// The metadata service, if it was probed; `None` if the environment names another source.
     pub imds: Option<ImdsProbes>,
-    /// How well a key would be kept that a token could be bound to here and now; none if no token can
-    /// be bound. For a key provider of your own it is known once there is a key.
+    /// The strength of the key that tokens can be bound to now, or `None` if they cannot be bound.
+    /// With a custom key provider it is known once there is a key.
     pub strength: Option<Strength>,
-    /// How well this host could keep such a key at least, whatever this client does; none if that
-    /// cannot be told, or it can bind nothing. Of keys in a TPM or a security module it knows nothing.
+    /// The strength of a key that this host offers at least, independent of this client, or `None`
+    /// if it is unknown or tokens cannot be bound. Keys in a TPM or a security module do not count.
     pub host_strength: Option<Strength>,
-    /// Why tokens can, or cannot, be bound.
+    /// The reason that tokens can, or cannot, be bound.
     pub reason: String,
 }
 
 impl HostCapabilities {
-    /// Whether tokens can be bound to a key here.
+    /// Returns true if tokens can be bound to a key on this host.
     #[must_use]
     pub fn can_bind(&self) -> bool {
         self.imds.as_ref().is_some_and(|imds| imds.version == Some(ImdsVersion::V2))
     }
 }
 
-/// What the metadata service answered.
+/// The results of probing the metadata service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImdsProbes {
     /// Its origin.
     pub base: String,
-    /// The highest version that is there.
+    /// The highest version that responds.
     pub version: Option<ImdsVersion>,
-    /// What was tried, in order, and what came of it.
+    /// The result of each probe, in order.
     pub reasons: Vec<String>,
-    /// By how much this machine's clock is ahead of the service's (positive) or behind it, in seconds;
-    /// none if the service said no time.
+    /// The number of seconds by which this machine's clock is ahead of the service's (positive) or
+    /// behind it, or `None` if the service sent no time.
     pub skew_seconds: Option<i64>,
-    /// How long the first answer took, if there was one.
+    /// The time until the first response, if there was one.
     pub took: Option<Duration>,
 }
 
@@ -65,14 +65,14 @@ pub struct ImdsProbes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ImdsVersion {
-    /// Bearer tokens.
+    /// Issues bearer tokens.
     V1,
-    /// Certificates that tokens are bound to, besides.
+    /// Also issues certificates that tokens are bound to.
     V2,
 }
 
 impl ImdsVersion {
-    /// 1 or 2.
+    /// Returns 1 or 2.
     #[must_use]
     pub fn number(self) -> u8 {
         match self {
@@ -82,94 +82,96 @@ impl ImdsVersion {
     }
 }
 
-/// Whether version 2 is switched off, whatever the host has.
-pub(crate) fn is_v2_disabled(env: &Env) -> bool {
+/// Returns true if the environment disables version 2 of the metadata service.
+pub(crate) fn is_imds_v2_disabled(env: &Env) -> bool {
     env.var(KILL_SWITCH).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
 }
 
-/// Finds out, and remembers.
+/// Determines the capabilities of the host and caches them.
 #[derive(Debug)]
-pub(crate) struct Prober {
+pub(crate) struct HostProber {
     imds: ImdsClient,
-    env: Env,
-    found: LeaseCache<(), HostCapabilities>,
+    is_v2_disabled: bool,
+    cache: LeaseCache<(), HostCapabilities>,
 }
 
-impl Prober {
-    pub(crate) fn new(imds: ImdsClient, env: Env) -> Self {
-        let found = LeaseCache::new(1, imds.clock().clone());
-        Self { imds, env, found }
+impl HostProber {
+    pub(crate) fn new(imds: ImdsClient, is_v2_disabled: bool) -> Self {
+        let cache = LeaseCache::new(1, imds.clock().clone());
+        Self { imds, is_v2_disabled, cache }
     }
 
-    /// What was found an hour ago at most, or two minutes if it was nothing. `default_strength` is that of
-    /// the keys that would be made.
+    /// Returns the cached result, or probes. `strength` is that of the current or the next key.
     pub(crate) async fn capabilities(
         &self,
         detection: &Detection,
-        default_strength: Option<Strength>,
+        strength: Option<Strength>,
     ) -> HostCapabilities {
-        let (imds, env, asked) = (self.imds.clone(), self.env.clone(), detection.clone());
+        let (imds, is_v2_disabled, detected) = (self.imds.clone(), self.is_v2_disabled, detection.clone());
         let load = || async move {
-            let clock = imds.clock().clone();
-            let found = look(&imds, &env, asked, default_strength).await;
-            let pause = if found.source.is_some() { PRESENT } else { ABSENT };
-            let now = clock.now();
-            Ok(Loaded::new(Lease::new(found, now.checked_add(pause).unwrap_or(now))))
+            let capabilities = determine(&imds, is_v2_disabled, detected, strength).await;
+            let lifetime = if capabilities.source.is_some() { POSITIVE_LIFETIME } else { NEGATIVE_LIFETIME };
+            let now = imds.clock().now();
+            Ok(Loaded::new(Lease::new(capabilities, now.checked_add(lifetime).unwrap_or(now))))
         };
-        match self.found.obtain(&(), load).await {
+        match self.cache.obtain(&(), load).await {
             Ok(obtained) => obtained.value,
             // The load never fails.
-            Err(_) => look(&self.imds, &self.env, detection.clone(), default_strength).await,
+            Err(_) => determine(&self.imds, self.is_v2_disabled, detection.clone(), strength).await,
         }
     }
 }
 
-async fn look(
+async fn determine(
     imds: &ImdsClient,
-    env: &Env,
+    is_v2_disabled: bool,
     detection: Detection,
-    default_strength: Option<Strength>,
+    strength: Option<Strength>,
 ) -> HostCapabilities {
-    if !detection.source.info().issues_certificates {
-        let reason = format!("{} issues no certificates to bind tokens to", detection.source);
-        let source = Some(detection.source);
+    let source = detection.source;
+    if !source.info().issues_certificates {
         return HostCapabilities {
-            source,
+            source: Some(source),
             detection,
             imds: None,
             strength: None,
             host_strength: None,
-            reason,
+            reason: format!("{source} issues no certificates to bind tokens to"),
         };
     }
-    let probes = probe(imds, env).await;
-    let can_bind = probes.version == Some(ImdsVersion::V2);
-    let host_strength = match probes.version {
-        Some(ImdsVersion::V2) => Some(Strength::Software),
-        Some(ImdsVersion::V1) => imds.is_trusted_launch().await.then_some(Strength::Software),
-        None => None,
-    };
-    let reason = match probes.version {
-        Some(ImdsVersion::V2) => "the metadata service issues certificates to bind tokens to".to_owned(),
-        Some(ImdsVersion::V1) if is_v2_disabled(env) => {
-            format!("{KILL_SWITCH} switches version 2 of the metadata service off")
+    let probes = probe(imds, is_v2_disabled).await;
+    let (host_strength, reason) = match probes.version {
+        Some(ImdsVersion::V2) => {
+            let reason = "the metadata service issues certificates to bind tokens to".to_owned();
+            (Some(Strength::Software), reason)
         }
-        Some(ImdsVersion::V1) => "the metadata service has version 1 only".to_owned(),
-        None if probes.took.is_some() => "what answers in place of a metadata service is none".to_owned(),
-        None => "there is no metadata service".to_owned(),
+        Some(ImdsVersion::V1) => {
+            let host_strength = imds.is_trusted_launch().await.then_some(Strength::Software);
+            let reason = if is_v2_disabled {
+                format!("{KILL_SWITCH} disables version 2 of the metadata service")
+            } else {
+                "the metadata service has version 1 only".to_owned()
+            };
+            (host_strength, reason)
+        }
+        None if probes.took.is_some() => {
+            (None, "something other than the metadata service responded at its address".to_owned())
+        }
+        None => (None, "there is no metadata service".to_owned()),
     };
     HostCapabilities {
-        source: probes.version.map(|_| Source::Imds),
+        source: probes.version.map(|_| source),
         detection,
+        strength: strength.filter(|_| probes.version == Some(ImdsVersion::V2)),
         imds: Some(probes),
-        strength: default_strength.filter(|_| can_bind),
         host_strength,
         reason,
     }
 }
 
-/// Version 2 first: version 1 answers the same on a host that has both (IMDSv2 §1.5).
-async fn probe(imds: &ImdsClient, env: &Env) -> ImdsProbes {
+/// Probes for version 2 first, because a host with both versions responds to a probe for version 1
+/// as well. (docs/protocol/imdsv2.md#probe)
+async fn probe(imds: &ImdsClient, is_v2_disabled: bool) -> ImdsProbes {
     let mut probes = ImdsProbes {
         base: imds.origin(),
         version: None,
@@ -177,14 +179,14 @@ async fn probe(imds: &ImdsClient, env: &Env) -> ImdsProbes {
         skew_seconds: None,
         took: None,
     };
-    for (version, leg) in
+    for (version, endpoint) in
         [(ImdsVersion::V2, ImdsEndpoint::PlatformMetadata), (ImdsVersion::V1, ImdsEndpoint::BearerToken)]
     {
-        if version == ImdsVersion::V2 && is_v2_disabled(env) {
+        if version == ImdsVersion::V2 && is_v2_disabled {
             probes.reasons.push(format!("version 2: {KILL_SWITCH} is set"));
             continue;
         }
-        let ProbeResult { status, reason, date, duration, .. } = imds.probe(leg).await;
+        let ProbeResult { status, reason, date, duration, .. } = imds.probe(endpoint).await;
         probes.reasons.push(format!("version {}: {reason}", version.number()));
         if status != ProbeStatus::Unreachable && probes.took.is_none() {
             probes.took = Some(duration);
@@ -196,7 +198,7 @@ async fn probe(imds: &ImdsClient, env: &Env) -> ImdsProbes {
                 break;
             }
             ProbeStatus::Absent => (),
-            // Nothing is there that could have the other version.
+            // An unreachable service does not respond to the other version either.
             _ => break,
         }
     }
@@ -204,7 +206,7 @@ async fn probe(imds: &ImdsClient, env: &Env) -> ImdsProbes {
 }
 
 fn skew(clock: &SharedClock, date: SystemTime) -> i64 {
-    let seconds = |by: Duration| i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
+    let seconds = |difference: Duration| i64::try_from(difference.as_secs()).unwrap_or(i64::MAX);
     match clock.now().duration_since(date) {
         Ok(ahead) => seconds(ahead),
         Err(behind) => -seconds(behind.duration()),

@@ -1,24 +1,24 @@
-//! What to do where tokens cannot be bound.
+//! The policy for hosts that cannot bind tokens.
 
 use symbolon_token::Error;
 
-/// What becomes of a request for a bound token on a host that cannot bind any.
+/// The policy for a request for a bound token on a host that cannot bind tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Downgrade {
-    /// It fails.
+    /// The request fails.
     #[default]
     Never,
-    /// It gets a bearer token, with a warning in the log, where the host has no way to bind: its source
-    /// issues no certificates, or its metadata service has version 1 only. Any other failure stays one:
-    /// a key that is kept too badly, an attestation that fails, a service that is down. Look at
-    /// [`Token::bound_to`](crate::Token::bound_to) to know what you got.
+    /// The request returns a bearer token and logs a warning, if the host has no way to bind tokens:
+    /// its source issues no certificates, or its metadata service has version 1 only. All other
+    /// failures remain: a key that is not strong enough, a failed attestation, a service that is down.
+    /// [`Token::bound_to`](crate::Token::bound_to) shows if a token is bound.
     ToBearerWhereUnsupported,
 }
 
 impl Downgrade {
-    /// Whether this failure is answered with a bearer token.
-    pub(crate) fn covers(self, error: &Error) -> bool {
+    /// Returns true if the policy replaces this failure by a bearer token.
+    pub(crate) fn applies_to(self, error: &Error) -> bool {
         self == Self::ToBearerWhereUnsupported
             && matches!(
                 error.code(),

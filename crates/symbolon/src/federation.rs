@@ -2,7 +2,7 @@
 
 use symbolon_token::{AssertionRequest, AssertionSource, Error, SignedAssertion};
 
-use crate::ManagedIdentity;
+use crate::identity::ManagedIdentity;
 
 /// The audience of a token that is an assertion for another application, in the public cloud.
 /// (Entra workload identity federation.)

@@ -2,97 +2,105 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use symbolon_token::{Error, ErrorKind, Token, TokenFuture};
-use symbolon_types::CorrelationId;
+use symbolon_token::{Error, ErrorKind, Token, TokenFuture, TokenRequest};
+use symbolon_types::{CorrelationId, Source};
 
-use crate::{Detection, Downgrade, ManagedIdentityRequest, Source};
+use crate::detection::Detection;
+use crate::request::ManagedIdentityRequest;
 
-/// The future of a [`ManagedIdentityRequest`]. A cache hit is ready at the first poll and
+/// The future of a [`ManagedIdentityRequest`]. On a cache hit it is ready at the first poll and
 /// allocates nothing.
-pub struct ManagedIdentityFuture<'a>(State<'a>);
+pub struct ManagedIdentityFuture<'a>(RequestState<'a>);
 
-enum State<'a> {
-    /// Through the exchange; with the request, if it may be answered with a bearer token instead.
-    Exchanged(TokenFuture<'a>, Option<ManagedIdentityRequest<'a>>),
+enum RequestState<'a> {
+    /// The token client runs the request. The request is kept if a failure can be replaced by a
+    /// bearer token.
+    Certificate(TokenFuture<'a>, Option<ManagedIdentityRequest<'a>>),
+    /// A bearer token, not yet looked up in the cache.
     Bearer(Option<ManagedIdentityRequest<'a>>),
     Acquiring(Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>),
-    Refused(Option<Error>),
+    Failed(Option<Error>),
 }
 
-impl<'a> ManagedIdentityFuture<'a> {
-    pub(crate) fn new(request: ManagedIdentityRequest<'a>) -> Self {
-        let may_downgrade = request.proof_of_possession && request.downgrade != Downgrade::Never;
-        Self(match guard(&request) {
-            Err(error) if may_downgrade && request.downgrade.covers(&error) => downgraded(request, &error),
-            Err(error) => State::Refused(Some(error)),
-            Ok(()) if request.takes_certificate() => {
-                State::Exchanged(exchanged(&request).into_future(), may_downgrade.then_some(request))
+impl<'a> IntoFuture for ManagedIdentityRequest<'a> {
+    type Output = Result<Token, Error>;
+    type IntoFuture = ManagedIdentityFuture<'a>;
+
+    fn into_future(self) -> ManagedIdentityFuture<'a> {
+        if !self.needs_certificate() {
+            return ManagedIdentityFuture(RequestState::Bearer(Some(self)));
+        }
+        ManagedIdentityFuture(match check_host(&self) {
+            Ok(()) => {
+                let future = token_request(&self).into_future();
+                RequestState::Certificate(future, self.proof_of_possession.then_some(self))
             }
-            Ok(()) => State::Bearer(Some(request)),
+            Err(error) if self.proof_of_possession && self.downgrade.applies_to(&error) => {
+                downgrade(self, &error)
+            }
+            Err(error) => RequestState::Failed(Some(error)),
         })
     }
 }
 
-/// The same request for a bearer token.
-fn downgraded<'a>(request: ManagedIdentityRequest<'a>, error: &Error) -> State<'a> {
-    tracing::warn!(code = error.code(), "this host cannot bind tokens; a bearer token is asked for instead");
-    State::Bearer(Some(ManagedIdentityRequest { proof_of_possession: false, over_mtls: false, ..request }))
+/// Replaces the request by one for a bearer token.
+fn downgrade<'a>(request: ManagedIdentityRequest<'a>, error: &Error) -> RequestState<'a> {
+    tracing::warn!(code = error.code(), "this host cannot bind tokens; requesting a bearer token instead");
+    RequestState::Bearer(Some(request))
 }
 
-/// The request as the token client takes it.
-fn exchanged<'a>(request: &ManagedIdentityRequest<'a>) -> symbolon_token::TokenRequest<'a> {
-    let mut token = request.identity.bound().token_for_resource(request.resource);
+/// Returns the request for the token client, which has a certificate for every request.
+fn token_request<'a>(request: &ManagedIdentityRequest<'a>) -> TokenRequest<'a> {
+    let mut token = request.identity.token_client().token_for_resource(request.resource);
     if request.proof_of_possession {
         token = token.proof_of_possession();
     }
-    if let Some(claims) = request.claims {
+    if let Some(claims) = request.options.claims {
         token = token.claims(claims);
     }
-    if let Some(claims) = request.client_claims {
+    if let Some(claims) = request.options.client_claims {
         token = token.claims_from_client(claims);
     }
-    if request.force_refresh {
+    if request.options.force_refresh {
         token = token.force_refresh();
     }
-    if let Some(id) = request.correlation_id {
+    if let Some(id) = request.options.correlation_id {
         token = token.correlation_id(id);
     }
     token
 }
 
-/// What this host, as far as its environment tells, cannot do.
-fn guard(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
-    if !request.takes_certificate() {
-        return Ok(());
-    }
+/// Refuses a request for a certificate that this host cannot fulfil, judging by its environment.
+fn check_host(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
     let Detection { source, reason, .. } = request.identity.detection();
-    let is_off = request.identity.is_v2_disabled();
-    if *source == Source::Imds && !is_off {
+    let is_disabled = request.identity.is_imds_v2_disabled();
+    if *source == Source::Imds && !is_disabled {
         return Ok(());
     }
     let (code, error, advice) = match request.identity.minimum_strength() {
-        // What is too weak is said first (IMDSv2 §1.4).
+        // The key strength is checked first. (docs/protocol/imdsv2.md#guards)
         Some(minimum) => (
             "min_strength_not_met",
             format!(
-                "a key of strength {minimum} is required, and this host can bind no tokens; nothing was sent"
+                "a key of strength {minimum} is required, but this host cannot bind tokens; nothing was sent"
             ),
-            "lower the requirement, or run where the metadata service has version 2",
+            "lower the requirement, or run on a host whose metadata service has version 2",
         ),
-        None if is_off && *source == Source::Imds => (
+        None if is_disabled && *source == Source::Imds => (
             "mtls_pop_not_supported_in_imds_v1",
-            "MSAL_MI_DISABLE_IMDS_V2 switches off what issues certificates; nothing was sent".to_owned(),
-            "unset the variable, or ask for a bearer token",
+            "MSAL_MI_DISABLE_IMDS_V2 disables the certificates that tokens are bound to; nothing was sent"
+                .to_owned(),
+            "unset the variable, or request a bearer token",
         ),
         None => (
             "mtls_pop_not_supported_for_environment",
             format!("{source} issues no certificates to bind tokens to ({reason}); nothing was sent"),
-            "ask for a bearer token, or run on a virtual machine whose metadata service has version 2",
+            "request a bearer token, or run on a virtual machine whose metadata service has version 2",
         ),
     };
-    let id = request.correlation_id.unwrap_or_else(CorrelationId::random);
+    let id = request.options.correlation_id.unwrap_or_else(CorrelationId::random);
     Err(Error::new(ErrorKind::Environment, code, error).with_advice(advice).with_correlation_id(id))
 }
 
@@ -100,31 +108,36 @@ impl Future for ManagedIdentityFuture<'_> {
     type Output = Result<Token, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Exchanged(future, request) = &mut self.0 {
-            let outcome = std::task::ready!(Pin::new(future).poll(context));
-            match (outcome, request.take()) {
-                (Err(error), Some(request)) if request.downgrade.covers(&error) => {
-                    self.0 = downgraded(request, &error);
+        if let RequestState::Certificate(future, request) = &mut self.0 {
+            let result = ready!(Pin::new(future).poll(context));
+            match (result, request.take()) {
+                (Err(error), Some(request)) if request.downgrade.applies_to(&error) => {
+                    self.0 = downgrade(request, &error);
                 }
-                (outcome, _) => return Poll::Ready(outcome),
+                (result, _) => return Poll::Ready(result),
             }
         }
-        if let State::Bearer(asked) = &mut self.0 {
-            // Where it lies: a hit does not move the request.
-            let cached = |request: &ManagedIdentityRequest<'_>| request.identity.bearer().cached(request);
-            if let Some(token) = asked.as_ref().and_then(cached) {
-                *asked = None;
+        if let RequestState::Bearer(pending) = &mut self.0 {
+            // By reference, so that a hit does not move the request.
+            let cached = pending.as_ref().and_then(|request| {
+                request.identity.bearer_tokens().cached(request.resource, &request.options)
+            });
+            if let Some(token) = cached {
+                *pending = None;
                 return Poll::Ready(Ok(token));
             }
-            if let Some(request) = asked.take() {
-                self.0 = State::Acquiring(Box::pin(request.identity.bearer().acquire(request)));
+            if let Some(ManagedIdentityRequest { identity, resource, options, .. }) = pending.take() {
+                let acquire = identity.bearer_tokens().acquire(resource, options);
+                self.0 = RequestState::Acquiring(Box::pin(acquire));
             }
         }
         match &mut self.0 {
-            State::Acquiring(future) => future.as_mut().poll(context),
-            State::Refused(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
-            // Polled again after it was ready, against the contract of `Future`.
-            State::Exchanged(..) | State::Bearer(_) => Poll::Pending,
+            RequestState::Acquiring(future) => future.as_mut().poll(context),
+            RequestState::Failed(error) => {
+                error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+            }
+            // Polled again after completion, which the contract of `Future` does not allow.
+            RequestState::Certificate(..) | RequestState::Bearer(_) => Poll::Pending,
         }
     }
 }

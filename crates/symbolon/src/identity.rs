@@ -1,6 +1,7 @@
 //! A managed identity.
 
 mod builder;
+mod minter_options;
 
 use std::sync::Arc;
 
@@ -11,11 +12,12 @@ use symbolon_types::Strength;
 
 pub use self::builder::ManagedIdentityBuilder;
 use crate::bearer::BearerTokens;
-use crate::capabilities::Prober;
-use crate::{Detection, Downgrade, HostCapabilities, ManagedIdentityRequest};
+use crate::capabilities::{HostCapabilities, HostProber};
+use crate::detection::Detection;
+use crate::downgrade::Downgrade;
 
-/// The identity that Azure gave to this machine, or one that a user assigned to it. Clones are
-/// cheap and share tokens, certificates and connections.
+/// The identity that Azure gave to this host, or one that was assigned to it. Clones are cheap and
+/// share tokens, certificates and connections.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,88 +30,80 @@ use crate::{Detection, Downgrade, HostCapabilities, ManagedIdentityRequest};
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManagedIdentity(Arc<Inner>);
+pub struct ManagedIdentity(Arc<IdentityParts>);
 
 #[derive(Debug)]
-struct Inner {
+struct IdentityParts {
     id: ManagedIdentityId,
-    bearer: BearerTokens,
+    bearer_tokens: BearerTokens,
     minter: Minter,
-    bound: TokenClient,
-    prober: Prober,
+    token_client: TokenClient,
+    prober: HostProber,
     minimum_strength: Option<Strength>,
-    /// Of the keys that will be made, where that is known before there is one.
-    key_strength: Option<Strength>,
+    /// The strength of new keys, if it is known before there is one.
+    new_key_strength: Option<Strength>,
     downgrade: Downgrade,
-    is_v2_disabled: bool,
+    is_imds_v2_disabled: bool,
 }
 
 impl ManagedIdentity {
-    /// Starts with the system-assigned identity.
-    #[must_use]
-    pub fn builder() -> ManagedIdentityBuilder {
-        ManagedIdentityBuilder::new()
-    }
-
-    /// Asks for a token for a resource, for example `https://vault.azure.net`: a bearer token
-    /// unless [`proof_of_possession`](ManagedIdentityRequest::proof_of_possession) is asked for.
-    pub fn token<'a>(&'a self, resource: &'a str) -> ManagedIdentityRequest<'a> {
-        ManagedIdentityRequest::new(self, resource)
-    }
-
-    /// Calls a resource with a token. For a bound token, header and certificate travel together or
-    /// not at all. The answer is returned whatever its status; nothing is retried.
+    /// Calls a resource with a token. A bound token is sent only over a connection that presents its
+    /// certificate. Returns the response of any status; nothing is retried.
     ///
     /// # Errors
-    /// `insecure_endpoint` if the URL is not `https`, and when there is no answer.
+    /// `insecure_endpoint` if the URL is not `https`; the codes of kind
+    /// [`Network`](crate::ErrorKind::Network) if there is no response.
     pub async fn call(
         &self,
         token: &Token,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
-        self.0.bound.call(token, request).await
+        self.0.token_client.call(token, request).await
     }
 
-    /// Forgets a token that a resource refused, so that the next request gets another. A newer
-    /// token in its place stays. Tells whether it was there.
+    /// Removes a token that a resource refused from the cache, so that the next request gets another.
+    /// A newer token in its place stays. Returns true if the token was in the cache.
     pub fn invalidate(&self, token: &Token) -> bool {
-        self.0.bound.invalidate(token)
+        self.0.token_client.invalidate(token)
     }
 
-    /// The id that it was built with.
+    /// Returns the id that the builder was given.
     #[must_use]
     pub fn id(&self) -> &ManagedIdentityId {
         &self.0.id
     }
 
-    /// The certificate that is held for bound tokens, with its strength and its deadlines; `None` before
-    /// the first. Asks nobody.
+    /// Returns the current certificate for bound tokens, with its strength and its deadlines, or
+    /// `None` before the first is issued. Sends nothing.
     #[must_use]
     pub fn binding(&self) -> Option<Binding> {
         self.0.minter.held(&self.0.id)
     }
 
-    /// Tells when that certificate changes: at the first request, at a renewal, at a refusal.
+    /// Returns a watch that reports each change of the certificate: the first one, a renewal, a
+    /// replacement after a refusal.
     #[must_use]
     pub fn watch_binding(&self) -> BindingWatch {
         self.0.minter.watch(&self.0.id)
     }
 
-    /// Which source this environment has, and why. Asks nobody; looks once.
+    /// Returns the source of this environment and the reasons for it. Sends nothing, and looks at the
+    /// environment once.
     #[must_use]
     pub fn detection(&self) -> &Detection {
-        self.0.bearer.detection()
+        self.0.bearer_tokens.detection()
     }
 
-    /// What this host can do: which source it has, which versions of the metadata service, and whether
-    /// tokens can be bound.
+    /// Returns the capabilities of this host: its source, the versions of its metadata service, and
+    /// whether tokens can be bound.
     ///
-    /// It asks the metadata service at most, with probes that it refuses, and takes under a second and a
-    /// half where there is none. No token, no certificate and no key is made. What is there is
-    /// believed for an hour, that nothing is for two minutes.
+    /// Only the metadata service is probed, with requests that it refuses, so that no token, no
+    /// certificate and no key is created. Without a metadata service this takes less than a second
+    /// and a half. A positive result is cached for one hour, a negative one for two minutes.
     pub async fn capabilities(&self) -> HostCapabilities {
-        let held = self.binding().map(|binding| binding.identity().strength());
-        self.0.prober.capabilities(self.detection(), held.or(self.0.key_strength)).await
+        let current_strength = self.binding().map(|binding| binding.identity().strength());
+        let strength = current_strength.or(self.0.new_key_strength);
+        self.0.prober.capabilities(self.detection(), strength).await
     }
 
     pub(crate) fn downgrade(&self) -> Downgrade {
@@ -120,15 +114,15 @@ impl ManagedIdentity {
         self.0.minimum_strength
     }
 
-    pub(crate) fn is_v2_disabled(&self) -> bool {
-        self.0.is_v2_disabled
+    pub(crate) fn is_imds_v2_disabled(&self) -> bool {
+        self.0.is_imds_v2_disabled
     }
 
-    pub(crate) fn bearer(&self) -> &BearerTokens {
-        &self.0.bearer
+    pub(crate) fn bearer_tokens(&self) -> &BearerTokens {
+        &self.0.bearer_tokens
     }
 
-    pub(crate) fn bound(&self) -> &TokenClient {
-        &self.0.bound
+    pub(crate) fn token_client(&self) -> &TokenClient {
+        &self.0.token_client
     }
 }

@@ -21,6 +21,7 @@ mod downgrade;
 mod federation;
 mod future;
 mod identity;
+mod options;
 mod request;
 mod source;
 

@@ -1,13 +1,14 @@
-//! A request for a managed identity token under construction.
+//! The request for a token of a managed identity.
 
 use std::fmt;
 
-use symbolon_token::{Error, Token};
 use symbolon_types::CorrelationId;
 
-use crate::{Downgrade, ManagedIdentity, ManagedIdentityFuture};
+use crate::downgrade::Downgrade;
+use crate::identity::ManagedIdentity;
+use crate::options::TokenOptions;
 
-/// A request for a token under construction; `.await` it.
+/// A request for a token; `.await` it.
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is awaited"]
 pub struct ManagedIdentityRequest<'a> {
@@ -15,92 +16,79 @@ pub struct ManagedIdentityRequest<'a> {
     pub(crate) resource: &'a str,
     pub(crate) proof_of_possession: bool,
     pub(crate) over_mtls: bool,
-    /// What to do where tokens cannot be bound: the identity's policy, unless somebody is stricter.
+    /// The identity's policy, unless a chain is stricter.
     pub(crate) downgrade: Downgrade,
-    pub(crate) claims: Option<&'a str>,
-    pub(crate) client_claims: Option<&'a str>,
-    pub(crate) force_refresh: bool,
-    pub(crate) correlation_id: Option<CorrelationId>,
+    pub(crate) options: TokenOptions<'a>,
 }
 
-impl<'a> ManagedIdentityRequest<'a> {
-    pub(crate) fn new(identity: &'a ManagedIdentity, resource: &'a str) -> Self {
-        Self {
-            identity,
+impl ManagedIdentity {
+    /// Requests a token for a resource, for example `https://vault.azure.net`: a bearer token, unless
+    /// [`proof_of_possession`](ManagedIdentityRequest::proof_of_possession) is called.
+    pub fn token<'a>(&'a self, resource: &'a str) -> ManagedIdentityRequest<'a> {
+        ManagedIdentityRequest {
+            identity: self,
             resource,
             proof_of_possession: false,
             over_mtls: false,
-            downgrade: identity.downgrade(),
-            claims: None,
-            client_claims: None,
-            force_refresh: false,
-            correlation_id: None,
+            downgrade: self.downgrade(),
+            options: TokenOptions::default(),
         }
     }
+}
 
-    /// Asks for a token that is bound to a key of this process (IMDSv2, mTLS proof of
-    /// possession). Where the host cannot bind, the request fails, unless the identity was made with
-    /// another [`Downgrade`].
+impl<'a> ManagedIdentityRequest<'a> {
+    /// Requests a token that is bound to a key of this process (IMDSv2, mTLS proof-of-possession).
+    /// The request fails on a host that cannot bind tokens, unless the identity has another
+    /// [`Downgrade`] policy.
     pub fn proof_of_possession(mut self) -> Self {
         self.proof_of_possession = true;
         self
     }
 
-    /// Asks for a bearer token with the certificate that bound tokens are asked for with: whoever
-    /// has the token may use it, but only who has the key gets one. For hosts whose keys the service
-    /// does not take for bound tokens. Such tokens are cached apart. Never downgraded; with
-    /// [`proof_of_possession`](Self::proof_of_possession) as well, the token is bound.
+    /// Requests a bearer token over mTLS, with the managed identity's certificate: anybody who has
+    /// the token can use it, but only the owner of the key obtains one. For hosts whose keys the
+    /// token service does not accept for bound tokens. These tokens are cached separately and the
+    /// request is never downgraded. Together with
+    /// [`proof_of_possession`](Self::proof_of_possession), the token is bound.
     pub fn over_mtls(mut self) -> Self {
         self.over_mtls = true;
         self
     }
 
-    /// Adds the claims of a resource's challenge, as JSON. The cache is not read; the token that
-    /// comes replaces the challenged one.
+    /// Adds the claims of a resource's claims challenge, as JSON. The request bypasses the cache, and
+    /// the new token replaces the challenged one. The certificate of a bound token stays the same.
     ///
-    /// Of the sources of bearer tokens, Service Fabric alone can do something about a challenge: it is told
-    /// which token was refused, by its SHA-256, and drops its own copy. At the others a request for a bearer
-    /// token with claims fails, `claims_not_supported`.
+    /// Of the sources of bearer tokens, only Service Fabric supports challenges: it receives the
+    /// SHA-256 of the refused token and discards its own copy. At all others a request for a bearer
+    /// token with claims fails with `claims_not_supported`.
     pub fn claims(mut self, challenge: &'a str) -> Self {
-        self.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
+        self.options.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
         self
     }
 
-    /// Adds claims that this client itself originates, as JSON. They key the cache by their exact
-    /// text.
+    /// Adds claims of the client itself, as JSON. Tokens are cached per exact text of these claims.
     pub fn claims_from_client(mut self, claims: &'a str) -> Self {
-        self.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
+        self.options.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
         self
     }
 
-    /// Does not read the token cache. A certificate that was minted before is used again.
+    /// Bypasses the token cache. An existing certificate is used again.
     ///
-    /// A host may keep tokens itself, App Service for up to a day, and answer with the same one again.
+    /// A host can have a cache of its own, App Service for up to a day, and return the same token.
     pub fn force_refresh(mut self) -> Self {
-        self.force_refresh = true;
+        self.options.force_refresh = true;
         self
     }
 
-    /// Logs the request under this id at every service involved. Default: a new one.
+    /// Sets the id under which all services involved log the request. Default: a random one.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
-        self.correlation_id = Some(id);
+        self.options.correlation_id = Some(id);
         self
     }
-}
 
-impl ManagedIdentityRequest<'_> {
-    /// Whether it takes a certificate of the metadata service.
-    pub(crate) fn takes_certificate(&self) -> bool {
+    /// Returns true if the request needs a certificate of the metadata service.
+    pub(crate) fn needs_certificate(&self) -> bool {
         self.proof_of_possession || self.over_mtls
-    }
-}
-
-impl<'a> IntoFuture for ManagedIdentityRequest<'a> {
-    type Output = Result<Token, Error>;
-    type IntoFuture = ManagedIdentityFuture<'a>;
-
-    fn into_future(self) -> ManagedIdentityFuture<'a> {
-        ManagedIdentityFuture::new(self)
     }
 }
 
@@ -110,9 +98,9 @@ impl fmt::Debug for ManagedIdentityRequest<'_> {
             .field("resource", &self.resource)
             .field("proof_of_possession", &self.proof_of_possession)
             .field("over_mtls", &self.over_mtls)
-            .field("has_claims", &self.claims.is_some())
-            .field("has_client_claims", &self.client_claims.is_some())
-            .field("force_refresh", &self.force_refresh)
+            .field("has_claims", &self.options.claims.is_some())
+            .field("has_client_claims", &self.options.client_claims.is_some())
+            .field("force_refresh", &self.options.force_refresh)
             .finish_non_exhaustive()
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use symbolon_token::Error;
 
-use super::ChainLink;
-use super::tool::{Settings, Tool, checked};
+use super::link::ChainLink;
+use super::tool_spec::{ToolSettings, ToolSpec, validated_argument};
 
-const AZ: Tool = Tool {
+const AZ: ToolSpec = ToolSpec {
     link: ChainLink::AzureCli,
-    // The Windows installer brings a script alone.
+    // The Windows installer installs only a script.
     programs: if cfg!(windows) { &["az.cmd", "az.exe"] } else { &["az"] },
     command: &["account", "get-access-token", "--output", "json"],
     audience: "--resource",
@@ -19,43 +19,44 @@ const AZ: Tool = Tool {
     failed: "azure_cli_failed",
 };
 
-/// Tokens of whoever is logged in to the Azure CLI (`az account get-access-token`).
+/// Tokens of the user who is logged in to the Azure CLI (`az account get-access-token`).
 #[derive(Clone, Debug)]
-pub struct AzureCli(Settings);
+pub struct AzureCli(ToolSettings);
 
 impl AzureCli {
-    /// Tokens in the tenant of the subscription that is selected there.
+    /// Uses the tenant of the subscription that is selected in the Azure CLI.
     #[must_use]
     pub fn new() -> Self {
-        Self(Settings::of(AZ))
+        Self(ToolSettings::new(AZ))
     }
 
-    /// Asks for tokens in this tenant instead, by its id or domain.
+    /// Selects a tenant by its id or domain.
     ///
     /// # Errors
-    /// `invalid_configuration` if it has other characters than letters, digits, `-` and `.`.
+    /// `invalid_configuration` if the value has characters other than letters, digits, `-` and `.`.
     pub fn tenant(self, tenant: &str) -> Result<Self, Error> {
-        let tenant = checked("the tenant", tenant, |c| matches!(c, '-' | '.'))?;
-        Ok(Self(self.0.selecting("--tenant", tenant)))
+        let tenant = validated_argument("the tenant", tenant, |c| matches!(c, '-' | '.'))?;
+        Ok(Self(self.0.with_selection("--tenant", tenant)))
     }
 
-    /// Asks for tokens in the tenant of this subscription, by its id or name, in place of one that was
-    /// named by itself: the Azure CLI takes one of the two.
+    /// Selects the tenant of a subscription by the subscription's id or name. Replaces a selected
+    /// tenant, because the Azure CLI takes only one of the two.
     ///
     /// # Errors
-    /// `invalid_configuration` if it has other characters than letters, digits, spaces, `-`, `_` and `.`.
+    /// `invalid_configuration` if the value has characters other than letters, digits, spaces, `-`, `_` and `.`.
     pub fn subscription(self, subscription: &str) -> Result<Self, Error> {
-        let subscription = checked("the subscription", subscription, |c| matches!(c, '-' | '_' | '.' | ' '))?;
-        Ok(Self(self.0.selecting("--subscription", subscription)))
+        let subscription =
+            validated_argument("the subscription", subscription, |c| matches!(c, '-' | '_' | '.' | ' '))?;
+        Ok(Self(self.0.with_selection("--subscription", subscription)))
     }
 
-    /// Gives up after this long. Default: 13 seconds.
+    /// Sets the timeout, after which the tool is killed. Default: 13 seconds.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
-        Self(self.0.giving_up_after(timeout))
+        Self(self.0.with_timeout(timeout))
     }
 
-    pub(super) fn into_settings(self) -> Settings {
+    pub(super) fn into_settings(self) -> ToolSettings {
         self.0
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use symbolon_token::Error;
 
-use super::ChainLink;
-use super::tool::{Settings, Tool, checked};
+use super::link::ChainLink;
+use super::tool_spec::{ToolSettings, ToolSpec, validated_argument};
 
-const AZD: Tool = Tool {
+const AZD: ToolSpec = ToolSpec {
     link: ChainLink::AzureDeveloperCli,
     programs: if cfg!(windows) { &["azd.exe"] } else { &["azd"] },
     command: &["auth", "token", "--output", "json", "--no-prompt"],
@@ -18,33 +18,33 @@ const AZD: Tool = Tool {
     failed: "azure_developer_cli_failed",
 };
 
-/// Tokens of whoever is logged in to the Azure Developer CLI (`azd auth token`).
+/// Tokens of the user who is logged in to the Azure Developer CLI (`azd auth token`).
 #[derive(Clone, Debug)]
-pub struct AzureDeveloperCli(Settings);
+pub struct AzureDeveloperCli(ToolSettings);
 
 impl AzureDeveloperCli {
-    /// Tokens in the tenant that is the default there.
+    /// Uses the default tenant of the Azure Developer CLI.
     #[must_use]
     pub fn new() -> Self {
-        Self(Settings::of(AZD))
+        Self(ToolSettings::new(AZD))
     }
 
-    /// Asks for tokens in this tenant instead, by its id or domain.
+    /// Selects a tenant by its id or domain.
     ///
     /// # Errors
-    /// `invalid_configuration` if it has other characters than letters, digits, `-` and `.`.
+    /// `invalid_configuration` if the value has characters other than letters, digits, `-` and `.`.
     pub fn tenant(self, tenant: &str) -> Result<Self, Error> {
-        let tenant = checked("the tenant", tenant, |c| matches!(c, '-' | '.'))?;
-        Ok(Self(self.0.selecting("--tenant-id", tenant)))
+        let tenant = validated_argument("the tenant", tenant, |c| matches!(c, '-' | '.'))?;
+        Ok(Self(self.0.with_selection("--tenant-id", tenant)))
     }
 
-    /// Gives up after this long. Default: 13 seconds.
+    /// Sets the timeout, after which the tool is killed. Default: 13 seconds.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
-        Self(self.0.giving_up_after(timeout))
+        Self(self.0.with_timeout(timeout))
     }
 
-    pub(super) fn into_settings(self) -> Settings {
+    pub(super) fn into_settings(self) -> ToolSettings {
         self.0
     }
 }

@@ -1,136 +1,155 @@
-//! What a chain is made of.
-
-use std::sync::{Arc, Mutex, OnceLock};
+//! The builder of a chain.
 
 use symbolon_binding::ManagedIdentityId;
 use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient, WorkloadIdentity};
 use symbolon_transport::{SharedTransport, Transport};
 use symbolon_types::Context;
 
-use super::link::{Link, WorkloadLink};
-use super::tool::{DeveloperTool, Settings};
-use super::{AzureCli, AzureDeveloperCli, ChainLink, CredentialChain, Inner, variable};
-use crate::ManagedIdentity;
+use super::azure_cli::AzureCli;
+use super::azure_developer_cli::AzureDeveloperCli;
+use super::credential_chain::CredentialChain;
+use super::link::ChainLink;
+use super::links::{Link, WorkloadLink};
+use super::tool::DeveloperTool;
+use super::tool_spec::ToolSettings;
+use super::variable;
 use crate::default_transport::default_transport;
+use crate::identity::ManagedIdentity;
 
-/// By this variable, which the webhook sets, a workload identity is known to be meant.
+/// The variable that the webhook of Azure Workload Identity sets. Without it, there is no workload
+/// identity.
 const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-/// The client id of the managed identity, where a variable names the links (Azure Identity,
-/// `DefaultAzureCredential`).
+/// The client id of the managed identity, if a variable names the links, as in the SDKs'
+/// `DefaultAzureCredential`.
 const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 
-/// What a [`CredentialChain`] is made of: links, asked in the order in which they are added here.
+/// A builder of a [`CredentialChain`]. Links are tried in the order in which they are added.
 #[derive(Debug)]
 pub struct CredentialChainBuilder {
-    plan: Vec<Planned>,
+    plan: Vec<PlannedLink>,
     context: Context,
     transport: Option<SharedTransport>,
     cache: Option<TokenCache>,
 }
 
 #[derive(Debug)]
-enum Planned {
+enum PlannedLink {
     WorkloadIdentity,
     ManagedIdentity(ManagedIdentity),
-    Tool(Settings),
+    Tool(ToolSettings),
     NamedByEnvironment,
 }
 
-impl CredentialChainBuilder {
-    pub(super) fn new() -> Self {
-        Self { plan: Vec::new(), context: Context::default(), transport: None, cache: None }
+impl CredentialChain {
+    /// Returns a builder of a chain without links.
+    #[must_use]
+    pub fn builder() -> CredentialChainBuilder {
+        CredentialChainBuilder { plan: Vec::new(), context: Context::default(), transport: None, cache: None }
     }
 
+    /// Builds the chain that `AZURE_TOKEN_CREDENTIALS` of this process names; see
+    /// [`named_by_environment`](CredentialChainBuilder::named_by_environment).
+    ///
+    /// # Errors
+    /// The errors of [`CredentialChainBuilder::build`].
+    pub fn from_environment() -> Result<Self, Error> {
+        Self::builder().named_by_environment().build()
+    }
+}
+
+impl CredentialChainBuilder {
     /// Adds the workload identity that `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, `AZURE_FEDERATED_TOKEN_FILE`
     /// and `AZURE_AUTHORITY_HOST` describe.
     #[must_use]
     pub fn workload_identity(self) -> Self {
-        self.plan(Planned::WorkloadIdentity)
+        self.plan(PlannedLink::WorkloadIdentity)
     }
 
-    /// Adds this managed identity, with its own cache, transport and policies.
+    /// Adds a managed identity, which keeps its own cache, transport and retries.
     #[must_use]
     pub fn managed_identity(self, identity: ManagedIdentity) -> Self {
-        self.plan(Planned::ManagedIdentity(identity))
+        self.plan(PlannedLink::ManagedIdentity(identity))
     }
 
     /// Adds the Azure CLI.
     #[must_use]
     pub fn azure_cli(self, tool: AzureCli) -> Self {
-        self.plan(Planned::Tool(tool.into_settings()))
+        self.plan(PlannedLink::Tool(tool.into_settings()))
     }
 
     /// Adds the Azure Developer CLI.
     #[must_use]
     pub fn azure_developer_cli(self, tool: AzureDeveloperCli) -> Self {
-        self.plan(Planned::Tool(tool.into_settings()))
+        self.plan(PlannedLink::Tool(tool.into_settings()))
     }
 
-    /// Adds the links that `AZURE_TOKEN_CREDENTIALS` names, the variable of the Azure SDKs, in any case:
+    /// Adds the links that `AZURE_TOKEN_CREDENTIALS` names, the variable of the Azure SDKs. Case does
+    /// not matter:
     ///
     /// | value | links |
     /// |---|---|
     /// | `prod` | workload identity, managed identity |
     /// | `dev` | Azure CLI, Azure Developer CLI |
-    /// | `WorkloadIdentityCredential`, `ManagedIdentityCredential`, `AzureCliCredential`, `AzureDeveloperCliCredential` | that one |
+    /// | `WorkloadIdentityCredential`, `ManagedIdentityCredential`, `AzureCliCredential`, `AzureDeveloperCliCredential` | the named one |
     ///
-    /// The managed identity is the one of the client id in `AZURE_CLIENT_ID`, if that is set, and
-    /// the system-assigned one otherwise. Everything else is an error: no variable, and what the SDKs
-    /// know but there is no link for, such as `EnvironmentCredential`, or `prod` where
-    /// `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set, which `prod` begins with there.
+    /// The managed identity is selected by the client id in `AZURE_CLIENT_ID`; without the variable,
+    /// it is the system-assigned one. [`build`](Self::build) fails if the variable is not set, names a
+    /// credential that only the SDKs have, such as `EnvironmentCredential`, or is `prod` while
+    /// `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set, because the SDKs then use that
+    /// secret or certificate first.
     #[must_use]
     pub fn named_by_environment(self) -> Self {
-        self.plan(Planned::NamedByEnvironment)
+        self.plan(PlannedLink::NamedByEnvironment)
     }
 
-    /// Sets the environment variables, which developer tools are run with too, the clock, the
-    /// randomness of renewals and retries, and the scale of retry delays. Default: the process's own.
+    /// Sets environment variables, clock, randomness and the scale of retry delays. Developer tools run
+    /// with these variables. Default: those of the process.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// Sends over this transport what is not sent over a managed identity's own. Default, with the
-    /// feature `hyper`: a `HyperTransport` that reads proxies and extra trust from the same variables.
+    /// Sets the HTTP transport of all links other than managed identities added with their own.
+    /// Default, with the feature `hyper`: a [`HyperTransport`](crate::HyperTransport), which reads
+    /// proxies and additional root certificates from the variables of the context.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(SharedTransport::new(transport));
         self
     }
 
-    /// Keeps tokens in this cache, other than those of a managed identity that was added with its own.
-    /// Default: one in memory, for 10,000 tokens.
+    /// Sets the token cache of all links other than managed identities added with their own.
+    /// Default: a cache in memory for 10,000 tokens.
     #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// The chain. Asks nobody, runs nothing and needs no runtime.
+    /// Builds the chain. Sends nothing, runs nothing and needs no runtime.
     ///
     /// # Errors
-    /// `invalid_configuration` if there is no link, if `AZURE_TOKEN_CREDENTIALS` was to name them and does
-    /// not, and for what the default transport finds wrong with the environment.
+    /// `invalid_configuration` if the chain has no link, if
+    /// [`named_by_environment`](Self::named_by_environment) finds no supported credential, or if the
+    /// default transport cannot be built from the environment.
     pub fn build(self) -> Result<CredentialChain, Error> {
-        let transport = match &self.transport {
-            Some(transport) => transport.clone(),
+        let transport = match self.transport {
+            Some(transport) => transport,
             None => default_transport(&self.context)?,
         };
-        let cache = self
-            .cache
-            .clone()
-            .unwrap_or_else(|| TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context));
-        let parts = Parts { context: self.context, transport, cache };
+        let cache =
+            self.cache.unwrap_or_else(|| TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context));
+        let factory = LinkFactory { context: self.context, transport, cache };
         let mut links = Vec::new();
         for planned in self.plan {
             match planned {
-                Planned::WorkloadIdentity => links.push(parts.workload_identity()),
-                Planned::ManagedIdentity(identity) => links.push(Link::ManagedIdentity(identity)),
-                Planned::Tool(settings) => links.push(parts.tool(settings)),
-                Planned::NamedByEnvironment => {
-                    for name in variable::links(parts.context.env())? {
-                        links.push(parts.named(*name)?);
+                PlannedLink::WorkloadIdentity => links.push(factory.workload_identity()),
+                PlannedLink::ManagedIdentity(identity) => links.push(Link::ManagedIdentity(identity)),
+                PlannedLink::Tool(settings) => links.push(factory.tool(settings)),
+                PlannedLink::NamedByEnvironment => {
+                    for name in variable::links(factory.context.env())? {
+                        links.push(factory.named(*name)?);
                     }
                 }
             }
@@ -138,27 +157,25 @@ impl CredentialChainBuilder {
         if links.is_empty() {
             let error = "the credential chain has no link";
             return Err(Error::new(ErrorKind::Request, "invalid_configuration", error)
-                .with_advice("add those that may be asked to the builder"));
+                .with_advice("add at least one to the builder"));
         }
-        let Parts { cache, transport, .. } = parts;
-        let (chosen, skipped) = (OnceLock::new(), Mutex::default());
-        Ok(CredentialChain(Arc::new(Inner { links, chosen, skipped, cache, transport })))
+        Ok(CredentialChain::new(links, factory.cache, factory.transport))
     }
 
-    fn plan(mut self, planned: Planned) -> Self {
+    fn plan(mut self, planned: PlannedLink) -> Self {
         self.plan.push(planned);
         self
     }
 }
 
-/// What links share.
-struct Parts {
+/// Builds links from the parts that they share.
+struct LinkFactory {
     context: Context,
     transport: SharedTransport,
     cache: TokenCache,
 }
 
-impl Parts {
+impl LinkFactory {
     fn workload_identity(&self) -> Link {
         let credential = WorkloadIdentity::from_env(self.context.env());
         Link::WorkloadIdentity(match credential {
@@ -168,9 +185,9 @@ impl Parts {
                     .cache(self.cache.clone())
                     .build(),
             ),
-            Err(error) if self.context.env().var(TOKEN_FILE).is_some() => WorkloadLink::Broken(error),
+            Err(error) if self.context.env().var(TOKEN_FILE).is_some() => WorkloadLink::Invalid(error),
             Err(_) => {
-                let error = format!("there is no workload identity here: {TOKEN_FILE} is not set");
+                let error = format!("this host has no workload identity: {TOKEN_FILE} is not set");
                 WorkloadLink::Absent(
                     Error::new(ErrorKind::Environment, "workload_identity_unavailable", error)
                         .with_advice("check the label of the pod and the annotation of its service account"),
@@ -179,7 +196,7 @@ impl Parts {
         })
     }
 
-    fn tool(&self, settings: Settings) -> Link {
+    fn tool(&self, settings: ToolSettings) -> Link {
         Link::Tool(Box::new(DeveloperTool::new(settings, self.context.clone(), self.cache.clone())))
     }
 

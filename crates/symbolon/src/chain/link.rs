@@ -1,30 +1,28 @@
-//! A link of the chain: who is asked, and whether it is there.
+//! The names of links, and the requests and errors that links share.
 
 use std::fmt;
 
-use symbolon_token::{Error, ErrorKind, Token, TokenClient};
+use symbolon_token::{Error, ErrorKind};
 
-use super::ChainRequest;
-use super::tool::DeveloperTool;
-use crate::{Downgrade, ManagedIdentity};
+use crate::options::TokenOptions;
 
-/// Who a chain asks.
+/// The name of a link of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChainLink {
-    /// The federated identity of a workload, as Azure Workload Identity describes it in variables.
+    /// The federated identity of a workload, which Azure Workload Identity describes in variables.
     WorkloadIdentity,
     /// A managed identity.
     ManagedIdentity,
-    /// Whoever is logged in to the Azure CLI.
+    /// The user who is logged in to the Azure CLI.
     AzureCli,
-    /// Whoever is logged in to the Azure Developer CLI.
+    /// The user who is logged in to the Azure Developer CLI.
     AzureDeveloperCli,
 }
 
 impl ChainLink {
-    /// The name in `AZURE_TOKEN_CREDENTIALS`: `WorkloadIdentityCredential`, `ManagedIdentityCredential`,
-    /// `AzureCliCredential`, `AzureDeveloperCliCredential`.
+    /// Returns the name in `AZURE_TOKEN_CREDENTIALS`: `WorkloadIdentityCredential`,
+    /// `ManagedIdentityCredential`, `AzureCliCredential` or `AzureDeveloperCliCredential`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +34,7 @@ impl ChainLink {
     }
 }
 
-/// For people.
+/// Writes the name for messages, such as `Azure CLI`.
 impl fmt::Display for ChainLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -48,138 +46,45 @@ impl fmt::Display for ChainLink {
     }
 }
 
-/// A link that was passed over.
+/// A link that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SkippedLink {
     /// The link.
     pub link: ChainLink,
-    /// Why it was passed over, and what to do about it.
+    /// The reason for skipping it, and advice.
     pub reason: String,
 }
 
-/// A link with all that it takes to ask it.
-#[derive(Debug)]
-pub(super) enum Link {
-    WorkloadIdentity(WorkloadLink),
-    ManagedIdentity(ManagedIdentity),
-    Tool(Box<DeveloperTool>),
+/// A request to a link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinkRequest<'a> {
+    pub(super) resource: &'a str,
+    pub(super) proof_of_possession: bool,
+    pub(super) options: TokenOptions<'a>,
 }
 
-/// The federated identity that the environment describes.
+/// The failure of a link.
 #[derive(Debug)]
-pub(super) enum WorkloadLink {
-    Configured(TokenClient),
-    /// Nothing in the environment speaks of it.
-    Absent(Error),
-    /// It is described, but not whole.
-    Broken(Error),
-}
-
-/// Why a link had no token.
-#[derive(Debug)]
-pub(super) enum Miss {
-    /// It is not there: the next is asked.
-    Skipped(Error),
-    /// It is there and failed: the next would be somebody else.
+pub(super) enum LinkError {
+    /// The link's identity does not exist here. The next link is tried.
+    Unavailable(Error),
+    /// The link failed. The next link would be another identity, so the request ends.
     Failed(Error),
 }
 
-impl Miss {
+impl LinkError {
     pub(super) fn into_error(self) -> Error {
         match self {
-            Self::Skipped(error) | Self::Failed(error) => error,
+            Self::Unavailable(error) | Self::Failed(error) => error,
         }
     }
 }
 
-impl Link {
-    pub(super) fn name(&self) -> ChainLink {
-        match self {
-            Self::WorkloadIdentity(_) => ChainLink::WorkloadIdentity,
-            Self::ManagedIdentity(_) => ChainLink::ManagedIdentity,
-            Self::Tool(tool) => tool.name(),
-        }
-    }
-
-    pub(super) fn managed_identity(&self) -> Option<&ManagedIdentity> {
-        match self {
-            Self::ManagedIdentity(identity) => Some(identity),
-            _ => None,
-        }
-    }
-
-    /// `is_optional` says that another link could take its place.
-    pub(super) async fn ask(&self, request: &ChainRequest<'_>, is_optional: bool) -> Result<Token, Miss> {
-        match self {
-            Self::WorkloadIdentity(workload) => workload.ask(request).await,
-            Self::ManagedIdentity(identity) => managed(identity, request, is_optional).await,
-            Self::Tool(_) if request.proof_of_possession => Err(Miss::Skipped(cannot_bind())),
-            Self::Tool(tool) => tool.ask(request).await,
-        }
-    }
-}
-
-impl WorkloadLink {
-    async fn ask(&self, request: &ChainRequest<'_>) -> Result<Token, Miss> {
-        let client = match self {
-            Self::Configured(client) => client,
-            Self::Absent(error) => return Err(Miss::Skipped(error.clone())),
-            Self::Broken(error) => return Err(Miss::Failed(error.clone())),
-        };
-        if request.proof_of_possession {
-            return Err(Miss::Failed(cannot_bind()));
-        }
-        let mut token = client.token_for_resource(request.resource);
-        if let Some(claims) = request.claims {
-            token = token.claims(claims);
-        }
-        if request.force_refresh {
-            token = token.force_refresh();
-        }
-        if let Some(id) = request.correlation_id {
-            token = token.correlation_id(id);
-        }
-        token.await.map_err(Miss::Failed)
-    }
-}
-
-async fn managed(
-    identity: &ManagedIdentity,
-    request: &ChainRequest<'_>,
-    is_optional: bool,
-) -> Result<Token, Miss> {
-    if is_optional && !identity.detection().is_named {
-        let found = identity.capabilities().await;
-        if found.source.is_none() {
-            let probed = found.imds.map(|imds| imds.reasons.join("; ")).unwrap_or_default();
-            let error = format!("{}, and {} ({probed})", found.detection.reason, found.reason);
-            return Err(Miss::Skipped(
-                Error::new(ErrorKind::Environment, "managed_identity_unavailable", error)
-                    .with_advice("run on an Azure host, or where IDENTITY_ENDPOINT names another source"),
-            ));
-        }
-    }
-    let mut token = identity.token(request.resource);
-    if request.proof_of_possession {
-        token = token.proof_of_possession();
-    }
-    if let Some(claims) = request.claims {
-        token = token.claims(claims);
-    }
-    if request.force_refresh {
-        token = token.force_refresh();
-    }
-    if let Some(id) = request.correlation_id {
-        token = token.correlation_id(id);
-    }
-    // Its own policy may allow a downgrade; a chain never does.
-    token.downgrade = Downgrade::Never;
-    token.await.map_err(Miss::Failed)
-}
-
-fn cannot_bind() -> Error {
-    let error = "its tokens cannot be bound to a key; it was not asked";
-    Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error)
-        .with_advice("ask for a bearer token, or a managed identity where the metadata service has version 2")
+/// Returns the error of a link that has bearer tokens only.
+pub(super) fn cannot_bind() -> Error {
+    let error = "its tokens cannot be bound to a key; no token was requested";
+    Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error).with_advice(
+        "request a bearer token, or use a managed identity on a host whose metadata service has version 2",
+    )
 }

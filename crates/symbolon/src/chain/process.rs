@@ -1,6 +1,6 @@
-//! A child process that is killed when nobody waits for it.
+//! A child process that is killed when its future is dropped.
 //!
-//! It is waited for on threads of its own, so that it needs no runtime, and none of a certain kind.
+//! Dedicated threads wait for it, so that it works with any runtime and without one.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
@@ -11,59 +11,61 @@ use std::time::Duration;
 use symbolon_types::Secret;
 use tokio::sync::oneshot;
 
-/// The most that is read of what it prints: tokens of users in many groups have some ten thousand characters.
-const LONGEST_OUTPUT: usize = 256 * 1024;
-/// The most that is kept of what it says about errors.
-const LONGEST_ERRORS: usize = 16 * 1024;
-/// How often it is looked whether it has ended, once it has closed what it writes to.
-const LOOK: Duration = Duration::from_millis(2);
+/// Maximum length of stdout. A token of a user in many groups has about ten thousand characters.
+const MAX_STDOUT: usize = 256 * 1024;
+/// Maximum length of stderr that is kept.
+const MAX_STDERR: usize = 16 * 1024;
+/// Interval between checks for the exit of a child that has closed its stdout.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// What a child left.
+/// The result of a child process that ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct ProcessOutput {
     pub(super) is_success: bool,
-    pub(super) output: Secret,
-    /// There was more output than is read; it was killed.
+    pub(super) stdout: Secret,
+    /// The child printed more than the maximum and was killed.
     pub(super) is_too_long: bool,
-    pub(super) errors: String,
+    pub(super) stderr: String,
 }
 
-/// Runs a program to its end. Dropping the future kills it, on Unix with all its children that stayed in
-/// its group.
-pub(super) async fn run(command: Command) -> io::Result<Ended> {
-    let running = Running::default();
-    let _killed = KilledOnDrop(running.clone());
-    let (done, ended) = oneshot::channel();
+/// Runs a program to its end. Dropping the future kills it, on Unix with all children that are still
+/// in its process group.
+pub(super) async fn run(command: Command) -> io::Result<ProcessOutput> {
+    let child = SharedChild::default();
+    let _kill_on_drop = KillOnDrop(child.clone());
+    let (sender, receiver) = oneshot::channel();
     thread::Builder::new().name("symbolon-tool".into()).spawn(move || {
-        // Nobody may be waiting any more.
-        let _unheard = done.send(running.run(command));
+        // The receiver may have been dropped.
+        let _result = sender.send(child.run(command));
     })?;
-    ended.await.unwrap_or_else(|_| Err(io::Error::other("the thread that waited for it is gone")))
+    receiver
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the thread that waits for the child ended early")))
 }
 
-/// A child, from before it is started until after it was waited for.
+/// A child that can be killed at any time, also before it is started.
 #[derive(Clone, Debug, Default)]
-struct Running(Arc<Mutex<State>>);
+struct SharedChild(Arc<Mutex<ChildState>>);
 
 #[derive(Debug, Default)]
-struct State {
-    /// There from its start until it was waited for: that long, its id is nobody else's.
+struct ChildState {
+    /// Present from start until exit. During that time its process id cannot be reused.
     child: Option<Child>,
-    is_unwanted: bool,
+    is_killed: bool,
 }
 
-impl Running {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedChild {
+    fn state(&self) -> MutexGuard<'_, ChildState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, mut command: Command) -> io::Result<Ended> {
+    fn run(&self, mut command: Command) -> io::Result<ProcessOutput> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let (output, errors) = {
+        let (stdout, stderr) = {
             let mut state = self.state();
-            if state.is_unwanted {
+            if state.is_killed {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             let mut child = command.spawn()?;
@@ -71,33 +73,33 @@ impl Running {
             state.child = Some(child);
             pipes
         };
-        let errors = thread::Builder::new().name("symbolon-tool-errors".into()).spawn(move || {
-            let mut kept = Vec::new();
-            if let Some(mut pipe) = errors {
-                // What could be read is all there is to tell.
-                let _partly = pipe.by_ref().take(LONGEST_ERRORS as u64).read_to_end(&mut kept);
-                let _rest = io::copy(&mut pipe, &mut io::sink());
+        let stderr = thread::Builder::new().name("symbolon-tool-stderr".into()).spawn(move || {
+            let mut text = Vec::new();
+            if let Some(mut pipe) = stderr {
+                // After a read error, the text up to the error is kept.
+                let _result = pipe.by_ref().take(MAX_STDERR as u64).read_to_end(&mut text);
+                let _result = io::copy(&mut pipe, &mut io::sink());
             }
-            String::from_utf8_lossy(&kept).into_owned()
+            String::from_utf8_lossy(&text).into_owned()
         });
-        // With room for all of it, no copy is left behind by growing.
-        let mut kept = Vec::with_capacity(LONGEST_OUTPUT + 1);
-        let read = match output {
-            Some(pipe) => pipe.take(LONGEST_OUTPUT as u64 + 1).read_to_end(&mut kept),
+        // With the full capacity, so that growth leaves no copy of a token behind.
+        let mut text = Vec::with_capacity(MAX_STDOUT + 1);
+        let read = match stdout {
+            Some(pipe) => pipe.take(MAX_STDOUT as u64 + 1).read_to_end(&mut text),
             None => Ok(0),
         };
-        let output = Secret::new(String::from_utf8(kept).unwrap_or_default());
-        let is_too_long = read.as_ref().is_ok_and(|length| *length > LONGEST_OUTPUT);
-        if is_too_long || read.is_err() || errors.is_err() {
+        let stdout = Secret::new(String::from_utf8(text).unwrap_or_default());
+        let is_too_long = read.as_ref().is_ok_and(|length| *length > MAX_STDOUT);
+        if is_too_long || read.is_err() || stderr.is_err() {
             self.kill();
         }
-        let status = self.wait()?;
+        let is_success = self.wait()?;
         read?;
-        let errors = errors?.join().unwrap_or_default();
-        Ok(Ended { is_success: status, output, is_too_long, errors })
+        let stderr = stderr?.join().unwrap_or_default();
+        Ok(ProcessOutput { is_success, stdout, is_too_long, stderr })
     }
 
-    /// Whether it ended well. It has closed its output: what is left of it is a moment, or until it is killed.
+    /// Waits for the exit of a child that has closed its stdout. Returns true if it succeeded.
     fn wait(&self) -> io::Result<bool> {
         loop {
             let mut state = self.state();
@@ -107,30 +109,29 @@ impl Running {
                 return Ok(status.success());
             }
             drop(state);
-            thread::park_timeout(LOOK);
+            thread::park_timeout(POLL_INTERVAL);
         }
     }
 
     fn kill(&self) {
         let mut state = self.state();
-        state.is_unwanted = true;
+        state.is_killed = true;
         if let Some(child) = &mut state.child {
             #[cfg(unix)]
-            let _gone = rustix::process::kill_process_group(
+            let _result = rustix::process::kill_process_group(
                 rustix::process::Pid::from_child(child),
                 rustix::process::Signal::KILL,
             );
-            // It may have ended already.
-            let _gone = child.kill();
+            // The child may have ended already.
+            let _result = child.kill();
         }
     }
 }
 
-/// Kills the child with whoever waits for it.
 #[derive(Debug)]
-struct KilledOnDrop(Running);
+struct KillOnDrop(SharedChild);
 
-impl Drop for KilledOnDrop {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         self.0.kill();
     }

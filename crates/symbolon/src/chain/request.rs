@@ -1,4 +1,4 @@
-//! A request to a chain under construction.
+//! The request for a token of a chain.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,56 +7,52 @@ use std::task::{Context, Poll};
 use symbolon_token::{Error, Token};
 use symbolon_types::CorrelationId;
 
-use super::CredentialChain;
+use super::credential_chain::CredentialChain;
+use super::link::LinkRequest;
+use crate::options::TokenOptions;
 
-/// A request for a token under construction; `.await` it.
+/// A request for a token; `.await` it.
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is awaited"]
 pub struct ChainRequest<'a> {
     chain: &'a CredentialChain,
-    pub(super) resource: &'a str,
-    pub(super) proof_of_possession: bool,
-    pub(super) claims: Option<&'a str>,
-    pub(super) force_refresh: bool,
-    pub(super) correlation_id: Option<CorrelationId>,
+    request: LinkRequest<'a>,
+}
+
+impl CredentialChain {
+    /// Requests a token for a resource, for example `https://vault.azure.net`.
+    pub fn token<'a>(&'a self, resource: &'a str) -> ChainRequest<'a> {
+        let options = TokenOptions::default();
+        ChainRequest { chain: self, request: LinkRequest { resource, proof_of_possession: false, options } }
+    }
 }
 
 impl<'a> ChainRequest<'a> {
-    pub(super) fn new(chain: &'a CredentialChain, resource: &'a str) -> Self {
-        Self {
-            chain,
-            resource,
-            proof_of_possession: false,
-            claims: None,
-            force_refresh: false,
-            correlation_id: None,
-        }
-    }
-
-    /// Asks for a token that is bound to a key of this process, which only the managed identity has.
-    /// Never downgraded, whatever the policy of that identity.
+    /// Requests a token that is bound to a key of this process, which only a managed identity has.
+    /// The request is never downgraded, whatever the policy of the identity.
     pub fn proof_of_possession(mut self) -> Self {
-        self.proof_of_possession = true;
+        self.request.proof_of_possession = true;
         self
     }
 
-    /// Adds the claims of a resource's challenge, as JSON. The cache is not read; the token that
-    /// comes replaces the challenged one. A link that cannot pass them on fails,
-    /// `claims_not_supported`: most sources of managed identities for bearer tokens, and the tools.
+    /// Adds the claims of a resource's claims challenge, as JSON. The request bypasses the cache, and
+    /// the new token replaces the challenged one. A link that does not take claims fails with
+    /// `claims_not_supported`: the tools, and most managed identity sources for bearer tokens.
     pub fn claims(mut self, challenge: &'a str) -> Self {
-        self.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
+        self.request.options.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
         self
     }
 
-    /// Does not read the token cache. Tools keep tokens themselves and may answer with the same one again.
+    /// Bypasses the token cache. A tool can have a cache of its own and return the same token.
     pub fn force_refresh(mut self) -> Self {
-        self.force_refresh = true;
+        self.request.options.force_refresh = true;
         self
     }
 
-    /// Logs the request under this id at every service involved; tools take none. Default: a new one.
+    /// Sets the id under which all services involved log the request. Tools do not take one.
+    /// Default: a random one.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
-        self.correlation_id = Some(id);
+        self.request.options.correlation_id = Some(id);
         self
     }
 }
@@ -66,17 +62,17 @@ impl<'a> IntoFuture for ChainRequest<'a> {
     type IntoFuture = ChainFuture<'a>;
 
     fn into_future(self) -> ChainFuture<'a> {
-        ChainFuture(Box::pin(self.chain.ask(self)))
+        ChainFuture(Box::pin(self.chain.acquire(self.request)))
     }
 }
 
 impl fmt::Debug for ChainRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChainRequest")
-            .field("resource", &self.resource)
-            .field("proof_of_possession", &self.proof_of_possession)
-            .field("has_claims", &self.claims.is_some())
-            .field("force_refresh", &self.force_refresh)
+            .field("resource", &self.request.resource)
+            .field("proof_of_possession", &self.request.proof_of_possession)
+            .field("has_claims", &self.request.options.claims.is_some())
+            .field("force_refresh", &self.request.options.force_refresh)
             .finish_non_exhaustive()
     }
 }

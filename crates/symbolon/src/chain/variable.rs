@@ -1,13 +1,13 @@
-//! The links that one variable names.
+//! The links that an environment variable names.
 
 use symbolon_token::{Error, ErrorKind};
 use symbolon_types::Env;
 
-use super::ChainLink;
+use super::link::ChainLink;
 
-/// The variable of the Azure SDKs (Azure Identity, `DefaultAzureCredential`).
+/// The variable of the Azure SDKs' `DefaultAzureCredential`.
 pub(super) const VARIABLE: &str = "AZURE_TOKEN_CREDENTIALS";
-/// What the SDKs' `EnvironmentCredential` authenticates with. It is the first of `prod` there.
+/// The secrets of the SDKs' `EnvironmentCredential`, which is the first credential of `prod` there.
 const SECRETS: [&str; 2] = ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"];
 
 const ALL: [ChainLink; 4] = [
@@ -17,10 +17,10 @@ const ALL: [ChainLink; 4] = [
     ChainLink::AzureDeveloperCli,
 ];
 
-/// Names compare without case, as in the SDKs. What they know and this library has not is refused,
-/// because leaving it out could mean another identity.
+/// Returns the links that the variable names, without case, as in the SDKs. A credential that only
+/// the SDKs have is refused, because skipping it could select another identity.
 pub(super) fn links(env: &Env) -> Result<&'static [ChainLink], Error> {
-    let value = env.var(VARIABLE).ok_or_else(|| refused(format!("{VARIABLE} is not set")))?;
+    let value = env.var(VARIABLE).ok_or_else(|| invalid(format!("{VARIABLE} is not set")))?;
     let value = value.trim();
     if value.eq_ignore_ascii_case("dev") {
         return Ok(&ALL[2..]);
@@ -28,21 +28,23 @@ pub(super) fn links(env: &Env) -> Result<&'static [ChainLink], Error> {
     if value.eq_ignore_ascii_case("prod") {
         return match SECRETS.into_iter().find(|name| env.var(name).is_some()) {
             None => Ok(&ALL[..2]),
-            Some(name) => Err(refused(format!(
-                "{VARIABLE} is `prod`, which begins with the credential in {name}, and that has no link"
+            Some(name) => Err(invalid(format!(
+                "{VARIABLE} is `prod`, which begins with the credential in {name}, for which there is no link"
             ))
-            .with_advice("unset it, name the credential to use, or build that client with symbolon-token")),
+            .with_advice(
+                "unset that variable, name the credential to use, or build that client with symbolon-token",
+            )),
         };
     }
     let named = ALL.iter().position(|link| value.eq_ignore_ascii_case(link.as_str()));
     named.map(|index| &ALL[index..=index]).ok_or_else(|| {
         let known = value.len() <= 64 && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let shown = if known { format!(" (`{value}`)") } else { String::new() };
-        refused(format!("{VARIABLE} names no credential that there is a link for{shown}"))
+        invalid(format!("{VARIABLE} names no supported credential{shown}"))
     })
 }
 
-fn refused(error: String) -> Error {
+fn invalid(error: String) -> Error {
     Error::new(ErrorKind::Request, "invalid_configuration", error).with_advice(
         "set it to prod, dev, WorkloadIdentityCredential, ManagedIdentityCredential, AzureCliCredential or \
          AzureDeveloperCliCredential, or build the chain by hand",
@@ -59,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_names_a_set_or_one_credential_in_any_case() {
+    fn variable_names_a_set_or_one_credential() {
         for (value, expected) in [
             ("prod", &["WorkloadIdentityCredential", "ManagedIdentityCredential"][..]),
             (" Prod ", &["WorkloadIdentityCredential", "ManagedIdentityCredential"]),
@@ -75,13 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_link_is_refused_and_not_left_out() {
-        for (variables, told) in [
+    fn unsupported_credential_is_refused() {
+        for (variables, message) in [
             (&[][..], "AZURE_TOKEN_CREDENTIALS is not set"),
             (&[(VARIABLE, "")], "is not set"),
             (&[(VARIABLE, "EnvironmentCredential")], "(`EnvironmentCredential`)"),
             (&[(VARIABLE, "AzurePowerShellCredential")], "(`AzurePowerShellCredential`)"),
-            (&[(VARIABLE, "prod;dev")], "no credential that there is a link for; set it to prod"),
+            (&[(VARIABLE, "prod;dev")], "names no supported credential; set it to prod"),
             (
                 &[(VARIABLE, "prod"), ("AZURE_CLIENT_SECRET", "s3cr3t")],
                 "the credential in AZURE_CLIENT_SECRET",
@@ -93,7 +95,7 @@ mod tests {
         ] {
             let error = named(variables).unwrap_err();
             assert_eq!((error.code(), error.kind()), ("invalid_configuration", ErrorKind::Request));
-            assert!(error.to_string().contains(told), "{error}");
+            assert!(error.to_string().contains(message), "{error}");
             assert!(!error.to_string().contains("s3cr3t"), "{error}");
         }
     }

@@ -1,150 +1,144 @@
-//! How a managed identity is made.
+//! The builder of a managed identity.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_binding::imds::ImdsClient;
-use symbolon_binding::{Attester, KeyProvider, ManagedIdentityId, Minter, MinterBuilder, SharedKeyProvider};
+use symbolon_binding::imds::{IMDS_BASE_URL, ImdsClient};
+use symbolon_binding::{Attester, KeyProvider, ManagedIdentityId, SharedKeyProvider};
 use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
-use symbolon_types::{Context, Env, IMDS_BASE_URL, Strength};
+use symbolon_types::{Context, Env, Source, Strength};
 use url::Url;
 
-use super::{Inner, ManagedIdentity};
+use super::minter_options::{AddAttester, MinterOptions};
+use super::{IdentityParts, ManagedIdentity};
 use crate::bearer::{BearerTokens, partition};
-use crate::capabilities::{Prober, is_v2_disabled};
+use crate::capabilities::{HostProber, is_imds_v2_disabled};
 use crate::default_transport::default_transport;
 use crate::delegation::MintedCertificate;
 use crate::detection::missing_variables;
+use crate::downgrade::Downgrade;
 use crate::source::fetch::TokenFetcher;
-use crate::{Downgrade, Source};
 
-/// How long an acquisition may take, retries included: a metadata service that is being updated
-/// asks for 70 seconds of patience.
+/// The default deadline. A metadata service that is being updated can require 70 seconds of retries.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What a [`ManagedIdentity`] is made of.
+/// A builder of a [`ManagedIdentity`].
 #[derive(Debug)]
 pub struct ManagedIdentityBuilder {
     id: ManagedIdentityId,
     context: Context,
     transport: Option<SharedTransport>,
     cache: Option<TokenCache>,
-    keys: Option<SharedKeyProvider>,
-    attester: Option<AddAttester>,
-    minimum_strength: Option<Strength>,
-    #[cfg(unix)]
-    bindings: Option<PathBuf>,
-    bypass_cache_on_remint: bool,
+    minter: MinterOptions,
     downgrade: Downgrade,
     capabilities: Vec<String>,
-    trusted_token_hosts: Vec<String>,
     azure_arc_tokens: Option<PathBuf>,
     retries: bool,
     deadline: Duration,
 }
 
-impl ManagedIdentityBuilder {
-    pub(super) fn new() -> Self {
-        Self {
+impl ManagedIdentity {
+    /// Returns a builder for the system-assigned identity.
+    #[must_use]
+    pub fn builder() -> ManagedIdentityBuilder {
+        ManagedIdentityBuilder {
             id: ManagedIdentityId::system_assigned(),
             context: Context::default(),
             transport: None,
             cache: None,
-            keys: None,
-            attester: None,
-            minimum_strength: None,
-            #[cfg(unix)]
-            bindings: None,
-            bypass_cache_on_remint: false,
+            minter: MinterOptions::default(),
             downgrade: Downgrade::Never,
             capabilities: Vec::new(),
-            trusted_token_hosts: Vec::new(),
             azure_arc_tokens: None,
             retries: true,
             deadline: DEADLINE,
         }
     }
+}
 
-    /// Uses this identity. Default: the system-assigned one.
+impl ManagedIdentityBuilder {
+    /// Selects the identity. Default: the system-assigned one.
     #[must_use]
     pub fn identity(mut self, id: ManagedIdentityId) -> Self {
         self.id = id;
         self
     }
 
-    /// Sets the environment variables, the clock, the randomness of renewals and retries, and the
-    /// scale of retry delays. Default: the process's own.
+    /// Sets environment variables, clock, randomness and the scale of retry delays. Default: those of
+    /// the process.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// Sends over this transport. Default, with the feature `hyper`: a `HyperTransport` that reads
-    /// proxies and extra trust from the same variables.
+    /// Sets the HTTP transport. Default, with the feature `hyper`: a
+    /// [`HyperTransport`](crate::HyperTransport), which reads proxies and additional root
+    /// certificates from the variables of the context.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(SharedTransport::new(transport));
         self
     }
 
-    /// Keeps tokens in this cache, which may have a store behind it and be shared with others.
-    /// Default: one of its own, in memory, for 10,000 tokens.
+    /// Sets the token cache, which several identities can share and which can have a store. Default:
+    /// an own cache in memory for 10,000 tokens.
     #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Binds tokens to keys of this provider. Default:
-    /// [`SoftwareKeys::rsa_2048`](crate::SoftwareKeys::rsa_2048), or where bindings are persisted,
-    /// an RSA key of 2048 bits beside them.
+    /// Sets the provider of the key that tokens are bound to. Default:
+    /// [`SoftwareKeys::rsa_2048`](crate::SoftwareKeys::rsa_2048), or with
+    #[cfg_attr(unix, doc = "[`persist_bindings`](Self::persist_bindings)")]
+    #[cfg_attr(not(unix), doc = "`persist_bindings`")]
+    /// an RSA key of 2048 bits in the same folder.
     #[must_use]
     pub fn key_provider(mut self, provider: impl KeyProvider) -> Self {
-        self.keys = Some(SharedKeyProvider::new(provider));
+        self.minter.keys = Some(SharedKeyProvider::new(provider));
         self
     }
 
-    /// Has every key attested before a certificate is asked for; without an attestation there is none.
-    /// Default: no attestation.
+    /// Attests each key before a certificate is requested. Without an attestation no certificate is
+    /// requested. Default: no attestation.
     #[must_use]
     pub fn attester(mut self, attester: impl Attester) -> Self {
-        self.attester = Some(AddAttester(Box::new(|minter| minter.attester(attester))));
+        self.minter.attester = Some(AddAttester::new(attester));
         self
     }
 
-    /// Keeps certificates in this folder, so that they outlive the process and are issued once for all
-    /// processes of this user on this machine. The folder is this user's alone (mode 0700). Without
-    /// a [`key_provider`](Self::key_provider) the key is in it, too; one that is given should yield
-    /// a key that outlives the process as well. Default: in memory only. Only on Unix.
+    /// Stores certificates in this folder. They outlive the process, and all processes of this user
+    /// on this machine share them. The folder belongs to this user alone (mode 0700). Without a
+    /// [`key_provider`](Self::key_provider) the folder also holds the key; a key provider should
+    /// return a key that outlives the process. Default: certificates in memory only. Unix only.
     #[cfg(unix)]
     #[must_use]
     pub fn persist_bindings(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.bindings = Some(folder.into());
+        self.minter.store_folder = Some(folder.into());
         self
     }
 
-    /// After a refusal, asks the metadata service not to issue from a cache of its own
-    /// (`bypass_cache=true`). Microsoft's design of the revocation describes it; whether the service
-    /// has it was not checked. Default: no.
+    /// After a refusal, adds `bypass_cache=true` to the request for the new certificate, so that the
+    /// metadata service does not answer from its own cache. Microsoft's design of the revocation
+    /// describes the parameter; it is not known if the service implements it. Default: false.
     #[must_use]
     pub fn bypass_cache_on_remint(mut self, bypass: bool) -> Self {
-        self.bypass_cache_on_remint = bypass;
+        self.minter.bypass_cache_on_remint = bypass;
         self
     }
 
-    /// Fails requests for bound tokens, before anything is issued, if the key is kept less well.
-    /// A floor, not a choice. Default: none.
+    /// Refuses requests for bound tokens, before anything is issued, if the key is protected less
+    /// well than this. The option does not select a key. Default: none.
     #[must_use]
     pub fn minimum_strength(mut self, minimum: Option<Strength>) -> Self {
-        self.minimum_strength = minimum;
+        self.minter.minimum_strength = minimum;
         self
     }
 
-    /// What becomes of requests for bound tokens where tokens cannot be bound. Default:
+    /// Sets the policy for requests for bound tokens on a host that cannot bind tokens. Default:
     /// [`Downgrade::Never`].
     #[must_use]
     pub fn downgrade(mut self, policy: Downgrade) -> Self {
@@ -152,155 +146,129 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Declares what this client can handle, such as `cp1` for claims challenges. HttpOutcome in the
-    /// claims of requests for bound tokens, and to Service Fabric (`xms_cc`); no other source takes
-    /// them for bearer tokens.
+    /// Declares capabilities of this client, such as `cp1` for claims challenges. They are sent in
+    /// the claims of requests for bound tokens, and to Service Fabric (`xms_cc`). The other sources
+    /// of bearer tokens do not take them.
     #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.capabilities = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Accepts token endpoints under these host names, besides Microsoft's and loopback.
+    /// Trusts token endpoints on these host names, in addition to Microsoft's and loopback.
     #[must_use]
     pub fn trusted_token_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.trusted_token_hosts = hosts.into_iter().map(Into::into).collect();
+        self.minter.trusted_token_hosts = hosts.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Expects the challenge files of the Azure Arc agent in this directory, in place of the agent's own
+    /// Sets the directory of the challenge files of the Azure Arc agent. Default: the agent's own
     /// (`/var/opt/azcmagent/tokens` on Linux, `%ProgramData%\AzureConnectedMachineAgent\Tokens` on
-    /// Windows). For tests with a stand-in for the agent: what is in a file there is sent to the
-    /// endpoint as a secret, so only the agent may write to it. No variable changes it.
+    /// Windows). The option is for tests with a replacement of the agent: the content of a file there
+    /// is sent to the endpoint as a secret, so only the agent may write to the directory. No
+    /// environment variable sets it.
     #[must_use]
     pub fn azure_arc_tokens(mut self, directory: impl Into<PathBuf>) -> Self {
         self.azure_arc_tokens = Some(directory.into());
         self
     }
 
-    /// Asks everybody once: no failure is worth a retry. A refused certificate is still replaced, once.
+    /// Sends each request once. A refused certificate is still replaced once.
     #[must_use]
     pub fn without_retries(mut self) -> Self {
         self.retries = false;
         self
     }
 
-    /// Bounds an acquisition as a whole. Default: two minutes.
+    /// Limits the whole acquisition of a token, retries included. Default: two minutes.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The managed identity. Asks nobody and needs no runtime.
+    /// Builds the managed identity. Sends nothing and needs no runtime.
     ///
     /// # Errors
-    /// `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL; `invalid_configuration`
-    /// if a trusted token host is not a host name, and for what the default transport finds wrong
-    /// with the environment; `transport_unsupported` on Service Fabric, if the transport cannot know a
-    /// server by its thumbprint.
+    /// - `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL;
+    /// - `invalid_configuration` if a trusted token host is not a host name, or if the default
+    ///   transport cannot be built from the environment;
+    /// - `transport_unsupported` on Service Fabric, if the transport cannot pin a server certificate.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
         let env = self.context.env();
-        let imds_base = env.var(Source::IMDS_VARIABLE).unwrap_or_else(|| IMDS_BASE_URL.to_owned());
-        let imds_base: Url = imds_base.parse().map_err(|_| {
-            let error = format!("{} is not a URL", Source::IMDS_VARIABLE);
-            Error::new(ErrorKind::Request, "invalid_endpoint", error).with_advice(
-                "set it to the origin of the metadata service, for example http://127.0.0.1:8080",
-            )
-        })?;
+        let imds_url = imds_url(env)?;
         let transport = match self.transport {
             Some(transport) => transport,
             None => default_transport(&self.context)?,
         };
-        check(&transport, env)?;
+        check_pinning(&transport, env)?;
+        let is_imds_v2_disabled = is_imds_v2_disabled(env);
         let http = HttpClient::new(transport.clone(), self.context.clone());
-        let imds = ImdsClient::new(imds_base.clone(), http.clone())?;
-        let planned = |policy: RetryPolicy| {
-            if self.retries { policy } else { policy.without_retries() }
-        };
-        let key_strength = self.keys.is_none().then_some(Strength::Software);
-        let prober = Prober::new(imds.clone(), env.clone());
-        let is_v2_disabled = is_v2_disabled(env);
-        let is_attested = self.attester.is_some();
-        let mut minter = Minter::builder(imds_base, http.clone())
-            .minimum_strength(self.minimum_strength)
-            .metadata_retry_policy(planned(RetryPolicy::imds_endpoint()))
-            .issuance_retry_policy(planned(RetryPolicy::imds()))
-            .trusted_token_hosts(self.trusted_token_hosts)
-            .bypass_cache_on_remint(self.bypass_cache_on_remint);
-        #[cfg(unix)]
-        if let Some(folder) = self.bindings {
-            minter = minter.store(&folder);
-            if self.keys.is_none() {
-                let keys =
-                    symbolon_binding::PersistedKeys::rsa_2048(folder).with_context(self.context.clone());
-                minter = minter.key_provider(keys);
-            }
-        }
-        if let Some(keys) = self.keys {
-            minter = minter.key_provider(keys);
-        }
-        if let Some(AddAttester(add)) = self.attester {
-            minter = add(minter);
-        }
-        let minter = minter.build()?;
-        let floor = self.minimum_strength.map_or("none", Strength::as_str);
-        let kept_as = |how| partition(&self.id, &format!("{how}\0{floor}\0{is_attested}"));
-        let (bound, over_mtls) = (kept_as("pop"), kept_as("mtls"));
-        let credential = MintedCertificate::new(minter.clone(), self.id.clone(), bound, over_mtls);
+        let imds = ImdsClient::new(imds_url.clone(), http.clone())?;
         let cache =
             self.cache.unwrap_or_else(|| TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context));
-        let bound = TokenClient::builder(credential, transport)
+        let retry = |policy: RetryPolicy| if self.retries { policy } else { policy.without_retries() };
+
+        let requirements = self.minter.requirements();
+        let minimum_strength = self.minter.minimum_strength;
+        let new_key_strength = self.minter.new_key_strength();
+        let minter = self.minter.build(imds_url, &http, retry)?;
+        let credential = MintedCertificate::new(
+            minter.clone(),
+            self.id.clone(),
+            partition(&self.id, &format!("pop\0{requirements}")),
+            partition(&self.id, &format!("mtls\0{requirements}")),
+        );
+        let token_client = TokenClient::builder(credential, transport)
             .context(self.context)
             .cache(cache.clone())
             .capabilities(self.capabilities.iter().cloned())
-            .retry(planned(RetryPolicy::token_endpoint()))
+            .retry(retry(RetryPolicy::token_endpoint()))
             .deadline(self.deadline)
             .build();
         let fetcher = TokenFetcher {
             id: self.id.clone(),
             capabilities: self.capabilities,
-            imds,
+            imds: imds.clone(),
             http,
-            imds_retry_policy: planned(RetryPolicy::imds()),
-            retry_policy: planned(RetryPolicy::managed_identity()),
+            imds_retry_policy: retry(RetryPolicy::imds()),
+            retry_policy: retry(RetryPolicy::managed_identity()),
             deadline: self.deadline,
             azure_arc_tokens: self.azure_arc_tokens,
         };
-        let bearer = BearerTokens::new(fetcher, cache);
-        Ok(ManagedIdentity(Arc::new(Inner {
+        Ok(ManagedIdentity(Arc::new(IdentityParts {
             id: self.id,
-            bearer,
+            bearer_tokens: BearerTokens::new(fetcher, cache),
             minter,
-            bound,
-            prober,
-            minimum_strength: self.minimum_strength,
-            key_strength,
+            token_client,
+            prober: HostProber::new(imds, is_imds_v2_disabled),
+            minimum_strength,
+            new_key_strength,
             downgrade: self.downgrade,
-            is_v2_disabled,
+            is_imds_v2_disabled,
         })))
     }
 }
 
-/// Hands an attester on, whatever its type.
-struct AddAttester(Box<dyn FnOnce(MinterBuilder) -> MinterBuilder + Send + Sync>);
-
-impl fmt::Debug for AddAttester {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AddAttester")
-    }
+/// Returns the origin of the metadata service.
+fn imds_url(env: &Env) -> Result<Url, Error> {
+    let text = env.var(Source::IMDS_VARIABLE).unwrap_or_else(|| IMDS_BASE_URL.to_owned());
+    text.parse().map_err(|_| {
+        let error = format!("{} is not a URL", Source::IMDS_VARIABLE);
+        Error::new(ErrorKind::Request, "invalid_endpoint", error)
+            .with_advice("set it to the origin of the metadata service, for example http://127.0.0.1:8080")
+    })
 }
 
-/// A transport that cannot pin is told at once that this is Service Fabric (managed-identity sources
-/// §2.2), and not when a token is needed.
-fn check(transport: &SharedTransport, env: &Env) -> Result<(), Error> {
-    if transport.capabilities().pinned_servers() || !missing_variables(Source::ServiceFabric, env).is_empty()
-    {
+/// Refuses a transport that cannot pin certificates on Service Fabric when the identity is built, not
+/// at the first token. (docs/protocol/sources.md#service-fabric)
+fn check_pinning(transport: &SharedTransport, env: &Env) -> Result<(), Error> {
+    let source = Source::ServiceFabric;
+    if transport.capabilities().pinned_servers() || !missing_variables(source, env).is_empty() {
         return Ok(());
     }
     let error = format!(
-        "{} requires pinning the server certificate by thumbprint, which this transport does not support",
-        Source::ServiceFabric
+        "{source} requires pinning the server certificate by thumbprint, which this transport does not support"
     );
     Err(Error::new(ErrorKind::Environment, "transport_unsupported", error)
         .with_advice("use a transport that declares pinned servers, such as symbolon-hyper"))

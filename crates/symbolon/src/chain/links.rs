@@ -1,0 +1,113 @@
+//! The links of a chain.
+
+use symbolon_token::{Error, ErrorKind, Token, TokenClient};
+
+use super::link::{ChainLink, LinkError, LinkRequest, cannot_bind};
+use super::tool::DeveloperTool;
+use crate::downgrade::Downgrade;
+use crate::identity::ManagedIdentity;
+
+/// A link, ready to request tokens.
+#[derive(Debug)]
+pub(super) enum Link {
+    WorkloadIdentity(WorkloadLink),
+    ManagedIdentity(ManagedIdentity),
+    Tool(Box<DeveloperTool>),
+}
+
+/// The workload identity that the environment describes.
+#[derive(Debug)]
+pub(super) enum WorkloadLink {
+    Configured(TokenClient),
+    /// The environment does not describe one.
+    Absent(Error),
+    /// The description is incomplete or wrong.
+    Invalid(Error),
+}
+
+impl Link {
+    pub(super) fn name(&self) -> ChainLink {
+        match self {
+            Self::WorkloadIdentity(_) => ChainLink::WorkloadIdentity,
+            Self::ManagedIdentity(_) => ChainLink::ManagedIdentity,
+            Self::Tool(tool) => tool.name(),
+        }
+    }
+
+    pub(super) fn managed_identity(&self) -> Option<&ManagedIdentity> {
+        match self {
+            Self::ManagedIdentity(identity) => Some(identity),
+            _ => None,
+        }
+    }
+
+    /// Requests a token. With `check_host`, a managed identity is first checked for a source.
+    pub(super) async fn token(
+        &self,
+        request: &LinkRequest<'_>,
+        check_host: bool,
+    ) -> Result<Token, LinkError> {
+        match self {
+            Self::WorkloadIdentity(workload) => workload.token(request).await,
+            Self::ManagedIdentity(identity) => {
+                if check_host {
+                    find_source(identity).await.map_err(LinkError::Unavailable)?;
+                }
+                managed_identity_token(identity, request).await.map_err(LinkError::Failed)
+            }
+            Self::Tool(_) if request.proof_of_possession => Err(LinkError::Unavailable(cannot_bind())),
+            Self::Tool(tool) => tool.token(request).await,
+        }
+    }
+}
+
+impl WorkloadLink {
+    async fn token(&self, request: &LinkRequest<'_>) -> Result<Token, LinkError> {
+        let client = match self {
+            Self::Configured(client) => client,
+            Self::Absent(error) => return Err(LinkError::Unavailable(error.clone())),
+            Self::Invalid(error) => return Err(LinkError::Failed(error.clone())),
+        };
+        if request.proof_of_possession {
+            return Err(LinkError::Failed(cannot_bind()));
+        }
+        let mut token = client.token_for_resource(request.resource);
+        if let Some(claims) = request.options.claims {
+            token = token.claims(claims);
+        }
+        if request.options.force_refresh {
+            token = token.force_refresh();
+        }
+        if let Some(id) = request.options.correlation_id {
+            token = token.correlation_id(id);
+        }
+        token.await.map_err(LinkError::Failed)
+    }
+}
+
+/// Probes for the metadata service, if the environment names no source.
+async fn find_source(identity: &ManagedIdentity) -> Result<(), Error> {
+    if identity.detection().is_named {
+        return Ok(());
+    }
+    let host = identity.capabilities().await;
+    if host.source.is_some() {
+        return Ok(());
+    }
+    let probes = host.imds.map(|imds| imds.reasons.join("; ")).unwrap_or_default();
+    let error = format!("{}, and {} ({probes})", host.detection.reason, host.reason);
+    Err(Error::new(ErrorKind::Environment, "managed_identity_unavailable", error)
+        .with_advice("run on an Azure host, or set IDENTITY_ENDPOINT to another source"))
+}
+
+async fn managed_identity_token(
+    identity: &ManagedIdentity,
+    request: &LinkRequest<'_>,
+) -> Result<Token, Error> {
+    let mut token = identity.token(request.resource);
+    token.options = request.options;
+    token.proof_of_possession = request.proof_of_possession;
+    // A chain never downgrades, whatever the policy of the identity.
+    token.downgrade = Downgrade::Never;
+    token.await
+}
