@@ -106,9 +106,8 @@ mod tests {
         Detection::with_agent(&env, agent)
     }
 
-    /// NET-01, AS-02, GO-01, GO-05, X-01.
     #[test]
-    fn sources_are_detected_in_the_documented_order() {
+    fn sources_are_detected_in_order() {
         use Source::{AppService, AzureArc, CloudShell, Imds, MachineLearning, ServiceFabric};
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("himds");
@@ -128,7 +127,6 @@ mod tests {
                 AppService,
             ),
             (&["MSI_ENDPOINT", "MSI_SECRET"], &absent, MachineLearning),
-            // D-4, D-5.
             (&["IDENTITY_ENDPOINT", "IMDS_ENDPOINT", "MSI_ENDPOINT"], &absent, CloudShell),
             (&["IDENTITY_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET"], &absent, MachineLearning),
             (&["MSI_ENDPOINT"], &installed, CloudShell),
@@ -151,15 +149,15 @@ mod tests {
         ] {
             assert_eq!(detect(variables, agent).is_named, is_named, "{variables:?}");
         }
-        // §7.7.14, D-3.
+        // An empty variable counts as not set.
         let empty: Env = [("IDENTITY_ENDPOINT", ""), ("IDENTITY_HEADER", "x")].into_iter().collect();
         assert_eq!(Detection::with_agent(&empty, &absent).source, Imds);
     }
 
     #[test]
-    fn every_other_source_says_why_it_was_skipped() {
+    fn skipped_sources_have_reasons() {
         let absent = ArcAgent::with_program(None);
-        let told = |variables: &[&str]| {
+        let reasons = |variables: &[&str]| {
             let detection = detect(variables, &absent);
             let skipped = detection.skipped.into_iter();
             (
@@ -167,7 +165,7 @@ mod tests {
                 skipped.map(|skipped| format!("{}: {}", skipped.source.as_str(), skipped.reason)),
             )
         };
-        let (reason, skipped) = told(&["MSI_ENDPOINT", "IDENTITY_HEADER"]);
+        let (reason, skipped) = reasons(&["MSI_ENDPOINT", "IDENTITY_HEADER"]);
         assert_eq!(reason, "MSI_ENDPOINT is set, and MSI_SECRET is not");
         assert_eq!(
             skipped.collect::<Vec<_>>(),
@@ -179,7 +177,7 @@ mod tests {
                 "imds: Cloud Shell comes first",
             ]
         );
-        let (reason, mut skipped) = told(&[]);
+        let (reason, mut skipped) = reasons(&[]);
         assert_eq!(reason, "nothing names another source");
         assert_eq!(
             skipped.next_back().as_deref(),

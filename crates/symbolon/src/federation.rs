@@ -1,18 +1,18 @@
-//! A managed identity as the credential of an application: federation in two legs.
+//! A managed identity as the credential of an application (workload identity federation).
 
 use symbolon_token::{AssertionRequest, AssertionSource, Error, SignedAssertion};
 
 use crate::identity::ManagedIdentity;
 
-/// The audience of a token that is an assertion for another application, in the public cloud.
-/// (Entra workload identity federation.)
+/// The audience of tokens that are client assertions, in the public cloud.
+/// (docs/protocol/token-request.md#client-assertion)
 const TOKEN_EXCHANGE: &str = "api://AzureADTokenExchange";
 
-/// The tokens of a managed identity, as the assertions of an application that trusts it.
+/// The tokens of a managed identity, as client assertions of an application that trusts it.
 ///
-/// The first leg gets a token of the managed identity for the exchange audience; the second
-/// presents it for the application. A request for a bound token binds the assertion too, and both
-/// legs present the same certificate.
+/// The first request gets a token of the managed identity for the exchange audience; the second
+/// sends it as the client assertion of the application. A request for a bound token also binds the
+/// assertion, and both requests present the same certificate.
 ///
 /// ```no_run
 /// use symbolon::parts::token::authority::Authority;
@@ -36,7 +36,7 @@ pub struct ManagedIdentityAssertions {
 }
 
 impl ManagedIdentity {
-    /// The tokens of this identity, as the assertions of an application that trusts it.
+    /// Returns the tokens of this identity as client assertions of an application that trusts it.
     #[must_use]
     pub fn assertions(&self) -> ManagedIdentityAssertions {
         ManagedIdentityAssertions {
@@ -48,15 +48,15 @@ impl ManagedIdentity {
 }
 
 impl ManagedIdentityAssertions {
-    /// Asks for this audience instead, as sovereign clouds do
-    /// (`api://AzureADTokenExchangeUSGov`, `api://AzureADTokenExchangeChina`).
+    /// Sets the audience of a sovereign cloud: `api://AzureADTokenExchangeUSGov` or
+    /// `api://AzureADTokenExchangeChina`.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// Binds the assertion also where the application's own token is a bearer token.
+    /// Also binds the assertion if the application's own token is a bearer token.
     #[must_use]
     pub fn always_bound(mut self) -> Self {
         self.always_bound = true;

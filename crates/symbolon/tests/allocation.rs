@@ -1,4 +1,4 @@
-//! What a cache hit costs through the facade.
+//! Allocations of a cache hit.
 
 use std::future::IntoFuture;
 
@@ -7,7 +7,7 @@ use symbolon::{Context, Env, HyperTransport, ManagedIdentity, SoftwareKeys, Toke
 use symbolon_emulator::Emulator;
 
 #[test]
-fn a_cache_hit_allocates_nothing_and_is_ready_at_once() {
+fn cache_hit_allocates_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_emulator, identity) = runtime.block_on(async {
         let emulator = Emulator::start().await.unwrap();

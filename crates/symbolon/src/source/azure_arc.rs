@@ -1,4 +1,5 @@
-//! Azure Arc: a machine outside of Azure, whose agent asks for proof that the caller runs on it.
+//! Azure Arc: the agent on a machine outside of Azure. It requires proof that the caller runs on the
+//! same machine. (docs/protocol/sources.md#azure-arc)
 
 mod agent;
 mod challenge;
@@ -22,24 +23,25 @@ use super::request::SourceRequest;
 const ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
 const ENDPOINT_VARIABLE: &str = "IDENTITY_ENDPOINT";
 
-/// Asks twice: the first answer names a file, and the second request shows what is in it.
+/// Requests a token. The first response is a challenge that names a file; the second request sends
+/// the content of that file.
 pub(super) async fn token(
     request: &SourceRequest<'_>,
     env: &Env,
-    tokens: Option<&Path>,
+    directory: Option<&Path>,
     client: &SourceClient<'_>,
 ) -> Result<(IssuedToken, usize), Error> {
     let mut http_request = http_request(request, env)?;
     let mut sent = client.send(&http_request).await?;
     if sent.response.status() == StatusCode::UNAUTHORIZED {
-        let answer = challenge::answer(&sent.response, tokens)?;
-        http_request.headers_mut().insert(AUTHORIZATION, answer);
+        let authorization = challenge::authorization(&sent.response, directory)?;
+        http_request.headers_mut().insert(AUTHORIZATION, authorization);
         let attempts = sent.attempts;
         sent = client.send(&http_request).await?;
         sent.attempts += attempts;
     }
     let token = client.token(&sent)?;
-    confirm(request, &sent.response)?;
+    check_identity(request, &sent.response)?;
     Ok(token)
 }
 
@@ -50,7 +52,7 @@ fn http_request(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error
     };
     append(&mut url, "api-version", "2020-06-01");
     append(&mut url, "resource", request.resource);
-    // Other than at App Service: the agent ignores `mi_res_id`.
+    // Unlike App Service, the agent ignores `mi_res_id`.
     if let Some((name, value)) = request.id.imdsv1_parameter() {
         append(&mut url, name, value);
     }
@@ -60,9 +62,9 @@ fn http_request(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error
     Ok(built)
 }
 
-/// An agent from before 2026 ignores which identity is asked for, and gives the machine's own. A newer one
-/// says whose token it is; without that, the token is discarded (managed-identity sources §2.5.3).
-fn confirm(request: &SourceRequest<'_>, response: &Response) -> Result<(), Error> {
+/// Checks that the token is for the requested user-assigned identity. An agent from before 2026 ignores
+/// the id and returns the machine's own token; a newer one names the identity in its response.
+fn check_identity(request: &SourceRequest<'_>, response: &Response) -> Result<(), Error> {
     let names: &[&str] = match request.id.kind() {
         IdKind::SystemAssigned => return Ok(()),
         IdKind::ClientId => &["client_id"],
@@ -70,13 +72,13 @@ fn confirm(request: &SourceRequest<'_>, response: &Response) -> Result<(), Error
         IdKind::ResourceId => &["msi_res_id", "mi_res_id"],
         _ => &[],
     };
-    let said: Map<String, Value> = serde_json::from_slice(response.body()).unwrap_or_default();
-    let said = names.iter().find_map(|name| said.get(*name)).and_then(Value::as_str);
-    let asked = request.id.value().unwrap_or_default();
-    if said.is_some_and(|said| said.eq_ignore_ascii_case(asked)) {
+    let body: Map<String, Value> = serde_json::from_slice(response.body()).unwrap_or_default();
+    let confirmed = names.iter().find_map(|name| body.get(*name)).and_then(Value::as_str);
+    let requested = request.id.value().unwrap_or_default();
+    if confirmed.is_some_and(|confirmed| confirmed.eq_ignore_ascii_case(requested)) {
         return Ok(());
     }
-    let error = "the Azure Arc agent did not confirm that its token is for the identity that was asked for; \
+    let error = "the Azure Arc agent did not confirm that its token is for the requested identity; \
                  the token was discarded";
     Err(Error::new(ErrorKind::Environment, "user_assigned_managed_identity_not_confirmed", error)
         .with_advice("use the system-assigned identity, or update the Azure Arc agent of this machine"))
@@ -99,19 +101,18 @@ mod tests {
         }
     }
 
-    /// The table of §2.5.1: an agent that was found by its program alone.
+    /// An agent that was detected by its program alone.
     #[test]
-    fn without_a_variable_the_agent_is_asked_where_it_listens() {
+    fn agent_has_a_default_endpoint() {
         let id = ManagedIdentityId::system_assigned();
-        let asked = http_request(&source_request(&id), &Env::empty()).unwrap();
+        let built = http_request(&source_request(&id), &Env::empty()).unwrap();
         let expected =
             "http://127.0.0.1:40342/metadata/identity/oauth2/token?api-version=2020-06-01&resource=r";
-        assert_eq!(asked.url().as_str(), expected);
+        assert_eq!(built.url().as_str(), expected);
     }
 
-    /// GO-16, GO-17, §7.7.10.
     #[test]
-    fn a_token_counts_only_for_the_identity_that_the_agent_says() {
+    fn agent_must_confirm_the_identity() {
         let client = ManagedIdentityId::client_id("AB-1").unwrap();
         let object = ManagedIdentityId::object_id("AB-1").unwrap();
         let resource = ManagedIdentityId::resource_id("/sub/AB-1").unwrap();
@@ -127,9 +128,9 @@ mod tests {
             (&resource, r#"{"mi_res_id":"/sub/AB-1"}"#, true),
             (&resource, r#"{"msi_res_id":"/sub/other","mi_res_id":"/sub/AB-1"}"#, false),
         ] {
-            let confirmed = confirm(&source_request(id), &Response::new(StatusCode::OK, body));
-            assert_eq!(confirmed.is_ok(), is_confirmed, "{id:?} {body}");
-            if let Err(error) = confirmed {
+            let checked = check_identity(&source_request(id), &Response::new(StatusCode::OK, body));
+            assert_eq!(checked.is_ok(), is_confirmed, "{id:?} {body}");
+            if let Err(error) = checked {
                 assert_eq!(error.code(), "user_assigned_managed_identity_not_confirmed");
             }
         }

@@ -1,4 +1,4 @@
-//! A source that issued no token: what it said, and what to do.
+//! The errors of sources. (docs/protocol/sources.md#errors)
 
 use std::time::SystemTime;
 
@@ -8,55 +8,48 @@ use symbolon_token::{Error, ErrorKind};
 use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind, is_transient_status};
 use symbolon_types::Source;
 
-/// The most error numbers that are taken over.
-const MOST_CODES: usize = 8;
+/// The maximum number of AADSTS codes in an error.
+const MAX_SERVER_CODES: usize = 8;
 
-/// An answer other than a 200.
+/// Returns the error for a response with a status other than 200.
 pub(super) fn http_error(source: Source, response: &Response, now: SystemTime) -> Error {
     let status = response.status();
     let body = response.body();
-    let what = if body.is_empty() {
-        format!("{source} did not issue a token, and did not say why")
+    let summary = if body.is_empty() {
+        format!("{source} did not issue a token, and gave no reason")
     } else {
         format!("{source} did not issue a token")
     };
-    let error = Error::new(ErrorKind::Service, "managed_identity_request_failed", what)
+    let error = Error::new(ErrorKind::Service, "managed_identity_request_failed", summary)
         .with_status(status.as_u16())
         .with_transient(RetryPolicy::managed_identity().is_transient_status(status))
         .with_retry_after(response.retry_after(now))
         .with_advice(advice(source, status));
     let parsed = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
-    let said = said(source, &parsed);
+    let details = details(source, &parsed);
     if body.is_empty() {
         error
-    } else if said.is_empty() {
+    } else if details.is_empty() {
         error.with_excerpt(&String::from_utf8_lossy(body))
     } else {
-        error.with_excerpt(&said).with_server_codes(codes(&parsed))
+        error.with_excerpt(&details).with_server_codes(server_codes(&parsed))
     }
 }
 
 fn advice(source: Source, status: StatusCode) -> &'static str {
-    match (source, status.as_u16()) {
-        (_, 300..=399) => "redirects are not followed: check the endpoint that the host's variables name",
-        (Source::AppService | Source::ServiceFabric, 401 | 403) => {
-            "the secret in IDENTITY_HEADER was not accepted: it may be that of an earlier start of the host"
-        }
-        (Source::MachineLearning, 401 | 403) => "the secret in MSI_SECRET was not accepted",
-        (Source::AzureArc, 401 | 403) => "the key of the Azure Arc agent was not accepted: try again",
-        (_, 400) => "check that the resource is spelled right and that the identity is assigned to this host",
-        (_, 404) => {
-            "check that the identity is assigned to this host; one that was just assigned takes a few minutes"
-        }
+    match (status.as_u16(), source.info().unauthorized_advice) {
+        (401 | 403, Some(advice)) => advice,
+        (300..=399, _) => "redirects are not followed; check the endpoint in the host's variables",
+        (400, _) => "check the spelling of the resource, and that the identity is assigned to this host",
+        (404, _) => "check that the identity is assigned to this host; a new assignment takes a few minutes",
         _ if is_transient_status(status) => "try again later",
-        _ => "see the excerpt of the answer, and quote the correlation id when you ask for support",
+        _ => "see the excerpt of the response, and quote the correlation id in a support request",
     }
 }
 
-/// What the service said, of all the shapes that its body may have (managed-identity sources §2.0.3): code,
-/// message, description, and the id under which the source itself, and not the token service,
-/// logged the request.
-fn said(source: Source, body: &Map<String, Value>) -> String {
+/// Joins the details in an error body of any format: code, message, description, and the id under which
+/// the source, unlike the token service, logged the request.
+fn details(source: Source, body: &Map<String, Value>) -> String {
     let text = |from: &Map<String, Value>, name: &str| {
         from.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
@@ -76,25 +69,25 @@ fn said(source: Source, body: &Map<String, Value>) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// AADSTS numbers, where the source passes on what the token service said.
-fn codes(body: &Map<String, Value>) -> Vec<u32> {
+/// Returns the AADSTS codes, if the source forwards those of the token service.
+fn server_codes(body: &Map<String, Value>) -> Vec<u32> {
     let codes = body.get("error_codes").and_then(Value::as_array);
     let codes = codes.into_iter().flatten().filter_map(Value::as_u64);
-    codes.filter_map(|code| u32::try_from(code).ok()).take(MOST_CODES).collect()
+    codes.filter_map(|code| u32::try_from(code).ok()).take(MAX_SERVER_CODES).collect()
 }
 
 /// Returns the error for a request without a response.
 pub(super) fn no_response(source: Source, error: TransportError) -> Error {
-    const CHECK_ENDPOINT: &str = "check the endpoint that the host's variables name";
+    const CHECK_ENDPOINT: &str = "check the endpoint in the host's variables, and that no firewall blocks it";
     match error.kind() {
         TransportErrorKind::Tls if source == Source::ServiceFabric => Error::new(
             ErrorKind::Network,
             "managed_identity_unreachable",
             format!(
-                "{source} did not present the certificate of IDENTITY_SERVER_THUMBPRINT; nothing was sent"
+                "{source} did not present the pinned certificate; nothing was sent"
             ),
         )
-        .with_advice("restart the process: the host may have replaced the certificate of its endpoint")
+        .with_advice("check IDENTITY_SERVER_THUMBPRINT; the host may have replaced its certificate, then restart the process")
         .with_source(error),
         TransportErrorKind::Timeout => error.into_source_error(source).with_advice("try again later"),
         TransportErrorKind::Unsupported => error.into_source_error(source),
@@ -111,9 +104,8 @@ mod tests {
         http_error(Source::AppService, &response, SystemTime::UNIX_EPOCH)
     }
 
-    /// NET-11, NET-12, NET-13, NET-15, X-08, DEV-5, DEV-9.
     #[test]
-    fn what_the_service_said_is_told_in_every_shape() {
+    fn excerpt_reads_every_error_format() {
         let id = "751a212b-4003-416e-b600-e1f48e40db9f";
         for (body, expected) in [
             (
@@ -147,13 +139,13 @@ mod tests {
         }
         let silent = refuse(500, "");
         assert_eq!(silent.excerpt(), None);
-        assert!(silent.to_string().contains("did not say why"), "{silent}");
+        assert!(silent.to_string().contains("gave no reason"), "{silent}");
         let codes = refuse(400, r#"{"error":"x","error_codes":[700016,"7",-1,99999999999]}"#);
         assert_eq!(codes.server_codes(), [700_016]);
     }
 
     #[test]
-    fn a_token_that_was_sent_with_an_error_is_not_told() {
+    fn token_in_an_error_is_redacted() {
         let token =
             r#"{"error":"x","message":"eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"}"#;
         let error = refuse(500, token);
@@ -162,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_says_whether_to_try_again() {
+    fn transient_statuses_are_marked() {
         for status in [404, 408, 429, 500, 503, 504] {
             assert!(refuse(status, "").is_transient(), "{status}");
         }

@@ -1,20 +1,19 @@
-//! How long a token lives, in every form that a source has been seen to say it.
+//! The lifetime of a token, in all formats that sources use. (docs/protocol/sources.md#expiry)
 
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-/// 2001-01-01 in Unix seconds. A smaller "absolute" expiry is a lifetime (MSAL.NET
-/// `DateTimeHelpers`).
+/// 2001-01-01 in Unix seconds. A smaller `expires_on` is a lifetime.
 const EARLIEST_EXPIRY: u64 = 978_307_200;
 const DAY: i64 = 24 * 60 * 60;
 
-/// `expires_on` counts, and `expires_in` where it is missing or nobody can read it, whichever comes first
-/// in the text (managed-identity sources DEV-4). `None` for a life that is over.
+/// Returns the lifetime in `expires_on`, or in `expires_in` if the former is missing or cannot be read.
+/// Returns `None` for an expired token.
 pub(crate) fn lifetime(expires_on: &Value, expires_in: &Value, now: SystemTime) -> Option<Duration> {
     let until = |unix| {
-        let ends = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix))?;
-        ends.duration_since(now).ok()
+        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix))?;
+        end.duration_since(now).ok()
     };
     if let Some(seconds) = seconds(expires_on) {
         return if seconds < EARLIEST_EXPIRY { Some(Duration::from_secs(seconds)) } else { until(seconds) };
@@ -25,7 +24,7 @@ pub(crate) fn lifetime(expires_on: &Value, expires_in: &Value, now: SystemTime) 
     seconds(expires_in).map(Duration::from_secs)
 }
 
-/// Seconds as a number or as its text, with a fraction or without.
+/// Reads seconds from a number or its text, with or without a fraction.
 pub(super) fn seconds(value: &Value) -> Option<u64> {
     let whole = |seconds: f64| Duration::try_from_secs_f64(seconds).ok().map(|duration| duration.as_secs());
     match value {
@@ -38,9 +37,8 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
     }
 }
 
-/// The Unix seconds of a date: RFC 3339, or one of the forms of older hosts, `MM/dd/yyyy HH:mm:ss` and
-/// `yyyy-MM-dd HH:mm:ss`, with or without `AM` or `PM` and an offset. A date without a zone is in UTC
-/// (managed-identity sources DEV-4).
+/// Returns the Unix seconds of a date: RFC 3339, or a format of older hosts, `MM/dd/yyyy HH:mm:ss` or
+/// `yyyy-MM-dd HH:mm:ss`, with or without `AM` or `PM` and an offset. A date without a zone is in UTC.
 fn date(text: &str) -> Option<i64> {
     let text = text.trim();
     let (date, time) = text.split_once(['T', 't', ' '])?;
@@ -59,8 +57,8 @@ fn date(text: &str) -> Option<i64> {
         None => rest,
     };
     let rest = rest.trim();
-    let (hour, zone) = match half(rest) {
-        // Noon and midnight are the twelfth hour. Some hosts write `PM` behind an hour of twenty-four.
+    let (hour, zone) = match day_half(rest) {
+        // Noon and midnight are the twelfth hour. Some hosts write `PM` after an hour above 12.
         Some((is_afternoon, zone)) => (if hour > 12 { hour } else { hour % 12 + 12 * is_afternoon }, zone),
         None => (hour, rest),
     };
@@ -74,7 +72,7 @@ fn date(text: &str) -> Option<i64> {
     Some(seconds - offset(zone)?)
 }
 
-/// Three numbers between separators.
+/// Splits a text into three numbers.
 fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     let mut parts = text.split(separator).map(|part| {
         let is_number = (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -84,8 +82,8 @@ fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     parts.next().is_none().then_some(numbers)
 }
 
-/// Which half of the day, and what follows.
-fn half(text: &str) -> Option<(i64, &str)> {
+/// Returns 1 for `PM` and 0 for `AM`, and the rest of the text.
+fn day_half(text: &str) -> Option<(i64, &str)> {
     let (half, rest) = text.split_at_checked(2)?;
     let is_afternoon = match half.to_ascii_uppercase().as_str() {
         "AM" => 0,
@@ -95,7 +93,7 @@ fn half(text: &str) -> Option<(i64, &str)> {
     Some((is_afternoon, rest.trim_start()))
 }
 
-/// Seconds east of UTC.
+/// Returns the seconds east of UTC.
 fn offset(zone: &str) -> Option<i64> {
     if zone.is_empty() || zone.eq_ignore_ascii_case("z") {
         return Some(0);
@@ -122,7 +120,7 @@ fn days_of(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01, in years that begin in March, so that the leap day is the last
+/// Returns the days since 1970-01-01. Counts years from March, so that the leap day is the last day
 /// (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
@@ -140,9 +138,8 @@ mod tests {
 
     use super::*;
 
-    /// NET-21, DT-01, DT-02, DT-03, §7.7.4, and the Go suite for expiry parsing.
     #[test]
-    fn the_lifetime_is_read_in_every_form_whatever_the_order() {
+    fn lifetime_is_read_in_every_format() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         for (expires_on, expires_in, expected) in [
             (json!("1700003600"), json!("99"), Some(3600)),
@@ -187,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_none() {
+    fn invalid_dates_are_not_read() {
         for text in [
             "",
             "2023-11-14",
@@ -215,13 +212,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".*") {
+        fn any_text_is_read_without_panic(text in ".*") {
             let _read = date(&text);
         }
 
         #[test]
-        fn every_day_follows_the_one_before(days in -700_000_i64..2_900_000) {
-            // Written and read by different rules: the calendar walks back from the number.
+        fn days_are_consecutive(days in -700_000_i64..2_900_000) {
+            // The expected date comes from counting days, a rule that the code does not use.
             let (mut year, mut rest) = (1970, days);
             while rest < 0 {
                 year -= 1;

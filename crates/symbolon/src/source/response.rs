@@ -1,7 +1,6 @@
-//! A source's answer that holds a token.
+//! A response of a source with a token.
 
-use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,10 +10,10 @@ use symbolon_types::{CorrelationId, Secret, Source};
 
 use super::expiry::{lifetime, seconds};
 
-/// What of the body counts; neither `token_type` nor `resource` is in every answer, and a token is
-/// kept under the resource that was asked for. (Managed-identity sources §2.0.1, DEV-4.)
+/// The members that are used. Not all sources send `token_type` and `resource`; a token is cached under
+/// the requested resource. (docs/protocol/sources.md#requests-and-answers)
 #[derive(Deserialize)]
-struct Issued {
+struct TokenBody {
     access_token: Option<String>,
     #[serde(default)]
     expires_on: Value,
@@ -26,44 +25,40 @@ struct Issued {
     client_id: Value,
 }
 
-/// Reads a 200.
-pub(crate) fn read(
+/// Reads the token from a response with status 200.
+pub(super) fn read(
     source: Source,
     response: &Response,
     now: SystemTime,
     id: CorrelationId,
 ) -> Result<IssuedToken, Error> {
-    let issued: Issued = serde_json::from_slice(response.body())
-        .map_err(|_| unusable(source, "answered something that is not a token response"))?;
-    let secret = issued.access_token.filter(|token| !token.is_empty()).map(Secret::new);
-    let secret = secret.ok_or_else(|| unusable(source, "answered without a token"))?;
+    let body: TokenBody = serde_json::from_slice(response.body())
+        .map_err(|_| invalid(source, "sent something other than a token response"))?;
+    let secret = body.access_token.filter(|token| !token.is_empty()).map(Secret::new);
+    let secret = secret.ok_or_else(|| invalid(source, "sent a response without a token"))?;
+    let lifetime = lifetime(&body.expires_on, &body.expires_in, now).filter(|lifetime| !lifetime.is_zero());
     let lifetime =
-        lifetime(&issued.expires_on, &issued.expires_in, now).filter(|lifetime| !lifetime.is_zero());
-    let lifetime = lifetime
-        .ok_or_else(|| unusable(source, "did not say how long its token lives, or its life has ended"))?;
-    let refresh_in = seconds(&issued.refresh_in).map(std::time::Duration::from_secs);
-    let client_id = issued.client_id.as_str().map(Into::into);
+        lifetime.ok_or_else(|| invalid(source, "sent a token without an expiry, or an expired one"))?;
+    let refresh_in = seconds(&body.refresh_in).map(Duration::from_secs);
+    let client_id = body.client_id.as_str().map(Into::into);
     let expiry = Expiry::after(lifetime).refreshed_after(refresh_in);
     Ok(IssuedToken::bearer(secret, expiry, id).with_client_id(client_id))
 }
 
-fn unusable(source: Source, wrong: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Response, "invalid_response", format!("{source} {wrong}"))
+fn invalid(source: Source, problem: &str) -> Error {
+    Error::new(ErrorKind::Response, "invalid_response", format!("{source} {problem}"))
         .with_status(200)
-        .with_advice("check that the endpoint of this host's identity is right and nothing stands in between")
+        .with_advice("check the endpoint in the host's variables, and that no proxy responds in its place")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::StatusCode;
 
     use super::*;
 
-    /// NET-16, NET-22, NET-29, GO-07, §7.7.5.
     #[test]
-    fn an_answer_without_a_token_or_a_life_is_refused() {
+    fn response_needs_a_token_and_an_expiry() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         for (body, code) in [
             (r#"{"access_token":"t","expires_on":"1700003600"}"#, None),
@@ -84,9 +79,9 @@ mod tests {
             ("<html>", Some("invalid_response")),
         ] {
             let response = Response::new(StatusCode::OK, body);
-            let refused = read(Source::Imds, &response, now, CorrelationId::random()).err();
-            assert_eq!(refused.as_ref().map(Error::code), code, "{body}");
-            assert!(refused.is_none_or(|error| error.status() == Some(200)));
+            let error = read(Source::Imds, &response, now, CorrelationId::random()).err();
+            assert_eq!(error.as_ref().map(Error::code), code, "{body}");
+            assert!(error.is_none_or(|error| error.status() == Some(200)));
         }
     }
 }

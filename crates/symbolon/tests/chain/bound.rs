@@ -1,4 +1,4 @@
-//! Bound tokens: from the managed identity or not at all.
+//! Bound tokens, which only the managed identity has.
 
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::{
@@ -6,7 +6,7 @@ use symbolon::{
 };
 use symbolon_emulator::{Emulator, Source};
 
-use crate::lab::{Tools, VAULT, prints_az_token};
+use crate::tool_folder::{ToolFolder, VAULT, prints_az_token};
 
 const UNSUPPORTED: &str = "mtls_pop_not_supported_for_environment";
 
@@ -23,15 +23,15 @@ fn identity(emulator: &Emulator, host: Source, downgrade: Downgrade) -> ManagedI
         .unwrap()
 }
 
-fn tool_in_front(tools: &Tools, emulator: &Emulator) -> CredentialChain {
+fn tool_in_front(tools: &ToolFolder, emulator: &Emulator) -> CredentialChain {
     let identity = identity(emulator, Source::Imds, Downgrade::Never);
     tools.chain().azure_cli(AzureCli::new()).managed_identity(identity).build().unwrap()
 }
 
 #[tokio::test]
-async fn a_tool_in_front_of_a_managed_identity_is_passed_over_without_being_run() {
+async fn bound_request_skips_tools() {
     let emulator = Emulator::start().await.unwrap();
-    let tools = Tools::az(&prints_az_token());
+    let tools = ToolFolder::az(&prints_az_token());
     let chain = tool_in_front(&tools, &emulator);
     let token = chain.token(VAULT).proof_of_possession().await.unwrap();
     assert!(token.bound_to().is_some());
@@ -39,15 +39,15 @@ async fn a_tool_in_front_of_a_managed_identity_is_passed_over_without_being_run(
     assert!(chain.skipped()[0].reason.contains("its tokens cannot be bound to a key"));
     let request = http::Request::get(emulator.resource_url()).body(bytes::Bytes::new()).unwrap();
     assert_eq!(chain.call(&token, request).await.unwrap().status(), 200);
-    // The choice holds for bearer tokens as well.
+    // The choice also applies to bearer tokens.
     assert_eq!(chain.token(VAULT).await.unwrap().token_type(), "Bearer");
     assert_eq!(tools.calls("az"), [""; 0]);
 }
 
 #[tokio::test]
-async fn whoever_was_chosen_is_not_replaced_by_somebody_who_can_bind() {
+async fn bound_request_keeps_the_chosen_link() {
     let emulator = Emulator::start().await.unwrap();
-    let tools = Tools::az(&prints_az_token());
+    let tools = ToolFolder::az(&prints_az_token());
     let chain = tool_in_front(&tools, &emulator);
     chain.token(VAULT).await.unwrap();
     let error = chain.token(VAULT).proof_of_possession().await.unwrap_err();
@@ -57,8 +57,8 @@ async fn whoever_was_chosen_is_not_replaced_by_somebody_who_can_bind() {
 }
 
 #[tokio::test]
-async fn a_workload_identity_that_is_configured_ends_the_request() {
-    let tools = Tools::none();
+async fn bound_request_fails_at_workload_identity() {
+    let tools = ToolFolder::none();
     let emulator = Emulator::start().await.unwrap();
     let variables = [
         ("AZURE_CLIENT_ID", "client"),
@@ -79,11 +79,11 @@ async fn a_workload_identity_that_is_configured_ends_the_request() {
 }
 
 #[tokio::test]
-async fn not_even_a_policy_of_the_identity_makes_it_a_bearer_token() {
+async fn chain_ignores_the_downgrade_policy() {
     let emulator = Emulator::start().await.unwrap();
     for policy in [Downgrade::Never, Downgrade::ToBearerWhereUnsupported] {
         let identity = identity(&emulator, Source::AppService, policy);
-        let chain = Tools::none().chain().managed_identity(identity).build().unwrap();
+        let chain = ToolFolder::none().chain().managed_identity(identity).build().unwrap();
         let error = chain.token(VAULT).proof_of_possession().await.unwrap_err();
         assert_eq!((error.code(), error.kind()), (UNSUPPORTED, ErrorKind::Environment), "{policy:?}");
         assert_eq!((chain.chosen(), &emulator.journal().steps()[..]), (None, &[][..]));
@@ -91,8 +91,8 @@ async fn not_even_a_policy_of_the_identity_makes_it_a_bearer_token() {
 }
 
 #[tokio::test]
-async fn where_nothing_binds_each_link_says_so() {
-    let tools = Tools::az(&prints_az_token());
+async fn each_link_has_a_reason_not_to_bind() {
+    let tools = ToolFolder::az(&prints_az_token());
     let nowhere = ManagedIdentity::builder()
         .context(Context::default().with_env(Env::empty()))
         .transport(ScriptedTransport::new([]));

@@ -1,4 +1,4 @@
-//! Which link is asked, which is skipped, and which failure ends the request.
+//! Links: choice, skipping and failures.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use symbolon::{
 };
 use symbolon_emulator::{Emulator, Fault, Source, Step};
 
-use crate::lab::{AZ_LOGGED_OUT, TOKEN, Tools, VAULT, clock, prints_az_token, prints_azd_token};
+use crate::tool_folder::{AZ_LOGGED_OUT, TOKEN, ToolFolder, VAULT, clock, prints_az_token, prints_azd_token};
 
 fn answer(status: u16, body: &'static str) -> Result<Response, TransportError> {
     Ok(Response::new(StatusCode::from_u16(status).unwrap(), body))
 }
 
-/// A chain with every link.
-fn whole(tools: &Tools, env: &Env, identity: ManagedIdentity) -> CredentialChain {
+/// Builds a chain with every link.
+fn full_chain(tools: &ToolFolder, env: &Env, identity: ManagedIdentity) -> CredentialChain {
     tools
         .chain()
         .context(tools.context().with_env(env.clone()))
@@ -31,14 +31,14 @@ fn whole(tools: &Tools, env: &Env, identity: ManagedIdentity) -> CredentialChain
         .unwrap()
 }
 
-/// A managed identity at this transport, where nothing names a source.
-fn somewhere(transport: ScriptedTransport) -> ManagedIdentity {
+/// Builds a managed identity in an environment that names no source.
+fn unnamed_identity(transport: ScriptedTransport) -> ManagedIdentity {
     let context = Context::default().with_env(Env::empty()).with_clock(&clock()).with_retry_scale(0.0);
     ManagedIdentity::builder().context(context).transport(transport).build().unwrap()
 }
 
-/// A managed identity, and a transport of the chain's, in the environment of this host.
-fn on(emulator: &Emulator, host: Source) -> (ManagedIdentity, HyperTransport) {
+/// Builds a managed identity on this host, and a transport for the chain.
+fn identity_on(emulator: &Emulator, host: Source) -> (ManagedIdentity, HyperTransport) {
     let transport =
         HyperTransport::builder().context(Context::default().with_env(Env::empty())).platform_roots(false);
     let transport = transport.root_certificates_pem(emulator.ca_pem().as_bytes()).build().unwrap();
@@ -49,35 +49,35 @@ fn on(emulator: &Emulator, host: Source) -> (ManagedIdentity, HyperTransport) {
     (identity.build().unwrap(), transport)
 }
 
-/// Users' requirement 12 and 21: a laptop.
+/// All links are skipped within a second and a half.
 #[test]
-fn a_machine_without_anything_hears_so_within_a_second_and_a_half() {
-    let tools = Tools::none();
-    let hands = clock();
-    // Nothing ever answers, as where packets to the metadata service are dropped.
+fn host_without_credentials_fails_quickly() {
+    let tools = ToolFolder::none();
+    let manual_clock = clock();
+    // No response ever, as if a firewall dropped packets to the metadata service.
     let silent = transport_fn(|_: Request| std::future::pending::<Result<Response, TransportError>>());
-    let context = Context::default().with_env(Env::empty()).with_clock(&hands);
+    let context = Context::default().with_env(Env::empty()).with_clock(&manual_clock);
     let identity = ManagedIdentity::builder().context(context).transport(silent).build().unwrap();
     let only = [("PATH", tools.path("").display().to_string())].into_iter().collect();
-    let chain = whole(&tools, &only, identity);
-    let began = SharedClock::from(&hands).now();
-    let mut asking = chain.token(VAULT).into_future();
+    let chain = full_chain(&tools, &only, identity);
+    let began = SharedClock::from(&manual_clock).now();
+    let mut future = chain.token(VAULT).into_future();
     let error = loop {
-        match (&mut asking).now_or_never() {
-            Some(outcome) => break outcome.unwrap_err(),
-            // The threads that look for tools take a moment, the clock's sleepers none.
-            None => drop(hands.advance_to_next()),
+        match (&mut future).now_or_never() {
+            Some(result) => break result.unwrap_err(),
+            // Either a sleeper of the clock wakes, or a thread of a tool needs more time.
+            None => drop(manual_clock.advance_to_next()),
         }
     };
-    let took = SharedClock::from(&hands).now().duration_since(began).unwrap();
+    let took = SharedClock::from(&manual_clock).now().duration_since(began).unwrap();
     assert!(took < Duration::from_millis(1500), "{took:?}");
     assert_eq!((error.code(), error.kind()), ("no_credential_available", ErrorKind::Environment));
     assert!(error.correlation_id().is_some());
     for reason in [
-        "[workload identity: there is no workload identity here: AZURE_FEDERATED_TOKEN_FILE is not set",
+        "[workload identity: this host has no workload identity: AZURE_FEDERATED_TOKEN_FILE is not set",
         "[managed identity: nothing names another source, and there is no metadata service (version 2: did not answer in time)",
-        "[Azure CLI: there is no `az` in the absolute folders of PATH",
-        "[Azure Developer CLI: there is no `azd` in the absolute folders of PATH",
+        "[Azure CLI: `az` is not in the absolute folders of PATH",
+        "[Azure Developer CLI: `azd` is not in the absolute folders of PATH",
     ] {
         assert!(error.to_string().contains(reason), "{error}");
     }
@@ -86,87 +86,88 @@ fn a_machine_without_anything_hears_so_within_a_second_and_a_half() {
 }
 
 #[tokio::test]
-async fn the_first_link_that_has_a_token_is_asked_alone_from_then_on() {
-    let tools = Tools::none().with("az", AZ_LOGGED_OUT).with("azd", &prints_azd_token());
+async fn first_link_with_a_token_is_chosen() {
+    let tools = ToolFolder::none().with("az", AZ_LOGGED_OUT).with("azd", &prints_azd_token());
     let transport = ScriptedTransport::new([]);
-    let chain = whole(&tools, &tools.env(), somewhere(transport.clone()));
+    let chain = full_chain(&tools, &tools.env(), unnamed_identity(transport.clone()));
     assert_eq!(chain.token(VAULT).await.unwrap().secret().expose(), TOKEN);
     assert_eq!(chain.chosen(), Some(ChainLink::AzureDeveloperCli));
     let skipped = chain.skipped();
     assert_eq!(skipped.len(), 3);
-    assert!(skipped[2].reason.contains("nobody is logged in to the Azure CLI"), "{skipped:?}");
+    assert!(skipped[2].reason.contains("no user is logged in to the Azure CLI"), "{skipped:?}");
     let probes = transport.requests().len();
     chain.token("https://management.azure.com").await.unwrap();
     assert_eq!((tools.calls("az").len(), tools.calls("azd").len()), (1, 2));
     assert_eq!(transport.requests().len(), probes);
 
-    // What would have skipped it before is an error now: the others are somebody else.
-    let tools = tools.with("azd", crate::lab::AZD_LOGGED_OUT).with("az", &prints_az_token());
+    // After the choice, a missing login is an error: the other links are other identities.
+    let tools = tools.with("azd", crate::tool_folder::AZD_LOGGED_OUT).with("az", &prints_az_token());
     let error = chain.token(VAULT).force_refresh().await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("azure_developer_cli_unavailable", ErrorKind::Environment));
-    assert!(error.to_string().starts_with("Azure Developer CLI: nobody is logged in"), "{error}");
+    assert!(error.to_string().starts_with("Azure Developer CLI: no user is logged in"), "{error}");
     assert_eq!(tools.calls("az").len(), 1);
     // The token that it has stays good.
     assert_eq!(chain.token(VAULT).await.unwrap().secret().expose(), TOKEN);
 }
 
 #[tokio::test]
-async fn a_source_that_the_environment_names_and_that_fails_is_not_passed_over() {
+async fn failure_of_a_named_source_is_not_skipped() {
     let emulator = Emulator::start().await.unwrap();
     for (host, step) in [(Source::AppService, Step::AppService), (Source::Imds, Step::ImdsToken)] {
-        let tools = Tools::az(&prints_az_token());
+        let tools = ToolFolder::az(&prints_az_token());
         emulator.inject(Fault::status(step, 400).body(r#"{"error":"invalid_request"}"#));
-        let (identity, _) = on(&emulator, host);
-        let chain = whole(&tools, &tools.env(), identity);
+        let (identity, _) = identity_on(&emulator, host);
+        let chain = full_chain(&tools, &tools.env(), identity);
         let error = chain.token(VAULT).await.unwrap_err();
         assert_eq!((error.code(), error.status()), ("managed_identity_request_failed", Some(400)), "{error}");
         assert!(error.to_string().starts_with("managed identity: "), "{error}");
         assert_eq!((tools.calls("az"), chain.chosen()), (vec![], None));
-        // It works again: nothing about the failure sticks.
+        // The failure is not remembered.
         chain.token(VAULT).await.unwrap();
         assert_eq!(chain.chosen(), Some(ChainLink::ManagedIdentity));
     }
-    // Named, although it is not there.
+    // A named source that does not respond.
     let named: Env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")].into_iter().collect();
-    let tools = Tools::az(&prints_az_token());
+    let tools = ToolFolder::az(&prints_az_token());
     let transport = ScriptedTransport::new([]);
     let identity = ManagedIdentity::builder()
         .context(Context::default().with_env(named).with_retry_scale(0.0))
         .transport(transport.clone());
-    let chain = whole(&tools, &tools.env(), identity.build().unwrap());
+    let chain = full_chain(&tools, &tools.env(), identity.build().unwrap());
     let error = chain.token(VAULT).await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("managed_identity_unreachable", ErrorKind::Network));
-    assert_eq!(transport.requests().len(), 4, "the full number of attempts");
+    assert_eq!(transport.requests().len(), 4, "all attempts");
 }
 
 #[tokio::test]
-async fn a_metadata_service_that_answers_the_probe_is_asked_with_patience() {
-    let tools = Tools::az(&prints_az_token());
+async fn imds_is_retried_after_its_probe() {
+    let tools = ToolFolder::az(&prints_az_token());
     let mut answers = vec![answer(400, "")];
     answers.extend((0..3).map(|_| answer(503, "")));
     answers.push(answer(200, r#"{"access_token":"t","expires_in":"3600"}"#));
     let transport = ScriptedTransport::new(answers);
-    let chain = whole(&tools, &tools.env(), somewhere(transport.clone()));
+    let chain = full_chain(&tools, &tools.env(), unnamed_identity(transport.clone()));
     assert_eq!(chain.token(VAULT).await.unwrap().secret().expose(), "t");
     assert_eq!(chain.chosen(), Some(ChainLink::ManagedIdentity));
     let with_header = |request: &Request| request.headers().contains_key("metadata");
-    let asked: Vec<bool> = transport.requests().iter().map(with_header).collect();
-    assert_eq!(asked, [false, true, true, true, true], "one probe, and four requests");
+    let headers: Vec<bool> = transport.requests().iter().map(with_header).collect();
+    assert_eq!(headers, [false, true, true, true, true], "one probe, then four requests");
     assert_eq!(tools.calls("az"), [""; 0]);
 }
 
 #[tokio::test]
-async fn a_managed_identity_that_stands_alone_is_not_probed() {
+async fn only_link_is_not_probed() {
     let transport = ScriptedTransport::new([answer(200, r#"{"access_token":"t","expires_in":"3600"}"#)]);
-    let chain = Tools::none().chain().managed_identity(somewhere(transport.clone())).build().unwrap();
+    let chain =
+        ToolFolder::none().chain().managed_identity(unnamed_identity(transport.clone())).build().unwrap();
     chain.token(VAULT).await.unwrap();
     assert_eq!(transport.requests().len(), 1);
     assert!(transport.requests()[0].headers().contains_key("metadata"));
 }
 
 #[tokio::test]
-async fn a_workload_identity_comes_first_and_its_failure_is_its_own() {
-    let tools = Tools::az(&prints_az_token());
+async fn workload_identity_failure_ends_the_request() {
+    let tools = ToolFolder::az(&prints_az_token());
     let file = tools.path("federated");
     std::fs::write(&file, "assertion").unwrap();
     let file = file.display().to_string();
@@ -195,7 +196,7 @@ async fn a_workload_identity_comes_first_and_its_failure_is_its_own() {
     let url = transport.requests()[0].url().to_string();
     assert_eq!(url, "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token");
 
-    // Half of a description is a mistake, and not an absence.
+    // An incomplete description is an error.
     for missing in ["AZURE_CLIENT_ID", "AZURE_TENANT_ID"] {
         let half: Vec<_> = all.into_iter().filter(|(name, _)| *name != missing).collect();
         let chain = tools
@@ -211,7 +212,7 @@ async fn a_workload_identity_comes_first_and_its_failure_is_its_own() {
 }
 
 #[test]
-fn a_chain_without_links_is_refused() {
-    let error = Tools::none().chain().build().unwrap_err();
+fn chain_needs_a_link() {
+    let error = ToolFolder::none().chain().build().unwrap_err();
     assert_eq!((error.code(), error.kind()), ("invalid_configuration", ErrorKind::Request));
 }

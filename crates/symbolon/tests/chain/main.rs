@@ -1,11 +1,10 @@
-//! A chain of credentials: real child processes that stand for the tools of developers, the emulator, and a
-//! scripted transport for hosts that are not there.
+//! Credential chains: scripts in place of the developer tools, the emulator, and a scripted transport.
 
 #![cfg(test)]
 #![cfg(unix)]
 
 mod bound;
-mod lab;
 mod links;
 mod named;
+mod tool_folder;
 mod tools;

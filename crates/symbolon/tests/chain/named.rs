@@ -5,13 +5,13 @@ use symbolon::parts::transport::Response;
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::{ChainLink, ErrorKind, TokenSource};
 
-use crate::lab::{TOKEN, Tools, VAULT, prints_az_token, prints_azd_token};
+use crate::tool_folder::{TOKEN, ToolFolder, VAULT, prints_az_token, prints_azd_token};
 
 const VARIABLE: &str = "AZURE_TOKEN_CREDENTIALS";
 
 #[tokio::test]
-async fn dev_asks_the_tools_and_nobody_else() {
-    let tools = Tools::none().with("azd", &prints_azd_token());
+async fn dev_names_the_tools() {
+    let tools = ToolFolder::none().with("azd", &prints_azd_token());
     let transport = ScriptedTransport::new([]);
     let path = tools.path("").display().to_string();
     let env =
@@ -29,8 +29,8 @@ async fn dev_asks_the_tools_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn prod_asks_the_managed_identity_of_the_client_id_and_no_tool() {
-    let tools = Tools::az(&prints_az_token());
+async fn prod_names_the_identity_of_the_client_id() {
+    let tools = ToolFolder::az(&prints_az_token());
     let body = r#"{"access_token":"t","expires_in":"3600"}"#;
     let transport = ScriptedTransport::new([Ok(Response::new(StatusCode::OK, body))]);
     let env = tools.env_with(&[
@@ -56,8 +56,8 @@ async fn prod_asks_the_managed_identity_of_the_client_id_and_no_tool() {
 }
 
 #[test]
-fn a_variable_that_names_nothing_is_an_error_when_the_chain_is_built() {
-    let tools = Tools::none();
+fn unsupported_variable_fails_the_build() {
+    let tools = ToolFolder::none();
     for env in [tools.env(), tools.env_with(&[(VARIABLE, "VisualStudioCredential")])] {
         let error =
             tools.chain().context(tools.context().with_env(env)).named_by_environment().build().unwrap_err();

@@ -1,4 +1,4 @@
-//! The tools of developers: how they are run, and what is believed.
+//! Developer tools: command lines, output, processes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use symbolon::{AzureCli, AzureDeveloperCli, Context, Error, ErrorKind, TokenSour
 
 use symbolon_test_logs::CapturedLogs;
 
-use crate::lab::{
-    AZ_LOGGED_OUT, AZD_LOGGED_OUT, NOW, TOKEN, Tools, VAULT, clock, gone, noted, prints_az_token,
-    prints_azd_token,
+use crate::tool_folder::{
+    AZ_LOGGED_OUT, AZD_LOGGED_OUT, NOW, TOKEN, ToolFolder, VAULT, clock, prints_az_token, prints_azd_token,
+    read_pids, wait_for_exit,
 };
 
 #[tokio::test]
-async fn a_token_of_the_azure_cli_is_fetched_once_and_kept() {
-    let tools = Tools::az(&prints_az_token());
+async fn azure_cli_token_is_cached() {
+    let tools = ToolFolder::az(&prints_az_token());
     let chain = tools.azure_cli();
     let token = chain.token(VAULT).await.unwrap();
     assert_eq!((token.secret().expose(), token.token_type(), token.audience()), (TOKEN, "Bearer", VAULT));
     let ends = token.expires_on().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert_eq!((ends, token.source()), (NOW + 3600, TokenSource::Network));
-    // The same resource, as a caller who thinks in scopes writes it.
+    // The same resource, written as a scope.
     let again = chain.token("https://vault.azure.net/.default").await.unwrap();
     assert_eq!(again.source(), TokenSource::Cache);
     assert_eq!(
@@ -39,8 +39,8 @@ async fn a_token_of_the_azure_cli_is_fetched_once_and_kept() {
 }
 
 #[tokio::test]
-async fn the_azure_developer_cli_is_asked_for_a_scope() {
-    let tools = Tools::azd(&prints_azd_token());
+async fn azure_developer_cli_gets_a_scope() {
+    let tools = ToolFolder::azd(&prints_azd_token());
     let chain = tools
         .chain()
         .azure_developer_cli(AzureDeveloperCli::new().tenant("contoso.example").unwrap())
@@ -58,9 +58,9 @@ async fn the_azure_developer_cli_is_asked_for_a_scope() {
     );
 }
 
-/// The local time of versions before 2.54 is UTC for a child that is told so.
+/// The tool runs in UTC, because versions before 2.54 print local time.
 #[tokio::test]
-async fn an_expiry_is_read_in_every_form() {
+async fn tool_expiry_is_read_in_every_format() {
     let in_local_time = format!(
         "printf '{{\"accessToken\": \"t\", \"expiresOn\": \"%s\"}}' \"$(date -d @{} '+%Y-%m-%d %H:%M:%S.123456')\"",
         NOW + 3600
@@ -74,7 +74,7 @@ async fn an_expiry_is_read_in_every_form() {
         (r#"echo '{"accessToken": "t", "expires_on": "1700000060"}'"#, 60),
         (r#"echo '{"token": "t", "expiresOn": "2023-11-15T00:13:20+01:00"}'"#, 3600),
     ] {
-        let tools = Tools::az(script);
+        let tools = ToolFolder::az(script);
         let chain = tools
             .chain()
             .context(tools.context().with_env(tools.env_with(&[("TZ", "EST5")])))
@@ -86,8 +86,8 @@ async fn an_expiry_is_read_in_every_form() {
 }
 
 #[tokio::test]
-async fn tenants_and_subscriptions_are_put_on_the_command_line_and_kept_apart() {
-    let tools = Tools::az(&prints_az_token());
+async fn tool_accounts_are_cached_separately() {
+    let tools = ToolFolder::az(&prints_az_token());
     let cache = symbolon::TokenCache::new(10, &Context::default().with_clock(&clock()));
     for (tool, expected) in [
         (AzureCli::new(), ""),
@@ -101,7 +101,7 @@ async fn tenants_and_subscriptions_are_put_on_the_command_line_and_kept_apart() 
         assert_eq!(called, format!("account get-access-token --output json --resource {VAULT}{expected}"));
     }
     assert_eq!(cache.len(), 4);
-    // Another user of the machine, with a cache that both can read.
+    // Another user of the same machine and cache.
     let chain = tools
         .chain()
         .cache(cache)
@@ -111,7 +111,7 @@ async fn tenants_and_subscriptions_are_put_on_the_command_line_and_kept_apart() 
 }
 
 #[tokio::test]
-async fn what_could_be_taken_for_an_option_or_a_command_is_refused_before_anything_runs() {
+async fn unsafe_arguments_are_refused() {
     for text in ["", "-t", "--query", "a b", "a;b", "$(id)", "a&b", "a\nb", "é", "a\"b", "%PATH%"] {
         for error in
             [AzureCli::new().tenant(text).unwrap_err(), AzureDeveloperCli::new().tenant(text).unwrap_err()]
@@ -120,7 +120,7 @@ async fn what_could_be_taken_for_an_option_or_a_command_is_refused_before_anythi
         }
         let is_name = text == "a b";
         assert_eq!(AzureCli::new().subscription(text).is_ok(), is_name, "{text}");
-        let tools = Tools::az(&prints_az_token());
+        let tools = ToolFolder::az(&prints_az_token());
         let error = tools.azure_cli().token(text).await.unwrap_err();
         assert_eq!((error.code(), error.kind()), ("invalid_scope", ErrorKind::Request), "{text}");
         assert_eq!(tools.calls("az"), [""; 0], "{text}");
@@ -128,14 +128,14 @@ async fn what_could_be_taken_for_an_option_or_a_command_is_refused_before_anythi
 }
 
 #[tokio::test]
-async fn claims_are_refused_and_not_dropped() {
-    let tools = Tools::az(&prints_az_token());
+async fn tool_refuses_claims() {
+    let tools = ToolFolder::az(&prints_az_token());
     let error = tools.azure_cli().token(VAULT).claims(r#"{"access_token":{}}"#).await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("claims_not_supported", ErrorKind::Request));
     assert_eq!(tools.calls("az"), [""; 0]);
 }
 
-async fn refusal(tools: &Tools) -> Error {
+async fn failure(tools: &ToolFolder) -> Error {
     let error = tools.azure_cli().token(VAULT).await.unwrap_err();
     assert!(error.correlation_id().is_some() && !error.advice().is_empty(), "{error}");
     assert!(!format!("{error:?} {error} {:?}", error.excerpt()).contains("eyJ"), "{error:?}");
@@ -143,10 +143,10 @@ async fn refusal(tools: &Tools) -> Error {
 }
 
 #[tokio::test]
-async fn a_tool_that_fails_is_told_with_what_it_said() {
+async fn failed_tool_has_an_excerpt() {
     let session = "echo 'ERROR: AADSTS700082: The refresh token has expired. AADSTS700082 AADSTS50058' >&2
         echo 'To re-authenticate, please run: az login' >&2; exit 1";
-    let error = refusal(&Tools::az(session)).await;
+    let error = failure(&ToolFolder::az(session)).await;
     assert_eq!((error.code(), error.kind()), ("azure_cli_failed", ErrorKind::Credential));
     assert_eq!(error.server_codes(), [700_082, 50_058]);
     assert!(error.to_string().starts_with("Azure CLI: `az` printed no token"), "{error}");
@@ -154,24 +154,25 @@ async fn a_tool_that_fails_is_told_with_what_it_said() {
     assert!(error.excerpt().unwrap().contains("The refresh token has expired"));
 
     let error =
-        refusal(&Tools::az(&format!("echo 'a token: {TOKEN}'; echo 'it broke: {TOKEN}' >&2; exit 2"))).await;
+        failure(&ToolFolder::az(&format!("echo 'a token: {TOKEN}'; echo 'it broke: {TOKEN}' >&2; exit 2")))
+            .await;
     assert_eq!(error.code(), "azure_cli_failed");
     assert_eq!(error.excerpt(), Some("it broke: [redacted] "));
 
-    let error = refusal(&Tools::az("kill -9 $$")).await;
+    let error = failure(&ToolFolder::az("kill -9 $$")).await;
     assert_eq!(error.code(), "azure_cli_failed");
 
-    let tools = Tools::none();
+    let tools = ToolFolder::none();
     std::fs::write(tools.path("az"), "#!/nowhere/interpreter\n").unwrap();
     std::fs::set_permissions(tools.path("az"), PermissionsExt::from_mode(0o755)).unwrap();
-    let error = refusal(&tools).await;
+    let error = failure(&tools).await;
     assert_eq!(error.code(), "azure_cli_failed");
     assert!(error.to_string().contains("could not be run"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }
 
 #[tokio::test]
-async fn what_is_not_a_token_with_a_life_is_refused() {
+async fn tool_output_needs_a_valid_token() {
     for (printed, code) in [
         ("", "invalid_response"),
         ("not JSON", "invalid_response"),
@@ -181,29 +182,29 @@ async fn what_is_not_a_token_with_a_life_is_refused() {
         (r#"{"accessToken": "t", "expires_on": 1700000000}"#, "invalid_response"),
         (r#"{"accessToken": "t", "expiresOn": "N/A"}"#, "invalid_response"),
     ] {
-        let error = refusal(&Tools::az(&format!("echo '{printed}'"))).await;
+        let error = failure(&ToolFolder::az(&format!("echo '{printed}'"))).await;
         assert_eq!((error.code(), error.kind()), (code, ErrorKind::Response), "{printed}");
     }
-    let error = refusal(&Tools::az("printf '\\377\\376'")).await;
+    let error = failure(&ToolFolder::az("printf '\\377\\376'")).await;
     assert_eq!(error.code(), "invalid_response");
-    // It would go on for ever, also when nobody reads any more.
+    // The tool ignores a closed pipe and never ends.
     let endless = "trap '' PIPE; while :; do echo 0123456789012345678901234567890123456789; done 2>/dev/null";
-    let error = refusal(&Tools::az(endless)).await;
+    let error = failure(&ToolFolder::az(endless)).await;
     assert_eq!((error.code(), error.kind()), ("response_too_large", ErrorKind::Response));
 }
 
 #[tokio::test]
-async fn what_a_tool_says_beside_its_token_neither_blocks_it_nor_counts() {
+async fn stderr_of_a_tool_is_drained() {
     let chatty =
         format!("i=0; while [ $i -lt 20000 ]; do echo warning >&2; i=$((i+1)); done; {}", prints_az_token());
-    let token = Tools::az(&chatty).azure_cli().token(VAULT).await.unwrap();
+    let token = ToolFolder::az(&chatty).azure_cli().token(VAULT).await.unwrap();
     assert_eq!(token.secret().expose(), TOKEN);
 }
 
 #[tokio::test]
-async fn a_tool_is_only_taken_from_absolute_folders_and_if_it_may_be_run() {
-    let tools = Tools::az(&prints_az_token());
-    // The folder itself, on the way from the current one.
+async fn tool_needs_an_absolute_executable() {
+    let tools = ToolFolder::az(&prints_az_token());
+    // The folder, relative to the current directory.
     let depth = std::env::current_dir().unwrap().components().count();
     let relative = format!("{}{}", "../".repeat(depth), tools.path("").display());
     assert!(std::path::Path::new(&relative).join("az").exists());
@@ -217,7 +218,7 @@ async fn a_tool_is_only_taken_from_absolute_folders_and_if_it_may_be_run() {
             ("no_credential_available", ErrorKind::Environment),
             "{path}"
         );
-        assert!(error.to_string().contains("[Azure CLI: there is no `az`"), "{error}");
+        assert!(error.to_string().contains("[Azure CLI: `az` is not in"), "{error}");
     }
     std::fs::set_permissions(tools.path("az"), PermissionsExt::from_mode(0o644)).unwrap();
     let only = [("PATH", tools.path("").display().to_string())].into_iter().collect();
@@ -227,9 +228,9 @@ async fn a_tool_is_only_taken_from_absolute_folders_and_if_it_may_be_run() {
 }
 
 #[tokio::test]
-async fn a_tool_has_the_variables_of_the_environment_that_was_given_and_no_others() {
-    let told = format!("echo \"$MINE $CARGO_PKG_NAME\" > \"$OUT\"; {}", prints_az_token());
-    let tools = Tools::az(&told);
+async fn tool_gets_only_the_given_variables() {
+    let script = format!("echo \"$MINE $CARGO_PKG_NAME\" > \"$OUT\"; {}", prints_az_token());
+    let tools = ToolFolder::az(&script);
     let out = tools.path("out").display().to_string();
     let env = tools.env_with(&[("MINE", "given"), ("OUT", &out)]);
     let chain =
@@ -239,91 +240,95 @@ async fn a_tool_has_the_variables_of_the_environment_that_was_given_and_no_other
 }
 
 #[tokio::test]
-async fn nobody_logged_in_is_known_from_what_each_tool_says() {
-    for (tools, chain, told) in [
-        (Tools::az(AZ_LOGGED_OUT), Tools::azure_cli as fn(&Tools) -> _, "run `az login`"),
-        (Tools::azd(AZD_LOGGED_OUT), Tools::azure_developer_cli, "run `azd auth login`"),
+async fn missing_login_is_read_from_stderr() {
+    for (tools, chain, advice) in [
+        (ToolFolder::az(AZ_LOGGED_OUT), ToolFolder::azure_cli as fn(&ToolFolder) -> _, "run `az login`"),
+        (ToolFolder::azd(AZD_LOGGED_OUT), ToolFolder::azure_developer_cli, "run `azd auth login`"),
     ] {
         let error = chain(&tools).token(VAULT).await.unwrap_err();
         assert_eq!(error.code(), "no_credential_available");
-        assert!(error.to_string().contains("nobody is logged in to the Azure"), "{error}");
-        assert!(error.to_string().contains(told), "{error}");
+        assert!(error.to_string().contains("no user is logged in to the Azure"), "{error}");
+        assert!(error.to_string().contains(advice), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_call_carries_the_token_over_the_transport_of_the_chain() {
-    let tools = Tools::az(&prints_az_token());
+async fn call_uses_the_transport_of_the_chain() {
+    let tools = ToolFolder::az(&prints_az_token());
     let transport = ScriptedTransport::new([Ok(Response::new(StatusCode::IM_A_TEAPOT, "tea"))]);
     let chain = tools.chain().transport(transport.clone()).azure_cli(AzureCli::new()).build().unwrap();
     let token = chain.token(VAULT).await.unwrap();
     let to = |url: &str| http::Request::get(url).body(bytes::Bytes::new()).unwrap();
-    let answer = chain.call(&token, to("https://contoso.vault.azure.net/secrets/x")).await.unwrap();
-    assert_eq!((answer.status(), &answer.body()[..]), (StatusCode::IM_A_TEAPOT, &b"tea"[..]));
+    let response = chain.call(&token, to("https://contoso.vault.azure.net/secrets/x")).await.unwrap();
+    assert_eq!((response.status(), &response.body()[..]), (StatusCode::IM_A_TEAPOT, &b"tea"[..]));
     let sent = transport.requests()[0].headers()["authorization"].clone();
     assert_eq!(sent.to_str().unwrap(), format!("Bearer {TOKEN}"));
     let error = chain.call(&token, to("http://contoso.vault.azure.net/")).await.unwrap_err();
     assert_eq!((error.code(), transport.requests().len()), ("insecure_endpoint", 1));
 }
 
-/// Notes its own process and that of a child which holds its output open, and goes on.
-fn endless(tools: Tools) -> Tools {
+/// Adds a tool that never ends, with a child that holds its stdout open.
+fn endless(tools: ToolFolder) -> ToolFolder {
     let file = tools.path("pids").display().to_string();
     tools.with("az", &format!("sleep 1000 & echo $$ $! > '{file}'; wait"))
 }
 
 #[tokio::test]
-async fn a_tool_that_does_not_end_is_killed_with_its_children() {
-    let tools = endless(Tools::none());
-    let hands = clock();
-    let chain =
-        tools.chain().context(tools.context().with_clock(&hands)).azure_cli(AzureCli::new()).build().unwrap();
-    let mut asking = chain.token(VAULT).into_future();
-    assert!((&mut asking).now_or_never().is_none());
-    let pids = noted(&tools.path("pids")).await;
-    hands.advance(Duration::from_secs(12));
-    assert!((&mut asking).now_or_never().is_none());
-    hands.advance(Duration::from_secs(1));
-    let error = asking.now_or_never().unwrap().unwrap_err();
+async fn slow_tool_is_killed_with_its_children() {
+    let tools = endless(ToolFolder::none());
+    let manual_clock = clock();
+    let chain = tools
+        .chain()
+        .context(tools.context().with_clock(&manual_clock))
+        .azure_cli(AzureCli::new())
+        .build()
+        .unwrap();
+    let mut future = chain.token(VAULT).into_future();
+    assert!((&mut future).now_or_never().is_none());
+    let pids = read_pids(&tools.path("pids")).await;
+    manual_clock.advance(Duration::from_secs(12));
+    assert!((&mut future).now_or_never().is_none());
+    manual_clock.advance(Duration::from_secs(1));
+    let error = future.now_or_never().unwrap().unwrap_err();
     assert_eq!((error.code(), error.kind()), ("timeout", ErrorKind::Network));
     assert!(error.to_string().contains("did not end within 13s, and was killed"), "{error}");
     for pid in pids.split_whitespace() {
-        gone(pid).await;
+        wait_for_exit(pid).await;
     }
 }
 
 #[tokio::test]
-async fn a_tool_that_nobody_waits_for_any_more_is_killed_with_its_children() {
-    let tools = endless(Tools::none());
+async fn dropped_tool_is_killed_with_its_children() {
+    let tools = endless(ToolFolder::none());
     let chain = tools.azure_cli();
-    let mut asking = chain.token(VAULT).into_future();
-    assert!((&mut asking).now_or_never().is_none());
-    let pids = noted(&tools.path("pids")).await;
-    drop(asking);
+    let mut future = chain.token(VAULT).into_future();
+    assert!((&mut future).now_or_never().is_none());
+    let pids = read_pids(&tools.path("pids")).await;
+    drop(future);
     for pid in pids.split_whitespace() {
-        gone(pid).await;
+        wait_for_exit(pid).await;
     }
 }
 
 #[tokio::test]
-async fn callers_who_ask_at_the_same_time_share_one_run() {
-    let tools = Tools::az(&prints_az_token());
+async fn concurrent_callers_share_one_run() {
+    let tools = ToolFolder::az(&prints_az_token());
     let chain = tools.azure_cli();
-    let asked: Vec<_> = (0..20).map(|_| chain.token(VAULT).into_future()).collect();
-    for outcome in futures_util::future::join_all(asked).await {
-        assert_eq!(outcome.unwrap().secret().expose(), TOKEN);
+    let futures: Vec<_> = (0..20).map(|_| chain.token(VAULT).into_future()).collect();
+    for result in futures_util::future::join_all(futures).await {
+        assert_eq!(result.unwrap().secret().expose(), TOKEN);
     }
     assert_eq!(tools.calls("az").len(), 1);
 }
 
 #[tokio::test]
-async fn what_a_tool_prints_is_in_no_log() {
+async fn tool_output_is_not_logged() {
     let logs = CapturedLogs::begin();
     let failing = format!("echo 'a token: {TOKEN}'; echo 'it broke: {TOKEN}' >&2; exit 2");
     for script in [prints_az_token(), failing, format!("echo 'not JSON {TOKEN}'")] {
-        let tools = Tools::az(&script);
-        let outcome = tools.azure_cli().token(VAULT).await;
-        assert!(!format!("{outcome:?}").contains(TOKEN));
+        let tools = ToolFolder::az(&script);
+        let result = tools.azure_cli().token(VAULT).await;
+        assert!(!format!("{result:?}").contains(TOKEN));
     }
     let text = logs.text();
     assert!(text.contains("fetched a token") && text.contains("could not fetch a token"), "{text}");
@@ -331,13 +336,13 @@ async fn what_a_tool_prints_is_in_no_log() {
 }
 
 #[test]
-fn a_tool_runs_without_any_runtime() {
-    let tools = Tools::az(&prints_az_token());
+fn tool_needs_no_runtime() {
+    let tools = ToolFolder::az(&prints_az_token());
     let chain = tools.azure_cli();
-    let mut asking = chain.token(VAULT).into_future();
+    let mut future = chain.token(VAULT).into_future();
     let token = loop {
-        if let Some(outcome) = (&mut asking).now_or_never() {
-            break outcome.unwrap();
+        if let Some(result) = (&mut future).now_or_never() {
+            break result.unwrap();
         }
         std::thread::yield_now();
     };

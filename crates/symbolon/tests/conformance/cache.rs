@@ -1,4 +1,4 @@
-//! What is kept, under what, and for how long.
+//! The token cache: keys, expiry and refresh.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use futures_util::future::join_all;
 use symbolon::{Context, ManagedIdentityId, TokenCache, TokenSource};
 use symbolon_emulator::{ExpiryFormat, Fault, Source};
 
-use crate::lab::{Lab, RESOURCE, VAULT, answer, drive, resource, variables};
+use crate::test_env::{RESOURCE, SourceTestEnv, VAULT, answer, drive, resource, variables};
 
-/// NET-01 (as far as it detects), NET-05, NET-07, NET-30, GO-04, GO-06, GO-08, GO-10, GO-11, GO-13.
+/// A scope with `/.default` is the same resource.
 #[tokio::test]
-async fn each_resource_is_asked_for_once_and_without_default() {
+async fn resource_is_requested_once() {
     for source in Source::ALL {
-        let lab = Lab::new().await;
-        let identity = lab.on(source);
+        let test_env = SourceTestEnv::new().await;
+        let identity = test_env.on(source);
         assert_eq!(identity.detection().source, source);
         for (spelled, wire, expected) in [
             (RESOURCE, RESOURCE, TokenSource::Network),
@@ -21,26 +21,25 @@ async fn each_resource_is_asked_for_once_and_without_default() {
             ("https://vault.azure.net/.default", VAULT, TokenSource::Network),
             (RESOURCE, RESOURCE, TokenSource::Cache),
             (VAULT, VAULT, TokenSource::Cache),
-            // One slash of two belongs to the resource.
+            // The first of two slashes belongs to the resource.
             ("https://vault.azure.net//.default", "https://vault.azure.net/", TokenSource::Network),
         ] {
             let token = identity.token(spelled).await.unwrap();
             assert_eq!(token.source(), expected, "{source} {spelled}");
             assert_eq!((token.audience(), token.token_type()), (wire, "Bearer"), "{source}");
             if expected == TokenSource::Network {
-                assert_eq!(resource(&lab.last(source)), Some(wire), "{source} {spelled}");
+                assert_eq!(resource(&test_env.last(source)), Some(wire), "{source} {spelled}");
             }
         }
-        assert_eq!(lab.asked(source), 3, "{source}");
+        assert_eq!(test_env.request_count(source), 3, "{source}");
     }
 }
 
-/// NET-08, X-05.
 #[tokio::test]
-async fn a_forced_refresh_does_not_read_the_cache_and_writes_it() {
+async fn forced_refresh_replaces_the_cached_token() {
     for source in Source::ALL {
-        let lab = Lab::new().await;
-        let identity = lab.on(source);
+        let test_env = SourceTestEnv::new().await;
+        let identity = test_env.on(source);
         let first = identity.token(RESOURCE).await.unwrap();
         assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);
         let second = identity.token(RESOURCE).force_refresh().await.unwrap();
@@ -48,26 +47,25 @@ async fn a_forced_refresh_does_not_read_the_cache_and_writes_it() {
         let third = identity.token(RESOURCE).await.unwrap();
         assert_eq!(third.secret().expose(), second.secret().expose(), "{source}");
         assert_ne!(third.secret().expose(), first.secret().expose(), "{source}");
-        assert_eq!(lab.asked(source), 2, "{source}");
+        assert_eq!(test_env.request_count(source), 2, "{source}");
     }
 }
 
-/// NET-27, §7.7.13.
 #[tokio::test]
-async fn ten_callers_share_one_request() {
+async fn concurrent_callers_share_one_request() {
     for source in Source::ALL {
-        let lab = Lab::new().await;
-        let identity = lab.on(source);
+        let test_env = SourceTestEnv::new().await;
+        let identity = test_env.on(source);
         let tokens = join_all((0..10).map(|_| identity.token(RESOURCE).into_future())).await;
         let from_network = |token: &symbolon::Token| token.source() == TokenSource::Network;
         let leaders = tokens.iter().filter(|token| from_network(token.as_ref().unwrap())).count();
-        assert_eq!((leaders, lab.asked(source)), (1, 1), "{source}");
+        assert_eq!((leaders, test_env.request_count(source)), (1, 1), "{source}");
     }
 }
 
-/// NET-21, NET-22, X-09; §2.0.2 over the wire.
+/// Tokens that live for more than two hours are refreshed after half of their lifetime.
 #[tokio::test]
-async fn the_end_of_a_tokens_life_is_read_in_every_format_and_half_of_a_long_one_is_when_it_is_renewed() {
+async fn expiry_is_read_in_every_format() {
     let formats = [
         ExpiryFormat::UnixText,
         ExpiryFormat::UnixNumber,
@@ -78,42 +76,42 @@ async fn the_end_of_a_tokens_life_is_read_in_every_format_and_half_of_a_long_one
     ];
     for (hours, half_life) in [(1, false), (2, false), (3, true)] {
         let lifetime = Duration::from_secs(3600 * hours);
-        let lab = Lab::with(|emulator| emulator.token_lifetime(lifetime)).await;
+        let test_env = SourceTestEnv::with(|emulator| emulator.token_lifetime(lifetime)).await;
         for source in [Source::AppService, Source::ServiceFabric, Source::MachineLearning, Source::AzureArc] {
             for format in formats {
                 if source == Source::AzureArc {
-                    // The challenge comes first, and takes a fault that it has no use for.
-                    lab.emulator.inject(Fault::expiry(crate::lab::step(source), format));
+                    // The first fault applies to the challenge, where it has no effect.
+                    test_env.emulator.inject(Fault::expiry(crate::test_env::step(source), format));
                 }
-                lab.emulator.inject(Fault::expiry(crate::lab::step(source), format));
-                let token = lab.on(source).token(RESOURCE).await.unwrap();
-                let now = lab.now();
+                test_env.emulator.inject(Fault::expiry(crate::test_env::step(source), format));
+                let token = test_env.on(source).token(RESOURCE).await.unwrap();
+                let now = test_env.now();
                 let left = token.expires_on().duration_since(now).unwrap();
                 assert!(lifetime - left < Duration::from_secs(1), "{source} {format:?}: {left:?}");
-                // Half of it, give or take at most five minutes of jitter.
+                // Half of the lifetime, plus or minus five minutes of jitter.
                 let renewed = token.refresh_on().duration_since(now).unwrap();
                 let is_half = renewed <= lifetime / 2 + Duration::from_secs(300);
                 assert_eq!(is_half, half_life, "{source} {format:?} {hours}: {renewed:?}");
             }
         }
     }
-    let lab = Lab::with(|emulator| emulator.token_lifetime(Duration::ZERO)).await;
-    let error = lab.on(Source::AppService).token(RESOURCE).await.unwrap_err();
-    assert_eq!(error.code(), "invalid_response", "a token without a life");
+    let test_env = SourceTestEnv::with(|emulator| emulator.token_lifetime(Duration::ZERO)).await;
+    let error = test_env.on(Source::AppService).token(RESOURCE).await.unwrap_err();
+    assert_eq!(error.code(), "invalid_response", "an expired token");
 }
 
-/// NET-23, NET-26, DEV-15.
 #[tokio::test]
-async fn a_token_that_is_due_is_served_while_another_one_is_fetched() {
+async fn due_token_is_served_during_refresh() {
     for source in Source::ALL {
-        let lab = Lab::with(|emulator| emulator.token_lifetime(Duration::from_secs(4 * 3600))).await;
-        let identity = lab.on(source);
+        let test_env =
+            SourceTestEnv::with(|emulator| emulator.token_lifetime(Duration::from_secs(4 * 3600))).await;
+        let identity = test_env.on(source);
         let old = identity.token(RESOURCE).await.unwrap();
-        lab.hands.advance(Duration::from_secs(2 * 3600 + 301));
+        test_env.manual_clock.advance(Duration::from_secs(2 * 3600 + 301));
         let served = identity.token(RESOURCE).await.unwrap();
         assert_eq!(served.secret().expose(), old.secret().expose(), "{source}");
         assert_eq!(served.refresh_on(), old.refresh_on());
-        // The caller is done; the request goes on without it.
+        // The refresh continues without the caller.
         let mut new = identity.token(RESOURCE).await.unwrap();
         for _ in 0..500 {
             if new.secret().expose() != old.secret().expose() {
@@ -123,19 +121,19 @@ async fn a_token_that_is_due_is_served_while_another_one_is_fetched() {
             new = identity.token(RESOURCE).await.unwrap();
         }
         assert_ne!(new.secret().expose(), old.secret().expose(), "{source}");
-        assert!(new.refresh_on() > lab.now());
-        assert_eq!(lab.asked(source), 2, "{source}: one request, whoever asked meanwhile");
+        assert!(new.refresh_on() > test_env.now());
+        assert_eq!(test_env.request_count(source), 2, "{source}: one request for all callers");
     }
 }
 
-/// §7.7.13, H-27.
 #[tokio::test]
-async fn a_renewal_that_fails_keeps_the_token() {
-    let lab = Lab::with(|emulator| emulator.token_lifetime(Duration::from_secs(4 * 3600))).await;
-    let identity = lab.on(Source::AppService);
+async fn failed_refresh_keeps_the_token() {
+    let test_env =
+        SourceTestEnv::with(|emulator| emulator.token_lifetime(Duration::from_secs(4 * 3600))).await;
+    let identity = test_env.on(Source::AppService);
     let old = identity.token(RESOURCE).await.unwrap();
-    lab.hands.advance(Duration::from_secs(2 * 3600 + 301));
-    lab.emulator.inject(Fault::status(crate::lab::step(Source::AppService), 500).always());
+    test_env.manual_clock.advance(Duration::from_secs(2 * 3600 + 301));
+    test_env.emulator.inject(Fault::status(crate::test_env::step(Source::AppService), 500).always());
     for _ in 0..5 {
         let served = identity.token(RESOURCE).await.unwrap();
         assert_eq!(served.secret().expose(), old.secret().expose());
@@ -143,16 +141,18 @@ async fn a_renewal_that_fails_keeps_the_token() {
     }
 }
 
-/// NET-33, X-06, DEV-14: one cache, and identities that must not meet in it.
+/// Source, kind of id and id are part of the cache key.
 #[tokio::test]
-async fn identities_kinds_of_ids_and_sources_are_kept_apart_in_a_shared_cache() {
-    let lab = Lab::new().await;
-    let ids = lab.emulator.user_assigned();
+async fn shared_cache_separates_identities() {
+    let test_env = SourceTestEnv::new().await;
+    let ids = test_env.emulator.user_assigned();
     let cache = TokenCache::new(
         100,
-        &Context::default().with_clock(&lab.hands).with_jitter(symbolon::parts::types::Jitter::fixed(0.5)),
+        &Context::default()
+            .with_clock(&test_env.manual_clock)
+            .with_jitter(symbolon::parts::types::Jitter::fixed(0.5)),
     );
-    let everybody = || {
+    let identities = || {
         [
             (Source::AppService, ManagedIdentityId::system_assigned()),
             (Source::AppService, ManagedIdentityId::client_id(ids.client_id()).unwrap()),
@@ -163,29 +163,31 @@ async fn identities_kinds_of_ids_and_sources_are_kept_apart_in_a_shared_cache() 
         ]
     };
     for expected in [TokenSource::Network, TokenSource::Cache] {
-        for (source, id) in everybody() {
-            let identity = lab.builder(source).identity(id.clone()).cache(cache.clone()).build().unwrap();
+        for (source, id) in identities() {
+            let identity =
+                test_env.builder(source).identity(id.clone()).cache(cache.clone()).build().unwrap();
             assert_eq!(identity.token(RESOURCE).await.unwrap().source(), expected, "{source} {id:?}");
         }
     }
     assert_eq!(cache.len(), 6);
     // Ids compare without case.
-    let shouted = ManagedIdentityId::resource_id(ids.resource_id().to_ascii_uppercase()).unwrap();
-    let identity = lab.builder(Source::AppService).identity(shouted).cache(cache.clone()).build().unwrap();
+    let upper_case = ManagedIdentityId::resource_id(ids.resource_id().to_ascii_uppercase()).unwrap();
+    let identity =
+        test_env.builder(Source::AppService).identity(upper_case).cache(cache.clone()).build().unwrap();
     assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);
 }
 
-/// DEV-14: only the service knows which ids belong to one identity.
+/// Only the source can tell that two ids name the same identity.
 #[test]
-fn the_same_text_as_another_kind_of_id_is_another_identity() {
+fn shared_cache_separates_kinds_of_ids() {
     use symbolon::parts::transport::testing::ScriptedTransport;
-    let hands = symbolon::parts::types::ManualClock::new();
-    let clock = symbolon::SharedClock::from(&hands);
+    let manual_clock = symbolon::parts::types::ManualClock::new();
+    let clock = symbolon::SharedClock::from(&manual_clock);
     let cache = TokenCache::new(
         10,
         &Context::default().with_clock(clock.clone()).with_jitter(symbolon::parts::types::Jitter::fixed(0.5)),
     );
-    let transport = ScriptedTransport::new((0..3).map(|_| crate::lab::token()));
+    let transport = ScriptedTransport::new((0..3).map(|_| crate::test_env::token()));
     for id in [
         ManagedIdentityId::client_id("one").unwrap(),
         ManagedIdentityId::object_id("one").unwrap(),
@@ -199,39 +201,38 @@ fn the_same_text_as_another_kind_of_id_is_another_identity() {
             .build()
             .unwrap();
         for expected in [TokenSource::Network, TokenSource::Cache] {
-            let token = drive(identity.token(RESOURCE), &hands).0.unwrap();
+            let token = drive(identity.token(RESOURCE), &manual_clock).0.unwrap();
             assert_eq!(token.source(), expected, "{id:?}");
         }
     }
     assert_eq!(cache.len(), 3);
 }
 
-/// §7.7.15, D-22: the token is kept under what was asked for.
+/// The spelling of the resource in the response does not matter.
 #[test]
-fn an_answer_that_spells_the_resource_differently_is_found_again() {
+fn cache_key_is_the_requested_resource() {
     use symbolon::parts::transport::testing::ScriptedTransport;
     for source in [Source::AppService, Source::ServiceFabric, Source::CloudShell, Source::Imds] {
-        let hands = symbolon::parts::types::ManualClock::new();
+        let manual_clock = symbolon::parts::types::ManualClock::new();
         let echo = r#"{"access_token":"t","expires_in":"3600","resource":"https://management.azure.com/"}"#;
         let transport = ScriptedTransport::new([answer(200, echo)]);
         let identity = symbolon::ManagedIdentity::builder()
-            .context(Context::default().with_env(variables(source)).with_clock(&hands))
+            .context(Context::default().with_env(variables(source)).with_clock(&manual_clock))
             .transport(transport)
             .build()
             .unwrap();
         for expected in [TokenSource::Network, TokenSource::Cache] {
-            let (token, waits) = drive(identity.token(RESOURCE), &hands);
+            let (token, waits) = drive(identity.token(RESOURCE), &manual_clock);
             assert_eq!(token.unwrap().source(), expected, "{source}");
             assert!(waits.is_empty());
         }
     }
 }
 
-/// GO-24: the hint of a server counts.
 #[test]
-fn a_server_that_says_when_to_renew_is_heard() {
+fn refresh_in_sets_the_refresh_time() {
     use symbolon::parts::transport::testing::ScriptedTransport;
-    let hands = symbolon::parts::types::ManualClock::new();
+    let manual_clock = symbolon::parts::types::ManualClock::new();
     let answers = [
         answer(200, r#"{"access_token":"old","expires_in":86400,"refresh_in":3600}"#),
         answer(200, r#"{"access_token":"new","expires_in":86400,"refresh_in":3600}"#),
@@ -240,16 +241,19 @@ fn a_server_that_says_when_to_renew_is_heard() {
         .context(
             Context::default()
                 .with_env(variables(Source::CloudShell))
-                .with_clock(&hands)
+                .with_clock(&manual_clock)
                 .with_jitter(symbolon::parts::types::Jitter::fixed(0.0)),
         )
         .transport(ScriptedTransport::new(answers))
         .build()
         .unwrap();
-    let ask = || drive(identity.token(RESOURCE), &hands).0.unwrap();
-    assert_eq!(ask().refresh_on(), symbolon::SharedClock::from(&hands).now() + Duration::from_secs(3600));
-    hands.advance(Duration::from_secs(3601));
-    // Without a runtime there is no background: the caller fetches the new one, or has the old one.
+    let ask = || drive(identity.token(RESOURCE), &manual_clock).0.unwrap();
+    assert_eq!(
+        ask().refresh_on(),
+        symbolon::SharedClock::from(&manual_clock).now() + Duration::from_secs(3600)
+    );
+    manual_clock.advance(Duration::from_secs(3601));
+    // Without a runtime there is no background task: a caller fetches the new token itself.
     let served: Vec<String> = (0..3).map(|_| ask().secret().expose().to_owned()).collect();
     assert_eq!(served.last().map(String::as_str), Some("new"), "{served:?}");
 }

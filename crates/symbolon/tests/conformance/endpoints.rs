@@ -1,25 +1,25 @@
-//! Where requests go, and what is on the wire.
+//! The requests of the sources: URL, parameters and headers.
 
 use http::{HeaderMap, Method};
 use symbolon::parts::transport::{Capabilities, Request, Response, Route, transport_fn};
 use symbolon::{Context, Env, ErrorKind, ManagedIdentity};
 use symbolon_emulator::Source;
 
-use crate::lab::{Scripted, answer, token, variables};
+use crate::test_env::{ScriptedRun, answer, token, variables};
 
 fn sent(source: Source) -> Request {
-    let asked = Scripted::ask(source, vec![token()]);
-    asked.outcome.unwrap();
-    asked.transport.requests().remove(0)
+    let run = ScriptedRun::new(source, vec![token()]);
+    run.result.unwrap();
+    run.transport.requests().remove(0)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap())
 }
 
-/// §2.1 to §2.6: the exact set of parameters and headers; NET-36; the first half of IMDS-01.
+/// The exact set of parameters and headers.
 #[test]
-fn each_source_is_asked_in_its_own_form() {
+fn each_source_has_its_own_request() {
     let management = "https://management.azure.com";
     for (source, method, version, headers, secret, pinned) in [
         (
@@ -45,7 +45,7 @@ fn each_source_is_asked_in_its_own_form() {
     ] {
         let request = sent(source);
         assert_eq!(request.method(), method, "{source}");
-        assert_eq!(request.route(), Route::Local, "{source}: no proxy ever sees it");
+        assert_eq!(request.route(), Route::Local, "{source}: no proxy");
         assert_eq!(request.pinned_server().is_some(), pinned, "{source}");
         assert!(request.identity().is_none());
         let mut query: Vec<_> = request.url().query_pairs().into_owned().collect();
@@ -85,9 +85,8 @@ fn each_source_is_asked_in_its_own_form() {
     );
 }
 
-/// §7.7.6, DEV-2.
 #[test]
-fn what_is_reserved_is_encoded_and_the_endpoints_own_query_stays() {
+fn query_is_encoded_and_extended() {
     let variables = [("IDENTITY_ENDPOINT", "http://localhost:1/msi/token?a=b%20c"), ("IDENTITY_HEADER", "x")];
     let env: Env = variables.into_iter().collect();
     let transport = symbolon::parts::transport::testing::ScriptedTransport::new([token()]);
@@ -108,9 +107,9 @@ fn what_is_reserved_is_encoded_and_the_endpoints_own_query_stays() {
     assert_eq!(url.fragment(), None);
 }
 
-/// AS-01, ARC-04, CS-02, ML-03, SF-03, NET-31, GSF-04.
+/// The value is not shown, and nothing is sent.
 #[test]
-fn an_endpoint_that_cannot_be_used_is_named_and_nothing_is_sent() {
+fn invalid_variable_is_named() {
     for (source, variable, value) in [
         (Source::AppService, "IDENTITY_ENDPOINT", "127.0.0.1:41564/msi/token"),
         (Source::AppService, "IDENTITY_ENDPOINT", "unsupported://127.0.0.1/msi/token"),
@@ -138,35 +137,34 @@ fn an_endpoint_that_cannot_be_used_is_named_and_nothing_is_sent() {
         let whole = names.iter().filter_map(|name| Some((*name, env.var(name)?)));
         let env =
             whole.map(|(name, own)| (name, if name == variable { value.to_owned() } else { own })).collect();
-        let asked = Scripted::in_env(env, vec![token()]);
-        let error = asked.outcome.unwrap_err();
+        let run = ScriptedRun::in_env(env, vec![token()]);
+        let error = run.result.unwrap_err();
         assert_eq!(error.code(), "invalid_managed_identity_endpoint", "{source} {value}");
         assert_eq!(error.kind(), ErrorKind::Environment);
-        let told = error.to_string();
-        assert!(told.contains(variable), "{told}");
-        assert!(told.contains(&source.to_string()), "{told}");
-        assert!(!told.contains(value), "{told}");
-        assert!(asked.transport.requests().is_empty(), "{source} {value}");
+        let message = error.to_string();
+        assert!(message.contains(variable), "{message}");
+        assert!(message.contains(&source.to_string()), "{message}");
+        assert!(!message.contains(value), "{message}");
+        assert!(run.transport.requests().is_empty(), "{source} {value}");
     }
 }
 
-/// NET-14.
 #[test]
-fn a_request_without_a_resource_is_refused() {
+fn request_needs_a_resource() {
     for resource in ["", "/.default", "https://x\r\ny"] {
         let transport = symbolon::parts::transport::testing::ScriptedTransport::new([token()]);
         let builder =
             ManagedIdentity::builder().context(Context::default().with_env(variables(Source::AppService)));
         let identity = builder.transport(transport.clone()).build().unwrap();
-        let asked = futures_util::FutureExt::now_or_never(identity.token(resource).into_future());
-        assert_eq!(asked.unwrap().unwrap_err().code(), "invalid_scope");
+        let result = futures_util::FutureExt::now_or_never(identity.token(resource).into_future());
+        assert_eq!(result.unwrap().unwrap_err().code(), "invalid_scope");
         assert!(transport.requests().is_empty());
     }
 }
 
-/// NET-37, D-19: where the metadata service is belongs to the client, not to the process.
+/// The path in the variable is ignored.
 #[test]
-fn the_metadata_service_is_where_the_variable_says_whatever_its_path() {
+fn variable_sets_the_origin_of_imds() {
     for (base, expected) in [
         ("http://127.0.0.1:1", "http://127.0.0.1:1/metadata/identity/oauth2/token"),
         ("http://127.0.0.2:2/", "http://127.0.0.2:2/metadata/identity/oauth2/token"),
@@ -176,29 +174,27 @@ fn the_metadata_service_is_where_the_variable_says_whatever_its_path() {
         ),
     ] {
         let env: Env = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", base)].into_iter().collect();
-        let asked = Scripted::in_env(env, vec![token()]);
-        let url = asked.transport.requests()[0].url().clone();
+        let run = ScriptedRun::in_env(env, vec![token()]);
+        let url = run.transport.requests()[0].url().clone();
         assert_eq!(url.as_str().split('?').next(), Some(expected));
         assert_eq!(url.query_pairs().count(), 2);
     }
-    let asked = Scripted::in_env(Env::empty(), vec![token()]);
-    assert!(asked.transport.requests()[0].url().as_str().starts_with("http://169.254.169.254/metadata/"));
+    let run = ScriptedRun::in_env(Env::empty(), vec![token()]);
+    assert!(run.transport.requests()[0].url().as_str().starts_with("http://169.254.169.254/metadata/"));
 }
 
-/// H-28: a variable that belongs to another source stays at home.
 #[test]
-fn the_metadata_service_gets_no_secret_of_another_source() {
+fn imds_gets_no_secret_of_other_sources() {
     let env: Env = [("IDENTITY_HEADER", "s3cr3t"), ("MSI_SECRET", "s3cr3t")].into_iter().collect();
-    let asked = Scripted::in_env(env, vec![token()]);
-    let requests = asked.transport.requests();
+    let run = ScriptedRun::in_env(env, vec![token()]);
+    let requests = run.transport.requests();
     assert!(requests[0].headers().values().all(|value| value != "s3cr3t"));
 }
 
-/// DEV-3.
 #[tokio::test]
-async fn a_proxy_is_not_asked() {
-    let lab = crate::lab::Lab::new().await;
-    // Nobody listens there.
+async fn sources_bypass_proxies() {
+    let test_env = crate::test_env::SourceTestEnv::new().await;
+    // No server listens on this port.
     let proxy = "http://127.0.0.1:9";
     let env: Env =
         [("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy), ("ALL_PROXY", proxy)].into_iter().collect();
@@ -207,14 +203,14 @@ async fn a_proxy_is_not_asked() {
             .context(Context::default().with_env(env.clone()))
             .build()
             .unwrap();
-        let identity = lab.builder(source).transport(transport).build().unwrap();
+        let identity = test_env.builder(source).transport(transport).build().unwrap();
         assert_eq!(identity.token("https://x").await.unwrap().token_type(), "Bearer", "{source}");
     }
 }
 
-/// The rule of §2.2: a transport that cannot pin fails when the client is made.
+/// The build fails with a transport that cannot pin certificates.
 #[test]
-fn service_fabric_needs_a_transport_that_can_pin() {
+fn service_fabric_needs_pinning() {
     let build = |capabilities: Capabilities, source| {
         let send = |_| async { Ok(Response::new(http::StatusCode::OK, "")) };
         let builder = ManagedIdentity::builder().context(Context::default().with_env(variables(source)));
@@ -223,22 +219,21 @@ fn service_fabric_needs_a_transport_that_can_pin() {
     let error = build(Capabilities::none(), Source::ServiceFabric).unwrap_err();
     assert_eq!((error.code(), error.kind()), ("transport_unsupported", ErrorKind::Environment));
     assert!(build(Capabilities::none().with_pinned_servers(), Source::ServiceFabric).is_ok());
-    // GSF-06.
     for source in Source::ALL.into_iter().filter(|source| *source != Source::ServiceFabric) {
         assert!(build(Capabilities::none(), source).is_ok(), "{source}");
     }
 }
 
-/// GO-03 (a success that is a 202), DEV-3 (redirects).
+/// Other success statuses and redirects are errors.
 #[test]
-fn only_a_200_holds_a_token() {
+fn only_status_200_has_a_token() {
     let body = r#"{"access_token":"t","expires_in":"3600"}"#;
     for status in [201, 202, 204, 302, 307] {
         for source in Source::ALL {
-            let asked = Scripted::ask(source, vec![answer(status, body)]);
-            let error = asked.outcome.unwrap_err();
+            let run = ScriptedRun::new(source, vec![answer(status, body)]);
+            let error = run.result.unwrap_err();
             assert_eq!(error.code(), "managed_identity_request_failed", "{source} {status}");
-            assert_eq!((error.status(), asked.transport.requests().len()), (Some(status), 1));
+            assert_eq!((error.status(), run.transport.requests().len()), (Some(status), 1));
         }
     }
 }

@@ -1,15 +1,14 @@
-//! Which identity: spelled as each source spells it, or refused.
+//! The parameters that select an identity.
 
 use symbolon::{ErrorKind, ManagedIdentityId};
 use symbolon_emulator::Source;
 
-use crate::lab::{Lab, RESOURCE, Scripted, token};
+use crate::test_env::{RESOURCE, ScriptedRun, SourceTestEnv, token};
 
-/// NET-06, GO-06, GO-10, GO-11, GO-15, ML-01, SF-02, X-07, BLD-03.
 #[tokio::test]
-async fn each_source_is_told_the_identity_in_its_own_words() {
-    let lab = Lab::new().await;
-    let ids = lab.emulator.user_assigned();
+async fn each_source_has_its_own_id_parameter() {
+    let test_env = SourceTestEnv::new().await;
+    let ids = test_env.emulator.user_assigned();
     let client = || ManagedIdentityId::client_id(ids.client_id()).unwrap();
     let object = || ManagedIdentityId::object_id(ids.object_id()).unwrap();
     let resource = || ManagedIdentityId::resource_id(ids.resource_id()).unwrap();
@@ -23,29 +22,33 @@ async fn each_source_is_told_the_identity_in_its_own_words() {
         (Source::Imds, resource(), "msi_res_id", ids.resource_id()),
         (Source::ServiceFabric, object(), "principalId", ids.object_id()),
         (Source::MachineLearning, client(), "clientid", ids.client_id()),
-        (Source::MachineLearning, ManagedIdentityId::system_assigned(), "clientid", lab.emulator.client_id()),
+        (
+            Source::MachineLearning,
+            ManagedIdentityId::system_assigned(),
+            "clientid",
+            test_env.emulator.client_id(),
+        ),
         (Source::AzureArc, client(), "client_id", ids.client_id()),
         (Source::AzureArc, object(), "object_id", ids.object_id()),
         (Source::AzureArc, resource(), "msi_res_id", ids.resource_id()),
     ] {
-        lab.as_id(source, id.clone()).token(RESOURCE).await.unwrap();
-        let entry = lab.last(source);
-        let told: Vec<_> =
+        test_env.as_id(source, id.clone()).token(RESOURCE).await.unwrap();
+        let entry = test_env.last(source);
+        let sent: Vec<_> =
             selectors.iter().filter_map(|name| entry.query(name).map(|value| (*name, value))).collect();
-        assert_eq!(told, [(name, value)], "{source} {id:?}");
+        assert_eq!(sent, [(name, value)], "{source} {id:?}");
     }
-    // The host's own identity has no name, except at Azure Machine Learning.
+    // Only Azure Machine Learning has a parameter for the host's own identity.
     for source in Source::ALL {
-        lab.on(source).token(RESOURCE).await.unwrap();
-        let entry = lab.last(source);
-        let told = selectors.iter().filter(|name| entry.query(name).is_some()).count();
-        assert_eq!(told, usize::from(source == Source::MachineLearning), "{source}");
+        test_env.on(source).token(RESOURCE).await.unwrap();
+        let entry = test_env.last(source);
+        let sent = selectors.iter().filter(|name| entry.query(name).is_some()).count();
+        assert_eq!(sent, usize::from(source == Source::MachineLearning), "{source}");
     }
 }
 
-/// CS-01, GO-09, GO-12, ML-02, SF-01, D-13, GSF-07.
 #[test]
-fn what_a_host_has_no_words_for_is_refused_before_anything_is_sent() {
+fn unsupported_kind_of_id_is_refused() {
     let client = || ManagedIdentityId::client_id("1").unwrap();
     let object = || ManagedIdentityId::object_id("1").unwrap();
     let resource = || ManagedIdentityId::resource_id("/1").unwrap();
@@ -58,24 +61,23 @@ fn what_a_host_has_no_words_for_is_refused_before_anything_is_sent() {
         (Source::MachineLearning, object(), "invalid_managed_identity_id_type"),
         (Source::MachineLearning, resource(), "invalid_managed_identity_id_type"),
     ] {
-        let asked = Scripted::as_set_up(source, vec![token()], |builder| builder.identity(id.clone()));
-        let error = asked.outcome.unwrap_err();
+        let run = ScriptedRun::with_builder(source, vec![token()], |builder| builder.identity(id.clone()));
+        let error = run.result.unwrap_err();
         assert_eq!((error.code(), error.kind()), (code, ErrorKind::Environment), "{source} {id:?}");
         assert!(error.to_string().contains("nothing was sent") && !error.advice().is_empty(), "{error}");
-        assert!(asked.transport.requests().is_empty(), "{source} {id:?}");
+        assert!(run.transport.requests().is_empty(), "{source} {id:?}");
     }
     let without_default = [("MSI_ENDPOINT", "http://localhost:7071/msi/token"), ("MSI_SECRET", "s3cr3t")];
     let env = without_default.into_iter().collect();
-    let asked = Scripted::in_env(env, vec![token()]);
-    let error = asked.outcome.unwrap_err();
+    let run = ScriptedRun::in_env(env, vec![token()]);
+    let error = run.result.unwrap_err();
     assert_eq!(error.code(), "invalid_managed_identity_id_type");
     assert!(error.to_string().contains("DEFAULT_IDENTITY_CLIENT_ID"), "{error}");
-    assert!(asked.transport.requests().is_empty());
+    assert!(run.transport.requests().is_empty());
 }
 
-/// GO-23: an empty id is no identity, least of all the host's own.
 #[test]
-fn an_empty_id_is_refused() {
+fn empty_id_is_refused() {
     for made in [
         ManagedIdentityId::client_id(""),
         ManagedIdentityId::object_id(" "),

@@ -1,6 +1,6 @@
-//! What the specification of the managed identity sources asks for, row by row (managed-identity sources §7).
+//! Conformance with the protocols of the managed identity sources (docs/protocol/sources.md).
 //!
-//! `rows.md` says which test holds which row, and why some rows have none.
+//! `rows.md` lists each requirement with its tests.
 
 #![cfg(test)]
 
@@ -10,7 +10,7 @@ mod claims;
 mod endpoints;
 mod errors;
 mod identities;
-mod lab;
 mod retries;
 mod rows;
 mod service_fabric;
+mod test_env;

@@ -1,14 +1,14 @@
-//! The Azure Arc agent of this machine.
+//! The paths of the Azure Arc agent.
 
 use std::path::{Path, PathBuf};
 
 use symbolon_types::Env;
 
-/// Where the agent of a platform is, and where it leaves what proves that a process runs on its machine.
-/// (Managed-identity sources §1.3, §2.5.2.)
+/// The paths of the Azure Arc agent on a platform. (docs/protocol/sources.md#azure-arc)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ArcAgent {
     program: Option<PathBuf>,
+    /// The directory of the challenge files.
     tokens: Option<PathBuf>,
 }
 
@@ -18,7 +18,7 @@ impl ArcAgent {
     }
 
     fn on(os: &str, env: &Env) -> Self {
-        // Joined by hand, so that the paths of Windows can be put together elsewhere.
+        // Formatted rather than joined, so that tests on other platforms get Windows separators.
         let under = |variable: &str, rest: &str| {
             let folder = env.var(variable)?;
             Some(PathBuf::from(format!(
@@ -47,7 +47,7 @@ impl ArcAgent {
         self.program.as_deref().is_some_and(Path::exists)
     }
 
-    /// Why it is not installed, to follow other reasons.
+    /// Returns the reason that the agent is not installed, as the end of a sentence.
     pub(crate) fn absence(&self) -> String {
         match &self.program {
             Some(program) => format!(", and there is no Azure Arc agent at {}", program.display()),
@@ -55,7 +55,7 @@ impl ArcAgent {
         }
     }
 
-    /// The one directory of its challenge files; none on a platform without an agent.
+    /// Returns the directory of the challenge files, or `None` on a platform without an agent.
     pub(crate) fn tokens(self) -> Option<PathBuf> {
         self.tokens
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_platform_has_its_own_places() {
+    fn each_platform_has_its_own_paths() {
         let env: Env = [("ProgramFiles", r"C:\Program Files"), ("ProgramData", r"C:\ProgramData\")]
             .into_iter()
             .collect();

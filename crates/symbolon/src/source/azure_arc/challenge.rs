@@ -1,4 +1,5 @@
-//! The challenge of the Azure Arc agent: a file that only a process on its machine can read.
+//! The challenge of the Azure Arc agent: the path of a file that only a process on the same machine can
+//! read. (docs/protocol/sources.md#azure-arc)
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -10,19 +11,19 @@ use symbolon_token::{Error, ErrorKind};
 use symbolon_transport::Response;
 use symbolon_types::Secret;
 
-/// The largest file that can be a key (managed-identity sources §2.5.2).
-const LARGEST_KEY: usize = 4096;
+/// Maximum size of a key file.
+const MAX_KEY_SIZE: usize = 4096;
 const KEY_EXTENSION: &str = "key";
 
-/// What to answer the challenge with, as the value of `Authorization`. The file counts only where the
-/// agent puts it: whoever answers for the agent must not choose which file is read, and sent.
-pub(super) fn answer(challenge: &Response, tokens: Option<&Path>) -> Result<HeaderValue, Error> {
+/// Returns the value of `Authorization` for a challenge. The file must be in the agent's directory, so
+/// that a server in place of the agent cannot have any other file read and sent to it.
+pub(super) fn authorization(challenge: &Response, directory: Option<&Path>) -> Result<HeaderValue, Error> {
     let path = path(challenge)?;
-    let tokens = tokens.ok_or_else(|| {
-        refuse(ErrorKind::Environment, "there is no Azure Arc agent for this platform")
+    let directory = directory.ok_or_else(|| {
+        error(ErrorKind::Environment, "there is no Azure Arc agent for this platform")
             .with_advice("Azure Arc runs on Linux and Windows")
     })?;
-    let key = read(&path, tokens)?;
+    let key = read_key(&path, directory)?;
     let key = key.expose().trim_end_matches(['\r', '\n']);
     if key.is_empty() || key.chars().any(char::is_control) {
         return Err(rejected("the key file of the Azure Arc agent does not hold a key"));
@@ -33,8 +34,8 @@ pub(super) fn answer(challenge: &Response, tokens: Option<&Path>) -> Result<Head
     Ok(value)
 }
 
-/// The path in `WWW-Authenticate: Basic realm=<path>`. The agent does not quote it, although it is not a
-/// token in the sense of RFC 9110.
+/// Returns the path in `WWW-Authenticate: Basic realm=<path>`. The agent does not quote it, although it
+/// is not a token (RFC 9110 §5.6.2).
 fn path(challenge: &Response) -> Result<PathBuf, Error> {
     let mut is_missing = true;
     for value in challenge.headers().get_all(WWW_AUTHENTICATE) {
@@ -43,12 +44,12 @@ fn path(challenge: &Response) -> Result<PathBuf, Error> {
             return Ok(path.into());
         }
     }
-    let wrong = if is_missing {
+    let problem = if is_missing {
         "the Azure Arc agent refused the request without a challenge"
     } else {
-        "the challenge of the Azure Arc agent has another form than `Basic realm=<path>`"
+        "the challenge of the Azure Arc agent is not of the form `Basic realm=<path>`"
     };
-    Err(refuse(ErrorKind::Response, wrong)
+    Err(error(ErrorKind::Response, problem)
         .with_advice("check that IDENTITY_ENDPOINT is the endpoint of the Azure Arc agent"))
 }
 
@@ -63,66 +64,67 @@ fn realm(challenge: &str) -> Option<&str> {
     quoted.unwrap_or(Some(value)).filter(|path| !path.is_empty())
 }
 
-/// The text of a key file, if it is one.
-fn read(path: &Path, tokens: &Path) -> Result<Secret, Error> {
-    let name = path.file_name().filter(|_| path.extension().is_some_and(|own| own == KEY_EXTENSION));
-    // Compared as text: to a `Path`, `a/./b` and `a//b` are `a/b`.
-    let is_direct = |name| tokens.join(name).as_os_str() == path.as_os_str();
+/// Returns the content of a key file in the agent's directory.
+fn read_key(path: &Path, directory: &Path) -> Result<Secret, Error> {
+    let name =
+        path.file_name().filter(|_| path.extension().is_some_and(|extension| extension == KEY_EXTENSION));
+    // Compared as text, because a `Path` treats `a/./b` and `a//b` as `a/b`.
+    let is_direct = |name| directory.join(name).as_os_str() == path.as_os_str();
     let name = name.filter(|name| path.is_absolute() && is_direct(*name));
     let name = name.ok_or_else(|| {
-        rejected("the Azure Arc agent named a file that is not one of its keys; it was not read")
+        rejected("the Azure Arc agent named a file that is not one of its keys; the file was not read")
     })?;
-    let unreadable = |error: io::Error| {
-        let advice = match error.kind() {
+    let unreadable = |cause: io::Error| {
+        let advice = match cause.kind() {
             io::ErrorKind::PermissionDenied => "run this process as a member of the group himds",
             _ => "check that the Azure Arc agent runs, and that its files are visible to this process",
         };
-        refuse(ErrorKind::Environment, "the key file of the Azure Arc agent could not be read")
+        error(ErrorKind::Environment, "the key file of the Azure Arc agent could not be read")
             .with_advice(advice)
-            .with_source(error)
+            .with_source(cause)
     };
-    // Looked at before it is opened, which would block on a pipe, and again afterwards.
-    let seen = fs::symlink_metadata(path).map_err(unreadable)?;
+    // Checked before opening, which would block on a pipe, and again afterwards.
+    let before = fs::symlink_metadata(path).map_err(unreadable)?;
     let canonical = fs::canonicalize(path).map_err(unreadable)?;
-    let directory = fs::canonicalize(tokens).map_err(unreadable)?;
-    if !seen.is_file() || canonical != directory.join(name) {
+    let directory = fs::canonicalize(directory).map_err(unreadable)?;
+    if !before.is_file() || canonical != directory.join(name) {
         return Err(rejected("the Azure Arc agent named something other than a file of its own"));
     }
     let file = File::open(path).map_err(unreadable)?;
     let opened = file.metadata().map_err(unreadable)?;
-    if !opened.is_file() || !is_same(&seen, &opened) {
+    if !opened.is_file() || !is_same_file(&before, &opened) {
         return Err(rejected("the key file of the Azure Arc agent was replaced while it was read"));
     }
-    // With room for all of it, so that no part is left behind where it grew.
-    let mut text = Vec::with_capacity(LARGEST_KEY + 1);
-    let read = file.take(LARGEST_KEY as u64 + 1).read_to_end(&mut text);
+    // With the full capacity, so that growth leaves no copy of the key behind.
+    let mut text = Vec::with_capacity(MAX_KEY_SIZE + 1);
+    let read = file.take(MAX_KEY_SIZE as u64 + 1).read_to_end(&mut text);
     let text = String::from_utf8(text).map(Secret::new);
-    if read.map_err(unreadable)? > LARGEST_KEY {
+    if read.map_err(unreadable)? > MAX_KEY_SIZE {
         return Err(rejected("the key file of the Azure Arc agent is larger than 4096 bytes"));
     }
     text.map_err(|_| rejected("the key file of the Azure Arc agent does not hold a key"))
 }
 
 #[cfg(unix)]
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Where there is no stable number of a file, what was made at the same moment counts as the same.
+/// Compares creation times, because the standard library has no file number on this platform.
 #[cfg(not(unix))]
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     one.created().ok() == other.created().ok()
 }
 
-fn rejected(wrong: &'static str) -> Error {
-    refuse(ErrorKind::Response, wrong).with_advice(
-        "check that what answers at IDENTITY_ENDPOINT is the Azure Arc agent, and that nothing writes to its directory",
+fn rejected(problem: &'static str) -> Error {
+    error(ErrorKind::Response, problem).with_advice(
+        "check that the Azure Arc agent serves IDENTITY_ENDPOINT, and that nothing else writes to its directory",
     )
 }
 
-fn refuse(kind: ErrorKind, wrong: &'static str) -> Error {
-    Error::new(kind, "managed_identity_request_failed", wrong)
+fn error(kind: ErrorKind, problem: &'static str) -> Error {
+    Error::new(kind, "managed_identity_request_failed", problem)
 }
 
 #[cfg(test)]
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_realm_is_read_with_and_without_quotes_and_in_any_case() {
+    fn realm_is_read_with_and_without_quotes() {
         for (challenge, expected) in [
             ("Basic realm=/t/x.key", Some("/t/x.key")),
             ("Basic Realm=/t/x.key", Some("/t/x.key")),
@@ -157,11 +159,10 @@ mod tests {
         }
     }
 
-    /// ARC-02, ARC-03, GO-20, GO-21, X-03, X-10, §7.7.9.
     #[test]
-    fn only_a_key_file_of_the_agent_is_read() {
+    fn only_key_files_of_the_agent_are_read() {
         let folder = tempfile::tempdir().unwrap();
-        // On some machines the directory of temporary files is itself a link.
+        // The directory of temporary files can itself be a link.
         let root = folder.path().canonicalize().unwrap();
         let tokens = root.join("tokens");
         fs::create_dir(&tokens).unwrap();
@@ -215,11 +216,11 @@ mod tests {
             (at(".key"), Err(not_one)),
             (format!("Basic realm={}/outside.key", root.display()), Err(not_one)),
             ("Basic realm=good.key".to_owned(), Err(not_one)),
-            ("Basic realm=".to_owned(), Err("has another form")),
-            ("Bearer realm=x".to_owned(), Err("has another form")),
+            ("Basic realm=".to_owned(), Err("is not of the form")),
+            ("Bearer realm=x".to_owned(), Err("is not of the form")),
         ] {
-            let answered = answer(&challenged(&challenge), Some(&tokens));
-            match (answered, expected) {
+            let value = authorization(&challenged(&challenge), Some(&tokens));
+            match (value, expected) {
                 (Ok(value), Ok(expected)) => {
                     assert!(value.is_sensitive());
                     assert_eq!(value, expected, "{challenge}");
@@ -232,18 +233,18 @@ mod tests {
                 (got, _) => panic!("{challenge}: {got:?}"),
             }
         }
-        let largest = answer(&challenged(&at("largest.key")), Some(&tokens)).unwrap();
+        let largest = authorization(&challenged(&at("largest.key")), Some(&tokens)).unwrap();
         assert_eq!(largest.len(), "Basic ".len() + 4096);
-        let silent = answer(&Response::new(StatusCode::UNAUTHORIZED, ""), Some(&tokens)).unwrap_err();
+        let silent = authorization(&Response::new(StatusCode::UNAUTHORIZED, ""), Some(&tokens)).unwrap_err();
         assert!(silent.to_string().contains("without a challenge"), "{silent}");
-        let nowhere = answer(&challenged(&at("good.key")), None).unwrap_err();
+        let nowhere = authorization(&challenged(&at("good.key")), None).unwrap_err();
         assert!(nowhere.to_string().contains("for this platform"), "{nowhere}");
         assert_eq!(nowhere.kind(), ErrorKind::Environment);
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_directory_of_the_agent_that_is_itself_a_link_is_no_harm() {
+    fn directory_of_the_agent_can_be_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let real = folder.path().join("real");
         let linked = folder.path().join("linked");
@@ -251,6 +252,6 @@ mod tests {
         fs::write(real.join("x.key"), "a2V5").unwrap();
         std::os::unix::fs::symlink(&real, &linked).unwrap();
         let challenge = challenged(&format!("Basic realm={}/x.key", linked.display()));
-        assert_eq!(answer(&challenge, Some(&linked)).unwrap(), "Basic a2V5");
+        assert_eq!(authorization(&challenge, Some(&linked)).unwrap(), "Basic a2V5");
     }
 }

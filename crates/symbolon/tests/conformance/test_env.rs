@@ -1,5 +1,4 @@
-//! An emulator with every host, and clients in the environment of one; a scripted transport for what depends
-//! on time.
+//! Fixtures: an emulator with all sources, and a scripted transport for tests that depend on time.
 
 use std::time::Duration;
 
@@ -19,28 +18,28 @@ use tempfile::TempDir;
 pub(crate) const RESOURCE: &str = "https://management.azure.com";
 pub(crate) const VAULT: &str = "https://vault.azure.net";
 
-/// An emulator with every host. Its clock, which is also the clients', stands still until it is moved.
-pub(crate) struct Lab {
+/// An emulator with all sources. It shares a manual clock with its clients.
+pub(crate) struct SourceTestEnv {
     pub(crate) emulator: Emulator,
-    pub(crate) hands: ManualClock,
+    pub(crate) manual_clock: ManualClock,
     tokens: TempDir,
 }
 
-impl Lab {
+impl SourceTestEnv {
     pub(crate) async fn new() -> Self {
         Self::with(|emulator| emulator).await
     }
 
     pub(crate) async fn with(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
-        let hands = ManualClock::new();
+        let manual_clock = ManualClock::new();
         let tokens = tempfile::tempdir().unwrap();
         let directory = tokens.path().canonicalize().unwrap();
-        let builder = Emulator::builder().clock(SharedClock::from(&hands)).arc_tokens(directory);
-        Self { emulator: setup(builder).start().await.unwrap(), hands, tokens }
+        let builder = Emulator::builder().clock(SharedClock::from(&manual_clock)).arc_tokens(directory);
+        Self { emulator: setup(builder).start().await.unwrap(), manual_clock, tokens }
     }
 
     pub(crate) fn now(&self) -> std::time::SystemTime {
-        SharedClock::from(&self.hands).now()
+        SharedClock::from(&self.manual_clock).now()
     }
 
     pub(crate) fn env(&self, source: Source) -> Env {
@@ -49,13 +48,13 @@ impl Lab {
 
     /// The context of a host of this kind, with retries that do not wait.
     pub(crate) fn context(&self, source: Source) -> Context {
-        Context::default().with_env(self.env(source)).with_clock(&self.hands).with_retry_scale(0.0)
+        Context::default().with_env(self.env(source)).with_clock(&self.manual_clock).with_retry_scale(0.0)
     }
 
-    /// A managed identity on a host of this kind, whose retries do not wait.
+    /// Returns a builder for an identity on this source, with retries that do not wait.
     pub(crate) fn builder(&self, source: Source) -> ManagedIdentityBuilder {
         let transport = HyperTransport::builder()
-            .context(Context::default().with_env(Env::empty()).with_clock(&self.hands))
+            .context(Context::default().with_env(Env::empty()).with_clock(&self.manual_clock))
             .platform_roots(false)
             .root_certificates_pem(self.emulator.ca_pem().as_bytes());
         ManagedIdentity::builder()
@@ -72,13 +71,13 @@ impl Lab {
         self.builder(source).identity(id).build().unwrap()
     }
 
-    /// How many tokens were asked for: a challenge is not a token.
-    pub(crate) fn asked(&self, source: Source) -> usize {
+    /// Counts the requests for tokens, without challenges.
+    pub(crate) fn request_count(&self, source: Source) -> usize {
         let journal = self.emulator.journal();
         journal.of(step(source)).filter(|entry| entry.reason() != Some("challenge")).count()
     }
 
-    /// The last request to a host of this kind.
+    /// Returns the last request to this source.
     pub(crate) fn last(&self, source: Source) -> JournalEntry {
         self.emulator.journal().last(step(source)).expect("a request").clone()
     }
@@ -95,12 +94,12 @@ pub(crate) fn step(source: Source) -> Step {
     }
 }
 
-/// The resource of a request, wherever the source has it.
+/// Returns the resource in the query or the form of a request.
 pub(crate) fn resource(entry: &JournalEntry) -> Option<&str> {
     entry.query("resource").or_else(|| entry.form("resource"))
 }
 
-/// Variables as a host of this kind sets them, for a transport that answers from a list.
+/// Returns the variables of this source, for a scripted transport.
 pub(crate) fn variables(source: Source) -> Env {
     let variables: &[(&str, &str)] = match source {
         Source::AppService => {
@@ -126,21 +125,21 @@ pub(crate) fn variables(source: Source) -> Env {
     variables.iter().copied().collect()
 }
 
-/// What came of one request over a scripted transport.
-pub(crate) struct Scripted {
-    pub(crate) outcome: Result<Token, Error>,
-    /// The waits between the attempts, in seconds.
+/// The result of one request over a scripted transport.
+pub(crate) struct ScriptedRun {
+    pub(crate) result: Result<Token, Error>,
+    /// The waits between attempts, in seconds.
     pub(crate) waits: Vec<f64>,
     pub(crate) transport: ScriptedTransport,
 }
 
-impl Scripted {
-    /// Asks on a host of this kind, and turns the clock whenever there is a wait.
-    pub(crate) fn ask(source: Source, answers: Vec<Result<Response, TransportError>>) -> Self {
-        Self::as_set_up(source, answers, |builder| builder)
+impl ScriptedRun {
+    /// Requests a token on this source and advances the clock at each wait.
+    pub(crate) fn new(source: Source, answers: Vec<Result<Response, TransportError>>) -> Self {
+        Self::with_builder(source, answers, |builder| builder)
     }
 
-    pub(crate) fn as_set_up(
+    pub(crate) fn with_builder(
         source: Source,
         answers: Vec<Result<Response, TransportError>>,
         setup: impl FnOnce(ManagedIdentityBuilder) -> ManagedIdentityBuilder,
@@ -148,7 +147,7 @@ impl Scripted {
         Self::run(variables(source), answers, setup)
     }
 
-    /// Sends one request in an environment of its own.
+    /// Requests a token in another environment.
     pub(crate) fn in_env(env: Env, answers: Vec<Result<Response, TransportError>>) -> Self {
         Self::run(env, answers, |builder| builder)
     }
@@ -158,14 +157,14 @@ impl Scripted {
         answers: Vec<Result<Response, TransportError>>,
         setup: impl FnOnce(ManagedIdentityBuilder) -> ManagedIdentityBuilder,
     ) -> Self {
-        let hands = ManualClock::at(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let manual_clock = ManualClock::at(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         let transport = ScriptedTransport::new(answers);
         let builder = ManagedIdentity::builder()
-            .context(Context::default().with_env(env).with_clock(&hands))
+            .context(Context::default().with_env(env).with_clock(&manual_clock))
             .transport(transport.clone());
         let identity = setup(builder).build().unwrap();
-        let (outcome, waits) = drive(identity.token(RESOURCE), &hands);
-        Self { outcome, waits, transport }
+        let (result, waits) = drive(identity.token(RESOURCE), &manual_clock);
+        Self { result, waits, transport }
     }
 
     pub(crate) fn sent(&self) -> usize {
@@ -173,18 +172,18 @@ impl Scripted {
     }
 }
 
-/// Polls a request to its end, and tells how long it waited each time.
+/// Polls a request to its end. Returns the result and the waits in seconds.
 pub(crate) fn drive(
     request: ManagedIdentityRequest<'_>,
-    hands: &ManualClock,
+    manual_clock: &ManualClock,
 ) -> (Result<Token, Error>, Vec<f64>) {
-    let mut asking = request.into_future();
+    let mut future = request.into_future();
     let mut waits = Vec::new();
     loop {
-        if let Some(outcome) = (&mut asking).now_or_never() {
-            return (outcome, waits);
+        if let Some(result) = (&mut future).now_or_never() {
+            return (result, waits);
         }
-        waits.push(hands.advance_to_next().expect("it waits for something").as_secs_f64());
+        waits.push(manual_clock.advance_to_next().expect("the future sleeps").as_secs_f64());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Folders of scripts that stand for the tools.
+//! Fixtures: a folder in `PATH` with scripts in place of the developer tools.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,34 +10,34 @@ use symbolon::{AzureCli, AzureDeveloperCli, Context, CredentialChain, Credential
 use tempfile::TempDir;
 
 pub(crate) const VAULT: &str = "https://vault.azure.net";
-/// What the scripts print, in Unix seconds, an hour after the clock's time.
+/// The time of the clock in Unix seconds. The scripts print an expiry one hour later.
 pub(crate) const NOW: u64 = 1_700_000_000;
 /// A token that no excerpt may show.
 pub(crate) const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
 
 /// A folder in `PATH`.
-pub(crate) struct Tools {
+pub(crate) struct ToolFolder {
     folder: TempDir,
 }
 
-impl Tools {
+impl ToolFolder {
     pub(crate) fn none() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// The Azure CLI is this script.
+    /// Creates a folder with this script as the Azure CLI.
     pub(crate) fn az(script: &str) -> Self {
         Self::none().with("az", script)
     }
 
-    /// The Azure Developer CLI is this script.
+    /// Creates a folder with this script as the Azure Developer CLI.
     pub(crate) fn azd(script: &str) -> Self {
         Self::none().with("azd", script)
     }
 
-    /// Each notes what it was called with, then does as the script says. Another program installs it: a
-    /// file that this process writes could still be open in a child that another test is starting, and
-    /// a file that is open for writing is not run.
+    /// Adds a tool that records its arguments and runs the script. `install` copies the file, because a
+    /// child of another test could still hold a file open that this process wrote, and a file open for
+    /// writing cannot be run.
     pub(crate) fn with(self, name: &str, script: &str) -> Self {
         let calls = self.path(&format!("{name}.calls"));
         let whole = format!("#!/bin/sh\necho \"$*\" >> '{}'\n{script}\n", calls.display());
@@ -53,7 +53,7 @@ impl Tools {
         self.folder.path().join(name)
     }
 
-    /// What a tool was called with, line by line.
+    /// Returns the arguments of each call of a tool.
     pub(crate) fn calls(&self, name: &str) -> Vec<String> {
         let calls = fs::read_to_string(self.path(&format!("{name}.calls"))).unwrap_or_default();
         calls.lines().map(str::to_owned).collect()
@@ -63,7 +63,7 @@ impl Tools {
         self.env_with(&[])
     }
 
-    /// The folder in front of those that the scripts need.
+    /// Returns variables with a `PATH` of this folder and the folders that the scripts need.
     pub(crate) fn env_with(&self, variables: &[(&str, &str)]) -> Env {
         let path = format!("{}:/usr/bin:/bin", self.folder.path().display());
         variables.iter().map(|(name, value)| (*name, (*value).to_owned())).chain([("PATH", path)]).collect()
@@ -74,7 +74,7 @@ impl Tools {
         Context::default().with_env(self.env()).with_clock(&clock())
     }
 
-    /// A chain without links that speaks to nobody, an hour before the scripts' tokens end.
+    /// Returns a builder without links, with a transport that has no responses.
     pub(crate) fn chain(&self) -> CredentialChainBuilder {
         CredentialChain::builder().context(self.context()).transport(ScriptedTransport::new([]))
     }
@@ -92,7 +92,7 @@ pub(crate) fn clock() -> ManualClock {
     ManualClock::at(std::time::UNIX_EPOCH + std::time::Duration::from_secs(NOW))
 }
 
-/// As the Azure CLI 2.91.0 prints it.
+/// The output of the Azure CLI 2.91.0.
 pub(crate) fn prints_az_token() -> String {
     format!(
         r#"echo '{{"accessToken": "{TOKEN}", "expiresOn": "2023-11-15 00:13:20.000000", "expires_on": {}, "subscription": "s", "tenant": "t", "tokenType": "Bearer"}}'"#,
@@ -104,29 +104,29 @@ pub(crate) fn prints_azd_token() -> String {
     format!(r#"echo '{{"token": "{TOKEN}", "expiresOn": "2023-11-14T23:13:20Z"}}'"#)
 }
 
-/// As the Azure CLI 2.91.0 was seen to say it.
+/// The output of the Azure CLI 2.91.0 without a login.
 pub(crate) const AZ_LOGGED_OUT: &str = "echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1";
-/// As Azure Identity looks for it.
+/// The output that Azure Identity expects without a login.
 pub(crate) const AZD_LOGGED_OUT: &str = r#"echo '{"type":"consoleMessage","data":{"message":"\nERROR: not logged in, run `azd auth login` to login\n"}}' >&2; exit 1"#;
 
-/// Waits until the script has noted its process and that of its child.
-pub(crate) async fn noted(file: &Path) -> String {
+/// Waits until the script has written its process id and that of its child.
+pub(crate) async fn read_pids(file: &Path) -> String {
     for _ in 0..100_000 {
         match fs::read_to_string(file) {
             Ok(text) if text.ends_with('\n') => return text,
             _ => tokio::task::yield_now().await,
         }
     }
-    panic!("the script noted nothing");
+    panic!("the script wrote nothing");
 }
 
-/// Waits until a process is gone, or a zombie that waits for its new parent.
-pub(crate) async fn gone(pid: &str) {
+/// Waits until a process has ended or is a zombie.
+pub(crate) async fn wait_for_exit(pid: &str) {
     for _ in 0..1_000_000 {
         match fs::read_to_string(format!("/proc/{pid}/stat")) {
             Ok(stat) if !stat.contains(") Z ") => tokio::task::yield_now().await,
             _ => return,
         }
     }
-    panic!("process {pid} lives on");
+    panic!("process {pid} still runs");
 }
