@@ -1,4 +1,4 @@
-//! OAuth 2.0 as data: grants, requests, responses, assertions. No input or output.
+//! OAuth 2.0 as data, without input and output: grants, requests, responses, client assertions.
 
 mod account;
 mod assertion;
@@ -24,13 +24,14 @@ pub use authorization_code::AuthorizationCode;
 pub use challenge::{Challenge, claims_challenge};
 pub use claims::merge as merge_claims;
 pub use endpoint::TokenEndpoint;
+pub(crate) use endpoint::is_loopback;
 pub use expiry::Expiry;
 pub(crate) use grant::{Grant, user_scopes};
 pub use parameters::Caching;
 pub(crate) use parameters::Parameters;
 pub use rejection::CredentialRejection;
 pub(crate) use request_body::TokenRequestBody;
-pub(crate) use response::{ErrorResponse, TokenResponse, denied, granted, is_code, is_same};
+pub(crate) use response::{ErrorResponse, TokenResponse, is_code, is_same};
 pub use routing_hint::RoutingHint;
 pub use scheme::Scheme;
 pub(crate) use scope::Audience;

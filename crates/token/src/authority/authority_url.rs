@@ -7,8 +7,9 @@ use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
 use super::cloud::Cloud;
-use super::layout::{self, AuthorityLayout, OIDC_ADVICE, is_loopback, origin_of};
+use super::layout::{self, AuthorityLayout, OIDC_ADVICE, origin_of};
 use super::tenant::Tenant;
+use crate::oauth::is_loopback;
 
 /// Who issues the tokens: a tenant of Microsoft Entra, or another token service, in canonical form.
 ///

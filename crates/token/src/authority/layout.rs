@@ -1,9 +1,10 @@
 //! What the URL of an authority says.
 
 use symbolon_types::{Error, ErrorKind};
-use url::{Host, Url};
+use url::Url;
 
 use super::tenant::{Tenant, is_segment};
+use crate::oauth::is_loopback;
 
 /// Under which hosts external tenants are served.
 pub(super) const CIAM_SUFFIX: &str = ".ciamlogin.com";
@@ -104,14 +105,4 @@ pub(super) fn origin_of(text: &str, http_on_loopback: bool) -> Result<Url, Error
 
 fn ciam_name(url: &Url) -> Option<&str> {
     url.host_str()?.strip_suffix(CIAM_SUFFIX).filter(|name| !name.is_empty())
-}
-
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        // RFC 6761 §6.3.
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }

@@ -13,7 +13,7 @@ use crate::cache::events;
 use crate::credential::{ClientAuth, CredentialRequest, Purpose};
 use crate::oauth::{
     CredentialRejection, ErrorResponse, FetchReason, Grant, Parameters, RoutingHint, Subject,
-    TelemetryHeader, TokenRequestBody, TokenResponse, denied, granted,
+    TelemetryHeader, TokenRequestBody, TokenResponse,
 };
 use crate::token::{CacheKey, IssuedToken, RefreshToken};
 
@@ -223,14 +223,16 @@ impl Exchange {
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
         }
-        granted(response, auth.scheme(), self.grant.nonce()).map_err(|error| error.with_status(200).into())
+        TokenResponse::read(response, auth.scheme(), self.grant.nonce())
+            .map_err(|error| error.with_status(200).into())
     }
 
     fn refused(&self, response: &Response) -> Attempt {
         let status = response.status();
         let is_transient = is_transient_status(status);
         let retry_after = response.retry_after(self.parts.http.context().clock().now());
-        let Some(ErrorResponse { code, server_codes, claims, description }) = denied(response) else {
+        let Some(ErrorResponse { code, server_codes, claims, description }) = ErrorResponse::read(response)
+        else {
             let error = "the token service answered something that is not an OAuth error";
             return Error::new(ErrorKind::Service, "invalid_response", error)
                 .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")

@@ -151,7 +151,7 @@ impl<'a> TokenRequest<'a> {
         // What is wrong with the request is said before anything is minted, signed or sent.
         let scope = match self.user {
             Some(_) => self.audience.as_str().to_owned(),
-            None => self.audience.on_the_wire()?,
+            None => self.audience.to_scope()?,
         };
         self.parameters.check()?;
         let claims = merge_claims(self.claims, self.client_claims, &self.parts.capabilities)?;

@@ -1,4 +1,4 @@
-//! The user that a token is about.
+//! The user account that a token is about.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The user that a token is about, as the token service names them. Clones are cheap.
+/// The user account that a token is about. Clones are cheap.
 ///
-/// Its [`id`](Self::id) is what to keep in order to ask for the user's tokens again.
+/// Store its [`id`](Self::id) to request the user's tokens again later.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account(Arc<AccountParts>);
 
@@ -20,7 +20,7 @@ struct AccountParts {
     tenant_id: Option<String>,
 }
 
-/// What Entra says with `client_info=1`.
+/// Entra's `client_info` (`docs/protocol/token-request.md#response`).
 #[derive(Deserialize)]
 struct ClientInfo {
     uid: Option<String>,
@@ -28,23 +28,19 @@ struct ClientInfo {
 }
 
 impl Account {
-    /// The account of a token response: Entra's `uid.utid`, else the subject of the ID token.
+    /// Returns the account of a token response: Entra's `uid.utid`, else the `sub` of the ID token.
     ///
-    /// The ID token came from the token endpoint itself, over TLS, so its signature need not be
-    /// verified (OIDC Core §3.1.3.7).
+    /// The signature of the ID token is not verified, because the token came from the token endpoint
+    /// over TLS (OIDC Core §3.1.3.7).
     pub(crate) fn of(client_info: Option<&str>, id_token: Option<&str>) -> Option<Self> {
         let claims = id_token.and_then(jwt_payload);
         let claim = |name: &str| claims.as_ref()?.get(name)?.as_str().map(str::to_owned);
-        let info: Option<ClientInfo> = client_info.and_then(json_of);
+        let info: Option<ClientInfo> = client_info.and_then(decode_json);
         let id = match info {
             Some(ClientInfo { uid: Some(uid), utid: Some(utid) }) => format!("{uid}.{utid}"),
             _ => claim("sub")?,
         };
-        Some(Self(Arc::new(AccountParts {
-            id,
-            username: claim("preferred_username"),
-            tenant_id: claim("tid"),
-        })))
+        Some(Self::new(id, claim("preferred_username"), claim("tid")))
     }
 
     /// Creates the account with this [`id`](Self::id).
@@ -59,43 +55,40 @@ impl Account {
         Self(Arc::new(AccountParts { id: id.into(), username, tenant_id }))
     }
 
-    /// Names the account in requests for its tokens.
+    /// Returns the id, which identifies the account in requests for its tokens.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.id
     }
 
-    /// How the user signs in, where the ID token says so. For display: it may change hands.
+    /// Returns the sign-in name, if the ID token has one. Use it for display only: a name can be
+    /// reassigned to another user.
     #[must_use]
     pub fn username(&self) -> Option<&str> {
         self.0.username.as_deref()
     }
 
-    /// The tenant in which the user signed in.
+    /// Returns the tenant in which the user signed in.
     #[must_use]
     pub fn tenant_id(&self) -> Option<&str> {
         self.0.tenant_id.as_deref()
     }
 }
 
-/// Hides who it is.
+/// Hides the user.
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Account")
     }
 }
 
-/// The claims of a signed JWT (RFC 7519), unverified; `None` for anything else.
+/// Returns the unverified claims of a signed JWT (RFC 7519); `None` for any other text.
 pub(crate) fn jwt_payload(token: &str) -> Option<Value> {
-    let mut parts = token.split('.');
-    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
-        return None;
-    }
-    json_of::<Value>(payload).filter(Value::is_object)
+    let [_header, payload, _signature] = *token.split('.').collect::<Vec<_>>() else { return None };
+    decode_json::<Value>(payload).filter(Value::is_object)
 }
 
-fn json_of<T: serde::de::DeserializeOwned>(base64url: &str) -> Option<T> {
+fn decode_json<T: serde::de::DeserializeOwned>(base64url: &str) -> Option<T> {
     let bytes = Base64UrlUnpadded::decode_vec(base64url.trim_end_matches('=')).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
@@ -109,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_account_is_named_by_entra_or_by_the_id_token() {
+    fn account_id_comes_from_client_info_or_sub() {
         let info = encoded(r#"{"uid":"u","utid":"t"}"#);
         let jwt = |json| format!("e30.{}.c2ln", encoded(json));
         let id_token = jwt(r#"{"sub":"s","preferred_username":"user@contoso.example","tid":"tenant"}"#);

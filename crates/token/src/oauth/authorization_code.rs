@@ -1,11 +1,12 @@
-//! What a user's browser brings.
+//! The authorization code of a sign-in.
 
 use symbolon_types::Secret;
 
-/// An authorization code (RFC 6749 §4.1.2), with what proves that the user's browser got it for us.
+/// An authorization code (RFC 6749 §4.1.2), with the verifier and the nonce of its authorization
+/// request.
 ///
-/// [`PendingAuthorization::receive`](crate::PendingAuthorization::receive) makes one. Make your own
-/// where the authorization request was not ours.
+/// [`PendingAuthorization::receive`](crate::PendingAuthorization::receive) returns one. Create one
+/// with [`new`](Self::new) if another component sent the authorization request.
 #[derive(Clone, Debug)]
 pub struct AuthorizationCode {
     pub(crate) code: Secret,
@@ -15,22 +16,22 @@ pub struct AuthorizationCode {
 }
 
 impl AuthorizationCode {
-    /// A code that came to this redirect URI, which the authorization request named.
+    /// Creates a code that arrived at `redirect_uri`, which the authorization request contained.
     #[must_use]
     pub fn new(code: Secret, redirect_uri: impl Into<String>) -> Self {
         Self { code, redirect_uri: redirect_uri.into(), verifier: None, nonce: None }
     }
 
-    /// The same, with the verifier whose challenge the authorization request carried (RFC 7636). Use
-    /// one always.
+    /// Sets the verifier whose challenge the authorization request contained (RFC 7636). Every
+    /// authorization request should have one.
     #[must_use]
     pub fn with_verifier(mut self, verifier: Secret) -> Self {
         self.verifier = Some(verifier);
         self
     }
 
-    /// The same, with the nonce of the authorization request: an ID token that does not repeat it is
-    /// refused (OIDC Core §3.1.3.7).
+    /// Sets the nonce of the authorization request. An ID token without it is refused (OIDC Core
+    /// §3.1.3.7).
     #[must_use]
     pub fn with_nonce(mut self, nonce: Secret) -> Self {
         self.nonce = Some(nonce);

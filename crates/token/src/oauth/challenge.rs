@@ -1,4 +1,4 @@
-//! What a resource wants before it answers: `WWW-Authenticate` (RFC 9110 §11.6.1).
+//! Challenges of a resource server: `WWW-Authenticate` (RFC 9110 §11.6.1).
 
 mod grammar;
 
@@ -10,23 +10,22 @@ use http::header::WWW_AUTHENTICATE;
 use serde_json::{Map, Value};
 use symbolon_types::{Error, ErrorKind};
 
-/// The error that comes with a claims challenge (the claims challenge of Microsoft Entra ID; not
-/// an error of RFC 6750 §3.1).
+/// The error of a claims challenge (`docs/protocol/errors.md#claims-challenge`).
 const INSUFFICIENT_CLAIMS: &str = "insufficient_claims";
 
-/// The claims that a resource asked for in its response, as JSON: the argument of
+/// Returns the claims of a claims challenge among the response headers, as JSON: the argument of
 /// [`TokenRequest::claims`](crate::TokenRequest::claims).
 ///
-/// `None` if there is no challenge with the error `insufficient_claims`, or none whose claims can
-/// be read; [`Challenge::claims_challenge`] tells the two apart.
+/// Returns `None` if there is no challenge with the error `insufficient_claims`, or none with
+/// readable claims; [`Challenge::claims_challenge`] distinguishes the two.
 ///
 /// ```
 /// # use symbolon_token::{Error, Token, TokenClient, claims_challenge};
-/// async fn call_again(
+/// async fn renew_for_challenge(
 ///     client: &TokenClient,
-///     refused: &http::Response<bytes::Bytes>,
+///     response: &http::Response<bytes::Bytes>,
 /// ) -> Result<Option<Token>, Error> {
-///     let Some(claims) = claims_challenge(refused.headers()) else { return Ok(None) };
+///     let Some(claims) = claims_challenge(response.headers()) else { return Ok(None) };
 ///     client.token("https://graph.microsoft.com/.default").claims(&claims).await.map(Some)
 /// }
 /// ```
@@ -35,9 +34,9 @@ pub fn claims_challenge(headers: &HeaderMap) -> Option<String> {
     Challenge::of(headers).iter().find_map(|challenge| challenge.claims_challenge()?.ok())
 }
 
-/// One way to authenticate that a resource offers with a 401: a scheme, and what it says about it.
+/// A challenge of a resource server: an authentication scheme with its parameters.
 ///
-/// Reading never fails: what is not a challenge is left out.
+/// Parsing never fails: malformed elements are skipped.
 ///
 /// ```
 /// # use symbolon_token::Challenge;
@@ -58,13 +57,18 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The challenges of one `WWW-Authenticate` field, in their order.
+    /// Parses the challenges of one `WWW-Authenticate` field, in their order.
     #[must_use]
     pub fn parse(field: &str) -> Vec<Self> {
-        grammar::challenges(field)
+        let parse = |parsed: grammar::ParsedChallenge<'_>| Self {
+            scheme: parsed.scheme.to_owned(),
+            token68: parsed.token68.map(str::to_owned),
+            parameters: parsed.parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        };
+        grammar::challenges(field).into_iter().map(parse).collect()
     }
 
-    /// The challenges of all `WWW-Authenticate` fields of a response, in their order.
+    /// Parses the challenges of all `WWW-Authenticate` fields of a response, in their order.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Vec<Self> {
         let fields = headers.get_all(WWW_AUTHENTICATE).iter();
@@ -72,43 +76,43 @@ impl Challenge {
         fields.flat_map(|field| Self::parse(&String::from_utf8_lossy(field.as_bytes()))).collect()
     }
 
-    /// The scheme as it was sent, such as `Bearer`; compare it without regard to case.
+    /// Returns the scheme as it was sent, for example `Bearer`. Compare it without case.
     #[must_use]
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// The one text that schemes such as `Negotiate` send in place of parameters (`token68`).
+    /// Returns the `token68`, which schemes such as `Negotiate` have instead of parameters.
     #[must_use]
     pub fn token68(&self) -> Option<&str> {
         self.token68.as_deref()
     }
 
-    /// Names and values as they were sent, without quotes and escapes.
+    /// Returns the names and values of the parameters, without quotes and escapes.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
         self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The value of a parameter, whatever the case of its name; the first, if it was sent twice.
+    /// Returns the value of a parameter, whose name is compared without case; the first value, if the
+    /// parameter is repeated.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters().find(|(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Where tokens for the resource are issued: `authorization_uri`, or `authorization`, as Key
-    /// Vault spells it. Whoever answered chose it: compare it with the authority that you expect
+    /// Returns the authority for tokens of the resource: `authorization_uri`, or `authorization` as Key
+    /// Vault sends it. The resource server selects it: compare it with the authority that you expect
     /// before you send anything there.
     #[must_use]
     pub fn authorization_uri(&self) -> Option<&str> {
         self.parameter("authorization_uri").or_else(|| self.parameter("authorization"))
     }
 
-    /// The `claims` parameter as JSON text, whatever the error. It may be sent as JSON, or as JSON
-    /// in base64 or base64url, padded or not.
+    /// Returns the `claims` parameter as JSON text, whatever the error. It may be sent as JSON, or as
+    /// base64 of JSON in either alphabet, with or without padding.
     ///
     /// # Errors
-    /// `invalid_claims` if it is no JSON object in any of these forms; its text is not in the
-    /// error.
+    /// `invalid_claims` if it is not a JSON object in one of these forms. The error does not quote it.
     #[must_use]
     pub fn claims(&self) -> Option<Result<String, Error>> {
         self.parameter("claims").map(|sent| {
@@ -121,8 +125,8 @@ impl Challenge {
         })
     }
 
-    /// The claims to come back with: [`claims`](Self::claims), if the error is
-    /// `insufficient_claims`. With another error the claims are no request for a new token.
+    /// Returns [`claims`](Self::claims), if the error is `insufficient_claims`. With another error the
+    /// claims are no request for a new token.
     ///
     /// # Errors
     /// As [`claims`](Self::claims).
@@ -133,7 +137,7 @@ impl Challenge {
     }
 }
 
-/// Shows the scheme and the names of the parameters: values may be claims.
+/// Shows the scheme and the names of the parameters; their values may be claims.
 impl fmt::Debug for Challenge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.parameters().map(|(name, _)| name).collect();
@@ -144,15 +148,16 @@ impl fmt::Debug for Challenge {
     }
 }
 
+/// Returns the JSON text of an object that was sent as JSON or as base64.
 fn json_object(sent: &str) -> Option<String> {
     let sent = sent.trim();
-    let text = if sent.starts_with('{') { sent.to_owned() } else { decoded(sent)? };
+    let text = if sent.starts_with('{') {
+        sent.to_owned()
+    } else {
+        let unpadded = sent.trim_end_matches('=').replace('+', "-").replace('/', "_");
+        String::from_utf8(Base64UrlUnpadded::decode_vec(&unpadded).ok()?).ok()?
+    };
     serde_json::from_str::<Map<String, Value>>(&text).ok().map(|_| text)
-}
-
-fn decoded(base64: &str) -> Option<String> {
-    let unpadded = base64.trim_end_matches('=').replace('+', "-").replace('/', "_");
-    String::from_utf8(Base64UrlUnpadded::decode_vec(&unpadded).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -163,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// The sample of MSAL.NET's tests.
+    /// A claims challenge of MSAL.NET's tests.
     const CLAIMS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"cp1"}}}"#;
     const CLAIMS_BASE64: &str =
         "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiY3AxIn19fQ==";
@@ -188,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_read_in_each_form() {
-        // "?>" and "~" make the two alphabets differ; "é" makes the text longer than its characters.
+    fn claims_are_read_in_any_encoding() {
+        // "?>" and "~" encode differently in the two alphabets; "é" has two bytes.
         for json in [CLAIMS, r#"{"a":"??>>~~"}"#, r#"{"a":"é"}"#, "{}", r#"{"ab":1}"#, r#"{"abc":12}"#] {
             let bytes = json.as_bytes();
             for sent in [
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_are_no_json_object_are_an_error_that_does_not_quote_them() {
+    fn malformed_claims_are_refused_unquoted() {
         let base64 = |text: &[u8]| Base64::encode_string(text);
         for sent in [
             String::new(),
@@ -228,10 +233,9 @@ mod tests {
         }
     }
 
-    /// Rows WA1 to WA6 of the conformance table; where MSAL.NET keeps escapes and fails over
-    /// duplicates, the standard and the first of them hold.
+    /// Unlike MSAL.NET, escapes are removed and the first of two equal parameters counts.
     #[test]
-    fn a_claims_challenge_is_found_among_the_fields() {
+    fn claims_challenge_is_found_in_headers() {
         let escaped = CLAIMS.replace('"', r#"\""#);
         let raw = format!(r#"Bearer realm="", error="insufficient_claims", claims="{escaped}""#);
         let base64 = format!(r#"Bearer realm="", claims="{CLAIMS_BASE64}", error="insufficient_claims""#);
@@ -257,7 +261,7 @@ mod tests {
             ("WA4, in one field", &[&combined], true),
             ("WA4, in several fields", &["Negotiate", &other_error, &base64], true),
             ("WA5, the first of two", &[&twice], true),
-            ("a readable one behind another", &[unreadable, &base64], true),
+            ("readable after unreadable", &[unreadable, &base64], true),
             ("unreadable", &[unreadable], false),
             ("WA3, another error", &[&other_error], false),
             ("no error", &[&no_error], false),
@@ -274,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_is_read_in_both_spellings() {
+    fn authorization_uri_has_two_spellings() {
         for (field, expected) in [
             (r#"Bearer authorization_uri="https://a.example/t""#, Some("https://a.example/t")),
             (
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_ascii_do_no_harm() {
+    fn fields_may_contain_non_ascii_bytes() {
         let mut headers = HeaderMap::new();
         let field = [br#"Bearer realm="\xc3"#.as_slice(), b"\xe9\xff\", error=\"x\""].concat();
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_bytes(&field).unwrap());
@@ -298,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_names_and_no_values() {
+    fn debug_hides_values() {
         let shown =
             format!("{:?}", Challenge::parse("Negotiate s3cr3t, Bearer claims=s3cr3t, nonce=\"s3cr3t\""));
         assert!(shown.contains("claims") && shown.contains("nonce") && !shown.contains("s3cr3t"), "{shown}");
@@ -306,14 +310,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_field_makes_it_panic(field: Vec<u8>) {
+        fn arbitrary_field_does_not_panic(field: Vec<u8>) {
             if let Ok(value) = HeaderValue::from_bytes(&field) {
                 let _claims = claims_challenge(&HeaderMap::from_iter([(WWW_AUTHENTICATE, value)]));
             }
         }
 
         #[test]
-        fn no_claims_make_it_panic(sent in ".*") {
+        fn arbitrary_claims_do_not_panic(sent in ".*") {
             let _claims = claims(&sent);
         }
     }

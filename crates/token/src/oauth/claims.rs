@@ -1,15 +1,16 @@
-//! The `claims` parameter: three inputs, one JSON object (OIDC Core §5.5).
+//! The `claims` parameter (OIDC Core §5.5), merged from three inputs.
 
 use serde_json::{Map, Value, json};
 use symbolon_types::{Error, ErrorKind};
 
-/// Merges the claims that a server asked for, the claims that the client itself originates, and
-/// the client's capabilities into the `claims` parameter; `None` if there is nothing to send.
+/// Merges the claims of a challenge (`server`), the claims of the client and the client's
+/// capabilities into the `claims` parameter; `None` if all are empty
+/// (`docs/protocol/token-request.md#claims-and-capabilities`).
 ///
-/// Objects merge, arrays are joined, and of two other values the client's wins over the server's.
-/// A `null` next to a value yields to the value: in a claims request it only says "no
-/// requirement". Capabilities become `access_token.xms_cc.values`, in front of those that the
-/// claims name already. A single input is sent as it was given, byte for byte.
+/// Objects are merged and arrays joined; of two other values the client's replaces the server's. A
+/// `null` yields to the other value, because it states no requirement. Capabilities become
+/// `access_token.xms_cc.values`, in front of the values in the claims. A single input is returned
+/// byte for byte.
 ///
 /// ```
 /// # use symbolon_token::merge_claims;
@@ -23,7 +24,7 @@ use symbolon_types::{Error, ErrorKind};
 /// ```
 ///
 /// # Errors
-/// `invalid_claims` if an input is not a JSON object; its text is not in the error.
+/// `invalid_claims` if an input is not a JSON object. The error does not quote it.
 pub fn merge(
     server: Option<&str>,
     client: Option<&str>,
@@ -53,12 +54,13 @@ fn parse(claims: &str) -> Result<Map<String, Value>, Error> {
     serde_json::from_str(claims).map_err(|_| invalid())
 }
 
-/// The parser's own message would quote the claims, so it is not kept.
+/// Returns the error without the parser's message, which would quote the claims.
 fn invalid() -> Error {
     Error::new(ErrorKind::Request, "invalid_claims", "the claims are not a JSON object")
         .with_advice(r#"pass a claims request such as {"access_token":{"name":{"essential":true}}}"#)
 }
 
+/// Merges two objects; the members of `over` take precedence.
 fn overlay(mut under: Map<String, Value>, over: Map<String, Value>) -> Map<String, Value> {
     for (name, value) in over {
         let merged = match (under.remove(&name), value) {
@@ -95,9 +97,9 @@ mod tests {
         }
     }
 
-    /// The cases that MSAL.NET (CM1 to CM19) and MSAL Go (CM20 to CM27) agree on.
+    /// Cases from the tests of MSAL.NET (CM1 to CM19) and MSAL Go (CM20 to CM27).
     #[test]
-    fn claims_merge_as_the_table_says() {
+    fn claims_are_merged() {
         let nwp = r#"{"access_token":{"xms_az_nwperimid":{"essential":true}}}"#;
         let id_token = r#"{"id_token":{"auth_time":{"essential":true}}}"#;
         let oidc_with_capabilities = {
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_input_is_sent_byte_for_byte() {
+    fn single_input_is_unchanged() {
         for (case, claims) in
             [("CM14", r#"{"a": {"k":1}}"#), ("CM15, CM17", OIDC), ("CM18", NBF), ("empty", "{}")]
         {
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused_and_not_quoted() {
+    fn malformed_claims_are_refused_unquoted() {
         for (case, server, client, names) in [
             ("CM7", Some("not-json"), Some("{}"), &[][..]),
             ("CM8 array", Some("[]"), Some("{}"), &[]),
@@ -251,7 +253,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_member_of_both_inputs_is_in_the_merge(server in json(), client in json()) {
+        fn merge_keeps_members_of_both_inputs(server in json(), client in json()) {
             let (server, client) = (serde_json::json!({"s": server, "x": 1}), serde_json::json!({"s": client, "y": 2}));
             let merged = merged(Some(&server.to_string()), Some(&client.to_string()), &["cp1"]).unwrap().unwrap();
             prop_assert_eq!(&merged["access_token"]["xms_cc"]["values"], &serde_json::json!(["cp1"]));
@@ -262,7 +264,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(server in ".*", client in ".*") {
+        fn arbitrary_text_does_not_panic(server in ".*", client in ".*") {
             let _outcome = merge(Some(&server), Some(&client), &["cp1".to_owned()]);
         }
     }

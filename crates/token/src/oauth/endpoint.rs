@@ -1,4 +1,4 @@
-//! Where tokens are issued.
+//! The URL of a token endpoint.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use symbolon_transport::Route;
 use symbolon_types::{Error, ErrorKind};
 use url::{Host, Url};
 
-/// The URL of a token endpoint (RFC 6749 §3.2), checked once, where it enters. Clones are cheap.
+/// The validated URL of a token endpoint (RFC 6749 §3.2). Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TokenEndpoint(Arc<EndpointParts>);
 
@@ -18,7 +18,7 @@ struct EndpointParts {
 }
 
 impl TokenEndpoint {
-    /// Takes an `https` URL without user information and fragment.
+    /// Parses an `https` URL without user information and fragment.
     ///
     /// # Errors
     /// `insecure_endpoint` for another scheme, `invalid_endpoint` for anything else.
@@ -26,28 +26,30 @@ impl TokenEndpoint {
         Self::from_url(url.parse().map_err(|_| invalid("is not a URL"))?)
     }
 
-    /// Takes an `https` URL without user information and fragment.
+    /// Validates an `https` URL without user information and fragment.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn from_url(url: Url) -> Result<Self, Error> {
-        Self::checked(url, false)
+        Self::validate(url, false)
     }
 
-    /// Takes also an `http` URL, if its host is a loopback address: for an emulator without TLS.
+    /// Validates an `https` URL, or an `http` URL whose host is a loopback address: for an emulator
+    /// without TLS.
     ///
     /// # Errors
     /// As [`parse`](Self::parse); `http` to any other host is `insecure_endpoint`.
     pub fn allowing_http_on_loopback(url: Url) -> Result<Self, Error> {
-        Self::checked(url, true)
+        Self::validate(url, true)
     }
 
-    fn checked(url: Url, http_on_loopback: bool) -> Result<Self, Error> {
+    fn validate(url: Url, http_on_loopback: bool) -> Result<Self, Error> {
         let route = match url.scheme() {
             "https" => Route::Public,
             "http" if http_on_loopback && is_loopback(&url) => Route::Local,
-            _ => {
-                let error = "the token endpoint is not an https URL; nothing was sent";
+            scheme => {
+                let error =
+                    format!("the token endpoint has the scheme {scheme}, not https; nothing was sent");
                 return Err(Error::new(ErrorKind::Request, "insecure_endpoint", error)
                     .with_advice("use the https URL of the token endpoint"));
             }
@@ -61,7 +63,7 @@ impl TokenEndpoint {
         Ok(Self(Arc::new(EndpointParts { url, route })))
     }
 
-    /// The URL.
+    /// Returns the URL.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.0.url
@@ -72,12 +74,13 @@ impl TokenEndpoint {
     }
 }
 
-fn invalid(what: &str) -> Error {
-    Error::new(ErrorKind::Request, "invalid_endpoint", format!("the token endpoint {what}"))
+fn invalid(reason: &str) -> Error {
+    Error::new(ErrorKind::Request, "invalid_endpoint", format!("the token endpoint {reason}"))
         .with_advice("use the form https://host/tenant/oauth2/v2.0/token")
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Returns whether the host is a loopback address or `localhost` (RFC 6761 §6.3).
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -86,7 +89,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Shows the origin: the path names the tenant.
+/// Shows the origin only, because the path contains the tenant.
 impl fmt::Debug for TokenEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenEndpoint({})", self.0.url.origin().ascii_serialization())
@@ -98,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_https_is_an_endpoint_unless_loopback_was_allowed() {
+    fn endpoint_must_be_https_or_loopback() {
         for (url, always, on_loopback) in [
             ("https://login.microsoftonline.com/t/oauth2/v2.0/token", None, None),
             ("https://127.0.0.1:8443/t/oauth2/v2.0/token", None, None),
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_stands_before_an_endpoint_without_tls() {
+    fn endpoint_without_tls_has_no_proxy() {
         for (url, route) in
             [("https://127.0.0.1:8443/token", Route::Public), ("http://127.0.0.1:8080/token", Route::Local)]
         {

@@ -1,4 +1,4 @@
-//! What a token request is founded on.
+//! Authorization grants and their parameters.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -7,47 +7,47 @@ use symbolon_types::Secret;
 
 use super::authorization_code::AuthorizationCode;
 
-/// The scopes that every request on behalf of a user adds: OIDC Core §3.1.2.1, §11.
+/// The scopes of every request about a user: a refresh token and the user's identity (OIDC Core
+/// §3.1.2.1, §11).
 const USER_SCOPES: [&str; 3] = ["offline_access", "openid", "profile"];
+/// Requests `client_info` from Entra; other servers ignore it (RFC 6749 §3.2).
+const CLIENT_INFO: (&str, &str) = ("client_info", "1");
 
-/// What a token request is founded on: the authorization grant (RFC 6749 §1.3).
+/// The authorization grant of a token request (RFC 6749 §1.3).
 #[derive(Clone, Debug)]
 pub(crate) enum Grant {
-    /// The client's own authority (RFC 6749 §4.4).
+    /// Client credentials (RFC 6749 §4.4).
     ClientCredentials,
-    /// The token that a user's client sent us (Entra's on-behalf-of, RFC 7523 §2.1).
+    /// The access token that a caller presented (Entra's on-behalf-of flow, RFC 7523 §2.1).
     OnBehalfOf { assertion: Secret },
     /// A refresh token (RFC 6749 §6).
     RefreshToken { token: Secret },
-    /// The refresh token that is kept for the user; it is looked up when it is needed.
+    /// The user's refresh token in the cache, which is looked up before the exchange.
     StoredRefreshToken,
     /// An authorization code (RFC 6749 §4.1.3), with its verifier (RFC 7636 §4.5).
     AuthorizationCode(Box<AuthorizationCode>),
 }
 
 impl Grant {
-    /// Whether the token is about a user.
+    /// Returns whether the token is about a user.
     pub(crate) fn is_for_user(&self) -> bool {
         !matches!(self, Self::ClientCredentials)
     }
 
-    /// The scope parameter: what was asked for, and for a user what identifies them.
-    pub(crate) fn scope<'a>(&self, asked: &'a str) -> Cow<'a, str> {
-        if !self.is_for_user() {
-            return Cow::Borrowed(asked);
-        }
-        Cow::Owned(user_scopes(asked))
+    /// Returns the `scope` parameter for the requested scopes.
+    pub(crate) fn scope<'a>(&self, requested: &'a str) -> Cow<'a, str> {
+        if self.is_for_user() { Cow::Owned(user_scopes(requested)) } else { Cow::Borrowed(requested) }
     }
 
-    /// What an ID token must repeat.
+    /// Returns the nonce that an ID token must contain.
     pub(crate) fn nonce(&self) -> Option<&Secret> {
         match self {
-            Self::AuthorizationCode(given) => given.nonce.as_ref(),
+            Self::AuthorizationCode(code) => code.nonce.as_ref(),
             _ => None,
         }
     }
 
-    /// The parameters of this grant.
+    /// Returns `grant_type` and its parameters (`docs/protocol/token-request.md#flows`).
     pub(crate) fn parameters(&self) -> Vec<(&'static str, &str)> {
         match self {
             Self::ClientCredentials => vec![("grant_type", "client_credentials")],
@@ -60,10 +60,10 @@ impl Grant {
             Self::RefreshToken { token } => {
                 vec![("grant_type", "refresh_token"), ("refresh_token", token.expose()), CLIENT_INFO]
             }
-            // Never sent: it stands for the refresh token that is found.
+            // Replaced by `RefreshToken` before the request is built.
             Self::StoredRefreshToken => Vec::new(),
-            Self::AuthorizationCode(given) => {
-                let AuthorizationCode { code, redirect_uri, verifier, .. } = &**given;
+            Self::AuthorizationCode(code) => {
+                let AuthorizationCode { code, redirect_uri, verifier, .. } = &**code;
                 let mut parameters = vec![
                     ("grant_type", "authorization_code"),
                     ("code", code.expose()),
@@ -77,21 +77,19 @@ impl Grant {
     }
 }
 
-/// The scopes that are asked for on behalf of a user, and those that identify them.
-pub(crate) fn user_scopes(asked: &str) -> String {
-    let all: BTreeSet<&str> = asked.split(' ').chain(USER_SCOPES).filter(|scope| !scope.is_empty()).collect();
-    all.into_iter().collect::<Vec<_>>().join(" ")
+/// Returns the requested scopes together with those of every request about a user.
+pub(crate) fn user_scopes(requested: &str) -> String {
+    let scopes: BTreeSet<&str> =
+        requested.split(' ').chain(USER_SCOPES).filter(|scope| !scope.is_empty()).collect();
+    scopes.into_iter().collect::<Vec<_>>().join(" ")
 }
-
-/// Asks Entra to say who the user is; others ignore it (RFC 6749 §3.2).
-const CLIENT_INFO: (&str, &str) = ("client_info", "1");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_users_scopes_are_joined_by_those_that_identify_them() {
+    fn user_scopes_are_added() {
         let grant = Grant::RefreshToken { token: Secret::new("rt") };
         assert_eq!(grant.scope("User.Read openid"), "User.Read offline_access openid profile");
         assert_eq!(grant.scope(""), "offline_access openid profile");

@@ -1,9 +1,8 @@
-//! Parameters that are the caller's own.
+//! Parameters of a token request that the caller adds.
 
 use symbolon_types::{Error, ErrorKind};
 
-/// What the exchange itself sends: a caller's parameter of the same name would be a second one,
-/// which RFC 6749 §3.2 forbids.
+/// Parameters that the exchange sets: RFC 6749 §3.2 forbids a second one of the same name.
 const RESERVED: [&str; 20] = [
     "assertion",
     "claims",
@@ -27,40 +26,39 @@ const RESERVED: [&str; 20] = [
     "username",
 ];
 
-/// Whether a parameter changes which token comes back.
+/// The relation of a parameter to the token cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Caching {
-    /// It does: tokens for different values are cached apart.
+    /// The parameter is part of the cache key: each value has a token of its own.
     Keyed,
-    /// It does not: a token that was asked for with another value will do.
+    /// The parameter is not part of the cache key: a token requested with another value serves.
     Unkeyed,
 }
 
-/// Where a parameter goes.
+/// The part of the request that carries a parameter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ParameterTarget {
     Body,
     Query,
-    /// Into the telemetry of the request.
-    Telemetry,
+    TelemetryHeader,
 }
 
-/// The caller's own parameters of a token request. Most have none, and a request that finds its
-/// token in the cache should be little to move.
+/// The parameters that a caller adds to a token request. Boxed, because most requests have none and
+/// are moved often.
 #[derive(Clone, Default)]
 pub(crate) struct Parameters(Option<Box<ParameterList>>);
 
 #[derive(Clone, Default)]
 struct ParameterList {
     all: Vec<(ParameterTarget, String, String)>,
-    /// Those that are part of the cache key, sorted.
+    /// Parameters of the cache key, sorted.
     keyed: Vec<(String, String)>,
 }
 
 impl Parameters {
-    /// Parameters of the query that are told in the telemetry instead, and make no other token.
-    /// (MSAL.NET `Constants`.)
+    /// Query parameters whose values go into the telemetry header instead
+    /// (`docs/protocol/token-request.md#telemetry-header`).
     pub(crate) const CALLER_SDK_ID: &str = "caller-sdk-id";
     pub(crate) const CALLER_SDK_VERSION: &str = "caller-sdk-ver";
     pub(crate) const MANAGED_CERTIFICATE: &str = "ManagedCert";
@@ -72,21 +70,21 @@ impl Parameters {
     pub(crate) fn add_to_query(&mut self, name: &str, value: &str, caching: Caching) {
         match name {
             Self::CALLER_SDK_ID | Self::CALLER_SDK_VERSION | Self::MANAGED_CERTIFICATE => {
-                self.add(ParameterTarget::Telemetry, name, value, Caching::Unkeyed);
+                self.add(ParameterTarget::TelemetryHeader, name, value, Caching::Unkeyed);
             }
             _ => self.add(ParameterTarget::Query, name, value, caching),
         }
     }
 
-    /// A later value of the same name replaces the earlier.
+    /// Adds a parameter, replacing an earlier value of the same name.
     fn add(&mut self, target: ParameterTarget, name: &str, value: &str, caching: Caching) {
         let ParameterList { all, keyed } = &mut **self.0.get_or_insert_default();
-        all.retain(|(at, known, _)| (*at, known.as_str()) != (target, name));
+        all.retain(|(other, known, _)| (*other, known.as_str()) != (target, name));
         all.push((target, name.to_owned(), value.to_owned()));
         let key = match target {
             ParameterTarget::Body => format!("body {name}"),
             ParameterTarget::Query => format!("query {name}"),
-            ParameterTarget::Telemetry => return,
+            ParameterTarget::TelemetryHeader => return,
         };
         keyed.retain(|(known, _)| *known != key);
         if caching == Caching::Keyed {
@@ -95,48 +93,48 @@ impl Parameters {
         }
     }
 
+    /// Validates the names.
+    ///
     /// # Errors
-    /// `invalid_parameter` for a name that is empty or not the caller's to set.
+    /// `invalid_parameter` for an empty name and for a parameter that the exchange sets.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (_, name, _) in self.all() {
             if name.is_empty() || RESERVED.contains(&name.as_str()) {
                 let error = format!("the request sets the parameter {name:?} itself");
                 return Err(Error::new(ErrorKind::Request, "invalid_parameter", error)
-                    .with_advice("leave it out, or use the method that is meant for it"));
+                    .with_advice("leave it out, or use the method of the request that sets it"));
             }
         }
         Ok(())
     }
 
     pub(crate) fn in_body(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.of(ParameterTarget::Body)
+        self.with_target(ParameterTarget::Body)
     }
 
     pub(crate) fn in_query(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.of(ParameterTarget::Query)
+        self.with_target(ParameterTarget::Query)
     }
 
-    /// Returns the value of a parameter that goes into the telemetry header.
+    /// Returns the value of a parameter of the telemetry header.
     pub(crate) fn for_telemetry(&self, name: &str) -> Option<&str> {
-        self.of(ParameterTarget::Telemetry).find(|(known, _)| *known == name).map(|(_, value)| value)
-    }
-
-    pub(crate) fn has_query(&self) -> bool {
-        self.in_query().next().is_some()
+        self.with_target(ParameterTarget::TelemetryHeader)
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn keyed(&self) -> &[(String, String)] {
-        self.0.as_ref().map_or(&[], |given| &given.keyed)
+        self.0.as_ref().map_or(&[], |list| &list.keyed)
     }
 
     fn all(&self) -> &[(ParameterTarget, String, String)] {
-        self.0.as_ref().map_or(&[], |given| &given.all)
+        self.0.as_ref().map_or(&[], |list| &list.all)
     }
 
-    fn of(&self, target: ParameterTarget) -> impl Iterator<Item = (&str, &str)> {
+    fn with_target(&self, target: ParameterTarget) -> impl Iterator<Item = (&str, &str)> {
         self.all()
             .iter()
-            .filter(move |(at, ..)| *at == target)
+            .filter(move |(other, ..)| *other == target)
             .map(|(_, name, value)| (name.as_str(), value.as_str()))
     }
 }

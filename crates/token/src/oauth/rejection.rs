@@ -1,41 +1,41 @@
-//! Why a credential was refused.
+//! The rejection of a credential.
 
-/// Why the token service, or its TLS peer, refused a credential.
+/// The rejection of a credential by the token service or its TLS peer.
 ///
-/// Only these are worth asking the credential for another: any other error would come back with
-/// every credential.
+/// Only these errors lead to another attempt with another credential; any other error would come back
+/// with every credential (`docs/protocol/errors.md#refused-client-authentication`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CredentialRejection {
-    /// The TLS peer refused the certificate: an alert in or after the handshake, or the loss of a
-    /// fresh connection.
+    /// The TLS peer refused the certificate: by an alert in or after the handshake, or by closing a
+    /// new connection.
     Tls,
-    /// The private key of the certificate is gone ([`SigningError::Gone`]), so the handshake could
-    /// not be signed: no peer refused anything, but the certificate is worthless.
+    /// The private key of the certificate no longer exists ([`SigningError::Gone`]), so that the
+    /// handshake could not be signed.
     ///
     /// [`SigningError::Gone`]: symbolon_types::SigningError::Gone
     KeyGone,
-    /// The token service refused the client: `invalid_client` (RFC 6749 §5.2) with any code, or a
-    /// code that says the certificate is no longer good for tokens.
+    /// The token service refused the client: by `invalid_client` (RFC 6749 §5.2), or by an AADSTS
+    /// code about the certificate.
     Client {
-        /// The numbers of the service's own error codes (AADSTS).
+        /// The AADSTS codes of the response.
         server_codes: Vec<u32>,
     },
 }
 
-/// The certificate's `token_not_after` has passed (sent with `invalid_request`).
+/// The AADSTS code for a certificate after its `token_not_after`.
 const CERTIFICATE_NOT_FOR_TOKENS: u32 = 1_000_901;
-/// The certificate on TLS is not the one the assertion is bound to.
+/// The AADSTS code for a certificate on TLS that differs from the one in the assertion.
 const CERTIFICATE_MISMATCH: u32 = 500_181;
 
 impl CredentialRejection {
-    /// What an OAuth error says about the credential, if it says anything about it.
+    /// Returns the rejection that an OAuth error stands for, if it is one.
     pub(crate) fn of(code: &str, server_codes: &[u32]) -> Option<Self> {
-        let is_refusal = code == "invalid_client"
+        let is_rejection = code == "invalid_client"
             || server_codes
                 .iter()
                 .any(|code| matches!(*code, CERTIFICATE_NOT_FOR_TOKENS | CERTIFICATE_MISMATCH));
-        is_refusal.then(|| Self::Client { server_codes: server_codes.to_vec() })
+        is_rejection.then(|| Self::Client { server_codes: server_codes.to_vec() })
     }
 }
 
@@ -44,8 +44,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_concerns_the_credential_is_a_refusal() {
-        for (code, server_codes, refused) in [
+    fn only_credential_errors_are_rejections() {
+        for (code, server_codes, rejected) in [
             ("invalid_client", &[7_000_218][..], true),
             ("invalid_client", &[], true),
             ("invalid_request", &[1_000_901], true),
@@ -56,7 +56,7 @@ mod tests {
             ("temporarily_unavailable", &[], false),
         ] {
             let expected =
-                refused.then(|| CredentialRejection::Client { server_codes: server_codes.to_vec() });
+                rejected.then(|| CredentialRejection::Client { server_codes: server_codes.to_vec() });
             assert_eq!(CredentialRejection::of(code, server_codes), expected, "{code} {server_codes:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The token request.
+//! The HTTP request to a token endpoint.
 
 use std::borrow::Cow;
 
@@ -15,18 +15,17 @@ use super::parameters::Parameters;
 use super::routing_hint::RoutingHint;
 use super::scheme::Scheme;
 
+// The headers of `docs/protocol/token-request.md#request-headers`.
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 const RETURN_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("return-client-request-id");
-/// Tells Entra that we honour `Retry-After` and 429 (MSAL.NET `ThrottleCommon`).
 const LIB_CAPABILITY: HeaderName = HeaderName::from_static("x-ms-lib-capability");
 const CLIENT_SKU: HeaderName = HeaderName::from_static("x-client-sku");
 const CLIENT_VERSION: HeaderName = HeaderName::from_static("x-client-ver");
 const CLIENT_OS: HeaderName = HeaderName::from_static("x-client-os");
 const CURRENT_TELEMETRY: HeaderName = HeaderName::from_static("x-client-current-telemetry");
-/// (MSAL.NET `Constants.CcsRoutingHintHeader`.)
 const ANCHOR_MAILBOX: HeaderName = HeaderName::from_static("x-anchormailbox");
 
-/// The content of a token request, apart from the endpoint that it goes to.
+/// The content of a token request, independent of the endpoint.
 pub(crate) struct TokenRequestBody<'a> {
     pub(crate) client_id: &'a str,
     /// The parameters that authenticate the client.
@@ -42,10 +41,7 @@ pub(crate) struct TokenRequestBody<'a> {
 }
 
 impl TokenRequestBody<'_> {
-    /// Returns the HTTP request to this endpoint.
-    ///
-    /// A bound token is requested with `token_type` alone: its certificate is presented on the
-    /// connection, and `req_cnf` is not sent.
+    /// Returns the HTTP request to `endpoint` (`docs/protocol/token-request.md#request-body`).
     pub(crate) fn to_request(&self, endpoint: &TokenEndpoint) -> Request {
         let mut body = Serializer::new(String::new());
         body.append_pair("client_id", self.client_id);
@@ -65,8 +61,10 @@ impl TokenRequestBody<'_> {
         }
         body.extend_pairs(self.parameters.in_body());
         let mut url = endpoint.url().clone();
-        if self.parameters.has_query() {
-            url.query_pairs_mut().extend_pairs(self.parameters.in_query());
+        let mut query = self.parameters.in_query().peekable();
+        // Opening the query of a URL without one would append a `?`.
+        if query.peek().is_some() {
+            url.query_pairs_mut().extend_pairs(query);
         }
         let mut request =
             Request::new(Method::POST, url, endpoint.route()).with_body(Bytes::from(body.finish()));

@@ -1,4 +1,4 @@
-//! What a token endpoint answers.
+//! The responses of a token endpoint.
 
 use std::time::Duration;
 
@@ -8,16 +8,15 @@ use symbolon_transport::Response;
 use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
 
 use super::account::{Account, jwt_payload};
-
 use super::expiry::Expiry;
 use super::scheme::Scheme;
 
-/// The longest error code that is taken over from a server.
-const CODE_LENGTH: usize = 64;
-/// The most codes that are taken over.
-const MOST_CODES: usize = 8;
+/// The maximum length of an error code that is taken from a response.
+const LONGEST_CODE: usize = 64;
+/// The maximum number of AADSTS codes that are taken from a response.
+const MOST_SERVER_CODES: usize = 8;
 
-/// A successful response (RFC 6749 §5.1), checked.
+/// A validated success response (RFC 6749 §5.1).
 pub(crate) struct TokenResponse {
     pub(crate) secret: Secret,
     pub(crate) expiry: Expiry,
@@ -38,52 +37,45 @@ struct TokenResponseBody {
     client_info: Option<String>,
 }
 
-/// Reads a success, and refuses a token that is not what was asked for: nothing downgraded,
-/// nothing bound to somebody else.
-///
-/// With a nonce, an ID token must repeat it (OIDC Core §3.1.3.7).
-pub(crate) fn granted(
-    response: &Response,
-    scheme: &Scheme,
-    nonce: Option<&Secret>,
-) -> Result<TokenResponse, Error> {
-    let success: TokenResponseBody = serde_json::from_slice(response.body())
-        .map_err(|_| unusable("the answer is not a token response in JSON"))?;
-    // Wrapped first, so that no way out of here leaves the text behind.
-    let secret = success.access_token.filter(|token| !token.is_empty()).map(Secret::new);
-    let refresh_token = success.refresh_token.filter(|token| !token.is_empty()).map(Secret::new);
-    let id_token = success.id_token.map(Secret::new);
-    let secret = secret.ok_or_else(|| unusable("the answer holds no access token"))?;
-    let is_wanted = |token_type: &String| token_type.eq_ignore_ascii_case(scheme.token_type());
-    if !success.token_type.as_ref().is_some_and(is_wanted) {
-        let error = format!("the token service did not issue a token of type {}", scheme.token_type());
-        return Err(Error::new(ErrorKind::Response, "token_type_mismatch", error).with_advice(
-            "the resource or the tenant may not support bound tokens; the token was discarded",
-        ));
+impl TokenResponse {
+    /// Reads a success response, with the checks of `docs/protocol/token-request.md#response`: a token
+    /// of another type, or bound to another certificate, is refused.
+    pub(crate) fn read(response: &Response, scheme: &Scheme, nonce: Option<&Secret>) -> Result<Self, Error> {
+        let body: TokenResponseBody = serde_json::from_slice(response.body())
+            .map_err(|_| unusable("the response is not a token response in JSON"))?;
+        // Wrapped before any return, so that the text is always overwritten.
+        let secret = body.access_token.filter(|token| !token.is_empty()).map(Secret::new);
+        let refresh_token = body.refresh_token.filter(|token| !token.is_empty()).map(Secret::new);
+        let id_token = body.id_token.map(Secret::new);
+        let secret = secret.ok_or_else(|| unusable("the response has no access token"))?;
+        let is_requested = |token_type: &String| token_type.eq_ignore_ascii_case(scheme.token_type());
+        if !body.token_type.as_ref().is_some_and(is_requested) {
+            let error = format!("the token service did not issue a token of type {}", scheme.token_type());
+            return Err(Error::new(ErrorKind::Response, "token_type_mismatch", error).with_advice(
+                "the resource or the tenant may not support bound tokens; the token was discarded",
+            ));
+        }
+        if let Some(identity) = scheme.bound_to() {
+            check_confirmation(secret.expose(), identity.thumbprint())?;
+        }
+        if let (Some(nonce), Some(id_token)) = (nonce, &id_token) {
+            check_nonce(id_token, nonce)?;
+        }
+        let lifetime = seconds(&body.expires_in).filter(|lifetime| !lifetime.is_zero());
+        let lifetime = lifetime.ok_or_else(|| unusable("the response has no valid `expires_in`"))?;
+        let expiry = Expiry::after(lifetime).refreshed_after(seconds(&body.refresh_in));
+        let account = Account::of(body.client_info.as_deref(), id_token.as_ref().map(Secret::expose));
+        Ok(Self { secret, expiry, refresh_token, account })
     }
-    if let Some(identity) = scheme.bound_to() {
-        check_confirmation(secret.expose(), identity.thumbprint())?;
-    }
-    if let (Some(nonce), Some(id_token)) = (nonce, &id_token) {
-        check_nonce(id_token, nonce)?;
-    }
-    let lifetime = seconds(&success.expires_in).filter(|lifetime| !lifetime.is_zero());
-    let lifetime = lifetime.ok_or_else(|| unusable("the answer does not say how long the token lives"))?;
-    let expiry = Expiry::after(lifetime).refreshed_after(seconds(&success.refresh_in));
-    let account = Account::of(success.client_info.as_deref(), id_token.as_ref().map(Secret::expose));
-    Ok(TokenResponse { secret, expiry, refresh_token, account })
 }
 
-fn unusable(what: &'static str) -> Error {
-    Error::new(
-        ErrorKind::Response,
-        "invalid_response",
-        format!("the token service was asked for a token: {what}"),
-    )
-    .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
+fn unusable(reason: &'static str) -> Error {
+    let error = format!("the token endpoint did not return a token: {reason}");
+    Error::new(ErrorKind::Response, "invalid_response", error)
+        .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
 }
 
-/// Seconds, as a number or as its text, with a fraction or without (Entra has sent all of them).
+/// Returns seconds given as a number or as text, without their fraction.
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = match value {
         Value::Number(number) => number.as_f64(),
@@ -93,8 +85,8 @@ fn seconds(value: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds?.trunc()).ok()
 }
 
-/// A token that we can read must say that it is bound to our certificate (RFC 8705 §3.1). One that
-/// we cannot read (opaque, or encrypted) is for its audience to judge.
+/// Refuses a JWT that does not confirm the certificate (RFC 8705 §3.1). An opaque or encrypted token
+/// passes: only its audience can read it.
 fn check_confirmation(token: &str, thumbprint: Thumbprint) -> Result<(), Error> {
     let Some(payload) = jwt_payload(token) else { return Ok(()) };
     let confirmed =
@@ -104,21 +96,21 @@ fn check_confirmation(token: &str, thumbprint: Thumbprint) -> Result<(), Error> 
     }
     let error = "the token service issued a token that is not bound to our certificate; it was discarded";
     Err(Error::new(ErrorKind::Response, "invalid_response", error)
-        .with_advice("a proxy that ends TLS in front of the token service would cause this"))
+        .with_advice("check for a proxy that ends TLS in front of the token service"))
 }
 
-/// Somebody who slips a code from another sign-in into this one cannot also have its nonce.
+/// Refuses an ID token with another nonce, which a code injected from another sign-in would have.
 fn check_nonce(id_token: &Secret, nonce: &Secret) -> Result<(), Error> {
     let payload = jwt_payload(id_token.expose());
-    let told = payload.as_ref().and_then(|payload| payload.get("nonce")?.as_str()).map(Secret::new);
-    if told.is_some_and(|told| is_same(&told, nonce)) {
+    let found = payload.as_ref().and_then(|payload| payload.get("nonce")?.as_str()).map(Secret::new);
+    if found.is_some_and(|found| is_same(&found, nonce)) {
         return Ok(());
     }
     let error = "the ID token belongs to another sign-in; all tokens were discarded";
     Err(Error::new(ErrorKind::Response, "nonce_mismatch", error).with_advice("let the user sign in again"))
 }
 
-/// An error response (RFC 6749 §5.2, with Entra's members).
+/// An error response (RFC 6749 §5.2, `docs/protocol/errors.md#fields`).
 #[derive(Debug)]
 pub(crate) struct ErrorResponse {
     pub(crate) code: String,
@@ -127,7 +119,7 @@ pub(crate) struct ErrorResponse {
     pub(crate) description: Option<String>,
 }
 
-/// A server's own members may be of any type; only `error` makes it an OAuth error.
+/// The members of an error response. Only `error` is required; the others may have any type.
 #[derive(Deserialize)]
 struct ErrorResponseBody {
     error: String,
@@ -139,35 +131,37 @@ struct ErrorResponseBody {
     claims: Value,
 }
 
-/// Reads an error, if the body is one.
-pub(crate) fn denied(response: &Response) -> Option<ErrorResponse> {
-    let failure: ErrorResponseBody = serde_json::from_slice(response.body()).ok()?;
-    let number = |code: &Value| match code {
-        Value::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    };
-    let server_codes = match &failure.error_codes {
-        Value::Array(codes) => codes.iter().filter_map(number).take(MOST_CODES).collect(),
-        code => number(code).into_iter().collect(),
-    };
-    let claims = match failure.claims {
-        Value::String(claims) => Some(claims).filter(|claims| !claims.is_empty()),
-        claims @ Value::Object(_) => Some(claims.to_string()),
-        _ => None,
-    };
-    let description = failure.error_description.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let code = if is_code(&failure.error) { failure.error } else { "invalid_response".to_owned() };
-    Some(ErrorResponse { code, server_codes, claims, description })
+impl ErrorResponse {
+    /// Reads an error response; `None` if the body is not an OAuth error.
+    pub(crate) fn read(response: &Response) -> Option<Self> {
+        let body: ErrorResponseBody = serde_json::from_slice(response.body()).ok()?;
+        let number = |code: &Value| match code {
+            Value::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        let server_codes = match &body.error_codes {
+            Value::Array(codes) => codes.iter().filter_map(number).take(MOST_SERVER_CODES).collect(),
+            code => number(code).into_iter().collect(),
+        };
+        let claims = match body.claims {
+            Value::String(claims) => Some(claims).filter(|claims| !claims.is_empty()),
+            claims @ Value::Object(_) => Some(claims.to_string()),
+            _ => None,
+        };
+        let description = body.error_description.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let code = if is_code(&body.error) { body.error } else { "invalid_response".to_owned() };
+        Some(Self { code, server_codes, claims, description })
+    }
 }
 
-/// A code is printed and compared, so it must look like one.
+/// Returns whether `text` can be an error code, which is printed and compared.
 pub(crate) fn is_code(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    !text.is_empty() && text.len() <= CODE_LENGTH && text.bytes().all(is_plain)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    !text.is_empty() && text.len() <= LONGEST_CODE && text.bytes().all(is_allowed)
 }
 
-/// Compares digests: how far they agree says nothing about the texts.
+/// Compares secrets by their digests, so that the duration of the comparison reveals nothing.
 pub(crate) fn is_same(one: &Secret, other: &Secret) -> bool {
     Thumbprint::of(one.expose().as_bytes()) == Thumbprint::of(other.expose().as_bytes())
 }
@@ -179,13 +173,13 @@ mod tests {
 
     use super::*;
 
-    fn grant(body: &str) -> Result<TokenResponse, String> {
+    fn read_token(body: &str) -> Result<TokenResponse, String> {
         let response = Response::new(StatusCode::OK, body.to_owned());
-        granted(&response, &Scheme::Bearer, None).map_err(|error| error.code().to_owned())
+        TokenResponse::read(&response, &Scheme::Bearer, None).map_err(|error| error.code().to_owned())
     }
 
     #[test]
-    fn a_bearer_token_is_read_in_every_spelling() {
+    fn bearer_response_is_read_in_any_spelling() {
         for (body, lifetime, refresh_in) in [
             (r#"{"access_token":"t","token_type":"Bearer","expires_in":3599}"#, 3599, None),
             (r#"{"access_token":"t","token_type":"Bearer","expires_in":" 3599 "}"#, 3599, None),
@@ -203,12 +197,12 @@ mod tests {
         ] {
             let expected = Expiry::after(Duration::from_secs(lifetime))
                 .refreshed_after(refresh_in.map(Duration::from_secs));
-            assert_eq!(grant(body).map(|granted| granted.expiry), Ok(expected), "{body}");
+            assert_eq!(read_token(body).map(|token| token.expiry), Ok(expected), "{body}");
         }
     }
 
     #[test]
-    fn what_is_no_usable_token_is_refused() {
+    fn unusable_response_is_refused() {
         for (body, code) in [
             ("", "invalid_response"),
             ("[]", "invalid_response"),
@@ -222,12 +216,12 @@ mod tests {
             (r#"{"access_token":"t","token_type":"Bearer","expires_in":"soon"}"#, "invalid_response"),
             (r#"{"access_token":7,"token_type":"Bearer","expires_in":1}"#, "invalid_response"),
         ] {
-            assert_eq!(grant(body).map(|_| ()), Err(code.to_owned()), "{body}");
+            assert_eq!(read_token(body).map(|_| ()), Err(code.to_owned()), "{body}");
         }
     }
 
     #[test]
-    fn a_readable_token_must_confirm_our_certificate_and_an_unreadable_one_cannot() {
+    fn readable_token_must_confirm_certificate() {
         let ours = Thumbprint::of(b"ours");
         let jwt = |payload: String| {
             let encoded = Base64UrlUnpadded::encode_string(payload.as_bytes());
@@ -237,14 +231,14 @@ mod tests {
         for (case, token, accepted) in [
             ("ours", confirming(ours), true),
             ("another's", confirming(Thumbprint::of(b"another's")), false),
-            ("nobody's", jwt(r#"{"aud":"x"}"#.to_owned()), false),
+            ("no confirmation", jwt(r#"{"aud":"x"}"#.to_owned()), false),
             ("another confirmation", jwt(r#"{"cnf":{"jkt":"x"}}"#.to_owned()), false),
             ("opaque", "opaque".to_owned(), true),
             ("padded", confirming(ours).replacen(".c2ln", "=.c2ln", 1), true),
             ("padded, another's", confirming(Thumbprint::of(b"x")).replacen(".c2ln", "=.c2ln", 1), false),
             ("an array", jwt("[1]".to_owned()), true),
             ("encrypted", "a.b.c.d.e".to_owned(), true),
-            ("five parts, whatever is in them", confirming(Thumbprint::of(b"x")) + ".d.e", true),
+            ("five parts", confirming(Thumbprint::of(b"x")) + ".d.e", true),
             ("not JSON inside", "a.b.c".to_owned(), true),
         ] {
             assert_eq!(check_confirmation(&token, ours).is_ok(), accepted, "{case}");
@@ -252,8 +246,8 @@ mod tests {
     }
 
     #[test]
-    fn an_oauth_error_is_read_with_its_codes() {
-        let read = |body: &str| denied(&Response::new(StatusCode::BAD_REQUEST, body.to_owned()));
+    fn oauth_error_is_read_with_its_codes() {
+        let read = |body: &str| ErrorResponse::read(&Response::new(StatusCode::BAD_REQUEST, body.to_owned()));
         let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid secret.",
             "error_codes":[7000215,"90002",-1,"x"],"claims":"{\"access_token\":{}}"}"#;
         let full = read(body).unwrap();
@@ -267,8 +261,8 @@ mod tests {
             (r#"{"error":"invalid_client","error_codes":7000215}"#, &[7_000_215], None),
             (r#"{"error":"invalid_client","error_description":7,"claims":{"a":1}}"#, &[], Some(r#"{"a":1}"#)),
         ] {
-            let odd = read(body).unwrap();
-            assert_eq!((odd.server_codes.as_slice(), odd.claims.as_deref()), (codes, claims), "{body}");
+            let error = read(body).unwrap();
+            assert_eq!((error.server_codes.as_slice(), error.claims.as_deref()), (codes, claims), "{body}");
         }
         for body in ["", "<html>", "{}", r#"{"error":{"code":"x"}}"#, "[1]"] {
             assert!(read(body).is_none(), "{body}");
@@ -276,10 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_over_from_a_server_is_bounded() {
+    fn error_members_are_bounded() {
         let read = |error: &str, rest: &str| {
             let body = format!(r#"{{"error":"{error}"{rest}}}"#);
-            denied(&Response::new(StatusCode::BAD_REQUEST, body)).unwrap()
+            ErrorResponse::read(&Response::new(StatusCode::BAD_REQUEST, body)).unwrap()
         };
         let longest = "x".repeat(64);
         for (error, code) in [

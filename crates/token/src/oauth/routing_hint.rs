@@ -1,4 +1,4 @@
-//! Where the backup of Entra finds a user.
+//! The routing hint of a request about a user.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use symbolon_types::{Error, ErrorKind};
 
 use super::account::Account;
 
-/// Where Entra's backup authentication service finds a user: while Entra itself is down, it serves
-/// requests that say where. It is sent as `x-anchormailbox`.
+/// The header `x-anchormailbox`, by which Entra's backup authentication service locates a user and
+/// can serve the request while Entra is down (`docs/protocol/token-request.md#routing-hint`).
 ///
-/// Requests that are founded on a refresh token that is kept say so by themselves; give a hint where
-/// only you know the user ([`TokenRequest::routing_hint`](crate::TokenRequest::routing_hint)). It
-/// names a person: it is never logged.
+/// Requests with a refresh token of the cache have the hint automatically. Set it with
+/// [`TokenRequest::routing_hint`](crate::TokenRequest::routing_hint) if only the application has
+/// identified the user. The hint identifies a person and is never logged.
 ///
 /// ```
 /// # use symbolon_token::RoutingHint;
@@ -24,40 +24,43 @@ use super::account::Account;
 pub struct RoutingHint(HeaderValue);
 
 impl RoutingHint {
-    /// The user with this object id in this tenant.
+    /// Creates the hint for a user by object id and tenant id.
     ///
     /// # Errors
-    /// `invalid_routing_hint` if one is empty, or holds what no header can.
+    /// `invalid_routing_hint` if an id is empty or has characters that a header cannot contain.
     pub fn user(object_id: &str, tenant_id: &str) -> Result<Self, Error> {
         if tenant_id.is_empty() {
             return Err(invalid());
         }
-        Self::of(object_id, format!("oid:{object_id}@{tenant_id}"))
+        Self::from_parts(object_id, format!("oid:{object_id}@{tenant_id}"))
     }
 
-    /// The user who signs in under this name.
+    /// Creates the hint for a user by sign-in name.
     ///
     /// # Errors
     /// As [`user`](Self::user).
     pub fn username(name: &str) -> Result<Self, Error> {
-        Self::of(name, format!("upn:{name}"))
+        Self::from_parts(name, format!("upn:{name}"))
     }
 
-    /// Where the user of an account is, if it is one of Entra's, whose ids are `object.tenant`.
-    /// Another service has no backup to send them to.
+    /// Returns the hint for an account of Entra, whose id is `{object id}.{tenant GUID}`. Other token
+    /// services have no backup service.
     pub(crate) fn of_account(account: &Account) -> Option<Self> {
         let (object_id, tenant_id) = account.id().rsplit_once('.')?;
-        if !is_guid(tenant_id) {
-            return None;
-        }
-        Self::user(object_id, tenant_id).ok()
+        // A GUID (RFC 9562 §4).
+        let is_guid = tenant_id.len() == 36
+            && tenant_id.bytes().enumerate().all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => byte.is_ascii_hexdigit(),
+            });
+        if is_guid { Self::user(object_id, tenant_id).ok() } else { None }
     }
 
-    fn of(who: &str, text: String) -> Result<Self, Error> {
-        if who.is_empty() {
+    fn from_parts(user: &str, text: String) -> Result<Self, Error> {
+        if user.is_empty() {
             return Err(invalid());
         }
-        // A name may have letters beyond ASCII.
+        // As bytes, because a name may have characters beyond ASCII.
         let mut value = HeaderValue::try_from(text.into_bytes()).map_err(|_| invalid())?;
         value.set_sensitive(true);
         Ok(Self(value))
@@ -68,22 +71,13 @@ impl RoutingHint {
     }
 }
 
-/// (RFC 9562 §4.)
-fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-}
-
 fn invalid() -> Error {
-    let error = "the routing hint names nobody; nothing was sent";
+    let error = "the routing hint is empty or has characters that a header cannot contain; nothing was sent";
     Error::new(ErrorKind::Request, "invalid_routing_hint", error)
-        .with_advice("give the object id and the tenant id of the user, or the name that they sign in with")
+        .with_advice("pass the object id and the tenant id of the user, or the sign-in name")
 }
 
-/// Hides who it is.
+/// Hides the user.
 impl fmt::Debug for RoutingHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RoutingHint")
@@ -101,10 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn an_account_of_entra_says_where_its_user_is_and_another_does_not() {
+    fn entra_account_has_a_hint() {
         for (id, expected) in [
             (format!("oid.{TENANT}"), Some(format!("oid:oid@{TENANT}"))),
-            // A policy of B2C is part of the object id.
+            // The object id includes the policy of B2C.
             (format!("oid-b2c_1.sign_in.{TENANT}"), Some(format!("oid:oid-b2c_1.sign_in@{TENANT}"))),
             (format!(".{TENANT}"), None),
             ("first.last".to_owned(), None),
@@ -116,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_a_header_or_an_error_that_does_not_quote_it() {
+    fn invalid_hint_is_refused_unquoted() {
         let username = |name| shown(RoutingHint::username(name).ok());
         assert_eq!(username("jürgen@contoso.example").as_deref(), Some("upn:jürgen@contoso.example"));
         for error in [

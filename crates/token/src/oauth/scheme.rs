@@ -1,20 +1,20 @@
-//! How a token is used.
+//! The scheme by which a token is used.
 
 use symbolon_types::{ClientIdentity, Thumbprint};
 
-/// How a token is used, and what it is bound to.
+/// The scheme by which a token is used, with the certificate that a bound token is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// Whoever has the token may use it (RFC 6750).
+    /// A bearer token: any party that holds it can use it (RFC 6750).
     Bearer,
-    /// Only a connection that presents this certificate may use the token (RFC 8705 §3).
+    /// A bound token: only a connection that presents this certificate can use it (RFC 8705 §3).
     MtlsPop(ClientIdentity),
 }
 
 impl Scheme {
-    /// The `token_type` that the token service must answer with, the `token_type` parameter that
-    /// asks for it, and the scheme of the `Authorization` header.
+    /// Returns the `token_type` of the token response, which is also the `token_type` parameter that
+    /// requests a bound token, and the scheme of the `Authorization` header.
     #[must_use]
     pub fn token_type(&self) -> &'static str {
         match self {
@@ -23,7 +23,7 @@ impl Scheme {
         }
     }
 
-    /// The certificate that the token is bound to.
+    /// Returns the certificate of a bound token.
     #[must_use]
     pub fn bound_to(&self) -> Option<&ClientIdentity> {
         match self {

@@ -1,23 +1,22 @@
-//! What a token is for.
+//! Scopes and resources.
 
 use std::borrow::Cow;
 
 use symbolon_types::{Error, ErrorKind};
 
-/// The scope value that asks for everything that was granted statically.
+/// The scope of a resource that requests all statically granted permissions.
 const DEFAULT_SCOPE: &str = "/.default";
 
-/// What a token is for: scopes, or a resource.
+/// The audience of a token: scopes, or a resource.
 #[derive(Clone, Debug)]
 pub(crate) enum Audience<'a> {
-    /// Scopes, in canonical order and separated by one space (RFC 6749 §3.3: the order has no
-    /// meaning).
+    /// Scopes in byte order, separated by one space. Their order has no meaning (RFC 6749 §3.3).
     Scopes(Cow<'a, str>),
     /// A resource, without `/.default`.
     Resource(&'a str),
 }
 
-/// A resource without the `/.default` that callers who think in scopes put behind it.
+/// Returns a resource without the suffix `/.default`, with which it would be a scope.
 ///
 /// ```
 /// # use symbolon_token::resource_name;
@@ -30,7 +29,7 @@ pub fn resource_name(text: &str) -> &str {
 
 impl<'a> Audience<'a> {
     pub(crate) fn scopes(text: &'a str) -> Self {
-        // Without a branch for each byte: every look-up comes through here.
+        // A fold has no branch for each byte; every cache look-up runs it.
         let is_single = text.bytes().fold(!text.is_empty(), |so_far, byte| so_far & byte.is_ascii_graphic());
         if is_single {
             return Self::Scopes(Cow::Borrowed(text));
@@ -45,7 +44,7 @@ impl<'a> Audience<'a> {
         Self::Resource(resource_name(text))
     }
 
-    /// What stands in the cache key and on the result: the caller's spelling.
+    /// Returns the audience for the cache key and the token, in the caller's spelling.
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Scopes(scopes) => scopes,
@@ -53,21 +52,18 @@ impl<'a> Audience<'a> {
         }
     }
 
-    /// What stands in the request: for a resource, `/.default` behind it, once, whatever slashes
-    /// the caller ended it with (IMDSv2 §7.3).
-    pub(crate) fn on_the_wire(&self) -> Result<String, Error> {
+    /// Returns the `scope` parameter (`docs/protocol/token-request.md#request-body`).
+    pub(crate) fn to_scope(&self) -> Result<String, Error> {
         let text = self.as_str();
-        let is_usable = !text.is_empty() && !text.chars().any(char::is_control);
-        match self {
-            _ if !is_usable => Err(Error::new(
-                ErrorKind::Request,
-                "invalid_scope",
-                "the request names no usable scope or resource",
-            )
-            .with_advice("name the resource as its URI, for example https://vault.azure.net")),
-            Self::Scopes(scopes) => Ok(scopes.to_string()),
-            Self::Resource(resource) => Ok(resource.trim_end_matches('/').to_owned() + DEFAULT_SCOPE),
+        if text.is_empty() || text.chars().any(char::is_control) {
+            let error = "the requested scope or resource is empty or has control characters";
+            return Err(Error::new(ErrorKind::Request, "invalid_scope", error)
+                .with_advice("name the resource as its URI, for example https://vault.azure.net"));
         }
+        Ok(match self {
+            Self::Scopes(scopes) => scopes.to_string(),
+            Self::Resource(resource) => resource.trim_end_matches('/').to_owned() + DEFAULT_SCOPE,
+        })
     }
 }
 
@@ -76,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resource_goes_out_with_one_default_behind_it() {
+    fn resource_scope_has_one_default_suffix() {
         for (given, cached, sent) in [
             ("https://vault.azure.net", "https://vault.azure.net", "https://vault.azure.net/.default"),
             ("https://vault.azure.net/", "https://vault.azure.net/", "https://vault.azure.net/.default"),
@@ -90,27 +86,27 @@ mod tests {
         ] {
             let audience = Audience::resource(given);
             assert_eq!(audience.as_str(), cached, "{given}");
-            assert_eq!(audience.on_the_wire().unwrap(), sent, "{given}");
+            assert_eq!(audience.to_scope().unwrap(), sent, "{given}");
         }
     }
 
     #[test]
-    fn the_order_and_repetition_of_scopes_have_no_meaning() {
+    fn scopes_are_sorted_and_deduplicated() {
         for text in ["b a", " a  b ", "a b a"] {
-            assert_eq!(Audience::scopes(text).on_the_wire().unwrap(), "a b", "{text}");
+            assert_eq!(Audience::scopes(text).to_scope().unwrap(), "a b", "{text}");
         }
         assert!(matches!(Audience::scopes("one"), Audience::Scopes(Cow::Borrowed("one"))));
     }
 
     #[test]
-    fn an_audience_that_names_nothing_is_an_error() {
+    fn empty_audience_is_refused() {
         for audience in [
             Audience::scopes(" "),
             Audience::resource(""),
             Audience::resource("/.default"),
             Audience::resource("https://x\r\n"),
         ] {
-            assert_eq!(audience.on_the_wire().unwrap_err().code(), "invalid_scope");
+            assert_eq!(audience.to_scope().unwrap_err().code(), "invalid_scope");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Whose tokens they are.
+//! The subject of a request, by which its tokens are cached.
 
 use symbolon_types::{Secret, Thumbprint};
 
 use super::account::Account;
 
-/// Whom a request is about, and so under whom its tokens are kept.
+/// The subject of a request: the party that its token is about.
 #[derive(Clone, Debug)]
 pub(crate) enum Subject {
     /// The client itself.
     Client,
-    /// The user of an assertion that another client sent; the tokens are of no use without it.
+    /// The user of the assertion with this name.
     Assertion(String),
-    /// The user of a session that the caller names.
+    /// The user of a session that the application named.
     Session(String),
     /// The user of an account.
     Account(String),
-    /// Whoever the token service says it is; with what tells two such requests apart.
+    /// A user whom only the token response identifies. The digest distinguishes concurrent requests.
     Unknown(String),
 }
 
@@ -28,7 +28,7 @@ impl Subject {
         Self::Session(format!("session {key}"))
     }
 
-    /// The user whom this code or refresh token is about.
+    /// Returns the subject of an authorization code or of another library's refresh token.
     pub(crate) fn of_secret(secret: &Secret) -> Self {
         Self::Unknown(Thumbprint::of(secret.expose().as_bytes()).to_string())
     }
@@ -37,7 +37,7 @@ impl Subject {
         Self::Account(format!("account {id}"))
     }
 
-    /// The name that keys the cache.
+    /// Returns the subject's part of the cache key.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Client | Self::Unknown(_) => None,
@@ -45,7 +45,7 @@ impl Subject {
         }
     }
 
-    /// The name under which an answer about this account is kept.
+    /// Returns the subject's part of the cache key, now that the response identified `account`.
     pub(crate) fn about(&self, account: Option<&Account>) -> Option<String> {
         match (self, account) {
             (Self::Unknown(_), Some(account)) => Self::account(account.id()).name().map(str::to_owned),
@@ -53,7 +53,8 @@ impl Subject {
         }
     }
 
-    /// The refresh token of an exchange that can be repeated with its assertion is not kept.
+    /// Returns whether a refresh token of the response is kept. It is dropped if the exchange can be
+    /// repeated with the assertion (`docs/protocol/token-request.md#on-behalf-of`).
     pub(crate) fn keeps_refresh_token(&self) -> bool {
         !matches!(self, Self::Client | Self::Assertion(_))
     }

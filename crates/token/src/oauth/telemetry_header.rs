@@ -1,4 +1,4 @@
-//! What Entra is told about how its client works, with each token request.
+//! The telemetry header of a token request.
 
 use http::HeaderValue;
 
@@ -6,13 +6,13 @@ use super::grant::Grant;
 use super::parameters::Parameters;
 use super::subject::Subject;
 
-/// The version of the format. (MSAL.NET `HttpTelemetryManager`, as all below.)
+/// The version of the format (`docs/protocol/token-request.md#telemetry-header`).
 const SCHEMA: u8 = 5;
-/// How much is told of the name and the version of the library that called.
+/// The maximum lengths of the calling library's name and version.
 const CALLER_ID_LENGTH: usize = 10;
 const CALLER_VERSION_LENGTH: usize = 20;
 
-/// Kind of managed identity that requests a token. Only the telemetry header depends on it.
+/// The kind of managed identity that requests a token. Only the telemetry header depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ManagedIdentityKind {
@@ -22,22 +22,22 @@ pub enum ManagedIdentityKind {
     UserAssigned,
 }
 
-/// Why a token is fetched. (MSAL.NET `CacheRefreshReason`.)
+/// The reason for which a token is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FetchReason {
-    /// The cache is not read by this flow.
+    /// The flow does not read the cache.
     NotApplicable = 0,
-    /// The caller does not want the cached token.
+    /// The caller forced a refresh or answers a claims challenge.
     ForcedOrClaims = 1,
-    /// There was none.
+    /// The cache has no token.
     Missing = 2,
-    /// There was one that has ended.
+    /// The cached token has expired.
     Expired = 3,
-    /// There is one, which is to be replaced before it ends.
+    /// The cached token is due for refresh.
     Due = 4,
 }
 
-/// The library that calls this one, as its token requests tell it.
+/// The name and version of the library that calls this one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallerSdk {
     pub(crate) id: String,
@@ -68,10 +68,10 @@ impl TelemetryHeader<'_> {
         let has_store = u8::from(self.has_store);
         let token_type = if self.is_bound { 6 } else { 1 };
         let parameter = |name, default| self.parameters.for_telemetry(name).unwrap_or(default);
-        let caller = plain(parameter(Parameters::CALLER_SDK_ID, &self.caller.id), CALLER_ID_LENGTH);
+        let caller = sanitize(parameter(Parameters::CALLER_SDK_ID, &self.caller.id), CALLER_ID_LENGTH);
         let version =
-            plain(parameter(Parameters::CALLER_SDK_VERSION, &self.caller.version), CALLER_VERSION_LENGTH);
-        let managed = plain(parameter(Parameters::MANAGED_CERTIFICATE, ""), 1);
+            sanitize(parameter(Parameters::CALLER_SDK_VERSION, &self.caller.version), CALLER_VERSION_LENGTH);
+        let managed = sanitize(parameter(Parameters::MANAGED_CERTIFICATE, ""), 1);
         let text = format!(
             "{SCHEMA}|{api},{reason},{region}|{has_store},0,{token_type},{caller},{version},{managed}"
         );
@@ -79,8 +79,7 @@ impl TelemetryHeader<'_> {
     }
 }
 
-/// Returns the number that identifies the flow
-/// (`docs/protocol/token-request.md#telemetry-header`).
+/// Returns the number that identifies the flow.
 fn api_id(grant: &Grant, subject: &Subject, managed_identity: Option<ManagedIdentityKind>) -> u16 {
     match (grant, subject, managed_identity) {
         (_, _, Some(ManagedIdentityKind::SystemAssigned)) => 1015,
@@ -95,8 +94,8 @@ fn api_id(grant: &Grant, subject: &Subject, managed_identity: Option<ManagedIden
     }
 }
 
-/// What fits between the separators, so much of it.
-fn plain(text: &str, length: usize) -> String {
-    let fits = |character: &char| character.is_ascii_graphic() && !matches!(character, ',' | '|');
-    text.chars().filter(fits).take(length).collect()
+/// Returns at most `length` characters of `text`, without separators of the header.
+fn sanitize(text: &str, length: usize) -> String {
+    let is_allowed = |character: &char| character.is_ascii_graphic() && !matches!(character, ',' | '|');
+    text.chars().filter(is_allowed).take(length).collect()
 }

@@ -1,4 +1,4 @@
-//! How an assertion is signed, and how it then names its certificate.
+//! Signature algorithms of client assertions.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha1::{Digest, Sha1};
@@ -6,14 +6,14 @@ use symbolon_types::{ClientIdentity, SharedSigningKey, SignatureScheme, SigningK
 
 use super::ecdsa;
 
-/// The shortest signature of an RSA key that RFC 7518 §3.3 and §3.5 allow: that of 2048 bits.
+/// The length of a signature by an RSA key of 2048 bits, the minimum of RFC 7518 §3.3 and §3.5.
 const SHORTEST_RSA_SIGNATURE: usize = 2048 / 8;
-/// The length of a coordinate or scalar of P-256, in bytes (RFC 7518 §3.4).
+/// The length of a scalar of P-256 in bytes (RFC 7518 §3.4).
 const P256_SCALAR: usize = 32;
-/// The same of P-384.
+/// The length of a scalar of P-384 in bytes.
 const P384_SCALAR: usize = 48;
 
-/// The algorithms of RFC 7518 §3.1 that assertions are signed with.
+/// A signature algorithm of a client assertion (RFC 7518 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JwsAlgorithm {
     Ps256,
@@ -23,7 +23,7 @@ pub(super) enum JwsAlgorithm {
 }
 
 impl JwsAlgorithm {
-    /// The `alg` of the header.
+    /// Returns the `alg` of the header.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ps256 => "PS256",
@@ -42,7 +42,8 @@ impl JwsAlgorithm {
         }
     }
 
-    /// The member of the header that names the certificate, and its value (RFC 7515 §4.1.7, §4.1.8).
+    /// Returns the header member that identifies the certificate, and its value (RFC 7515 §4.1.7,
+    /// §4.1.8).
     pub(super) fn thumbprint(self, identity: &ClientIdentity) -> (&'static str, String) {
         match self {
             Self::Rs256 => {
@@ -53,7 +54,7 @@ impl JwsAlgorithm {
         }
     }
 
-    /// The signature as a JWS carries it, or `None` if it is not one of this algorithm.
+    /// Converts a signature to its form in a JWS; `None` if it is not a signature of this algorithm.
     pub(super) fn jws_form(self, signature: Vec<u8>) -> Option<Vec<u8>> {
         match self {
             Self::Ps256 | Self::Rs256 => {
@@ -64,12 +65,12 @@ impl JwsAlgorithm {
         }
     }
 
-    fn is_offered_by(self, key: &SharedSigningKey) -> bool {
+    fn is_supported_by(self, key: &SharedSigningKey) -> bool {
         key.schemes().contains(&self.scheme())
     }
 }
 
-/// The algorithm to use, and the one to try when the key fails with it.
+/// The algorithm for a key, and the one to use if the key fails with the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AlgorithmChoice {
     pub(super) preferred: JwsAlgorithm,
@@ -77,21 +78,21 @@ pub(super) struct AlgorithmChoice {
 }
 
 impl AlgorithmChoice {
-    /// The best that a key offers. Only RSA keys have a second way.
+    /// Returns the best algorithm that a key supports. Only RSA keys have a fallback.
     pub(super) fn for_key(key: &SharedSigningKey) -> Option<Self> {
         let by_preference =
             [JwsAlgorithm::Ps256, JwsAlgorithm::Rs256, JwsAlgorithm::Es256, JwsAlgorithm::Es384];
-        let mut offered = by_preference.into_iter().filter(|algorithm| algorithm.is_offered_by(key));
-        let preferred = offered.next()?;
+        let mut supported = by_preference.into_iter().filter(|algorithm| algorithm.is_supported_by(key));
+        let preferred = supported.next()?;
         let fallback =
-            offered.next().filter(|next| (preferred, *next) == (JwsAlgorithm::Ps256, JwsAlgorithm::Rs256));
+            supported.next().filter(|next| (preferred, *next) == (JwsAlgorithm::Ps256, JwsAlgorithm::Rs256));
         Some(Self { preferred, fallback })
     }
 
-    /// RS256, if the key offers it.
+    /// Returns RS256, if the key supports it.
     pub(super) fn rs256(key: &SharedSigningKey) -> Option<Self> {
         JwsAlgorithm::Rs256
-            .is_offered_by(key)
+            .is_supported_by(key)
             .then_some(Self { preferred: JwsAlgorithm::Rs256, fallback: None })
     }
 }
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_of_an_rsa_key_under_2048_bits_is_refused() {
+    fn short_rsa_signature_is_refused() {
         for algorithm in [JwsAlgorithm::Ps256, JwsAlgorithm::Rs256] {
             for (length, accepted) in [(0, false), (128, false), (255, false), (256, true), (512, true)] {
                 let form = algorithm.jws_form(vec![7; length]);

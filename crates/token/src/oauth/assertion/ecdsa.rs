@@ -1,12 +1,12 @@
-//! Two spellings of an ECDSA signature: a key answers in DER, a JWS carries fixed lengths.
+//! Conversion of an ECDSA signature from DER, which keys return, to the fixed lengths of a JWS.
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
-/// A length from here on takes more than one byte (X.690 §8.1.3.4); no signature here is that long.
+/// The first length that takes more than one byte (X.690 §8.1.3.4). Signatures are shorter.
 const LONG_FORM: u8 = 0x80;
 
-/// R and S, each in `scalar` bytes, big-endian (RFC 7518 §3.4), from an `ECDSA-Sig-Value` in DER
-/// (RFC 3279 §2.2.3); `None` unless it is one, from the first byte to the last.
+/// Converts an `ECDSA-Sig-Value` (RFC 3279 §2.2.3) to R and S, each in `scalar` bytes, big-endian
+/// (RFC 7518 §3.4); `None` if `der` is anything else.
 pub(super) fn fixed_from_der(der: &[u8], scalar: usize) -> Option<Vec<u8>> {
     let (content, rest) = element(der, SEQUENCE)?;
     let (r, after_r) = element(content, INTEGER)?;
@@ -23,7 +23,7 @@ pub(super) fn fixed_from_der(der: &[u8], scalar: usize) -> Option<Vec<u8>> {
     Some(fixed)
 }
 
-/// The content of the element in front, and what comes behind it.
+/// Returns the content of the first element, and the bytes after it.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = der.split_first()?;
     let (&length, rest) = rest.split_first()?;
@@ -33,7 +33,7 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length.into())
 }
 
-/// The bytes of an INTEGER without its sign; `None` if it is zero, negative or not minimal
+/// Returns the bytes of an INTEGER without its sign; `None` if it is zero, negative or not minimal
 /// (X.690 §8.3).
 fn magnitude(integer: &[u8]) -> Option<&[u8]> {
     match integer {
@@ -58,7 +58,7 @@ mod tests {
         digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
     }
 
-    /// An INTEGER as X.690 §8.3 writes a magnitude.
+    /// Encodes a magnitude as an INTEGER (X.690 §8.3).
     fn integer(scalar: &[u8]) -> Vec<u8> {
         let start = scalar.iter().position(|byte| *byte != 0).unwrap_or(scalar.len() - 1);
         let sign: &[u8] = if scalar[start] & 0x80 == 0 { &[] } else { &[0] };
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_padded_to_the_length_of_the_curve() {
+    fn numbers_have_the_length_of_the_curve() {
         for (case, signature, expected) in [
             ("one byte each", "3006 0201 01 0201 02", "00000001 00000002"),
             ("the sign byte goes", "3008 0202 00ff 0202 0080", "000000ff 00000080"),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_signature_in_der_is_refused() {
+    fn malformed_der_is_refused() {
         for (case, signature) in [
             ("nothing", ""),
             ("a tag alone", "30"),
@@ -113,9 +113,9 @@ mod tests {
         }
     }
 
-    /// Enough signatures that some of their numbers have a leading zero byte.
+    /// A thousand signatures, so that some numbers have a leading zero byte.
     #[test]
-    fn signatures_of_another_library_verify_in_the_fixed_form() {
+    fn converted_signatures_verify() {
         for (signing, verifying, scalar) in [
             (&ECDSA_P256_SHA256_ASN1_SIGNING, &signature::ECDSA_P256_SHA256_FIXED, 32),
             (&ECDSA_P384_SHA384_ASN1_SIGNING, &signature::ECDSA_P384_SHA384_FIXED, 48),
@@ -146,19 +146,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(der in prop::collection::vec(any::<u8>(), 0..140), scalar in 0_usize..70) {
+        fn arbitrary_bytes_do_not_panic(der in prop::collection::vec(any::<u8>(), 0..140), scalar in 0_usize..70) {
             if let Some(fixed) = fixed_from_der(&der, scalar) {
                 prop_assert_eq!(fixed.len(), 2 * scalar);
             }
         }
 
         #[test]
-        fn both_numbers_come_through((r, s) in scalars()) {
+        fn conversion_keeps_both_numbers((r, s) in scalars()) {
             prop_assert_eq!(fixed_from_der(&der(&r, &s), r.len()), Some([r, s].concat()));
         }
 
         #[test]
-        fn there_is_one_spelling_of_each_signature((r, s) in scalars(), at in 0_usize..110, to: u8) {
+        fn signature_has_one_der_encoding((r, s) in scalars(), at in 0_usize..110, to: u8) {
             let mut der = der(&r, &s);
             let at = at % der.len();
             prop_assume!(der[at] != to);

@@ -21,7 +21,7 @@ const RSA: &[SignatureScheme] = &[SignatureScheme::RsaPkcs1Sha256, SignatureSche
 const P256: &[SignatureScheme] = &[SignatureScheme::EcdsaP256Sha256];
 const P384: &[SignatureScheme] = &[SignatureScheme::EcdsaP384Sha384];
 
-/// A key as a provider would offer it: what it says it can do, and what it then refuses.
+/// A key that announces `offered`, but fails with the schemes in `refused`.
 #[derive(Debug)]
 struct TestKey {
     private: PrivateKey,
@@ -48,7 +48,7 @@ impl SigningKey for TestKey {
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
         if self.refused.contains(&scheme) {
-            return Err(SigningError::failed("the device said no"));
+            return Err(SigningError::failed("the device refused"));
         }
         if self.garbles {
             return Ok(b"no signature".to_vec());
@@ -76,7 +76,7 @@ impl SigningKey for TestKey {
     }
 }
 
-/// What signs, with the certificates over it: leaf, intermediate, root.
+/// A key with its certificate chain: leaf, intermediate, root.
 struct CertifiedClient {
     leaf: KeyPair,
     chain: Vec<CertificateDer<'static>>,
@@ -123,7 +123,7 @@ impl CertifiedClient {
         AssertionSigner::new(self.identity(self.key(offered))).unwrap()
     }
 
-    /// Whether another library finds that this client signed it.
+    /// Verifies the signature with another library.
     fn signed(&self, jws: &ParsedJws, algorithm: &'static dyn VerificationAlgorithm) -> bool {
         let public = UnparsedPublicKey::new(algorithm, self.leaf.public_key_raw());
         public.verify(jws.signed.as_bytes(), &jws.signature).is_ok()
@@ -140,7 +140,7 @@ static P256_CLIENT: LazyLock<CertifiedClient> =
 static P384_CLIENT: LazyLock<CertifiedClient> =
     LazyLock::new(|| CertifiedClient::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap()));
 
-/// A JWS in its compact form, taken apart.
+/// The parts of a JWS in compact form.
 struct ParsedJws {
     header: Value,
     payload: Value,
@@ -178,7 +178,7 @@ fn hashed(algorithm: &'static digest::Algorithm, certificate: &[u8]) -> String {
 }
 
 #[test]
-fn the_key_chooses_the_algorithm_and_the_algorithm_the_thumbprint() {
+fn algorithm_follows_the_key() {
     const PSS: &[SignatureScheme] = &[SignatureScheme::RsaPssSha256];
     const PKCS1: &[SignatureScheme] = &[SignatureScheme::RsaPkcs1Sha256];
     let (ps256, rs256) = (&signature::RSA_PSS_2048_8192_SHA256, &signature::RSA_PKCS1_2048_8192_SHA256);
@@ -207,7 +207,7 @@ fn the_key_chooses_the_algorithm_and_the_algorithm_the_thumbprint() {
 }
 
 #[test]
-fn the_claims_are_those_of_rfc_7523_and_the_times_are_numbers() {
+fn claims_are_those_of_rfc_7523() {
     let mut jws = sign(&P256_CLIENT.assertion(P256));
     let jti = jws.payload["jti"].take();
     assert!(jti.as_str().unwrap().parse::<CorrelationId>().is_ok(), "{jti}");
@@ -221,13 +221,13 @@ fn the_claims_are_those_of_rfc_7523_and_the_times_are_numbers() {
 }
 
 #[test]
-fn every_assertion_has_a_jti_of_its_own() {
+fn each_assertion_has_a_new_jti() {
     let assertion = P256_CLIENT.assertion(P256);
     assert_ne!(sign(&assertion).payload["jti"], sign(&assertion).payload["jti"]);
 }
 
 #[test]
-fn the_chain_is_an_array_leaf_first_and_only_there_when_asked_for() {
+fn chain_is_optional_and_leaf_first() {
     let assertion = RSA_CLIENT.assertion(RSA);
     assert!(sign(&assertion).header.get("x5c").is_none());
     for assertion in [assertion.clone().with_chain(), assertion.rs256().unwrap().with_chain()] {
@@ -242,7 +242,7 @@ fn the_chain_is_an_array_leaf_first_and_only_there_when_asked_for() {
 }
 
 #[test]
-fn extra_claims_are_merged_with_ours() {
+fn extra_claims_are_added() {
     let extra = r#"{ "client_ip": "203.0.113.7", "nested": {"iss": [1, null]}, "text": "{\"iss\":\"x\"}" }"#;
     let payload = sign(&P256_CLIENT.assertion(P256).with_claims(extra).unwrap()).payload;
     assert_eq!(payload.as_object().unwrap().len(), 7 + 3);
@@ -254,7 +254,7 @@ fn extra_claims_are_merged_with_ours() {
 }
 
 #[test]
-fn extra_claims_that_are_ours_or_no_object_are_refused_and_not_quoted() {
+fn bad_extra_claims_are_refused_unquoted() {
     for claims in [
         r#"{"aud":"s3cr3t"}"#,
         r#"{"exp":1,"x":"s3cr3t"}"#,
@@ -281,13 +281,13 @@ fn extra_claims_that_are_ours_or_no_object_are_refused_and_not_quoted() {
 }
 
 #[test]
-fn an_assertion_over_the_limit_is_refused() {
+fn too_long_assertion_is_refused() {
     let with_filler = |length: usize| {
         let claims = json!({ "filler": "f".repeat(length) }).to_string();
         P256_CLIENT.assertion(P256).with_claims(&claims).unwrap()
     };
     let without = sign(&with_filler(0)).signed.len();
-    // Base64 makes four bytes of three.
+    // Base64 encodes three bytes as four.
     let fitting = (LONGEST_SIGNING_INPUT - without) / 4 * 3;
     assert!(sign(&with_filler(fitting)).signed.len() <= LONGEST_SIGNING_INPUT);
     let now = SystemTime::UNIX_EPOCH + NOW;
@@ -296,7 +296,7 @@ fn an_assertion_over_the_limit_is_refused() {
 }
 
 #[test]
-fn a_device_that_fails_with_pss_is_asked_for_pkcs1() {
+fn failed_pss_falls_back_to_pkcs1() {
     let refused = &[SignatureScheme::RsaPssSha256];
     let key = TestKey { refused, ..RSA_CLIENT.key(RSA) };
     let jws = sign(&AssertionSigner::new(RSA_CLIENT.identity(key)).unwrap());
@@ -307,7 +307,7 @@ fn a_device_that_fails_with_pss_is_asked_for_pkcs1() {
 }
 
 #[test]
-fn a_key_without_a_suitable_algorithm_is_refused_at_once() {
+fn key_without_algorithm_is_refused() {
     const TLS_ONLY: &[SignatureScheme] = &[SignatureScheme::RsaPssSha512, SignatureScheme::RsaPkcs1Sha512];
     let unusable = (ErrorKind::Credential, "key_unusable".to_owned());
     for offered in [TLS_ONLY, &[]] {
@@ -318,7 +318,7 @@ fn a_key_without_a_suitable_algorithm_is_refused_at_once() {
 }
 
 #[test]
-fn a_key_that_fails_or_signs_nonsense_is_unusable() {
+fn failing_key_is_unusable() {
     for (case, client, key) in [
         ("fails", &*RSA_CLIENT, TestKey { refused: RSA, ..RSA_CLIENT.key(RSA) }),
         ("fails", &*P256_CLIENT, TestKey { refused: P256, ..P256_CLIENT.key(P256) }),
@@ -334,14 +334,14 @@ fn a_key_that_fails_or_signs_nonsense_is_unusable() {
 }
 
 #[test]
-fn a_clock_before_1970_is_an_error() {
+fn clock_before_1970_is_an_error() {
     let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
     let error = P256_CLIENT.assertion(P256).sign(AUDIENCE, CLIENT, before).unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Environment, "invalid_client_assertion"));
 }
 
 #[test]
-fn debug_shows_no_claim() {
+fn debug_hides_claims() {
     let assertion = P256_CLIENT.assertion(P256).with_claims(r#"{"s3cr3t-name":"s3cr3t-value"}"#).unwrap();
     let shown = format!("{assertion:?}");
     assert!(shown.contains("Es256") && !shown.contains("s3cr3t"), "{shown}");
@@ -349,7 +349,7 @@ fn debug_shows_no_claim() {
 
 proptest! {
     #[test]
-    fn any_names_come_through_as_they_are(audience in ".{0,40}", client_id in ".{0,40}", seconds in 0_u64..1 << 40) {
+    fn arbitrary_names_are_signed(audience in ".{0,40}", client_id in ".{0,40}", seconds in 0_u64..1 << 40) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let assertion = P256_CLIENT.assertion(P256).sign(&audience, &client_id, now).unwrap();
         let jws = ParsedJws::read(assertion.expose());

@@ -1,58 +1,54 @@
-//! The grammar of challenges (RFC 9110 §11.3, §11.6.1), read so that one malformed element does
-//! not take the others with it.
+//! A tolerant parser for challenges (RFC 9110 §11.3, §11.6.1), in which one malformed element does
+//! not hide the others (`docs/protocol/errors.md#claims-challenge`).
 
-use super::Challenge;
+/// One challenge of a field.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct ParsedChallenge<'a> {
+    pub(super) scheme: &'a str,
+    pub(super) token68: Option<&'a str>,
+    pub(super) parameters: Vec<(&'a str, String)>,
+}
 
-/// The challenges of a field; what is malformed is skipped up to the next comma.
-pub(super) fn challenges(field: &str) -> Vec<Challenge> {
-    let mut challenges: Vec<Challenge> = Vec::new();
-    let mut input = FieldReader(field);
+/// Parses the challenges of a field. A malformed element is skipped up to the next comma.
+pub(super) fn challenges(field: &str) -> Vec<ParsedChallenge<'_>> {
+    let mut challenges: Vec<ParsedChallenge<'_>> = Vec::new();
+    let mut reader = FieldReader(field);
     loop {
-        // Commas may be missing (MSAL.NET reads that, too) or repeated (RFC 9110 §5.6.1.2).
-        input.take_while(|c| c == ',' || is_whitespace(c));
-        if input.0.is_empty() {
+        // Commas may be missing, as in MSAL.NET, or repeated (RFC 9110 §5.6.1.2).
+        reader.take_while(|c| c == ',' || is_whitespace(c));
+        if reader.0.is_empty() {
             return challenges;
         }
-        let name = input.take_while(is_token);
+        let name = reader.take_while(is_token);
         if name.is_empty() {
-            input.skip_element();
-        } else if let Some(value) = input.after_equals_sign() {
-            input = value;
-            match (input.value(), challenges.last_mut()) {
-                (Some(value), Some(challenge)) if input.is_at_separator() => {
-                    challenge.add(name, value);
+            reader.skip_element();
+        } else if let Some(value) = reader.after_equals_sign() {
+            reader = value;
+            match (reader.value(), challenges.last_mut()) {
+                (Some(value), Some(challenge)) if reader.is_at_separator() => {
+                    // A challenge has a token68 or parameters, not both.
+                    if challenge.token68.is_none() {
+                        challenge.parameters.push((name, value));
+                    }
                 }
-                _ => input.skip_element(),
+                _ => reader.skip_element(),
             }
-        } else if input.is_at_separator() {
-            let token68 = input.token68();
-            challenges.push(Challenge {
-                scheme: name.to_owned(),
-                token68: token68.map(str::to_owned),
-                parameters: Vec::new(),
-            });
+        } else if reader.is_at_separator() {
+            let token68 = reader.token68();
+            challenges.push(ParsedChallenge { scheme: name, token68, parameters: Vec::new() });
         } else {
-            input.skip_element();
+            reader.skip_element();
         }
     }
 }
 
-impl Challenge {
-    /// A challenge has a token68 or parameters, not both.
-    fn add(&mut self, name: &str, value: String) {
-        if self.token68.is_none() {
-            self.parameters.push((name.to_owned(), value));
-        }
-    }
-}
-
-/// What is still to be read.
+/// The unread rest of a field.
 #[derive(Clone, Copy)]
 struct FieldReader<'a>(&'a str);
 
 impl<'a> FieldReader<'a> {
-    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
-        let end = self.0.find(|c| !wanted(c)).unwrap_or(self.0.len());
+    fn take_while(&mut self, is_taken: impl Fn(char) -> bool) -> &'a str {
+        let end = self.0.find(|c| !is_taken(c)).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at(end);
         self.0 = rest;
         taken
@@ -62,7 +58,8 @@ impl<'a> FieldReader<'a> {
         self.0.chars().next().is_none_or(|c| c == ',' || is_whitespace(c))
     }
 
-    /// The value that follows, if a parameter's name stands before: `BWS "=" BWS`.
+    /// Returns the reader after an equals sign, which may have white space around it; `None` if there
+    /// is no equals sign.
     fn after_equals_sign(mut self) -> Option<Self> {
         self.take_while(is_whitespace);
         let mut value = Self(self.0.strip_prefix('=')?);
@@ -70,8 +67,8 @@ impl<'a> FieldReader<'a> {
         Some(value)
     }
 
-    /// A quoted string, or whatever stands before the next separator: URLs and base64 come without
-    /// their quotes, too.
+    /// Reads a quoted string, or the text up to the next separator: URLs and base64 are also sent
+    /// without quotes.
     fn value(&mut self) -> Option<String> {
         if let Some(quoted) = self.0.strip_prefix('"') {
             self.0 = quoted;
@@ -81,7 +78,7 @@ impl<'a> FieldReader<'a> {
         Some(bare.to_owned()).filter(|bare| !bare.is_empty())
     }
 
-    /// The rest of a quoted string; `None` if it does not end (RFC 9110 §5.6.4).
+    /// Reads the rest of a quoted string; `None` if it does not end (RFC 9110 §5.6.4).
     fn quoted(&mut self) -> Option<String> {
         let mut value = String::new();
         let mut characters = self.0.chars();
@@ -99,7 +96,7 @@ impl<'a> FieldReader<'a> {
         None
     }
 
-    /// The token68 behind a scheme, if that is what there is up to the next comma.
+    /// Reads a token68 after a scheme, if it extends to the next comma.
     fn token68(&mut self) -> Option<&'a str> {
         let mut ahead = *self;
         ahead.take_while(is_whitespace);
@@ -114,7 +111,7 @@ impl<'a> FieldReader<'a> {
         Some(&start[..characters + padding])
     }
 
-    /// Goes to the next comma that is not in a quoted string.
+    /// Skips to the next comma outside of a quoted string.
     fn skip_element(&mut self) {
         loop {
             self.take_while(|c| c != ',' && c != '"');
@@ -129,12 +126,12 @@ fn is_whitespace(c: char) -> bool {
     matches!(c, ' ' | '\t')
 }
 
-/// `tchar` (RFC 9110 §5.6.2).
+/// A `tchar` (RFC 9110 §5.6.2).
 fn is_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
-/// RFC 9110 §11.2.
+/// A character of a `token68`, apart from its padding (RFC 9110 §11.2).
 fn is_token68(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~+/".contains(c)
 }
@@ -145,24 +142,19 @@ mod tests {
 
     use super::*;
 
-    fn challenge(scheme: &str, token68: Option<&str>, parameters: &[(&str, &str)]) -> Challenge {
-        Challenge {
-            scheme: scheme.to_owned(),
-            token68: token68.map(str::to_owned),
-            parameters: parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        }
-    }
-
-    /// Challenges as a test can print them: a `Debug` of their own would hide what differs.
-    fn shown(challenges: &[Challenge]) -> Vec<String> {
-        let one = |it: &Challenge| format!("{} {:?} {:?}", it.scheme, it.token68, it.parameters);
-        challenges.iter().map(one).collect()
+    fn challenge<'a>(
+        scheme: &'a str,
+        token68: Option<&'a str>,
+        parameters: &[(&'a str, &str)],
+    ) -> ParsedChallenge<'a> {
+        let parameters = parameters.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        ParsedChallenge { scheme, token68, parameters }
     }
 
     #[test]
-    fn fields_are_read_as_the_table_says() {
+    fn fields_are_parsed() {
         let newauth = [("realm", "apps"), ("type", "1"), ("title", "Login to \"apps\"")];
-        let rows: &[(&str, &[Challenge])] = &[
+        let rows: &[(&str, &[ParsedChallenge<'_>])] = &[
             ("", &[]),
             (" \t, ,", &[]),
             ("Bearer", &[challenge("Bearer", None, &[])]),
@@ -199,7 +191,7 @@ mod tests {
                 "Basic realm=C:\\ProgramData\\Tokens\\x.key",
                 &[challenge("Basic", None, &[("realm", "C:\\ProgramData\\Tokens\\x.key")])],
             ),
-            // Malformed, and what is around it.
+            // Malformed elements and their neighbours.
             ("=x, Bearer a=1", &[challenge("Bearer", None, &[("a", "1")])]),
             ("a=1, Bearer b=2", &[challenge("Bearer", None, &[("b", "2")])]),
             (r#""Bearer a=1, b", Basic c=3"#, &[challenge("Basic", None, &[("c", "3")])]),
@@ -218,11 +210,11 @@ mod tests {
             (r#"Bearer claims="{"a":{"b":1}}", error="x""#, &[challenge("Bearer", None, &[("error", "x")])]),
         ];
         for (field, expected) in rows {
-            assert_eq!(shown(&challenges(field)), shown(expected), "{field}");
+            assert_eq!(challenges(field), *expected, "{field}");
         }
     }
 
-    /// How a value may be written: bare if it can be, or quoted, with needless escapes or without.
+    /// A way to write a value: bare if possible, or quoted, without or with needless escapes.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Spelling {
         Bare,
@@ -232,8 +224,17 @@ mod tests {
 
     #[derive(Clone, Debug)]
     struct ChallengeSample {
-        challenge: Challenge,
+        scheme: String,
+        token68: Option<String>,
+        parameters: Vec<(String, String)>,
         text: String,
+    }
+
+    impl ChallengeSample {
+        fn parsed(&self) -> ParsedChallenge<'_> {
+            let parameters = self.parameters.iter().map(|(name, value)| (&**name, value.clone())).collect();
+            ParsedChallenge { scheme: &self.scheme, token68: self.token68.as_deref(), parameters }
+        }
     }
 
     fn spelled(value: &str, spelling: Spelling) -> String {
@@ -250,7 +251,7 @@ mod tests {
         quoted + "\""
     }
 
-    fn printed() -> impl Strategy<Value = ChallengeSample> {
+    fn samples() -> impl Strategy<Value = ChallengeSample> {
         const TOKEN: &str = "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,6}";
         const SEPARATOR: &str = "[ \t]{0,2},[ \t,]{0,2}";
         let spelling = prop_oneof![Just(Spelling::Bare), Just(Spelling::Quoted), Just(Spelling::Escaped)];
@@ -258,39 +259,42 @@ mod tests {
         let parameter = (TOKEN, "[ \t]?=[ \t]?", value, spelling, SEPARATOR);
         let token68 = (TOKEN, "[A-Za-z0-9._~+/-]{1,8}={0,2}").prop_map(|(scheme, token68)| ChallengeSample {
             text: format!("{scheme} {token68}"),
-            challenge: challenge(&scheme, Some(&token68), &[]),
+            scheme,
+            token68: Some(token68),
+            parameters: Vec::new(),
         });
         let parameters = (TOKEN, prop::collection::vec(parameter, 0..4)).prop_map(|(scheme, parameters)| {
             let mut text = scheme.clone();
-            let mut read = challenge(&scheme, None, &[]);
+            let mut expected = Vec::new();
             let mut separator = " ".to_owned();
             for (name, equals, value, spelling, next) in parameters {
                 text += &format!("{separator}{name}{equals}{}", spelled(&value, spelling));
-                read.parameters.push((name, value));
+                expected.push((name, value));
                 separator = next;
             }
-            ChallengeSample { challenge: read, text }
+            ChallengeSample { scheme, token68: None, parameters: expected, text }
         });
         prop_oneof![1 => token68, 3 => parameters]
     }
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read_back(printed in prop::collection::vec((printed(), "[ \t]?,[, \t]{0,2}"), 0..4)) {
-            let field: String = printed.iter().map(|(one, separator)| format!("{}{separator}", one.text)).collect();
-            let expected: Vec<_> = printed.into_iter().map(|(one, _)| one.challenge).collect();
-            prop_assert_eq!(shown(&challenges(&field)), shown(&expected), "{}", field);
+        fn written_challenges_are_read_back(samples in prop::collection::vec((samples(), "[ \t]?,[, \t]{0,2}"), 0..4)) {
+            let field: String = samples.iter().map(|(one, separator)| format!("{}{separator}", one.text)).collect();
+            let expected: Vec<_> = samples.iter().map(|(one, _)| one.parsed()).collect();
+            prop_assert_eq!(challenges(&field), expected, "{}", field);
         }
 
         #[test]
-        fn a_malformed_element_leaves_the_challenge_behind_it(junk in r#"[^",]{0,12}"#, tail in "[a-z]{0,4}") {
+        fn malformed_element_hides_no_challenge(junk in r#"[^",]{0,12}"#, tail in "[a-z]{0,4}") {
             let field = format!(r#"{junk}, Bearer realm="x{tail}""#);
-            let expected = challenge("Bearer", None, &[("realm", &format!("x{tail}"))]);
+            let realm = format!("x{tail}");
+            let expected = challenge("Bearer", None, &[("realm", &realm)]);
             prop_assert_eq!(challenges(&field).pop(), Some(expected));
         }
 
         #[test]
-        fn no_text_makes_it_panic(field in r#"[ -~\t"\\=,é]{0,60}"#) {
+        fn arbitrary_text_does_not_panic(field in r#"[ -~\t"\\=,é]{0,60}"#) {
             let _challenges = challenges(&field);
         }
     }
