@@ -1,4 +1,4 @@
-//! The agent: what it is made of, where it listens, how it ends.
+//! The agent and its builder.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,31 +11,29 @@ use symbolon::{Context, Error, ErrorKind, ManagedIdentity, Secret, SharedClock};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::Record;
-use crate::gate::Gate;
+use crate::guard::RequestGuard;
 use crate::listener::Listener;
 #[cfg(unix)]
 use crate::listener::SocketFile;
 use crate::policy::Policy;
-use crate::serve::{Desk, serve};
+use crate::record::Record;
+use crate::serve::serve;
+use crate::service::{AgentService, Observer, TOKEN_PATH};
 
-/// Where App Service has its endpoint, under a host and port of its own.
-pub(crate) const PATH: &str = "/msi/token";
-
-/// A running agent. Dropping it ends it at once, [`stop`](Self::stop) lets it finish what it does.
+/// A running agent. Dropping it stops it at once; [`stop`](Self::stop) lets pending requests finish.
 pub struct Agent {
     endpoint: String,
     secret: Secret,
     address: Option<SocketAddr>,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
-    /// Removed when the agent is dropped.
+    task: JoinHandle<()>,
+    /// The file that is removed when the agent is dropped.
     #[cfg(unix)]
     socket: Option<SocketFile>,
 }
 
 impl Agent {
-    /// Starts with the identity whose tokens clients get when they name none.
+    /// Returns a builder with the identity that clients get when they name none.
     #[must_use]
     pub fn builder(identity: ManagedIdentity) -> AgentBuilder {
         AgentBuilder {
@@ -45,31 +43,32 @@ impl Agent {
         }
     }
 
-    /// The variables by which an Azure SDK finds the agent: `IDENTITY_ENDPOINT`, and `IDENTITY_HEADER`, which is the
-    /// secret of this run. Behind a Unix socket the host in the endpoint means nothing.
+    /// Returns the variables that point an Azure SDK at the agent: `IDENTITY_ENDPOINT`, and
+    /// `IDENTITY_HEADER`, which is the secret of this run. With a Unix socket the host of the endpoint
+    /// is only a placeholder.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
         [("IDENTITY_ENDPOINT", self.endpoint.clone()), ("IDENTITY_HEADER", self.secret.expose().to_owned())]
     }
 
-    /// Where it listens; `None` for a Unix socket.
+    /// Returns the address the agent listens on; `None` for a Unix socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Takes no more requests, and returns when those that it has are answered, or after five seconds.
+    /// Accepts no more requests, and returns when pending ones are answered, or after five seconds.
     pub async fn stop(mut self) {
-        // The receiver is gone if serving has ended, which is what is wanted.
-        let _ended = self.stop.send(true);
-        // An error is a panic of the task, which ends it as well.
-        let _ended = (&mut self.serving).await;
+        // Sending fails if the task has already ended.
+        let _sent = self.stop.send(true);
+        // Joining fails if the task panicked, which ends it as well.
+        let _ended = (&mut self.task).await;
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.serving.abort();
+        self.task.abort();
         #[cfg(unix)]
         drop(self.socket.take());
     }
@@ -81,10 +80,7 @@ impl fmt::Debug for Agent {
     }
 }
 
-/// What is told of every request.
-pub(crate) type Observer = Box<dyn Fn(&Record) + Send + Sync>;
-
-/// What an [`Agent`] is made of.
+/// A builder of [`Agent`]s.
 pub struct AgentBuilder {
     policy: Policy,
     clock: SharedClock,
@@ -92,58 +88,59 @@ pub struct AgentBuilder {
 }
 
 impl AgentBuilder {
-    /// Lets clients ask for this identity too, by the id that it was built with. Default: for none but the
-    /// first.
+    /// Lets clients request this identity too, by the id it was built with. Default: only the first.
     #[must_use]
     pub fn identity(mut self, identity: ManagedIdentity) -> Self {
         self.policy.identities.push(identity);
         self
     }
 
-    /// Lets clients ask for tokens for this resource; may be called again. A slash at its end makes no difference.
-    /// Default: for all.
+    /// Adds a resource that clients may request. A final slash makes no difference. Default: all
+    /// resources are permitted.
     #[must_use]
     pub fn allow(mut self, resource: impl Into<String>) -> Self {
         self.policy.resources.push(resource.into());
         self
     }
 
-    /// Gets the tokens over mTLS, with the certificate that bound tokens are got with. Clients see no difference.
+    /// Requests the bearer tokens over mTLS, with the managed identity's certificate. Clients see no
+    /// difference.
     #[must_use]
     pub fn over_mtls(mut self) -> Self {
         self.policy.over_mtls = true;
         self
     }
 
-    /// Sets the clock. Default: the process's own.
+    /// Sets the clock. Default: the system clock.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.clock = context.clock().clone();
         self
     }
 
-    /// Tells what became of every request, for a log. Called before the answer is sent.
+    /// Sets a callback that receives a record of every request before the response is sent.
     #[must_use]
     pub fn observer(mut self, observer: impl Fn(&Record) + Send + Sync + 'static) -> Self {
         self.observer = Box::new(observer);
         self
     }
 
-    /// Listens on a loopback address; with port 0 on any that is free. Needs a Tokio runtime.
+    /// Starts the agent on a loopback address; port 0 selects a free port. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// `invalid_configuration` for an address that other machines reach, `local_error` if it is taken.
+    /// `invalid_configuration` for an address that other machines can reach, `local_error` if binding
+    /// fails.
     pub async fn listen(self, address: SocketAddr) -> Result<Agent, Error> {
         let (listener, address) = Listener::tcp(address).await?;
         self.start(listener, Some(address))
     }
 
-    /// Listens on a Unix socket (mode 0600). A socket there on which nobody answers is replaced; the socket is removed
-    /// at the end. Needs a Tokio runtime.
+    /// Starts the agent on a Unix socket (mode 0600). A leftover socket without a listener is replaced;
+    /// the socket is removed at the end. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// `invalid_configuration` if something else is there or somebody answers, `local_error` if the
-    /// socket cannot be made.
+    /// `invalid_configuration` if the path exists and is not a socket, or another process listens on
+    /// it; `local_error` if the socket cannot be created.
     #[cfg(unix)]
     pub async fn listen_unix(self, path: impl AsRef<Path>) -> Result<Agent, Error> {
         let (listener, socket) = Listener::unix(path.as_ref()).await?;
@@ -155,16 +152,16 @@ impl AgentBuilder {
     fn start(self, listener: Listener, address: Option<SocketAddr>) -> Result<Agent, Error> {
         let secret = secret()?;
         let host = address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
-        let gate = Gate { port: address.map(|address| address.port()), secret: secret.clone() };
+        let guard = RequestGuard { port: address.map(|address| address.port()), secret: secret.clone() };
         let (stop, stopped) = watch::channel(false);
-        let desk = Desk { gate, policy: self.policy, clock: self.clock, observer: self.observer };
-        let serving = tokio::spawn(serve(listener, Arc::new(desk), stopped));
+        let service = AgentService { guard, policy: self.policy, clock: self.clock, observer: self.observer };
+        let task = tokio::spawn(serve(listener, Arc::new(service), stopped));
         Ok(Agent {
-            endpoint: format!("http://{host}{PATH}"),
+            endpoint: format!("http://{host}{TOKEN_PATH}"),
             secret,
             address,
             stop,
-            serving,
+            task,
             #[cfg(unix)]
             socket: None,
         })
@@ -177,12 +174,12 @@ impl fmt::Debug for AgentBuilder {
     }
 }
 
-/// 256 bits of the operating system's randomness.
+/// Returns 256 random bits from the operating system.
 fn secret() -> Result<Secret, Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| {
-        let what = "the operating system has no randomness for the agent's secret";
-        Error::new(ErrorKind::Environment, "random_unavailable", what).with_source(error)
+        let message = "the operating system returned no random bytes for the agent's secret";
+        Error::new(ErrorKind::Environment, "random_unavailable", message).with_source(error)
     })?;
     Ok(Secret::new(Base64UrlUnpadded::encode_string(&bytes)))
 }

@@ -1,4 +1,4 @@
-//! One connection: what it may hold, and for how long.
+//! One HTTP/1.1 connection with limits on size and idle time.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,75 +12,76 @@ use hyper_util::rt::TokioIo;
 use symbolon::SharedClock;
 use tokio::sync::watch;
 
-use crate::Peer;
-use crate::listener::Stream;
-use crate::serve::Desk;
+use crate::listener::ClientStream;
+use crate::record::Peer;
+use crate::service::AgentService;
 
-/// How long a connection may go without a whole request, at its start and after each answer.
-const IDLE: Duration = Duration::from_secs(10);
-/// An identity's resource id, a resource and a secret fit many times.
-const HEADERS_SIZE: usize = 16 * 1024;
-const HEADERS: usize = 64;
+/// Maximum time without a complete request, after connecting and after each response.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum size of a request head: several times a resource id, a resource and a secret.
+const MAX_HEAD_SIZE: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
 
-pub(crate) async fn converse(
-    stream: Box<dyn Stream>,
+/// Serves one connection until the client closes it, it is idle too long, or the agent stops.
+pub(crate) async fn serve_connection(
+    stream: Box<dyn ClientStream>,
     peer: Peer,
-    desk: Arc<Desk>,
+    service: Arc<AgentService>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let steps = Arc::new(Steps::default());
-    let clock = desk.clock.clone();
-    let counted = Arc::clone(&steps);
-    let service = service_fn(move |request| {
-        let (desk, step) = (Arc::clone(&desk), counted.begin());
+    let activity = Arc::new(Activity::default());
+    let clock = service.clock.clone();
+    let counter = Arc::clone(&activity);
+    let handler = service_fn(move |request| {
+        let (service, guard) = (Arc::clone(&service), counter.begin());
         async move {
-            let answer = desk.answer(request, peer).await;
-            drop(step);
-            Ok::<_, Infallible>(answer)
+            let response = service.respond(request, peer).await;
+            drop(guard);
+            Ok::<_, Infallible>(response)
         }
     });
     let http = http1::Builder::new()
-        .max_buf_size(HEADERS_SIZE)
-        .max_header_size(HEADERS_SIZE)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_buf_size(MAX_HEAD_SIZE)
+        .max_header_size(MAX_HEAD_SIZE)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), handler);
     let mut http = pin!(http);
     tokio::select! {
-        // How a client ends its connection is no concern of the agent.
+        // Errors of a client's connection do not matter to the agent.
         _ended = &mut http => return,
-        () = steps.stand_still(&clock) => return,
-        _told = stopped.wait_for(|stop| *stop) => http.as_mut().graceful_shutdown(),
+        () = activity.wait_idle(&clock) => return,
+        _stopped = stopped.wait_for(|stop| *stop) => http.as_mut().graceful_shutdown(),
     }
     let _ended = http.await;
 }
 
-/// Counts the beginnings and the ends of requests: odd while one is being answered.
+/// A count of request starts and ends: odd while a request is being answered.
 #[derive(Default)]
-struct Steps(AtomicU64);
+struct Activity(AtomicU64);
 
-impl Steps {
-    fn begin(self: &Arc<Self>) -> Step {
+impl Activity {
+    fn begin(self: &Arc<Self>) -> ActivityGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Step(Arc::clone(self))
+        ActivityGuard(Arc::clone(self))
     }
 
-    /// Returns when no request has begun or ended for as long as a connection may be idle.
-    async fn stand_still(&self, clock: &SharedClock) {
-        let is_answering = |steps: u64| steps % 2 == 1;
+    /// Returns when no request has started or ended for [`IDLE_TIMEOUT`] and none is pending.
+    async fn wait_idle(&self, clock: &SharedClock) {
+        let is_pending = |count: u64| count % 2 == 1;
         loop {
             let before = self.0.load(Ordering::Relaxed);
-            clock.sleep(IDLE).await;
-            if self.0.load(Ordering::Relaxed) == before && !is_answering(before) {
+            clock.sleep(IDLE_TIMEOUT).await;
+            if self.0.load(Ordering::Relaxed) == before && !is_pending(before) {
                 return;
             }
         }
     }
 }
 
-/// A request that is being answered, however that ends.
-struct Step(Arc<Steps>);
+/// A guard that counts the end of a request when dropped, also after a panic or a disconnect.
+struct ActivityGuard(Arc<Activity>);
 
-impl Drop for Step {
+impl Drop for ActivityGuard {
     fn drop(&mut self) {
         self.0.0.fetch_add(1, Ordering::Relaxed);
     }

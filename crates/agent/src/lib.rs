@@ -2,21 +2,22 @@
 //!
 //! # Design
 //!
-//! A request passes, in this order: `gate.rs`, which knows who may ask at all; `ask.rs`, which reads what is asked for; `policy.rs`,
-//! which knows what may be asked for; a [`ManagedIdentity`](symbolon::ManagedIdentity), which has the cache and the
-//! retries; and `answer.rs`, which writes what App Service would. Each step ends in a refusal or hands on.
-//! `connection.rs` bounds what one client can hold, `listener.rs` is where clients come from.
+//! `serve.rs` accepts connections from `listener.rs`; `connection.rs` bounds each of them. Each request passes
+//! `guard.rs` (host and secret), `query.rs` (parsing), `policy.rs` (permitted identities and resources), a
+//! [`ManagedIdentity`](symbolon::ManagedIdentity) with its cache and retries, and `response.rs` (the format of App
+//! Service). Any step can end in a rejection (`rejection.rs`).
 
 mod agent;
-mod answer;
-mod ask;
 mod connection;
-mod gate;
+mod guard;
 mod listener;
 mod policy;
+mod query;
 mod record;
-mod refusal;
+mod rejection;
+mod response;
 mod serve;
+mod service;
 
 pub use agent::{Agent, AgentBuilder};
 pub use record::{Peer, Record};

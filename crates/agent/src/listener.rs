@@ -1,4 +1,4 @@
-//! Where clients come from: a loopback address or a Unix socket.
+//! Listeners on a loopback address or a Unix socket.
 
 #[cfg(unix)]
 use std::fs::{self, Permissions};
@@ -15,12 +15,12 @@ use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::Peer;
+use crate::record::Peer;
 
-/// A connection of any kind.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+/// A connection over TCP or a Unix socket.
+pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientStream for S {}
 
 pub(crate) enum Listener {
     Tcp(TcpListener),
@@ -31,8 +31,10 @@ pub(crate) enum Listener {
 impl Listener {
     pub(crate) async fn tcp(address: SocketAddr) -> Result<(Self, SocketAddr), Error> {
         if !address.ip().is_loopback() {
-            return Err(misconfigured(format!("the agent does not listen on {address}"))
-                .with_advice("name a loopback address: what it gives out is for this machine"));
+            return Err(invalid(format!(
+                "the agent cannot listen on {address}, which other machines can reach"
+            ))
+            .with_advice("use a loopback address such as 127.0.0.1:0"));
         }
         let failed = |error| local(format!("the agent cannot listen on {address}"), error);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -40,28 +42,28 @@ impl Listener {
         Ok((Self::Tcp(listener), address))
     }
 
-    /// The socket is made in a folder that is this user's alone and moved when it has its mode, so that nobody
-    /// connects before.
+    /// Binds the socket in a private temporary folder and renames it once its mode is set, so that
+    /// other users cannot connect in between.
     #[cfg(unix)]
     pub(crate) async fn unix(path: &Path) -> Result<(Self, SocketFile), Error> {
         refuse_if_in_use(path).await?;
-        let failed = |error| local(format!("the agent cannot make the socket {}", path.display()), error);
+        let failed = |error| local(format!("the agent cannot create the socket {}", path.display()), error);
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| Path::new("."));
         let folder = tempfile::Builder::new().prefix(".").tempdir_in(parent).map_err(failed)?;
         let draft = folder.path().join("s");
         let listener = UnixListener::bind(&draft).map_err(failed)?;
         fs::set_permissions(&draft, Permissions::from_mode(0o600)).map_err(failed)?;
-        let file = SocketFile::of(&draft, path).map_err(failed)?;
+        let file = SocketFile::new(&draft, path).map_err(failed)?;
         fs::rename(&draft, path).map_err(failed)?;
         Ok((Self::Unix(listener), file))
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Box<dyn ClientStream>, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // Without it an answer only waits longer.
+                // A failure only delays responses.
                 let _no_delay = stream.set_nodelay(true);
                 Ok((Box::new(stream), Peer::Address(address)))
             }
@@ -75,7 +77,7 @@ impl Listener {
     }
 }
 
-/// The socket in the file system, removed at the end unless another has taken its place.
+/// The file of a Unix socket, removed on drop unless another file has replaced it.
 #[cfg(unix)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -84,8 +86,8 @@ pub(crate) struct SocketFile {
 
 #[cfg(unix)]
 impl SocketFile {
-    fn of(made_at: &Path, path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), inode: inode(made_at)? })
+    fn new(draft: &Path, path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), inode: inode(draft)? })
     }
 }
 
@@ -93,7 +95,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
-            // Whoever comes next replaces what is left over.
+            // The next run replaces a leftover socket.
             let _removed = fs::remove_file(&self.path);
         }
     }
@@ -105,32 +107,35 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((found.dev(), found.ino()))
 }
 
-/// Nothing is replaced but a socket on which nobody listens.
+/// Fails unless `path` is free or a socket without a listener.
 #[cfg(unix)]
 async fn refuse_if_in_use(path: &Path) -> Result<(), Error> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(local(format!("the agent cannot look at {}", path.display()), error)),
+        Err(error) => {
+            return Err(local(format!("the agent cannot read the metadata of {}", path.display()), error));
+        }
     };
     if !found.file_type().is_socket() {
-        return Err(misconfigured(format!("{} is there, and is no socket", path.display()))
-            .with_advice("name another path"));
+        return Err(
+            invalid(format!("{} exists and is not a socket", path.display())).with_advice("use another path")
+        );
     }
     match UnixStream::connect(path).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => {
-            Err(local(format!("{} is there, and who has it cannot be told", path.display()), error))
+            Err(local(format!("the agent cannot connect to the existing socket {}", path.display()), error))
         }
-        Ok(_) => Err(misconfigured(format!("somebody answers at {} already", path.display()))
-            .with_advice("stop it, or name another path")),
+        Ok(_) => Err(invalid(format!("another process listens on {}", path.display()))
+            .with_advice("stop it, or use another path")),
     }
 }
 
-fn misconfigured(what: String) -> Error {
-    Error::new(ErrorKind::Request, "invalid_configuration", what)
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Request, "invalid_configuration", message)
 }
 
-fn local(what: String, error: io::Error) -> Error {
-    Error::new(ErrorKind::Service, "local_error", what).with_source(error)
+fn local(message: String, error: io::Error) -> Error {
+    Error::new(ErrorKind::Service, "local_error", message).with_source(error)
 }

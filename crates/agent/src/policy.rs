@@ -1,40 +1,42 @@
-//! What may be asked for.
+//! The identities and resources that clients may request.
 
 use http::StatusCode;
 use symbolon::{Error, ManagedIdentity, ManagedIdentityId, Token};
 
-use crate::ask::Ask;
-use crate::refusal::Refusal;
+use crate::query::TokenQuery;
+use crate::rejection::Rejection;
 
+/// The agent's configuration of permitted requests.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    /// The first is the one that is meant when none is named.
+    /// Never empty; the first is the default.
     pub(crate) identities: Vec<ManagedIdentity>,
-    /// Empty for all.
+    /// Permitted resources; empty permits all.
     pub(crate) resources: Vec<String>,
     pub(crate) over_mtls: bool,
 }
 
 impl Policy {
-    /// The identity that the client means, if it may have this token.
-    pub(crate) fn permits(&self, ask: &Ask) -> Result<&ManagedIdentity, Refusal> {
-        if !self.resources.is_empty() && !self.resources.iter().any(|one| same_resource(one, &ask.resource)) {
-            return Err(Refusal::new(
+    /// Returns the requested identity if the client may have this token.
+    pub(crate) fn authorize(&self, query: &TokenQuery) -> Result<&ManagedIdentity, Rejection> {
+        if !self.resources.is_empty() && !self.resources.iter().any(|one| same_resource(one, &query.resource))
+        {
+            return Err(Rejection::new(
                 StatusCode::FORBIDDEN,
                 "resource",
-                "This agent gives out no tokens for that resource: it was started with a list of others (--allow)",
+                "This agent does not issue tokens for that resource: add it to the list (--allow)",
             ));
         }
         let mut identities = self.identities.iter();
-        let found = match &ask.identity {
+        let found = match &query.identity {
             None => identities.next(),
             Some(id) => identities.find(|identity| same_identity(identity.id(), id)),
         };
         found.ok_or_else(|| {
-            Refusal::new(
+            Rejection::new(
                 StatusCode::FORBIDDEN,
                 "identity",
-                "This agent gives out no tokens of that identity: it was started with others (--identity)",
+                "This agent does not issue tokens for that identity: add it to the list (--identity)",
             )
         })
     }
@@ -45,13 +47,14 @@ impl Policy {
     }
 }
 
-/// SDKs add and drop the slash at the end, on the way from a scope to a resource.
+/// Compares resources without their final slash, which SDKs add or drop when they turn a scope into
+/// a resource.
 fn same_resource(one: &str, other: &str) -> bool {
     let bare = |resource: &'_ str| resource.strip_suffix('/').unwrap_or(resource).to_owned();
     bare(one) == bare(other)
 }
 
-/// Ids compare without case, as Azure's do.
+/// Compares ids without case, as Azure does.
 fn same_identity(one: &ManagedIdentityId, other: &ManagedIdentityId) -> bool {
     let same_value = match (one.value(), other.value()) {
         (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
@@ -66,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resources_are_the_same_but_for_a_slash() {
+    fn resources_compare_without_final_slash() {
         for (one, other, same) in [
             ("https://x.example", "https://x.example/", true),
             ("https://x.example/", "https://x.example", true),
@@ -79,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_are_the_same_by_kind_and_value() {
+    fn identities_compare_by_kind_and_value() {
         let client = ManagedIdentityId::client_id("aB").unwrap();
         let system = ManagedIdentityId::system_assigned();
         assert!(same_identity(&client, &ManagedIdentityId::client_id("Ab").unwrap()));

@@ -1,4 +1,4 @@
-//! What became of a request, for a log.
+//! Records of requests, for a log.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,110 +7,114 @@ use std::time::{Duration, SystemTime};
 use symbolon::{Token, TokenSource};
 use url::Url;
 
-use crate::refusal::Refusal;
+use crate::rejection::Rejection;
 
-/// The longest name of a resource that is no URL: a GUID. What is longer could be anything, a token as well.
-const LONGEST_NAME: usize = 36;
-const LONGEST_URL: usize = 200;
+/// Maximum length of a logged resource that is not a URL, and of each part of a URL: that of a
+/// GUID. A longer one could be a token.
+const MAX_NAME_LENGTH: usize = 36;
+const MAX_URL_LENGTH: usize = 200;
 
-/// What became of a request. Shows itself as one line of a log, without a token and without a secret.
+/// The result of a request. `Display` formats one log line without tokens and secrets.
 #[derive(Debug)]
 pub struct Record {
     peer: Peer,
     resource: Option<String>,
-    outcome: Outcome,
+    outcome: RequestOutcome,
 }
 
-/// Who asked.
+/// The client of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Peer {
-    /// A process of this machine, from this address.
+    /// A process on this machine, at this address.
     Address(SocketAddr),
     /// A process at the other end of a Unix socket.
     #[non_exhaustive]
     Process {
-        /// Its user.
+        /// Its user id.
         uid: u32,
-        /// Its id, where the system tells it.
+        /// Its process id, where the system reports it.
         pid: Option<i32>,
     },
 }
 
 #[derive(Debug)]
-enum Outcome {
+enum RequestOutcome {
     Served { from_cache: bool, next_refresh: Duration },
-    Refused { status: u16, reason: String, message: String },
+    Rejected { status: u16, reason: String, message: String },
 }
 
 impl Record {
     pub(crate) fn served(peer: Peer, resource: &str, token: &Token, now: SystemTime) -> Self {
-        let outcome = Outcome::Served {
+        let outcome = RequestOutcome::Served {
             from_cache: token.source() == TokenSource::Cache,
             next_refresh: token.refresh_on().duration_since(now).unwrap_or_default(),
         };
-        Self { peer, resource: shown(resource), outcome }
+        Self { peer, resource: loggable_resource(resource), outcome }
     }
 
-    pub(crate) fn refused(peer: Peer, resource: Option<&str>, refusal: &Refusal) -> Self {
-        let outcome = Outcome::Refused {
-            status: refusal.status.as_u16(),
-            reason: on_one_line(&refusal.reason),
-            message: on_one_line(&refusal.message),
+    pub(crate) fn rejected(peer: Peer, resource: Option<&str>, rejection: &Rejection) -> Self {
+        let outcome = RequestOutcome::Rejected {
+            status: rejection.status.as_u16(),
+            reason: single_line(&rejection.reason),
+            message: single_line(&rejection.message),
         };
-        Self { peer, resource: resource.and_then(shown), outcome }
+        Self { peer, resource: resource.and_then(loggable_resource), outcome }
     }
 
-    /// Who asked.
+    /// Returns the client of the request.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// The resource, if what the client sent can be one.
+    /// Returns the requested resource; `None` if there was none or it could contain a secret.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         self.resource.as_deref()
     }
 
-    /// The HTTP status of the answer.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self.outcome {
-            Outcome::Served { .. } => 200,
-            Outcome::Refused { status, .. } => status,
+            RequestOutcome::Served { .. } => 200,
+            RequestOutcome::Rejected { status, .. } => status,
         }
     }
 
-    /// Why there is no token: a short name of the agent's own, or the code of the library's error. `None` if
-    /// there is one.
+    /// Returns the reason of a rejection: a short name of the agent's own, or the code of the
+    /// library's error. `None` if a token was issued.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match &self.outcome {
-            Outcome::Served { .. } => None,
-            Outcome::Refused { reason, .. } => Some(reason),
+            RequestOutcome::Served { .. } => None,
+            RequestOutcome::Rejected { reason, .. } => Some(reason),
         }
     }
 }
 
-/// What a service said could go on as another line of the log.
-fn on_one_line(text: &str) -> String {
+/// Replaces control characters, so that a service's text cannot forge a log line.
+fn single_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-/// What can be a resource, as it may be logged.
-fn shown(resource: &str) -> Option<String> {
+/// Returns the resource in a form that is safe to log: without query, user and anything long enough
+/// to be a secret.
+fn loggable_resource(resource: &str) -> Option<String> {
     let is_plain = resource.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_plain && resource.len() <= LONGEST_NAME {
+    if is_plain && resource.len() <= MAX_NAME_LENGTH {
         return Some(resource.to_owned());
     }
     let url: Url = resource.parse().ok().filter(Url::has_host)?;
-    if !is_plain || resource.len() > LONGEST_URL || !url.username().is_empty() || url.password().is_some() {
+    if !is_plain || resource.len() > MAX_URL_LENGTH || !url.username().is_empty() || url.password().is_some()
+    {
         return None;
     }
     let longest =
         resource.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).map(str::len).max();
-    (longest <= Some(LONGEST_NAME)).then(|| resource.split(['?', '#']).next().unwrap_or_default().to_owned())
+    (longest <= Some(MAX_NAME_LENGTH))
+        .then(|| resource.split(['?', '#']).next().unwrap_or_default().to_owned())
 }
 
 impl fmt::Display for Record {
@@ -118,13 +122,13 @@ impl fmt::Display for Record {
         let resource = self.resource.as_deref().unwrap_or("a token");
         let peer = self.peer;
         match &self.outcome {
-            Outcome::Served { from_cache, next_refresh } => {
+            RequestOutcome::Served { from_cache, next_refresh } => {
                 let origin = if *from_cache { "cache" } else { "network" };
                 write!(f, "served {resource} to {peer} from the {origin}; next refresh in ")?;
                 let seconds = next_refresh.as_secs();
                 write!(f, "{}m{:02}s", seconds / 60, seconds % 60)
             }
-            Outcome::Refused { status, reason, message } => {
+            RequestOutcome::Rejected { status, reason, message } => {
                 write!(f, "refused {resource} to {peer}: {status} {reason}: {message}")
             }
         }
@@ -148,17 +152,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_one_line_whatever_the_service_said() {
+    fn rejection_is_logged_on_one_line() {
         let error = Error::new(ErrorKind::Service, "odd\ncode", "it failed").with_excerpt("busy\r\nserved x");
         let peer = Peer::Process { uid: 1000, pid: None };
-        let line = Record::refused(peer, Some("x"), &Refusal::from(error)).to_string();
+        let line = Record::rejected(peer, Some("x"), &Rejection::from(error)).to_string();
         let expected =
             "refused x to a process of user 1000: 502 odd code: it failed; the service said: busy  served x";
         assert_eq!(line, expected);
     }
 
     #[test]
-    fn a_resource_is_logged_and_what_could_be_a_secret_is_not() {
+    fn secrets_are_not_logged_as_resources() {
         let token = format!("eyJ{}", "A1".repeat(40));
         for (resource, logged) in [
             ("https://vault.azure.net", Some("https://vault.azure.net")),
@@ -175,7 +179,7 @@ mod tests {
             ("line\nbreak", None),
             ("https://x.example/line\nbreak/line/break/line", None),
         ] {
-            assert_eq!(shown(resource).as_deref(), logged, "{resource}");
+            assert_eq!(loggable_resource(resource).as_deref(), logged, "{resource}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A client that sends exactly what it is told.
+//! A client that sends raw HTTP requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,17 +11,17 @@ use tokio::net::TcpStream;
 
 pub(crate) const VAULT: &str = "https%3A%2F%2Fvault.azure.net";
 
-/// A machine, an agent on it, and what the agent logged.
-pub(crate) struct World {
+/// An emulated machine, an agent on it, and the agent's log.
+pub(crate) struct AgentEnv {
     pub(crate) emulator: Emulator,
     pub(crate) agent: Agent,
-    pub(crate) log: Log,
+    pub(crate) log: LogLines,
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct LogLines(Arc<Mutex<Vec<String>>>);
 
-impl Log {
+impl LogLines {
     pub(crate) fn add(&self, line: String) {
         self.0.lock().unwrap().push(line);
     }
@@ -31,14 +31,14 @@ impl Log {
     }
 }
 
-impl World {
+impl AgentEnv {
     pub(crate) async fn new() -> Self {
         Self::with(|agent, _| agent).await
     }
 
     pub(crate) async fn with(setup: impl FnOnce(AgentBuilder, &Emulator) -> AgentBuilder) -> Self {
         let emulator = Emulator::start().await.unwrap();
-        let log = Log::default();
+        let log = LogLines::default();
         let lines = log.clone();
         let agent = Agent::builder(identity(&emulator, ManagedIdentityId::system_assigned()))
             .observer(move |record| lines.add(record.to_string()));
@@ -50,7 +50,7 @@ impl World {
         self.agent.address().unwrap().port()
     }
 
-    /// A good request for a token for the vault, with something more in its query.
+    /// Returns a valid request for a token, with `more` appended to its query.
     pub(crate) fn request(&self, more: &str) -> String {
         let secret = secret(&self.agent);
         let port = self.port();
@@ -64,12 +64,12 @@ impl World {
         TcpStream::connect(self.agent.address().unwrap()).await.unwrap()
     }
 
-    pub(crate) async fn send(&self, request: &str) -> Answer {
+    pub(crate) async fn send(&self, request: &str) -> RawResponse {
         exchange(self.connect().await, request).await
     }
 }
 
-/// An identity of the emulator's machine.
+/// Returns an identity of the emulator's machine.
 pub(crate) fn identity(emulator: &Emulator, id: ManagedIdentityId) -> ManagedIdentity {
     let env: Env = emulator.environment().into_iter().collect();
     let transport = symbolon::HyperTransport::builder()
@@ -90,15 +90,15 @@ pub(crate) fn secret(agent: &Agent) -> String {
     agent.environment()[1].1.clone()
 }
 
-/// What came back.
+/// A raw HTTP response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Value,
 }
 
-impl Answer {
+impl RawResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (given, value) = line.split_once(": ")?;
@@ -107,11 +107,11 @@ impl Answer {
     }
 }
 
-pub(crate) async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
+pub(crate) async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> RawResponse {
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {text:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or_default() }
+    RawResponse { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or_default() }
 }

@@ -1,9 +1,9 @@
-//! The agent between an emulator and clients that speak HTTP by hand.
+//! The agent between an emulator and clients that send raw HTTP.
 
 #![cfg(test)]
 
-mod answers;
-mod bounds;
 mod client;
+mod limits;
+mod responses;
 #[cfg(unix)]
 mod unix;

@@ -8,61 +8,61 @@ use symbolon_agent::Agent;
 use symbolon_emulator::Emulator;
 use tokio::net::UnixStream;
 
-use crate::client::{Log, VAULT, exchange, identity, secret};
+use crate::client::{LogLines, VAULT, exchange, identity, secret};
 
-async fn agent(emulator: &Emulator, path: &Path, log: &Log) -> Result<Agent, Error> {
+async fn agent(emulator: &Emulator, path: &Path, log: &LogLines) -> Result<Agent, Error> {
     let log = log.clone();
     let agent = Agent::builder(identity(emulator, ManagedIdentityId::system_assigned()));
     agent.observer(move |record| log.add(record.to_string())).listen_unix(path).await
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn tokens_are_had_at_a_socket_that_is_this_users_alone() {
+async fn unix_socket_is_private_to_the_user() {
     let emulator = Emulator::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.sock");
-    let log = Log::default();
+    let log = LogLines::default();
     let agent = agent(&emulator, &path, &log).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left there");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
     assert_eq!(agent.environment()[0].1, "http://localhost/msi/token");
     let request = format!(
         "GET /msi/token?api-version=2019-08-01&resource={VAULT} HTTP/1.1\r\nHost: localhost\r\n\
          X-IDENTITY-HEADER: {}\r\nConnection: close\r\n\r\n",
         secret(&agent)
     );
-    let answer = exchange(UnixStream::connect(&path).await.unwrap(), &request).await;
-    assert_eq!(answer.status, 200, "{}", answer.head);
+    let response = exchange(UnixStream::connect(&path).await.unwrap(), &request).await;
+    assert_eq!(response.status, 200, "{}", response.head);
     let wrong = request.replace(&secret(&agent), "wrong");
     assert_eq!(exchange(UnixStream::connect(&path).await.unwrap(), &wrong).await.status, 401);
-    let told = format!("to process {} of user ", std::process::id());
-    assert!(log.lines()[0].contains(&told), "{:?}", log.lines());
+    let expected = format!("to process {} of user ", std::process::id());
+    assert!(log.lines()[0].contains(&expected), "{:?}", log.lines());
     agent.stop().await;
     assert!(!path.exists());
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_socket_is_replaced_only_when_nobody_answers_there() {
+async fn only_a_leftover_socket_is_replaced() {
     let emulator = Emulator::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (path, log) = (folder.path().join("agent.sock"), Log::default());
+    let (path, log) = (folder.path().join("agent.sock"), LogLines::default());
     let first = agent(&emulator, &path, &log).await.unwrap();
     let error = agent(&emulator, &path, &log).await.unwrap_err();
     assert_eq!(error.code(), "invalid_configuration");
-    assert!(error.to_string().contains("somebody answers"), "{error}");
-    assert!(UnixStream::connect(&path).await.is_ok(), "the first was left alone");
+    assert!(error.to_string().contains("another process listens"), "{error}");
+    assert!(UnixStream::connect(&path).await.is_ok(), "the first agent still listens");
     drop(first);
 
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    assert!(path.exists(), "left over by somebody who was killed");
+    assert!(path.exists(), "a leftover of a killed process");
     let second = agent(&emulator, &path, &log).await.unwrap();
-    // Who takes the place keeps it.
+    // A file that replaces the socket is not removed.
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "something else").unwrap();
     drop(second);
     assert!(path.exists());
 
     let error = agent(&emulator, &path, &log).await.unwrap_err();
-    assert!(error.to_string().contains("is no socket"), "{error}");
+    assert!(error.to_string().contains("is not a socket"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "something else");
 }

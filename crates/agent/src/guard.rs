@@ -1,4 +1,4 @@
-//! Who may ask at all.
+//! The checks on `Host` and secret that every request must pass.
 
 use http::header::HOST;
 use http::uri::Authority;
@@ -6,20 +6,21 @@ use http::{HeaderMap, StatusCode, Uri};
 use subtle::ConstantTimeEq;
 use symbolon::Secret;
 
-use crate::refusal::Refusal;
+use crate::rejection::Rejection;
 
-const SECRET: &str = "x-identity-header";
+const SECRET_HEADER: &str = "x-identity-header";
 
-/// Lets in who names this server as its host and has the secret of this run.
-pub(crate) struct Gate {
-    /// `None` behind a Unix socket, which no browser reaches, whatever a name resolves to.
+/// The guard of the token endpoint: accepts requests addressed to this agent with its secret.
+pub(crate) struct RequestGuard {
+    /// `None` behind a Unix socket, which browsers cannot reach.
     pub(crate) port: Option<u16>,
     pub(crate) secret: Secret,
 }
 
-impl Gate {
-    /// A browser that was led here by a name of somebody else's (DNS rebinding) sends that name.
-    pub(crate) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+impl RequestGuard {
+    /// Rejects a `Host` that is not a loopback name or address with the agent's port. A browser that
+    /// was directed here by DNS rebinding sends the attacker's name.
+    pub(crate) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Rejection> {
         let Some(port) = self.port else { return Ok(()) };
         let mut hosts = headers.get_all(HOST).iter();
         let named = match (hosts.next(), hosts.next()) {
@@ -30,16 +31,16 @@ impl Gate {
         if named.as_ref().is_some_and(is_ours) && uri.authority().is_none_or(is_ours) {
             return Ok(());
         }
-        Err(Refusal::new(
+        Err(Rejection::new(
             StatusCode::MISDIRECTED_REQUEST,
             "host",
-            "The Host header does not name this agent: use the address in IDENTITY_ENDPOINT",
+            "The Host header does not name this agent: use the URL in IDENTITY_ENDPOINT",
         ))
     }
 
-    /// Takes as long for a wrong secret as for the right one.
-    pub(crate) fn check_secret(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let mut given = headers.get_all(SECRET).iter();
+    /// Rejects a missing, repeated or wrong secret. The comparison takes constant time.
+    pub(crate) fn check_secret(&self, headers: &HeaderMap) -> Result<(), Rejection> {
+        let mut given = headers.get_all(SECRET_HEADER).iter();
         let is_right = match (given.next(), given.next()) {
             (Some(given), None) => bool::from(given.as_bytes().ct_eq(self.secret.expose().as_bytes())),
             _ => false,
@@ -47,10 +48,11 @@ impl Gate {
         if is_right {
             return Ok(());
         }
-        Err(Refusal::new(
+        Err(Rejection::new(
             StatusCode::UNAUTHORIZED,
             "secret",
-            "The X-IDENTITY-HEADER header is missing or wrong: it is the IDENTITY_HEADER of this run of the agent",
+            "The X-IDENTITY-HEADER header is missing or wrong: send the value of IDENTITY_HEADER, which changes with \
+             every run of the agent",
         ))
     }
 }
@@ -60,7 +62,7 @@ fn is_ours(authority: &Authority, port: u16) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let is_loopback = host.eq_ignore_ascii_case("localhost")
         || address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-    // Port 80 is not written (RFC 9110 §4.2.1).
+    // Port 80 may be left out (RFC 9110 §4.2.1).
     let same_port = authority.port().map_or(port == 80, |given| given.as_u16() == port);
     is_loopback && same_port && !authority.as_str().contains('@')
 }
@@ -69,8 +71,8 @@ fn is_ours(authority: &Authority, port: u16) -> bool {
 mod tests {
     use super::*;
 
-    fn gate(port: Option<u16>) -> Gate {
-        Gate { port, secret: Secret::new("s3cr3t") }
+    fn guard(port: Option<u16>) -> RequestGuard {
+        RequestGuard { port, secret: Secret::new("s3cr3t") }
     }
 
     fn headers(name: &'static str, values: &[&str]) -> HeaderMap {
@@ -82,10 +84,10 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_names_with_our_port_are_ours() {
+    fn only_loopback_hosts_with_the_port_pass() {
         let uri = Uri::from_static("/msi/token");
         for host in ["localhost:4711", "LOCALHOST:4711", "127.0.0.1:4711", "127.8.8.8:4711", "[::1]:4711"] {
-            assert!(gate(Some(4711)).check_host(&uri, &headers("host", &[host])).is_ok(), "{host}");
+            assert!(guard(Some(4711)).check_host(&uri, &headers("host", &[host])).is_ok(), "{host}");
         }
         for host in [
             "localhost",
@@ -103,31 +105,31 @@ mod tests {
             "",
             "a b",
         ] {
-            assert!(gate(Some(4711)).check_host(&uri, &headers("host", &[host])).is_err(), "{host}");
+            assert!(guard(Some(4711)).check_host(&uri, &headers("host", &[host])).is_err(), "{host}");
         }
-        assert!(gate(Some(4711)).check_host(&uri, &HeaderMap::new()).is_err());
+        assert!(guard(Some(4711)).check_host(&uri, &HeaderMap::new()).is_err());
         let twice = headers("host", &["localhost:4711", "localhost:4711"]);
-        assert!(gate(Some(4711)).check_host(&uri, &twice).is_err());
-        assert!(gate(Some(80)).check_host(&uri, &headers("host", &["localhost"])).is_ok());
+        assert!(guard(Some(4711)).check_host(&uri, &twice).is_err());
+        assert!(guard(Some(80)).check_host(&uri, &headers("host", &["localhost"])).is_ok());
     }
 
     #[test]
-    fn a_target_with_a_host_of_its_own_does_not_get_around_it() {
+    fn absolute_target_is_checked_too() {
         let host = headers("host", &["localhost:4711"]);
         let elsewhere = Uri::from_static("http://attacker.example:4711/msi/token");
-        assert!(gate(Some(4711)).check_host(&elsewhere, &host).is_err());
+        assert!(guard(Some(4711)).check_host(&elsewhere, &host).is_err());
         let here = Uri::from_static("http://127.0.0.1:4711/msi/token");
-        assert!(gate(Some(4711)).check_host(&here, &host).is_ok());
+        assert!(guard(Some(4711)).check_host(&here, &host).is_ok());
     }
 
     #[test]
-    fn behind_a_unix_socket_the_host_means_nothing() {
-        assert!(gate(None).check_host(&Uri::from_static("/"), &HeaderMap::new()).is_ok());
+    fn unix_socket_ignores_the_host() {
+        assert!(guard(None).check_host(&Uri::from_static("/"), &HeaderMap::new()).is_ok());
     }
 
     #[test]
-    fn only_the_secret_itself_and_once_opens() {
-        let check = |values: &[&str]| gate(None).check_secret(&headers(SECRET, values)).is_ok();
+    fn only_the_exact_secret_sent_once_passes() {
+        let check = |values: &[&str]| guard(None).check_secret(&headers(SECRET_HEADER, values)).is_ok();
         assert!(check(&["s3cr3t"]));
         for values in [&[][..], &[""], &["s3cr3"], &["s3cr3t "], &["S3cr3t"], &["s3cr3t", "s3cr3t"]] {
             assert!(!check(values), "{values:?}");

@@ -1,4 +1,4 @@
-//! Why a request gets no token: as the client is told, and as the log has it.
+//! Rejections: the status and message for the client, the reason for the log.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use http::StatusCode;
 use symbolon::{CorrelationId, Error, ErrorKind};
 
-/// Why a request gets no token.
-pub(crate) struct Refusal {
+/// A request that gets no token.
+pub(crate) struct Rejection {
     pub(crate) status: StatusCode,
-    /// A name that is stable, for the log.
+    /// A stable name for the log.
     pub(crate) reason: Cow<'static, str>,
     pub(crate) message: Cow<'static, str>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) correlation_id: CorrelationId,
 }
 
-impl Refusal {
+impl Rejection {
     pub(crate) fn new(
         status: StatusCode,
         reason: &'static str,
@@ -32,8 +32,7 @@ impl Refusal {
     }
 }
 
-/// A token that could not be had.
-impl From<Error> for Refusal {
+impl From<Error> for Rejection {
     fn from(error: Error) -> Self {
         let message = match error.excerpt().filter(|excerpt| !excerpt.is_empty()) {
             Some(excerpt) => format!("{error}; the service said: {excerpt}"),
@@ -49,14 +48,16 @@ impl From<Error> for Refusal {
     }
 }
 
-/// What SDKs do with a status is what they should do: 404, 408, 429, 500, 503 and 504 are tried again by all, 400, 501
-/// and 502 by few (managed-identity sources §4).
+/// Returns the status that makes SDKs retry exactly where a retry can help: 404, 408, 429, 500, 503
+/// and 504 are retried by all of them, 400, 501 and 502 by few.
+///
+/// docs/protocol/sources.md#retries
 fn status(error: &Error) -> StatusCode {
     match (error.kind(), error.status()) {
         (ErrorKind::Request, _) => StatusCode::BAD_REQUEST,
         (ErrorKind::Environment, _) => StatusCode::NOT_IMPLEMENTED,
         (_, Some(429)) => StatusCode::TOO_MANY_REQUESTS,
-        // The host does not know the identity, or not yet.
+        // The identity does not exist, or is not assigned yet.
         (ErrorKind::Service, Some(400)) => StatusCode::BAD_REQUEST,
         (ErrorKind::Service, Some(404)) => StatusCode::NOT_FOUND,
         _ if error.code() == "timeout" => StatusCode::GATEWAY_TIMEOUT,
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_error_has_the_status_that_makes_sdks_do_the_right_thing() {
+    fn errors_map_to_statuses() {
         let error = |kind, code| Error::new(kind, code, "it failed");
         for (error, expected) in [
             (error(ErrorKind::Request, "invalid_scope"), 400),
@@ -91,15 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_what_the_error_tells() {
+    fn error_details_reach_the_client() {
         let id = CorrelationId::random();
         let error = Error::new(ErrorKind::Service, "managed_identity_request_failed", "it failed")
             .with_advice("wait")
             .with_excerpt("busy")
             .with_retry_after(Some(Duration::from_secs(7)))
             .with_correlation_id(id);
-        let refusal = Refusal::from(error);
-        assert_eq!(refusal.message, "it failed; wait; the service said: busy");
-        assert_eq!((refusal.retry_after, refusal.correlation_id), (Some(Duration::from_secs(7)), id));
+        let rejection = Rejection::from(error);
+        assert_eq!(rejection.message, "it failed; wait; the service said: busy");
+        assert_eq!((rejection.retry_after, rejection.correlation_id), (Some(Duration::from_secs(7)), id));
     }
 }

@@ -1,0 +1,134 @@
+//! The query string of a token request, as App Service defines it.
+//!
+//! docs/protocol/sources.md#app-service
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use symbolon::ManagedIdentityId;
+use url::form_urlencoded;
+
+use crate::rejection::Rejection;
+
+/// The API version documented for App Service, Functions and Container Apps.
+const API_VERSION: &str = "2019-08-01";
+
+/// A parsed token request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TokenQuery {
+    pub(crate) resource: String,
+    /// `None` for the agent's default identity.
+    pub(crate) identity: Option<ManagedIdentityId>,
+}
+
+impl TokenQuery {
+    pub(crate) fn parse(query: &str) -> Result<Self, Rejection> {
+        let (mut version, mut resource, mut identity) = (None, None, None);
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let value = value.into_owned();
+            match &*name {
+                "api-version" => set_once(&mut version, value, "api_version", "api-version")?,
+                "resource" => set_once(&mut resource, value, "resource", "resource")?,
+                "client_id" => set_identity(&mut identity, ManagedIdentityId::client_id(value))?,
+                "principal_id" | "object_id" => {
+                    set_identity(&mut identity, ManagedIdentityId::object_id(value))?;
+                }
+                "mi_res_id" => set_identity(&mut identity, ManagedIdentityId::resource_id(value))?,
+                "token_type" if value.eq_ignore_ascii_case("bearer") => {}
+                "token_type" | "req_cnf" => {
+                    let message = "This agent issues bearer tokens only. A bound token cannot be used by another \
+                                   process, which does not have its key: request it with the symbolon library or \
+                                   command in the process that calls the resource";
+                    return Err(bad_request("bound_token", message));
+                }
+                // Ignoring claims would return a token that the resource has already refused.
+                "claims" => {
+                    let message = "This agent does not accept claims, as App Service does not either";
+                    return Err(bad_request("claims", message));
+                }
+                _ => {}
+            }
+        }
+        if version.as_deref() != Some(API_VERSION) {
+            let message = format!("The parameter api-version must be {API_VERSION}");
+            return Err(bad_request("api_version", message));
+        }
+        match resource.filter(|resource: &String| !resource.trim().is_empty()) {
+            Some(resource) => Ok(Self { resource, identity }),
+            None => Err(bad_request("resource", "The parameter resource is required")),
+        }
+    }
+}
+
+fn set_once(
+    slot: &mut Option<String>,
+    value: String,
+    reason: &'static str,
+    name: &'static str,
+) -> Result<(), Rejection> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(bad_request(reason, format!("The parameter {name} was given twice"))),
+    }
+}
+
+fn set_identity(
+    slot: &mut Option<ManagedIdentityId>,
+    id: Result<ManagedIdentityId, symbolon::Error>,
+) -> Result<(), Rejection> {
+    let id = id.map_err(|_| bad_request("identity", "The id of the identity is empty"))?;
+    match slot.replace(id) {
+        None => Ok(()),
+        Some(_) => Err(bad_request("identities", "At most one identity may be named")),
+    }
+}
+
+fn bad_request(reason: &'static str, message: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resource_and_identity_are_parsed() {
+        let id = "d3adb33f-c0de-ed0c-c0de-deadb33fc0d3";
+        for (more, identity) in [
+            (String::new(), None),
+            ("&unknown=1&token_type=Bearer".to_owned(), None),
+            (format!("&client_id={id}"), ManagedIdentityId::client_id(id).ok()),
+            (format!("&principal_id={id}"), ManagedIdentityId::object_id(id).ok()),
+            (format!("&object_id={id}"), ManagedIdentityId::object_id(id).ok()),
+            (
+                "&mi_res_id=%2Fsubscriptions%2Fx".to_owned(),
+                ManagedIdentityId::resource_id("/subscriptions/x").ok(),
+            ),
+        ] {
+            let query =
+                TokenQuery::parse(&format!("resource=https%3A%2F%2Fx.example&api-version=2019-08-01{more}"));
+            let Ok(query) = query else { panic!("{more} was rejected") };
+            assert_eq!(query, TokenQuery { resource: "https://x.example".to_owned(), identity }, "{more}");
+        }
+    }
+
+    #[test]
+    fn invalid_queries_are_rejected_with_a_reason() {
+        for (query, reason) in [
+            ("", "api_version"),
+            ("api-version=2017-09-01&resource=x", "api_version"),
+            ("api-version=2019-08-01&api-version=2019-08-01&resource=x", "api_version"),
+            ("api-version=2019-08-01", "resource"),
+            ("api-version=2019-08-01&resource=%20", "resource"),
+            ("api-version=2019-08-01&resource=x&resource=y", "resource"),
+            ("api-version=2019-08-01&resource=x&client_id=", "identity"),
+            ("api-version=2019-08-01&resource=x&client_id=a&object_id=b", "identities"),
+            ("api-version=2019-08-01&resource=x&token_type=mtls_pop", "bound_token"),
+            ("api-version=2019-08-01&resource=x&req_cnf=e30", "bound_token"),
+            ("api-version=2019-08-01&resource=x&claims=%7B%7D", "claims"),
+        ] {
+            let Err(rejection) = TokenQuery::parse(query) else { panic!("{query} was accepted") };
+            assert_eq!((rejection.status, &*rejection.reason), (StatusCode::BAD_REQUEST, reason), "{query}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Responses to requests.
+
+use symbolon::ManagedIdentityId;
+use symbolon_emulator::{Fault, Step};
+
+use crate::client::{AgentEnv, identity, secret};
+
+#[tokio::test(flavor = "current_thread")]
+async fn token_response_matches_app_service() {
+    let env = AgentEnv::new().await;
+    let response = env.send(&env.request("")).await;
+    assert_eq!(response.status, 200, "{}", response.head);
+    let body = response.body.as_object().unwrap();
+    assert!(
+        body.keys().eq(["access_token", "client_id", "expires_on", "resource", "token_type"]),
+        "{body:?}"
+    );
+    assert!(body["access_token"].as_str().unwrap().starts_with("eyJ"));
+    assert_eq!(
+        (&body["token_type"], &body["resource"]),
+        (&"Bearer".into(), &"https://vault.azure.net".into())
+    );
+    assert_eq!(body["client_id"], env.emulator.client_id());
+    assert!(body["expires_on"].as_str().unwrap().parse::<u64>().unwrap() > 1_700_000_000);
+    assert_eq!(response.header("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn second_token_comes_from_the_cache() {
+    let env = AgentEnv::new().await;
+    let first = env.send(&env.request("")).await;
+    let second = env.send(&env.request("")).await;
+    assert_eq!(first.body["access_token"], second.body["access_token"]);
+    assert_eq!(env.emulator.journal().count(Step::ImdsToken), 1);
+    let log = env.log.lines();
+    assert!(log[0].starts_with("served https://vault.azure.net to 127.0.0.1:"), "{log:?}");
+    assert!(log[0].contains("from the network; next refresh in "), "{log:?}");
+    assert!(log[1].contains("from the cache; next refresh in "), "{log:?}");
+    let token = first.body["access_token"].as_str().unwrap();
+    assert!(log.iter().all(|line| !line.contains(token) && !line.contains(&secret(&env.agent))));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn only_configured_identities_are_served() {
+    let env = AgentEnv::with(|agent, emulator| {
+        let client_id = ManagedIdentityId::client_id(emulator.user_assigned().client_id()).unwrap();
+        agent.identity(identity(emulator, client_id))
+    })
+    .await;
+    let user_assigned = env.emulator.user_assigned();
+    let given = env.send(&env.request(&format!("&client_id={}", user_assigned.client_id()))).await;
+    assert_eq!((given.status, &given.body["client_id"]), (200, &user_assigned.client_id().into()));
+    // The agent cannot tell that two kinds of id belong to one identity.
+    for more in [format!("&object_id={}", user_assigned.object_id()), "&client_id=x".to_owned()] {
+        let response = env.send(&env.request(&more)).await;
+        assert_eq!((response.status, &response.body["statusCode"]), (403, &403.into()), "{more}");
+        assert!(response.body["message"].as_str().unwrap().contains("--identity"), "{}", response.body);
+    }
+    assert_eq!(env.emulator.journal().count(Step::ImdsToken), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn resources_not_on_the_list_are_rejected() {
+    let env =
+        AgentEnv::with(|agent, _| agent.allow("https://other.example").allow("https://vault.azure.net/")).await;
+    assert_eq!(env.send(&env.request("")).await.status, 200);
+    let elsewhere = env.request("").replace("vault.azure.net", "graph.microsoft.com");
+    let response = env.send(&elsewhere).await;
+    assert_eq!((response.status, &response.body["statusCode"]), (403, &403.into()));
+    assert!(response.body["correlationId"].is_string() && response.body["message"].is_string());
+    let log = env.log.lines();
+    assert!(log[1].contains("https://graph.microsoft.com") && log[1].contains("403 resource"), "{log:?}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn invalid_requests_have_distinct_statuses() {
+    let env = AgentEnv::new().await;
+    let good = env.request("");
+    let secret = secret(&env.agent);
+    let port = env.port().to_string();
+    for (request, status) in [
+        (good.replace(&secret, "wrong"), 401),
+        (good.replace("X-IDENTITY-HEADER", "X-OTHER"), 401),
+        (good.replace(&format!("127.0.0.1:{port}"), &format!("attacker.example:{port}")), 421),
+        (good.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:1"), 421),
+        (good.replace("/msi/token", "/msi/tokens"), 404),
+        (good.replace("GET", "POST").replace("Connection", "Content-Length: 0\r\nConnection"), 405),
+        (good.replace("GET", "OPTIONS"), 405),
+        (good.replace("GET", "HEAD"), 405),
+        (good.replace("Connection", "Content-Length: 2\r\nConnection").to_owned() + "{}", 413),
+        (good.replace("2019-08-01", "2017-09-01"), 400),
+        (env.request("&resource=x"), 400),
+        (env.request("&token_type=mtls_pop"), 400),
+        (env.request("&claims=%7B%7D"), 400),
+    ] {
+        let response = env.send(&request).await;
+        assert_eq!(response.status, status, "{request}\n{}", response.head);
+        assert!(!response.head.contains(&secret) && !response.body.to_string().contains(&secret));
+    }
+    assert_eq!(env.emulator.journal().entries().len(), 0, "no request reached the host");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn bound_token_request_gets_advice() {
+    let env = AgentEnv::new().await;
+    let response = env.send(&env.request("&token_type=mtls_pop")).await;
+    assert!(response.body["message"].as_str().unwrap().contains("bearer tokens only"), "{}", response.body);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn health_needs_no_secret_and_no_host() {
+    let env = AgentEnv::new().await;
+    let port = env.port();
+    let health = format!("GET /healthz HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
+    let response = env.send(&health).await;
+    assert_eq!((response.status, &response.body["status"]), (200, &"ok".into()));
+    assert_eq!(env.send(&health.replace("localhost", "attacker.example")).await.status, 421);
+    assert_eq!(env.emulator.journal().entries().len(), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn host_errors_use_app_service_format() {
+    for (fault, status) in [
+        (Fault::status(Step::ImdsToken, 429).header("Retry-After", "7"), 429),
+        (Fault::status(Step::ImdsToken, 400), 400),
+        (Fault::status(Step::ImdsToken, 404), 404),
+        (Fault::status(Step::ImdsToken, 500), 503),
+        (Fault::malformed_json(Step::ImdsToken), 502),
+    ] {
+        let env = AgentEnv::new().await;
+        env.emulator.inject(fault.always());
+        let response = env.send(&env.request("")).await;
+        assert_eq!((response.status, &response.body["statusCode"]), (status, &status.into()), "{}", response.body);
+        assert!(response.body["correlationId"].is_string());
+        let log = env.log.lines();
+        assert!(log[0].starts_with("refused https://vault.azure.net to 127.0.0.1:"), "{log:?}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn over_mtls_still_serves_bearer_tokens() {
+    let env = AgentEnv::with(|agent, _| agent.over_mtls()).await;
+    let response = env.send(&env.request("")).await;
+    assert_eq!((response.status, &response.body["token_type"]), (200, &"Bearer".into()), "{}", response.body);
+    let journal = env.emulator.journal();
+    assert_eq!((journal.count(Step::ImdsToken), journal.count(Step::Token)), (0, 1));
+    assert!(journal.last(Step::Token).unwrap().certificate().is_some());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn each_run_has_its_own_secret() {
+    let (one, other) = (AgentEnv::new().await, AgentEnv::new().await);
+    let (one, other) = (secret(&one.agent), secret(&other.agent));
+    assert!(one != other && one.len() == 43 && other.len() == 43);
+}
