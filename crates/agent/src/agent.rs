@@ -111,7 +111,7 @@ impl AgentBuilder {
         self
     }
 
-    /// Sets the clock. Default: the system clock.
+    /// Sets the context, of which the agent uses the clock. Default: the process's own.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.clock = context.clock().clone();

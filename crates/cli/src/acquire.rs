@@ -1,4 +1,4 @@
-//! From options to a token.
+//! Transport, identity and token, configured by options.
 
 use std::path::Path;
 #[cfg(unix)]
@@ -11,16 +11,16 @@ use symbolon::{
     Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, Token,
 };
 
-use crate::args::{Acquire, KeyKind, Keys};
+use crate::args::request::{AcquireOptions, KeyOptions, KeyType};
 use crate::failure;
 
-/// Where persisted bindings live.
+/// The variable with the folder of persisted bindings.
 #[cfg(unix)]
 const STATE_DIR: &str = "SYMBOLON_STATE_DIR";
-/// Multiplies every retry delay; for tests.
+/// The variable with a factor for every retry delay, for tests.
 const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 
-/// The transport that the options describe.
+/// Returns the HTTP transport.
 pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransport, Error> {
     let mut transport = HyperTransport::builder().context(Context::default().with_env(env.clone()));
     if let Some(path) = ca_file {
@@ -40,22 +40,22 @@ pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransp
     })
 }
 
-/// The identity that the options describe.
+/// Returns the managed identity of a token request.
 pub(crate) fn identity(
-    options: &Acquire,
+    options: &AcquireOptions,
     ca_file: Option<&Path>,
     env: &Env,
 ) -> Result<ManagedIdentity, Error> {
-    options.claims.check()?;
+    options.claims.validate()?;
     builder(&options.keys, ca_file, env)?
         .identity(options.identity.clone())
         .capabilities(options.claims.capabilities.iter().cloned())
         .build()
 }
 
-/// An identity of this machine, its own unless another is named.
+/// Returns a builder for one of this machine's identities.
 pub(crate) fn builder(
-    keys: &Keys,
+    keys: &KeyOptions,
     ca_file: Option<&Path>,
     env: &Env,
 ) -> Result<ManagedIdentityBuilder, Error> {
@@ -69,7 +69,7 @@ pub(crate) fn builder(
 #[cfg(unix)]
 fn with_keys(
     builder: ManagedIdentityBuilder,
-    options: &Keys,
+    options: &KeyOptions,
     env: &Env,
 ) -> Result<ManagedIdentityBuilder, Error> {
     if !options.persist_binding {
@@ -77,8 +77,8 @@ fn with_keys(
     }
     let folder = state_folder(env)?;
     let keys = match options.key {
-        KeyKind::Rsa2048 => PersistedKeys::rsa_2048(&folder),
-        KeyKind::P256 => PersistedKeys::p256(&folder),
+        KeyType::Rsa2048 => PersistedKeys::rsa_2048(&folder),
+        KeyType::P256 => PersistedKeys::p256(&folder),
     };
     Ok(builder.persist_bindings(folder).key_provider(keys))
 }
@@ -86,23 +86,23 @@ fn with_keys(
 #[cfg(not(unix))]
 fn with_keys(
     builder: ManagedIdentityBuilder,
-    options: &Keys,
+    options: &KeyOptions,
     _env: &Env,
 ) -> Result<ManagedIdentityBuilder, Error> {
     if options.persist_binding {
-        return Err(failure::request("invalid_usage", "--persist-binding works on Unix only".to_owned()));
+        return Err(failure::request("invalid_usage", "--persist-binding is supported on Unix only"));
     }
     Ok(builder.key_provider(software_keys(options)))
 }
 
-fn software_keys(options: &Keys) -> SoftwareKeys {
+fn software_keys(options: &KeyOptions) -> SoftwareKeys {
     match options.key {
-        KeyKind::Rsa2048 => SoftwareKeys::rsa_2048(),
-        KeyKind::P256 => SoftwareKeys::p256(),
+        KeyType::Rsa2048 => SoftwareKeys::rsa_2048(),
+        KeyType::P256 => SoftwareKeys::p256(),
     }
 }
 
-/// Where persisted bindings live (XDG Base Directory Specification, `$XDG_STATE_HOME`).
+/// Returns the folder of persisted bindings (XDG Base Directory Specification, `$XDG_STATE_HOME`).
 #[cfg(unix)]
 fn state_folder(env: &Env) -> Result<PathBuf, Error> {
     let absolute = |name| env.var(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -111,14 +111,17 @@ fn state_folder(env: &Env) -> Result<PathBuf, Error> {
     }
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     state.map(|state| state.join("symbolon")).ok_or_else(|| {
-        failure::request("invalid_usage", format!("there is no home directory: set {STATE_DIR} to a folder"))
+        failure::request(
+            "invalid_usage",
+            format!("HOME is not set, so there is no state folder: set {STATE_DIR} to one"),
+        )
     })
 }
 
-/// One token as the options ask for it.
+/// Requests a token.
 pub(crate) async fn token(
     identity: &ManagedIdentity,
-    options: &Acquire,
+    options: &AcquireOptions,
     force_refresh: bool,
 ) -> Result<Token, Error> {
     let mut request = identity.token(&options.resource);
@@ -140,12 +143,15 @@ pub(crate) async fn token(
     request.await
 }
 
-/// Returns the context with these variables, and the retry scale that they set.
+/// Returns the context with this environment and its retry scale.
 pub(crate) fn context(env: &Env) -> Result<Context, Error> {
     let context = Context::default().with_env(env.clone());
     let Some(text) = env.var(RETRY_SCALE) else { return Ok(context) };
     match text.parse::<f64>() {
         Ok(scale) if scale.is_finite() && scale >= 0.0 => Ok(context.with_retry_scale(scale)),
-        _ => Err(failure::request("invalid_usage", format!("{RETRY_SCALE} is not a number of 0 or more"))),
+        _ => Err(failure::request(
+            "invalid_usage",
+            format!("{RETRY_SCALE} is not a number; set it to 0 or more"),
+        )),
     }
 }

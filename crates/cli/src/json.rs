@@ -1,9 +1,9 @@
-//! JSON that somebody else wrote.
+//! JSON from a user, with errors that do not quote it.
 
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-/// The members of an object; or what the text is instead and where, without a word of it.
+/// Parses an object. The error says what the text is instead, and where, without quoting it.
 pub(crate) fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
     match serde_json::from_slice(text) {
         Ok(Value::Object(members)) => Ok(members),

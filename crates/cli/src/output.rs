@@ -1,4 +1,4 @@
-//! How results look.
+//! The formats of results.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,20 +8,23 @@ use serde_json::{Map, Value};
 use symbolon::parts::types::pki_types::CertificateDer;
 use symbolon::{ClientIdentity, Token, TokenSource};
 
-/// How results are printed.
+use crate::timestamp::Timestamp;
+
+/// Width of text for people.
+const TEXT_WIDTH: usize = 80;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
+pub(crate) enum OutputFormat {
+    /// Aligned text for people
     Text,
-    /// For programs.
+    /// One JSON object per line, for programs
     Json,
-    /// As an HTTP header.
+    /// A token as an HTTP `Authorization` header
     Header,
 }
 
-/// A token as JSON.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct TokenJson<'a> {
     token_type: &'a str,
     access_token: &'a str,
     expires_on: u64,
@@ -31,11 +34,11 @@ struct Shown<'a> {
     client_id: Option<&'a str>,
     tenant_id: Option<&'a str>,
     correlation_id: String,
-    binding: Option<Binding>,
+    binding: Option<BindingJson>,
 }
 
 #[derive(Serialize)]
-struct Binding {
+struct BindingJson {
     #[serde(rename = "x5t#S256")]
     thumbprint: String,
     certificate: String,
@@ -44,8 +47,8 @@ struct Binding {
     strength: &'static str,
 }
 
-impl Binding {
-    fn of(identity: &ClientIdentity) -> Self {
+impl BindingJson {
+    fn new(identity: &ClientIdentity) -> Self {
         Self {
             thumbprint: identity.thumbprint().to_string(),
             certificate: identity.chain().iter().map(pem).collect(),
@@ -56,17 +59,19 @@ impl Binding {
     }
 }
 
-/// A token in the wanted form.
-pub(crate) fn token(token: &Token, format: Format) -> String {
+/// Returns a token in the given format.
+pub(crate) fn token(token: &Token, format: OutputFormat) -> String {
     match format {
-        Format::Text => text(token),
-        Format::Json => json(token),
-        Format::Header => format!("Authorization: {} {}", token.token_type(), token.secret().expose()),
+        OutputFormat::Text => token_text(token),
+        OutputFormat::Json => token_json(token),
+        OutputFormat::Header => {
+            format!("Authorization: {} {}", token.token_type(), token.secret().expose())
+        }
     }
 }
 
-fn json(token: &Token) -> String {
-    let shown = Shown {
+fn token_json(token: &Token) -> String {
+    line(&TokenJson {
         token_type: token.token_type(),
         access_token: token.secret().expose(),
         expires_on: unix(token.expires_on()),
@@ -76,60 +81,81 @@ fn json(token: &Token) -> String {
         client_id: token.client_id(),
         tenant_id: token.tenant_id(),
         correlation_id: token.correlation_id().to_string(),
-        binding: token.bound_to().map(Binding::of),
-    };
-    line(&shown)
+        binding: token.bound_to().map(BindingJson::new),
+    })
 }
 
-/// One line of JSON, its members in the order of their declaration.
-pub(crate) fn line(shown: &impl Serialize) -> String {
-    // Strings, numbers and options of them can always be written.
-    serde_json::to_string(shown).unwrap_or_default()
-}
-
-/// Everything but the token, which is for programs.
-fn text(token: &Token) -> String {
+/// Returns all properties of a token, but not the token itself.
+fn token_text(token: &Token) -> String {
+    let date = |time: SystemTime| Timestamp::from(time).to_string();
     let mut rows = vec![
         ("token type", token.token_type().to_owned()),
         ("resource", token.audience().to_owned()),
-        ("client id", token.client_id().unwrap_or("not told").to_owned()),
-        ("tenant id", token.tenant_id().unwrap_or("not told").to_owned()),
+        ("client id", token.client_id().unwrap_or("unknown").to_owned()),
+        ("tenant id", token.tenant_id().unwrap_or("unknown").to_owned()),
         ("source", source(token).to_owned()),
-        ("expires on", date(token.expires_on())),
-        ("renewed from", date(token.refresh_on())),
+        ("expires", date(token.expires_on())),
+        ("refreshed from", date(token.refresh_on())),
         ("correlation id", token.correlation_id().to_string()),
     ];
     match token.bound_to() {
-        None => rows.push(("bound to", "nothing: whoever has it may use it".to_owned())),
+        None => rows.push(("bound to", "nothing: anyone who has the token can use it".to_owned())),
         Some(identity) => rows.extend([
             ("bound to", format!("x5t#S256 {}", identity.thumbprint())),
-            ("key", identity.strength().to_string()),
+            ("key strength", identity.strength().to_string()),
             ("certificate until", date(identity.not_after())),
-            ("gets tokens until", date(identity.usable_until())),
+            ("used until", date(identity.usable_until())),
         ]),
     }
-    rows.push(("access token", "printed by --output json and --output header".to_owned()));
+    rows.push(("access token", "not shown; use --output json or --output header".to_owned()));
     table(&rows)
 }
 
-/// Variables, for a shell to take or as one object.
+/// Returns a value as one line of JSON, with its members in the order of their declaration.
+pub(crate) fn line(value: &impl Serialize) -> String {
+    // The serialized types have string keys only, so that this cannot fail.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Returns environment variables as shell commands or as one JSON object.
 pub(crate) fn variables(
     variables: impl IntoIterator<Item = (&'static str, String)>,
-    format: Format,
+    format: OutputFormat,
 ) -> String {
     let variables = variables.into_iter();
-    if format == Format::Json {
+    if format == OutputFormat::Json {
         let members = variables.map(|(name, value)| (name.to_owned(), Value::String(value)));
         return line(&Map::from_iter(members));
     }
     variables.map(|(name, value)| format!("export {name}='{value}'")).collect::<Vec<_>>().join("\n")
 }
 
-/// Two aligned columns.
+/// Returns two aligned columns.
 pub(crate) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect();
     lines.join("\n")
+}
+
+/// Returns a label padded to `width` and a text that is wrapped beside it.
+pub(crate) fn row(label: &str, width: usize, text: &str) -> String {
+    let lines = wrap(text, width).join(&format!("\n{:width$}", ""));
+    format!("{label:<width$}{lines}").trim_end().to_owned()
+}
+
+/// Returns the lines of a text right of a margin, broken between words. A longer word has its own line.
+pub(crate) fn wrap(text: &str, margin: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if margin + line.chars().count() + 1 + word.chars().count() <= TEXT_WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn source(token: &Token) -> &'static str {
@@ -139,15 +165,24 @@ fn source(token: &Token) -> &'static str {
     }
 }
 
-fn unix(moment: SystemTime) -> u64 {
-    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
-}
-
-fn date(moment: SystemTime) -> String {
-    httpdate::fmt_http_date(moment)
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
 fn pem(certificate: &CertificateDer<'_>) -> String {
-    // Encoding fails only for an impossible length.
+    // Encoding fails only if the length overflows.
     pem_rfc7468::encode_string("CERTIFICATE", pem_rfc7468::LineEnding::LF, certificate).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_between_words() {
+        assert_eq!(wrap("one two  three", 73), ["one two", "three"]);
+        assert_eq!(wrap("anextremelylongword x", 73), ["anextremelylongword", "x"]);
+        assert!(wrap(" ", 73).is_empty());
+        assert_eq!(row("name", 73, "one two three"), format!("{:<73}one two\n{:73}three", "name", ""));
+    }
 }

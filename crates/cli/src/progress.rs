@@ -1,4 +1,4 @@
-//! What takes longer than a second is told to whoever sits at the terminal.
+//! Progress messages on a terminal, for operations that take longer than a second.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,47 +9,49 @@ use symbolon::SharedClock;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::layer::Context as LayerContext;
 
+/// Minimum duration that is reported.
 const LONG: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_millis(250);
-/// The names of the events of the libraries that this knows.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+// Names of the events that the libraries log.
 const RETRY: &str = "retry";
-const KEY: &str = "key";
+const KEY_REQUESTED: &str = "key";
 const KEY_MADE: &str = "key_made";
 
-/// Follows what the libraries log.
+/// A `tracing` layer that reports retries and slow key generation.
 #[derive(Clone)]
 pub(crate) struct Progress {
     clock: SharedClock,
-    /// When the key was asked for that there is none yet.
-    key: Arc<Mutex<Option<SystemTime>>>,
+    /// Start of the pending key generation.
+    key_since: Arc<Mutex<Option<SystemTime>>>,
 }
 
 impl Progress {
     pub(crate) fn new(clock: SharedClock) -> Self {
-        Self { clock, key: Arc::default() }
+        Self { clock, key_since: Arc::default() }
     }
 
-    /// The events that it follows.
-    pub(crate) fn follows(metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("symbolon_") && [RETRY, KEY, KEY_MADE].contains(&metadata.name())
+    /// Returns whether the layer handles an event.
+    pub(crate) fn is_relevant(metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("symbolon_")
+            && [RETRY, KEY_REQUESTED, KEY_MADE].contains(&metadata.name())
     }
 
-    /// Tells what has not ended after a second. Never returns.
+    /// Reports slow key generation. Never returns.
     pub(crate) async fn watch(self) {
         loop {
-            self.clock.sleep(LOOK).await;
+            self.clock.sleep(POLL_INTERVAL).await;
             if self.key_takes_long() {
-                tell("making a key");
+                print("generating a key");
             }
         }
     }
 
-    /// True once for each key that takes long.
+    /// Returns true once for each key that takes long.
     fn key_takes_long(&self) -> bool {
         let now = self.clock.now();
-        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key = self.key_since.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = key.and_then(|since| now.duration_since(since).ok());
         let is_long = waited.is_some_and(|waited| waited >= LONG);
         if is_long {
@@ -60,31 +62,31 @@ impl Progress {
 }
 
 impl<S: Subscriber> Layer<S> for Progress {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let set = |since| *self.key.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    fn on_event(&self, event: &Event<'_>, _context: LayerContext<'_, S>) {
+        let set = |since| *self.key_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
         match event.metadata().name() {
-            KEY => set(Some(self.clock.now())),
+            KEY_REQUESTED => set(Some(self.clock.now())),
             KEY_MADE => set(None),
             _ => {
-                let mut retry = Retry::default();
+                let mut retry = RetryEvent::default();
                 event.record(&mut retry);
                 if retry.delay >= LONG {
-                    tell(&retry.to_string());
+                    print(&retry.to_string());
                 }
             }
         }
     }
 }
 
-/// A request that is sent again.
+/// The fields of a retry event.
 #[derive(Default)]
-struct Retry {
+struct RetryEvent {
     attempt: u64,
     delay: Duration,
     status: Option<u64>,
 }
 
-impl Visit for Retry {
+impl Visit for RetryEvent {
     fn record_u64(&mut self, field: &Field, value: u64) {
         match field.name() {
             "attempt" => self.attempt = value,
@@ -97,21 +99,21 @@ impl Visit for Retry {
     fn record_debug(&mut self, _field: &Field, _value: &dyn fmt::Debug) {}
 }
 
-impl fmt::Display for Retry {
+impl fmt::Display for RetryEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let answer = match self.status {
-            Some(status) => format!("the answer was HTTP {status}"),
-            None => "no answer".to_owned(),
+        let response = match self.status {
+            Some(status) => format!("response: HTTP {status}"),
+            None => "no response".to_owned(),
         };
-        // To the tenth, as `Retry-After` and a spread make them.
+        // Rounded, because jitter makes delays uneven.
         let seconds = (self.delay.as_secs_f64() * 10.0).round() / 10.0;
-        write!(f, "{answer}; attempt {} in {seconds} s", self.attempt)
+        write!(f, "{response}; attempt {} in {seconds} s", self.attempt)
     }
 }
 
-fn tell(what: &str) {
-    // Nobody at the terminal, nothing lost.
-    let _written = writeln!(io::stderr().lock(), "{what} …");
+fn print(message: &str) {
+    // A closed terminal needs no progress.
+    let _written = writeln!(io::stderr().lock(), "{message} …");
 }
 
 #[cfg(test)]
@@ -123,33 +125,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_takes_longer_than_a_second_is_told_of_once() {
-        let hands = ManualClock::new();
-        let progress = Progress::new(SharedClock::from(&hands));
-        let layer = progress.clone().with_filter(filter_fn(Progress::follows));
+    fn slow_key_is_reported_once() {
+        let manual_clock = ManualClock::new();
+        let progress = Progress::new(SharedClock::from(&manual_clock));
+        let layer = progress.clone().with_filter(filter_fn(Progress::is_relevant));
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             assert!(!progress.key_takes_long());
             tracing::debug!(name: "key", target: "somebody_else", "not ours");
-            hands.advance(Duration::from_secs(2));
+            manual_clock.advance(Duration::from_secs(2));
             assert!(!progress.key_takes_long());
             tracing::debug!(name: "key", target: "symbolon_binding::mint", "asked");
-            hands.advance(Duration::from_millis(999));
+            manual_clock.advance(Duration::from_millis(999));
             assert!(!progress.key_takes_long());
-            hands.advance(Duration::from_millis(1));
+            manual_clock.advance(Duration::from_millis(1));
             assert!(progress.key_takes_long() && !progress.key_takes_long());
             tracing::debug!(name: "key", target: "symbolon_binding::mint", "asked");
             tracing::debug!(name: "key_made", target: "symbolon_binding::mint", "made");
-            hands.advance(Duration::from_secs(2));
+            manual_clock.advance(Duration::from_secs(2));
             assert!(!progress.key_takes_long());
         });
     }
 
     #[test]
-    fn a_retry_says_which_attempt_it_is_and_when() {
-        let retry = Retry { attempt: 2, delay: Duration::from_millis(1000), status: Some(503) };
-        assert_eq!(retry.to_string(), "the answer was HTTP 503; attempt 2 in 1 s");
-        let retry = Retry { attempt: 3, delay: Duration::from_millis(2462), status: None };
-        assert_eq!(retry.to_string(), "no answer; attempt 3 in 2.5 s");
+    fn retry_has_attempt_and_delay() {
+        let retry = RetryEvent { attempt: 2, delay: Duration::from_millis(1000), status: Some(503) };
+        assert_eq!(retry.to_string(), "response: HTTP 503; attempt 2 in 1 s");
+        let retry = RetryEvent { attempt: 3, delay: Duration::from_millis(2462), status: None };
+        assert_eq!(retry.to_string(), "no response; attempt 3 in 2.5 s");
     }
 }

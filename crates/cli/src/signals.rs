@@ -1,67 +1,56 @@
-//! The signals that ask a command to end.
+//! Signals that end a command.
 
+#[cfg(unix)]
+use rustix::process::Signal;
 use symbolon::Error;
+#[cfg(unix)]
+use tokio::signal::unix::{self, SignalKind};
 
 use crate::failure;
 
-#[cfg(unix)]
-pub(crate) use self::unix::Signals;
-#[cfg(not(unix))]
-pub(crate) use self::windows::Signals;
+const NOT_CAUGHT: &str = "the command cannot listen for signals";
 
-#[cfg(unix)]
-mod unix {
-    use rustix::process::Signal;
-    use tokio::signal::unix::{self, SignalKind};
-
-    use super::{Error, not_caught};
-
-    /// SIGINT, SIGTERM, and a terminal that is closed.
-    pub(crate) struct Signals {
-        interrupt: unix::Signal,
-        terminate: unix::Signal,
-        hang_up: unix::Signal,
-    }
-
-    impl Signals {
-        /// From here on they end nothing by themselves.
-        pub(crate) fn listen() -> Result<Self, Error> {
-            let listen = |kind| unix::signal(kind).map_err(not_caught);
-            Ok(Self {
-                interrupt: listen(SignalKind::interrupt())?,
-                terminate: listen(SignalKind::terminate())?,
-                hang_up: listen(SignalKind::hangup())?,
-            })
-        }
-
-        pub(crate) async fn next(&mut self) -> Signal {
-            tokio::select! {
-                _ = self.interrupt.recv() => Signal::INT,
-                _ = self.terminate.recv() => Signal::TERM,
-                _ = self.hang_up.recv() => Signal::HUP,
-            }
-        }
-    }
+/// A listener for SIGINT, SIGTERM and SIGHUP, or for Ctrl-C on Windows.
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    interrupt: unix::Signal,
+    #[cfg(unix)]
+    terminate: unix::Signal,
+    #[cfg(unix)]
+    hang_up: unix::Signal,
+    #[cfg(not(unix))]
+    ctrl_c: tokio::signal::windows::CtrlC,
 }
 
-#[cfg(not(unix))]
-mod windows {
-    use super::{Error, not_caught};
+impl Signals {
+    /// Starts listening. From now on, the signals do not end the process by themselves.
+    #[cfg(unix)]
+    pub(crate) fn listen() -> Result<Self, Error> {
+        let listen = |kind| unix::signal(kind).map_err(|error| failure::local(NOT_CAUGHT, error));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
 
-    /// Ctrl-C.
-    pub(crate) struct Signals(tokio::signal::windows::CtrlC);
-
-    impl Signals {
-        pub(crate) fn listen() -> Result<Self, Error> {
-            tokio::signal::windows::ctrl_c().map(Self).map_err(not_caught)
-        }
-
-        pub(crate) async fn next(&mut self) {
-            self.0.recv().await;
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hang_up.recv() => Signal::HUP,
         }
     }
-}
 
-fn not_caught(error: std::io::Error) -> Error {
-    failure::local("signals cannot be caught", error)
+    #[cfg(not(unix))]
+    pub(crate) fn listen() -> Result<Self, Error> {
+        let ctrl_c = tokio::signal::windows::ctrl_c();
+        Ok(Self { ctrl_c: ctrl_c.map_err(|error| failure::local(NOT_CAUGHT, error))? })
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
+        self.ctrl_c.recv().await;
+    }
 }

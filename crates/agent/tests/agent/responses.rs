@@ -64,7 +64,8 @@ async fn only_configured_identities_are_served() {
 #[tokio::test(flavor = "current_thread")]
 async fn resources_not_on_the_list_are_rejected() {
     let env =
-        AgentEnv::with(|agent, _| agent.allow("https://other.example").allow("https://vault.azure.net/")).await;
+        AgentEnv::with(|agent, _| agent.allow("https://other.example").allow("https://vault.azure.net/"))
+            .await;
     assert_eq!(env.send(&env.request("")).await.status, 200);
     let elsewhere = env.request("").replace("vault.azure.net", "graph.microsoft.com");
     let response = env.send(&elsewhere).await;
@@ -132,7 +133,12 @@ async fn host_errors_use_app_service_format() {
         let env = AgentEnv::new().await;
         env.emulator.inject(fault.always());
         let response = env.send(&env.request("")).await;
-        assert_eq!((response.status, &response.body["statusCode"]), (status, &status.into()), "{}", response.body);
+        assert_eq!(
+            (response.status, &response.body["statusCode"]),
+            (status, &status.into()),
+            "{}",
+            response.body
+        );
         assert!(response.body["correlationId"].is_string());
         let log = env.log.lines();
         assert!(log[0].starts_with("refused https://vault.azure.net to 127.0.0.1:"), "{log:?}");

@@ -1,4 +1,4 @@
-//! Who can be reached.
+//! Reachability of the endpoints.
 
 use std::time::Duration;
 
@@ -13,24 +13,23 @@ use url::Url;
 
 use crate::failure;
 
-/// Where bound tokens and others are issued in the public cloud.
+// The token services of the public cloud, with and without mTLS.
 const MTLS_TOKEN_SERVICE: &str = "https://mtlsauth.microsoft.com/";
 const TOKEN_SERVICE: &str = "https://login.microsoftonline.com/";
-/// Another cloud's, or an emulator's, in place of the latter.
-const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
-/// How long one of them may take: all are asked at once, and the whole report takes under three seconds.
+/// The variable with the token service of another cloud or of an emulator.
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+/// Timeout of each check. They run in parallel, and the whole report takes less than three seconds.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Somebody who was, or was not, reached.
 #[derive(Debug, Serialize)]
-pub(crate) struct Endpoint {
-    pub(crate) url: String,
-    pub(crate) ok: bool,
-    pub(crate) ms: Option<u64>,
-    pub(crate) reason: String,
+pub(super) struct EndpointReport {
+    pub(super) url: String,
+    pub(super) ok: bool,
+    pub(super) ms: Option<u64>,
+    pub(super) reason: String,
 }
 
-impl Endpoint {
+impl EndpointReport {
     pub(super) fn of_metadata_service(imds: &ImdsProbes) -> Self {
         Self {
             url: imds.base.clone(),
@@ -41,18 +40,18 @@ impl Endpoint {
     }
 }
 
-/// The token services of the public cloud, or what the environment names in place of one.
+/// Returns the token services of the public cloud, or the one that the environment sets.
 pub(super) fn token_services(env: &Env) -> Result<Vec<Url>, Error> {
-    let authority = env.var(AUTHORITY).unwrap_or_else(|| TOKEN_SERVICE.to_owned());
+    let authority = env.var(AUTHORITY_HOST).unwrap_or_else(|| TOKEN_SERVICE.to_owned());
     let parse = |text: &str| {
         text.parse::<Url>()
-            .map_err(|_| failure::request("invalid_endpoint", format!("{AUTHORITY} is not a URL")))
+            .map_err(|_| failure::request("invalid_endpoint", format!("{AUTHORITY_HOST} is not a URL")))
     };
     Ok(vec![parse(&authority)?, parse(MTLS_TOKEN_SERVICE)?])
 }
 
-/// Whether these answer over TLS, whatever they say.
-pub(super) async fn reach(transport: &HyperTransport, urls: &[Url]) -> Vec<Endpoint> {
+/// Checks that the URLs respond over TLS with any status.
+pub(super) async fn reach(transport: &HyperTransport, urls: &[Url]) -> Vec<EndpointReport> {
     let http = HttpClient::new(SharedTransport::new(transport.clone()), Context::default());
     let clock = http.context().clock();
     join_all(urls.iter().map(async |url| {
@@ -63,19 +62,21 @@ pub(super) async fn reach(transport: &HyperTransport, urls: &[Url]) -> Vec<Endpo
         let took = clock.now().duration_since(began).unwrap_or_default();
         let url = url.origin().ascii_serialization();
         match sent {
-            Ok(_) => Endpoint { url, ok: true, ms: Some(millis(took)), reason: "answers over TLS".into() },
-            Err(error) => Endpoint { url, ok: false, ms: None, reason: error.to_string() },
+            Ok(_) => {
+                EndpointReport { url, ok: true, ms: Some(millis(took)), reason: "responds over TLS".into() }
+            }
+            Err(error) => EndpointReport { url, ok: false, ms: None, reason: error.to_string() },
         }
     }))
     .await
 }
 
 /// Connects to the endpoint in the variable of the source. Sends nothing.
-pub(super) async fn of_source(source: Source, env: &Env) -> Option<Endpoint> {
+pub(super) async fn of_source(source: Source, env: &Env) -> Option<EndpointReport> {
     let name = source.info().required_variables.first()?;
     let text = env.var(name)?;
     let Ok(url) = text.parse::<Url>() else {
-        return Some(Endpoint {
+        return Some(EndpointReport {
             url: String::new(),
             ok: false,
             ms: None,
@@ -83,9 +84,9 @@ pub(super) async fn of_source(source: Source, env: &Env) -> Option<Endpoint> {
         });
     };
     let shown = url.origin().ascii_serialization();
-    let failed = |reason: String| Endpoint { url: shown.clone(), ok: false, ms: None, reason };
+    let failed = |reason: String| EndpointReport { url: shown.clone(), ok: false, ms: None, reason };
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return Some(failed(format!("{name} names no host")));
+        return Some(failed(format!("{name} has no host")));
     };
     let clock = SharedClock::system();
     let began = clock.now();
@@ -93,10 +94,15 @@ pub(super) async fn of_source(source: Source, env: &Env) -> Option<Endpoint> {
     Some(match timeout(&clock, TIMEOUT, connecting).await {
         Some(Ok(_)) => {
             let took = clock.now().duration_since(began).unwrap_or_default();
-            Endpoint { url: shown, ok: true, ms: Some(millis(took)), reason: "accepts connections".into() }
+            EndpointReport {
+                url: shown,
+                ok: true,
+                ms: Some(millis(took)),
+                reason: "accepts connections".into(),
+            }
         }
         Some(Err(error)) => failed(format!("could not be reached: {error}")),
-        None => failed("could not be reached in time".into()),
+        None => failed("could not be reached within 1.5 s".into()),
     })
 }
 

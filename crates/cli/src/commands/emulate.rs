@@ -1,6 +1,6 @@
 //! `symbolon emulate`.
 
-mod home;
+mod run_dir;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -10,15 +10,16 @@ use std::process::ExitCode;
 use symbolon::{Error, Source};
 use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry};
 
-use self::home::Home;
-use crate::args::EmulateOptions;
+use self::run_dir::RunDir;
+use crate::args::tools::EmulateOptions;
 use crate::failure;
-use crate::output::{Format, table, variables};
+use crate::output::{OutputFormat, table, variables};
 use crate::signals::Signals;
 
-pub(crate) async fn run(options: &EmulateOptions, format: Format) -> Result<ExitCode, Error> {
+pub(super) async fn run(options: &EmulateOptions, format: OutputFormat) -> Result<ExitCode, Error> {
     if !options.listen.ip().is_loopback() || !options.admin.ip().is_loopback() {
-        let message = "the emulator listens on loopback only: its tokens are for anybody who asks";
+        let message =
+            "the emulator listens on loopback addresses only, because it issues tokens to any client";
         return Err(failure::request("invalid_usage", message));
     }
     let builder = emulator(options).admin_address(options.admin);
@@ -27,20 +28,20 @@ pub(crate) async fn run(options: &EmulateOptions, format: Format) -> Result<Exit
         None => builder,
     };
     let mut record = options.journal.as_deref().map(open).transpose()?;
-    // Before there is anything to tidy up.
+    // From here on, a signal ends the command normally, so that the run directory is removed.
     let mut signals = Signals::listen()?;
     let emulator = builder.start().await;
     let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
-    let home = Home::make();
-    let home =
-        home.map_err(|error| failure::local("there is no place for the emulator's certificate", error))?;
-    let ca = emulator.write_ca(home.path());
+    let run_dir = RunDir::create();
+    let run_dir = run_dir
+        .map_err(|error| failure::local("no temporary folder could be created for the emulator", error))?;
+    let ca = emulator.write_ca(run_dir.path());
     let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
     let environment = emulator.environment_with_ca(&ca);
-    let bare = options.print_env || format == Format::Json;
+    let bare = options.print_env || format == OutputFormat::Json;
     if !bare {
         anstream::println!("{}\n", describe(&emulator, options));
-        anstream::println!("Programs with these variables find it, for example in another terminal:\n");
+        anstream::println!("Set these variables to use it, for example in another terminal:\n");
     }
     anstream::println!("{}", variables(environment, format));
     if bare {
@@ -48,15 +49,15 @@ pub(crate) async fn run(options: &EmulateOptions, format: Format) -> Result<Exit
     } else {
         anstream::println!("{}\n", example(&emulator, options));
     }
-    // Who knew the address beforehand did not wait for it to be printed.
+    // With a fixed address, requests may have arrived before the variables were printed.
     let (so_far, mut journal) = emulator.follow();
     for entry in so_far.entries() {
-        tell(entry, 0, record.as_mut())?;
+        log(entry, 0, record.as_mut())?;
     }
     loop {
         tokio::select! {
             entry = journal.next() => match entry {
-                Some(entry) => tell(&entry, journal.missed(), record.as_mut())?,
+                Some(entry) => log(&entry, journal.missed(), record.as_mut())?,
                 None => return Ok(ExitCode::SUCCESS),
             },
             _ = signals.next() => return Ok(ExitCode::SUCCESS),
@@ -64,14 +65,15 @@ pub(crate) async fn run(options: &EmulateOptions, format: Format) -> Result<Exit
     }
 }
 
-/// The faults and settings of a file; one line says what is wrong with it.
+/// Applies the faults and settings of a file.
 fn with_faults(builder: EmulatorBuilder, file: &Path) -> Result<EmulatorBuilder, Error> {
-    let wrong = |what: String| failure::request("invalid_faults", format!("{}: {what}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| wrong(format!("it could not be read: {error}")))?;
-    builder.faults_toml(&text).map_err(|error| wrong(error.to_string()))
+    let invalid = |what: String| failure::request("invalid_faults", format!("{}: {what}", file.display()));
+    let text =
+        fs::read_to_string(file).map_err(|error| invalid(format!("the file could not be read: {error}")))?;
+    builder.faults_toml(&text).map_err(|error| invalid(error.to_string()))
 }
 
-/// The file for the journal as lines of JSON, to append to.
+/// Opens the journal file for appending.
 fn open(file: &Path) -> Result<File, Error> {
     OpenOptions::new().create(true).append(true).open(file).map_err(|error| {
         failure::request(
@@ -81,11 +83,11 @@ fn open(file: &Path) -> Result<File, Error> {
     })
 }
 
-/// One exchange: a line on stderr, and one in the file.
-fn tell(entry: &JournalEntry, missed: u64, record: Option<&mut File>) -> Result<(), Error> {
+/// Logs one exchange to stderr and to the journal file.
+fn log(entry: &JournalEntry, missed: u64, record: Option<&mut File>) -> Result<(), Error> {
     anstream::eprintln!("{entry}");
     let Some(record) = record else { return Ok(()) };
-    // More than a thousand requests at once: those that were not written are at least counted.
+    // After a burst of more than a thousand requests, the line has the number of missed ones.
     let gap = if missed > 0 { format!(",\"missed\":{missed}}}") } else { "}".to_owned() };
     let line = entry.to_json();
     let line = line.strip_suffix('}').unwrap_or(&line);
@@ -105,13 +107,13 @@ fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
     emulator.source(options.source)
 }
 
-/// A command that the emulator answers.
+/// Returns an example command for the emulator.
 fn example(emulator: &Emulator, options: &EmulateOptions) -> String {
     match options.source {
         Source::Imds => {
             format!("symbolon call {} --resource https://vault.azure.net --pop", emulator.resource_url())
         }
-        // They give no bound tokens.
+        // The other hosts issue no bound tokens.
         _ => "symbolon token --resource https://vault.azure.net".to_owned(),
     }
 }

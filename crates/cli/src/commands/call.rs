@@ -8,16 +8,17 @@ use http::{HeaderMap, Method, Request, Response};
 use symbolon::{Env, Error};
 
 use crate::acquire;
-use crate::args::{CallOptions, Global};
+use crate::args::GlobalOptions;
+use crate::args::token::CallOptions;
 use crate::failure;
 
-pub(crate) async fn run(options: &CallOptions, global: &Global, env: &Env) -> Result<ExitCode, Error> {
+pub(super) async fn run(options: &CallOptions, global: &GlobalOptions, env: &Env) -> Result<ExitCode, Error> {
     let request = request(options)?;
     let identity = acquire::identity(&options.acquire, global.ca_file.as_deref(), env)?;
     let token = acquire::token(&identity, &options.acquire, false).await?;
     let response = identity.call(&token, request).await?;
     print(&response, options.include)
-        .map_err(|error| failure::local("the answer could not be printed", error))?;
+        .map_err(|error| failure::local("the response could not be printed", error))?;
     if response.status().is_success() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -28,7 +29,7 @@ fn request(options: &CallOptions) -> Result<Request<Bytes>, Error> {
     if options.url.scheme() != "https" {
         return Err(failure::request(
             "insecure_endpoint",
-            "a token does not travel without TLS; use an https URL",
+            "a token must not be sent without TLS; use an https URL",
         ));
     }
     let body = options.data.clone().map(Bytes::from);
@@ -57,7 +58,7 @@ fn print(response: &Response<Bytes>, include: bool) -> io::Result<()> {
         writeln!(stdout)?;
     }
     stdout.write_all(response.body())?;
-    // A program gets the body as it is, a prompt begins on a line of its own.
+    // Programs get the body unchanged; on a terminal the prompt starts on a new line.
     if stdout.is_terminal() && !response.body().ends_with(b"\n") {
         writeln!(stdout)?;
     }

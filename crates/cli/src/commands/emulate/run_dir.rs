@@ -1,4 +1,4 @@
-//! The folder in which the emulator's certificate lies for as long as the emulator runs.
+//! The temporary folder of a run, with the emulator's certificate.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,28 +6,30 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// How the folders of all runs begin.
+/// Prefix of the folders of all runs.
 const PREFIX: &str = "symbolon-emulator-";
-/// The file that a run holds locked: what nobody holds is left over from a run that was killed.
+/// Name of the file that a run keeps locked. A folder with an unlocked file is left over from a run
+/// that was killed.
 const LOCK: &str = "lock";
 
-pub(super) struct Home {
+/// A folder that is removed on drop.
+pub(super) struct RunDir {
     folder: TempDir,
     _lock: File,
 }
 
-impl Home {
-    /// Makes a folder, and removes those of runs that could not remove theirs.
-    pub(super) fn make() -> io::Result<Self> {
-        let folder = folder()?;
+impl RunDir {
+    /// Creates a folder, and removes those that killed runs left over.
+    pub(super) fn create() -> io::Result<Self> {
+        let folder = private_folder()?;
         if let Some(all) = folder.path().parent() {
-            sweep(all);
+            remove_abandoned(all);
         }
-        // Locked before it has its name, so that no other run finds it unheld.
-        let nameless = folder.path().join("lock.new");
-        let lock = File::create_new(&nameless)?;
-        hold(&lock)?;
-        fs::rename(nameless, folder.path().join(LOCK))?;
+        // Locked before it is renamed, so that no other run finds it unlocked.
+        let draft = folder.path().join("lock.new");
+        let lock = File::create_new(&draft)?;
+        try_lock(&lock)?;
+        fs::rename(draft, folder.path().join(LOCK))?;
         Ok(Self { folder, _lock: lock })
     }
 
@@ -36,8 +38,8 @@ impl Home {
     }
 }
 
-/// A new folder, which nobody else can look into.
-fn folder() -> io::Result<TempDir> {
+/// Creates a folder that only this user can open.
+fn private_folder() -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX);
     #[cfg(unix)]
@@ -45,8 +47,8 @@ fn folder() -> io::Result<TempDir> {
     builder.tempdir()
 }
 
-/// Removes what is left over. What cannot be read or removed is somebody else's.
-fn sweep(all: &Path) {
+/// Removes abandoned folders, except those that cannot be read or removed.
+fn remove_abandoned(all: &Path) {
     let Ok(entries) = fs::read_dir(all) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
@@ -57,23 +59,23 @@ fn sweep(all: &Path) {
 }
 
 #[cfg(unix)]
-fn hold(lock: &File) -> io::Result<()> {
+fn try_lock(lock: &File) -> io::Result<()> {
     rustix::fs::flock(lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(Into::into)
 }
 
-/// Whether this is a folder that this user's run made, for nobody else to write into, and holds no longer.
+/// Returns whether the folder belongs to this user alone and its lock file is unlocked.
 #[cfg(unix)]
 fn is_abandoned(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let Ok(folder) = fs::symlink_metadata(path) else { return false };
     let own =
         folder.is_dir() && folder.uid() == rustix::process::geteuid().as_raw() && folder.mode() & 0o077 == 0;
-    own && File::open(path.join(LOCK)).is_ok_and(|lock| hold(&lock).is_ok())
+    own && File::open(path.join(LOCK)).is_ok_and(|lock| try_lock(&lock).is_ok())
 }
 
-/// Without locks of this kind nothing is known to be left over.
+/// Does nothing: without `flock`, no folder is considered abandoned.
 #[cfg(not(unix))]
-fn hold(_lock: &File) -> io::Result<()> {
+fn try_lock(_lock: &File) -> io::Result<()> {
     Ok(())
 }
 
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_run_left_is_removed_and_nothing_else() {
+    fn only_abandoned_folders_are_removed() {
         let all = tempfile::tempdir().unwrap();
         let folder = |name: &str| {
             let path = all.path().join(name);
@@ -101,7 +103,7 @@ mod tests {
         File::create(abandoned.join(LOCK)).unwrap();
         let held = folder("symbolon-emulator-held");
         let lock = File::create(held.join(LOCK)).unwrap();
-        hold(&lock).unwrap();
+        try_lock(&lock).unwrap();
         let strange = folder("symbolon-emulator-without-a-lock");
         let other = folder("another-program");
         File::create(other.join(LOCK)).unwrap();
@@ -110,13 +112,13 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
 
-        sweep(all.path());
+        remove_abandoned(all.path());
         assert!(!abandoned.exists());
         for kept in [&held, &strange, &other, &shared] {
             assert!(kept.exists(), "{}", kept.display());
         }
         drop(lock);
-        sweep(all.path());
+        remove_abandoned(all.path());
         assert!(!held.exists());
     }
 }

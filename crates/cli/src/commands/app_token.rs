@@ -11,11 +11,16 @@ use symbolon::parts::token::{
 };
 use symbolon::{ClientIdentity, Env, Error, Secret};
 
-use crate::args::{AppTokenOptions, Global};
+use crate::args::GlobalOptions;
+use crate::args::token::AppTokenOptions;
 use crate::{acquire, failure, output};
 
-pub(crate) async fn run(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<ExitCode, Error> {
-    options.claims.check()?;
+pub(super) async fn run(
+    options: &AppTokenOptions,
+    global: &GlobalOptions,
+    env: &Env,
+) -> Result<ExitCode, Error> {
+    options.claims.validate()?;
     let client = client(options, global, env)?
         .capabilities(options.claims.capabilities.iter().cloned())
         .context(acquire::context(env)?)
@@ -34,8 +39,8 @@ pub(crate) async fn run(options: &AppTokenOptions, global: &Global, env: &Env) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// The client with its credential; clap has seen to it that there is one.
-fn client(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<TokenClientBuilder, Error> {
+/// Returns the client with its credential, of which clap ensures exactly one.
+fn client(options: &AppTokenOptions, global: &GlobalOptions, env: &Env) -> Result<TokenClientBuilder, Error> {
     let application = application(options)?;
     let transport = acquire::transport(global.ca_file.as_deref(), env)?;
     if let Some(file) = &options.assertion_file {
@@ -56,7 +61,10 @@ fn client(options: &AppTokenOptions, global: &Global, env: &Env) -> Result<Token
     let variable = options.client_secret_env.as_deref().unwrap_or_default();
     let secret = env.var(variable).map(Secret::new);
     let secret = secret.ok_or_else(|| {
-        failure::request("invalid_usage", format!("the variable {variable} is not set or empty"))
+        failure::request(
+            "invalid_usage",
+            format!("the environment variable {variable} is not set or is empty"),
+        )
     })?;
     Ok(TokenClient::builder(ClientSecret::new(application, secret)?, transport))
 }
@@ -73,9 +81,8 @@ fn application(options: &AppTokenOptions) -> Result<Application, Error> {
 }
 
 fn certificate(file: &Path) -> Result<ClientIdentity, Error> {
-    let wrong = |error: &dyn std::fmt::Display| unreadable("--certificate", file, error);
-    let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
-    client_identity_from_pem(&pem).map_err(|error| wrong(&error))
+    let pem = std::fs::read(file).map_err(|error| unreadable("--certificate", file, &error))?;
+    client_identity_from_pem(&pem).map_err(|error| unreadable("--certificate", file, &error))
 }
 
 fn unreadable(option: &str, file: &Path, error: &dyn std::fmt::Display) -> Error {

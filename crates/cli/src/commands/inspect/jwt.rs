@@ -1,32 +1,32 @@
-//! The parts of a JWT (RFC 7519), decoded and not verified.
+//! The parts of a JWT (RFC 7519), decoded but not verified.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Map, Value};
 
 use crate::json;
 
-/// A token that was taken apart. It has no signature, so that none can be shown.
-pub(super) struct Jwt {
-    /// What stood in front: `Bearer`, `mtls_pop`, …
+/// A decoded token, without its signature so that none can be printed.
+pub(super) struct DecodedJwt {
+    /// The scheme before the token: `Bearer`, `mtls_pop`, …
     pub(super) scheme: Option<String>,
     pub(super) header: Map<String, Value>,
     pub(super) payload: Map<String, Value>,
 }
 
-/// Takes a token apart, or says what is wrong where, without a word of the token itself.
-pub(super) fn parse(text: &str) -> Result<Jwt, String> {
+/// Decodes a token. Errors give the position but never quote the token.
+pub(super) fn parse(text: &str) -> Result<DecodedJwt, String> {
     let text = without_field_name(text.trim());
     let mut words = text.split_ascii_whitespace();
     let (scheme, token) = match (words.next(), words.next(), words.next()) {
         (None, ..) => return Err("there is no token".to_owned()),
         (Some(token), None, _) => (None, token),
         (Some(scheme), Some(token), None) => (Some(scheme), token),
-        _ => return Err("that is more than a scheme and a token".to_owned()),
+        _ => return Err("expected one token, optionally after its scheme".to_owned()),
     };
-    // What is no scheme could be a half of the token.
+    // A word that is not a scheme could be a part of the token and is not quoted.
     let scheme = match scheme {
         Some(scheme) if !is_scheme(scheme) => {
-            return Err("what stands before the space is not a scheme such as Bearer".to_owned());
+            return Err("the word before the space is not a scheme such as Bearer".to_owned());
         }
         scheme => scheme.map(str::to_owned),
     };
@@ -35,10 +35,10 @@ pub(super) fn parse(text: &str) -> Result<Jwt, String> {
     let header = object("header", header)?;
     let payload = object("payload", payload)?;
     bytes("signature", signature)?;
-    Ok(Jwt { scheme, header, payload })
+    Ok(DecodedJwt { scheme, header, payload })
 }
 
-/// The token of a whole header, as `--output header` prints it.
+/// Removes the name of a whole `Authorization` header, as `--output header` prints it.
 fn without_field_name(text: &str) -> &str {
     match text.split_once(':') {
         Some((name, value)) if name.trim_end().eq_ignore_ascii_case("authorization") => value,
@@ -46,16 +46,16 @@ fn without_field_name(text: &str) -> &str {
     }
 }
 
-/// The longest scheme in use for tokens has ten characters.
+/// Returns whether a word can be a scheme, of which the longest in use has ten characters.
 fn is_scheme(word: &str) -> bool {
     word.len() <= 16 && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 fn not_three(parts: usize) -> String {
     match parts {
-        1 => "the token is opaque: only who issued it can say what is in it (a JWT has three parts with dots between)".to_owned(),
-        5 => "the token is encrypted (JWE): only the resource that it is for can read it".to_owned(),
-        parts => format!("the token has {parts} parts with dots between, and a JWT has three"),
+        1 => "the token is opaque and cannot be decoded (a JWT has three parts separated by dots)".to_owned(),
+        5 => "the token is encrypted (JWE) and can be decoded by its resource only".to_owned(),
+        parts => format!("the token has {parts} parts separated by dots; a JWT has three"),
     }
 }
 
@@ -64,12 +64,18 @@ fn object(part: &str, encoded: &str) -> Result<Map<String, Value>, String> {
 }
 
 fn bytes(part: &str, encoded: &str) -> Result<Vec<u8>, String> {
-    let foreign = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if let Some(position) = encoded.chars().position(foreign) {
-        return Err(format!("the {part} is not base64url: character {} is none of its own", position + 1));
+    let is_foreign = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if let Some(position) = encoded.chars().position(is_foreign) {
+        return Err(format!(
+            "the {part} is not base64url: character {} is not in its alphabet",
+            position + 1
+        ));
     }
     Base64UrlUnpadded::decode_vec(encoded).map_err(|_| {
-        format!("the {part} is not base64url: {} characters cannot be decoded; is it cut?", encoded.len())
+        format!(
+            "the {part} is not base64url: {} characters cannot be decoded; the token may be cut off",
+            encoded.len()
+        )
     })
 }
 
@@ -82,10 +88,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place_and_without_the_token() {
+    fn errors_have_a_position_and_no_token() {
         let (header, payload) = (encode(r#"{"alg":"RS256"}"#), encode(r#"{"aud":"x"}"#));
         let not_json = encode("{\"aud\":\n nonsense}");
-        for (text, told) in [
+        for (text, expected) in [
             (String::new(), "there is no token"),
             (" \n".to_owned(), "there is no token"),
             ("Bearer".to_owned(), "opaque"),
@@ -93,7 +99,7 @@ mod tests {
             (format!("{header}.{payload}"), "2 parts"),
             (format!("{header}.a.b.c.d"), "encrypted"),
             (format!("{header}.{payload}.c2ln.more"), "4 parts"),
-            (format!("Bearer {header}.{payload}.c2ln more"), "more than a scheme"),
+            (format!("Bearer {header}.{payload}.c2ln more"), "expected one token"),
             (format!("{header}. {payload}.c2ln"), "before the space"),
             (format!("e+J.{payload}.c2ln"), "the header is not base64url: character 2"),
             (format!("{header}.{payload}=.c2ln"), "the payload is not base64url: character 16"),
@@ -107,8 +113,8 @@ mod tests {
             (format!("{}.{payload}.c2ln", encode("[\"alg\"]")), "the header is JSON, but not an object"),
             (format!("{header}.{}.c2ln", encode(&"[".repeat(500))), "the payload is not JSON"),
         ] {
-            let Err(error) = parse(&text) else { panic!("{text} was taken") };
-            assert!(error.contains(told), "{text}: {error}");
+            let Err(error) = parse(&text) else { panic!("{text} was decoded") };
+            assert!(error.contains(expected), "{text}: {error}");
             for part in [&header, &payload, &not_json] {
                 assert!(!error.contains(part.as_str()) && !error.contains("nonsense"), "{error}");
             }
@@ -117,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_in_front_and_a_whole_header_are_taken() {
+    fn scheme_and_whole_header_are_accepted() {
         let token = format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(r#"{"aud":"x"}"#));
         for (text, scheme) in [
             (token.clone(), None),

@@ -1,0 +1,50 @@
+//! Options of `serve` and `exec`.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
+
+use clap::Args;
+use symbolon::ManagedIdentityId;
+
+use super::request::KeyOptions;
+use super::values;
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentOptions {
+    /// Identity that clients may request: system, client-id:ID, object-id:ID or resource-id:ID; may
+    /// be repeated; the first is the default
+    #[arg(long = "identity", value_name = "IDENTITY", default_value = "system", value_parser = values::identity)]
+    pub(crate) identities: Vec<ManagedIdentityId>,
+    /// Resource that clients may request; may be repeated; default: all resources
+    #[arg(long, value_name = "RESOURCE", value_parser = values::resource)]
+    pub(crate) allow: Vec<String>,
+    /// Request the bearer tokens over mTLS, with the managed identity's certificate
+    #[arg(long)]
+    pub(crate) over_mtls: bool,
+    #[command(flatten)]
+    pub(crate) keys: KeyOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    #[command(flatten)]
+    pub(crate) agent: AgentOptions,
+    /// Loopback address to listen on; port 0 selects a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Listen on a Unix socket that only this user can open, in place of an address
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
+    pub(crate) unix: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecOptions {
+    #[command(flatten)]
+    pub(crate) agent: AgentOptions,
+    /// Command and its arguments
+    #[arg(value_name = "CMD", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}

@@ -1,0 +1,94 @@
+//! Options of token requests that several commands share.
+
+use clap::{Args, ValueEnum};
+use symbolon::{Error, ManagedIdentityId, Strength};
+
+use super::values;
+use crate::{failure, json};
+
+/// Options of a managed identity token request.
+#[derive(Debug, Args)]
+pub(crate) struct AcquireOptions {
+    /// Resource to request the token for, for example https://vault.azure.net
+    #[arg(long, value_name = "URI", value_parser = values::resource)]
+    pub(crate) resource: String,
+    /// Request a token bound to a key (mTLS proof-of-possession); fails where this is not possible
+    #[arg(long)]
+    pub(crate) pop: bool,
+    /// Request a bearer token over mTLS, with the managed identity's certificate
+    #[arg(long, conflicts_with = "pop")]
+    pub(crate) over_mtls: bool,
+    /// Managed identity: system, client-id:ID, object-id:ID or resource-id:ID
+    #[arg(long, value_name = "IDENTITY", default_value = "system", value_parser = values::identity)]
+    pub(crate) identity: ManagedIdentityId,
+    #[command(flatten)]
+    pub(crate) claims: ClaimsOptions,
+    #[command(flatten)]
+    pub(crate) keys: KeyOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClaimsOptions {
+    /// Claims from a resource's claims challenge
+    #[arg(long, value_name = "JSON")]
+    pub(crate) claims: Option<String>,
+    /// Claims that the client adds itself
+    #[arg(long, value_name = "JSON")]
+    pub(crate) client_claims: Option<String>,
+    /// Client capability, for example cp1; may be repeated
+    #[arg(long = "capability", value_name = "NAME")]
+    pub(crate) capabilities: Vec<String>,
+}
+
+impl ClaimsOptions {
+    /// Fails for claims that are not a JSON object, before anything is sent.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        for (option, text) in [("--claims", &self.claims), ("--client-claims", &self.client_claims)] {
+            let Some(text) = text else { continue };
+            json::object(text.as_bytes())
+                .map_err(|what| failure::request("invalid_claims", format!("{option} {what}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Options of the key and certificate behind bound tokens and mTLS.
+#[derive(Debug, Args)]
+pub(crate) struct KeyOptions {
+    /// Minimum protection of the key; fail if it is weaker
+    #[arg(long, value_enum, default_value_t = StrengthFloor::None)]
+    pub(crate) min_strength: StrengthFloor,
+    /// Type of the key
+    #[arg(long, value_enum, default_value_t = KeyType::Rsa2048)]
+    pub(crate) key: KeyType,
+    /// Keep key and certificate for the next run, in SYMBOLON_STATE_DIR or the user's state folder
+    #[arg(long)]
+    pub(crate) persist_binding: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StrengthFloor {
+    None,
+    Software,
+    Hardware,
+    Keyguard,
+}
+
+impl StrengthFloor {
+    pub(crate) fn strength(self) -> Option<Strength> {
+        match self {
+            Self::None => None,
+            Self::Software => Some(Strength::Software),
+            Self::Hardware => Some(Strength::Hardware),
+            Self::Keyguard => Some(Strength::KeyGuard),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyType {
+    #[value(name = "rsa-2048")]
+    Rsa2048,
+    #[value(name = "p-256")]
+    P256,
+}

@@ -1,0 +1,56 @@
+//! Parsers of option values.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use symbolon::ManagedIdentityId;
+use url::Url;
+
+pub(super) fn identity(text: &str) -> Result<ManagedIdentityId, String> {
+    if text.contains(is_space) {
+        return Err("an id must not contain spaces".to_owned());
+    }
+    let parsed = match text.split_once(':') {
+        None if text == "system" => return Ok(ManagedIdentityId::system_assigned()),
+        Some(("client-id", id)) => ManagedIdentityId::client_id(id),
+        Some(("object-id", id)) => ManagedIdentityId::object_id(id),
+        Some(("resource-id", id)) => ManagedIdentityId::resource_id(id),
+        _ => return Err("use system, client-id:ID, object-id:ID or resource-id:ID".to_owned()),
+    };
+    parsed.map_err(|error| error.to_string())
+}
+
+/// Parses a URI or an application id, which Microsoft Entra accepts as a resource as well.
+pub(super) fn resource(text: &str) -> Result<String, &'static str> {
+    let is_uri = !text.contains(':') || text.parse::<Url>().is_ok();
+    if text.is_empty() || text.contains(is_space) || !is_uri {
+        return Err("not a URI; use the form https://vault.azure.net");
+    }
+    Ok(text.to_owned())
+}
+
+fn is_space(character: char) -> bool {
+    character.is_whitespace() || character.is_control()
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "not a number of seconds")?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => Err("the timeout must be a positive number of seconds".to_owned()),
+    }
+}
+
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("use the form 'Name: value'")?;
+    let name: HeaderName = name.trim().parse().map_err(|_| "not a valid header name")?;
+    if name == http::header::AUTHORIZATION {
+        return Err("the command adds the Authorization header itself".to_owned());
+    }
+    let value = value.trim().parse().map_err(|_| "not a valid header value")?;
+    Ok((name, value))
+}
+
+pub(super) fn url(text: &str) -> Result<Url, &'static str> {
+    text.parse().map_err(|_| "not a URL; use the form https://host/path")
+}

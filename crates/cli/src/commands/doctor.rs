@@ -1,0 +1,42 @@
+//! `symbolon doctor`.
+//!
+//! The report uses the environment and probes only: no token or certificate is requested, and no key
+//! is created.
+
+mod advice;
+mod endpoints;
+mod report;
+mod text;
+
+use std::process::ExitCode;
+
+use symbolon::{Context, Env, Error, ManagedIdentity};
+
+use crate::acquire;
+use crate::args::GlobalOptions;
+use crate::output::{OutputFormat, line};
+
+use self::endpoints::EndpointReport;
+use self::report::DoctorReport;
+
+pub(super) async fn run(global: &GlobalOptions, env: &Env) -> Result<ExitCode, Error> {
+    let transport = acquire::transport(global.ca_file.as_deref(), env)?;
+    let context = Context::default().with_env(env.clone());
+    let identity = ManagedIdentity::builder().context(context).transport(transport.clone()).build()?;
+    let token_services = endpoints::token_services(env)?;
+    let (found, mut reached) =
+        futures_util::future::join(identity.capabilities(), endpoints::reach(&transport, &token_services))
+            .await;
+    let proxy = token_services.first().and_then(|url| transport.proxy_for(url));
+    let own = match &found.imds {
+        Some(imds) => Some(EndpointReport::of_metadata_service(imds)),
+        None => endpoints::of_source(found.detection.source, env).await,
+    };
+    reached.splice(0..0, own);
+    let report = DoctorReport::new(&found, proxy, reached);
+    match global.output {
+        OutputFormat::Json => anstream::println!("{}", line(&report)),
+        _ => anstream::println!("{}", text::format(&report)),
+    }
+    Ok(ExitCode::SUCCESS)
+}

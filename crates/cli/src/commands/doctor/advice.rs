@@ -1,0 +1,61 @@
+//! Advice on the next steps.
+
+use symbolon::{HostCapabilities, ImdsVersion, Source};
+
+use super::endpoints::EndpointReport;
+
+/// Maximum clock skew without advice, in seconds. With a larger one, servers may reject new
+/// certificates as not yet valid.
+const MAX_SKEW: i64 = 5 * 60;
+
+pub(super) fn new(found: &HostCapabilities, endpoints: &[EndpointReport]) -> Vec<String> {
+    let mut advice = vec![next_step(found)];
+    if let Some(skew) = found.imds.as_ref().and_then(|imds| imds.skew_seconds)
+        && skew.abs() > MAX_SKEW
+    {
+        let side = if skew > 0 { "ahead of" } else { "behind" };
+        let by = skew.abs();
+        advice
+            .push(format!("Set the clock of this machine: it is {by} seconds {side} the metadata service."));
+    }
+    match found.source {
+        Some(Source::Imds) | None => (),
+        Some(source) => {
+            if let Some(endpoint) = endpoints.first().filter(|endpoint| !endpoint.ok) {
+                advice.push(format!(
+                    "Check the endpoint of {source}, which cannot be reached: {}.",
+                    endpoint.reason
+                ));
+            }
+        }
+    }
+    let unreachable: Vec<&str> = endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.ok && endpoint.url.starts_with("https:"))
+        .map(|endpoint| &*endpoint.url)
+        .collect();
+    if found.can_bind() && !unreachable.is_empty() {
+        advice.push(format!(
+            "Let this machine reach {}, which issues tokens in Microsoft's public cloud. A proxy in HTTPS_PROXY \
+             is possible if it does not intercept TLS.",
+            unreachable.join(" and ")
+        ));
+    }
+    advice
+}
+
+fn next_step(found: &HostCapabilities) -> String {
+    let token = "symbolon token --resource https://vault.azure.net";
+    match (found.source, found.imds.as_ref().and_then(|imds| imds.version)) {
+        (None, _) => {
+            "This machine has no managed identity. Run this on Azure, or run `symbolon emulate` and set the \
+             variables that it prints."
+                .to_owned()
+        }
+        (_, Some(ImdsVersion::V2)) => format!(
+            "Request a bound token: `{token} --pop`. Azure currently issues certificates only for attested \
+             Windows KeyGuard keys; if it refuses, request a bearer token without `--pop`."
+        ),
+        _ => format!("Request a bearer token: `{token}`. This host does not support bound tokens."),
+    }
+}

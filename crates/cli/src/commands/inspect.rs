@@ -1,0 +1,76 @@
+//! `symbolon inspect`.
+
+mod claims;
+mod jwt;
+
+use std::io::{self, Read};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use symbolon::{Error, SharedClock};
+
+use self::jwt::DecodedJwt;
+use crate::args::tools::InspectOptions;
+use crate::failure;
+use crate::output::{OutputFormat, line};
+use crate::timestamp::Timestamp;
+
+/// Maximum size of a token. Entra's tokens have a few kilobytes.
+const LIMIT: usize = 64 * 1024;
+
+pub(super) async fn run(options: &InspectOptions, format: OutputFormat) -> Result<ExitCode, Error> {
+    let text = match &options.token[..] {
+        [word] if word == "-" => from_stdin().await?,
+        words => words.join(" "),
+    };
+    if text.len() > LIMIT {
+        return Err(invalid(format!("the token is longer than {} KiB", LIMIT / 1024)));
+    }
+    let jwt = jwt::parse(&text).map_err(invalid)?;
+    let now = Timestamp::from(SharedClock::system().now());
+    match format {
+        OutputFormat::Json => anstream::println!("{}", json(&jwt, now)),
+        _ => anstream::println!("{}", claims::text(&jwt, now)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads stdin on a thread of its own, so that `--timeout` works while nothing arrives.
+async fn from_stdin() -> Result<String, Error> {
+    let read = tokio::task::spawn_blocking(|| {
+        let mut text = String::new();
+        io::stdin().lock().take(LIMIT as u64 + 1).read_to_string(&mut text).map(|_| text)
+    });
+    let read = read.await.map_err(|error| failure::local("stdin cannot be read", error))?;
+    // The limit may cut a character in half.
+    read.map_err(|_| invalid(format!("stdin is not UTF-8 text of at most {} KiB", LIMIT / 1024)))
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    failure::request("invalid_token", message.into())
+}
+
+#[derive(Serialize)]
+struct InspectJson<'a> {
+    verified: bool,
+    scheme: Option<&'a str>,
+    header: &'a Map<String, Value>,
+    payload: &'a Map<String, Value>,
+    times: Map<String, Value>,
+}
+
+fn json(jwt: &DecodedJwt, now: Timestamp) -> String {
+    let times = claims::times(&jwt.payload).map(|(name, time)| (name.to_owned(), time_json(time, now)));
+    line(&InspectJson {
+        verified: false,
+        scheme: jwt.scheme.as_deref(),
+        header: &jwt.header,
+        payload: &jwt.payload,
+        times: times.collect(),
+    })
+}
+
+fn time_json(time: Timestamp, now: Timestamp) -> Value {
+    serde_json::json!({ "unix": time.unix(), "utc": time.to_string(), "in_seconds": time.seconds_from(now) })
+}

@@ -1,0 +1,39 @@
+//! `symbolon serve`.
+
+use std::process::ExitCode;
+
+use symbolon::{Env, Error};
+use symbolon_agent::{Agent, AgentBuilder};
+
+use super::agent::{self, log};
+use crate::args::GlobalOptions;
+use crate::args::agent::ServeOptions;
+use crate::output::variables;
+use crate::signals::Signals;
+
+pub(super) async fn run(
+    options: &ServeOptions,
+    global: &GlobalOptions,
+    env: &Env,
+) -> Result<ExitCode, Error> {
+    let builder = agent::builder(&options.agent, global, env)?.observer(|record| log(&record.to_string()));
+    let mut signals = Signals::listen()?;
+    let agent = listen(options, builder).await?;
+    if options.agent.allow.is_empty() {
+        log("every resource is allowed; limit clients to those they need with --allow");
+    }
+    // The variables contain the secret, which is printed nowhere else.
+    anstream::println!("{}", variables(agent.environment(), global.output));
+    signals.next().await;
+    log("stopping");
+    agent.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn listen(options: &ServeOptions, builder: AgentBuilder) -> Result<Agent, Error> {
+    #[cfg(unix)]
+    if let Some(path) = &options.unix {
+        return builder.listen_unix(path).await;
+    }
+    builder.listen(options.listen).await
+}
