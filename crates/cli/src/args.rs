@@ -29,8 +29,10 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalOptions {
-    /// Format of the result on stdout; `json` also writes errors as JSON to stderr
+    /// Output format: text for people, json for programs (also of errors, on stderr), header for a
+    /// token as an HTTP header
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) output: OutputFormat,
     /// Trust the certificates in this PEM file as well, like `SSL_CERT_FILE`
@@ -43,15 +45,15 @@ pub(crate) struct GlobalOptions {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CliCommand {
-    /// Show a bound token from issuance to revocation, on a built-in emulator
+    /// Show the life of a bound token on a built-in emulator
     Demo,
     /// Request a token of this machine's managed identity
     Token(TokenOptions),
-    /// Request a token of an application, with a secret, certificate or assertion
+    /// Request a token of an application with its own credential
     AppToken(AppTokenOptions),
     /// Request a managed identity token and call a URL with it
     Call(CallOptions),
-    /// Check what this machine supports; requests no token and creates no key
+    /// Check what this machine supports, without requesting a token
     Doctor,
     /// Explain an error code and what to do about it
     Explain(ExplainOptions),
@@ -59,9 +61,9 @@ pub(crate) enum CliCommand {
     Inspect(InspectOptions),
     /// Run the emulator of Azure's metadata and token services
     Emulate(EmulateOptions),
-    /// Serve tokens to local programs, through an endpoint like App Service's
+    /// Serve tokens to local programs from an endpoint like App Service's
     Serve(ServeOptions),
-    /// Run a command that gets its tokens from such an endpoint
+    /// Run a command that gets its tokens from an endpoint like App Service's
     Exec(ExecOptions),
     /// Print a shell completion script
     Completions(CompletionsOptions),

@@ -15,11 +15,8 @@ const TEXT_WIDTH: usize = 80;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// Aligned text for people
     Text,
-    /// One JSON object per line, for programs
     Json,
-    /// A token as an HTTP `Authorization` header
     Header,
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn run(format: OutputFormat) -> Result<ExitCode, Error> {
     report
         .step(
             "Detect the managed identity source",
-            "Azure hosts differ. Environment variables select the source, without a request.",
+            "Environment variables select the source. No request is sent.",
             RequestFilter::All,
             async || detect(&env),
         )

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use symbolon_emulator::{Fault, Step};
 
 use crate::origin::Origin;
-use crate::run::{Ran, World};
+use crate::run::{RunResult, TestEnv};
 
 const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 const SCOPE: &str = "https://vault.example/.default";
@@ -17,25 +17,25 @@ const SCOPE: &str = "https://vault.example/.default";
 const NOBODY: &str = "http://127.0.0.1:9";
 
 struct App {
-    world: World,
+    env: TestEnv,
     folder: tempfile::TempDir,
     proxy: Option<String>,
 }
 
 impl App {
     fn new() -> Self {
-        let world = World::with(|emulator| {
+        let env = TestEnv::with(|emulator| {
             emulator.application(CLIENT_ID, "p@ss&word").federated_application(CLIENT_ID)
         });
-        Self { world, folder: tempfile::tempdir().unwrap(), proxy: None }
+        Self { env, folder: tempfile::tempdir().unwrap(), proxy: None }
     }
 
-    fn ask(&self, more: &[&str]) -> Ran {
-        let emulator = &self.world.emulator;
+    fn ask(&self, more: &[&str]) -> RunResult {
+        let emulator = &self.env.emulator;
         self.ask_at(&format!("{}/{}", emulator.token_url(), emulator.tenant_id()), more)
     }
 
-    fn ask_at(&self, authority: &str, more: &[&str]) -> Ran {
+    fn ask_at(&self, authority: &str, more: &[&str]) -> RunResult {
         let ask = [
             "app-token",
             "--authority",
@@ -47,10 +47,10 @@ impl App {
             "--output",
             "json",
         ];
-        let mut command = self.world.symbolon();
-        // Others than the emulator are not there.
+        let mut command = self.env.symbolon();
+        // No other server is reachable.
         command.env("APP_SECRET", "p@ss&word").env("HTTPS_PROXY", self.proxy.as_deref().unwrap_or(NOBODY));
-        Ran::of(command.args([&ask, more].concat()).output().unwrap())
+        RunResult::of(command.args([&ask, more].concat()).output().unwrap())
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -59,16 +59,16 @@ impl App {
         file
     }
 
-    /// A file with a certificate of the client and its key.
+    /// Writes a certificate of the client and its key to a file.
     fn certificate(&self) -> PathBuf {
-        let issued = self.world.emulator.issue_client_certificate(CLIENT_ID).unwrap();
+        let issued = self.env.emulator.issue_client_certificate(CLIENT_ID).unwrap();
         let pem = |label, der| pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der).unwrap();
         let text = pem("CERTIFICATE", issued.certificate().der()) + &pem("PRIVATE KEY", issued.pkcs8());
         self.file("client.pem", &text)
     }
 }
 
-/// A proxy that lets nobody through, and whom it was asked for.
+/// A proxy that refuses every connection and records the requested hosts.
 fn refusing_proxy(ask: impl FnOnce(String)) -> Vec<String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -90,26 +90,26 @@ fn refusing_proxy(ask: impl FnOnce(String)) -> Vec<String> {
 }
 
 #[test]
-fn app_01_to_02_a_secret_in_a_variable_gets_a_bearer_token_of_this_authority_client_and_scope() {
+fn app_01_to_02_client_secret() {
     let app = App::new();
     let ran = app.ask(&["--client-secret-env", "APP_SECRET"]);
     let token = &ran.json()[0];
     assert_eq!((&token["token_type"], &token["binding"]), (&"Bearer".into(), &Value::Null));
-    let journal = app.world.emulator.journal();
+    let journal = app.env.emulator.journal();
     let request = journal.last(Step::Token).unwrap();
-    assert_eq!(request.path(), format!("/{}/oauth2/v2.0/token", app.world.emulator.tenant_id()));
+    assert_eq!(request.path(), format!("/{}/oauth2/v2.0/token", app.env.emulator.tenant_id()));
     assert_eq!((request.form("client_id"), request.form("scope")), (Some(CLIENT_ID), Some(SCOPE)));
     assert!(request.form_names().any(|name| name == "client_secret"));
-    let mut command = app.world.symbolon();
-    let authority = app.world.emulator.token_url().to_owned() + "/contoso.example";
+    let mut command = app.env.symbolon();
+    let authority = app.env.emulator.token_url().to_owned() + "/contoso.example";
     command.args(["app-token", "--authority", &authority, "--client-id", CLIENT_ID, "--scope", SCOPE]);
     command.args(["--client-secret-env", "OTHER", "--output", "json"]).env("OTHER", "wrong");
-    let ran = Ran::of(command.output().unwrap());
+    let ran = RunResult::of(command.output().unwrap());
     assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("invalid_client"), 1), "another variable");
 }
 
 #[test]
-fn app_03_to_06_a_certificate_signs_or_is_presented_as_it_is_asked_for() {
+fn app_03_to_06_certificate_signs_or_authenticates() {
     let app = App::new();
     let file = app.certificate();
     let file = file.to_str().unwrap();
@@ -123,7 +123,7 @@ fn app_03_to_06_a_certificate_signs_or_is_presented_as_it_is_asked_for() {
         let token = &ran.json()[0];
         assert_eq!(token["token_type"], token_type, "{more:?}");
         assert_eq!(token["binding"].is_null(), token_type == "Bearer", "{more:?}");
-        let journal = app.world.emulator.journal();
+        let journal = app.env.emulator.journal();
         let request = journal.last(Step::Token).unwrap();
         assert_eq!(request.certificate().is_some(), is_on_tls, "{more:?}");
         assert_eq!(request.form_names().any(|name| name == "client_assertion"), has_assertion, "{more:?}");
@@ -135,7 +135,7 @@ fn app_03_to_06_a_certificate_signs_or_is_presented_as_it_is_asked_for() {
 }
 
 #[test]
-fn app_04_the_chain_is_in_the_assertion_if_it_is_asked_for() {
+fn app_04_chain_in_the_assertion() {
     let Some(origin) = Origin::start() else { return };
     let app = App::new();
     let file = app.certificate();
@@ -159,10 +159,10 @@ fn app_04_the_chain_is_in_the_assertion_if_it_is_asked_for() {
 }
 
 #[test]
-fn app_07_an_assertion_comes_from_a_file() {
+fn app_07_assertion_from_a_file() {
     let app = App::new();
     let ask = ["token", "--resource", "api://AzureADTokenExchange", "--output", "json"];
-    let assertion = app.world.run(&ask).json()[0]["access_token"].as_str().unwrap().to_owned();
+    let assertion = app.env.run(&ask).json()[0]["access_token"].as_str().unwrap().to_owned();
     let file = app.file("assertion.jwt", &format!("{assertion}\n"));
     let ran = app.ask(&["--assertion-file", file.to_str().unwrap()]);
     assert_eq!(ran.json()[0]["token_type"], "Bearer");
@@ -172,15 +172,15 @@ fn app_07_an_assertion_comes_from_a_file() {
 }
 
 #[test]
-fn app_08_a_secret_binds_nothing_and_is_not_sent_to_try() {
+fn app_08_secret_cannot_bind_a_token() {
     let app = App::new();
     let ran = app.ask(&["--client-secret-env", "APP_SECRET", "--pop"]);
     assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("mtls_certificate_not_provided"), 2));
-    assert_eq!(app.world.emulator.journal().entries().len(), 0);
+    assert_eq!(app.env.emulator.journal().entries().len(), 0);
 }
 
 #[test]
-fn app_09_to_11_claims_and_capabilities_are_sent() {
+fn app_09_to_11_claims_and_capabilities() {
     let app = App::new();
     let claims = r#"{"access_token":{"nbf":{"value":"1"}}}"#;
     let client_claims = r#"{"access_token":{"xms_az_nwperimid":{"values":["p"]}}}"#;
@@ -188,7 +188,7 @@ fn app_09_to_11_claims_and_capabilities_are_sent() {
     let capabilities = ["--capability", "cp1", "--capability", "cp2"];
     let ran = app.ask(&[&["--client-secret-env", "APP_SECRET"][..], &claims, &capabilities].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let journal = app.world.emulator.journal();
+    let journal = app.env.emulator.journal();
     let sent: Value =
         serde_json::from_str(journal.last(Step::Token).unwrap().form("claims").unwrap()).unwrap();
     let expected = json!({ "access_token": {
@@ -200,7 +200,7 @@ fn app_09_to_11_claims_and_capabilities_are_sent() {
 }
 
 #[test]
-fn app_12_a_region_is_asked_at_its_own_host() {
+fn app_12_host_of_the_region() {
     let mut app = App::new();
     let file = app.certificate();
     let authority = "https://login.microsoftonline.com/contoso.example";
@@ -220,7 +220,7 @@ fn app_12_a_region_is_asked_at_its_own_host() {
 }
 
 #[test]
-fn app_13_an_authority_that_is_not_known_is_validated_unless_told_otherwise() {
+fn app_13_unknown_authority_is_validated() {
     let mut app = App::new();
     for (more, first) in [
         (&[][..], "login.microsoftonline.com:443"),
@@ -239,7 +239,7 @@ fn app_13_an_authority_that_is_not_known_is_validated_unless_told_otherwise() {
 }
 
 #[test]
-fn app_14_there_is_one_credential() {
+fn app_14_exactly_one_credential() {
     let app = App::new();
     let file = app.certificate();
     let file = file.to_str().unwrap();
@@ -248,7 +248,7 @@ fn app_14_there_is_one_credential() {
         &["--certificate", file, "--client-secret-env", "APP_SECRET"],
         &["--certificate", file, "--assertion-file", file],
         &["--client-secret-env", "APP_SECRET", "--assertion-file", file],
-        // What only a certificate can do.
+        // Options that need a certificate.
         &["--client-secret-env", "APP_SECRET", "--send-x5c"],
         &["--client-secret-env", "APP_SECRET", "--over-mtls"],
         &["--certificate", file, "--over-mtls", "--pop"],
@@ -257,22 +257,22 @@ fn app_14_there_is_one_credential() {
         let ran = app.ask(more);
         assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("invalid_usage"), 2), "{more:?}");
     }
-    assert_eq!(app.world.emulator.journal().entries().len(), 0);
+    assert_eq!(app.env.emulator.journal().entries().len(), 0);
 }
 
 #[test]
-fn app_15_a_token_has_the_members_of_a_managed_identitys() {
+fn app_15_members_of_a_token() {
     let app = App::new();
     let file = app.certificate();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     for kind in [&[][..], &["--pop"]] {
         let own = app.ask(&[&["--certificate", file.to_str().unwrap()], kind].concat()).json().remove(0);
         let ask = ["token", "--resource", "https://vault.example", "--key", "p-256", "--output", "json"];
-        let others = app.world.run(&[&ask, kind].concat()).json().remove(0);
+        let others = app.env.run(&[&ask, kind].concat()).json().remove(0);
         assert_eq!(names(&own), names(&others), "{kind:?}");
         assert_eq!(own["resource"], SCOPE);
         assert_eq!((&own["client_id"], &own["source"]), (&CLIENT_ID.into(), &"network".into()));
-        assert_eq!(own["tenant_id"], app.world.emulator.tenant_id());
+        assert_eq!(own["tenant_id"], app.env.emulator.tenant_id());
         if !kind.is_empty() {
             assert_eq!(names(&own["binding"]), names(&others["binding"]));
         }
@@ -280,7 +280,7 @@ fn app_15_a_token_has_the_members_of_a_managed_identitys() {
 }
 
 #[test]
-fn app_16_failures_have_the_codes_exit_codes_and_members_of_a_managed_identitys() {
+fn app_16_errors_as_of_token() {
     let app = App::new();
     let certificate = app.certificate();
     let certificate = certificate.to_str().unwrap();
@@ -297,8 +297,8 @@ fn app_16_failures_have_the_codes_exit_codes_and_members_of_a_managed_identitys(
         (None, &["--claims", "["], "invalid_claims", 2),
         (None, &["--bogus"], "invalid_usage", 2),
     ] {
-        app.world.emulator.clear_faults();
-        fault.into_iter().for_each(|fault| app.world.emulator.inject(fault));
+        app.env.emulator.clear_faults();
+        fault.into_iter().for_each(|fault| app.env.emulator.inject(fault));
         let ran = app.ask(&[&["--certificate", certificate], more].concat());
         let error = ran.error();
         assert_eq!((error["code"].as_str(), ran.code), (Some(code), exit), "{more:?} {}", ran.stderr);
@@ -308,13 +308,13 @@ fn app_16_failures_have_the_codes_exit_codes_and_members_of_a_managed_identitys(
 }
 
 #[test]
-fn app_17_to_18_a_loopback_authority_stays_on_its_own_host_whatever_is_asked() {
+fn app_17_to_18_loopback_authority_keeps_its_host() {
     let mut app = App::new();
     let file = app.certificate();
-    let emulator = app.world.emulator.token_url().to_owned();
-    let tenant = app.world.emulator.tenant_id().to_owned();
+    let emulator = app.env.emulator.token_url().to_owned();
+    let tenant = app.env.emulator.tenant_id().to_owned();
     for url in [emulator.clone(), emulator.replace("127.0.0.1", "localhost")] {
-        // To the emulator, an assertion for `localhost` is for another audience.
+        // The emulator rejects an assertion with the audience `localhost`.
         let kinds = if url == emulator { &["--pop", "--over-mtls"][..] } else { &["--pop"] };
         for more in kinds {
             for region in [&[][..], &["--region", "westus2"]] {
@@ -326,7 +326,7 @@ fn app_17_to_18_a_loopback_authority_stays_on_its_own_host_whatever_is_asked() {
                     assert_eq!(ran.code, 0, "{authority} {more} {}", ran.stderr);
                 });
                 assert_eq!(asked, Vec::<String>::new(), "nobody else was asked");
-                let journal = app.world.emulator.journal();
+                let journal = app.env.emulator.journal();
                 let request = journal.last(Step::Token).unwrap();
                 assert_eq!(request.header("host"), url.strip_prefix("https://"), "{more}");
                 assert!(request.certificate().is_some(), "{more}");

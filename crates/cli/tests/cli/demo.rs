@@ -3,42 +3,42 @@
 #[cfg(target_os = "linux")]
 use std::process::Command;
 
-use crate::run::{Ran, symbolon};
+use crate::run::{RunResult, symbolon};
 
 #[test]
-fn demo_02_the_story_ends_with_a_summary_and_fits_a_terminal() {
-    let ran = Ran::of(symbolon().arg("demo").output().unwrap());
+fn demo_02_text_ends_with_a_summary() {
+    let ran = RunResult::of(symbolon().arg("demo").output().unwrap());
     assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("8 of 8 steps held"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("8 of 8 steps passed"), "{}", ran.stdout);
     let wide = ran.stdout.lines().find(|line| line.chars().count() > 80);
-    assert_eq!(wide, None, "it fits a terminal of 80 columns");
-    for told in [
+    assert_eq!(wide, None, "lines fit 80 columns");
+    for expected in [
         "bound token, from another process:     401, certificate_missing",
         "bound token, with another certificate: 401, certificate_mismatch",
-        "bearer token, from another process:    200, the thief is in",
+        "bearer token, from another process:    200, the thief has access",
     ] {
-        assert!(ran.stdout.contains(told), "{told}\n{}", ran.stdout);
+        assert!(ran.stdout.contains(expected), "{expected}\n{}", ran.stdout);
     }
 }
 
 #[test]
-fn demo_01_the_whole_story_holds_without_any_configuration() {
-    let ran = Ran::of(symbolon().args(["demo", "--output", "json"]).output().unwrap());
+fn demo_01_all_steps_pass_without_configuration() {
+    let ran = RunResult::of(symbolon().args(["demo", "--output", "json"]).output().unwrap());
     let [summary] = &ran.json()[..] else { panic!("one line: {ran:?}") };
     assert_eq!(summary["held"], true);
     let steps = summary["steps"].as_array().unwrap();
     let titles: Vec<&str> = steps.iter().filter_map(|step| step["title"].as_str()).collect();
-    let begin = ["Where", "Mint", "Exchange", "Use", "Ask again", "Steal", "Revoke", "Claims"];
+    let begin = ["Detect", "Mint", "Exchange", "Call", "Request", "Steal", "Revoke", "Send"];
     let in_order = titles.iter().zip(begin).all(|(title, begin)| title.starts_with(begin));
     assert!(titles.len() == begin.len() && in_order, "{titles:?}");
     let holds = |step: &serde_json::Value| step["held"] == true && step["reason"].is_null();
     assert!(summary["steps"].as_array().unwrap().iter().all(holds));
 }
 
-/// The thief is another process of the same program: where its file is gone, there can be none.
+/// Removes the program's file, so that the step with another process of it fails.
 #[cfg(target_os = "linux")]
 #[test]
-fn demo_03_a_step_that_does_not_hold_is_named_and_the_end_is_no_success() {
+fn demo_03_failed_step_is_named() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let program = folder.path().join("symbolon");
     for format in ["text", "json"] {
@@ -47,13 +47,10 @@ fn demo_03_a_step_that_does_not_hold_is_named_and_the_end_is_no_success() {
             "exec 3< '{0}'; rm '{0}'; exec /proc/self/fd/3 demo --output {format}",
             program.display()
         );
-        let ran = Ran::of(Command::new("/bin/sh").args(["-c", &script]).env_clear().output().unwrap());
+        let ran = RunResult::of(Command::new("/bin/sh").args(["-c", &script]).env_clear().output().unwrap());
         assert_eq!(ran.code, 1, "{ran:?}");
         if format == "text" {
-            assert!(
-                ran.stdout.contains("did not hold: ") && ran.stdout.contains("7 of 8 steps held"),
-                "{ran:?}"
-            );
+            assert!(ran.stdout.contains("failed: ") && ran.stdout.contains("7 of 8 steps passed"), "{ran:?}");
             continue;
         }
         let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -65,15 +62,15 @@ fn demo_03_a_step_that_does_not_hold_is_named_and_the_end_is_no_success() {
 }
 
 #[test]
-fn not_even_the_most_talkative_log_shows_a_secret() {
-    let ran = Ran::of(symbolon().arg("demo").env("RUST_LOG", "trace").output().unwrap());
+fn trace_log_contains_no_secret() {
+    let ran = RunResult::of(symbolon().arg("demo").env("RUST_LOG", "trace").output().unwrap());
     assert_eq!(ran.code, 0);
-    assert!(ran.stderr.lines().count() > 10, "it is talkative: {}", ran.stderr);
+    assert!(ran.stderr.lines().count() > 10, "the log is short: {}", ran.stderr);
     let shown = format!("{}{}", ran.stdout, ran.stderr);
     // JWTs and their parts, certificate requests (`MII` in base64), PEM, forms.
-    for telling in ["eyJ", "MII", "BEGIN", "client_secret", "access_token\":", "csr\":"] {
-        let line = shown.lines().find(|line| line.contains(telling));
-        assert_eq!(line, None, "{telling}");
+    for secret in ["eyJ", "MII", "BEGIN", "client_secret", "access_token\":", "csr\":"] {
+        let line = shown.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
     }
     let long = |word: &&str| word.len() > 60 && !word.contains("::") && !word.contains('/');
     let words = shown.split(|c: char| !(c.is_ascii_alphanumeric() || "-_+/=.:".contains(c)));
@@ -85,9 +82,9 @@ fn not_even_the_most_talkative_log_shows_a_secret() {
 }
 
 #[test]
-fn the_thief_is_not_a_command_for_people() {
-    let ran = Ran::of(symbolon().arg("replay").stdin(std::process::Stdio::null()).output().unwrap());
+fn replay_is_hidden() {
+    let ran = RunResult::of(symbolon().arg("replay").stdin(std::process::Stdio::null()).output().unwrap());
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.contains("a part of `demo`"), "{}", ran.stderr);
-    assert!(!Ran::of(symbolon().arg("--help").output().unwrap()).stdout.contains("replay"));
+    assert!(!RunResult::of(symbolon().arg("--help").output().unwrap()).stdout.contains("replay"));
 }

@@ -1,45 +1,45 @@
-//! The variables that are read.
+//! Environment variables.
 
 use symbolon_emulator::{Fault, Source, Step};
 
-use crate::run::{Ran, World, symbolon};
+use crate::run::{RunResult, TestEnv, symbolon};
 
-const ASK: &[&str] =
+const REQUEST: &[&str] =
     &["token", "--resource", "https://vault.azure.net", "--key", "p-256", "--output", "json"];
 
-fn ask(world: &World, more: &[&str]) -> Ran {
-    world.run(&[ASK, more].concat())
+fn ask(env: &TestEnv, more: &[&str]) -> RunResult {
+    env.run(&[REQUEST, more].concat())
 }
 
-/// The variables of a source, some of them with another value.
-fn ask_with(world: &World, source: Source, others: &[(&str, &str)]) -> Ran {
+/// Runs the command with the variables of a source, some of them changed.
+fn ask_with(env: &TestEnv, source: Source, others: &[(&str, &str)]) -> RunResult {
     let mut command = symbolon();
-    command.envs(world.emulator.environment_of(source)).envs(others.iter().copied());
-    command.env("SYMBOLON_RETRY_SCALE", "0").args(ASK);
-    Ran::of(command.output().unwrap())
+    command.envs(env.emulator.environment_of(source)).envs(others.iter().copied());
+    command.env("SYMBOLON_RETRY_SCALE", "0").args(REQUEST);
+    RunResult::of(command.output().unwrap())
 }
 
 #[test]
-fn env_01_the_metadata_service_is_where_the_variable_says() {
-    let (one, other) = (World::new(), World::new());
-    for world in [&one, &other] {
+fn env_01_address_of_the_metadata_service() {
+    let (one, other) = (TestEnv::new(), TestEnv::new());
+    for env in [&one, &other] {
         let mut command = symbolon();
-        command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", world.emulator.imds_url()).args(ASK);
-        let token = Ran::of(command.output().unwrap()).json().remove(0);
-        assert_eq!(token["client_id"], world.emulator.client_id());
+        command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", env.emulator.imds_url()).args(REQUEST);
+        let token = RunResult::of(command.output().unwrap()).json().remove(0);
+        assert_eq!(token["client_id"], env.emulator.client_id());
     }
 }
 
 #[test]
-fn env_02_to_06_every_source_gives_a_token_by_its_variables_alone() {
+fn env_02_to_06_variables_of_every_source() {
     for source in Source::ALL {
-        // Its agent's key files are where only root may write.
+        // Only root can write the key files of its agent.
         if source == Source::AzureArc && !may_write_as_the_agent() {
             println!("skipped: {source} needs root");
             continue;
         }
-        let world = World::with(|emulator| emulator.source(source));
-        let ran = ask(&world, &[]);
+        let env = TestEnv::with(|emulator| emulator.source(source));
+        let ran = ask(&env, &[]);
         let token = &ran.json()[0];
         assert_eq!(
             (&token["token_type"], &token["source"]),
@@ -55,27 +55,27 @@ fn env_02_to_06_every_source_gives_a_token_by_its_variables_alone() {
             Source::CloudShell => Step::CloudShell,
             _ => Step::AzureArc,
         };
-        assert!(world.emulator.journal().steps().iter().all(|asked| *asked == step), "{source}");
+        assert!(env.emulator.journal().steps().iter().all(|asked| *asked == step), "{source}");
         let count = if source == Source::AzureArc { 2 } else { 1 };
-        assert_eq!(world.emulator.journal().entries().len(), count, "{source}");
+        assert_eq!(env.emulator.journal().entries().len(), count, "{source}");
     }
 }
 
-/// Whether a file can be made in the directory of the Azure Arc agent.
+/// Returns whether files can be created in the folder of the Azure Arc agent.
 fn may_write_as_the_agent() -> bool {
     let directory = std::path::Path::new("/var/opt/azcmagent/tokens");
     std::fs::create_dir_all(directory).is_ok() && tempfile::tempfile_in(directory).is_ok()
 }
 
 #[test]
-fn env_02_to_04_the_secret_of_a_host_is_the_one_in_its_variable() {
-    let world = World::new();
+fn env_02_to_04_secret_of_the_host() {
+    let env = TestEnv::new();
     for (source, secret) in [
         (Source::AppService, "IDENTITY_HEADER"),
         (Source::ServiceFabric, "IDENTITY_HEADER"),
         (Source::MachineLearning, "MSI_SECRET"),
     ] {
-        let ran = ask_with(&world, source, &[(secret, "of-another-run")]);
+        let ran = ask_with(&env, source, &[(secret, "of-another-run")]);
         let error = ran.error();
         assert_eq!(
             (error["code"].as_str(), ran.code),
@@ -88,23 +88,23 @@ fn env_02_to_04_the_secret_of_a_host_is_the_one_in_its_variable() {
 }
 
 #[test]
-fn env_03_service_fabric_is_known_by_the_certificate_in_its_variable() {
-    let world = World::new();
+fn env_03_service_fabric_thumbprint() {
+    let env = TestEnv::new();
     let other = "0".repeat(40);
-    let ran = ask_with(&world, Source::ServiceFabric, &[("IDENTITY_SERVER_THUMBPRINT", &other)]);
+    let ran = ask_with(&env, Source::ServiceFabric, &[("IDENTITY_SERVER_THUMBPRINT", &other)]);
     assert_eq!(ran.error()["code"], "managed_identity_unreachable");
     assert!(ran.stderr.contains("IDENTITY_SERVER_THUMBPRINT"), "{}", ran.stderr);
-    assert_eq!(world.emulator.journal().count(Step::ServiceFabric), 0);
+    assert_eq!(env.emulator.journal().count(Step::ServiceFabric), 0);
 }
 
 #[test]
-fn env_07_every_delay_between_retries_is_scaled() {
-    let busy = || World::with(|emulator| emulator.fault(Fault::status(Step::ImdsToken, 503).times(2)));
+fn env_07_retry_delays_are_scaled() {
+    let busy = || TestEnv::with(|emulator| emulator.fault(Fault::status(Step::ImdsToken, 503).times(2)));
     for (scale, delays) in [("0", [0, 0]), ("0.01", [10, 20]), ("0.001", [1, 2])] {
-        let world = busy();
-        let mut command = world.symbolon();
-        command.env("SYMBOLON_RETRY_SCALE", scale).env("RUST_LOG", "symbolon_transport=debug").args(ASK);
-        let ran = Ran::of(command.output().unwrap());
+        let env = busy();
+        let mut command = env.symbolon();
+        command.env("SYMBOLON_RETRY_SCALE", scale).env("RUST_LOG", "symbolon_transport=debug").args(REQUEST);
+        let ran = RunResult::of(command.output().unwrap());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let delay = |line: &str| line.split_once("delay_ms=")?.1.split(' ').next()?.parse::<u64>().ok();
         let told: Vec<u64> = ran.stderr.lines().filter_map(delay).collect();
@@ -114,16 +114,16 @@ fn env_07_every_delay_between_retries_is_scaled() {
 
 #[cfg(unix)]
 #[test]
-fn env_08_persisted_bindings_live_in_the_folder_of_the_variable() {
+fn env_08_folder_of_persisted_bindings() {
     use std::os::unix::fs::PermissionsExt;
 
-    let world = World::new();
+    let env = TestEnv::new();
     let parent = tempfile::tempdir().unwrap();
     let ask = |name: &str| {
         let folder = parent.path().join(name);
-        let mut command = world.symbolon();
+        let mut command = env.symbolon();
         command.env("SYMBOLON_STATE_DIR", &folder).env("HOME", parent.path().join("home"));
-        let ran = Ran::of(command.args(ASK).args(["--pop", "--persist-binding"]).output().unwrap());
+        let ran = RunResult::of(command.args(REQUEST).args(["--pop", "--persist-binding"]).output().unwrap());
         let mode = folder.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode, folder.read_dir().unwrap().next().is_some()), (0o700, true));
         ran.json()[0]["binding"]["x5t#S256"].to_string()

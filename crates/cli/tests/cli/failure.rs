@@ -1,42 +1,42 @@
-//! How failures end: exit codes, the error line, codes.
+//! Exit codes, the error line, and error codes.
 
 use serde_json::{Value, json};
 use symbolon_emulator::{CertificateFault, EmulatorBuilder, Fault, Source, Step};
 
-use crate::run::{Ran, World, missing, symbolon};
+use crate::run::{RunResult, TestEnv, skip_without, symbolon};
 
-const ASK: &[&str] =
+const REQUEST: &[&str] =
     &["token", "--resource", "https://vault.azure.net", "--key", "p-256", "--output", "json"];
 
-fn with(fault: Fault) -> World {
-    World::with(|emulator| emulator.fault(fault))
+fn with(fault: Fault) -> TestEnv {
+    TestEnv::with(|emulator| emulator.fault(fault))
 }
 
-fn ask(world: &World, more: &[&str]) -> Ran {
-    world.run(&[ASK, more].concat())
+fn ask(env: &TestEnv, more: &[&str]) -> RunResult {
+    env.run(&[REQUEST, more].concat())
 }
 
-/// Where a variable says that there is a metadata service, and nobody answers.
-fn ask_nobody(more: &[&str]) -> Ran {
+/// Requests a token from a metadata service that does not respond.
+fn ask_closed_port(more: &[&str]) -> RunResult {
     let mut command = symbolon();
     command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9").env("SYMBOLON_RETRY_SCALE", "0");
-    Ran::of(command.args([ASK, more].concat()).output().unwrap())
+    RunResult::of(command.args([REQUEST, more].concat()).output().unwrap())
 }
 
 #[track_caller]
-fn assert_failed(ran: &Ran, code: &str, exit: i32) {
+fn assert_failed(ran: &RunResult, code: &str, exit: i32) {
     assert_eq!((ran.error()["code"].as_str(), ran.code), (Some(code), exit), "{}", ran.stderr);
 }
 
 #[test]
-fn exit_01_a_success_is_0() {
-    let world = World::new();
-    assert_eq!((ask(&world, &[]).code, ask(&world, &["--pop"]).code), (0, 0));
-    assert_eq!((world.run(&["--help"]).code, world.run(&["--version"]).code), (0, 0));
+fn exit_01_success() {
+    let env = TestEnv::new();
+    assert_eq!((ask(&env, &[]).code, ask(&env, &["--pop"]).code), (0, 0));
+    assert_eq!((env.run(&["--help"]).code, env.run(&["--version"]).code), (0, 0));
 }
 
 #[test]
-fn exit_02_a_request_that_failed_is_1() {
+fn exit_02_failed_request() {
     for (fault, more) in [
         (Fault::status(Step::ImdsToken, 400).always(), &[][..]),
         (Fault::status(Step::PlatformMetadata, 500).always(), &["--pop"]),
@@ -44,78 +44,78 @@ fn exit_02_a_request_that_failed_is_1() {
         (Fault::oauth_error("unauthorized_client", &[]).always(), &["--pop"]),
         (Fault::wrong_cnf(), &["--pop"]),
     ] {
-        let world = with(fault);
-        let ran = ask(&world, more);
+        let env = with(fault);
+        let ran = ask(&env, more);
         assert_eq!(ran.code, 1, "{}", ran.stderr);
     }
-    let ran = ask(&World::new(), &["--identity", "client-id:nobody"]);
+    let ran = ask(&TestEnv::new(), &["--identity", "client-id:nobody"]);
     assert_failed(&ran, "managed_identity_request_failed", 1);
 }
 
 #[test]
-fn exit_03_a_wrong_command_line_is_2() {
-    let world = World::new();
+fn exit_03_invalid_command_line() {
+    let env = TestEnv::new();
     for more in [&["--bogus"][..], &["--claims", "["], &["--ca-file", "/nonexistent"], &["--timeout", "0"]] {
-        assert_eq!(ask(&world, more).code, 2, "{more:?}");
+        assert_eq!(ask(&env, more).code, 2, "{more:?}");
     }
-    assert_eq!(world.emulator.journal().entries().len(), 0);
+    assert_eq!(env.emulator.journal().entries().len(), 0);
 }
 
-/// In a network namespace of its own, which reaches nobody; no variable says that there is anybody.
+/// Runs in a network namespace without routes, with no variable that selects a source.
 #[cfg(target_os = "linux")]
 #[test]
-fn exit_04_a_machine_without_an_identity_is_3() {
+fn exit_04_machine_without_identity() {
     use std::process::Command;
 
-    // Root may have a namespace; another user needs one of users, too, which not every kernel lets them have.
+    // Without root, a user namespace is needed as well, which some kernels disable.
     let isolated = [&["--net"][..], &["--net", "--map-root-user"]].into_iter().find(|options| {
         Command::new("unshare").args(*options).arg("true").status().is_ok_and(|status| status.success())
     });
     let Some(options) = isolated else {
-        return missing("a network namespace");
+        return skip_without("a network namespace");
     };
-    // One variable of two names nobody.
+    // One of two variables does not select a source.
     for (more, variable) in
         [(&[][..], None), (&["--pop"], None), (&["--over-mtls"], None), (&[], Some("IDENTITY_ENDPOINT"))]
     {
         let mut command = Command::new("unshare");
-        command.args(options).arg(symbolon().get_program()).args(ASK).args(more);
+        command.args(options).arg(symbolon().get_program()).args(REQUEST).args(more);
         command.env_clear().envs(variable.map(|name| (name, "http://127.0.0.1:9/")));
         let output = command.env("SYMBOLON_RETRY_SCALE", "0").output().unwrap();
-        assert_failed(&Ran::of(output), "managed_identity_unreachable", 3);
+        assert_failed(&RunResult::of(output), "managed_identity_unreachable", 3);
     }
 }
 
 #[test]
-fn exit_05_a_machine_that_binds_no_tokens_is_3() {
-    for world in [
-        World::with(EmulatorBuilder::v1_only),
-        World::with(|emulator| emulator.source(Source::AppService)),
-        World::with(|emulator| emulator.source(Source::CloudShell)),
+fn exit_05_bound_tokens_not_supported() {
+    for env in [
+        TestEnv::with(EmulatorBuilder::v1_only),
+        TestEnv::with(|emulator| emulator.source(Source::AppService)),
+        TestEnv::with(|emulator| emulator.source(Source::CloudShell)),
     ] {
-        assert_eq!(ask(&world, &["--pop"]).code, 3);
+        assert_eq!(ask(&env, &["--pop"]).code, 3);
     }
 }
 
 #[test]
-fn exit_06_a_key_that_is_kept_too_weakly_is_3() {
+fn exit_06_key_is_too_weak() {
     for floor in ["hardware", "keyguard"] {
-        assert_eq!(ask(&World::new(), &["--pop", "--min-strength", floor]).code, 3);
+        assert_eq!(ask(&TestEnv::new(), &["--pop", "--min-strength", floor]).code, 3);
     }
 }
 
 #[test]
-fn err_01_to_02_the_last_line_of_stderr_is_one_object_with_these_members() {
-    let world = with(Fault::oauth_error("unauthorized_client", &[700_016]).always());
+fn err_01_to_02_error_line_and_its_members() {
+    let env = with(Fault::oauth_error("unauthorized_client", &[700_016]).always());
     for (more, log) in [
         (&["--pop"][..], None),
         (&["--bogus"], None),
         (&["--claims", "["], None),
         (&["--pop"], Some("trace")),
     ] {
-        let mut command = world.symbolon();
-        command.envs(log.map(|log| ("RUST_LOG", log))).args([ASK, more].concat());
-        let ran = Ran::of(command.output().unwrap());
+        let mut command = env.symbolon();
+        command.envs(log.map(|log| ("RUST_LOG", log))).args([REQUEST, more].concat());
+        let ran = RunResult::of(command.output().unwrap());
         let last = ran.stderr.lines().last().unwrap();
         let begin = r#"{"error":{"code":"#;
         assert!(last.starts_with(begin) && ran.stderr.ends_with("}}\n"), "{more:?} {last}");
@@ -129,43 +129,43 @@ fn err_01_to_02_the_last_line_of_stderr_is_one_object_with_these_members() {
 }
 
 #[test]
-fn err_03_the_message_is_what_people_are_told() {
-    for (world, more) in [
+fn err_03_message_equals_the_text() {
+    for (env, more) in [
         (with(Fault::oauth_error("unauthorized_client", &[700_016])), &["--pop"][..]),
-        (World::new(), &["--bogus"]),
-        (World::with(EmulatorBuilder::v1_only), &["--pop"]),
+        (TestEnv::new(), &["--bogus"]),
+        (TestEnv::with(EmulatorBuilder::v1_only), &["--pop"]),
     ] {
-        let ran = ask(&world, more);
+        let ran = ask(&env, more);
         let message = ran.error()["message"].as_str().unwrap().to_owned();
         assert_eq!(ran.stderr.lines().next(), Some(&*format!("error: {message}")));
     }
 }
 
 #[test]
-fn err_04_to_06_an_oauth_error_is_reported_with_everything_that_support_asks_for() {
-    let world = with(Fault::oauth_error("unauthorized_client", &[700_016, 53_003]));
-    let error = ask(&world, &["--pop"]).error();
+fn err_04_to_06_details_of_an_oauth_error() {
+    let env = with(Fault::oauth_error("unauthorized_client", &[700_016, 53_003]));
+    let error = ask(&env, &["--pop"]).error();
     assert_eq!((&error["status"], &error["error_codes"]), (&400.into(), &json!([700_016, 53_003])));
-    let journal = world.emulator.journal();
+    let journal = env.emulator.journal();
     let sent = journal.last(Step::Token).unwrap().header("client-request-id").unwrap();
     assert_eq!((&error["correlation_id"], sent.len()), (&sent.into(), 36));
 }
 
 #[test]
-fn err_04_to_06_what_nobody_told_is_null_or_empty() {
-    for ran in [ask(&World::new(), &["--bogus"]), ask(&World::new(), &["--pop", "--claims", "["])] {
+fn err_04_to_06_absent_values_are_null_or_empty() {
+    for ran in [ask(&TestEnv::new(), &["--bogus"]), ask(&TestEnv::new(), &["--pop", "--claims", "["])] {
         let error = ran.error();
         assert_eq!((&error["status"], &error["error_codes"]), (&Value::Null, &json!([])));
         assert_eq!(error["correlation_id"], Value::Null);
     }
-    // Nobody answered, and still it may be in somebody's log.
-    let error = ask_nobody(&[]).error();
+    // The request may be in a log although no response arrived.
+    let error = ask_closed_port(&[]).error();
     assert_eq!((&error["status"], &error["error_codes"]), (&Value::Null, &json!([])));
     assert_eq!(error["correlation_id"].as_str().map(str::len), Some(36));
 }
 
 #[test]
-fn err_07_it_says_whether_the_same_may_succeed_later() {
+fn err_07_retryable() {
     for (fault, more, retryable) in [
         (Fault::status(Step::ImdsToken, 503).always(), &[][..], true),
         (Fault::oauth_error("temporarily_unavailable", &[]).with_status(503).always(), &["--pop"], true),
@@ -180,27 +180,26 @@ fn err_07_it_says_whether_the_same_may_succeed_later() {
 }
 
 #[test]
-fn err_08_people_are_not_told_in_json() {
-    let world = with(Fault::oauth_error("unauthorized_client", &[]).always());
+fn err_08_no_json_in_text_output() {
+    let env = with(Fault::oauth_error("unauthorized_client", &[]).always());
     for more in
         [&["--pop"][..], &["--bogus"], &["--pop", "--output", "text"], &["--pop", "--output", "header"]]
     {
-        let ran =
-            world.run(&[&["token", "--resource", "https://x.example", "--key", "p-256"], more].concat());
+        let ran = env.run(&[&["token", "--resource", "https://x.example", "--key", "p-256"], more].concat());
         assert!(ran.code != 0 && ran.stderr.starts_with("error: "), "{}", ran.stderr);
         assert!(!ran.stderr.contains(r#"{"error""#), "{}", ran.stderr);
     }
 }
 
 #[test]
-fn code_01_a_metadata_service_without_version_2() {
-    let world = World::with(EmulatorBuilder::v1_only);
-    assert_failed(&ask(&world, &["--pop"]), "mtls_pop_not_supported_in_imds_v1", 3);
-    assert_eq!(world.emulator.journal().count(Step::Token), 0);
+fn code_01_metadata_service_without_version_2() {
+    let env = TestEnv::with(EmulatorBuilder::v1_only);
+    assert_failed(&ask(&env, &["--pop"]), "mtls_pop_not_supported_in_imds_v1", 3);
+    assert_eq!(env.emulator.journal().count(Step::Token), 0);
 }
 
 #[test]
-fn code_02_what_a_host_cannot_do_is_said_and_nothing_is_sent() {
+fn code_02_unsupported_requests_are_not_sent() {
     let claims = r#"{"access_token":{}}"#;
     for (source, more, code, exit) in [
         (Source::AppService, &["--pop"][..], "mtls_pop_not_supported_for_environment", 3),
@@ -220,55 +219,55 @@ fn code_02_what_a_host_cannot_do_is_said_and_nothing_is_sent() {
         ),
         (Source::MachineLearning, &["--identity", "object-id:x"], "invalid_managed_identity_id_type", 3),
     ] {
-        let world = World::with(|emulator| emulator.source(source));
-        let ran = ask(&world, more);
+        let env = TestEnv::with(|emulator| emulator.source(source));
+        let ran = ask(&env, more);
         assert_eq!((ran.error()["code"].as_str(), ran.code), (Some(code), exit), "{source}");
-        assert_eq!(world.emulator.journal().entries().len(), 0, "{source}");
+        assert_eq!(env.emulator.journal().entries().len(), 0, "{source}");
     }
-    let world = World::with(|emulator| emulator.source(Source::AppService));
-    let mut command = world.symbolon();
+    let env = TestEnv::with(|emulator| emulator.source(Source::AppService));
+    let mut command = env.symbolon();
     command.env("IDENTITY_ENDPOINT", "127.0.0.1:41564/msi/token");
-    let ran = Ran::of(command.args(ASK).output().unwrap());
+    let ran = RunResult::of(command.args(REQUEST).output().unwrap());
     assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("invalid_managed_identity_endpoint"), 3));
 }
 
 #[test]
-fn code_03_a_floor_that_is_not_met() {
-    let world = World::new();
-    assert_failed(&ask(&world, &["--pop", "--min-strength", "keyguard"]), "min_strength_not_met", 3);
-    assert_eq!(world.emulator.journal().count(Step::IssueCredential), 0);
+fn code_03_key_below_minimum_strength() {
+    let env = TestEnv::new();
+    assert_failed(&ask(&env, &["--pop", "--min-strength", "keyguard"]), "min_strength_not_met", 3);
+    assert_eq!(env.emulator.journal().count(Step::IssueCredential), 0);
 }
 
 #[test]
-fn code_04_a_key_that_has_to_be_attested_which_the_keys_of_the_command_cannot_be() {
-    let world = World::with(EmulatorBuilder::attestation_required);
-    let ran = ask(&world, &["--pop"]);
+fn code_04_attestation_required() {
+    let env = TestEnv::with(EmulatorBuilder::attestation_required);
+    let ran = ask(&env, &["--pop"]);
     assert_failed(&ran, "managed_identity_request_failed", 1);
     assert!(ran.error()["message"].as_str().unwrap().contains("must attest its keys"), "{}", ran.stderr);
-    assert_eq!(world.emulator.journal().count(Step::Token), 0);
+    assert_eq!(env.emulator.journal().count(Step::Token), 0);
 }
 
 #[test]
-fn code_05_a_certificate_that_is_not_fit() {
+fn code_05_unusable_certificate() {
     for fault in [
         CertificateFault::WrongKey,
         CertificateFault::Garbage,
         CertificateFault::TrailingData,
         CertificateFault::Expired,
     ] {
-        let world = with(Fault::certificate(fault).always());
-        assert_failed(&ask(&world, &["--pop"]), "invalid_certificate", 1);
-        assert_eq!(world.emulator.journal().count(Step::Token), 0, "{fault:?}");
+        let env = with(Fault::certificate(fault).always());
+        assert_failed(&ask(&env, &["--pop"]), "invalid_certificate", 1);
+        assert_eq!(env.emulator.journal().count(Step::Token), 0, "{fault:?}");
     }
 }
 
 #[test]
-fn code_06_a_source_that_answers_with_an_error() {
+fn code_06_source_returns_an_error() {
     for (source, step) in [(Source::Imds, Step::ImdsToken), (Source::AppService, Step::AppService)] {
         for status in [400, 500] {
             let fault = Fault::status(step, status).always();
-            let world = World::with(|emulator| emulator.source(source).fault(fault));
-            let ran = ask(&world, &[]);
+            let env = TestEnv::with(|emulator| emulator.source(source).fault(fault));
+            let ran = ask(&env, &[]);
             assert_failed(&ran, "managed_identity_request_failed", 1);
             assert_eq!(ran.error()["status"], status);
         }
@@ -276,29 +275,29 @@ fn code_06_a_source_that_answers_with_an_error() {
 }
 
 #[test]
-fn code_07_a_source_that_does_not_answer_at_all() {
-    assert_failed(&ask_nobody(&[]), "managed_identity_unreachable", 1);
-    assert_failed(&ask_nobody(&["--pop"]), "managed_identity_unreachable", 1);
+fn code_07_source_does_not_respond() {
+    assert_failed(&ask_closed_port(&[]), "managed_identity_unreachable", 1);
+    assert_failed(&ask_closed_port(&["--pop"]), "managed_identity_unreachable", 1);
     let mut command = symbolon();
     command.env("IDENTITY_ENDPOINT", "http://127.0.0.1:9/").env("IDENTITY_HEADER", "secret");
-    command.env("SYMBOLON_RETRY_SCALE", "0").args(ASK);
-    assert_failed(&Ran::of(command.output().unwrap()), "managed_identity_unreachable", 1);
+    command.env("SYMBOLON_RETRY_SCALE", "0").args(REQUEST);
+    assert_failed(&RunResult::of(command.output().unwrap()), "managed_identity_unreachable", 1);
 }
 
 #[test]
-fn code_08_a_bearer_token_in_place_of_a_bound_one() {
+fn code_08_bearer_token_instead_of_bound() {
     assert_failed(&ask(&with(Fault::downgrade_to_bearer()), &["--pop"]), "token_type_mismatch", 1);
 }
 
 #[test]
-fn code_09_claims_that_are_none() {
+fn code_09_claims_are_not_an_object() {
     for more in [&["--claims", "["][..], &["--claims", "["], &["--pop", "--client-claims", "7"]] {
-        assert_failed(&ask(&World::new(), more), "invalid_claims", 2);
+        assert_failed(&ask(&TestEnv::new(), more), "invalid_claims", 2);
     }
 }
 
 #[test]
-fn code_10_no_answer_in_time() {
+fn code_10_response_is_late() {
     for (step, more) in [(Step::ImdsToken, &[][..]), (Step::Token, &["--pop"])] {
         let more = [more, &["--timeout", "0.3"]].concat();
         assert_failed(&ask(&with(Fault::stall(step).always()), &more), "timeout", 1);
@@ -306,7 +305,7 @@ fn code_10_no_answer_in_time() {
 }
 
 #[test]
-fn code_11_a_token_service_that_cannot_be_called() {
+fn code_11_connection_to_token_service_fails() {
     for fault in [Fault::tls_alert(80).always(), Fault::torn_body(Step::Token).always()] {
         let name = format!("{fault:?}");
         let ran = ask(&with(fault), &["--pop"]);
@@ -320,17 +319,17 @@ fn code_11_a_token_service_that_cannot_be_called() {
 }
 
 #[test]
-fn code_12_what_would_travel_without_tls() {
-    let world = with(Fault::certificate(CertificateFault::InsecureEndpoint).always());
-    assert_failed(&ask(&world, &["--pop"]), "insecure_endpoint", 1);
-    let world = World::new();
+fn code_12_endpoint_without_tls() {
+    let env = with(Fault::certificate(CertificateFault::InsecureEndpoint).always());
+    assert_failed(&ask(&env, &["--pop"]), "insecure_endpoint", 1);
+    let env = TestEnv::new();
     let call = ["call", "http://127.0.0.1:9/", "--resource", "https://vault.azure.net", "--output", "json"];
-    assert_failed(&world.run(&call), "insecure_endpoint", 2);
-    assert_eq!(world.emulator.journal().entries().len(), 0);
+    assert_failed(&env.run(&call), "insecure_endpoint", 2);
+    assert_eq!(env.emulator.journal().entries().len(), 0);
 }
 
 #[test]
-fn code_13_an_answer_that_is_too_large() {
+fn code_13_response_is_too_large() {
     for (step, more) in
         [(Step::Token, &["--pop"][..]), (Step::ImdsToken, &[]), (Step::IssueCredential, &["--pop"])]
     {
@@ -339,7 +338,7 @@ fn code_13_an_answer_that_is_too_large() {
 }
 
 #[test]
-fn code_14_an_answer_that_is_none() {
+fn code_14_response_is_invalid() {
     for (fault, more) in [
         (Fault::malformed_json(Step::Token).always(), &["--pop"][..]),
         (Fault::wrong_cnf(), &["--pop"]),
@@ -352,12 +351,12 @@ fn code_14_an_answer_that_is_none() {
 }
 
 #[test]
-fn code_15_an_oauth_error_keeps_its_code() {
+fn code_15_oauth_code_is_unchanged() {
     for code in
         ["invalid_client", "invalid_request", "unauthorized_client", "invalid_scope", "made_up_by_the_server"]
     {
-        let world = with(Fault::oauth_error(code, &[900_144]).always());
-        let ran = ask(&world, &["--pop"]);
+        let env = with(Fault::oauth_error(code, &[900_144]).always());
+        let ran = ask(&env, &["--pop"]);
         assert_failed(&ran, code, 1);
         assert_eq!(ran.error()["error_codes"], json!([900_144]));
     }

@@ -1,4 +1,4 @@
-//! What holds for every command.
+//! Options and output of every command.
 
 use std::fs;
 use std::process::Command;
@@ -6,59 +6,60 @@ use std::process::Command;
 use serde_json::Value;
 use symbolon_emulator::{Fault, Step};
 
-use crate::run::{Ran, Running, World, at_terminal, symbolon, with_a_silent_stdin};
+use crate::run::{RunResult, RunningCommand, TestEnv, at_terminal, run_with_open_stdin, symbolon};
 
 const RESOURCE: &str = "https://vault.azure.net";
 const TOKEN: &[&str] = &["token", "--resource", RESOURCE, "--key", "p-256"];
 const POP: &[&str] = &["token", "--resource", RESOURCE, "--key", "p-256", "--pop"];
-/// Where nobody is: what is not meant for the emulator does not leave this machine.
-const NOBODY: &str = "http://127.0.0.1:9";
+/// A closed port, used as proxy so that no request leaves this machine.
+const CLOSED: &str = "http://127.0.0.1:9";
 
-fn token_of(world: &World) -> String {
-    let token = world.run(&[POP, &["--output", "json"]].concat()).json().remove(0);
+fn token_of(env: &TestEnv) -> String {
+    let token = env.run(&[POP, &["--output", "json"]].concat()).json().remove(0);
     token["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Commands that end by themselves and print a result for people, in this world.
-fn for_people(world: &World, token: &str) -> Vec<Command> {
+/// Returns commands that end by themselves and print text.
+fn text_commands(env: &TestEnv, token: &str) -> Vec<Command> {
     let commands = [&["demo"][..], TOKEN, POP, &["doctor"], &["inspect", token]];
     let command = |arguments: &&[&str]| {
-        let mut command = world.symbolon();
-        command.env("HTTPS_PROXY", NOBODY).args(*arguments);
+        let mut command = env.symbolon();
+        command.env("HTTPS_PROXY", CLOSED).args(*arguments);
         command
     };
     commands.iter().map(command).collect()
 }
 
 #[test]
-fn cli_01_for_programs_every_result_is_an_object_on_a_line_of_its_own() {
-    let world = World::new();
-    let token = token_of(&world);
-    for mut command in for_people(&world, &token) {
-        let ran = Ran::of(command.args(["--output", "json"]).output().unwrap());
+fn cli_01_json_results_are_one_object_per_line() {
+    let env = TestEnv::new();
+    let token = token_of(&env);
+    for mut command in text_commands(&env, &token) {
+        let ran = RunResult::of(command.args(["--output", "json"]).output().unwrap());
         assert!(matches!(&ran.json()[..], [Value::Object(_)]), "{command:?} {}", ran.stdout);
     }
     for arguments in [&["emulate"][..], &["emulate", "--print-env"], &["serve"]] {
-        let mut command = world.symbolon();
-        let (printed, _running) = Running::start(command.args(arguments).args(["--output", "json"]), 1);
+        let mut command = env.symbolon();
+        let (printed, _running) =
+            RunningCommand::start(command.args(arguments).args(["--output", "json"]), 1);
         let printed: Value = serde_json::from_str(&printed[0]).unwrap();
         assert!(printed.is_object(), "{arguments:?} {printed}");
     }
 }
 
 #[test]
-fn cli_02_for_people_columns_are_aligned_and_fit_a_terminal() {
-    let world = World::new();
+fn cli_02_text_is_aligned_in_80_columns() {
+    let env = TestEnv::new();
     for (arguments, column) in [(TOKEN, 16), (POP, 19), (&["doctor"], 18)] {
         for more in [&[][..], &["--output", "text"]] {
-            let mut command = world.symbolon();
-            let command = command.env("HTTPS_PROXY", NOBODY).args(arguments).args(more);
-            let ran = Ran::of(command.output().unwrap());
+            let mut command = env.symbolon();
+            let command = command.env("HTTPS_PROXY", CLOSED).args(arguments).args(more);
+            let ran = RunResult::of(command.output().unwrap());
             assert!(ran.code == 0 && ran.stdout.lines().count() > 5, "{ran:?}");
             for line in ran.stdout.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
                 assert_eq!(&line[column - 1..column], " ", "{arguments:?} {line}");
-                // An endpoint has columns of its own within this one.
+                // The endpoints of `doctor` have columns of their own.
                 assert!(arguments == ["doctor"] || &line[column..=column] != " ", "{arguments:?} {line}");
             }
         }
@@ -66,21 +67,21 @@ fn cli_02_for_people_columns_are_aligned_and_fit_a_terminal() {
 }
 
 #[test]
-fn cli_03_nothing_is_coloured_off_a_terminal() {
-    let world = World::new();
-    let token = token_of(&world);
-    for mut command in for_people(&world, &token) {
-        let ran = Ran::of(command.env("TERM", "xterm").env("RUST_LOG", "debug").output().unwrap());
+fn cli_03_no_colours_without_a_terminal() {
+    let env = TestEnv::new();
+    let token = token_of(&env);
+    for mut command in text_commands(&env, &token) {
+        let ran = RunResult::of(command.env("TERM", "xterm").env("RUST_LOG", "debug").output().unwrap());
         assert_eq!(ran.code, 0, "{command:?} {}", ran.stderr);
         assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "{ran:?}");
     }
 }
 
 #[test]
-fn cli_04_to_05_a_terminal_has_colours_unless_they_are_not_wanted() {
+fn cli_04_to_05_colours_on_a_terminal() {
     for name in ["demo", "doctor"] {
         let mut command = symbolon();
-        let command = command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NOBODY).env("HTTPS_PROXY", NOBODY);
+        let command = command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", CLOSED).env("HTTPS_PROXY", CLOSED);
         let Some(ran) = at_terminal(command.arg(name)) else { return };
         assert!(ran.stdout.contains('\u{1b}'), "{name} {}", ran.stdout);
         let ran = at_terminal(command.env("NO_COLOR", "1").env("RUST_LOG", "debug")).unwrap();
@@ -89,29 +90,29 @@ fn cli_04_to_05_a_terminal_has_colours_unless_they_are_not_wanted() {
 }
 
 #[test]
-fn cli_06_to_07_trust_can_be_added_by_an_option_and_by_a_variable() {
-    let world = World::new();
+fn cli_06_to_07_additional_root_certificates() {
+    let env = TestEnv::new();
     let run = |more: &[&str], variable: Option<&str>| {
         let mut command = symbolon();
-        command.envs(world.emulator.environment()).env("SYMBOLON_RETRY_SCALE", "0");
+        command.envs(env.emulator.environment()).env("SYMBOLON_RETRY_SCALE", "0");
         command.envs(variable.map(|file| ("SSL_CERT_FILE", file)));
-        Ran::of(command.args([POP, &["--output", "json"], more].concat()).output().unwrap())
+        RunResult::of(command.args([POP, &["--output", "json"], more].concat()).output().unwrap())
     };
     let refused = run(&[], None);
-    assert_eq!(refused.error()["code"], "transport_error", "the emulator is not trusted by itself");
-    let file = world.ca_file.to_str().unwrap();
+    assert_eq!(refused.error()["code"], "transport_error", "the emulator is not trusted by default");
+    let file = env.ca_file.to_str().unwrap();
     assert_eq!(run(&["--ca-file", file], None).json().len(), 1);
     assert_eq!(run(&[], Some(file)).json().len(), 1);
-    // As well, not instead.
-    let other = World::new();
+    // The option adds to the variable.
+    let other = TestEnv::new();
     let other = other.ca_file.to_str().unwrap();
     assert_eq!(run(&["--ca-file", other], Some(file)).json().len(), 1);
     assert_eq!(run(&["--ca-file", file], Some(other)).json().len(), 1);
 }
 
 #[test]
-fn cli_08_a_timeout_bounds_whatever_the_command_waits_for() {
-    let stalls = |step| World::with(|emulator| emulator.fault(Fault::stall(step).always()));
+fn cli_08_timeout_of_every_command() {
+    let stalls = |step| TestEnv::with(|emulator| emulator.fault(Fault::stall(step).always()));
     let metadata = stalls(Step::ImdsToken);
     let tokens = stalls(Step::Token);
     let resource = stalls(Step::Resource);
@@ -129,62 +130,59 @@ fn cli_08_a_timeout_bounds_whatever_the_command_waits_for() {
         "SECRET",
     ];
     let call = ["call", resource.emulator.resource_url(), "--resource", RESOURCE];
-    for (world, arguments) in [
+    for (env, arguments) in [
         (&metadata, TOKEN),
         (&tokens, POP),
         (&tokens, &app_token),
         (&resource, &call),
         (&probes, &["doctor"]),
-        // Nothing comes on stdin.
+        // stdin stays empty.
         (&metadata, &["inspect", "-"]),
         (&metadata, &["serve"]),
         (&metadata, &["emulate"]),
         (&metadata, &["exec", "--", "/bin/sleep", "60"]),
     ] {
-        let mut command = world.symbolon();
-        command.env("SECRET", "s").env("HTTPS_PROXY", NOBODY);
+        let mut command = env.symbolon();
+        command.env("SECRET", "s").env("HTTPS_PROXY", CLOSED);
         command.args(["--timeout", "0.3", "--output", "json"]).args(arguments);
-        let ran = with_a_silent_stdin(&mut command).unwrap();
+        let ran = run_with_open_stdin(&mut command).unwrap();
         let last: Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
         assert_eq!((ran.code, &last["error"]["code"]), (1, &"timeout".into()), "{arguments:?} {ran:?}");
     }
 }
 
 #[test]
-fn cli_09_logs_go_to_stderr_and_change_nothing_on_stdout() {
-    let world = World::new();
-    let names = |ran: &Ran| ran.json()[0].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+fn cli_09_logs_go_to_stderr() {
+    let env = TestEnv::new();
+    let names = |ran: &RunResult| ran.json()[0].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let run = |log: Option<&str>| {
-        let mut command = world.symbolon();
+        let mut command = env.symbolon();
         command.envs(log.map(|log| ("RUST_LOG", log))).args(POP).args(["--output", "json"]);
-        Ran::of(command.output().unwrap())
+        RunResult::of(command.output().unwrap())
     };
-    let (quiet, talkative) = (run(None), run(Some("symbolon_binding=debug")));
-    assert_eq!((names(&quiet), quiet.stdout.lines().count()), (names(&talkative), 1));
-    assert_eq!((quiet.stderr.as_str(), talkative.stdout.lines().count()), ("", 1));
-    assert!(
-        talkative.stderr.contains("DEBUG") && talkative.stderr.contains("symbolon_binding"),
-        "{talkative:?}"
-    );
-    assert!(!talkative.stderr.contains("symbolon_hyper"), "it is a filter: {}", talkative.stderr);
+    let (quiet, verbose) = (run(None), run(Some("symbolon_binding=debug")));
+    assert_eq!((names(&quiet), quiet.stdout.lines().count()), (names(&verbose), 1));
+    assert_eq!((quiet.stderr.as_str(), verbose.stdout.lines().count()), ("", 1));
+    assert!(verbose.stderr.contains("DEBUG") && verbose.stderr.contains("symbolon_binding"), "{verbose:?}");
+    assert!(!verbose.stderr.contains("symbolon_hyper"), "it is a filter: {}", verbose.stderr);
 }
 
 #[test]
-fn cli_10_a_success_says_nothing_on_stderr() {
-    let world = World::new();
-    let token = token_of(&world);
-    for mut command in for_people(&world, &token) {
-        let ran = Ran::of(command.output().unwrap());
+fn cli_10_success_leaves_stderr_empty() {
+    let env = TestEnv::new();
+    let token = token_of(&env);
+    for mut command in text_commands(&env, &token) {
+        let ran = RunResult::of(command.output().unwrap());
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{command:?}");
     }
-    let url = world.emulator.resource_url();
-    let ran = world.run(&["call", url, "--resource", RESOURCE]);
+    let url = env.emulator.resource_url();
+    let ran = env.run(&["call", url, "--resource", RESOURCE]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }
 
 #[test]
-fn cli_11_a_failure_says_nothing_on_stdout() {
-    let world = World::with(|emulator| emulator.fault(Fault::status(Step::ImdsToken, 400).always()));
+fn cli_11_failure_leaves_stdout_empty() {
+    let env = TestEnv::with(|emulator| emulator.fault(Fault::status(Step::ImdsToken, 400).always()));
     for arguments in [
         TOKEN,
         &["token", "--resource", RESOURCE, "--output", "header"],
@@ -197,17 +195,17 @@ fn cli_11_a_failure_says_nothing_on_stdout() {
         &["serve", "--listen", "0.0.0.0:0"],
         &["exec", "--", "/nonexistent"],
     ] {
-        let ran = world.run(arguments);
+        let ran = env.run(arguments);
         assert!(ran.code != 0 && !ran.stderr.is_empty(), "{arguments:?}");
         assert_eq!(ran.stdout, "", "{arguments:?}");
     }
 }
 
 #[test]
-fn cli_12_nothing_is_asked_and_no_answer_is_waited_for() {
-    let world = World::with(|emulator| emulator.fault(Fault::status(Step::Resource, 401).always()));
-    let url = world.emulator.resource_url();
-    // A second run of the same has nothing to ask either: a socket or a state that is there already.
+fn cli_12_no_questions() {
+    let env = TestEnv::with(|emulator| emulator.fault(Fault::status(Step::Resource, 401).always()));
+    let url = env.emulator.resource_url();
+    // A second run finds the state of the first, and does not ask either.
     let state = tempfile::tempdir().unwrap();
     let persisted = [POP, &["--persist-binding"]].concat();
     for (arguments, code) in [
@@ -221,13 +219,13 @@ fn cli_12_nothing_is_asked_and_no_answer_is_waited_for() {
         (&["token"], 2),
         (&[], 2),
     ] {
-        let mut command = world.symbolon();
+        let mut command = env.symbolon();
         let folder = state.path().join("state");
-        command.env("HTTPS_PROXY", NOBODY).env("SYMBOLON_STATE_DIR", folder);
+        command.env("HTTPS_PROXY", CLOSED).env("SYMBOLON_STATE_DIR", folder);
         if !arguments.is_empty() {
             command.args(arguments).args(["--timeout", "60"]);
         }
-        assert_eq!(with_a_silent_stdin(&mut command).unwrap().code, code, "{arguments:?}");
+        assert_eq!(run_with_open_stdin(&mut command).unwrap().code, code, "{arguments:?}");
         if let Some(ran) = at_terminal(&command) {
             assert_eq!(ran.code, code, "{arguments:?} {}", ran.stdout);
         }
@@ -236,10 +234,10 @@ fn cli_12_nothing_is_asked_and_no_answer_is_waited_for() {
 
 #[cfg(unix)]
 #[test]
-fn cli_13_no_browser_is_opened() {
+fn cli_13_no_browser() {
     use std::os::unix::fs::PermissionsExt;
 
-    let world = World::new();
+    let env = TestEnv::new();
     let folder = tempfile::tempdir().unwrap();
     let opened = folder.path().join("opened");
     let browser = format!("#!/bin/sh\necho \"$0 $*\" >> '{}'\n", opened.display());
@@ -253,14 +251,14 @@ fn cli_13_no_browser_is_opened() {
         command.env("DISPLAY", ":0").env("WAYLAND_DISPLAY", "wayland-0");
         command
     };
-    let token = token_of(&world);
-    for command in for_people(&world, &token) {
-        let ran = Ran::of(with_browser(command).output().unwrap());
+    let token = token_of(&env);
+    for command in text_commands(&env, &token) {
+        let ran = RunResult::of(with_browser(command).output().unwrap());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
     let mut emulate = symbolon();
     emulate.args(["emulate", "--print-env"]);
-    let (printed, _running) = Running::start(&mut with_browser(emulate), 2);
+    let (printed, _running) = RunningCommand::start(&mut with_browser(emulate), 2);
     assert_eq!(printed.len(), 2);
     assert!(!opened.exists(), "{}", fs::read_to_string(opened).unwrap());
 }

@@ -5,27 +5,27 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::run::{Ran, World, symbolon};
+use crate::run::{RunResult, TestEnv, symbolon};
 
-fn inspect(arguments: &[&str], stdin: &str) -> Ran {
+fn inspect(arguments: &[&str], stdin: &str) -> RunResult {
     let mut command = symbolon();
     command.arg("inspect").args(arguments);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Who has read enough may close the pipe.
+    // The command may close the pipe before it has read everything.
     let _written = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    Ran::of(child.wait_with_output().unwrap())
+    RunResult::of(child.wait_with_output().unwrap())
 }
 
-/// A bound token of the emulator, and what `token` told of it.
+/// Returns the JSON of a bound token.
 fn bound_token() -> Value {
-    let world = World::new();
+    let env = TestEnv::new();
     let ask = ["token", "--resource", "https://x.example", "--pop", "--key", "p-256", "--output", "json"];
-    world.run(&ask).json().remove(0)
+    env.run(&ask).json().remove(0)
 }
 
 #[test]
-fn ins_01_to_02_a_token_is_shown_from_an_argument_and_from_stdin_with_and_without_its_scheme() {
+fn ins_01_to_02_token_from_argument_or_stdin() {
     let token = bound_token();
     let text = token["access_token"].as_str().unwrap();
     let with_scheme = format!("mtls_pop {text}");
@@ -41,8 +41,8 @@ fn ins_01_to_02_a_token_is_shown_from_an_argument_and_from_stdin_with_and_withou
         let ran = inspect(arguments, stdin);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
         let thumbprint = token["binding"]["x5t#S256"].as_str().unwrap();
-        for told in ["https://x.example", "RS256", "key id (kid)", thumbprint, "x5t#S256"] {
-            assert!(ran.stdout.contains(told), "{told}: {}", ran.stdout);
+        for expected in ["https://x.example", "RS256", "key id (kid)", thumbprint, "x5t#S256"] {
+            assert!(ran.stdout.contains(expected), "{expected}: {}", ran.stdout);
         }
         let (front, signature) = text.rsplit_once('.').unwrap();
         assert!(!ran.stdout.contains(signature) && !ran.stdout.contains(front), "{}", ran.stdout);
@@ -50,7 +50,7 @@ fn ins_01_to_02_a_token_is_shown_from_an_argument_and_from_stdin_with_and_withou
 }
 
 #[test]
-fn ins_01_for_programs_there_are_header_payload_and_times() {
+fn ins_01_json_members() {
     let token = bound_token();
     let ran = inspect(&["--output", "json"], token["access_token"].as_str().unwrap());
     let shown = &ran.json()[0];
@@ -62,7 +62,7 @@ fn ins_01_for_programs_there_are_header_payload_and_times() {
 }
 
 #[test]
-fn ins_03_times_are_shown_as_dates() {
+fn ins_03_times_are_dates() {
     // {"exp":1700003600,"iat":1700000000,"nbf":1699999700}
     let token = "eyJhbGciOiJub25lIn0.eyJleHAiOjE3MDAwMDM2MDAsImlhdCI6MTcwMDAwMDAwMCwibmJmIjoxNjk5OTk5NzAwfQ.";
     let (text, json) = (inspect(&[token], ""), inspect(&[token, "--output", "json"], ""));
@@ -81,7 +81,7 @@ fn ins_03_times_are_shown_as_dates() {
 }
 
 #[test]
-fn ins_04_it_says_that_nothing_is_verified() {
+fn ins_04_nothing_is_verified() {
     let issued = bound_token()["access_token"].as_str().unwrap().to_owned();
     let (front, _) = issued.rsplit_once('.').unwrap();
     let forged = format!("{front}.c2ln");
@@ -92,20 +92,24 @@ fn ins_04_it_says_that_nothing_is_verified() {
 }
 
 #[test]
-fn what_is_wrong_with_a_token_is_told_in_one_line_that_does_not_show_it() {
+fn errors_do_not_quote_the_token() {
     let long = "e".repeat(64 * 1024 + 1);
-    for (arguments, stdin, told) in [
+    for (arguments, stdin, expected) in [
         (&["EwAoA8l6BAAUsecret"][..], "", "opaque"),
         (&["eyJsecret.e30"], "", "2 parts"),
         (&["eyJsecret!.e30.c2ln"], "", "the header is not base64url: character 10"),
         (&["eyJzZWNyZXQi.e30.c2ln"], "", "the header is not JSON"),
-        (&["Bearer", "eyJsecret", "eyJsecret"], "", "more than a scheme"),
+        (&["Bearer", "eyJsecret", "eyJsecret"], "", "expected one token"),
         (&[], "", "no token"),
         (&[], &long, "longer than 64 KiB"),
     ] {
         let ran = inspect(arguments, stdin);
-        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{told}");
-        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(told), "{told}: {}", ran.stderr);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{expected}");
+        assert!(
+            ran.stderr.starts_with("error: ") && ran.stderr.contains(expected),
+            "{expected}: {}",
+            ran.stderr
+        );
         assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
         assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
     }

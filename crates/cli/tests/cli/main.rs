@@ -10,6 +10,7 @@ mod emulate;
 mod environment;
 #[cfg(unix)]
 mod exec;
+mod explain;
 mod failure;
 mod global;
 mod inspect;

@@ -2,13 +2,24 @@
 
 use std::process::{Command, Stdio};
 
-use crate::run::{Ran, missing, symbolon};
+use crate::run::{RunResult, skip_without, symbolon};
 
-const SUBCOMMANDS: &[&str] =
-    &["app-token", "call", "completions", "demo", "emulate", "exec", "inspect", "man", "serve", "token"];
+const SUBCOMMANDS: &[&str] = &[
+    "app-token",
+    "call",
+    "completions",
+    "demo",
+    "emulate",
+    "exec",
+    "explain",
+    "inspect",
+    "man",
+    "serve",
+    "token",
+];
 
 #[test]
-fn every_shell_that_is_here_takes_its_completions() {
+fn installed_shells_accept_completions() {
     for (shell, check) in [
         ("bash", Some("-n")),
         ("zsh", Some("-n")),
@@ -16,7 +27,7 @@ fn every_shell_that_is_here_takes_its_completions() {
         ("elvish", None),
         ("powershell", None),
     ] {
-        let script = Ran::of(symbolon().args(["completions", shell]).output().unwrap());
+        let script = RunResult::of(symbolon().args(["completions", shell]).output().unwrap());
         assert_eq!((script.code, script.stderr.as_str()), (0, ""), "{shell}");
         for name in SUBCOMMANDS {
             assert!(script.stdout.contains(name), "{shell} knows no {name}");
@@ -29,14 +40,14 @@ fn every_shell_that_is_here_takes_its_completions() {
             Ok(checked) => {
                 assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {checked:?}");
             }
-            Err(_) => missing(shell),
+            Err(_) => skip_without(shell),
         }
     }
 }
 
 #[test]
-fn bash_completes_what_the_command_takes() {
-    let script = Ran::of(symbolon().args(["completions", "bash"]).output().unwrap()).stdout;
+fn bash_completes_options_and_values() {
+    let script = RunResult::of(symbolon().args(["completions", "bash"]).output().unwrap()).stdout;
     let complete = |line: &[&str]| {
         let words: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
         let test = format!(
@@ -55,10 +66,10 @@ fn bash_completes_what_the_command_takes() {
 }
 
 #[test]
-fn every_command_has_a_man_page_that_renders_in_80_columns() {
+fn man_pages_render_in_80_columns() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("man1");
-    let ran = Ran::of(symbolon().args(["man", "--out", out.to_str().unwrap()]).output().unwrap());
+    let ran = RunResult::of(symbolon().args(["man", "--out", out.to_str().unwrap()]).output().unwrap());
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
     let pages = SUBCOMMANDS.iter().map(|name| format!("symbolon-{name}.1")).chain(["symbolon.1".to_owned()]);
     for page in pages {
@@ -71,7 +82,7 @@ fn every_command_has_a_man_page_that_renders_in_80_columns() {
             .env("MANPAGER", "cat")
             .output();
         let Ok(rendered) = rendered else {
-            missing("man");
+            skip_without("man");
             return;
         };
         let text = String::from_utf8_lossy(&rendered.stdout);
@@ -81,7 +92,7 @@ fn every_command_has_a_man_page_that_renders_in_80_columns() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named() {
-    let ran = Ran::of(symbolon().args(["man", "--out", "/dev/null/x"]).output().unwrap());
+fn unwritable_folder_is_named() {
+    let ran = RunResult::of(symbolon().args(["man", "--out", "/dev/null/x"]).output().unwrap());
     assert!(ran.code == 2 && ran.stderr.contains("--out /dev/null/x"), "{}", ran.stderr);
 }

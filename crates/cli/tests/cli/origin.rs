@@ -1,4 +1,4 @@
-//! A server that nobody here wrote, which shows what it was sent: Python's, with a certificate of OpenSSL's.
+//! An independent HTTPS server that prints its requests: Python's, with a certificate by OpenSSL.
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Lines};
@@ -7,9 +7,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::Value;
 use symbolon::Env;
 
-use crate::run::missing;
+use crate::run::skip_without;
 
-/// Every request is answered as a token service would, and printed.
+/// A script that prints every request and responds like a token service.
 const SERVER: &str = r#"
 import http.server, json, ssl, sys
 
@@ -66,7 +66,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// None where a program is missing.
+    /// Returns `None` if a program is missing.
     pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -77,7 +77,7 @@ impl Origin {
             .args([&file("openssl.cnf"), "-keyout", &file("key.pem"), "-out", &file("certificate.pem")])
             .output();
         let Ok(made) = made else {
-            missing("openssl");
+            skip_without("openssl");
             return None;
         };
         assert!(made.status.success(), "{made:?}");
@@ -89,7 +89,7 @@ impl Origin {
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut server) = server else {
-            missing("python3");
+            skip_without("python3");
             return None;
         };
         let mut printed = BufReader::new(server.stdout.take().unwrap()).lines();
@@ -103,7 +103,7 @@ impl Origin {
         })
     }
 
-    /// The next request that it got.
+    /// Returns the next request.
     pub(crate) fn request(&self) -> Value {
         serde_json::from_str(&self.printed.borrow_mut().next().unwrap().unwrap()).unwrap()
     }

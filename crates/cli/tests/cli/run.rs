@@ -10,21 +10,21 @@ use serde_json::Value;
 use symbolon_emulator::{Emulator, EmulatorBuilder};
 use tempfile::TempDir;
 
-/// The command in an environment of its own.
+/// Returns the command with an empty environment.
 pub(crate) fn symbolon() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
     command.env_clear();
     command
 }
 
-/// An emulator, and a file with its certificate.
-pub(crate) struct World {
+/// An emulator and a file with its root certificate.
+pub(crate) struct TestEnv {
     pub(crate) emulator: Emulator,
     pub(crate) ca_file: PathBuf,
     _folder: TempDir,
 }
 
-impl World {
+impl TestEnv {
     pub(crate) fn new() -> Self {
         Self::with(|emulator| emulator)
     }
@@ -37,23 +37,23 @@ impl World {
         Self { emulator, ca_file, _folder: folder }
     }
 
-    /// The command, pointed at the emulator by variables.
+    /// Returns the command with variables that select the emulator.
     pub(crate) fn symbolon(&self) -> Command {
         let mut command = symbolon();
         command.envs(self.emulator.environment_with_ca(&self.ca_file)).env("SYMBOLON_RETRY_SCALE", "0");
         command
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.symbolon().args(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> RunResult {
+        RunResult::of(self.symbolon().args(arguments).output().unwrap())
     }
 }
 
-/// A command that runs until it is told to end, which it is with the test.
-pub(crate) struct Running(pub(crate) Child);
+/// A running command that is killed on drop.
+pub(crate) struct RunningCommand(pub(crate) Child);
 
-impl Running {
-    /// Starts it, and returns the first lines of its stdout.
+impl RunningCommand {
+    /// Starts a command and returns the first lines of its stdout.
     pub(crate) fn start(command: &mut Command, lines: usize) -> (Vec<String>, Self) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let printed = BufReader::new(child.stdout.take().unwrap());
@@ -62,30 +62,30 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
 }
 
-/// The same command at a terminal, where script(1) can make one, and with somebody sitting there who says nothing.
-pub(crate) fn at_terminal(command: &Command) -> Option<Ran> {
+/// Runs a command on a terminal created by script(1), without any input.
+pub(crate) fn at_terminal(command: &Command) -> Option<RunResult> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let line = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ");
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).env_clear();
     script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     script.env("SHELL", "/bin/sh").env("TERM", "xterm");
-    let ran = with_a_silent_stdin(&mut script);
+    let ran = run_with_open_stdin(&mut script);
     if ran.is_none() {
-        missing("script");
+        skip_without("script");
     }
     ran
 }
 
-/// Runs it with a stdin that stays open. None if there is no such program.
-pub(crate) fn with_a_silent_stdin(command: &mut Command) -> Option<Ran> {
+/// Runs a command with an open stdin and no input. `None` if there is no such program.
+pub(crate) fn run_with_open_stdin(command: &mut Command) -> Option<RunResult> {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -93,33 +93,33 @@ pub(crate) fn with_a_silent_stdin(command: &mut Command) -> Option<Ran> {
         Err(error) => panic!("{error}"),
     };
     let stdin = child.stdin.take();
-    let ran = Ran::of(child.wait_with_output().unwrap());
+    let ran = RunResult::of(child.wait_with_output().unwrap());
     drop(stdin);
     Some(ran)
 }
 
-/// Says that a test is skipped, and what to install. In continuous integration, where it can be installed, it fails.
-pub(crate) fn missing(what: &str) {
+/// Reports that a test is skipped because a program is missing. In continuous integration it fails.
+pub(crate) fn skip_without(what: &str) {
     assert!(symbolon::Env::process().var("CI").is_none(), "missing: {what}");
     println!("skipped: missing {what}");
 }
 
-/// Sends a signal to a process that a test started.
+/// Sends a signal to a child process.
 #[cfg(unix)]
 pub(crate) fn signal(child: &Child, signal: Signal) {
     let id = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
     kill_process(id, signal).unwrap();
 }
 
-/// What a run printed, and how it ended.
+/// The output and exit code of a command.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct RunResult {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Ran {
+impl RunResult {
     pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap(),
@@ -128,13 +128,13 @@ impl Ran {
         }
     }
 
-    /// stdout as lines of JSON, after a success.
+    /// Returns the lines of stdout as JSON. Panics if the command failed.
     pub(crate) fn json(&self) -> Vec<Value> {
         assert_eq!(self.code, 0, "{}", self.stderr);
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The error in the last line of stderr, after a failure.
+    /// Returns the error in the last line of stderr. Panics if the command succeeded.
     pub(crate) fn error(&self) -> Value {
         assert!(self.code != 0 && self.stdout.is_empty(), "{self:?}");
         let last: Value = serde_json::from_str(self.stderr.lines().last().unwrap()).unwrap();

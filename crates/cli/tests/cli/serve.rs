@@ -9,15 +9,15 @@ use rustix::process::Signal;
 use serde_json::Value;
 use symbolon_emulator::Step;
 
-use crate::run::{Ran, World, signal, symbolon};
+use crate::run::{RunResult, TestEnv, signal, symbolon};
 
-/// An agent that runs, and the variables that it printed.
-struct Serving {
+/// A running `serve` and the variables that it printed.
+struct RunningAgent {
     child: Child,
     variables: HashMap<String, String>,
 }
 
-impl Serving {
+impl RunningAgent {
     fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let printed = BufReader::new(child.stdout.take().unwrap());
@@ -42,7 +42,7 @@ impl Serving {
             .unwrap()
     }
 
-    /// Ends it as an operator does, and returns how it ended and what it logged.
+    /// Stops it by a signal and returns its exit code and log.
     fn stop(mut self, with: Signal) -> (Option<i32>, String) {
         signal(&self.child, with);
         let mut log = String::new();
@@ -51,36 +51,36 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for RunningAgent {
     fn drop(&mut self) {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
 
-fn serve(world: &World, arguments: &[&str]) -> Serving {
-    let mut command = world.symbolon();
+fn serve(env: &TestEnv, arguments: &[&str]) -> RunningAgent {
+    let mut command = env.symbolon();
     command.arg("serve").args(arguments);
-    Serving::start(command)
+    RunningAgent::start(command)
 }
 
-/// The command itself as a client that knows nothing but the printed variables.
-fn ask(serving: &Serving, more: &[&str]) -> Ran {
+/// Requests a token with the printed variables only.
+fn ask(serving: &RunningAgent, more: &[&str]) -> RunResult {
     let ask = ["token", "--resource", "https://vault.azure.net", "--output", "json"];
     let mut command = symbolon();
     command.envs(&serving.variables).env("SYMBOLON_RETRY_SCALE", "0").args(ask).args(more);
-    Ran::of(command.output().unwrap())
+    RunResult::of(command.output().unwrap())
 }
 
 #[test]
-fn run_04_the_printed_variables_are_all_that_a_client_needs_and_the_log_says_what_it_got() {
+fn run_04_printed_variables_and_log() {
     for with in [Signal::TERM, Signal::INT] {
-        let world = World::new();
-        let serving = serve(&world, &[]);
+        let env = TestEnv::new();
+        let serving = serve(&env, &[]);
         let tokens: Vec<Value> = (0..2).map(|_| ask(&serving, &[]).json().remove(0)).collect();
         assert_eq!(tokens[0]["access_token"], tokens[1]["access_token"]);
-        assert_eq!(tokens[0]["client_id"], world.emulator.client_id());
-        assert_eq!(world.emulator.journal().count(Step::ImdsToken), 1);
+        assert_eq!(tokens[0]["client_id"], env.emulator.client_id());
+        assert_eq!(env.emulator.journal().count(Step::ImdsToken), 1);
         let secret = serving.secret().to_owned();
         let (code, log) = serving.stop(with);
         assert_eq!(code, Some(0), "{log}");
@@ -98,15 +98,15 @@ fn run_04_the_printed_variables_are_all_that_a_client_needs_and_the_log_says_wha
 }
 
 #[test]
-fn run_06_every_run_has_a_secret_of_its_own_without_which_there_is_no_token() {
-    let world = World::new();
-    let (first, second) = (serve(&world, &[]), serve(&world, &[]));
+fn run_06_secret_of_each_run() {
+    let env = TestEnv::new();
+    let (first, second) = (serve(&env, &[]), serve(&env, &[]));
     assert_ne!(first.secret(), second.secret());
     let ask = ["token", "--resource", "https://vault.azure.net", "--output", "json"];
     let with = |secret: &str| {
         let mut command = symbolon();
         command.envs(&first.variables).env("IDENTITY_HEADER", secret).args(ask);
-        Ran::of(command.output().unwrap())
+        RunResult::of(command.output().unwrap())
     };
     for secret in [second.secret(), "guessed"] {
         let ran = with(secret);
@@ -117,15 +117,15 @@ fn run_06_every_run_has_a_secret_of_its_own_without_which_there_is_no_token() {
 }
 
 #[test]
-fn only_what_is_allowed_is_given_out() {
-    let world = World::new();
-    let user_assigned = world.emulator.user_assigned().client_id().to_owned();
+fn only_allowed_requests_get_a_token() {
+    let env = TestEnv::new();
+    let user_assigned = env.emulator.user_assigned().client_id().to_owned();
     let named = format!("client-id:{user_assigned}");
-    let serving = serve(&world, &["--allow", "https://vault.azure.net", "--identity", &named]);
+    let serving = serve(&env, &["--allow", "https://vault.azure.net", "--identity", &named]);
     for more in [&[][..], &["--identity", &named]] {
         assert_eq!(ask(&serving, more).json()[0]["client_id"], user_assigned);
     }
-    let other = format!("client-id:{}", world.emulator.client_id());
+    let other = format!("client-id:{}", env.emulator.client_id());
     for (more, told) in
         [(["--identity", &other], "--identity"), (["--resource", "https://graph.microsoft.com"], "--allow")]
     {
@@ -134,7 +134,7 @@ fn only_what_is_allowed_is_given_out() {
         if more[0] != "--resource" {
             command.args(["--resource", "https://vault.azure.net"]);
         }
-        let ran = Ran::of(command.args(more).output().unwrap());
+        let ran = RunResult::of(command.args(more).output().unwrap());
         assert_eq!((ran.code, ran.error()["status"].as_u64()), (1, Some(403)), "{more:?}");
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
@@ -146,42 +146,42 @@ fn only_what_is_allowed_is_given_out() {
 }
 
 #[test]
-fn over_mtls_the_agent_gets_its_bearer_tokens_with_a_certificate() {
-    let world = World::new();
-    let serving = serve(&world, &["--over-mtls", "--key", "p-256"]);
+fn over_mtls_uses_a_certificate() {
+    let env = TestEnv::new();
+    let serving = serve(&env, &["--over-mtls", "--key", "p-256"]);
     assert_eq!(ask(&serving, &[]).json()[0]["token_type"], "Bearer");
-    assert!(world.emulator.journal().last(Step::Token).unwrap().certificate().is_some());
+    assert!(env.emulator.journal().last(Step::Token).unwrap().certificate().is_some());
 }
 
 #[test]
-fn a_bound_token_is_refused_with_what_to_do() {
-    let world = World::new();
-    let serving = serve(&world, &[]);
+fn bound_token_is_rejected() {
+    let env = TestEnv::new();
+    let serving = serve(&env, &[]);
     let ran = ask(&serving, &["--pop"]);
     assert_eq!((ran.code, ran.error()["code"].as_str()), (3, Some("mtls_pop_not_supported_for_environment")));
 }
 
 #[test]
-fn health_is_told_to_anybody_and_the_wrong_host_nothing() {
-    let world = World::new();
-    let serving = serve(&world, &[]);
+fn health_needs_the_right_host_only() {
+    let env = TestEnv::new();
+    let serving = serve(&env, &[]);
     let get = |path: &str, host: &str| {
         let mut stream = TcpStream::connect(serving.address()).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
     };
     assert!(get("/healthz", serving.address()).starts_with("HTTP/1.1 200 "));
     assert!(get("/healthz", "attacker.example").starts_with("HTTP/1.1 421 "));
     assert!(get("/msi/token", serving.address()).starts_with("HTTP/1.1 401 "));
-    assert_eq!(world.emulator.journal().entries().len(), 0, "nobody was asked");
+    assert_eq!(env.emulator.journal().entries().len(), 0, "no request reached the host");
 }
 
 #[test]
-fn for_programs_the_variables_are_one_line_of_json() {
-    let world = World::new();
-    let mut child = world
+fn json_output_is_one_line() {
+    let env = TestEnv::new();
+    let mut child = env
         .symbolon()
         .args(["serve", "--output", "json"])
         .stdout(Stdio::piped())
@@ -196,14 +196,14 @@ fn for_programs_the_variables_are_one_line_of_json() {
 }
 
 #[test]
-fn run_05_a_unix_socket_is_this_users_alone_and_gone_afterwards() {
+fn run_05_unix_socket_is_private() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
-    let world = World::new();
+    let env = TestEnv::new();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.sock");
-    let serving = serve(&world, &["--unix", path.to_str().unwrap()]);
+    let serving = serve(&env, &["--unix", path.to_str().unwrap()]);
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let mut stream = UnixStream::connect(&path).unwrap();
     let secret = serving.secret();
@@ -213,11 +213,11 @@ fn run_05_a_unix_socket_is_this_users_alone_and_gone_afterwards() {
          X-IDENTITY-HEADER: {secret}\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("eyJ"), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 ") && response.contains("eyJ"), "{response}");
 
-    let second = world.run(&["serve", "--unix", path.to_str().unwrap(), "--output", "json"]);
+    let second = env.run(&["serve", "--unix", path.to_str().unwrap(), "--output", "json"]);
     assert_eq!((second.code, second.error()["code"].as_str()), (2, Some("invalid_configuration")));
     let (code, log) = serving.stop(Signal::TERM);
     assert_eq!((code, path.exists()), (Some(0), false), "{log}");
@@ -225,18 +225,19 @@ fn run_05_a_unix_socket_is_this_users_alone_and_gone_afterwards() {
 }
 
 #[test]
-fn it_listens_on_loopback_only_and_in_one_place() {
+fn serve_listens_on_one_loopback_address() {
     for arguments in
         [&["--listen", "0.0.0.0:0"][..], &["--listen", "127.0.0.1:0", "--unix", "/x"], &["--pop"]]
     {
-        let ran = Ran::of(symbolon().arg("serve").args(arguments).output().unwrap());
+        let ran = RunResult::of(symbolon().arg("serve").args(arguments).output().unwrap());
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {}", ran.stderr);
     }
 }
 
 #[test]
-fn a_timeout_bounds_it_as_it_bounds_every_command() {
-    let ran = Ran::of(symbolon().args(["serve", "--timeout", "0.2", "--output", "json"]).output().unwrap());
+fn timeout_ends_serve() {
+    let ran =
+        RunResult::of(symbolon().args(["serve", "--timeout", "0.2", "--output", "json"]).output().unwrap());
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.lines().last().unwrap().contains(r#""code":"timeout""#), "{}", ran.stderr);
 }

@@ -1,24 +1,24 @@
-//! A token as JSON.
+//! Tokens as JSON.
 
 use serde_json::Value;
 use symbolon_emulator::{Source, Step};
 
-use crate::run::World;
+use crate::run::TestEnv;
 
 const RESOURCE: &str = "https://vault.azure.net";
 
-/// As it was printed, its members in their order.
-fn tokens(world: &World, more: &[&str]) -> Vec<Value> {
+/// Returns the printed line, with its members in order.
+fn tokens(env: &TestEnv, more: &[&str]) -> Vec<Value> {
     let ask = ["token", "--resource", RESOURCE, "--key", "p-256", "--output", "json"];
-    world.run(&[&ask, more].concat()).json()
+    env.run(&[&ask, more].concat()).json()
 }
 
-fn bearer(world: &World) -> Value {
-    tokens(world, &[]).remove(0)
+fn bearer(env: &TestEnv) -> Value {
+    tokens(env, &[]).remove(0)
 }
 
-fn bound(world: &World) -> Value {
-    tokens(world, &["--pop"]).remove(0)
+fn bound(env: &TestEnv) -> Value {
+    tokens(env, &["--pop"]).remove(0)
 }
 
 fn claims(token: &Value) -> Value {
@@ -30,9 +30,9 @@ fn claims(token: &Value) -> Value {
 }
 
 #[test]
-fn json_01_to_02_the_type_and_the_token_are_as_they_were_issued() {
-    let world = World::new();
-    for (token, token_type) in [(bearer(&world), "Bearer"), (bound(&world), "mtls_pop")] {
+fn json_01_to_02_type_and_token() {
+    let env = TestEnv::new();
+    for (token, token_type) in [(bearer(&env), "Bearer"), (bound(&env), "mtls_pop")] {
         assert_eq!(token["token_type"], token_type);
         assert_eq!(claims(&token)["aud"], RESOURCE);
         assert_eq!(claims(&token)["cnf"]["x5t#S256"], token["binding"]["x5t#S256"]);
@@ -41,8 +41,8 @@ fn json_01_to_02_the_type_and_the_token_are_as_they_were_issued() {
 
 #[test]
 fn json_03_to_04_times_are_unix_seconds() {
-    let world = World::new();
-    for token in [bearer(&world), bound(&world)] {
+    let env = TestEnv::new();
+    for token in [bearer(&env), bound(&env)] {
         let (expires, refresh) = (token["expires_on"].as_u64().unwrap(), token["refresh_on"].as_u64());
         let (begins, ends) =
             (claims(&token)["nbf"].as_u64().unwrap(), claims(&token)["exp"].as_u64().unwrap());
@@ -53,46 +53,46 @@ fn json_03_to_04_times_are_unix_seconds() {
 }
 
 #[test]
-fn json_05_a_token_comes_from_the_network_or_the_cache() {
-    let world = World::new();
+fn json_05_network_or_cache() {
+    let env = TestEnv::new();
     for more in [&["--count", "2"][..], &["--count", "2", "--pop"]] {
-        let tokens = tokens(&world, more);
+        let tokens = tokens(&env, more);
         assert_eq!((&tokens[0]["source"], &tokens[1]["source"]), (&"network".into(), &"cache".into()));
     }
 }
 
 #[test]
-fn json_06_the_resource_is_spelled_as_it_was_asked_for() {
-    let world = World::new();
+fn json_06_resource_as_requested() {
+    let env = TestEnv::new();
     for resource in ["https://vault.azure.net", "https://Vault.azure.net/", "api://app"] {
         for more in [&[][..], &["--pop"]] {
             let ask = ["token", "--resource", resource, "--key", "p-256", "--output", "json"];
-            let token = world.run(&[&ask, more].concat()).json().remove(0);
+            let token = env.run(&[&ask, more].concat()).json().remove(0);
             assert_eq!(token["resource"], resource, "{more:?}");
         }
     }
 }
 
 #[test]
-fn json_07_to_08_whose_token_it_is_is_told_where_somebody_knows() {
-    let world = World::new();
-    let (client, tenant) = (Value::from(world.emulator.client_id()), Value::from(world.emulator.tenant_id()));
-    let token = bound(&world);
+fn json_07_to_08_client_and_tenant_if_known() {
+    let env = TestEnv::new();
+    let (client, tenant) = (Value::from(env.emulator.client_id()), Value::from(env.emulator.tenant_id()));
+    let token = bound(&env);
     assert_eq!((&token["client_id"], &token["tenant_id"]), (&client, &tenant));
-    let token = bearer(&world);
+    let token = bearer(&env);
     assert_eq!((&token["client_id"], token.get("tenant_id")), (&client, Some(&Value::Null)));
-    let token = bearer(&World::with(|emulator| emulator.source(Source::CloudShell)));
+    let token = bearer(&TestEnv::with(|emulator| emulator.source(Source::CloudShell)));
     assert_eq!((token.get("client_id"), token.get("tenant_id")), (Some(&Value::Null), Some(&Value::Null)));
 }
 
 #[test]
-fn json_09_the_correlation_id_is_that_of_the_request() {
-    let world = World::new();
+fn json_09_correlation_id_of_the_request() {
+    let env = TestEnv::new();
     for (token, step, header) in [
-        (bearer(&world), Step::ImdsToken, "x-ms-client-request-id"),
-        (bound(&world), Step::Token, "client-request-id"),
+        (bearer(&env), Step::ImdsToken, "x-ms-client-request-id"),
+        (bound(&env), Step::Token, "client-request-id"),
     ] {
-        let journal = world.emulator.journal();
+        let journal = env.emulator.journal();
         let sent = journal.last(step).unwrap().header(header).map(str::to_owned);
         assert_eq!(token["correlation_id"].as_str().map(str::to_owned), sent, "{step}");
         assert_eq!(sent.unwrap().len(), 36);
@@ -100,19 +100,19 @@ fn json_09_the_correlation_id_is_that_of_the_request() {
 }
 
 #[test]
-fn json_10_to_11_only_a_bound_token_has_a_binding() {
-    let world = World::new();
-    assert_eq!(bearer(&world).get("binding"), Some(&Value::Null));
-    assert_eq!(tokens(&world, &["--over-mtls"])[0].get("binding"), Some(&Value::Null));
-    assert!(bound(&world)["binding"].is_object());
+fn json_10_to_11_only_bound_tokens_have_a_binding() {
+    let env = TestEnv::new();
+    assert_eq!(bearer(&env).get("binding"), Some(&Value::Null));
+    assert_eq!(tokens(&env, &["--over-mtls"])[0].get("binding"), Some(&Value::Null));
+    assert!(bound(&env)["binding"].is_object());
 }
 
 #[test]
-fn json_12_to_16_a_binding_says_to_which_certificate_and_how_long_it_is_of_use() {
-    let world = World::new();
-    let token = bound(&world);
+fn json_12_to_16_members_of_a_binding() {
+    let env = TestEnv::new();
+    let token = bound(&env);
     let binding = &token["binding"];
-    let issued = &world.emulator.issued()[0];
+    let issued = &env.emulator.issued()[0];
     assert_eq!(binding["x5t#S256"], issued.thumbprint().to_string());
     let pem = binding["certificate"].as_str().unwrap();
     let end = "-----END CERTIFICATE-----\n";
@@ -133,7 +133,7 @@ fn json_12_to_16_a_binding_says_to_which_certificate_and_how_long_it_is_of_use()
 }
 
 #[test]
-fn json_17_the_members_are_these_in_this_order() {
+fn json_17_members_in_order() {
     let members = [
         "token_type",
         "access_token",
@@ -147,10 +147,10 @@ fn json_17_the_members_are_these_in_this_order() {
         "binding",
     ];
     let of_binding = ["x5t#S256", "certificate", "not_after", "usable_until", "strength"];
-    let world = World::new();
+    let env = TestEnv::new();
     for more in [&[][..], &["--pop"], &["--over-mtls"]] {
         let ask = ["token", "--resource", RESOURCE, "--key", "p-256", "--output", "json"];
-        let printed = world.run(&[&ask, more].concat()).stdout;
+        let printed = env.run(&[&ask, more].concat()).stdout;
         let places = |names: &[&str]| {
             let place = |name: &&str| printed.find(&format!("\"{name}\":"));
             names.iter().map(place).collect::<Option<Vec<_>>>()

@@ -1,20 +1,20 @@
-//! What is wrong with a command line or a file, in one line, with exit code 2.
+//! Invalid command lines and files: one line on stderr, exit code 2.
 
 use std::path::PathBuf;
 
-use crate::run::{Ran, World, symbolon};
+use crate::run::{RunResult, TestEnv, symbolon};
 
 const TOKEN: &[&str] = &["token", "--resource", "https://x.example", "--key", "p-256"];
 const APP_TOKEN: &[&str] = &["app-token", "--client-id", "x", "--scope", "s"];
 const CERTIFICATE: &[&str] = &["--authority", "https://127.0.0.1:9/contoso.example", "--certificate"];
 
-/// One line for people, the same for programs, and nobody was asked.
+/// Asserts that the command prints one line, the same as JSON, and sends nothing; returns the code.
 #[track_caller]
-fn assert_wrong(world: &World, arguments: &[&str], told: &[&str]) -> String {
-    let for_people = world.run(arguments);
+fn assert_wrong(env: &TestEnv, arguments: &[&str], told: &[&str]) -> String {
+    let for_people = env.run(arguments);
     let mut with_json = vec!["--output", "json"];
     with_json.extend(arguments);
-    let for_programs = world.run(&with_json);
+    let for_programs = env.run(&with_json);
     for (ran, lines) in [(&for_people, 1), (&for_programs, 2)] {
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?} {}", ran.stderr);
         assert_eq!(ran.stderr.lines().count(), lines, "{arguments:?} {}", ran.stderr);
@@ -25,11 +25,11 @@ fn assert_wrong(world: &World, arguments: &[&str], told: &[&str]) -> String {
     }
     let error = for_programs.error();
     assert_eq!(for_people.stderr, format!("error: {}\n", error["message"].as_str().unwrap()));
-    assert_eq!(world.emulator.journal().entries().len(), 0, "{arguments:?}");
+    assert_eq!(env.emulator.journal().entries().len(), 0, "{arguments:?}");
     error["code"].as_str().unwrap().to_owned()
 }
 
-/// A folder with files that are wrong in some way.
+/// A folder with invalid files.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -44,18 +44,18 @@ impl Files {
     }
 }
 
-/// A certificate, its key, and the key of another, in PEM.
+/// Returns a certificate, its key and another key, in PEM.
 fn certificate_and_keys() -> (String, String, String) {
-    let world = World::new();
+    let env = TestEnv::new();
     let pem = |label, der| pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der).unwrap();
-    let [one, other] = ["one", "other"].map(|name| world.emulator.issue_client_certificate(name).unwrap());
+    let [one, other] = ["one", "other"].map(|name| env.emulator.issue_client_certificate(name).unwrap());
     let certificate = pem("CERTIFICATE", one.certificate().der());
     (certificate, pem("PRIVATE KEY", one.pkcs8()), pem("PRIVATE KEY", other.pkcs8()))
 }
 
 #[test]
-fn bad_01_an_unknown_option_is_named() {
-    let world = World::new();
+fn bad_01_unknown_option() {
+    let env = TestEnv::new();
     for arguments in [
         &["token", "--resource", "x", "--bogus"][..],
         &["demo", "--bogus"],
@@ -68,23 +68,23 @@ fn bad_01_an_unknown_option_is_named() {
         &["exec", "--bogus", "--", "true"],
         &["--bogus", "demo"],
     ] {
-        assert_eq!(assert_wrong(&world, arguments, &["'--bogus'"]), "invalid_usage");
+        assert_eq!(assert_wrong(&env, arguments, &["'--bogus'"]), "invalid_usage");
     }
-    assert_wrong(&world, &["token", "--resource", "x", "--po"], &["'--po'", "'--pop'"]);
-    assert_wrong(&world, &["demo", "surplus"], &["'surplus'"]);
+    assert_wrong(&env, &["token", "--resource", "x", "--po"], &["'--po'", "'--pop'"]);
+    assert_wrong(&env, &["demo", "surplus"], &["'surplus'"]);
 }
 
 #[test]
-fn bad_02_an_unknown_command_is_named() {
-    let world = World::new();
-    assert_wrong(&world, &["--timeout", "1"], &["there is no command"]);
-    assert_eq!(assert_wrong(&world, &["frobnicate"], &["'frobnicate'"]), "invalid_usage");
-    assert_wrong(&world, &["tokn"], &["'tokn'", "'token'"]);
+fn bad_02_unknown_command() {
+    let env = TestEnv::new();
+    assert_wrong(&env, &["--timeout", "1"], &["there is no command"]);
+    assert_eq!(assert_wrong(&env, &["frobnicate"], &["'frobnicate'"]), "invalid_usage");
+    assert_wrong(&env, &["tokn"], &["'tokn'", "'token'"]);
 }
 
 #[test]
-fn bad_03_an_option_that_is_missing_is_named() {
-    let world = World::new();
+fn bad_03_missing_option() {
+    let env = TestEnv::new();
     for (arguments, told) in [
         (&["token"][..], &["--resource <URI>"][..]),
         (&["call", "--resource", "x"], &["<URL>"]),
@@ -92,13 +92,13 @@ fn bad_03_an_option_that_is_missing_is_named() {
         (&["exec"], &["<CMD>"]),
         (&["man"], &["--out"]),
     ] {
-        assert_eq!(assert_wrong(&world, arguments, told), "invalid_usage");
+        assert_eq!(assert_wrong(&env, arguments, told), "invalid_usage");
     }
 }
 
 #[test]
-fn bad_04_a_value_that_is_not_taken_is_named_with_its_option_and_those_that_are() {
-    let world = World::new();
+fn bad_04_invalid_value() {
+    let env = TestEnv::new();
     for (arguments, told) in [
         (&["--key", "rsa-1024"][..], &["'rsa-1024'", "'--key", "rsa-2048, p-256"][..]),
         (&["--min-strength", "tpm"], &["'tpm'", "'--min-strength", "none, software, hardware, keyguard"]),
@@ -112,12 +112,12 @@ fn bad_04_a_value_that_is_not_taken_is_named_with_its_option_and_those_that_are(
     ] {
         let arguments = [&["token", "--resource", "https://x.example"], arguments].concat();
         if arguments.contains(&"yaml") {
-            let ran = Ran::of(symbolon().args(&arguments).output().unwrap());
+            let ran = RunResult::of(symbolon().args(&arguments).output().unwrap());
             assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{}", ran.stderr);
             assert!(told.iter().all(|told| ran.stderr.contains(told)), "{}", ran.stderr);
             continue;
         }
-        assert_eq!(assert_wrong(&world, &arguments, told), "invalid_usage");
+        assert_eq!(assert_wrong(&env, &arguments, told), "invalid_usage");
     }
     for (arguments, told) in [
         (&["call", "https://x", "--resource", "x", "-H", "no colon"][..], &["'no colon'", "Name: value"][..]),
@@ -128,15 +128,15 @@ fn bad_04_a_value_that_is_not_taken_is_named_with_its_option_and_those_that_are(
         (&["emulate", "--listen", "0.0.0.0:0"], &["loopback"]),
         (&["completions", "tcsh"], &["'tcsh'", "bash"]),
     ] {
-        assert_eq!(assert_wrong(&world, arguments, told), "invalid_usage");
+        assert_eq!(assert_wrong(&env, arguments, told), "invalid_usage");
     }
-    let ran = Ran::of(symbolon().args(["demo", "--output", "header"]).output().unwrap());
-    assert!(ran.code == 2 && ran.stderr.contains("`header`"), "{}", ran.stderr);
+    let ran = RunResult::of(symbolon().args(["demo", "--output", "header"]).output().unwrap());
+    assert!(ran.code == 2 && ran.stderr.contains("--output header"), "{}", ran.stderr);
 }
 
 #[test]
-fn bad_05_an_identity_of_another_form_is_told_the_forms() {
-    let world = World::new();
+fn bad_05_invalid_identity() {
+    let env = TestEnv::new();
     let forms = "use system, client-id:ID, object-id:ID or resource-id:ID";
     for (identity, told) in [
         ("mine", forms),
@@ -152,7 +152,7 @@ fn bad_05_an_identity_of_another_form_is_told_the_forms() {
     ] {
         for command in [TOKEN, &["call", "https://x", "--resource", "x"], &["serve"]] {
             let code = assert_wrong(
-                &world,
+                &env,
                 &[command, &["--identity", identity]].concat(),
                 &["'--identity <IDENTITY>'", told],
             );
@@ -162,8 +162,8 @@ fn bad_05_an_identity_of_another_form_is_told_the_forms() {
 }
 
 #[test]
-fn bad_06_to_07_claims_that_are_none_are_told_where() {
-    let world = World::new();
+fn bad_06_to_07_invalid_claims() {
+    let env = TestEnv::new();
     let secret = ["--authority", "https://127.0.0.1:9/t", "--client-secret-env", "SSL_CERT_FILE"];
     let app_token = [APP_TOKEN, &secret].concat();
     for option in ["--claims", "--client-claims"] {
@@ -178,42 +178,39 @@ fn bad_06_to_07_claims_that_are_none_are_told_where() {
             for command in [TOKEN, &[TOKEN, &["--pop"]].concat(), &app_token] {
                 let arguments = [command, &[option, claims]].concat();
                 let told = format!("error: {option} {told}\n");
-                assert_eq!(assert_wrong(&world, &arguments, &[&told]), "invalid_claims");
+                assert_eq!(assert_wrong(&env, &arguments, &[&told]), "invalid_claims");
             }
         }
     }
 }
 
 #[test]
-fn bad_08_a_resource_that_is_no_uri_is_named() {
-    let world = World::new();
+fn bad_08_resource_is_not_a_uri() {
+    let env = TestEnv::new();
     for resource in ["", "not a url", "https://", "https://host:99999/", "https://a b/", "a\nb", "://x"] {
         for more in [&[][..], &["--pop"]] {
             let arguments = [&["token", "--resource", resource], more].concat();
-            assert_eq!(
-                assert_wrong(&world, &arguments, &["'--resource <URI>'", "not a URI"]),
-                "invalid_usage"
-            );
+            assert_eq!(assert_wrong(&env, &arguments, &["'--resource <URI>'", "not a URI"]), "invalid_usage");
         }
     }
 }
 
 #[test]
-fn bad_09_a_call_of_what_is_no_url_or_not_https_is_told() {
-    let world = World::new();
+fn bad_09_call_url_is_invalid() {
+    let env = TestEnv::new();
     for url in ["not a url", "", "vault.example", "https://", "https://host:99999/"] {
-        let code = assert_wrong(&world, &["call", url, "--resource", "x"], &["'<URL>'", "https://host/path"]);
+        let code = assert_wrong(&env, &["call", url, "--resource", "x"], &["'<URL>'", "https://host/path"]);
         assert_eq!(code, "invalid_usage");
     }
     for url in ["http://vault.example/", "ftp://vault.example/", "urn:x"] {
-        let code = assert_wrong(&world, &["call", url, "--resource", "x"], &["use an https URL"]);
+        let code = assert_wrong(&env, &["call", url, "--resource", "x"], &["use an https URL"]);
         assert_eq!(code, "insecure_endpoint");
     }
 }
 
 #[test]
-fn bad_10_an_authority_of_another_form_is_told_what_it_lacks() {
-    let world = World::new();
+fn bad_10_invalid_authority() {
+    let env = TestEnv::new();
     for (authority, told, code) in [
         ("not a url", "the authority is not a URL", "invalid_authority"),
         ("", "the authority is not a URL", "invalid_authority"),
@@ -222,13 +219,13 @@ fn bad_10_an_authority_of_another_form_is_told_what_it_lacks() {
     ] {
         let arguments =
             [APP_TOKEN, &["--client-secret-env", "SSL_CERT_FILE", "--authority", authority]].concat();
-        assert_eq!(assert_wrong(&world, &arguments, &[told, "https://host/tenant"]), code);
+        assert_eq!(assert_wrong(&env, &arguments, &[told, "https://host/tenant"]), code);
     }
 }
 
 #[test]
-fn bad_11_a_file_of_roots_that_cannot_be_used_is_named() {
-    let world = World::new();
+fn bad_11_unusable_root_file() {
+    let env = TestEnv::new();
     let files = Files::new();
     let (certificate, key, _) = certificate_and_keys();
     let malformed = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -242,14 +239,14 @@ fn bad_11_a_file_of_roots_that_cannot_be_used_is_named() {
     ] {
         let named = format!("--ca-file {file}: ");
         for command in [TOKEN, &["doctor"], &["serve"], &["call", "https://x", "--resource", "x"]] {
-            assert_wrong(&world, &[command, &["--ca-file", &file]].concat(), &[&named, told]);
+            assert_wrong(&env, &[command, &["--ca-file", &file]].concat(), &[&named, told]);
         }
     }
 }
 
 #[test]
-fn bad_12_to_13_a_certificate_that_cannot_be_used_is_named_with_its_file() {
-    let world = World::new();
+fn bad_12_to_13_unusable_certificate_file() {
+    let env = TestEnv::new();
     let files = Files::new();
     let (certificate, key, other) = certificate_and_keys();
     let malformed = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
@@ -264,22 +261,22 @@ fn bad_12_to_13_a_certificate_that_cannot_be_used_is_named_with_its_file() {
     ] {
         let named = format!("--certificate {file}: ");
         let arguments = [APP_TOKEN, CERTIFICATE, &[&file]].concat();
-        assert_eq!(assert_wrong(&world, &arguments, &[&named, told]), "invalid_usage");
+        assert_eq!(assert_wrong(&env, &arguments, &[&named, told]), "invalid_usage");
     }
 }
 
 #[test]
-fn bad_14_an_assertion_that_is_not_there_is_named() {
-    let world = World::new();
+fn bad_14_missing_assertion_file() {
+    let env = TestEnv::new();
     let authority = ["--authority", "https://127.0.0.1:9/contoso.example"];
     let arguments = [APP_TOKEN, &authority, &["--assertion-file", "/nonexistent"]].concat();
-    let code = assert_wrong(&world, &arguments, &["--assertion-file /nonexistent: No such file"]);
+    let code = assert_wrong(&env, &arguments, &["--assertion-file /nonexistent: No such file"]);
     assert_eq!(code, "invalid_usage");
 }
 
 #[test]
-fn bad_15_a_file_of_faults_that_cannot_be_used_is_named_with_the_place() {
-    let world = World::new();
+fn bad_15_invalid_faults_file() {
+    let env = TestEnv::new();
     let files = Files::new();
     for (file, told) in [
         ("/nonexistent".to_owned(), "could not be read"),
@@ -291,12 +288,12 @@ fn bad_15_a_file_of_faults_that_cannot_be_used_is_named_with_the_place() {
         (files.with("value.toml", "[host]\nv1_only = 7\n"), "line 2, column 11: "),
     ] {
         let named = format!("error: {file}: ");
-        assert_eq!(assert_wrong(&world, &["emulate", "--faults", &file], &[&named, told]), "invalid_faults");
+        assert_eq!(assert_wrong(&env, &["emulate", "--faults", &file], &[&named, told]), "invalid_faults");
     }
 }
 
 #[test]
-fn bad_16_wrong_variables_are_wrong_usage() {
+fn bad_16_invalid_variables() {
     for (name, value, told) in [
         ("SYMBOLON_RETRY_SCALE", "fast", "SYMBOLON_RETRY_SCALE"),
         ("SYMBOLON_RETRY_SCALE", "-1", "SYMBOLON_RETRY_SCALE"),
@@ -306,7 +303,7 @@ fn bad_16_wrong_variables_are_wrong_usage() {
     ] {
         let mut command = symbolon();
         command.env(name, value).args(["token", "--resource", "https://x.example"]);
-        let ran = Ran::of(command.output().unwrap());
+        let ran = RunResult::of(command.output().unwrap());
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{name}={value}: {}", ran.stderr);
         assert!(ran.stderr.contains(told), "{name}={value}: {}", ran.stderr);
         assert_eq!(ran.stderr.lines().count(), 1, "{name}={value}: {}", ran.stderr);
@@ -315,13 +312,13 @@ fn bad_16_wrong_variables_are_wrong_usage() {
 
 #[cfg(unix)]
 #[test]
-fn bad_17_an_argument_that_is_no_utf_8_is_told_to_be_none() {
+fn bad_17_argument_is_not_utf_8() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     for (more, lines) in [(&[][..], 1), (&["--output", "json"], 2)] {
         let mut command = symbolon();
-        let ran = Ran::of(
+        let ran = RunResult::of(
             command
                 .args(["token", "--resource"])
                 .arg(OsStr::from_bytes(b"\xff"))
@@ -339,7 +336,7 @@ fn help_and_version_are_results() {
     for arguments in
         [&["--help"][..], &["token", "--help"], &["serve", "--help"], &["exec", "-h"], &["--version"]]
     {
-        let ran = Ran::of(symbolon().args(arguments).output().unwrap());
+        let ran = RunResult::of(symbolon().args(arguments).output().unwrap());
         assert!(ran.code == 0 && ran.stderr.is_empty() && !ran.stdout.is_empty(), "{arguments:?}");
         assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
     }
