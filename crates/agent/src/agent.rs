@@ -20,7 +20,8 @@ use crate::record::Record;
 use crate::serve::serve;
 use crate::service::{AgentService, Observer, TOKEN_PATH};
 
-/// A running agent. Dropping it stops it at once; [`stop`](Self::stop) lets pending requests finish.
+/// A running agent. Dropping it stops it at once; [`stop`](Self::stop) lets pending requests
+/// finish.
 pub struct Agent {
     endpoint: String,
     secret: Secret,
@@ -88,7 +89,8 @@ pub struct AgentBuilder {
 }
 
 impl AgentBuilder {
-    /// Lets clients request this identity too, by the id it was built with. Default: only the first.
+    /// Lets clients request this identity too, by the id it was built with. Default: only the
+    /// first.
     #[must_use]
     pub fn identity(mut self, identity: ManagedIdentity) -> Self {
         self.policy.identities.push(identity);
@@ -103,8 +105,8 @@ impl AgentBuilder {
         self
     }
 
-    /// Requests the bearer tokens over mTLS, with the managed identity's certificate. Clients see no
-    /// difference.
+    /// Requests the bearer tokens over mTLS, with the managed identity's certificate. Clients see
+    /// no difference.
     #[must_use]
     pub fn over_mtls(mut self) -> Self {
         self.policy.over_mtls = true;
@@ -135,8 +137,8 @@ impl AgentBuilder {
         self.start(listener, Some(address))
     }
 
-    /// Starts the agent on a Unix socket (mode 0600). A leftover socket without a listener is replaced;
-    /// the socket is removed at the end. Needs a Tokio runtime.
+    /// Starts the agent on a Unix socket (mode 0600). A leftover socket without a listener is
+    /// replaced; the socket is removed at the end. Needs a Tokio runtime.
     ///
     /// # Errors
     /// `invalid_configuration` if the path exists and is not a socket, or another process listens on

@@ -18,8 +18,8 @@ pub(crate) struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// Rejects a `Host` that is not a loopback name or address with the agent's port. A browser that
-    /// was directed here by DNS rebinding sends the attacker's name.
+    /// Rejects a `Host` that is not a loopback name or address with the agent's port. A browser
+    /// that was directed here by DNS rebinding sends the attacker's name.
     pub(crate) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Rejection> {
         let Some(port) = self.port else { return Ok(()) };
         let mut hosts = headers.get_all(HOST).iter();

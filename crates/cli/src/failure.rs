@@ -54,7 +54,8 @@ pub(crate) fn report(error: &Error, format: OutputFormat) {
     if let Some(excerpt) = error.excerpt().filter(|excerpt| !excerpt.is_empty()) {
         anstream::eprintln!("  message of the service: {excerpt}");
     }
-    // An error about the command line is one line. Nothing was sent, so no service has logged an id.
+    // An error about the command line is one line. Nothing was sent, so no service has logged an
+    // id.
     if error.kind() != ErrorKind::Request || error.status().is_some() {
         if let Some(id) = error.correlation_id() {
             anstream::eprintln!("  correlation id: {id}");

@@ -140,7 +140,8 @@ pub(crate) fn row(label: &str, width: usize, text: &str) -> String {
     format!("{label:<width$}{lines}").trim_end().to_owned()
 }
 
-/// Returns the lines of a text right of a margin, broken between words. A longer word has its own line.
+/// Returns the lines of a text right of a margin, broken between words. A longer word has its own
+/// line.
 pub(crate) fn wrap(text: &str, margin: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

@@ -12,7 +12,7 @@ use symbolon::Source;
 #[derive(Debug, Args)]
 pub(crate) struct EmulateOptions {
     /// Host to emulate; determines the printed variables
-    #[arg(long, value_parser = source_parser(), value_name = "NAME", default_value_t = Source::Imds)]
+    #[arg(long, value_parser = source_parser(), value_name = "NAME", default_value = Source::Imds.as_str())]
     pub(crate) source: Source,
     /// Loopback address of the host's identity endpoint; port 0 selects a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]

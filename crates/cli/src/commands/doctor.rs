@@ -1,7 +1,7 @@
 //! `symbolon doctor`.
 //!
-//! The report uses the environment and probes only: no token or certificate is requested, and no key
-//! is created.
+//! The report uses the environment and probes only: no token or certificate is requested, and no
+//! key is created.
 
 mod advice;
 mod endpoints;

@@ -69,8 +69,8 @@ fn tok_13_to_16_minimum_strength() {
 
 #[test]
 fn tok_17_to_18_key_type() {
-    // The OIDs of an RSA key (RFC 8017 appendix A.1) with the start of a 2048-bit modulus, and of the
-    // curve P-256 (RFC 5480 §2.1.1.1).
+    // The OIDs of an RSA key (RFC 8017 appendix A.1) with the start of a 2048-bit modulus, and of
+    // the curve P-256 (RFC 5480 §2.1.1.1).
     const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
     const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
     const MODULUS: &[u8] = &[0x02, 0x82, 0x01, 0x01, 0x00];

@@ -72,8 +72,8 @@ pub(super) async fn with_certificate(
     StolenToken::new(emulator, token).send(Some(certificate)).await
 }
 
-/// Replays a token from another process without a certificate. The token is passed on stdin, because
-/// other processes can read a command line.
+/// Replays a token from another process without a certificate. The token is passed on stdin,
+/// because other processes can read a command line.
 pub(super) async fn in_other_process(
     emulator: &Emulator,
     token: &Token,

@@ -12,8 +12,8 @@ const HEADER: &[(&str, &str)] =
 /// Names of claims with a time (RFC 7519 §4.1, OpenID Connect Core §2).
 const TIMES: &[(&str, &str)] =
     &[("iat", "issued"), ("nbf", "valid from"), ("exp", "expires"), ("auth_time", "signed in")];
-/// Names of claims in Microsoft Entra's access tokens (its "Access token claims reference"), the most
-/// important first.
+/// Names of claims in Microsoft Entra's access tokens (its "Access token claims reference"), the
+/// most important first.
 const CLAIMS: &[(&str, &str)] = &[
     ("aud", "audience"),
     ("iss", "issuer"),
