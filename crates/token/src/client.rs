@@ -1,8 +1,10 @@
 //! The token client: requests, the exchange with the token endpoint, and sign-in.
 
+mod authenticate;
 mod authorization_request;
 mod builder;
 mod exchange;
+mod options;
 mod parts;
 mod pending_authorization;
 mod request;
@@ -12,6 +14,7 @@ mod user_flows;
 
 pub use authorization_request::{AuthorizationFuture, AuthorizationRequest, Prompt, ResponseMode};
 pub use builder::TokenClientBuilder;
+pub use options::RequestOptions;
 pub use pending_authorization::PendingAuthorization;
 pub use request::{TokenFuture, TokenRequest};
 pub use token_client::TokenClient;

@@ -54,13 +54,13 @@ mod token;
 
 pub use cache::{PortableRefreshToken, PortableToken, TokenCache, TokenSubject};
 pub use client::{
-    AuthorizationFuture, AuthorizationRequest, PendingAuthorization, Prompt, ResponseMode, TokenClient,
-    TokenClientBuilder, TokenFuture, TokenRequest,
+    AuthorizationFuture, AuthorizationRequest, PendingAuthorization, Prompt, RequestOptions, ResponseMode,
+    TokenClient, TokenClientBuilder, TokenFuture, TokenRequest,
 };
 pub use credential::{
-    Application, AssertionFn, AssertionRequest, AssertionSource, AuthFuture, CachedAuth, ClientAssertion,
-    ClientAuth, ClientCertificate, ClientSecret, CredentialRequest, CredentialSource, FreshParameters,
-    Purpose, SignedAssertion, WorkloadIdentity, assertion_fn,
+    Application, AssertionFn, AssertionRequest, AssertionSource, CacheIdentity, ClientAssertion, ClientAuth,
+    ClientCertificate, ClientSecret, CredentialRequest, CredentialSource, FreshParameters, SignedAssertion,
+    WorkloadIdentity, assertion_fn,
 };
 pub use oauth::{
     Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry, ManagedIdentityKind,

@@ -11,4 +11,5 @@ pub use issued_token::IssuedToken;
 pub use key::CacheKey;
 pub(crate) use key::TokenKey;
 pub use partition::Partition;
+pub(crate) use partition::PartitionRef;
 pub(crate) use refresh_token::{DatedRefreshToken, RefreshToken};

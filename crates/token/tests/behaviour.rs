@@ -10,8 +10,8 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use symbolon_token::{
-    Application, AuthFuture, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest,
-    CredentialSource, ErrorKind, Partition, TokenClient, TokenClientBuilder, TokenEndpoint, TokenSource,
+    Application, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest, CredentialSource, Error,
+    ErrorKind, Partition, TokenClient, TokenClientBuilder, TokenEndpoint, TokenSource,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, transport_fn};
@@ -98,10 +98,10 @@ impl<F> std::fmt::Debug for Presenting<F> {
 }
 
 impl<F: Fn(bool, ClientAuth) -> ClientAuth + Send + Sync + 'static> CredentialSource for Presenting<F> {
-    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+    async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
         let auth = ClientAuth::new("client", endpoint, Partition::new("client"));
-        AuthFuture::ready(Ok((self.0)(request.proof_of_possession(), auth)))
+        Ok((self.0)(request.proof_of_possession(), auth))
     }
 
     async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {
@@ -272,11 +272,11 @@ async fn only_a_200_is_a_success() {
 struct WithSuccessor(Mutex<u32>);
 
 impl CredentialSource for WithSuccessor {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+    async fn authenticate(&self, _request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let generation = *self.0.lock().unwrap();
         let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
         let partition = Partition::new(format!("generation {generation}"));
-        AuthFuture::ready(Ok(ClientAuth::new(format!("client-{generation}"), endpoint, partition)))
+        Ok(ClientAuth::new(format!("client-{generation}"), endpoint, partition))
     }
 
     async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use symbolon_token::{
-    Application, AuthFuture, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest,
-    CredentialSource, Error, Partition, TokenClient, TokenEndpoint, TokenSource,
+    Application, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest, CredentialSource, Error,
+    Partition, TokenClient, TokenEndpoint, TokenSource,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
@@ -248,11 +248,11 @@ impl Successive {
 }
 
 impl CredentialSource for Successive {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+    async fn authenticate(&self, _request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let generation = *self.generation.lock().unwrap();
         let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
         let partition = Partition::new(format!("generation {generation}"));
-        AuthFuture::ready(Ok(ClientAuth::new(format!("client-{generation}"), endpoint, partition)))
+        Ok(ClientAuth::new(format!("client-{generation}"), endpoint, partition))
     }
 
     async fn refused(&self, _used: &ClientAuth, why: &CredentialRejection) -> bool {

@@ -9,9 +9,9 @@ use http::StatusCode;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use symbolon_token::authority::{Authority, Region, RegionChoice};
 use symbolon_token::{
-    Account, Application, AuthFuture, AuthorizationCode, Caching, ClientAuth, ClientSecret,
-    CredentialRejection, CredentialRequest, CredentialSource, ManagedIdentityKind, MemoryStore, Partition,
-    RoutingHint, TokenCache, TokenClient, TokenClientBuilder, TokenEndpoint,
+    Account, Application, AuthorizationCode, Caching, ClientAuth, ClientSecret, CredentialRejection,
+    CredentialRequest, CredentialSource, Error, ManagedIdentityKind, MemoryStore, Partition, RoutingHint,
+    TokenCache, TokenClient, TokenClientBuilder, TokenEndpoint,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, TransportError};
@@ -145,10 +145,10 @@ async fn tr09_each_flow_says_which_it_is() {
 struct Minted(ManagedIdentityKind, ClientIdentity);
 
 impl CredentialSource for Minted {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+    async fn authenticate(&self, _request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::parse("https://login.example/t/oauth2/v2.0/token").unwrap();
         let auth = ClientAuth::new("client", endpoint, Partition::machine_bound("identity"));
-        AuthFuture::ready(Ok(auth.of_managed_identity(self.0).with_proof_of_possession(self.1.clone())))
+        Ok(auth.of_managed_identity(self.0).with_proof_of_possession(self.1.clone()))
     }
 
     async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {

@@ -8,7 +8,7 @@ use symbolon::{ClientIdentity, Context, TokenSource};
 use symbolon_emulator::{CertifiedKey, Fault, Step};
 use symbolon_tests::RESOURCE;
 use symbolon_token::{
-    AuthFuture, ClientAuth, ClientCertificate, CredentialRejection, CredentialRequest, CredentialSource,
+    ClientAuth, ClientCertificate, CredentialRejection, CredentialRequest, CredentialSource, Error,
     MemoryStore, Partition, TokenCache, TokenClient, TokenEndpoint,
 };
 use symbolon_types::pki_types::CertificateDer;
@@ -81,10 +81,10 @@ impl Certificate {
 }
 
 impl CredentialSource for Certificate {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+    async fn authenticate(&self, _request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let auth =
             ClientAuth::new(&*self.client_id, self.endpoint.clone(), Partition::new("the same application"));
-        AuthFuture::ready(Ok(auth.with_proof_of_possession(self.identity.clone())))
+        Ok(auth.with_proof_of_possession(self.identity.clone()))
     }
 
     async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use crate::clients::SecretClient;
 use symbolon_token::{
-    AuthFuture, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Partition,
-    TokenEndpoint,
+    ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Error, Partition, TokenEndpoint,
 };
 use symbolon_types::{ClientIdentity, Secret};
 
@@ -75,8 +74,8 @@ fn with_assertion(auth: ClientAuth, assertion: &str) -> ClientAuth {
 }
 
 impl CredentialSource for Credential {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
-        AuthFuture::ready(Ok((self.0)()))
+    async fn authenticate(&self, _request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
+        Ok((self.0)())
     }
 
     async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {

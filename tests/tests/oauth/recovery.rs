@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use symbolon_tests::RESOURCE;
-use symbolon_token::{AuthFuture, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource};
+use symbolon_token::{ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Error};
 use symbolon_types::{ClientIdentity, Thumbprint};
 
 use crate::credential::nobody;
@@ -23,12 +23,9 @@ impl Successive {
 }
 
 impl CredentialSource for Successive {
-    fn resolve<'a>(&'a self, _request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+    async fn authenticate(&self, _request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let certificate = self.certificates.lock().unwrap().last().cloned();
-        AuthFuture::ready(Ok(self
-            .client
-            .clone()
-            .with_identity(certificate.expect("one that is not refused"))))
+        Ok(self.client.clone().with_identity(certificate.expect("one that is not refused")))
     }
 
     async fn refused(&self, used: &ClientAuth, _why: &CredentialRejection) -> bool {

@@ -43,11 +43,6 @@ impl RegionOutcome {
         }
     }
 
-    /// Whether the region was found for this request, and not for an earlier one.
-    pub(crate) fn is_new(&self) -> bool {
-        matches!(self, Self::Detected(_, DetectedBy::Environment | DetectedBy::Metadata))
-    }
-
     /// Returns region, source and outcome as the telemetry header has them
     /// (`docs/protocol/token-request.md#telemetry-header`).
     pub(crate) fn telemetry_fields(&self) -> String {

@@ -69,7 +69,7 @@ impl TokenCache {
         let portable = |key: CacheKey<'_>, token: &crate::Token| {
             let is_plain = !key.is_bound && key.client_claims.is_none() && key.parameters.is_empty();
             Some(PortableToken {
-                tenant: application.tenant_of(key.partition).filter(|_| is_plain)?.to_owned(),
+                tenant: application.tenant_of(&key).filter(|_| is_plain)?.to_owned(),
                 subject: TokenSubject::named(key.subject)?,
                 audience: key.audience.to_owned(),
                 secret: token.secret().clone(),
@@ -87,7 +87,7 @@ impl TokenCache {
     pub fn portable_refresh_tokens(&self, application: &Application) -> Vec<PortableRefreshToken> {
         let portable = |key: CacheKey<'_>, dated: &DatedRefreshToken| {
             Some(PortableRefreshToken {
-                tenant: application.tenant_of(key.partition)?.to_owned(),
+                tenant: application.tenant_of(&key)?.to_owned(),
                 subject: TokenSubject::named(key.subject)?,
                 secret: dated.token.secret.clone(),
                 issued_at: dated.issued_at,

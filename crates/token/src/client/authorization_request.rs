@@ -5,13 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use symbolon_transport::timeout;
 use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
-use super::parts::{ClientParts, timed_out};
+use super::parts::{ClientParts, Started};
 use super::pending_authorization::PendingAuthorization;
-use crate::authority::ExpectedIssuer;
 use crate::credential::Application;
 use crate::oauth::{merge_claims, user_scopes};
 
@@ -188,11 +186,10 @@ impl<'a> AuthorizationRequest<'a> {
         check_redirect_uri(self.redirect_uri)?;
         self.check_parameters()?;
         let claims = merge_claims(self.claims, None, &self.parts.capabilities)?;
-        let asking = self.application.authorization_endpoint(&self.parts.http, self.tenant);
-        let (mut url, issuer): (Url, ExpectedIssuer) =
-            timeout(self.parts.http.context().clock(), self.parts.deadline, asking)
-                .await
-                .unwrap_or_else(|| Err(timed_out()))?;
+        let parts = self.parts;
+        let started = Started { at: parts.http.context().clock().now(), deadline: parts.deadline };
+        let endpoint = self.application.authorization_endpoint(&parts.http, self.tenant);
+        let (mut url, issuer) = parts.until(started, endpoint).await?;
         let pending = PendingAuthorization::new(self.redirect_uri, issuer)?;
         let mut query = url.query_pairs_mut();
         query

@@ -66,7 +66,7 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Declares what the client can handle, such as `cp1` for claims challenges. HttpOutcome in the
+    /// Declares what the client can handle, such as `cp1` for claims challenges. Sent in the
     /// claims of every request.
     #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {

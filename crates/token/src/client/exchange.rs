@@ -1,113 +1,110 @@
-//! The one exchange: every token that a token endpoint issues comes through here.
+//! The exchange with the token endpoint: the only place that sends token requests.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use symbolon_lease::LeaseKey;
-use symbolon_transport::{Response, TransportError, TransportErrorKind, is_transient_status, timeout};
+use symbolon_transport::{Response, TransportError, TransportErrorKind, is_transient_status};
 use symbolon_types::{CorrelationId, Error, ErrorKind, SigningError};
 
-use super::parts::{ClientParts, timed_out};
-use crate::authority::RegionOutcome;
+use super::authenticate::authenticate;
+use super::parts::{ClientParts, Started};
 use crate::cache::events;
-use crate::credential::{ClientAuth, CredentialRequest, Purpose};
+use crate::credential::{ClientAuth, CredentialRequest};
 use crate::oauth::{
     CredentialRejection, ErrorResponse, FetchReason, Grant, Parameters, RoutingHint, Subject,
     TelemetryHeader, TokenRequestBody, TokenResponse,
 };
-use crate::token::{CacheKey, IssuedToken, RefreshToken};
+use crate::token::{CacheKey, IssuedToken, RefreshToken, TokenKey};
 
-/// One exchange to be made.
-pub(crate) struct Exchange {
-    pub(crate) parts: Arc<ClientParts>,
-    pub(crate) proof_of_possession: bool,
-    pub(crate) tenant: Option<String>,
-    pub(crate) grant: Grant,
-    pub(crate) subject: Subject,
-    /// What the token is cached under.
-    pub(crate) audience: String,
-    /// The scopes that are asked for.
-    pub(crate) scope: String,
-    pub(crate) client_claims: Option<String>,
+/// One exchange, before it is made.
+pub(crate) struct TokenExchange {
+    pub(super) parts: Arc<ClientParts>,
+    /// The key of the request.
+    pub(super) key: TokenKey,
+    /// The authentication, if the key depended on it.
+    pub(super) auth: Option<ClientAuth>,
+    pub(super) proof_of_possession: bool,
+    pub(super) tenant: Option<String>,
+    pub(super) grant: Grant,
+    pub(super) subject: Subject,
+    pub(super) scope: String,
     /// All claims, merged.
-    pub(crate) claims: Option<String>,
-    pub(crate) parameters: Parameters,
-    pub(crate) routing_hint: Option<RoutingHint>,
-    pub(crate) correlation_id: CorrelationId,
-    pub(crate) reason: FetchReason,
-    /// What the look-up found out about the region.
-    pub(crate) region: RegionOutcome,
+    pub(super) claims: Option<String>,
+    pub(super) parameters: Parameters,
+    pub(super) routing_hint: Option<RoutingHint>,
+    pub(super) correlation_id: CorrelationId,
+    pub(super) reason: FetchReason,
+    pub(super) started: Started,
 }
 
-/// A failed attempt, and whether it is the credential that failed.
-struct Attempt {
+/// A failed attempt; with a rejection if the credential is the cause.
+struct FailedAttempt {
     error: Error,
-    refusal: Option<CredentialRejection>,
+    rejection: Option<CredentialRejection>,
 }
 
-impl From<Error> for Attempt {
+impl From<Error> for FailedAttempt {
     fn from(error: Error) -> Self {
-        Self { error, refusal: None }
+        Self { error, rejection: None }
     }
 }
 
-/// Why a request got no response: it could not be made, or not be sent.
-enum Unsent {
-    Unmade(Error),
-    Unanswered(TransportError),
+/// The reason why a request got no response: it could not be built, or not be sent.
+enum SendError {
+    Build(Error),
+    Transport(TransportError),
 }
 
-impl From<TransportError> for Unsent {
+impl From<TransportError> for SendError {
     fn from(error: TransportError) -> Self {
-        Self::Unanswered(error)
+        Self::Transport(error)
     }
 }
 
-impl Exchange {
-    /// Gets the token, within the deadline.
-    pub(crate) async fn run(self) -> Result<IssuedToken, Error> {
-        let parts = Arc::clone(&self.parts);
-        let correlation_id = self.correlation_id;
-        let outcome = timeout(parts.http.context().clock(), parts.deadline, self.recovering()).await;
-        outcome.unwrap_or_else(|| Err(timed_out().with_correlation_id(correlation_id)))
+impl TokenExchange {
+    /// Requests the token, within the time limit of the request.
+    pub(super) async fn run(self) -> Result<IssuedToken, Error> {
+        let (parts, started, id) = (Arc::clone(&self.parts), self.started, self.correlation_id);
+        parts.until(started, self.run_unlimited()).await.map_err(|error| match error.correlation_id() {
+            Some(_) => error,
+            None => error.with_correlation_id(id),
+        })
     }
 
-    /// An attempt; and, when the credential was refused and has a successor, one more.
-    async fn recovering(self) -> Result<IssuedToken, Error> {
-        let auth = self.resolve().await?;
-        let Attempt { error, refusal } = match self.attempt(&auth).await {
-            Ok(fetched) => return Ok(fetched),
-            Err(attempt) => attempt,
+    /// Sends the token request, and a second one if the credential was rejected and has a successor.
+    async fn run_unlimited(mut self) -> Result<IssuedToken, Error> {
+        let auth = match self.auth.take() {
+            Some(auth) => auth,
+            None => self.authenticate().await?,
         };
-        let Some(refusal) = refusal else { return Err(error) };
-        let has_successor = self.parts.credential.refused_erased(&auth, &refusal).await;
+        let FailedAttempt { error, rejection } = match self.attempt(&auth).await {
+            Ok(issued) => return Ok(issued),
+            Err(failed) => failed,
+        };
+        let Some(rejection) = rejection else { return Err(error) };
+        let has_successor = self.parts.credential.refused_erased(&auth, &rejection).await;
         events::credential_refused(&error, has_successor);
         if !has_successor {
             return Err(error);
         }
-        let successor = self.resolve().await?;
-        self.attempt(&successor).await.map_err(|attempt| attempt.error)
+        let successor = self.authenticate().await?;
+        self.attempt(&successor).await.map_err(|failed| failed.error)
     }
 
-    async fn resolve(&self) -> Result<ClientAuth, Error> {
-        let parts = &self.parts;
-        let wanted = CredentialRequest {
-            purpose: Purpose::Exchange,
+    async fn authenticate(&self) -> Result<ClientAuth, Error> {
+        let request = CredentialRequest {
             proof_of_possession: self.proof_of_possession,
             for_user: self.grant.is_for_user(),
             tenant: self.tenant.as_deref(),
             correlation_id: Some(self.correlation_id),
-            now: parts.http.context().clock().now(),
-            http: &parts.http,
+            now: self.parts.http.context().clock().now(),
+            http: &self.parts.http,
         };
-        let auth = parts.credential.resolve_erased(&wanted).await?;
-        check(&auth, self.proof_of_possession, parts.http.context().clock().now())?;
-        Ok(auth)
+        authenticate(&self.parts, &request).await
     }
 
-    async fn attempt(&self, auth: &ClientAuth) -> Result<IssuedToken, Attempt> {
+    async fn attempt(&self, auth: &ClientAuth) -> Result<IssuedToken, FailedAttempt> {
         let ClientParts { http, retry, cache, caller, .. } = &*self.parts;
-        let key = self.key(auth);
         let stored = self.stored_refresh_token(auth).await?;
         let grant = stored.as_ref().map(|stored| Grant::RefreshToken { token: stored.secret.clone() });
         let scheme = auth.scheme();
@@ -117,8 +114,7 @@ impl Exchange {
             managed_identity: auth.managed_identity(),
             is_bound: scheme.bound_to().is_some(),
             reason: self.reason,
-            // The lookup detected the region; the exchange only remembers it.
-            region: if self.region.is_new() { &self.region } else { auth.region() }.telemetry_fields(),
+            region: auth.region().telemetry_fields(),
             has_store: cache.has_store(),
             caller,
             parameters: &self.parameters,
@@ -129,7 +125,7 @@ impl Exchange {
         let make = || {
             let body = TokenRequestBody {
                 client_id: auth.client_id(),
-                credentials: auth.parameters(http.context().clock().now()).map_err(Unsent::Unmade)?,
+                credentials: auth.parameters(http.context().clock().now()).map_err(SendError::Build)?,
                 scheme,
                 grant: grant.as_ref().unwrap_or(&self.grant),
                 scope: &self.scope,
@@ -146,21 +142,21 @@ impl Exchange {
                 let took = http.context().clock().now().duration_since(began).unwrap_or_default();
                 self.read(auth, &sent.response).map(|granted| (granted, sent.attempts, took))
             }
-            Err(Unsent::Unmade(error)) => Err(error.into()),
-            Err(Unsent::Unanswered(error)) => Err(unanswered(error)),
+            Err(SendError::Build(error)) => Err(error.into()),
+            Err(SendError::Transport(error)) => Err(unanswered(error)),
         };
         match outcome {
             Ok((granted, attempts, took)) => {
                 Ok(self.fetched(auth, granted, stored).await.after(attempts, took))
             }
-            Err(attempt) => {
-                self.parts.throttle.note(key.to_key(), &attempt.error);
+            Err(failed) => {
+                self.parts.throttle.note(self.key_of(auth, self.subject.name()), &failed.error);
                 if let (Some(stored), "invalid_grant", Some(subject)) =
-                    (&stored, attempt.error.code(), self.subject.name())
+                    (&stored, failed.error.code(), self.subject.name())
                 {
                     cache.forget_refresh_token(auth.partition(), subject, Some(&stored.secret)).await;
                 }
-                Err(Attempt { error: attempt.error.with_correlation_id(self.correlation_id), ..attempt })
+                Err(FailedAttempt { error: failed.error.with_correlation_id(self.correlation_id), ..failed })
             }
         }
     }
@@ -203,7 +199,7 @@ impl Exchange {
             let token = RefreshToken { secret, account: account.clone() };
             cache.keep_refresh_token(auth.partition(), subject, token).await;
         }
-        let key = self.key(auth).about(subject.as_deref()).to_key();
+        let key = self.key_of(auth, subject.as_deref());
         IssuedToken::new(granted.secret, granted.expiry, auth.scheme().clone(), self.correlation_id)
             .with_client_id(Some(auth.shared_client_id()))
             .with_tenant_id(auth.shared_tenant_id())
@@ -211,14 +207,20 @@ impl Exchange {
             .stored_under(key)
     }
 
-    fn key<'k>(&'k self, auth: &'k ClientAuth) -> CacheKey<'k> {
-        auth.cache_key(&self.audience, self.proof_of_possession)
-            .about(self.subject.name())
-            .with_client_claims(self.client_claims.as_deref())
-            .with_parameters(self.parameters.keyed())
+    /// Returns the key under which the token of this authentication is cached.
+    fn key_of(&self, auth: &ClientAuth, subject: Option<&str>) -> TokenKey {
+        let requested = self.key.borrowed();
+        let identity = auth.cache_identity();
+        let key = CacheKey {
+            subject,
+            client_claims: requested.client_claims,
+            parameters: requested.parameters,
+            ..identity.key(requested.audience)
+        };
+        key.to_key()
     }
 
-    fn read(&self, auth: &ClientAuth, response: &Response) -> Result<TokenResponse, Attempt> {
+    fn read(&self, auth: &ClientAuth, response: &Response) -> Result<TokenResponse, FailedAttempt> {
         // RFC 6749 §5.1: a success is 200.
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
@@ -227,7 +229,7 @@ impl Exchange {
             .map_err(|error| error.with_status(200).into())
     }
 
-    fn refused(&self, response: &Response) -> Attempt {
+    fn refused(&self, response: &Response) -> FailedAttempt {
         let status = response.status();
         let is_transient = is_transient_status(status);
         let retry_after = response.retry_after(self.parts.http.context().clock().now());
@@ -242,8 +244,8 @@ impl Exchange {
                 .with_excerpt(&String::from_utf8_lossy(response.body()))
                 .into();
         };
-        let refusal = CredentialRejection::of(&code, &server_codes);
-        let (kind, summary) = match refusal {
+        let rejection = CredentialRejection::of(&code, &server_codes);
+        let (kind, summary) = match rejection {
             Some(_) => (ErrorKind::Credential, "the token service refused the credential of this client"),
             None => (ErrorKind::Service, "the token service refused the request"),
         };
@@ -258,24 +260,7 @@ impl Exchange {
             Some(description) => error.with_excerpt(&description),
             None => error,
         };
-        Attempt { error, refusal }
-    }
-}
-
-/// A credential that would be refused, or a token that would not be what was asked for.
-fn check(auth: &ClientAuth, wants_bound: bool, now: SystemTime) -> Result<(), Error> {
-    if wants_bound && auth.scheme().bound_to().is_none() {
-        let error = "this credential cannot bind a token to a certificate; nothing was sent";
-        return Err(Error::new(ErrorKind::Request, "mtls_certificate_not_provided", error)
-            .with_advice("use a credential with a certificate, or ask for a bearer token"));
-    }
-    match auth.identity() {
-        Some(identity) if now >= identity.usable_until() => {
-            let error = "the client certificate has expired; nothing was sent";
-            Err(Error::new(ErrorKind::Credential, "invalid_certificate", error)
-                .with_advice("renew the certificate, and check the clock of this machine"))
-        }
-        _ => Ok(()),
+        FailedAttempt { error, rejection }
     }
 }
 
@@ -309,14 +294,14 @@ fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'sta
     }
 }
 
-fn unanswered(error: TransportError) -> Attempt {
-    let refusal = match error.kind() {
+fn unanswered(error: TransportError) -> FailedAttempt {
+    let rejection = match error.kind() {
         TransportErrorKind::IdentityRejected => Some(CredentialRejection::Tls),
         TransportErrorKind::IdentityUnusable if is_key_gone(&error) => Some(CredentialRejection::KeyGone),
         _ => None,
     };
     let error = error.into_error("the token service could not be asked for a token");
-    Attempt { error, refusal }
+    FailedAttempt { error, rejection }
 }
 
 fn is_key_gone(error: &TransportError) -> bool {

@@ -1,9 +1,9 @@
 //! Configuration and state that all requests of a client share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use symbolon_transport::{HttpClient, RetryPolicy};
+use symbolon_transport::{HttpClient, RetryPolicy, timeout};
 use symbolon_types::{Error, ErrorKind};
 
 use super::throttle::Throttle;
@@ -24,8 +24,28 @@ pub(crate) struct ClientParts {
     pub(super) capabilities: Vec<String>,
 }
 
-pub(super) fn timed_out() -> Error {
-    Error::new(ErrorKind::Network, "timeout", "no token was issued in time")
-        .with_advice("check that the services involved are reachable from here, or allow more time")
-        .with_transient(true)
+/// The start and the time limit of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Started {
+    pub(super) at: SystemTime,
+    pub(super) deadline: Duration,
+}
+
+impl ClientParts {
+    /// Runs one step of a request within what is left of its time limit.
+    pub(super) async fn until<T>(
+        &self,
+        started: Started,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let clock = self.http.context().clock();
+        let elapsed = clock.now().duration_since(started.at).unwrap_or_default();
+        let left = started.deadline.saturating_sub(elapsed);
+        timeout(clock, left, step).await.unwrap_or_else(|| {
+            let error = format!("no token was issued within {} seconds", started.deadline.as_secs());
+            Err(Error::new(ErrorKind::Network, "timeout", error)
+                .with_advice("check that the services involved are reachable, or allow more time")
+                .with_transient(true))
+        })
+    }
 }

@@ -1,17 +1,20 @@
-//! A token request under construction.
+//! Token requests.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
-use symbolon_transport::{Transport, timeout};
-use symbolon_types::{CorrelationId, Error, ErrorKind};
+use symbolon_lease::LeaseKey;
+use symbolon_types::{CorrelationId, Error};
 
-use super::exchange::Exchange;
-use super::parts::{ClientParts, timed_out};
+use super::authenticate::{authenticate, check_transport};
+use super::exchange::TokenExchange;
+use super::options::RequestOptions;
+use super::parts::{ClientParts, Started};
 use crate::cache::events;
-use crate::credential::{ClientAuth, CredentialRequest, Purpose};
+use crate::credential::{CacheIdentity, CredentialRequest};
 use crate::oauth::{Audience, Caching, FetchReason, Grant, Parameters, RoutingHint, Subject, merge_claims};
 use crate::token::{CacheKey, Token};
 
@@ -21,20 +24,17 @@ use crate::token::{CacheKey, Token};
 pub struct TokenRequest<'a> {
     parts: &'a Arc<ClientParts>,
     audience: Audience<'a>,
-    user: Option<Box<ForUser>>,
+    user: Option<Box<UserGrant>>,
     proof_of_possession: bool,
     tenant: Option<&'a str>,
-    claims: Option<&'a str>,
-    client_claims: Option<&'a str>,
+    options: RequestOptions<'a>,
     parameters: Parameters,
     routing_hint: Option<Box<RoutingHint>>,
-    force_refresh: bool,
-    correlation_id: Option<CorrelationId>,
 }
 
-/// What a request about a user is founded on.
+/// The grant of a request about a user, and the user.
 #[derive(Clone)]
-struct ForUser {
+struct UserGrant {
     grant: Grant,
     subject: Subject,
 }
@@ -48,12 +48,9 @@ impl<'a> TokenRequest<'a> {
             user: None,
             proof_of_possession: false,
             tenant: None,
-            claims: None,
-            client_claims: None,
+            options: RequestOptions::default(),
             parameters: Parameters::default(),
             routing_hint: None,
-            force_refresh: false,
-            correlation_id: None,
         }
     }
 
@@ -63,172 +60,185 @@ impl<'a> TokenRequest<'a> {
         grant: Grant,
         subject: Subject,
     ) -> Self {
-        Self { user: Some(Box::new(ForUser { grant, subject })), ..Self::new(parts, audience) }
+        Self { user: Some(Box::new(UserGrant { grant, subject })), ..Self::new(parts, audience) }
     }
 
-    /// Asks for a token that is bound to the client's certificate (RFC 8705 §3).
+    /// Requests a token that is bound to the client's certificate (RFC 8705 §3).
     pub fn proof_of_possession(mut self) -> Self {
         self.proof_of_possession = true;
         self
     }
 
-    /// Asks in this tenant instead of the client's own; its tokens are cached apart.
+    /// Sets the tenant, instead of the client's own. Tokens of different tenants are cached apart.
     pub fn tenant(mut self, tenant: &'a str) -> Self {
         self.tenant = Some(tenant);
         self
     }
 
-    /// Adds the claims of a challenge, as JSON. The cache is not read; the token that comes
-    /// replaces the challenged one.
+    /// Sets the options that all kinds of token requests share, and replaces those set before.
+    pub fn options(mut self, options: RequestOptions<'a>) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Adds the claims of a challenge, as JSON.
+    ///
+    /// The request bypasses the token cache, and the new token replaces the challenged one. It does
+    /// not mint a new certificate for a managed identity: a claims challenge is about the token, so
+    /// the token is requested again with the certificate that is held, and a bound token stays bound
+    /// to the same key.
     pub fn claims(mut self, challenge: &'a str) -> Self {
-        self.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
+        self.options = self.options.with_claims(challenge);
         self
     }
 
     /// Adds claims that the client itself originates, as JSON. They are part of the cache key by
-    /// their exact text: the same text hits, another text misses.
+    /// their exact text.
     pub fn claims_from_client(mut self, claims: &'a str) -> Self {
-        self.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
+        self.options = self.options.with_client_claims(claims);
         self
     }
 
-    /// Adds a parameter of your own to the body of the request.
+    /// Adds a parameter of your own to the body of the token request.
     pub fn body_parameter(mut self, name: &str, value: &str, caching: Caching) -> Self {
         self.parameters.add_to_body(name, value, caching);
         self
     }
 
-    /// Adds a parameter of your own to the query of the token endpoint. (Three that MSAL's users know go
-    /// into the telemetry instead: see the documentation of the crate.)
+    /// Adds a parameter of your own to the query of the token endpoint. Three parameters that MSAL
+    /// defines go into the telemetry header instead; the documentation of the crate lists them.
     pub fn query_parameter(mut self, name: &str, value: &str, caching: Caching) -> Self {
         self.parameters.add_to_query(name, value, caching);
         self
     }
 
-    /// Says where Entra's backup finds the user, for a request about one. It is no part of the cache
-    /// key, and a token of the client itself has no use for it. Default: what is known of the account
-    /// whose refresh token is used.
+    /// Names the user for Entra's backup authentication service. The hint is not part of the cache
+    /// key, and is ignored for a token of the client itself. Default: the account of the refresh
+    /// token, if one is used.
     pub fn routing_hint(mut self, hint: RoutingHint) -> Self {
         self.routing_hint = Some(Box::new(hint));
         self
     }
 
-    /// Does not read the cache.
+    /// Bypasses the token cache: a new token is requested.
     pub fn force_refresh(mut self) -> Self {
-        self.force_refresh = true;
+        self.options = self.options.with_force_refresh(true);
         self
     }
 
-    /// Logs the request under this id at every service involved. Default: a new one.
+    /// Sets the id under which every service involved logs the request. Default: a new one.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
-        self.correlation_id = Some(id);
+        self.options = self.options.with_correlation_id(id);
         self
     }
 
-    /// The token, if it is in the cache and the credential is at hand. Allocates nothing.
+    /// Returns the token if it is in the cache and needs no renewal. Allocates nothing.
     fn cached(&self) -> Option<Token> {
-        if self.variant().is_some() {
+        if self.bypass_key().is_some() {
             return None;
         }
-        // No id: what has to be asked first is not asked from here.
-        let look_up = self.look_up(None);
-        let auth = self.parts.credential.resolve_erased(&look_up);
-        self.parts.cache.find_at(&self.key(auth.known()?), look_up.now)
+        let now = self.parts.cache.clock().now();
+        let request = self.credential_request(None, now);
+        let identity = self.parts.credential.cache_identity_erased(&request)?;
+        self.parts.cache.find_at(&self.key(&identity), now)
     }
 
     async fn acquire(self) -> Result<Token, Error> {
-        let correlation_id = self.correlation_id.unwrap_or_else(CorrelationId::random);
-        let parts = Arc::clone(self.parts);
-        let acquired =
-            timeout(parts.http.context().clock(), parts.deadline, self.acquire_as(correlation_id)).await;
-        acquired.unwrap_or_else(|| Err(timed_out())).map_err(|error| match error.correlation_id() {
+        let correlation_id = self.options.correlation_id().unwrap_or_else(CorrelationId::random);
+        self.acquire_as(correlation_id).await.map_err(|error| match error.correlation_id() {
             Some(_) => error,
             None => error.with_correlation_id(correlation_id),
         })
     }
 
     async fn acquire_as(self, correlation_id: CorrelationId) -> Result<Token, Error> {
-        // What is wrong with the request is said before anything is minted, signed or sent.
+        let parts = self.parts;
+        // An invalid request fails before anything is minted, signed or sent.
         let scope = match self.user {
             Some(_) => self.audience.as_str().to_owned(),
             None => self.audience.to_scope()?,
         };
         self.parameters.check()?;
-        let claims = merge_claims(self.claims, self.client_claims, &self.parts.capabilities)?;
-        let parts = self.parts;
+        let (claims, client_claims) = (self.options.claims(), self.options.client_claims());
+        let claims = merge_claims(claims, client_claims, &parts.capabilities)?;
         if self.proof_of_possession {
             check_transport(parts.http.transport())?;
         }
-        let wanted = self.look_up(Some(correlation_id));
-        let auth = parts.credential.resolve_erased(&wanted).await?;
-        if auth.identity().is_some() {
-            check_transport(parts.http.transport())?;
-        }
-        let key = self.key(&auth);
-        let (grant, subject) = match self.user.as_deref().cloned() {
-            Some(ForUser { grant, subject }) => (grant, subject),
-            None => (Grant::ClientCredentials, Subject::Client),
+        let started = Started {
+            at: parts.http.context().clock().now(),
+            deadline: self.options.deadline().unwrap_or(parts.deadline),
         };
-        let exchange = Exchange {
+        let request = self.credential_request(Some(correlation_id), started.at);
+        let credential = &parts.credential;
+        // The credential authenticates once for each exchange: here if the cache key depends on it,
+        // otherwise in the exchange, which all requests for the key share.
+        let auth;
+        let (identity, auth) = match credential.cache_identity_erased(&request) {
+            Some(identity) => (identity, None),
+            None => {
+                auth = parts.until(started, authenticate(parts, &request)).await?;
+                (auth.cache_identity(), Some(auth.clone()))
+            }
+        };
+        let key = self.key(&identity);
+        let bypass_key = self.bypass_key();
+        let exchange = TokenExchange {
             parts: Arc::clone(parts),
+            key: key.to_key(),
+            auth,
             proof_of_possession: self.proof_of_possession,
             tenant: self.tenant.map(str::to_owned),
-            grant,
-            subject,
-            audience: self.audience.as_str().to_owned(),
+            grant: self.user.as_ref().map_or(Grant::ClientCredentials, |user| user.grant.clone()),
+            subject: self.subject().cloned().unwrap_or(Subject::Client),
             scope,
-            client_claims: self.client_claims.map(str::to_owned),
             claims,
             parameters: self.parameters.clone(),
             routing_hint: self.routing_hint.as_deref().cloned(),
             correlation_id,
             reason: self.fetch_reason(&key),
-            region: auth.region().clone(),
+            started,
         };
-        let throttle = &parts.throttle;
-        match self.variant() {
-            Some(variant) => {
-                throttle.check(&key)?;
-                parts.cache.renew(&key, variant, || exchange.run()).await
-            }
-            None => {
-                if let Err(error) = throttle.check(&key) {
-                    // A token that is merely due is better than an error.
-                    return parts.cache.find_even_if_due(&key).inspect(events::served).ok_or(error);
-                }
-                parts.cache.obtain(&key, || exchange.run()).await
-            }
+        let is_throttled = parts.throttle.check(&key);
+        match (bypass_key, is_throttled) {
+            (Some(_), Err(error)) => Err(error),
+            // A token that is due for refresh is better than an error.
+            (None, Err(error)) => parts.cache.find_even_if_due(&key).inspect(events::served).ok_or(error),
+            (Some(bypass_key), Ok(())) => parts.cache.renew(&key, bypass_key, || exchange.run()).await,
+            (None, Ok(())) => parts.cache.obtain(&key, || exchange.run()).await,
         }
     }
 
     fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
         match self.user.as_deref() {
-            Some(ForUser { subject: Subject::Unknown(_), .. })
-            | Some(ForUser { subject: Subject::Session(_), grant: Grant::OnBehalfOf { .. } }) => {
+            Some(UserGrant { subject: Subject::Unknown(_), .. })
+            | Some(UserGrant { subject: Subject::Session(_), grant: Grant::OnBehalfOf { .. } }) => {
                 FetchReason::NotApplicable
             }
-            _ if self.variant().is_some() => FetchReason::ForcedOrClaims,
+            _ if self.bypass_key().is_some() => FetchReason::ForcedOrClaims,
             _ => self.parts.cache.fetch_reason(key),
         }
     }
 
-    fn look_up(&self, correlation_id: Option<CorrelationId>) -> CredentialRequest<'_> {
+    fn credential_request(
+        &self,
+        correlation_id: Option<CorrelationId>,
+        now: SystemTime,
+    ) -> CredentialRequest<'_> {
         CredentialRequest {
-            purpose: Purpose::LookUp,
             proof_of_possession: self.proof_of_possession,
             for_user: self.user.is_some(),
             tenant: self.tenant,
             correlation_id,
-            now: self.parts.cache.clock().now(),
+            now,
             http: &self.parts.http,
         }
     }
 
-    /// What distinguishes a request that does not want the cached token.
-    fn variant(&self) -> Option<&str> {
+    /// Returns the key under which requests that do not read the cache share an exchange.
+    fn bypass_key(&self) -> Option<&str> {
         match self.subject() {
-            Some(Subject::Unknown(of)) => Some(of),
-            _ => self.claims.or(self.force_refresh.then_some("")),
+            Some(Subject::Unknown(digest)) => Some(digest),
+            _ => self.options.bypass_key(),
         }
     }
 
@@ -236,22 +246,13 @@ impl<'a> TokenRequest<'a> {
         self.user.as_ref().map(|user| &user.subject)
     }
 
-    fn key<'k>(&'k self, auth: &'k ClientAuth) -> CacheKey<'k> {
-        auth.cache_key(self.audience.as_str(), self.proof_of_possession)
+    fn key<'k>(&'k self, identity: &'k CacheIdentity<'_>) -> CacheKey<'k> {
+        identity
+            .key(self.audience.as_str())
             .about(self.subject().and_then(Subject::name))
-            .with_client_claims(self.client_claims)
+            .with_client_claims(self.options.client_claims())
             .with_parameters(self.parameters.keyed())
     }
-}
-
-/// A bound token needs a transport that presents certificates.
-fn check_transport(transport: &impl Transport) -> Result<(), Error> {
-    if transport.capabilities().client_certificates() {
-        return Ok(());
-    }
-    let error = "the transport cannot present a client certificate; nothing was sent";
-    Err(Error::new(ErrorKind::Request, "mtls_not_supported_by_transport", error)
-        .with_advice("use a transport that declares client certificates, such as symbolon-hyper"))
 }
 
 impl fmt::Debug for TokenRequest<'_> {
@@ -259,9 +260,7 @@ impl fmt::Debug for TokenRequest<'_> {
         f.debug_struct("TokenRequest")
             .field("audience", &self.audience.as_str())
             .field("proof_of_possession", &self.proof_of_possession)
-            .field("has_claims", &self.claims.is_some())
-            .field("has_client_claims", &self.client_claims.is_some())
-            .field("force_refresh", &self.force_refresh)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -272,7 +271,7 @@ impl<'a> IntoFuture for TokenRequest<'a> {
 
     #[inline]
     fn into_future(self) -> TokenFuture<'a> {
-        TokenFuture(State::Asked(Some(self)))
+        TokenFuture(State::New(Some(self)))
     }
 }
 
@@ -280,7 +279,7 @@ impl<'a> IntoFuture for TokenRequest<'a> {
 pub struct TokenFuture<'a>(State<'a>);
 
 enum State<'a> {
-    Asked(Option<TokenRequest<'a>>),
+    New(Option<TokenRequest<'a>>),
     Acquiring(Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>),
 }
 
@@ -288,20 +287,20 @@ impl Future for TokenFuture<'_> {
     type Output = Result<Token, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Asked(asked) = &mut self.0 {
-            // Where it lies: a hit does not move the request.
-            if let Some(token) = asked.as_ref().and_then(TokenRequest::cached) {
-                *asked = None;
+        if let State::New(request) = &mut self.0 {
+            // The cache is read through a reference, so that a hit does not move the request.
+            if let Some(token) = request.as_ref().and_then(TokenRequest::cached) {
+                *request = None;
                 return Poll::Ready(Ok(token));
             }
-            if let Some(request) = asked.take() {
+            if let Some(request) = request.take() {
                 self.0 = State::Acquiring(Box::pin(request.acquire()));
             }
         }
         match &mut self.0 {
             State::Acquiring(acquiring) => acquiring.as_mut().poll(context),
-            // Polled again after it was ready, against the contract of `Future`.
-            State::Asked(_) => Poll::Pending,
+            // Polled again after completion, against the contract of `Future`.
+            State::New(_) => Poll::Pending,
         }
     }
 }

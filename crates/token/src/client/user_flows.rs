@@ -5,7 +5,7 @@ use symbolon_types::{Error, Secret};
 use super::authorization_request::AuthorizationRequest;
 use super::request::TokenRequest;
 use super::token_client::TokenClient;
-use crate::credential::{Application, CredentialRequest, Purpose};
+use crate::credential::{Application, CredentialRequest};
 use crate::oauth::{Account, Audience, AuthorizationCode, Grant, Subject};
 
 impl TokenClient {
@@ -39,19 +39,22 @@ impl TokenClient {
     /// # Errors
     /// When the credential cannot say who the client is.
     pub async fn end_session(&self, key: &str) -> Result<bool, Error> {
-        let wanted = CredentialRequest {
-            purpose: Purpose::LookUp,
+        let parts = &self.parts;
+        let request = CredentialRequest {
             proof_of_possession: false,
             for_user: true,
             tenant: None,
             correlation_id: None,
-            now: self.parts.cache.clock().now(),
-            http: &self.parts.http,
+            now: parts.cache.clock().now(),
+            http: &parts.http,
         };
-        let auth = self.parts.credential.resolve_erased(&wanted).await?;
+        let partition = match parts.credential.cache_identity_erased(&request) {
+            Some(identity) => identity.partition(),
+            None => parts.credential.authenticate_erased(&request).await?.partition().clone(),
+        };
         let subject = Subject::session(key);
         let subject = subject.name().unwrap_or_default();
-        Ok(self.parts.cache.forget_refresh_token(auth.partition(), subject, None).await)
+        Ok(parts.cache.forget_refresh_token(&partition, subject, None).await)
     }
 
     /// Asks a user to sign in, for these scopes: makes the URL to send their browser to. `application` is

@@ -7,9 +7,10 @@ use std::time::SystemTime;
 
 use symbolon_types::{ClientIdentity, Error, Secret};
 
+use super::cache_identity::CacheIdentity;
 use crate::authority::RegionOutcome;
 use crate::oauth::{ManagedIdentityKind, Scheme, TokenEndpoint};
-use crate::token::{CacheKey, Partition};
+use crate::token::Partition;
 
 /// A parameter of the body of a token request.
 type Parameter = (Cow<'static, str>, Secret);
@@ -21,10 +22,10 @@ pub type FreshParameters = Vec<(Cow<'static, str>, Secret)>;
 
 /// What a client presents to a token endpoint. Immutable; clones are cheap.
 #[derive(Clone)]
-pub struct ClientAuth(Arc<Inner>);
+pub struct ClientAuth(Arc<ClientAuthParts>);
 
 #[derive(Clone)]
-struct Inner {
+struct ClientAuthParts {
     client_id: Arc<str>,
     tenant_id: Option<Arc<str>>,
     partition: Partition,
@@ -41,7 +42,7 @@ impl ClientAuth {
     /// A client that asks this endpoint for bearer tokens, so far without any credential.
     #[must_use]
     pub fn new(client_id: impl Into<Arc<str>>, token_endpoint: TokenEndpoint, partition: Partition) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ClientAuthParts {
             client_id: client_id.into(),
             tenant_id: None,
             partition,
@@ -58,13 +59,13 @@ impl ClientAuth {
     /// The same, in this tenant.
     #[must_use]
     pub fn with_tenant_id(self, tenant_id: impl Into<Arc<str>>) -> Self {
-        self.edit(|inner| inner.tenant_id = Some(tenant_id.into()))
+        self.edit(|parts| parts.tenant_id = Some(tenant_id.into()))
     }
 
     /// The same, with a parameter in the body of the token request.
     #[must_use]
     pub fn with_parameter(self, name: impl Into<Cow<'static, str>>, value: Secret) -> Self {
-        self.edit(|inner| inner.parameters.push((name.into(), value)))
+        self.edit(|parts| parts.parameters.push((name.into(), value)))
     }
 
     /// The same, with parameters that are made anew for each request that is sent, such as an
@@ -74,44 +75,36 @@ impl ClientAuth {
         self,
         make: impl Fn(SystemTime) -> Result<FreshParameters, Error> + Send + Sync + 'static,
     ) -> Self {
-        self.edit(|inner| inner.fresh = Some(Arc::new(make)))
+        self.edit(|parts| parts.fresh = Some(Arc::new(make)))
     }
 
     /// The same, presenting a certificate to the token endpoint. The token stays a bearer token.
     #[must_use]
     pub fn with_identity(self, identity: ClientIdentity) -> Self {
-        self.edit(|inner| inner.identity = Some(identity))
+        self.edit(|parts| parts.identity = Some(identity))
     }
 
     /// The same, presenting a certificate to the token endpoint and asking for a token that is
     /// bound to it.
     #[must_use]
     pub fn with_proof_of_possession(self, identity: ClientIdentity) -> Self {
-        self.edit(|inner| {
-            inner.scheme = Scheme::MtlsPop(identity.clone());
-            inner.identity = Some(identity);
+        self.edit(|parts| {
+            parts.scheme = Scheme::MtlsPop(identity.clone());
+            parts.identity = Some(identity);
         })
     }
 
     /// The same, for a managed identity of this kind.
     #[must_use]
     pub fn of_managed_identity(self, kind: ManagedIdentityKind) -> Self {
-        self.edit(|inner| inner.managed_identity = Some(kind))
+        self.edit(|parts| parts.managed_identity = Some(kind))
     }
 
     pub(crate) fn in_region(self, region: RegionOutcome) -> Self {
-        self.edit(|inner| inner.region = region)
+        self.edit(|parts| parts.region = region)
     }
 
-    /// The same, as the next request is told.
-    pub(crate) fn remembered(self) -> Self {
-        if !self.0.region.is_new() {
-            return self;
-        }
-        self.edit(|inner| inner.region = std::mem::take(&mut inner.region).remembered())
-    }
-
-    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+    fn edit(mut self, change: impl FnOnce(&mut ClientAuthParts)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }
@@ -166,16 +159,12 @@ impl ClientAuth {
         &self.0.partition
     }
 
-    /// Returns the cache key of a token that this client requests.
-    ///
-    /// A bound token whose certificate is not known yet has a key under which no token is stored.
-    pub(crate) fn cache_key<'a>(&'a self, audience: &'a str, wants_bound: bool) -> CacheKey<'a> {
-        let identity = self.scheme().bound_to();
-        CacheKey {
-            is_bound: wants_bound || identity.is_some(),
-            thumbprint: self.scheme().thumbprint(),
-            identity,
-            ..CacheKey::bearer(self.partition(), audience)
+    /// Returns the part of the cache key that depends on this authentication.
+    pub(crate) fn cache_identity(&self) -> CacheIdentity<'_> {
+        let identity = CacheIdentity::bearer(&self.0.partition);
+        match self.scheme().bound_to() {
+            Some(bound_to) => identity.bound_to(Cow::Borrowed(bound_to)),
+            None => identity,
         }
     }
 

@@ -1,76 +1,78 @@
-//! An assertion that somebody else makes, as the credential.
+//! Client assertions from an external source.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use symbolon_types::{ClientIdentity, Error, ErrorKind};
 
 use super::application::Application;
 use super::assertion_source::{AssertionRequest, AssertionSource, ErasedSource, SignedAssertion};
 use super::auth::ClientAuth;
-use super::auth_future::AuthFuture;
-use super::memo::AuthMemo;
-use super::source::{CredentialRequest, CredentialSource, Purpose};
+use super::cache_identity::CacheIdentity;
+use super::source::{CredentialRequest, CredentialSource};
 use crate::oauth::{ASSERTION, ASSERTION_TYPE, CredentialRejection, JWT_BEARER};
 
-/// An assertion that is itself bound to the certificate of the connection (MSAL.NET
-/// `OAuthConstants`).
+/// The kind of an assertion that is bound to the certificate of the connection
+/// (`docs/protocol/token-request.md#client-assertion`).
 const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 
-/// A client that authenticates with assertions that somebody else makes: a federated identity, a
+/// A client that authenticates with assertions from an [`AssertionSource`]: a federated identity, a
 /// signing service, a managed identity.
 ///
-/// The source is asked once for each exchange. If its assertion is bound to a certificate, that
-/// certificate is presented in the same exchange's handshake, and a request for proof of
-/// possession gets a token that is bound to it.
+/// The source is called once for each exchange. If its assertion is bound to a certificate, that
+/// certificate is presented in the handshake of the exchange, and a request for proof of possession
+/// leads to a token that is bound to it.
 #[derive(Debug)]
 pub struct ClientAssertion {
     application: Application,
     source: Arc<dyn ErasedSource>,
-    memo: AuthMemo,
+    /// The certificate of the last assertion: bound tokens are looked up under it.
+    last_bound_to: Mutex<Option<ClientIdentity>>,
 }
 
 impl ClientAssertion {
-    /// The assertions of this source, for this application.
+    /// Creates the credential of this application from an assertion source.
     pub fn new(application: Application, source: impl AssertionSource) -> Self {
-        Self { application, source: Arc::new(source), memo: AuthMemo::default() }
+        Self { application, source: Arc::new(source), last_bound_to: Mutex::default() }
     }
 
-    async fn present(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
-        let wanted = AssertionRequest::new(self.application.client_id(), request);
-        let SignedAssertion { assertion, binding } = self.source.assertion_erased(&wanted).await?;
-        if assertion.expose().trim().is_empty() {
-            let error = "the assertion source gave an empty assertion; nothing was sent";
-            return Err(Error::new(ErrorKind::Credential, "invalid_client_assertion", error)
-                .with_advice("check where the assertion comes from"));
-        }
-        let located = self.application.located(request, binding.is_some()).await?;
-        let kind = if binding.is_some() { JWT_POP } else { JWT_BEARER };
-        let auth = self.application.undressed(located, request.tenant());
-        let auth = worn(auth, binding, request.proof_of_possession());
-        // The next look-up looks under the certificate of this assertion.
-        self.memo.keep(request, &auth);
-        Ok(auth.with_parameter(ASSERTION_TYPE, kind.into()).with_parameter(ASSERTION, assertion))
-    }
-}
-
-fn worn(auth: ClientAuth, binding: Option<ClientIdentity>, is_bound: bool) -> ClientAuth {
-    match binding {
-        Some(identity) if is_bound => auth.with_proof_of_possession(identity),
-        Some(identity) => auth.with_identity(identity),
-        None => auth,
+    fn last_bound_to(&self) -> MutexGuard<'_, Option<ClientIdentity>> {
+        self.last_bound_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl CredentialSource for ClientAssertion {
-    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
-        match request.purpose() {
-            Purpose::Exchange => AuthFuture::future(self.present(request)),
-            Purpose::LookUp => self.application.present(request, false, &self.memo, Ok),
+    fn cache_identity<'a>(&'a self, request: &CredentialRequest<'a>) -> Option<CacheIdentity<'a>> {
+        let identity = self.application.cache_identity(request);
+        match request.proof_of_possession() {
+            true => Some(identity.bound_to(Cow::Owned(self.last_bound_to().clone()?))),
+            false => Some(identity),
         }
     }
 
-    /// The next assertion would come from the same source.
-    async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {
+    async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
+        let assertion_request = AssertionRequest::new(self.application.client_id(), request);
+        let SignedAssertion { assertion, binding } = self.source.assertion_erased(&assertion_request).await?;
+        if assertion.expose().trim().is_empty() {
+            let error = "the assertion source returned an empty assertion; nothing was sent";
+            return Err(Error::new(ErrorKind::Credential, "invalid_client_assertion", error)
+                .with_advice("check the source of the client assertion"));
+        }
+        let auth = self.application.authenticate(request, binding.is_some()).await?;
+        let kind = if binding.is_some() { JWT_POP } else { JWT_BEARER };
+        let auth = auth.with_parameter(ASSERTION_TYPE, kind.into()).with_parameter(ASSERTION, assertion);
+        Ok(match binding {
+            Some(identity) if request.proof_of_possession() => {
+                *self.last_bound_to() = Some(identity.clone());
+                auth.with_proof_of_possession(identity)
+            }
+            Some(identity) => auth.with_identity(identity),
+            None => auth,
+        })
+    }
+
+    /// Another assertion would come from the same source.
+    async fn refused(&self, _used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
         false
     }
 }

@@ -1,11 +1,12 @@
 //! A certificate as the credential.
 
+use std::borrow::Cow;
+
 use symbolon_types::{ClientIdentity, Error};
 
 use super::application::Application;
 use super::auth::ClientAuth;
-use super::auth_future::AuthFuture;
-use super::memo::AuthMemo;
+use super::cache_identity::CacheIdentity;
 use super::source::{CredentialRequest, CredentialSource};
 use crate::authority::AuthorityKind;
 use crate::oauth::{ASSERTION, ASSERTION_TYPE, AssertionSigner, CredentialRejection, JWT_BEARER};
@@ -21,7 +22,6 @@ pub struct ClientCertificate {
     identity: ClientIdentity,
     signer: AssertionSigner,
     over_mtls: bool,
-    memo: AuthMemo,
 }
 
 impl ClientCertificate {
@@ -41,7 +41,7 @@ impl ClientCertificate {
             }
             _ => signer,
         };
-        Ok(Self { application, identity, signer, over_mtls: false, memo: AuthMemo::default() })
+        Ok(Self { application, identity, signer, over_mtls: false })
     }
 
     /// Signs with RS256 and names the certificate by its SHA-1 thumbprint, for a server that knows
@@ -78,41 +78,43 @@ impl ClientCertificate {
         self.over_mtls = true;
         self
     }
-
-    fn is_at_entra(&self) -> bool {
-        matches!(self.application.authority_kind(), Some(AuthorityKind::Entra))
-    }
-
-    /// Assertions are made anew for each request that is sent: none is used twice.
-    fn asserting(auth: ClientAuth, signer: AssertionSigner) -> ClientAuth {
-        let mut audience = auth.token_endpoint().url().clone();
-        audience.set_query(None);
-        let client_id = auth.client_id().to_owned();
-        auth.with_parameter(ASSERTION_TYPE, JWT_BEARER.into()).with_fresh_parameters(move |now| {
-            Ok(vec![(ASSERTION.into(), signer.sign(audience.as_str(), &client_id, now)?)])
-        })
-    }
 }
 
 impl CredentialSource for ClientCertificate {
-    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
-        let is_bound = request.proof_of_possession();
-        let dress = move |auth: ClientAuth| {
-            Ok(match (is_bound, self.over_mtls) {
-                (true, _) => auth.with_proof_of_possession(self.identity.clone()),
-                (false, true) if self.is_at_entra() => {
-                    let signer = self.signer.clone().with_chain();
-                    Self::asserting(auth.with_identity(self.identity.clone()), signer)
-                }
-                (false, true) => auth.with_identity(self.identity.clone()),
-                (false, false) => Self::asserting(auth, self.signer.clone()),
-            })
-        };
-        self.application.present(request, is_bound || self.over_mtls, &self.memo, dress)
+    fn cache_identity<'a>(&'a self, request: &CredentialRequest<'a>) -> Option<CacheIdentity<'a>> {
+        let identity = self.application.cache_identity(request);
+        Some(match request.proof_of_possession() {
+            true => identity.bound_to(Cow::Borrowed(&self.identity)),
+            false => identity,
+        })
     }
 
-    /// There is no other certificate to try.
-    async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {
+    async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
+        let is_bound = request.proof_of_possession();
+        let auth = self.application.authenticate(request, is_bound || self.over_mtls).await?;
+        let identity = self.identity.clone();
+        Ok(match (is_bound, self.over_mtls) {
+            (true, _) => auth.with_proof_of_possession(identity),
+            (false, true) if self.application.authority_kind() == Some(AuthorityKind::Entra) => {
+                asserting(auth.with_identity(identity), self.signer.clone().with_chain())
+            }
+            (false, true) => auth.with_identity(identity),
+            (false, false) => asserting(auth, self.signer.clone()),
+        })
+    }
+
+    /// There is only one certificate.
+    async fn refused(&self, _used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
         false
     }
+}
+
+/// Adds an assertion, which is signed anew for each HTTP request: no assertion is sent twice.
+fn asserting(auth: ClientAuth, signer: AssertionSigner) -> ClientAuth {
+    let mut audience = auth.token_endpoint().url().clone();
+    audience.set_query(None);
+    let client_id = auth.client_id().to_owned();
+    auth.with_parameter(ASSERTION_TYPE, JWT_BEARER.into()).with_fresh_parameters(move |now| {
+        Ok(vec![(ASSERTION.into(), signer.sign(audience.as_str(), &client_id, now)?)])
+    })
 }

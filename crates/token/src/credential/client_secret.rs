@@ -4,8 +4,7 @@ use symbolon_types::{Error, ErrorKind, Secret};
 
 use super::application::Application;
 use super::auth::ClientAuth;
-use super::auth_future::AuthFuture;
-use super::memo::AuthMemo;
+use super::cache_identity::CacheIdentity;
 use super::source::{CredentialRequest, CredentialSource};
 use crate::oauth::CredentialRejection;
 
@@ -17,7 +16,6 @@ use crate::oauth::CredentialRejection;
 pub struct ClientSecret {
     application: Application,
     secret: Secret,
-    memo: AuthMemo,
 }
 
 impl ClientSecret {
@@ -31,27 +29,27 @@ impl ClientSecret {
                 Error::new(ErrorKind::Request, "invalid_client_credential", "the client secret is empty");
             return Err(error.with_advice("set it as it was registered"));
         }
-        Ok(Self { application, secret, memo: AuthMemo::default() })
+        Ok(Self { application, secret })
     }
 }
 
 impl CredentialSource for ClientSecret {
-    fn resolve<'a>(&'a self, request: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
-        if request.proof_of_possession() {
-            let error = "a client secret cannot bind a token to a certificate; nothing was sent";
-            return AuthFuture::ready(Err(Error::new(
-                ErrorKind::Request,
-                "mtls_certificate_not_provided",
-                error,
-            )
-            .with_advice("use a certificate as the credential, or ask for a bearer token")));
-        }
-        let dress = |auth: ClientAuth| Ok(auth.with_parameter("client_secret", self.secret.clone()));
-        self.application.present(request, false, &self.memo, dress)
+    fn cache_identity<'a>(&'a self, request: &CredentialRequest<'a>) -> Option<CacheIdentity<'a>> {
+        (!request.proof_of_possession()).then(|| self.application.cache_identity(request))
     }
 
-    /// There is no other secret to try.
-    async fn refused(&self, _used: &ClientAuth, _why: &CredentialRejection) -> bool {
+    async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
+        if request.proof_of_possession() {
+            let error = "a client secret cannot bind a token to a certificate; nothing was sent";
+            return Err(Error::new(ErrorKind::Request, "mtls_certificate_not_provided", error)
+                .with_advice("use a certificate as the credential, or request a bearer token"));
+        }
+        let auth = self.application.authenticate(request, false).await?;
+        Ok(auth.with_parameter("client_secret", self.secret.clone()))
+    }
+
+    /// There is only one secret.
+    async fn refused(&self, _used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
         false
     }
 }

@@ -28,7 +28,7 @@ fn encoded(kind: EntryKind, key: &CacheKey<'_>) -> Vec<u8> {
         EntryKind::RefreshToken => 2,
     }]);
     parts.flag(key.partition.is_machine_bound());
-    parts.text(key.partition.as_str());
+    parts.text(&key.partition.text());
     parts.optional(key.subject.map(str::as_bytes));
     parts.text(key.audience);
     parts.flag(key.is_bound);

@@ -1,4 +1,4 @@
-//! What makes two requests want the same token.
+//! Keys of the token cache.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -6,62 +6,70 @@ use std::sync::Arc;
 use symbolon_lease::LeaseKey;
 use symbolon_types::{ClientIdentity, Thumbprint};
 
-use super::partition::Partition;
+use super::partition::{Partition, PartitionRef};
 
-/// What makes two requests want the same token, borrowed from the request.
+/// A cache key, borrowed from a request.
 ///
-/// Everything that changes who is asking, for whom, what for, or how the token may be used is in
-/// it. Server claims are not: the token that a claims challenge brought replaces the one that was
-/// challenged.
+/// It contains everything that determines the caller, the subject, the audience and the permitted
+/// use of a token. The claims of a challenge are not part of it: the token that a claims challenge
+/// leads to replaces the challenged one.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheKey<'a> {
-    pub(crate) partition: &'a Partition,
+    pub(crate) partition: PartitionRef<'a>,
     pub(crate) subject: Option<&'a str>,
     pub(crate) audience: &'a str,
     pub(crate) is_bound: bool,
     pub(crate) thumbprint: Option<Thumbprint>,
     pub(crate) client_claims: Option<&'a str>,
     pub(crate) parameters: &'a [(String, String)],
-    /// The certificate itself, where the key was made from what a client presents. The thumbprint
-    /// stands for it in comparisons.
+    /// The certificate itself, where the credential supplied it. Comparisons use the thumbprint.
     pub(crate) identity: Option<&'a ClientIdentity>,
 }
 
 impl<'a> CacheKey<'a> {
-    /// The key of a bearer token that a source other than a token endpoint issues.
+    /// Returns the key of a bearer token that a source other than a token endpoint issues.
     #[must_use]
     pub fn bearer(partition: &'a Partition, audience: &'a str) -> Self {
+        Self::new(partition.into(), None, audience)
+    }
+
+    /// Returns the key of a bearer token, or of a token that is bound to `identity`.
+    pub(crate) fn new(
+        partition: PartitionRef<'a>,
+        identity: Option<&'a ClientIdentity>,
+        audience: &'a str,
+    ) -> Self {
         Self {
             partition,
             subject: None,
             audience,
-            is_bound: false,
-            thumbprint: None,
+            is_bound: identity.is_some(),
+            thumbprint: identity.map(ClientIdentity::thumbprint),
             client_claims: None,
             parameters: &[],
-            identity: None,
+            identity,
         }
     }
 
-    /// The same for a token about this user.
+    /// Returns the same key for this user.
     pub(crate) fn about(mut self, subject: Option<&'a str>) -> Self {
         self.subject = subject;
         self
     }
 
-    /// The same with these claims of the client's own.
+    /// Returns the same key with these claims, which the client itself originates.
     pub(crate) fn with_client_claims(mut self, claims: Option<&'a str>) -> Self {
         self.client_claims = claims;
         self
     }
 
-    /// Whether it has nothing but what every key has.
+    /// Returns `true` for a bearer token of the client itself, without claims or parameters.
     fn is_plain(&self) -> bool {
         // Only a bound token has a thumbprint.
         !self.is_bound && self.subject.is_none() && self.client_claims.is_none() && self.parameters.is_empty()
     }
 
-    /// The same with these parameters, sorted.
+    /// Returns the same key with these parameters, sorted.
     pub(crate) fn with_parameters(mut self, parameters: &'a [(String, String)]) -> Self {
         self.parameters = parameters;
         self
@@ -72,11 +80,11 @@ impl Hash for CacheKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.partition.hash(state);
         self.audience.hash(state);
-        // What is not there need not be told apart: equality does that.
+        // Absent members are left out: equality distinguishes them.
         if let Some(subject) = self.subject {
             subject.hash(state);
         }
-        // The digest is random already.
+        // A digest needs no further mixing.
         if let Some(thumbprint) = &self.thumbprint {
             state.write(&thumbprint.as_bytes()[..8]);
         }
@@ -89,18 +97,18 @@ impl Hash for CacheKey<'_> {
     }
 }
 
-/// The same, owned by the cache. What nearly all keys differ in stands in the entry itself: each
-/// thing that is elsewhere is one more that a look-up waits for.
+/// A cache key, owned by the cache. The members in which most keys differ are inline, because each
+/// pointer is one more memory access of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TokenKey {
     partition: Partition,
     audience: Arc<str>,
-    rest: Option<Arc<Rest>>,
+    qualifiers: Option<Arc<Qualifiers>>,
 }
 
-/// What the key of a client's own bearer token does not have.
+/// The members of a key that a client's own bearer token does not have.
 #[derive(Debug, PartialEq, Eq)]
-struct Rest {
+struct Qualifiers {
     is_bound: bool,
     thumbprint: Option<Thumbprint>,
     subject: Option<Box<str>>,
@@ -115,13 +123,13 @@ impl TokenKey {
 
     pub(crate) fn borrowed(&self) -> CacheKey<'_> {
         let plain = CacheKey::bearer(&self.partition, &self.audience);
-        let Some(rest) = &self.rest else { return plain };
+        let Some(qualifiers) = &self.qualifiers else { return plain };
         CacheKey {
-            subject: rest.subject.as_deref(),
-            is_bound: rest.is_bound,
-            thumbprint: rest.thumbprint,
-            client_claims: rest.client_claims.as_deref(),
-            parameters: &rest.parameters,
+            subject: qualifiers.subject.as_deref(),
+            is_bound: qualifiers.is_bound,
+            thumbprint: qualifiers.thumbprint,
+            client_claims: qualifiers.client_claims.as_deref(),
+            parameters: &qualifiers.parameters,
             ..plain
         }
     }
@@ -135,22 +143,22 @@ impl Hash for TokenKey {
 
 impl LeaseKey<TokenKey> for CacheKey<'_> {
     fn matches(&self, key: &TokenKey) -> bool {
-        self.partition == &key.partition
+        self.partition.is(&key.partition)
             && self.audience == &*key.audience
-            && match &key.rest {
+            && match &key.qualifiers {
                 None => self.is_plain(),
-                Some(rest) => {
-                    self.is_bound == rest.is_bound
-                        && self.thumbprint == rest.thumbprint
-                        && self.subject == rest.subject.as_deref()
-                        && self.client_claims == rest.client_claims.as_deref()
-                        && self.parameters == &*rest.parameters
+                Some(qualifiers) => {
+                    self.is_bound == qualifiers.is_bound
+                        && self.thumbprint == qualifiers.thumbprint
+                        && self.subject == qualifiers.subject.as_deref()
+                        && self.client_claims == qualifiers.client_claims.as_deref()
+                        && self.parameters == &*qualifiers.parameters
                 }
             }
     }
 
     fn to_key(&self) -> TokenKey {
-        let rest = || Rest {
+        let qualifiers = || Qualifiers {
             is_bound: self.is_bound,
             thumbprint: self.thumbprint,
             subject: self.subject.map(Into::into),
@@ -158,9 +166,9 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
             parameters: self.parameters.into(),
         };
         TokenKey {
-            partition: self.partition.clone(),
+            partition: self.partition.to_partition(),
             audience: self.audience.into(),
-            rest: (!self.is_plain()).then(|| Arc::new(rest())),
+            qualifiers: (!self.is_plain()).then(|| Arc::new(qualifiers())),
         }
     }
 }
@@ -169,15 +177,14 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
 mod tests {
     use super::*;
 
-    /// Keys whose digests collide are told apart by this alone.
     #[test]
-    fn whatever_differs_makes_another_key() {
+    fn every_difference_makes_another_key() {
         let (partition, other) = (Partition::new("p"), Partition::new("q"));
         let parameters = [("name".to_owned(), "value".to_owned())];
         let plain = CacheKey::bearer(&partition, "a");
         let keys = [
             plain,
-            CacheKey { partition: &other, ..plain },
+            CacheKey { partition: (&other).into(), ..plain },
             CacheKey { subject: Some("s"), ..plain },
             CacheKey { audience: "b", ..plain },
             CacheKey { is_bound: true, ..plain },

@@ -1,55 +1,75 @@
-//! Who is asking, for the cache.
+//! Partitions of the token cache: one for each caller.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// Who is asking, for the cache: whatever makes two requests to one issuer different callers must
-/// be in its text. Clones are cheap, and clones compare in no time.
+/// The part of a cache key that names the caller. Its text must differ wherever two requests to
+/// one issuer come from different callers. Clones are cheap.
 #[derive(Clone)]
-pub struct Partition(Arc<Inner>);
+pub struct Partition(Arc<PartitionParts>);
 
-struct Inner {
-    text: Box<str>,
+struct PartitionParts {
+    before: Box<str>,
+    /// In lower case; empty for a partition without a tenant.
+    tenant: Box<str>,
+    after: Box<str>,
     is_machine_bound: bool,
-    /// Computed once, because a partition is part of every look-up.
+    /// Of everything but the tenant.
+    caller_digest: u64,
+    /// Of everything. Computed once, because every lookup hashes a partition.
     digest: u64,
 }
 
 impl Partition {
-    /// A partition of this name.
+    /// Creates a partition of this name.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self::of(text.into(), false)
+        Self::of_parts(text.into(), "", "", false)
     }
 
-    /// A partition of this name, which says who is asking on this machine only: a system-assigned
-    /// identity has the same name on every machine, and is another one on each. Its tokens are
-    /// kept in no [`CacheStore`](crate::CacheStore) that machines share.
+    /// Creates a partition whose name is valid on this machine only: a system-assigned identity has
+    /// the same name on every machine, and is a different identity on each. Its tokens are not
+    /// written to a [`CacheStore`](crate::CacheStore) that machines share.
     pub fn machine_bound(text: impl Into<Box<str>>) -> Self {
-        Self::of(text.into(), true)
+        Self::of_parts(text.into(), "", "", true)
     }
 
-    fn of(text: Box<str>, is_machine_bound: bool) -> Self {
+    /// Creates a partition of a tenant, in lower case.
+    pub(crate) fn of_tenant(before: &str, tenant: &str, after: &str) -> Self {
+        Self::of_parts(before.into(), tenant, after, false)
+    }
+
+    fn of_parts(before: Box<str>, tenant: &str, after: &str, is_machine_bound: bool) -> Self {
         let mut hasher = DefaultHasher::new();
-        (&text, is_machine_bound).hash(&mut hasher);
-        Self(Arc::new(Inner { text, is_machine_bound, digest: hasher.finish() }))
+        (&before, after, is_machine_bound).hash(&mut hasher);
+        let caller_digest = hasher.finish();
+        Self(Arc::new(PartitionParts {
+            before,
+            tenant: tenant.into(),
+            after: after.into(),
+            is_machine_bound,
+            caller_digest,
+            digest: digest_in_tenant(caller_digest, tenant),
+        }))
     }
 
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0.text
+    /// Returns the tenant of a partition that differs from this one in its tenant only.
+    pub(crate) fn tenant_of<'p>(&self, other: &'p PartitionRef<'_>) -> Option<&'p str> {
+        self.is_same_caller(other.base).then(|| other.tenant.unwrap_or(&other.base.0.tenant))
     }
 
-    pub(crate) fn is_machine_bound(&self) -> bool {
-        self.0.is_machine_bound
+    fn is_same_caller(&self, other: &Self) -> bool {
+        self.0.caller_digest == other.0.caller_digest
+            && self.0.is_machine_bound == other.0.is_machine_bound
+            && self.0.before == other.0.before
+            && self.0.after == other.0.after
     }
 }
 
 impl PartialEq for Partition {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-            || (self.0.digest == other.0.digest
-                && self.0.is_machine_bound == other.0.is_machine_bound
-                && self.0.text == other.0.text)
+        PartitionRef::from(self).is(other)
     }
 }
 
@@ -65,5 +85,118 @@ impl Hash for Partition {
 impl fmt::Debug for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Partition")
+    }
+}
+
+/// A borrowed partition, possibly with another tenant, so that a lookup builds no new partition.
+#[derive(Clone, Copy)]
+pub(crate) struct PartitionRef<'a> {
+    base: &'a Partition,
+    /// The tenant instead of the partition's own, in any case.
+    tenant: Option<&'a str>,
+    digest: u64,
+}
+
+impl<'a> PartitionRef<'a> {
+    /// Returns the partition of this tenant, or the partition itself without one.
+    pub(crate) fn in_tenant(base: &'a Partition, tenant: Option<&'a str>) -> Self {
+        let digest = match tenant {
+            None => base.0.digest,
+            Some(tenant) => digest_in_tenant(base.0.caller_digest, tenant),
+        };
+        Self { base, tenant, digest }
+    }
+
+    /// Compares with an owned partition.
+    pub(crate) fn is(&self, other: &Partition) -> bool {
+        if self.tenant.is_none() && Arc::ptr_eq(&self.base.0, &other.0) {
+            return true;
+        }
+        let tenant = self.tenant.unwrap_or(&self.base.0.tenant);
+        self.digest == other.0.digest
+            && self.base.is_same_caller(other)
+            && tenant.eq_ignore_ascii_case(&other.0.tenant)
+    }
+
+    pub(crate) fn to_partition(self) -> Partition {
+        let PartitionParts { before, after, is_machine_bound, .. } = &*self.base.0;
+        match self.tenant {
+            None => self.base.clone(),
+            Some(tenant) => {
+                Partition::of_parts(before.clone(), &tenant.to_ascii_lowercase(), after, *is_machine_bound)
+            }
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let PartitionParts { before, tenant, after, .. } = &*self.base.0;
+        let tenant =
+            self.tenant.map_or(Cow::Borrowed(&**tenant), |tenant| tenant.to_ascii_lowercase().into());
+        format!("{before}{tenant}{after}")
+    }
+
+    pub(crate) fn is_machine_bound(&self) -> bool {
+        self.base.0.is_machine_bound
+    }
+}
+
+impl<'a> From<&'a Partition> for PartitionRef<'a> {
+    fn from(partition: &'a Partition) -> Self {
+        Self::in_tenant(partition, None)
+    }
+}
+
+impl Hash for PartitionRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest);
+    }
+}
+
+impl fmt::Debug for PartitionRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PartitionRef")
+    }
+}
+
+/// Hashes the tenant in lower case, without allocating.
+fn digest_in_tenant(caller_digest: u64, tenant: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(caller_digest);
+    for piece in tenant.as_bytes().chunks(64) {
+        let mut lower = [0; 64];
+        let lower = &mut lower[..piece.len()];
+        lower.copy_from_slice(piece);
+        lower.make_ascii_lowercase();
+        hasher.write(lower);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn borrowed_tenant_equals_owned_partition() {
+        let base = Partition::of_tenant("app ", "contoso.com", " client");
+        for (tenant, text) in [
+            (None, "app contoso.com client"),
+            (Some("Contoso.COM"), "app contoso.com client"),
+            (Some("Fabrikam.com"), "app fabrikam.com client"),
+        ] {
+            let borrowed = PartitionRef::in_tenant(&base, tenant);
+            let owned = borrowed.to_partition();
+            assert!(borrowed.is(&owned) && borrowed.digest == owned.0.digest, "{tenant:?}");
+            assert_eq!(borrowed.is(&base), tenant != Some("Fabrikam.com"), "{tenant:?}");
+            assert_eq!(
+                (borrowed.text(), PartitionRef::from(&owned).text()),
+                (text.to_owned(), text.to_owned())
+            );
+            assert!(base.tenant_of(&PartitionRef::from(&owned)).is_some());
+        }
+        let other = Partition::of_tenant("app ", "contoso.com", " other");
+        assert!(!PartitionRef::in_tenant(&base, None).is(&other));
+        assert_eq!(base.tenant_of(&PartitionRef::from(&other)), None);
+        assert_ne!(Partition::new("a"), Partition::machine_bound("a"));
     }
 }

@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 use symbolon_token::{
-    AuthFuture, CacheKey, CacheStore as _, ClientAuth, CredentialRejection, CredentialRequest,
-    CredentialSource, Expiry, IssuedToken, MemoryStore, Partition, Precondition, Token, TokenCache,
-    TokenClient, TokenEndpoint, TokenSource,
+    CacheKey, CacheStore as _, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Error,
+    Expiry, IssuedToken, MemoryStore, Partition, Precondition, Token, TokenCache, TokenClient, TokenEndpoint,
+    TokenSource,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, TransportError};
@@ -51,12 +51,12 @@ fn identity() -> ClientIdentity {
 struct Bound(ClientIdentity);
 
 impl CredentialSource for Bound {
-    fn resolve<'a>(&'a self, _: &'a CredentialRequest<'a>) -> AuthFuture<'a> {
+    async fn authenticate(&self, _: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::parse("https://login.example/token");
-        AuthFuture::ready(endpoint.map(|endpoint| {
+        endpoint.map(|endpoint| {
             ClientAuth::new("client", endpoint, Partition::new("the same application"))
                 .with_proof_of_possession(self.0.clone())
-        }))
+        })
     }
 
     async fn refused(&self, _: &ClientAuth, _: &CredentialRejection) -> bool {

@@ -1,0 +1,109 @@
+//! Options that all kinds of token requests share.
+
+use std::fmt;
+use std::time::Duration;
+
+use symbolon_types::CorrelationId;
+
+/// Options that all kinds of token requests share: those of a token client, of a managed identity
+/// and of a credential chain. A request takes them as a whole.
+///
+/// To add an option: declare it here, apply it in `client/request.rs` or `client/exchange.rs`, and
+/// if it deserves a method on [`TokenRequest`](crate::TokenRequest), add that in
+/// `client/request.rs`. No other file changes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestOptions<'a> {
+    claims: Option<&'a str>,
+    client_claims: Option<&'a str>,
+    force_refresh: bool,
+    deadline: Option<Duration>,
+    correlation_id: Option<CorrelationId>,
+}
+
+impl<'a> RequestOptions<'a> {
+    /// Sets the claims of a challenge, as JSON. A blank text is ignored.
+    #[must_use]
+    pub fn with_claims(mut self, challenge: &'a str) -> Self {
+        self.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
+        self
+    }
+
+    /// Sets claims that the client itself originates, as JSON. A blank text is ignored.
+    #[must_use]
+    pub fn with_client_claims(mut self, claims: &'a str) -> Self {
+        self.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
+        self
+    }
+
+    /// Bypasses the token cache: a new token is requested.
+    #[must_use]
+    pub fn with_force_refresh(mut self, force_refresh: bool) -> Self {
+        self.force_refresh = force_refresh;
+        self
+    }
+
+    /// Limits the time of the request as a whole. Requests that share one exchange share the
+    /// deadline of the first. Default: that of the client.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets the id under which every service involved logs the request. Default: a new one.
+    #[must_use]
+    pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
+        self.correlation_id = Some(id);
+        self
+    }
+
+    /// Returns the claims of a challenge.
+    #[must_use]
+    pub fn claims(&self) -> Option<&'a str> {
+        self.claims
+    }
+
+    /// Returns the claims that the client itself originates.
+    #[must_use]
+    pub fn client_claims(&self) -> Option<&'a str> {
+        self.client_claims
+    }
+
+    /// Returns `true` if the token cache is bypassed.
+    #[must_use]
+    pub fn force_refresh(&self) -> bool {
+        self.force_refresh
+    }
+
+    /// Returns the limit of the request as a whole.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// Returns the correlation id.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<CorrelationId> {
+        self.correlation_id
+    }
+
+    /// Returns the key under which requests that bypass the token cache share an exchange: the
+    /// claims of the challenge, or an empty text. `None` if the cache is read.
+    #[must_use]
+    pub fn bypass_key(&self) -> Option<&'a str> {
+        self.claims.or(self.force_refresh.then_some(""))
+    }
+}
+
+/// Hides the claims.
+impl fmt::Debug for RequestOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestOptions")
+            .field("has_claims", &self.claims.is_some())
+            .field("has_client_claims", &self.client_claims.is_some())
+            .field("force_refresh", &self.force_refresh)
+            .field("deadline", &self.deadline)
+            .field("correlation_id", &self.correlation_id)
+            .finish()
+    }
+}

@@ -1,0 +1,44 @@
+//! The part of a cache key that depends on the credential.
+
+use std::borrow::Cow;
+
+use symbolon_types::ClientIdentity;
+
+use crate::token::{CacheKey, Partition, PartitionRef};
+
+/// The part of a cache key that depends on the credential: the caller, and for a bound token the
+/// certificate.
+#[derive(Clone, Debug)]
+pub struct CacheIdentity<'a> {
+    partition: PartitionRef<'a>,
+    bound_to: Option<Cow<'a, ClientIdentity>>,
+}
+
+impl<'a> CacheIdentity<'a> {
+    /// Returns the identity of bearer tokens in this partition.
+    #[must_use]
+    pub fn bearer(partition: &'a Partition) -> Self {
+        Self::in_tenant(partition, None)
+    }
+
+    /// Returns the identity of bearer tokens in the partition of another tenant.
+    pub(crate) fn in_tenant(partition: &'a Partition, tenant: Option<&'a str>) -> Self {
+        Self { partition: PartitionRef::in_tenant(partition, tenant), bound_to: None }
+    }
+
+    /// Returns the same for tokens that are bound to this certificate.
+    #[must_use]
+    pub fn bound_to(mut self, identity: Cow<'a, ClientIdentity>) -> Self {
+        self.bound_to = Some(identity);
+        self
+    }
+
+    /// Returns the cache key of a token for this audience.
+    pub(crate) fn key<'k>(&'k self, audience: &'k str) -> CacheKey<'k> {
+        CacheKey::new(self.partition, self.bound_to.as_deref(), audience)
+    }
+
+    pub(crate) fn partition(&self) -> Partition {
+        self.partition.to_partition()
+    }
+}
