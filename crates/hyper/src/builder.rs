@@ -1,4 +1,4 @@
-//! How to make a transport.
+//! The builder of the transport.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use symbolon_types::Context;
 
 use crate::proxy::Proxies;
 use crate::tls::TlsFactory;
-use crate::trust::{CERT_FILE_VARIABLE, Sources, Trust};
+use crate::trust::{CERT_FILE_VARIABLE, RootSources, Trust};
 use crate::{BuildError, HyperTransport, TlsVersion};
 
-/// What a [`HyperTransport`] is made of; see [`HyperTransport::builder`].
+/// A builder of [`HyperTransport`]; see [`HyperTransport::builder`].
 #[derive(Debug)]
 pub struct HyperTransportBuilder {
     provider: CryptoProvider,
@@ -22,44 +22,48 @@ pub struct HyperTransportBuilder {
     platform_roots: bool,
     minimum_tls: TlsVersion,
     context: Context,
-    /// The first thing that was wrong.
-    refused: Option<BuildError>,
+    /// The first error.
+    error: Option<BuildError>,
 }
 
-impl HyperTransportBuilder {
-    pub(crate) fn new() -> Self {
-        Self {
+impl HyperTransport {
+    /// Returns a builder.
+    #[must_use]
+    pub fn builder() -> HyperTransportBuilder {
+        HyperTransportBuilder {
             provider: aws_lc_rs::default_provider(),
             roots: RootCertStore::empty(),
             platform_roots: true,
             minimum_tls: TlsVersion::V1_2,
             context: Context::default(),
-            refused: None,
+            error: None,
         }
     }
+}
 
-    /// Does its cryptography with this provider; AWS-LC by default. It is passed to every TLS
-    /// configuration of this transport and never installed for the process.
+impl HyperTransportBuilder {
+    /// Sets the crypto provider. Default: AWS-LC. It is passed to every TLS configuration of this
+    /// transport and never installed for the process.
     #[must_use]
     pub fn crypto_provider(mut self, provider: CryptoProvider) -> Self {
         self.provider = provider;
         self
     }
 
-    /// Trusts these roots as well.
+    /// Adds trusted root certificates.
     #[must_use]
     pub fn root_certificates(
         mut self,
         certificates: impl IntoIterator<Item = CertificateDer<'static>>,
     ) -> Self {
-        for (place, certificate) in certificates.into_iter().enumerate() {
-            self.add_root(place + 1, Some(certificate));
+        for (index, certificate) in certificates.into_iter().enumerate() {
+            self.add_root(index + 1, Some(certificate));
         }
         self
     }
 
-    /// Trusts the roots in this PEM text as well. Blocks other than certificates are skipped; a
-    /// text without any certificate is an error of [`build`](Self::build).
+    /// Adds the trusted root certificates in this PEM text. Other blocks are skipped; a text without
+    /// a certificate is an error of [`build`](Self::build).
     #[must_use]
     pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
         let mut blocks = 0;
@@ -72,7 +76,7 @@ impl HyperTransportBuilder {
             }
         }
         if blocks == 0 {
-            self.refused.get_or_insert(BuildError::NoRoot);
+            self.error.get_or_insert(BuildError::NoRoot);
         }
         self
     }
@@ -80,19 +84,19 @@ impl HyperTransportBuilder {
     fn add_root(&mut self, position: usize, certificate: Option<CertificateDer<'static>>) {
         let is_added = certificate.is_some_and(|certificate| self.roots.add(certificate).is_ok());
         if !is_added {
-            self.refused.get_or_insert(BuildError::MalformedRoot { position });
+            self.error.get_or_insert(BuildError::MalformedRoot { position });
         }
     }
 
-    /// Whether the roots of the platform are trusted; they are by default. They are read at the
-    /// first TLS connection.
+    /// Sets whether the roots of the platform are trusted. Default: true. They are read at the first
+    /// TLS connection.
     #[must_use]
     pub fn platform_roots(mut self, trusted: bool) -> Self {
         self.platform_roots = trusted;
         self
     }
 
-    /// The oldest version of TLS to speak; 1.2 by default.
+    /// Sets the oldest accepted version of TLS. Default: 1.2.
     #[must_use]
     pub fn minimum_tls(mut self, version: TlsVersion) -> Self {
         self.minimum_tls = version;
@@ -104,32 +108,29 @@ impl HyperTransportBuilder {
     ///
     /// These variables are read when the transport is built:
     ///
-    /// - `SSL_CERT_FILE`: a file of roots in PEM, trusted *as well*, not instead. It is read at
-    ///   the first TLS connection, which fails if the file is unreadable or empty.
-    /// - `HTTPS_PROXY`, or else `ALL_PROXY`, in capitals or in small letters: the proxy for
-    ///   requests by [`Route::Public`](symbolon_transport::Route::Public), as
-    ///   `http://[user:password@]host:port`.
-    /// - `NO_PROXY`: a list of domains (with their subdomains), addresses and networks that are
-    ///   reached without it, divided by commas, or `*`. This machine and link-local addresses
-    ///   always are.
+    /// - `SSL_CERT_FILE`: a PEM file of roots that are trusted in addition to the others. It is read
+    ///   at the first TLS connection, which fails if the file is unreadable or empty.
+    /// - `HTTPS_PROXY`, or else `ALL_PROXY`, in upper or lower case: the proxy for requests by
+    ///   [`Route::Public`](symbolon_transport::Route::Public), as `http://[user:password@]host:port`.
+    /// - `NO_PROXY`: a comma-separated list of domains (with their subdomains), addresses and networks
+    ///   that bypass the proxy, or `*`. This machine and link-local addresses always bypass it.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// Makes the transport. Reads the variables, and does nothing else: no file, no network, no
-    /// runtime.
+    /// Builds the transport. It reads the variables, but no file, and needs no network or runtime.
     ///
     /// # Errors
-    /// When a root certificate, a proxy variable or the crypto provider cannot be used.
+    /// [`BuildError`] if a root certificate, a proxy variable or the crypto provider is unusable.
     pub fn build(self) -> Result<HyperTransport, BuildError> {
-        if let Some(refused) = self.refused {
-            return Err(refused);
+        if let Some(error) = self.error {
+            return Err(error);
         }
         let proxies = Proxies::from_env(self.context.env())?;
         let provider = Arc::new(self.provider);
-        let sources = Sources {
+        let sources = RootSources {
             given: self.roots,
             platform: self.platform_roots,
             file: self.context.env().var(CERT_FILE_VARIABLE).map(PathBuf::from),

@@ -1,4 +1,4 @@
-//! From what went wrong to whose turn it is.
+//! Classification of TLS and HTTP failures as transport errors.
 
 use std::error::Error;
 use std::io;
@@ -7,25 +7,26 @@ use rustls::AlertDescription;
 use symbolon_transport::{TransportError, TransportErrorKind};
 use symbolon_types::SigningError;
 
-use crate::channel::Failure;
-use crate::presentation::Presentation;
+use crate::client_auth::ClientAuthRecord;
+use crate::http1::ExchangeError;
 
-/// A handshake that failed.
-pub(crate) fn handshake_failed(error: io::Error, presentation: &Presentation) -> TransportError {
+/// Returns the error for a failed handshake.
+pub(crate) fn handshake_failed(error: io::Error, record: &ClientAuthRecord) -> TransportError {
     match tls_error(&error) {
         Some(tls) => match signing_error(tls) {
             Some(signing) => TransportError::new(TransportErrorKind::IdentityUnusable).with_source(signing),
-            None => TransportError::new(of_tls_error(tls, presentation)).with_source(error),
+            None => TransportError::new(of_tls_error(tls, record)).with_source(error),
         },
-        None => TransportError::new(of_loss(presentation)).with_source(error),
+        None => TransportError::new(of_loss(record)).with_source(error),
     }
 }
 
-/// An exchange that failed, on a connection that is not to be blamed for its age.
-pub(crate) fn exchange_failed(failure: Failure, presentation: &Presentation) -> TransportError {
+/// Returns the error for a failed exchange. `record` is empty for a kept connection, whose loss
+/// says nothing about the certificate.
+pub(crate) fn exchange_failed(failure: ExchangeError, record: &ClientAuthRecord) -> TransportError {
     let (error, is_answered) = match failure {
-        Failure::TooLarge => return TransportErrorKind::TooLarge.into(),
-        Failure::Lost { error, is_answered } => (error, is_answered),
+        ExchangeError::TooLarge => return TransportErrorKind::TooLarge.into(),
+        ExchangeError::Lost { error, is_answered } => (error, is_answered),
     };
     let kind = if error.is_user() {
         TransportErrorKind::Unsupported
@@ -33,17 +34,17 @@ pub(crate) fn exchange_failed(failure: Failure, presentation: &Presentation) -> 
         if is_not_http(&error) { TransportErrorKind::Protocol } else { TransportErrorKind::Interrupted }
     } else {
         match tls_error(&error) {
-            Some(tls) => of_tls_error(tls, presentation),
-            None => of_loss(presentation),
+            Some(tls) => of_tls_error(tls, record),
+            None => of_loss(record),
         }
     };
     TransportError::new(kind).with_source(error)
 }
 
-fn of_tls_error(error: &rustls::Error, presentation: &Presentation) -> TransportErrorKind {
+fn of_tls_error(error: &rustls::Error, record: &ClientAuthRecord) -> TransportErrorKind {
     match error {
         rustls::Error::AlertReceived(alert)
-            if presentation.is_known_to_server() && may_concern_certificate(*alert) =>
+            if record.is_known_to_server() && may_concern_certificate(*alert) =>
         {
             TransportErrorKind::IdentityRejected
         }
@@ -51,19 +52,19 @@ fn of_tls_error(error: &rustls::Error, presentation: &Presentation) -> Transport
     }
 }
 
-/// The loss of a fresh connection before the first byte of a response. Some servers refuse a
-/// certificate by hanging up.
-fn of_loss(presentation: &Presentation) -> TransportErrorKind {
-    if presentation.is_known_to_server() {
+/// Returns the kind of a fresh connection's loss before the first byte of a response. Some servers
+/// refuse a certificate by closing the connection.
+fn of_loss(record: &ClientAuthRecord) -> TransportErrorKind {
+    if record.is_known_to_server() {
         TransportErrorKind::IdentityRejected
     } else {
         TransportErrorKind::Interrupted
     }
 }
 
-/// Alerts that are about the version, the name and the application protocol (RFC 8446 §6.2,
-/// RFC 6066 §3, RFC 7301 §3.2) are not about the certificate. Any other may be: servers send
-/// `handshake_failure`, `internal_error` or `decrypt_error` as well as `certificate_unknown`.
+/// Alerts about the version, the name and the application protocol (RFC 8446 §6.2, RFC 6066 §3, RFC
+/// 7301 §3.2) do not concern the certificate. All others may: servers send `handshake_failure`,
+/// `internal_error` or `decrypt_error` as well as `certificate_unknown`.
 fn may_concern_certificate(alert: AlertDescription) -> bool {
     !matches!(
         alert,
@@ -78,8 +79,8 @@ fn signing_error(error: &rustls::Error) -> Option<SigningError> {
     other.0.downcast_ref::<SigningError>().cloned()
 }
 
-/// Whether the bytes of a response made no sense: its head, or the framing of its body, which
-/// hyper reports as invalid input.
+/// Returns true if the head of a response or the framing of its body, which hyper reports as
+/// invalid input, is malformed.
 fn is_not_http(error: &hyper::Error) -> bool {
     let is_invalid = |io: &io::Error| {
         matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
@@ -92,8 +93,8 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// An error and what caused it. The source of an `io::Error` is the source of the error it wraps,
-/// so that the wrapped error itself, where rustls puts the alert, is not in the usual chain.
+/// Iterates over an error and its causes. An `io::Error` reports the source of the error it wraps
+/// as its own, so the wrapped error itself, where rustls puts the alert, must be added.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     fn cause<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
         let error = *error;
@@ -112,11 +113,11 @@ mod tests {
     use super::*;
 
     fn kind(error: io::Error, is_presented: bool) -> TransportErrorKind {
-        let presentation = Presentation::default();
+        let record = ClientAuthRecord::default();
         if is_presented {
-            presentation.set_presented();
+            record.set_presented();
         }
-        handshake_failed(error, &presentation).kind()
+        handshake_failed(error, &record).kind()
     }
 
     fn wrapped(error: rustls::Error) -> io::Error {
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fatal_alert_is_about_the_certificate_unless_it_cannot_be() {
+    fn fatal_alerts_reject_a_shown_certificate() {
         use AlertDescription as Alert;
         for (alert, expected) in [
             (Alert::BadCertificate, TransportErrorKind::IdentityRejected),
@@ -144,16 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_a_refusal_only_of_what_was_shown() {
+    fn loss_rejects_a_shown_certificate_only() {
         let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
         assert_eq!(kind(reset(), true), TransportErrorKind::IdentityRejected);
         assert_eq!(kind(reset(), false), TransportErrorKind::Interrupted);
     }
 
     #[test]
-    fn a_signing_error_comes_back_as_it_was() {
+    fn signing_errors_are_unwrapped() {
         let signing = rustls::Error::Other(rustls::OtherError(Arc::new(SigningError::failed("no device"))));
-        let error = handshake_failed(wrapped(signing), &Presentation::default());
+        let error = handshake_failed(wrapped(signing), &ClientAuthRecord::default());
         assert_eq!(error.kind(), TransportErrorKind::IdentityUnusable);
         assert!(error.source().is_some_and(|source| source.is::<SigningError>()));
     }

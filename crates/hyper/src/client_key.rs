@@ -1,4 +1,4 @@
-//! A signing key that does not leave its provider, as rustls sees it.
+//! Adapter from a signing key to the client authentication of rustls.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme as Wire};
 use symbolon_types::{ClientIdentity, SharedSigningKey, SignatureScheme, SigningError, SigningKey as _};
 
-use crate::presentation;
+use crate::client_auth;
 
-/// Presents one certificate to every server that asks.
+/// Presents one certificate to every server that requests one.
 ///
-/// It holds the chain and the key, not the [`ClientIdentity`]: that somebody else still holds the
-/// identity is what keeps all this alive.
+/// It holds the chain and the key, not the [`ClientIdentity`]: connections live as long as another
+/// owner holds the identity.
 #[derive(Debug)]
-pub(crate) struct ClientCertificate(Arc<CertifiedKey>);
+pub(crate) struct CertificateResolver(Arc<CertifiedKey>);
 
-impl ClientCertificate {
+impl CertificateResolver {
     pub(crate) fn of(identity: &ClientIdentity) -> Self {
         let key = ClientKey(identity.key().clone());
         Self(Arc::new(CertifiedKey::new(identity.chain().to_vec(), Arc::new(key))))
     }
 }
 
-impl ResolvesClientCert for ClientCertificate {
-    /// Whatever issuers the server hints at: the request is for this certificate or for none.
+impl ResolvesClientCert for CertificateResolver {
+    /// The issuers that the server hints at are ignored: the request requires this certificate.
     fn resolve(&self, _issuers: &[&[u8]], _schemes: &[Wire]) -> Option<Arc<CertifiedKey>> {
-        presentation::server_asked();
+        client_auth::server_requested();
         Some(Arc::clone(&self.0))
     }
 
@@ -39,8 +39,8 @@ impl ResolvesClientCert for ClientCertificate {
 struct ClientKey(SharedSigningKey);
 
 impl SigningKey for ClientKey {
-    /// Never declines: rustls would go on with an empty certificate, and the server would meet
-    /// somebody else.
+    /// Never returns `None`: rustls would continue with an empty certificate, and the server would
+    /// treat the client as anonymous.
     fn choose_scheme(&self, offered: &[Wire]) -> Option<Box<dyn Signer>> {
         let ours = self.0.schemes().iter().copied();
         let common = ours.filter_map(|scheme| Some((scheme, on_the_wire(scheme)?)));
@@ -76,7 +76,7 @@ impl Signer for ClientSigner {
     }
 }
 
-/// Ends the handshake: the server accepts nothing that the key can sign with.
+/// Fails the handshake: the server accepts none of the key's signature schemes.
 #[derive(Debug)]
 struct NoCommonScheme;
 
@@ -90,12 +90,12 @@ impl Signer for NoCommonScheme {
     }
 }
 
-/// Carries the error through rustls; [`classify`](crate::classify) takes it out again.
+/// Carries the error through rustls; [`classify`](crate::classify) extracts it.
 fn unusable(error: SigningError) -> rustls::Error {
     rustls::Error::Other(OtherError(Arc::new(error)))
 }
 
-/// The number of a scheme (RFC 8446 §4.2.3).
+/// Returns the code point of a scheme (RFC 8446 §4.2.3).
 fn on_the_wire(scheme: SignatureScheme) -> Option<Wire> {
     Some(match scheme {
         SignatureScheme::RsaPssSha256 => Wire::RSA_PSS_SHA256,

@@ -1,4 +1,4 @@
-//! A TCP connection to where a request goes, directly or through a proxy.
+//! TCP connections, direct or through a proxy.
 
 use std::io;
 
@@ -6,11 +6,11 @@ use symbolon_transport::{TransportError, TransportErrorKind};
 use tokio::net::TcpStream;
 use url::Host;
 
-use crate::origin::Origin;
+use crate::origin::HttpOrigin;
 use crate::proxy::Proxy;
 
 /// Connects to the origin, through the proxy if there is one.
-pub(crate) async fn connect(origin: &Origin, proxy: Option<&Proxy>) -> Result<TcpStream, TransportError> {
+pub(crate) async fn connect(origin: &HttpOrigin, proxy: Option<&Proxy>) -> Result<TcpStream, TransportError> {
     tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
     let failed = || TransportError::new(TransportErrorKind::Connect);
     match proxy {
@@ -23,7 +23,7 @@ pub(crate) async fn connect(origin: &Origin, proxy: Option<&Proxy>) -> Result<Tc
     }
 }
 
-async fn direct(origin: &Origin) -> io::Result<TcpStream> {
+async fn direct(origin: &HttpOrigin) -> io::Result<TcpStream> {
     let port = origin.port();
     let stream = match origin.host() {
         Host::Domain(name) => TcpStream::connect((name.as_str(), port)).await,
@@ -33,7 +33,7 @@ async fn direct(origin: &Origin) -> io::Result<TcpStream> {
     stream.and_then(undelayed)
 }
 
-/// Requests and handshake flights are written whole; waiting to fill a segment only costs time.
+/// Requests and handshake flights are written whole, so Nagle's algorithm would only add delay.
 fn undelayed(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -1,32 +1,31 @@
-//! Why a transport cannot be made.
+//! Errors of building a transport.
 
-/// Why a transport cannot be made.
+/// The error of [`HyperTransportBuilder::build`](crate::HyperTransportBuilder::build).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A root certificate is malformed.
     #[error("root certificate {position} is malformed; give each as one X.509 certificate")]
     MalformedRoot {
-        /// Its place among those given together, or the place of its block in the PEM text,
-        /// counted from 1.
+        /// The position among the given certificates or in the PEM text, counted from 1.
         position: usize,
     },
-    /// The PEM text holds no certificate.
-    #[error("the PEM text of root certificates holds none; expected at least one CERTIFICATE block")]
+    /// The PEM text contains no certificate.
+    #[error("the PEM text of root certificates contains no CERTIFICATE block")]
     NoRoot,
-    /// A variable that names a proxy is not the URL of one.
+    /// The value of a proxy variable is not a URL.
     #[error("{variable} is not the URL of a proxy; write http://host:port or unset it")]
     MalformedProxy {
-        /// Its name.
+        /// The variable.
         variable: &'static str,
     },
-    /// A variable names a proxy that this transport cannot use.
-    #[error("the proxy that {variable} names is not supported; only http:// proxies are")]
+    /// The proxy of a variable has a scheme other than `http`.
+    #[error("{variable} names a proxy that is not supported; use an http:// proxy or unset it")]
     UnsupportedProxy {
-        /// Its name.
+        /// The variable.
         variable: &'static str,
     },
-    /// The crypto provider has nothing for a TLS version that is allowed.
+    /// The crypto provider supports none of the allowed TLS versions.
     #[error("the crypto provider has no cipher suite or no key exchange for the allowed TLS versions")]
     UnsuitableCryptoProvider,
 }

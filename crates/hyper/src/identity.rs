@@ -1,4 +1,4 @@
-//! Client identities from files: a certificate together with its key.
+//! Client identities from PEM and PKCS#12.
 
 mod error;
 mod pem;
@@ -21,9 +21,9 @@ use software_key::SoftwareKey;
 
 pub use error::LoadError;
 
-/// Reads a client identity from PEM: its certificate, the certificates above it, its private key.
+/// Loads a client identity from PEM: its certificate, the issuers' certificates, its private key.
 ///
-/// As [`ClientIdentityLoader::load_pem`] with AWS-LC and no passphrase.
+/// Equivalent to [`ClientIdentityLoader::load_pem`] with AWS-LC and no passphrase.
 ///
 /// ```
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,10 +38,10 @@ pub fn client_identity_from_pem(pem: &[u8]) -> Result<ClientIdentity, LoadError>
     ClientIdentityLoader::new().load_pem(pem)
 }
 
-/// Reads a client identity from a PKCS#12 file (`.pfx`, `.p12`).
+/// Loads a client identity from PKCS#12 (`.pfx`, `.p12`).
 ///
-/// As [`ClientIdentityLoader::load_pkcs12`] with AWS-LC. An empty passphrase fits files without
-/// one, such as those that Azure Key Vault hands out.
+/// Equivalent to [`ClientIdentityLoader::load_pkcs12`] with AWS-LC. An empty passphrase fits files
+/// without one, such as those of Azure Key Vault.
 ///
 /// ```
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,13 +59,12 @@ pub fn client_identity_from_pkcs12(der: &[u8], passphrase: &Secret) -> Result<Cl
     ClientIdentityLoader::new().passphrase(passphrase.clone()).load_pkcs12(der)
 }
 
-/// Reads client identities, with the crypto provider and the passphrase of your choice.
+/// A loader of client identities, with a choice of crypto provider and passphrase.
 ///
-/// What it makes signs TLS handshakes and whatever else its
-/// [`key`](ClientIdentity::key) is asked to sign, such as the assertion of `private_key_jwt`
-/// (RFC 7523 §3). The keys are RSA of 2048 bits or more, or ECDSA on P-256 or P-384. They are
-/// [`Strength::Software`](symbolon_types::Strength::Software); the provider holds them, and
-/// every copy that is made on the way to it is overwritten.
+/// The key of the identity signs TLS handshakes and client assertions (`private_key_jwt`, RFC 7523
+/// §3). It is RSA of 2048 bits or more, or ECDSA on P-256 or P-384. Its strength is
+/// [`Strength::Software`](symbolon_types::Strength::Software): the crypto provider holds it in
+/// memory, and every intermediate copy is overwritten.
 ///
 /// ```
 /// use symbolon_hyper::{ClientIdentityLoader, CryptoProvider};
@@ -83,7 +82,7 @@ pub struct ClientIdentityLoader {
 }
 
 impl ClientIdentityLoader {
-    /// Keys by AWS-LC, and no passphrase.
+    /// Creates a loader with AWS-LC and no passphrase.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -93,16 +92,16 @@ impl ClientIdentityLoader {
         }
     }
 
-    /// Reads private keys, and signs, with this provider. It is asked, never installed for the
-    /// process.
+    /// Sets the crypto provider that reads and signs with private keys. It is never installed for
+    /// the process.
     #[must_use]
     pub fn crypto_provider(mut self, provider: &CryptoProvider) -> Self {
         self.keys = provider.key_provider;
         self
     }
 
-    /// What the private key, or the PKCS#12 file, is encrypted with. Not used for a key that is
-    /// not encrypted.
+    /// Sets the passphrase of an encrypted private key or of a PKCS#12 file. An unencrypted key
+    /// ignores it.
     #[cfg(feature = "encrypted-keys")]
     #[must_use]
     pub fn passphrase(mut self, passphrase: Secret) -> Self {
@@ -110,13 +109,13 @@ impl ClientIdentityLoader {
         self
     }
 
-    /// Reads PEM (RFC 7468): `CERTIFICATE` blocks and exactly one private key, in any order. For
-    /// two files, give one after the other: `[certificates, key].join(&b'\n')`.
+    /// Loads PEM (RFC 7468): `CERTIFICATE` blocks and exactly one private key, in any order. Join
+    /// two files with `[certificates, key].join(&b'\n')`.
     ///
     /// The key is `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` (PKCS#1), `EC PRIVATE KEY` (SEC1) or,
     /// with the feature `encrypted-keys`, `ENCRYPTED PRIVATE KEY` (PKCS#8 by PBES2: AES or Triple
-    /// DES, PBKDF2 or scrypt). The first certificate that is for the key becomes the leaf; the
-    /// others follow in the order they have. Other blocks and text between blocks are skipped.
+    /// DES, PBKDF2 or scrypt). The first certificate for the key becomes the leaf; the others
+    /// follow in their order. Other blocks and text between blocks are skipped.
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -132,12 +131,12 @@ impl ClientIdentityLoader {
         self.join(certificates, &key)
     }
 
-    /// Reads PKCS#12 (RFC 7292), which must hold exactly one private key. Without a
-    /// [`passphrase`](Self::passphrase), the empty one is tried.
+    /// Loads PKCS#12 (RFC 7292), which must contain exactly one private key. Without a
+    /// [`passphrase`](Self::passphrase), the empty one is used.
     ///
-    /// Certificates are arranged as by [`load_pem`](Self::load_pem). The file is encrypted by
-    /// PBES2, as OpenSSL 3 does, by the older Triple DES or 40-bit RC2, or not at all; its MAC,
-    /// if it has one, is HMAC with SHA-1 or SHA-2. Key Vault gives the file in base64: decode it
+    /// Certificates are ordered as by [`load_pem`](Self::load_pem). The file may be encrypted by
+    /// PBES2, as OpenSSL 3 does, by the older Triple DES or 40-bit RC2, or not at all; its MAC, if
+    /// it has one, is HMAC with SHA-1 or SHA-2. Key Vault returns the file in base64: decode it
     /// first.
     ///
     /// # Errors
@@ -154,8 +153,8 @@ impl ClientIdentityLoader {
         self.join(certificates, &key)
     }
 
-    /// Joins certificates and a private key that are decoded already. The certificates are
-    /// arranged as by [`load_pem`](Self::load_pem).
+    /// Joins decoded certificates and a decoded private key. Certificates are ordered as by
+    /// [`load_pem`](Self::load_pem).
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -199,8 +198,8 @@ impl Default for ClientIdentityLoader {
     }
 }
 
-/// The place of the first certificate that is for the key. All of them are looked at, so that a
-/// malformed one is named by its own place.
+/// Returns the position of the first certificate for the key. All are parsed, so that a malformed
+/// one is reported by its own position.
 fn leaf_among(certificates: &[CertificateDer<'static>], key: &SharedSigningKey) -> Result<usize, LoadError> {
     let mut leaf = None;
     for (place, certificate) in certificates.iter().enumerate() {
@@ -217,7 +216,7 @@ fn leaf_among(certificates: &[CertificateDer<'static>], key: &SharedSigningKey) 
     }
 }
 
-/// `first` is the place of the first certificate that was looked at.
+/// `first` is the position of the first certificate.
 fn refused(error: IdentityError, first: usize) -> LoadError {
     match error {
         IdentityError::EmptyChain => LoadError::NoCertificate,

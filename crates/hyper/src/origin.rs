@@ -1,4 +1,4 @@
-//! Where a request goes.
+//! Destinations of requests.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,14 +9,14 @@ use url::Host;
 
 /// Scheme, host and port (RFC 6454 §4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Origin {
+pub(crate) struct HttpOrigin {
     is_tls: bool,
     host: Host<String>,
     port: u16,
 }
 
-impl Origin {
-    /// The origin of a request, if the request may go there.
+impl HttpOrigin {
+    /// Returns the origin of a request, or an error if its route does not allow it.
     pub(crate) fn of(request: &Request) -> Result<Self, TransportErrorKind> {
         let url = request.url();
         let is_tls = match url.scheme() {
@@ -43,7 +43,7 @@ impl Origin {
         self.port
     }
 
-    /// `Host` (RFC 9110 §7.2): the port only where it is not the scheme's own.
+    /// Returns the `Host` field (RFC 9110 §7.2): the port only if it is not the default.
     pub(crate) fn host_field(&self) -> String {
         match (self.is_tls, self.port) {
             (true, 443) | (false, 80) => self.host.to_string(),
@@ -51,7 +51,7 @@ impl Origin {
         }
     }
 
-    /// What the certificate of the server must be for.
+    /// Returns the name that the server's certificate must have.
     pub(crate) fn server_name(&self) -> Result<ServerName<'static>, InvalidDnsNameError> {
         match &self.host {
             Host::Domain(name) => ServerName::try_from(name.clone()),
@@ -60,8 +60,8 @@ impl Origin {
         }
     }
 
-    /// Whether it is this machine or its link, where no proxy has any business: loopback
-    /// (RFC 6761 §6.3 for the name), and the link-local addresses of metadata services.
+    /// Returns true for this machine or its link, which are never proxied: loopback (RFC 6761 §6.3
+    /// for the name) and the link-local addresses of metadata services.
     pub(crate) fn is_local(&self) -> bool {
         match &self.host {
             Host::Domain(name) => {
@@ -74,13 +74,13 @@ impl Origin {
     }
 }
 
-/// Nothing that depends on who is at either end leaves without TLS.
+/// Requests on a public route, with a certificate or for a pinned server need TLS.
 fn is_plain_allowed(request: &Request) -> bool {
     request.route() == Route::Local && request.identity().is_none() && request.pinned_server().is_none()
 }
 
 /// `host:port`, as in the request target of CONNECT (RFC 9110 §9.3.6).
-impl fmt::Display for Origin {
+impl fmt::Display for HttpOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
@@ -102,12 +102,12 @@ mod tests {
 
     use super::*;
 
-    fn origin(url: &str, route: Route) -> Result<Origin, TransportErrorKind> {
-        Origin::of(&Request::new(Method::GET, url.parse().unwrap(), route))
+    fn origin(url: &str, route: Route) -> Result<HttpOrigin, TransportErrorKind> {
+        HttpOrigin::of(&Request::new(Method::GET, url.parse().unwrap(), route))
     }
 
     #[test]
-    fn plain_http_is_for_this_machine_only() {
+    fn public_routes_require_tls() {
         for (url, route, outcome) in [
             ("http://169.254.169.254/", Route::Local, Ok("169.254.169.254")),
             ("https://login.example/", Route::Public, Ok("login.example")),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_field_has_the_port_that_is_not_the_default() {
+    fn host_field_omits_the_default_port() {
         for (url, field) in [
             ("http://localhost/", "localhost"),
             ("http://localhost:443/", "localhost:443"),

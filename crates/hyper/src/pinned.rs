@@ -1,4 +1,4 @@
-//! A server that is known by the thumbprint of its certificate.
+//! Server certificates pinned by thumbprint.
 
 use std::sync::Arc;
 
@@ -9,14 +9,15 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureSchem
 use sha1::{Digest, Sha1};
 use symbolon_transport::CertificatePin;
 
-/// Takes the one certificate with this thumbprint, from whoever has its key, and no other.
+/// A verifier that accepts only the certificate with this thumbprint, from a server that has its
+/// key.
 #[derive(Debug)]
 pub(crate) struct PinnedServer {
     pin: CertificatePin,
     provider: Arc<CryptoProvider>,
 }
 
-/// Another certificate than the pinned one.
+/// The server presented a certificate other than the pinned one.
 #[derive(Debug, thiserror::Error)]
 #[error("the server's certificate does not have the expected thumbprint; the host may have replaced it")]
 struct OtherCertificate;
@@ -28,7 +29,7 @@ impl PinnedServer {
 }
 
 impl ServerCertVerifier for PinnedServer {
-    /// Chain, name, validity and revocation do not count: whoever set the pin has seen to them.
+    /// Chain, name, validity and revocation are not checked: the pin replaces them.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

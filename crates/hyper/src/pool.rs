@@ -1,4 +1,4 @@
-//! Idle connections, by whom they speak for.
+//! IdleConnection connections, pooled per client identity.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -10,70 +10,71 @@ use symbolon_types::{ClientIdentity, Thumbprint, WeakClientIdentity};
 use tokio::runtime;
 use tokio::sync::OnceCell;
 
-use crate::channel::Channel;
-use crate::origin::Origin;
+use crate::http1::Http1Connection;
+use crate::origin::HttpOrigin;
 use crate::tls::{TlsClient, TlsFactory};
 
-/// An idle connection older than this is not used again: load balancers and firewalls drop idle
-/// flows without a word after a few minutes, Azure's after four.
+/// Older idle connections are not reused: load balancers and firewalls drop idle flows silently
+/// after a few minutes, those of Azure after four.
 const IDLE_LIMIT: Duration = Duration::from_secs(90);
-/// Idle connections kept for one origin, for a burst of requests. More would only hold sockets.
-const IDLE_PER_SITE: usize = 8;
-/// Identities, and pins, whose sessions and connections are kept. A process has a handful; one with
-/// more makes a full handshake again for the one used longest ago.
+/// IdleConnection connections kept per origin, for a burst of requests.
+const IDLE_PER_KEY: usize = 8;
+/// Identities and pins whose sessions and connections are kept. A process has a handful; beyond the
+/// limit, the least recently used one is dropped and needs a full handshake again.
 const IDENTITIES: usize = 64;
 
-/// All clients of a transport: the one without a certificate, and one per identity and pinned server.
+/// The clients of a transport: one without a certificate, and one for each pair of identity and
+/// pinned server.
 ///
-/// At most 64 of these, and for each origin at most 8 idle connections of each. An identity goes
-/// with all that is kept for it when nobody else holds it, or, as a pin does, as the one used longest
-/// ago.
+/// There are at most 64 of these, each with at most 8 idle connections per origin. A client with an
+/// identity is dropped when no one else holds the identity; any may be dropped as the least
+/// recently used one.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    anonymous: Arc<Client>,
-    identified: Mutex<Identified>,
+    anonymous: Arc<ClientConnections>,
+    identified: Mutex<IdentityClients>,
 }
 
 #[derive(Debug, Default)]
-struct Identified {
-    clients: HashMap<Party, Kept>,
+struct IdentityClients {
+    clients: HashMap<TlsKey, PooledClient>,
     uses: u64,
 }
 
-/// Whose connections they are: as whom the client speaks, and how it knows the server.
+/// The identity that the client presents and the pin that the server must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Party {
+struct TlsKey {
     identity: Option<Thumbprint>,
     pinned_server: Option<CertificatePin>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct PooledClient {
     identity: Option<WeakClientIdentity>,
-    client: Arc<Client>,
+    client: Arc<ClientConnections>,
     last_use: u64,
 }
 
-/// One client: its TLS, once it is needed, and its idle connections. Idle ones are closed when it
-/// is dropped; those in use hold on to it.
+/// A client: its TLS configuration, created when first needed, and its idle connections, which are
+/// closed when it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Client {
+pub(crate) struct ClientConnections {
     tls: OnceCell<TlsClient>,
-    idle: Mutex<HashMap<Site, VecDeque<Idle>>>,
+    idle: Mutex<HashMap<ConnectionKey, VecDeque<IdleConnection>>>,
 }
 
-/// What connections must have in common to stand in for each other.
+/// The properties that connections must share to be interchangeable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Site {
-    pub(crate) origin: Origin,
+pub(crate) struct ConnectionKey {
+    pub(crate) origin: HttpOrigin,
     pub(crate) is_proxied: bool,
-    /// A connection is woken by the runtime that opened it, and by no other.
+    /// A connection can only be woken by the runtime that opened it.
     pub(crate) runtime: runtime::Id,
 }
 
 #[derive(Debug)]
-struct Idle {
-    channel: Channel,
+struct IdleConnection {
+    connection: Http1Connection,
     since: SystemTime,
 }
 
@@ -82,19 +83,18 @@ impl Pool {
         Self { anonymous: Arc::default(), identified: Mutex::default() }
     }
 
-    /// The client with this identity, or with none, of servers with this pin, or of all others.
-    /// Whatever has had its time is closed first.
+    /// Returns the client for this identity and pin. Outdated connections are closed first.
     pub(crate) fn client(
         &self,
         identity: Option<&ClientIdentity>,
         pinned_server: Option<CertificatePin>,
         now: SystemTime,
-    ) -> Arc<Client> {
-        self.anonymous.close_outlived(now);
+    ) -> Arc<ClientConnections> {
+        self.anonymous.close_outdated(now);
         let mut identified = self.identified();
-        identified.clients.retain(|_, kept| kept.is_wanted());
+        identified.clients.retain(|_, kept| kept.has_owner());
         for kept in identified.clients.values() {
-            kept.client.close_outlived(now);
+            kept.client.close_outdated(now);
         }
         match (identity, pinned_server) {
             (None, None) => Arc::clone(&self.anonymous),
@@ -102,40 +102,40 @@ impl Pool {
         }
     }
 
-    /// Forgets an identity, if this is still its client: its sessions, and its connections as they
-    /// become idle.
+    /// Drops the client of an identity unless it was replaced already: its sessions, and its
+    /// connections as they become idle.
     pub(crate) fn forget(
         &self,
         identity: &ClientIdentity,
         pinned_server: Option<CertificatePin>,
-        client: &Arc<Client>,
+        client: &Arc<ClientConnections>,
     ) {
-        let party = Party::of(Some(identity), pinned_server);
-        if let Entry::Occupied(entry) = self.identified().clients.entry(party)
+        let key = TlsKey::of(Some(identity), pinned_server);
+        if let Entry::Occupied(entry) = self.identified().clients.entry(key)
             && Arc::ptr_eq(&entry.get().client, client)
         {
             entry.remove();
         }
     }
 
-    fn identified(&self) -> MutexGuard<'_, Identified> {
+    fn identified(&self) -> MutexGuard<'_, IdentityClients> {
         self.identified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Identified {
+impl IdentityClients {
     fn client(
         &mut self,
         identity: Option<&ClientIdentity>,
         pinned_server: Option<CertificatePin>,
-    ) -> Arc<Client> {
+    ) -> Arc<ClientConnections> {
         self.uses += 1;
-        let party = Party::of(identity, pinned_server);
-        if self.clients.len() >= IDENTITIES && !self.clients.contains_key(&party) {
-            let oldest = self.clients.iter().min_by_key(|(_, kept)| kept.last_use).map(|(name, _)| *name);
-            oldest.and_then(|name| self.clients.remove(&name));
+        let key = TlsKey::of(identity, pinned_server);
+        if self.clients.len() >= IDENTITIES && !self.clients.contains_key(&key) {
+            let oldest = self.clients.iter().min_by_key(|(_, kept)| kept.last_use).map(|(key, _)| *key);
+            oldest.and_then(|key| self.clients.remove(&key));
         }
-        let kept = self.clients.entry(party).or_insert_with(|| Kept {
+        let kept = self.clients.entry(key).or_insert_with(|| PooledClient {
             identity: identity.map(ClientIdentity::downgrade),
             client: Arc::default(),
             last_use: 0,
@@ -145,21 +145,21 @@ impl Identified {
     }
 }
 
-impl Party {
+impl TlsKey {
     fn of(identity: Option<&ClientIdentity>, pinned_server: Option<CertificatePin>) -> Self {
         Self { identity: identity.map(ClientIdentity::thumbprint), pinned_server }
     }
 }
 
-impl Kept {
-    /// Whether somebody still holds the identity, if there is one.
-    fn is_wanted(&self) -> bool {
+impl PooledClient {
+    /// Returns true if the identity, if there is one, still has an owner.
+    fn has_owner(&self) -> bool {
         self.identity.as_ref().is_none_or(|identity| identity.upgrade().is_some())
     }
 }
 
-impl Client {
-    /// Its TLS, made at the first use.
+impl ClientConnections {
+    /// Returns the TLS configuration, created at the first use.
     pub(crate) async fn tls(
         &self,
         factory: &TlsFactory,
@@ -169,30 +169,30 @@ impl Client {
         self.tls.get_or_try_init(|| factory.client(identity, pinned_server)).await
     }
 
-    /// An idle connection, the youngest first.
-    pub(crate) fn take(&self, site: &Site) -> Option<Channel> {
-        self.idle().get_mut(site)?.pop_back().map(|idle| idle.channel)
+    /// Takes the most recently used idle connection.
+    pub(crate) fn take(&self, key: &ConnectionKey) -> Option<Http1Connection> {
+        self.idle().get_mut(key)?.pop_back().map(|idle| idle.connection)
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn keep(&self, site: Site, channel: Channel, now: SystemTime) {
+    pub(crate) fn keep(&self, key: ConnectionKey, connection: Http1Connection, now: SystemTime) {
         let mut idle = self.idle();
-        let of_site = idle.entry(site).or_default();
-        if of_site.len() >= IDLE_PER_SITE {
-            of_site.pop_front();
+        let of_key = idle.entry(key).or_default();
+        if of_key.len() >= IDLE_PER_KEY {
+            of_key.pop_front();
         }
-        of_site.push_back(Idle { channel, since: now });
+        of_key.push_back(IdleConnection { connection, since: now });
     }
 
-    /// A clock that was set back has lost count of their age, so all count as too old.
-    fn close_outlived(&self, now: SystemTime) {
-        self.idle().retain(|_, of_site| {
-            of_site.retain(|idle| now.duration_since(idle.since).is_ok_and(|age| age <= IDLE_LIMIT));
-            !of_site.is_empty()
+    /// Closes connections that are too old. After the clock was set back, all count as too old.
+    fn close_outdated(&self, now: SystemTime) {
+        self.idle().retain(|_, of_key| {
+            of_key.retain(|idle| now.duration_since(idle.since).is_ok_and(|age| age <= IDLE_LIMIT));
+            !of_key.is_empty()
         });
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Site, VecDeque<Idle>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<ConnectionKey, VecDeque<IdleConnection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The proxy on the way, if any.
+//! Proxies for public requests.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -17,44 +17,44 @@ use symbolon_types::Env;
 use tokio::net::TcpStream;
 
 use crate::error::BuildError;
-use crate::origin::Origin;
+use crate::origin::HttpOrigin;
 
-/// Where the proxy for HTTPS stands, first found first used. The case varies by tradition.
+/// Variables with the proxy for HTTPS, in order of precedence. Both cases are in use.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-/// Where the hosts stand that are reached without it.
+/// Variables with the hosts that bypass the proxy.
 const EXCEPTION_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
-/// The port of a proxy whose URL names none (RFC 9110 §4.2.1).
+/// The default port of a proxy (RFC 9110 §4.2.1).
 const DEFAULT_PORT: u16 = 80;
 
-/// Which requests go through which proxy.
+/// The proxy configuration.
 #[derive(Debug)]
 pub(crate) struct Proxies(Option<Matcher>);
 
-/// A proxy that makes tunnels.
+/// A proxy that opens tunnels.
 #[derive(Clone)]
 pub(crate) struct Proxy(Intercept);
 
-/// Why there is no tunnel.
+/// The error of opening a tunnel.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TunnelError {
-    #[error("the proxy answered {} to CONNECT", .0.as_u16())]
+    #[error("the proxy responded to CONNECT with HTTP {}; check its address and credentials", .0.as_u16())]
     Refused(StatusCode),
-    #[error("the proxy spoke before the tunnel was used")]
+    #[error("the proxy sent data before the tunnel was used")]
     Spoke,
-    #[error("the name of the host cannot be sent to the proxy")]
+    #[error("the host name cannot be sent to the proxy")]
     Target(#[source] http::Error),
-    #[error("the proxy did not answer CONNECT")]
+    #[error("the proxy did not respond to CONNECT")]
     Lost(#[source] hyper::Error),
 }
 
 impl Proxies {
-    /// Those that the variables name.
+    /// Reads the configuration from the variables.
     pub(crate) fn from_env(env: &Env) -> Result<Self, BuildError> {
         let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, env.var(name)?)));
         let Some((variable, url)) = first(&PROXY_VARIABLES) else { return Ok(Self(None)) };
         let exceptions = first(&EXCEPTION_VARIABLES).map(|(_, hosts)| hosts).unwrap_or_default();
 
-        // The matcher ignores what it cannot read; a proxy that was meant must not be bypassed.
+        // The matcher ignores values that it cannot parse; a configured proxy must not be bypassed.
         let example = Uri::from_static("https://host.example/");
         let understood = Matcher::builder().https(url.clone()).build().intercept(&example);
         match understood.as_ref().and_then(|proxy| proxy.uri().scheme_str()) {
@@ -64,8 +64,8 @@ impl Proxies {
         }
     }
 
-    /// The proxy for a request.
-    pub(crate) fn on_the_way(&self, route: Route, origin: &Origin) -> Option<Proxy> {
+    /// Returns the proxy for a request.
+    pub(crate) fn proxy_for(&self, route: Route, origin: &HttpOrigin) -> Option<Proxy> {
         if route == Route::Local || origin.is_local() || !origin.is_tls() {
             return None;
         }
@@ -76,7 +76,7 @@ impl Proxies {
 
 impl Proxy {
     pub(crate) fn host(&self) -> &str {
-        // An IPv6 address is bracketed in a URL and nowhere else.
+        // An IPv6 address has brackets in a URL only.
         self.0.uri().host().unwrap_or_default().trim_matches(['[', ']'])
     }
 
@@ -84,8 +84,12 @@ impl Proxy {
         self.0.uri().port_u16().unwrap_or(DEFAULT_PORT)
     }
 
-    /// Asks a connected proxy for a tunnel to the origin (RFC 9110 §9.3.6).
-    pub(crate) async fn tunnel(&self, proxy: TcpStream, origin: &Origin) -> Result<TcpStream, TunnelError> {
+    /// Opens a tunnel to the origin through a connected proxy (RFC 9110 §9.3.6).
+    pub(crate) async fn tunnel(
+        &self,
+        proxy: TcpStream,
+        origin: &HttpOrigin,
+    ) -> Result<TcpStream, TunnelError> {
         let target = origin.to_string();
         let mut request = http::Request::builder().method(Method::CONNECT).uri(&target).header(HOST, &target);
         if let Some(credentials) = self.0.basic_auth() {
@@ -121,7 +125,7 @@ impl Proxy {
     }
 }
 
-/// Without the credentials.
+/// Omits the credentials.
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proxy({}:{})", self.host(), self.port())
@@ -140,13 +144,13 @@ mod tests {
     }
 
     fn way(variables: &[(&str, &str)], url: &str, route: Route) -> Option<String> {
-        let origin = Origin::of(&Request::new(Method::GET, url.parse().unwrap(), route)).unwrap();
-        let proxy = Proxies::from_env(&env(variables)).unwrap().on_the_way(route, &origin)?;
+        let origin = HttpOrigin::of(&Request::new(Method::GET, url.parse().unwrap(), route)).unwrap();
+        let proxy = Proxies::from_env(&env(variables)).unwrap().proxy_for(route, &origin)?;
         Some(format!("{}:{}", proxy.host(), proxy.port()))
     }
 
     #[test]
-    fn the_proxy_is_the_first_variable_that_is_set() {
+    fn first_set_variable_names_the_proxy() {
         for (variables, expected) in [
             (&[][..], None),
             (&[("HTTPS_PROXY", "http://a:1"), ("ALL_PROXY", "http://b:2")], Some("a:1")),
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_this_machine_and_local_requests_are_never_proxied() {
+    fn excepted_and_local_hosts_bypass_proxy() {
         let proxied = [("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "corp.example, 10.0.0.0/8")];
         for (url, route, is_proxied) in [
             ("https://login.example/", Route::Public, true),
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_http_proxy_is_refused_when_the_transport_is_built() {
+    fn unusable_proxy_fails_the_build() {
         let malformed = BuildError::MalformedProxy { variable: "HTTPS_PROXY" };
         let unsupported = BuildError::UnsupportedProxy { variable: "HTTPS_PROXY" };
         for (url, expected) in [
@@ -200,12 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn no_format_shows_the_credentials_of_a_proxy() {
+    fn debug_hides_proxy_credentials() {
         let variables = [("HTTPS_PROXY", "http://user:s3cr3t@proxy:3128")];
         let proxies = Proxies::from_env(&env(&variables)).unwrap();
         let origin =
-            Origin::of(&Request::new(Method::GET, "https://x.example".parse().unwrap(), Route::Public));
-        let proxy = proxies.on_the_way(Route::Public, &origin.unwrap()).unwrap();
+            HttpOrigin::of(&Request::new(Method::GET, "https://x.example".parse().unwrap(), Route::Public));
+        let proxy = proxies.proxy_for(Route::Public, &origin.unwrap()).unwrap();
         let encoded = "dXNlcjpzM2NyM3Q=";
         assert_eq!(proxy.0.basic_auth().unwrap(), &format!("Basic {encoded}"));
         for shown in [format!("{proxies:?}"), format!("{proxy:?}"), format!("{:?}", proxy.0.basic_auth())] {

@@ -1,4 +1,4 @@
-//! The bytes of a connection, in the clear.
+//! The byte stream of a connection.
 
 use std::io;
 use std::pin::Pin;
@@ -10,20 +10,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// A TCP connection, with TLS or without, that notes when something was received on it.
+/// A TCP connection, with or without TLS, that records if bytes were received.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    carrier: Carrier,
+pub(crate) struct HttpStream {
+    carrier: StreamCarrier,
     received: Received,
 }
 
 #[derive(Debug)]
-enum Carrier {
+enum StreamCarrier {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Whether anything was received since it was last cleared.
+/// A flag that is set when bytes are received, until it is cleared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Received(Arc<AtomicBool>);
 
@@ -37,29 +37,29 @@ impl Received {
     }
 }
 
-impl Stream {
-    /// What was received on it so far; of TLS, only what was inside.
+impl HttpStream {
+    /// Returns the flag for decrypted bytes.
     pub(crate) fn received(&self) -> Received {
         self.received.clone()
     }
 
     fn carrier(&mut self) -> Pin<&mut (dyn AsyncStream + '_)> {
         match &mut self.carrier {
-            Carrier::Plain(stream) => Pin::new(stream),
-            Carrier::Tls(stream) => Pin::new(&mut **stream),
+            StreamCarrier::Plain(stream) => Pin::new(stream),
+            StreamCarrier::Tls(stream) => Pin::new(&mut **stream),
         }
     }
 }
 
-impl From<TcpStream> for Stream {
+impl From<TcpStream> for HttpStream {
     fn from(stream: TcpStream) -> Self {
-        Self { carrier: Carrier::Plain(stream), received: Received::default() }
+        Self { carrier: StreamCarrier::Plain(stream), received: Received::default() }
     }
 }
 
-impl From<TlsStream<TcpStream>> for Stream {
+impl From<TlsStream<TcpStream>> for HttpStream {
     fn from(stream: TlsStream<TcpStream>) -> Self {
-        Self { carrier: Carrier::Tls(Box::new(stream)), received: Received::default() }
+        Self { carrier: StreamCarrier::Tls(Box::new(stream)), received: Received::default() }
     }
 }
 
@@ -67,7 +67,7 @@ trait AsyncStream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncStream for S {}
 
-impl AsyncRead for Stream {
+impl AsyncRead for HttpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -82,7 +82,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for HttpStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -109,8 +109,8 @@ impl AsyncWrite for Stream {
 
     fn is_write_vectored(&self) -> bool {
         match &self.carrier {
-            Carrier::Plain(stream) => stream.is_write_vectored(),
-            Carrier::Tls(stream) => stream.is_write_vectored(),
+            StreamCarrier::Plain(stream) => stream.is_write_vectored(),
+            StreamCarrier::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

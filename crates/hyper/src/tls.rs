@@ -1,4 +1,4 @@
-//! TLS as one client, with its own sessions.
+//! TLS configurations, one for each client identity.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::classify;
-use crate::client_key::ClientCertificate;
-use crate::origin::Origin;
+use crate::client_auth::{ClientAuthRecord, RecordedSessions};
+use crate::client_key::CertificateResolver;
+use crate::origin::HttpOrigin;
 use crate::pinned::PinnedServer;
-use crate::presentation::{Presentation, PresentedSessions};
 use crate::trust::Trust;
 use crate::version::TlsVersion;
 
-/// Servers whose sessions a client remembers: rustls counts eight TLS 1.3 tickets for each. A
-/// client talks to one token service and a few resources.
+/// Capacity of the session store: rustls counts eight TLS 1.3 tickets for each server, and a client
+/// has one token service and a few resources.
 const SESSIONS: usize = 8 * 16;
 /// The only application protocol (RFC 7301 §6).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// What the TLS configurations of all clients have in common.
+/// The common settings of all TLS configurations.
 pub(crate) struct TlsFactory {
     provider: Arc<CryptoProvider>,
     minimum: TlsVersion,
     trust: Trust,
-    time: Arc<Time>,
+    time: Arc<RustlsClock>,
 }
 
-/// TLS as one client: with one certificate, or with none.
+/// The TLS configuration of one client, with one certificate or without.
 #[derive(Debug)]
 pub(crate) struct TlsClient {
     config: Arc<ClientConfig>,
@@ -46,7 +46,7 @@ pub(crate) struct TlsClient {
 }
 
 impl TlsFactory {
-    /// Fails when the provider has nothing for the allowed versions.
+    /// Creates a factory. Fails if the provider supports none of the allowed versions.
     pub(crate) fn new(
         provider: Arc<CryptoProvider>,
         minimum: TlsVersion,
@@ -56,11 +56,11 @@ impl TlsFactory {
         for version in minimum.and_later() {
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&[version])?;
         }
-        Ok(Self { provider, minimum, trust, time: Arc::new(Time(clock)) })
+        Ok(Self { provider, minimum, trust, time: Arc::new(RustlsClock(clock)) })
     }
 
-    /// A client with this identity, or with none, of servers with this pin, or of those that the roots
-    /// vouch for; with no sessions yet.
+    /// Creates the configuration for this identity, which verifies servers by the pin or else by the
+    /// roots.
     pub(crate) async fn client(
         &self,
         identity: Option<&ClientIdentity>,
@@ -72,7 +72,7 @@ impl TlsFactory {
                 .with_protocol_versions(self.minimum.and_later())
                 .map_err(|error| failed().with_source(error))?;
         let config = match pinned_server {
-            // The roots have no say, so they are not even read.
+            // The roots are not read.
             Some(pin) => config.dangerous().with_custom_certificate_verifier(Arc::new(PinnedServer::new(
                 pin,
                 Arc::clone(&self.provider),
@@ -83,7 +83,7 @@ impl TlsFactory {
             }
         };
         let mut config = match identity {
-            Some(identity) => config.with_client_cert_resolver(Arc::new(ClientCertificate::of(identity))),
+            Some(identity) => config.with_client_cert_resolver(Arc::new(CertificateResolver::of(identity))),
             None => config.with_no_client_auth(),
         };
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
@@ -94,20 +94,20 @@ impl TlsFactory {
 }
 
 impl TlsClient {
-    /// Makes a handshake. With a certificate, it succeeds only if the server asked for it, now or
-    /// in the session that is resumed.
+    /// Performs a handshake. With a certificate, it succeeds only if the server requested it, in this
+    /// handshake or in the resumed session.
     pub(crate) async fn connect(
         &self,
         stream: TcpStream,
-        origin: &Origin,
-        presentation: &Arc<Presentation>,
+        origin: &HttpOrigin,
+        record: &Arc<ClientAuthRecord>,
     ) -> Result<TlsStream<TcpStream>, TransportError> {
         let name = origin
             .server_name()
             .map_err(|error| TransportError::new(TransportErrorKind::Tls).with_source(error))?;
-        let connector = TlsConnector::from(self.config_of(presentation));
-        let handshake = presentation.observe(connector.connect(name, stream)).await;
-        let stream = handshake.map_err(|error| classify::handshake_failed(error, presentation))?;
+        let connector = TlsConnector::from(self.config_of(record));
+        let handshake = record.observe(connector.connect(name, stream)).await;
+        let stream = handshake.map_err(|error| classify::handshake_failed(error, record))?;
 
         let (_, connection) = stream.get_ref();
         let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -120,22 +120,21 @@ impl TlsClient {
         );
         if self.has_certificate {
             if is_resumed {
-                presentation.set_presented();
+                record.set_presented();
             }
-            if !presentation.is_presented() {
+            if !record.is_presented() {
                 return Err(TransportErrorKind::IdentityNotRequested.into());
             }
         }
         Ok(stream)
     }
 
-    /// The configuration of one connection.
-    fn config_of(&self, presentation: &Arc<Presentation>) -> Arc<ClientConfig> {
+    /// Returns the configuration for one connection.
+    fn config_of(&self, record: &Arc<ClientAuthRecord>) -> Arc<ClientConfig> {
         if !self.has_certificate {
             return Arc::clone(&self.config);
         }
-        let sessions =
-            PresentedSessions { shared: Arc::clone(&self.sessions), presentation: Arc::clone(presentation) };
+        let sessions = RecordedSessions { shared: Arc::clone(&self.sessions), record: Arc::clone(record) };
         let mut config = ClientConfig::clone(&self.config);
         config.resumption = Resumption::store(Arc::new(sessions));
         Arc::new(config)
@@ -156,11 +155,11 @@ fn name_of(version: ProtocolVersion) -> &'static str {
     }
 }
 
-/// The injected clock, as rustls asks it.
+/// Adapter from the context's clock to rustls.
 #[derive(Debug)]
-struct Time(SharedClock);
+struct RustlsClock(SharedClock);
 
-impl TimeProvider for Time {
+impl TimeProvider for RustlsClock {
     fn current_time(&self) -> Option<UnixTime> {
         self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
     }

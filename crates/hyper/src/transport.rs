@@ -1,4 +1,4 @@
-//! The transport.
+//! The transport over hyper and rustls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,21 +14,20 @@ use symbolon_types::SharedClock;
 use tokio::runtime::Handle;
 use url::{Position, Url};
 
-use crate::HyperTransportBuilder;
-use crate::channel::{Channel, Failure};
 use crate::classify;
+use crate::client_auth::ClientAuthRecord;
 use crate::connect::connect;
-use crate::origin::Origin;
-use crate::pool::{Client, Pool, Site};
-use crate::presentation::Presentation;
+use crate::http1::{ExchangeError, Http1Connection};
+use crate::origin::HttpOrigin;
+use crate::pool::{ClientConnections, ConnectionKey, Pool};
 use crate::proxy::{Proxies, Proxy};
-use crate::stream::Stream;
+use crate::stream::HttpStream;
 use crate::tls::TlsFactory;
 
 /// The default [`Transport`]: HTTP/1.1 with hyper, TLS 1.2 and 1.3 with rustls.
 ///
-/// Clones are cheap and share connections. It needs a Tokio runtime with I/O enabled while it
-/// sends, and none to be made or dropped.
+/// Clones are cheap and share connections. Sending needs a Tokio runtime with I/O enabled;
+/// creating and dropping it do not.
 ///
 /// ```
 /// # use symbolon_hyper::{HyperTransport, TlsVersion};
@@ -36,9 +35,9 @@ use crate::tls::TlsFactory;
 /// # Ok::<(), symbolon_hyper::BuildError>(())
 /// ```
 #[derive(Clone)]
-pub struct HyperTransport(Arc<Shared>);
+pub struct HyperTransport(Arc<TransportParts>);
 
-struct Shared {
+struct TransportParts {
     tls: TlsFactory,
     proxies: Proxies,
     clock: SharedClock,
@@ -46,14 +45,7 @@ struct Shared {
 }
 
 impl HyperTransport {
-    /// What there is to configure.
-    #[must_use]
-    pub fn builder() -> HyperTransportBuilder {
-        HyperTransportBuilder::new()
-    }
-
-    /// The proxy that a request over a [`Route::Public`](symbolon_transport::Route::Public) to this URL would
-    /// go through, as `host:port`, without its credentials.
+    /// Returns the proxy of public requests to this URL as `host:port`, without its credentials.
     ///
     /// ```
     /// # use symbolon_hyper::HyperTransport;
@@ -66,13 +58,13 @@ impl HyperTransport {
     /// ```
     #[must_use]
     pub fn proxy_for(&self, url: &Url) -> Option<String> {
-        let origin = Origin::of(&Request::new(Method::GET, url.clone(), Route::Public)).ok()?;
-        let proxy = self.0.proxies.on_the_way(Route::Public, &origin)?;
+        let origin = HttpOrigin::of(&Request::new(Method::GET, url.clone(), Route::Public)).ok()?;
+        let proxy = self.0.proxies.proxy_for(Route::Public, &origin)?;
         Some(format!("{}:{}", proxy.host(), proxy.port()))
     }
 
     pub(crate) fn new(tls: TlsFactory, proxies: Proxies, clock: SharedClock) -> Self {
-        Self(Arc::new(Shared { tls, proxies, clock, pool: Pool::new() }))
+        Self(Arc::new(TransportParts { tls, proxies, clock, pool: Pool::new() }))
     }
 }
 
@@ -90,37 +82,37 @@ impl Transport for HyperTransport {
     }
 }
 
-impl Shared {
+impl TransportParts {
     async fn send(&self, request: &Request) -> Result<Response, TransportError> {
-        let origin = Origin::of(request)?;
+        let origin = HttpOrigin::of(request)?;
         let message = message(request, &origin)?;
         let unsupported = |error| TransportError::new(TransportErrorKind::Unsupported).with_source(error);
         let runtime = Handle::try_current().map_err(unsupported)?.id();
 
-        let proxy = self.proxies.on_the_way(request.route(), &origin);
-        let site = Site { origin, is_proxied: proxy.is_some(), runtime };
+        let proxy = self.proxies.proxy_for(request.route(), &origin);
+        let key = ConnectionKey { origin, is_proxied: proxy.is_some(), runtime };
         let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
 
-        if let Some(kept) = kept_open(&client, &site).await {
-            tracing::debug!(origin = %site.origin, "reusing a connection");
+        if let Some(kept) = kept_open(&client, &key).await {
+            tracing::debug!(origin = %key.origin, "reusing a connection");
             match kept.exchange(message.clone()).await {
-                Ok((response, channel)) => return Ok(self.done(&client, site, response, channel)),
-                Err(Failure::Lost { is_answered: false, error }) if !error.is_user() => {
-                    tracing::debug!(origin = %site.origin, "the connection had been closed; sending again");
+                Ok((response, connection)) => return Ok(self.done(&client, key, response, connection)),
+                Err(ExchangeError::Lost { is_answered: false, error }) if !error.is_user() => {
+                    tracing::debug!(origin = %key.origin, "the connection had been closed; sending again");
                 }
-                // An answered request says nothing about a certificate that was accepted before.
-                Err(failure) => return Err(classify::exchange_failed(failure, &Presentation::default())),
+                // The failure of a kept connection does not concern the accepted certificate.
+                Err(failure) => return Err(classify::exchange_failed(failure, &ClientAuthRecord::default())),
             }
         }
 
-        let presentation = Arc::new(Presentation::default());
+        let record = Arc::new(ClientAuthRecord::default());
         let fresh = async {
-            let channel = self.open(request, &site.origin, proxy.as_ref(), &client, &presentation).await?;
-            let exchanged = channel.exchange(message).await;
-            exchanged.map_err(|failure| classify::exchange_failed(failure, &presentation))
+            let connection = self.open(request, &key.origin, proxy.as_ref(), &client, &record).await?;
+            let exchanged = connection.exchange(message).await;
+            exchanged.map_err(|failure| classify::exchange_failed(failure, &record))
         };
         match fresh.await {
-            Ok((response, channel)) => Ok(self.done(&client, site, response, channel)),
+            Ok((response, connection)) => Ok(self.done(&client, key, response, connection)),
             Err(error) => {
                 if let (TransportErrorKind::IdentityRejected, Some(refused)) =
                     (error.kind(), request.identity())
@@ -132,48 +124,57 @@ impl Shared {
         }
     }
 
-    /// A fresh connection that speaks as the client.
+    /// Opens a connection, with TLS and the client's certificate if the origin requires it.
     async fn open(
         &self,
         request: &Request,
-        origin: &Origin,
+        origin: &HttpOrigin,
         proxy: Option<&Proxy>,
-        client: &Client,
-        presentation: &Arc<Presentation>,
-    ) -> Result<Channel, TransportError> {
+        client: &ClientConnections,
+        record: &Arc<ClientAuthRecord>,
+    ) -> Result<Http1Connection, TransportError> {
         let stream = if origin.is_tls() {
-            // The roots and the key come first: a connection would only wait for them.
+            // Roots and key are loaded before connecting, so that no connection waits for them.
             let tls = client.tls(&self.tls, request.identity(), request.pinned_server()).await?;
             let stream = connect(origin, proxy).await?;
-            Stream::from(tls.connect(stream, origin, presentation).await?)
+            HttpStream::from(tls.connect(stream, origin, record).await?)
         } else {
-            Stream::from(connect(origin, proxy).await?)
+            HttpStream::from(connect(origin, proxy).await?)
         };
-        let channel = Channel::new(stream).await;
-        channel.map_err(|error| TransportError::new(TransportErrorKind::Interrupted).with_source(error))
+        let connection = Http1Connection::new(stream).await;
+        connection.map_err(|error| TransportError::new(TransportErrorKind::Interrupted).with_source(error))
     }
 
-    fn done(&self, client: &Client, site: Site, response: Response, channel: Option<Channel>) -> Response {
-        if let Some(channel) = channel {
-            client.keep(site, channel, self.clock.now());
+    fn done(
+        &self,
+        client: &ClientConnections,
+        key: ConnectionKey,
+        response: Response,
+        connection: Option<Http1Connection>,
+    ) -> Response {
+        if let Some(connection) = connection {
+            client.keep(key, connection, self.clock.now());
         }
         response
     }
 }
 
-/// The first kept connection that the server has not closed, as far as we have heard.
-async fn kept_open(client: &Client, site: &Site) -> Option<Channel> {
+/// Returns the first kept connection that the server has not closed, as far as is known.
+async fn kept_open(client: &ClientConnections, key: &ConnectionKey) -> Option<Http1Connection> {
     loop {
-        let mut channel = client.take(site)?;
-        if channel.is_open().await {
-            return Some(channel);
+        let mut connection = client.take(key)?;
+        if connection.is_open().await {
+            return Some(connection);
         }
     }
 }
 
-/// The request as hyper wants it: the target in origin form (RFC 9112 §3.2.1), exactly as in the
-/// URL; with `Host` and, from hyper, `Content-Length`.
-fn message(request: &Request, origin: &Origin) -> Result<http::Request<Full<bytes::Bytes>>, TransportError> {
+/// Returns the request for hyper, with the target in origin form (RFC 9112 §3.2.1), exactly as in
+/// the URL, and with `Host`. hyper adds `Content-Length`.
+fn message(
+    request: &Request,
+    origin: &HttpOrigin,
+) -> Result<http::Request<Full<bytes::Bytes>>, TransportError> {
     let unsupported = |error| TransportError::new(TransportErrorKind::Unsupported).with_source(error);
     let target = &request.url()[Position::BeforePath..Position::AfterQuery];
     let target: PathAndQuery = target.parse().map_err(|error| unsupported(http::Error::from(error)))?;
@@ -188,7 +189,7 @@ fn message(request: &Request, origin: &Origin) -> Result<http::Request<Full<byte
     if let Some(host) = host {
         message.headers_mut().entry(HOST).or_insert(host);
     }
-    // RFC 9110 §8.6: a method that expects content says so when there is none; hyper leaves it out.
+    // RFC 9110 §8.6: these methods send `Content-Length: 0` without content; hyper omits it.
     let expects_content = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     if expects_content && request.body().is_empty() {
         message.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));

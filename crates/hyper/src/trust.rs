@@ -1,4 +1,4 @@
-//! Whom to trust: the roots that server certificates are checked against.
+//! Root certificates, by which server certificates are verified.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use rustls::pki_types::pem::{self, PemObject};
 use tokio::sync::OnceCell;
 use tokio::task::{JoinError, spawn_blocking};
 
-/// The variable that names a file of additional roots.
+/// The variable with a file of additional roots.
 pub(crate) const CERT_FILE_VARIABLE: &str = "SSL_CERT_FILE";
 
-/// The roots, read when they are first needed: the platform's take some tens of milliseconds.
+/// The roots, read when first needed: those of the platform take tens of milliseconds.
 #[derive(Debug)]
 pub(crate) struct Trust {
-    sources: Sources,
+    sources: RootSources,
     provider: Arc<CryptoProvider>,
     verifier: OnceCell<Arc<WebPkiServerVerifier>>,
 }
 
-/// Where roots come from.
+/// The sources of roots.
 #[derive(Clone, Debug)]
-pub(crate) struct Sources {
-    /// Those that the builder was given.
+pub(crate) struct RootSources {
+    /// Roots from the builder.
     pub(crate) given: RootCertStore,
-    /// Whether those of the platform count.
+    /// True if the roots of the platform are trusted.
     pub(crate) platform: bool,
-    /// The file that `SSL_CERT_FILE` names.
+    /// The file of `SSL_CERT_FILE`.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Why no server can be verified.
+/// The error of loading the roots.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TrustError {
     #[error(
@@ -46,19 +46,19 @@ pub(crate) enum TrustError {
         "SSL_CERT_FILE names {path:?}, in which certificate {position} is malformed; correct it or unset it"
     )]
     MalformedCertificate { path: PathBuf, position: usize, source: rustls::Error },
-    #[error("there is no root certificate to trust; install the platform's or add one")]
+    #[error("no root certificate is trusted; install those of the platform or add one")]
     NoRoots(#[source] VerifierBuilderError),
     #[error("the root certificates could not be read because the runtime is shutting down")]
     Interrupted(#[source] JoinError),
 }
 
 impl Trust {
-    pub(crate) fn new(sources: Sources, provider: Arc<CryptoProvider>) -> Self {
+    pub(crate) fn new(sources: RootSources, provider: Arc<CryptoProvider>) -> Self {
         Self { sources, provider, verifier: OnceCell::new() }
     }
 
-    /// The verifier of servers. Reads the roots once, away from the async threads; who comes
-    /// meanwhile waits, and a failure is not remembered.
+    /// Returns the verifier. Loads the roots once, on a blocking thread; concurrent callers wait, and
+    /// a failure is not cached.
     pub(crate) async fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
         let load = || async {
             let sources = self.sources.clone();
@@ -71,13 +71,13 @@ impl Trust {
     }
 }
 
-impl Sources {
+impl RootSources {
     fn load(self) -> Result<RootCertStore, TrustError> {
         let mut roots = self.given;
         if self.platform {
             let certificates = platform_certificates();
             let found = certificates.len();
-            // Platforms ship roots that nobody can parse any more.
+            // Platforms still ship roots that are unparsable by today's rules.
             let (added, _ignored) = roots.add_parsable_certificates(certificates);
             tracing::debug!(found, added, "read the root certificates of the platform");
         }
@@ -100,8 +100,8 @@ fn add_file(roots: &mut RootCertStore, path: PathBuf) -> Result<(), TrustError> 
     if position == 0 { Err(TrustError::EmptyFile { path }) } else { Ok(()) }
 }
 
-/// The platform's own roots, whatever `SSL_CERT_FILE` says: the loader would read that file
-/// *instead*, so it is told the places where the platform keeps them.
+/// Returns the platform's own roots. The loader would read `SSL_CERT_FILE` *instead*, so it is
+/// given the locations where the platform keeps its roots.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn platform_certificates() -> Vec<CertificateDer<'static>> {
     use std::path::Path;
@@ -109,7 +109,7 @@ fn platform_certificates() -> Vec<CertificateDer<'static>> {
     use rustls_native_certs::load_certs_from_paths;
     use symbolon_types::Env;
 
-    // The probe, too, prefers the file that the process's variable names.
+    // The probe prefers the file of the process's variable, too.
     let named = Env::process().var(CERT_FILE_VARIABLE);
     let is_named = |file: &PathBuf| named.as_ref().is_some_and(|named| Path::new(named) == file);
     let bundle = openssl_probe::probe().cert_file.filter(|file| !is_named(file));
@@ -122,8 +122,8 @@ fn platform_certificates() -> Vec<CertificateDer<'static>> {
     certificates
 }
 
-/// The platform's own roots. Here the loader offers no way past `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` of the process: where one of them is set, it returns what they name.
+/// Returns the platform's own roots, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` of the process
+/// if one of them is set: the loader cannot ignore them here.
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
 fn platform_certificates() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
@@ -138,11 +138,11 @@ mod tests {
 
     use super::*;
 
-    /// Set in a process that is to tell how many roots it finds.
+    /// Set in a child process that prints the number of roots it finds.
     const COUNTING: &str = "SYMBOLON_TEST_COUNTS_ROOTS";
 
     #[test]
-    fn variables_of_the_process_do_not_change_the_roots_of_the_platform() {
+    fn process_variables_keep_platform_roots() {
         if Env::process().var(COUNTING).is_some() {
             println!("\nroots of the platform: {}", platform_certificates().len());
             return;
@@ -163,7 +163,7 @@ mod tests {
 
     /// Runs this test in another process, because it cannot change the variables of its own.
     fn counted(variables: &[(&str, &str)]) -> String {
-        let name = "trust::tests::variables_of_the_process_do_not_change_the_roots_of_the_platform";
+        let name = "trust::tests::process_variables_keep_platform_roots";
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(COUNTING, "1")

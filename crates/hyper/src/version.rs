@@ -13,7 +13,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// This version and what came after it.
+    /// Returns this version and all later ones.
     pub(crate) fn and_later(self) -> &'static [&'static SupportedProtocolVersion] {
         static NEWEST_FIRST: [&SupportedProtocolVersion; 2] =
             [&rustls::version::TLS13, &rustls::version::TLS12];

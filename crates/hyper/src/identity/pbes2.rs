@@ -1,4 +1,4 @@
-//! Private keys that are encrypted, and decryption by PBES2 (RFC 8018 §6.2).
+//! Encrypted private keys: PBES2 (RFC 8018 §6.2).
 
 use pkcs8::der::asn1::{AnyRef, OctetStringRef};
 use pkcs8::der::{self, Decode, Reader};
@@ -11,22 +11,22 @@ use zeroize::Zeroizing;
 
 use super::LoadError;
 
-/// The most iterations that a file may ask for; they take some seconds. In 2023 OWASP advised
-/// 1,300,000 for PBKDF2 with SHA-1, and fewer for the others.
+/// The most iterations that a file may require; they take some seconds. In 2023, OWASP recommended
+/// 1,300,000 for PBKDF2 with SHA-1, and fewer for other digests.
 pub(super) const MAX_ITERATIONS: u32 = 10_000_000;
-/// The most bytes of memory that a file may ask for. OpenSSL asks for 16 MiB.
+/// The most bytes of memory that a file may require. OpenSSL uses 16 MiB.
 const MAX_SCRYPT_MEMORY: u64 = 1 << 30;
-/// The most passes through that memory. OpenSSL asks for one.
+/// The most passes through that memory. OpenSSL uses one.
 const MAX_SCRYPT_PARALLELIZATION: u16 = 16;
 
-/// What is encrypted, and how.
+/// A ciphertext and its algorithm.
 pub(super) struct Encrypted<'a> {
     pub(super) algorithm: AlgorithmIdentifierRef<'a>,
     pub(super) ciphertext: &'a [u8],
 }
 
 impl<'a> Encrypted<'a> {
-    /// An EncryptedPrivateKeyInfo (RFC 5958 §3).
+    /// Parses an EncryptedPrivateKeyInfo (RFC 5958 §3).
     pub(super) fn private_key(info: AnyRef<'a>) -> der::Result<Self> {
         info.sequence(|reader| {
             let algorithm = reader.decode()?;
@@ -63,8 +63,8 @@ pub(super) fn decrypt_key(
     decrypted_key(&encrypted.decrypt(passphrase.expose())?)
 }
 
-/// The key that decryption gave. The padding of garbage is well-formed once in 256 times, so the
-/// passphrase counts as right only if this begins like a PrivateKeyInfo (RFC 5958 §2).
+/// Returns the decrypted key. The padding of garbage is well-formed once in 256 times, so the
+/// passphrase counts as right only if the result begins like a PrivateKeyInfo (RFC 5958 §2).
 pub(super) fn decrypted_key(plaintext: &[u8]) -> Result<Zeroizing<PrivateKeyDer<'static>>, LoadError> {
     let begins_like_a_key = AnyRef::from_der(plaintext).and_then(|info| {
         info.sequence(|reader| {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_may_not_ask_for_any_amount_of_work() {
+    fn excessive_work_is_refused() {
         let pbkdf2 = |iterations| Kdf::Pbkdf2(Pbkdf2Params::hmac_sha256(iterations, b"salt").unwrap());
         assert!(is_affordable(&pbkdf2(MAX_ITERATIONS)));
         assert!(!is_affordable(&pbkdf2(MAX_ITERATIONS + 1)));

@@ -1,7 +1,7 @@
 //! Certificates and a private key in PEM (RFC 7468).
 //!
-//! Not by the reader of `rustls-pki-types`: it passes over keys that are encrypted without a word,
-//! and leaves copies of those that are not.
+//! The reader of `rustls-pki-types` skips encrypted keys silently, and leaves copies of the others
+//! in memory, so this module parses PEM itself.
 
 use std::mem;
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::LoadError;
 
-/// What some editors put before a text in UTF-8.
+/// The byte order mark that some editors put before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -21,7 +21,7 @@ const DASHES: &[u8] = b"-----";
 /// The header of keys that older OpenSSL encrypted by itself (RFC 1421 §4.6.1.1).
 const PROC_TYPE: &[u8] = b"Proc-Type:";
 
-/// Certificates in the order they have, and the private key.
+/// The certificates in their order, and the private key.
 pub(super) struct Pem {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     pub(super) key: Option<PrivateKey>,
@@ -59,7 +59,7 @@ struct Block<'a> {
     /// Counted from 1.
     position: usize,
     label: &'a [u8],
-    /// What is between the first line and the last.
+    /// The text between the first line and the last.
     body: &'a [u8],
 }
 
@@ -68,7 +68,7 @@ impl Block<'_> {
         if self.body.trim_ascii_start().starts_with(PROC_TYPE) {
             return Err(LoadError::UnsupportedEncryption);
         }
-        // Moved out, not copied: from here on the key overwrites it.
+        // Moved, not copied: the key overwrites this buffer from here on.
         let der = || self.decode().map(|mut der| mem::take(&mut *der));
         let key = match self.label {
             b"PRIVATE KEY" => PrivatePkcs8KeyDer::from(der()?).into(),
@@ -81,7 +81,7 @@ impl Block<'_> {
     }
 
     fn decode(&self) -> Result<Zeroizing<Vec<u8>>, LoadError> {
-        // As large as it will ever be: growing would leave copies behind.
+        // Allocated in full: growing would leave copies of the key behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(self.body.len()));
         bytes.extend(self.body.iter().filter(|byte| !byte.is_ascii_whitespace()));
         let decoded = Base64::decode_in_place(&mut bytes).map(<[u8]>::len);
@@ -110,7 +110,7 @@ impl<'a> Blocks<'a> {
         Some(line)
     }
 
-    /// The text up to the line that ends a block of this label.
+    /// Returns the text up to the line that ends a block of this label.
     fn body(&mut self, label: &[u8]) -> Option<&'a [u8]> {
         let start = self.rest;
         let mut length = 0;
@@ -138,7 +138,7 @@ impl<'a> Iterator for Blocks<'a> {
     }
 }
 
-/// The label of a line that begins or ends a block.
+/// Returns the label of a line that begins or ends a block.
 fn boundary<'a>(line: &'a [u8], kind: &[u8]) -> Option<&'a [u8]> {
     line.trim_ascii().strip_prefix(kind)?.strip_suffix(DASHES)
 }

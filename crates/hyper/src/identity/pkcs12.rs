@@ -1,7 +1,7 @@
-//! Certificates and private keys in PKCS#12 (RFC 7292), in the mode that goes by a passphrase.
+//! Certificates and private keys in PKCS#12 (RFC 7292), protected by a passphrase.
 //!
-//! Taken apart here, because the readers among the crates rest on pre-releases, leave copies of
-//! the key behind, or know only one of the two empty passphrases.
+//! The published parsers rest on pre-releases, leave copies of the key in memory, or support only
+//! one of the two empty passphrases, so this module parses the format itself.
 
 mod kdf;
 mod mac;
@@ -33,14 +33,14 @@ const CERTIFICATE_BAG: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.
 /// x509Certificate (RFC 7292 §4.2.3).
 const X509_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.22.1");
 
-/// What of a file makes an identity, in the order it has.
+/// The certificates and keys of a file, in their order.
 #[derive(Default)]
 pub(super) struct Contents {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     pub(super) keys: Vec<Zeroizing<PrivateKeyDer<'static>>>,
 }
 
-/// Checks the MAC, decrypts, and takes out certificates and keys.
+/// Checks the MAC, decrypts, and extracts certificates and keys.
 pub(super) fn open(der: &[u8], passphrase: &str) -> Result<Contents, LoadError> {
     let pfx = Pfx::parse(der).map_err(|_| LoadError::MalformedPkcs12)?;
     match pfx.contents(&Passphrase::terminated(passphrase)) {
@@ -82,7 +82,7 @@ impl<'a> Pfx<'a> {
                 }
                 ENCRYPTED_DATA => {
                     let encrypted = encrypted_data(safe.content).map_err(malformed)?;
-                    let bags = passphrase.decrypt(&encrypted)?;
+                    let bags = decrypt(passphrase, &encrypted)?;
                     let bags = sequence_of(&bags, Bag::parse).map_err(|_| self.not_bags())?;
                     contents.add(bags, passphrase)?;
                 }
@@ -92,7 +92,7 @@ impl<'a> Pfx<'a> {
         Ok(contents)
     }
 
-    /// What decryption gave is garbage. Only a MAC tells whether the passphrase was right.
+    /// The decrypted content is garbage. Only a MAC can tell that the passphrase was right.
     fn not_bags(&self) -> LoadError {
         if self.mac.is_some() { LoadError::MalformedPkcs12 } else { LoadError::WrongPassphrase }
     }
@@ -104,7 +104,7 @@ impl Contents {
             match bag {
                 Bag::Certificate(der) => self.certificates.push(der.to_vec().into()),
                 Bag::Key(der) => self.keys.push(pkcs8_key(der)),
-                Bag::ShroudedKey(key) => self.keys.push(decrypted_key(&passphrase.decrypt(&key)?)?),
+                Bag::ShroudedKey(key) => self.keys.push(decrypted_key(&decrypt(passphrase, &key)?)?),
                 Bag::Other => {}
             }
         }
@@ -129,7 +129,7 @@ enum Bag<'a> {
     Certificate(&'a [u8]),
     Key(&'a [u8]),
     ShroudedKey(Encrypted<'a>),
-    /// A CRL, a secret of another kind, a certificate that is not X.509.
+    /// A CRL, another kind of secret, or a certificate that is not X.509.
     Other,
 }
 
@@ -173,7 +173,15 @@ fn encrypted_data(der: &[u8]) -> der::Result<Encrypted<'_>> {
     })
 }
 
-/// The elements of a SEQUENCE OF.
+/// Decrypts with the older encryption of PKCS#12, or else with PBES2.
+fn decrypt(passphrase: &Passphrase<'_>, encrypted: &Encrypted<'_>) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+    match pbes1::Cipher::of(encrypted.algorithm.oid) {
+        Some(cipher) => cipher.decrypt(encrypted, passphrase),
+        None => encrypted.decrypt(passphrase.text),
+    }
+}
+
+/// Parses the elements of a SEQUENCE OF.
 fn sequence_of<'a, T>(der: &'a [u8], element: impl Fn(AnyRef<'a>) -> der::Result<T>) -> der::Result<Vec<T>> {
     AnyRef::from_der(der)?.sequence(|reader| {
         let mut elements = Vec::new();
@@ -188,12 +196,12 @@ fn octets(der: &[u8]) -> der::Result<&[u8]> {
     <&OctetStringRef>::from_der(der).map(OctetStringRef::as_bytes)
 }
 
-/// What `[0] EXPLICIT` holds.
+/// Returns the content of `[0] EXPLICIT`.
 fn explicit<'a>(reader: &mut SliceReader<'a>) -> der::Result<&'a [u8]> {
     tagged(reader, true)
 }
 
-/// What `[0]` holds: another value if `constructed`, and octets if not.
+/// Returns the content of `[0]`: another value if `constructed`, octets if not.
 fn tagged<'a>(reader: &mut SliceReader<'a>, constructed: bool) -> der::Result<&'a [u8]> {
     let field: AnyRef<'a> = reader.decode()?;
     let expected = Tag::ContextSpecific { constructed, number: TagNumber(0) };

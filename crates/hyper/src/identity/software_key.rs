@@ -1,4 +1,4 @@
-//! A private key in the memory of this process, held by the crypto provider.
+//! Private keys in memory, held by the crypto provider.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,7 @@ use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
 use super::LoadError;
 
-/// What keys are asked whether they can sign with, preferred first, and its number on the wire
-/// (RFC 8446 §4.2.3).
+/// Schemes that keys may support, preferred first, with their code points (RFC 8446 §4.2.3).
 const SCHEMES: [(SignatureScheme, Wire); 8] = [
     (SignatureScheme::RsaPssSha256, Wire::RSA_PSS_SHA256),
     (SignatureScheme::RsaPssSha384, Wire::RSA_PSS_SHA384),
@@ -23,7 +22,7 @@ const SCHEMES: [(SignatureScheme, Wire); 8] = [
     (SignatureScheme::EcdsaP384Sha384, Wire::ECDSA_NISTP384_SHA384),
 ];
 
-/// A key that the provider loaded.
+/// A key that the crypto provider loaded.
 pub(super) struct SoftwareKey {
     key: Arc<dyn sign::SigningKey>,
     public_key: SubjectPublicKeyInfoDer<'static>,

@@ -11,7 +11,7 @@ fn with(passphrase: &str) -> ClientIdentityLoader {
 }
 
 #[test]
-fn encrypted_keys_load_with_their_passphrase() {
+fn encrypted_keys_load_with_passphrase() {
     let Some(openssl) = OpenSsl::new() else { return };
     let [rsa, p256, p384] = KINDS.map(|(generate, _)| generate);
     for (generate, cipher) in [
@@ -35,14 +35,14 @@ fn encrypted_keys_load_with_their_passphrase() {
 }
 
 #[test]
-fn a_key_that_is_not_encrypted_needs_no_passphrase_and_ignores_one() {
+fn plain_key_ignores_the_passphrase() {
     let Some(openssl) = OpenSsl::new() else { return };
     let client = openssl.client(KINDS[1].0);
     with("s3cr3t").load_pem(&[client.certificate, client.key].concat()).unwrap();
 }
 
 #[test]
-fn a_wrong_passphrase_is_told_even_when_the_padding_fits_by_chance() {
+fn wrong_passphrase_is_detected() {
     let Some(openssl) = OpenSsl::new() else { return };
     let client = openssl.client(KINDS[1].0);
     let key = openssl.run("pkcs8 -topk8 -in client.key -passout pass:s3cr3t -v2 aes-256-cbc -iter 1");
@@ -54,7 +54,7 @@ fn a_wrong_passphrase_is_told_even_when_the_padding_fits_by_chance() {
 }
 
 #[test]
-fn other_encryption_and_what_is_no_key_are_named() {
+fn unsupported_encryption_is_reported() {
     let Some(openssl) = OpenSsl::new() else { return };
     let client = openssl.client(KINDS[1].0);
     let older = openssl.run("pkcs8 -topk8 -in client.key -passout pass:s3cr3t -v1 PBE-SHA1-3DES");
@@ -66,7 +66,7 @@ fn other_encryption_and_what_is_no_key_are_named() {
 }
 
 #[test]
-fn the_loader_does_not_show_the_passphrase() {
+fn debug_hides_the_passphrase() {
     let shown = format!("{:?}", with("s3cr3t"));
     assert!(shown.contains("Secret(redacted)") && !shown.contains("s3cr3t"), "{shown}");
 }

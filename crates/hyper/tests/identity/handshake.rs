@@ -27,7 +27,7 @@ async fn get(url: &str, root: &[u8], identity: ClientIdentity) -> String {
 }
 
 #[tokio::test]
-async fn a_loaded_identity_is_presented() {
+async fn loaded_identity_is_presented() {
     let authority = Authority::new();
     let (certificate, key) = authority.server(&["client.example"]);
     let PrivateKeyDer::Pkcs8(key) = key else { panic!("not PKCS#8") };
@@ -89,7 +89,7 @@ impl Drop for Server {
 }
 
 #[tokio::test]
-async fn openssl_accepts_what_openssl_issued() {
+async fn openssl_accepts_loaded_identity() {
     let Some(openssl) = OpenSsl::new() else { return };
     openssl.issue(KINDS[1].0, "server", "server", "root");
     let [intermediate, root] = openssl.authorities();

@@ -20,7 +20,7 @@ fn chain(identity: &ClientIdentity) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn keys_load_in_every_form_that_they_have() {
+fn every_key_format_loads() {
     let Some(openssl) = OpenSsl::new() else { return };
     for (generate, schemes) in KINDS {
         let client = openssl.client(generate);
@@ -38,7 +38,7 @@ fn keys_load_in_every_form_that_they_have() {
 }
 
 #[test]
-fn the_certificate_for_the_key_comes_first_and_the_others_keep_their_order() {
+fn leaf_is_moved_to_the_front() {
     let Some(openssl) = OpenSsl::new() else { return };
     let client = openssl.client(P256);
     let [intermediate, root] = openssl.authorities();
@@ -61,7 +61,7 @@ fn the_certificate_for_the_key_comes_first_and_the_others_keep_their_order() {
 }
 
 #[test]
-fn text_other_blocks_and_line_ends_do_not_matter() {
+fn other_blocks_and_line_ends_are_skipped() {
     let Some(openssl) = OpenSsl::new() else { return };
     let client = openssl.client(P256);
     let whole = [client.certificate, client.key].concat();
@@ -89,7 +89,7 @@ fn text_other_blocks_and_line_ends_do_not_matter() {
 }
 
 #[test]
-fn what_does_not_make_an_identity_is_named() {
+fn unusable_input_is_reported() {
     let Some(openssl) = OpenSsl::new() else { return };
     let other = openssl.issue(P256, "other", "client", "intermediate");
     let ed25519 = openssl.issue("genpkey -algorithm ED25519", "ed25519", "client", "intermediate");
@@ -137,7 +137,7 @@ fn what_does_not_make_an_identity_is_named() {
 }
 
 #[test]
-fn no_error_shows_what_was_read() {
+fn errors_hide_the_input() {
     let Some(openssl) = OpenSsl::new() else { return };
     let client = openssl.client(P256);
     let other = openssl.issue(P256, "other", "client", "intermediate");
@@ -166,7 +166,7 @@ impl KeyProvider for Refusing {
 }
 
 #[test]
-fn the_crypto_provider_that_is_passed_loads_the_key() {
+fn given_crypto_provider_loads_the_key() {
     let Some(openssl) = OpenSsl::new() else { return };
     let client = openssl.client(P256);
     let provider = CryptoProvider { key_provider: &Refusing, ..aws_lc_rs::default_provider() };
@@ -177,7 +177,7 @@ fn the_crypto_provider_that_is_passed_loads_the_key() {
 }
 
 #[test]
-fn what_is_decoded_already_is_arranged_the_same_way() {
+fn decoded_parts_are_ordered_alike() {
     let Some(openssl) = OpenSsl::new() else { return };
     let client = openssl.client(P256);
     let [intermediate, _] = openssl.authorities();

@@ -24,7 +24,7 @@ const WAYS: [&str; 10] = [
 ];
 
 #[test]
-fn files_load_however_they_are_encrypted() {
+fn every_file_encryption_loads() {
     let Some(openssl) = OpenSsl::new() else { return };
     openssl.write("authorities.pem", &openssl.authorities().concat());
     let [rsa, p256, p384] = KINDS.map(|(generate, _)| generate);
@@ -54,7 +54,7 @@ fn files_load_however_they_are_encrypted() {
 }
 
 #[test]
-fn without_a_mac_a_wrong_passphrase_is_told_even_when_the_padding_fits_by_chance() {
+fn wrong_passphrase_without_mac_is_detected() {
     let Some(openssl) = OpenSsl::new() else { return };
     openssl.write("authorities.pem", &openssl.authorities().concat());
     openssl.client(KINDS[1].0);
@@ -71,7 +71,7 @@ fn without_a_mac_a_wrong_passphrase_is_told_even_when_the_padding_fits_by_chance
 /// Azure Key Vault computes the MAC with a passphrase of no bytes, OpenSSL with one of two zero bytes.
 /// So this takes a file of OpenSSL and computes its MAC again.
 #[test]
-fn both_ways_to_have_no_passphrase_are_read() {
+fn both_empty_passphrases_are_accepted() {
     let Some(openssl) = OpenSsl::new() else { return };
     openssl.write("authorities.pem", &openssl.authorities().concat());
     let client = openssl.client(KINDS[1].0);
@@ -120,7 +120,7 @@ fn header(der: &[u8]) -> usize {
 }
 
 #[test]
-fn what_does_not_make_an_identity_is_named() {
+fn unusable_input_is_reported() {
     let Some(openssl) = OpenSsl::new() else { return };
     openssl.write("authorities.pem", &openssl.authorities().concat());
     openssl.issue(KINDS[1].0, "other", "client", "intermediate");

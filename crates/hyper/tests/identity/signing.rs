@@ -22,7 +22,7 @@ const ALGORITHMS: [(SignatureScheme, &dyn VerificationAlgorithm); 8] = [
 ];
 
 #[test]
-fn every_scheme_that_a_key_offers_it_signs_with_and_no_other() {
+fn key_signs_with_its_schemes_only() {
     let Some(openssl) = OpenSsl::new() else { return };
     for (generate, schemes) in KINDS {
         let client = openssl.client(generate);

@@ -11,7 +11,7 @@ use crate::server::{Asks, Fault, Setup, VERSIONS};
 use crate::{eventually, get, outcome, trusting};
 
 #[tokio::test]
-async fn giving_a_request_up_closes_its_connection_and_no_other() {
+async fn cancelled_request_closes_its_connection_only() {
     let authority = Authority::new();
     let clock = SharedClock::system();
     for version in VERSIONS {
@@ -47,7 +47,7 @@ async fn giving_a_request_up_closes_its_connection_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_request_can_be_given_up_before_it_does_anything() {
+async fn request_can_be_cancelled_at_any_point() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
@@ -63,7 +63,7 @@ async fn a_request_can_be_given_up_before_it_does_anything() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_stalls_ends_at_the_deadline() {
+async fn stalled_endpoint_times_out() {
     let authority = Authority::new();
     let identity = authority.identity(Algorithm::P256);
     for fault in [Fault::Stall, Fault::Mute] {

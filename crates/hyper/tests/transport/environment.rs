@@ -57,7 +57,7 @@ fn public(url: &str, identity: Option<&ClientIdentity>) -> Request {
 }
 
 #[tokio::test]
-async fn a_public_request_goes_through_the_proxy_and_keeps_its_certificate() {
+async fn proxied_request_presents_its_certificate() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).start(&authority);
@@ -82,7 +82,7 @@ async fn a_public_request_goes_through_the_proxy_and_keeps_its_certificate() {
 }
 
 #[tokio::test]
-async fn local_requests_and_this_machine_never_meet_the_proxy() {
+async fn local_requests_bypass_the_proxy() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
@@ -101,7 +101,7 @@ async fn local_requests_and_this_machine_never_meet_the_proxy() {
 }
 
 #[tokio::test]
-async fn an_exception_is_reached_without_the_proxy() {
+async fn no_proxy_hosts_bypass_the_proxy() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
@@ -118,7 +118,7 @@ async fn an_exception_is_reached_without_the_proxy() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_makes_no_tunnel_is_a_failure_to_connect() {
+async fn refused_tunnel_is_a_connect_error() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
     let identity = authority.identity(Algorithm::P256);
@@ -140,7 +140,7 @@ async fn a_proxy_that_makes_no_tunnel_is_a_failure_to_connect() {
 }
 
 #[tokio::test]
-async fn ssl_cert_file_adds_to_what_is_trusted() {
+async fn ssl_cert_file_adds_roots() {
     let (given, named) = (Authority::new(), Authority::new());
     let servers = [&given, &named].map(|authority| Setup::new(VERSIONS[1], Asks::Never).start(authority));
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -158,7 +158,7 @@ async fn ssl_cert_file_adds_to_what_is_trusted() {
 }
 
 #[tokio::test]
-async fn an_unreadable_ssl_cert_file_is_an_error_that_names_it_until_it_is_corrected() {
+async fn unreadable_ssl_cert_file_is_named() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let directory = tempfile::tempdir().unwrap();
@@ -182,7 +182,7 @@ async fn an_unreadable_ssl_cert_file_is_an_error_that_names_it_until_it_is_corre
 }
 
 #[tokio::test]
-async fn without_any_root_the_error_says_so() {
+async fn missing_roots_are_reported() {
     let transport = HyperTransport::builder()
         .platform_roots(false)
         .context(Context::default().with_env(Env::empty()))
@@ -194,7 +194,7 @@ async fn without_any_root_the_error_says_so() {
 }
 
 #[test]
-fn a_malformed_root_is_named_by_its_place() {
+fn malformed_root_is_reported_by_position() {
     let pem = Authority::new().pem();
     let broken = pem.replace("MII", "M!I");
     let bogus = "-----BEGIN CERTIFICATE-----\nMTIz\n-----END CERTIFICATE-----\n";
@@ -218,7 +218,7 @@ fn a_malformed_root_is_named_by_its_place() {
 }
 
 #[test]
-fn a_provider_without_cipher_suites_is_refused() {
+fn unsuitable_crypto_provider_is_refused() {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| suite.version() == &rustls::version::TLS13);
     let build = |minimum| {
@@ -232,7 +232,7 @@ fn a_provider_without_cipher_suites_is_refused() {
 }
 
 #[tokio::test]
-async fn no_provider_is_installed_for_the_process() {
+async fn no_process_wide_provider_is_installed() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     outcome(&trusting(&authority).build().unwrap(), get(&server.url(), None)).await.unwrap();

@@ -11,13 +11,13 @@ use crate::server::{Asks, Handshake, Setup, VERSIONS};
 use crate::{eventually, get, outcome, trusting};
 
 #[tokio::test]
-async fn it_declares_what_it_can_do() {
+async fn capabilities_are_declared() {
     let capabilities = trusting(&Authority::new()).build().unwrap().capabilities();
     assert!(capabilities.client_certificates() && capabilities.pinned_servers());
 }
 
 #[tokio::test]
-async fn the_certificate_of_the_request_arrives() {
+async fn server_receives_the_certificate() {
     let authority = Authority::new();
     for version in VERSIONS {
         for algorithm in ALGORITHMS {
@@ -35,7 +35,7 @@ async fn the_certificate_of_the_request_arrives() {
 }
 
 #[tokio::test]
-async fn a_key_signs_with_the_scheme_that_both_sides_know() {
+async fn common_signature_scheme_is_used() {
     let authority = Authority::new();
     let rsa = TestKey::generate(Algorithm::Rsa2048);
     for (version, scheme, expected) in [
@@ -57,7 +57,7 @@ async fn a_key_signs_with_the_scheme_that_both_sides_know() {
 }
 
 #[tokio::test]
-async fn an_identity_uses_its_connection_again() {
+async fn connection_of_an_identity_is_reused() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).start(&authority);
@@ -71,7 +71,7 @@ async fn an_identity_uses_its_connection_again() {
 }
 
 #[tokio::test]
-async fn identities_never_share_a_connection_or_a_session() {
+async fn identities_share_no_connection_or_session() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Optional).start(&authority);
@@ -104,7 +104,7 @@ async fn identities_never_share_a_connection_or_a_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_tasks_with_many_certificates_do_not_meet() {
+async fn parallel_identities_stay_separate() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).start(&authority);
@@ -131,7 +131,7 @@ async fn many_tasks_with_many_certificates_do_not_meet() {
 }
 
 #[tokio::test]
-async fn the_connections_of_an_identity_go_with_it() {
+async fn connections_close_with_their_identity() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Optional).start(&authority);
@@ -151,7 +151,7 @@ async fn the_connections_of_an_identity_go_with_it() {
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_of_the_same_key_gets_its_own_connection_and_session() {
+async fn renewed_certificate_gets_new_connection() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).start(&authority);
@@ -168,7 +168,7 @@ async fn a_renewed_certificate_of_the_same_key_gets_its_own_connection_and_sessi
 }
 
 #[tokio::test]
-async fn the_number_of_identities_is_bounded() {
+async fn number_of_identities_is_bounded() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
     let transport = trusting(&authority).build().unwrap();

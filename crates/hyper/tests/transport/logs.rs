@@ -10,7 +10,7 @@ use crate::server::{Asks, Fault, Setup, VERSIONS};
 use crate::{get, outcome, trusting};
 
 #[tokio::test]
-async fn the_log_tells_what_happened_and_no_secret() {
+async fn logs_contain_no_secret() {
     let logs = CapturedLogs::begin();
 
     let authority = Authority::new();

@@ -59,7 +59,7 @@ impl OpenSsl {
 }
 
 #[tokio::test]
-async fn openssl_accepts_our_handshake() {
+async fn openssl_accepts_the_handshake() {
     let authority = Authority::new();
     for version in ["-tls1_2", "-tls1_3"] {
         for algorithm in ALGORITHMS {
@@ -77,7 +77,7 @@ async fn openssl_accepts_our_handshake() {
 }
 
 #[tokio::test]
-async fn openssl_gets_the_signature_scheme_that_it_insists_on() {
+async fn openssl_gets_its_signature_scheme() {
     let authority = Authority::new();
     for (version, schemes, algorithm, expected) in [
         ("-tls1_2", "RSA+SHA256", Algorithm::Rsa2048, Ok(())),
@@ -98,7 +98,7 @@ async fn openssl_gets_the_signature_scheme_that_it_insists_on() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_openssl_refuses_is_rejected() {
+async fn openssl_rejection_is_reported() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     for version in ["-tls1_2", "-tls1_3"] {
         for algorithm in ALGORITHMS {

@@ -102,7 +102,7 @@ fn pinned(url: &str, pin: CertificatePin) -> Request {
 }
 
 #[tokio::test]
-async fn the_suite_for_pinned_servers_holds() {
+async fn pinned_server_conformance() {
     for version in VERSIONS {
         let presented = Presented::new();
         let pin = presented.pin();
@@ -116,7 +116,7 @@ async fn the_suite_for_pinned_servers_holds() {
 }
 
 #[tokio::test]
-async fn a_certificate_without_its_key_proves_nothing() {
+async fn pinned_certificate_needs_its_key() {
     for version in VERSIONS {
         let presented = Presented::new();
         let pin = presented.pin();
@@ -127,7 +127,7 @@ async fn a_certificate_without_its_key_proves_nothing() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_an_authority_vouches_for_is_refused_for_another_thumbprint() {
+async fn trusted_certificate_must_match_the_pin() {
     let authority = crate::authority::Authority::new();
     for version in VERSIONS {
         let server = crate::server::Setup::new(version, crate::server::Asks::Never).start(&authority);
@@ -140,12 +140,12 @@ async fn a_certificate_that_an_authority_vouches_for_is_refused_for_another_thum
 }
 
 #[tokio::test]
-async fn a_session_is_resumed_with_its_own_pin_only() {
+async fn session_is_resumed_with_same_pin_only() {
     for version in VERSIONS {
-        let hands = ManualClock::new();
+        let manual_clock = ManualClock::new();
         let builder = HyperTransport::builder()
             .platform_roots(false)
-            .context(Context::default().with_env(Env::empty()).with_clock(&hands));
+            .context(Context::default().with_env(Env::empty()).with_clock(&manual_clock));
         let transport = builder.build().unwrap();
         let presented = Presented::new();
         let pin = presented.pin();
@@ -154,7 +154,7 @@ async fn a_session_is_resumed_with_its_own_pin_only() {
         for _ in 0..2 {
             handshakes.push(outcome(&transport, pinned(&url, pin)).await.unwrap());
             // The connection has been idle for too long.
-            hands.advance(Duration::from_secs(600));
+            manual_clock.advance(Duration::from_secs(600));
         }
         assert_eq!(handshakes, ["full", "resumed"], "{version:?}");
         let other = outcome(&transport, pinned(&url, Presented::new().pin())).await;
@@ -163,7 +163,7 @@ async fn a_session_is_resumed_with_its_own_pin_only() {
 }
 
 #[tokio::test]
-async fn a_pinned_request_needs_tls() {
+async fn pinned_request_requires_tls() {
     let sent = outcome(&transport(), pinned("http://127.0.0.1:9/token", Presented::new().pin())).await;
     assert_eq!(sent, Err(TransportErrorKind::Insecure));
 }

@@ -12,7 +12,7 @@ use crate::server::{Asks, Fault, Setup, VERSIONS};
 use crate::{eventually, get, outcome, trusting};
 
 #[tokio::test]
-async fn the_contract_of_transports_holds() {
+async fn transport_conformance() {
     let transport =
         HyperTransport::builder().context(Context::default().with_env(Env::empty())).build().unwrap();
     let report = conformance::check(transport).await;
@@ -20,7 +20,7 @@ async fn the_contract_of_transports_holds() {
 }
 
 #[tokio::test]
-async fn a_request_without_an_identity_presents_none_to_a_server_that_asks() {
+async fn request_without_identity_presents_none() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Optional).start(&authority);
@@ -31,7 +31,7 @@ async fn a_request_without_an_identity_presents_none_to_a_server_that_asks() {
 }
 
 #[tokio::test]
-async fn a_server_that_requires_a_certificate_is_a_tls_failure_without_one() {
+async fn missing_certificate_is_a_tls_error() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).start(&authority);
@@ -44,7 +44,7 @@ async fn a_server_that_requires_a_certificate_is_a_tls_failure_without_one() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_trusted_is_a_tls_failure() {
+async fn untrusted_server_is_a_tls_error() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).start(&stranger);
@@ -59,7 +59,7 @@ async fn a_server_that_is_not_trusted_is_a_tls_failure() {
 }
 
 #[tokio::test]
-async fn a_server_by_another_name_is_a_tls_failure() {
+async fn wrong_server_name_is_a_tls_error() {
     let authority = Authority::new();
     for names in [&["service.example"][..], &["127.0.0.1"]] {
         let server = Setup::new(VERSIONS[1], Asks::Never).named(names).start(&authority);
@@ -70,7 +70,7 @@ async fn a_server_by_another_name_is_a_tls_failure() {
 }
 
 #[tokio::test]
-async fn the_minimum_version_is_kept() {
+async fn minimum_tls_version_is_enforced() {
     let authority = Authority::new();
     let (old, new) = (Setup::new(VERSIONS[0], Asks::Never), Setup::new(VERSIONS[1], Asks::Never));
     let (old, new) = (old.start(&authority), new.start(&authority));
@@ -80,7 +80,7 @@ async fn the_minimum_version_is_kept() {
 }
 
 #[tokio::test]
-async fn the_target_and_the_headers_arrive_as_they_were_given_and_nothing_else() {
+async fn target_and_headers_arrive_unchanged() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
@@ -95,7 +95,7 @@ async fn the_target_and_the_headers_arrive_as_they_were_given_and_nothing_else()
 }
 
 #[tokio::test]
-async fn an_empty_post_says_that_it_is_empty() {
+async fn empty_post_sends_content_length() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
@@ -105,13 +105,14 @@ async fn an_empty_post_says_that_it_is_empty() {
 }
 
 #[tokio::test]
-async fn a_connection_is_used_again_until_it_has_been_idle_for_too_long() {
+async fn idle_connection_is_reused_until_limit() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
-    let hands = ManualClock::new();
-    let transport = trusting(&authority).context(Context::default().with_clock(&hands)).build().unwrap();
+    let manual_clock = ManualClock::new();
+    let transport =
+        trusting(&authority).context(Context::default().with_clock(&manual_clock)).build().unwrap();
     for (idle, connections) in [(0, 1), (89, 1), (91, 2), (10, 2)] {
-        hands.advance(Duration::from_secs(idle));
+        manual_clock.advance(Duration::from_secs(idle));
         outcome(&transport, get(&server.url(), None)).await.unwrap();
         assert_eq!(server.journal().accepted, connections, "after {idle} seconds");
     }
@@ -119,7 +120,7 @@ async fn a_connection_is_used_again_until_it_has_been_idle_for_too_long() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_the_server_closed_is_replaced() {
+async fn closed_connection_is_replaced() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Never).fault(Fault::CloseAfterResponse).start(&authority);
@@ -133,7 +134,7 @@ async fn a_kept_connection_that_the_server_closed_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_dies_under_the_request_is_replaced_once() {
+async fn lost_kept_connection_is_replaced_once() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Never).start(&authority);
@@ -149,7 +150,7 @@ async fn a_kept_connection_that_dies_under_the_request_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn a_response_that_began_is_never_asked_for_again() {
+async fn partial_response_is_not_retried() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
@@ -160,7 +161,7 @@ async fn a_response_that_began_is_never_asked_for_again() {
 }
 
 #[tokio::test]
-async fn the_youngest_open_connection_is_used() {
+async fn newest_open_connection_is_used() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Never).start(&authority);
@@ -177,7 +178,7 @@ async fn the_youngest_open_connection_is_used() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_announced_over_the_limit_is_not_waited_for() {
+async fn announced_large_body_fails_at_once() {
     let authority = Authority::new();
     let fault = Fault::Announce(BODY_LIMIT + 1);
     let server = Setup::new(VERSIONS[1], Asks::Never).fault(fault).start(&authority);
@@ -205,7 +206,7 @@ async fn idle_connections_are_bounded() {
 }
 
 #[test]
-fn connections_are_not_carried_from_one_runtime_to_another() {
+fn connections_stay_in_their_runtime() {
     let authority = Authority::new();
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -220,7 +221,7 @@ fn connections_are_not_carried_from_one_runtime_to_another() {
 }
 
 #[test]
-fn without_a_runtime_it_is_an_error_and_not_a_panic() {
+fn missing_runtime_is_an_error() {
     let transport =
         HyperTransport::builder().context(Context::default().with_env(Env::empty())).build().unwrap();
     let mut sending = Box::pin(transport.send(get("https://localhost:1/", None)));

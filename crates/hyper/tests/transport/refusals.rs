@@ -11,7 +11,7 @@ use crate::server::{Asks, Fault, Setup, VERSIONS};
 use crate::{get, outcome, trusting};
 
 #[tokio::test]
-async fn a_rejected_certificate_is_always_an_identity_that_was_rejected() {
+async fn rejected_certificate_is_identity_rejected() {
     let authority = Authority::new();
     for version in VERSIONS {
         for algorithm in ALGORITHMS {
@@ -29,7 +29,7 @@ async fn a_rejected_certificate_is_always_an_identity_that_was_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rejection_is_seen_by_every_one_of_many_tasks() {
+async fn every_parallel_task_sees_the_rejection() {
     let authority = Authority::new();
     let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
     let transport = trusting(&authority).build().unwrap();
@@ -54,7 +54,7 @@ async fn a_rejection_is_seen_by_every_one_of_many_tasks() {
 }
 
 #[tokio::test]
-async fn the_certificate_of_a_stranger_is_an_identity_that_was_rejected() {
+async fn unknown_issuer_is_identity_rejected() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).start(&authority);
@@ -66,7 +66,7 @@ async fn the_certificate_of_a_stranger_is_an_identity_that_was_rejected() {
 }
 
 #[tokio::test]
-async fn the_loss_of_a_fresh_connection_that_presented_the_certificate_is_a_rejection() {
+async fn loss_of_fresh_connection_is_a_rejection() {
     let authority = Authority::new();
     let identity = authority.identity(Algorithm::P256);
     for version in VERSIONS {
@@ -97,7 +97,7 @@ async fn the_loss_of_a_fresh_connection_that_presented_the_certificate_is_a_reje
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_was_closed_is_no_rejection() {
+async fn closed_kept_connection_is_no_rejection() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).fault(Fault::CloseAfterResponse).start(&authority);
@@ -111,7 +111,7 @@ async fn a_kept_connection_that_was_closed_is_no_rejection() {
 }
 
 #[tokio::test]
-async fn a_rejection_found_on_a_kept_connection_is_told_by_the_fresh_one() {
+async fn rejection_is_reported_after_reconnect() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).without_resumption().start(&authority);
@@ -127,7 +127,7 @@ async fn a_rejection_found_on_a_kept_connection_is_told_by_the_fresh_one() {
 }
 
 #[tokio::test]
-async fn a_rejected_identity_starts_again_with_a_full_handshake() {
+async fn rejected_identity_makes_full_handshake() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Required).start(&authority);
@@ -146,7 +146,7 @@ async fn a_rejected_identity_starts_again_with_a_full_handshake() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_to_a_server_that_does_not_ask() {
+async fn server_without_request_gets_nothing() {
     let authority = Authority::new();
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Never).start(&authority);
@@ -168,7 +168,7 @@ async fn nothing_is_sent_to_a_server_that_does_not_ask() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_sign_is_an_identity_that_is_unusable() {
+async fn failing_key_is_identity_unusable() {
     let authority = Authority::new();
     for version in VERSIONS {
         for algorithm in ALGORITHMS {
@@ -185,7 +185,7 @@ async fn a_key_that_cannot_sign_is_an_identity_that_is_unusable() {
 }
 
 #[tokio::test]
-async fn a_bound_request_never_leaves_without_tls() {
+async fn request_with_identity_requires_tls() {
     let authority = Authority::new();
     let transport = trusting(&authority).build().unwrap();
     let identity = authority.identity(Algorithm::P256);

@@ -1,31 +1,27 @@
-//! Keys from a passphrase, as PKCS#12 derives them (RFC 7292 appendix B).
+//! Key derivation of PKCS#12 (RFC 7292 appendix B).
 
 use sha1::Digest;
 use sha1::digest::block_api::BlockSizeUser;
 use zeroize::Zeroizing;
 
-use super::pbes1;
-use crate::identity::LoadError;
-use crate::identity::pbes2::Encrypted;
-
-/// A passphrase in the two forms that a file may use at once.
+/// A passphrase in the two encodings that a file may use at once.
 pub(super) struct Passphrase<'a> {
     /// UTF-8, for PBES2.
-    text: &'a str,
-    /// UTF-16, for everything older (RFC 7292 §B.1).
+    pub(super) text: &'a str,
+    /// UTF-16, for all older schemes (RFC 7292 §B.1).
     wide: Zeroizing<Vec<u8>>,
 }
 
-/// What a key is derived for, by the number that it has (RFC 7292 §B.3).
+/// The purpose of a derived key, by its number (RFC 7292 §B.3).
 #[derive(Clone, Copy)]
-pub(super) enum Purpose {
+pub(super) enum KeyPurpose {
     Encryption = 1,
     InitializationVector = 2,
     Mac = 3,
 }
 
 impl<'a> Passphrase<'a> {
-    /// As RFC 7292 §B.1 wants it, with two zero bytes at the end.
+    /// Encodes a passphrase with two zero bytes at its end (RFC 7292 §B.1).
     pub(super) fn terminated(text: &'a str) -> Self {
         // Three bytes of UTF-8 are at most two of UTF-16, one byte is two.
         let mut wide = Zeroizing::new(Vec::with_capacity(2 * text.len() + 2));
@@ -33,23 +29,16 @@ impl<'a> Passphrase<'a> {
         Self { text, wide }
     }
 
-    /// No byte at all: the other way in which files have no passphrase, among them those that
-    /// Azure Key Vault hands out.
+    /// Creates a passphrase of no bytes: the other encoding of an empty passphrase, which the files
+    /// of Azure Key Vault use.
     pub(super) fn absent() -> Self {
         Self { text: "", wide: Zeroizing::default() }
     }
 
-    pub(super) fn decrypt(&self, encrypted: &Encrypted<'_>) -> Result<Zeroizing<Vec<u8>>, LoadError> {
-        match pbes1::Cipher::of(encrypted.algorithm.oid) {
-            Some(cipher) => cipher.decrypt(encrypted, self),
-            None => encrypted.decrypt(self.text),
-        }
-    }
-
-    /// Derives so many bytes (RFC 7292 §B.2, whose letters these are).
+    /// Derives `length` bytes; the letters are those of RFC 7292 §B.2.
     pub(super) fn derive<D: Digest + BlockSizeUser>(
         &self,
-        purpose: Purpose,
+        purpose: KeyPurpose,
         salt: &[u8],
         iterations: u32,
         length: usize,
@@ -77,7 +66,7 @@ impl<'a> Passphrase<'a> {
     }
 }
 
-/// Adds a number and 1 to a number of the same length, big-endian, without the last carry.
+/// Adds a number and 1 to a number of the same length, big-endian, and drops the last carry.
 fn add_and_one(number: &mut [u8], other: &[u8]) {
     let mut carry = 1;
     for (digit, other) in number.iter_mut().zip(other).rev() {
@@ -99,8 +88,8 @@ mod tests {
     const SALT: [u8; 20] = *b"a salt of 20 bytes..";
 
     #[test]
-    fn openssl_derives_the_same() {
-        type Derive = fn(&Passphrase<'_>, Purpose, usize) -> Zeroizing<Vec<u8>>;
+    fn openssl_derives_the_same_keys() {
+        type Derive = fn(&Passphrase<'_>, KeyPurpose, usize) -> Zeroizing<Vec<u8>>;
         let digests: [(&str, Derive); 3] = [
             ("SHA1", |passphrase, purpose, length| passphrase.derive::<Sha1>(purpose, &SALT, 1000, length)),
             ("SHA256", |passphrase, purpose, length| {
@@ -113,7 +102,7 @@ mod tests {
         let long = "a passphrase that is longer than the blocks of every digest are, which is 128 bytes";
         for text in ["", "pass", "påss🔑", long] {
             let passphrase = Passphrase::terminated(text);
-            for purpose in [Purpose::Encryption, Purpose::InitializationVector, Purpose::Mac] {
+            for purpose in [KeyPurpose::Encryption, KeyPurpose::InitializationVector, KeyPurpose::Mac] {
                 for (digest, derive) in digests {
                     // One round, part of one, and several.
                     for length in [8, 24, 200] {
@@ -128,8 +117,8 @@ mod tests {
         }
     }
 
-    /// `None` if there is no openssl here.
-    fn by_openssl(digest: &str, wide: &[u8], purpose: Purpose, length: usize) -> Option<String> {
+    /// Returns `None` if openssl is not installed.
+    fn by_openssl(digest: &str, wide: &[u8], purpose: KeyPurpose, length: usize) -> Option<String> {
         let output = Command::new("openssl")
             .args(["kdf", "-keylen", &length.to_string()])
             .args(["-kdfopt", &format!("digest:{digest}")])

@@ -1,4 +1,4 @@
-//! The MAC of a PKCS#12 file (RFC 7292 §4), which tells whether the passphrase is right.
+//! The MAC of a PKCS#12 file (RFC 7292 §4), which verifies the passphrase.
 
 use hmac::{KeyInit, Mac as _, SimpleHmac};
 use pkcs8::ObjectIdentifier;
@@ -9,7 +9,7 @@ use sha1::digest::block_api::BlockSizeUser;
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
 
-use super::kdf::{Passphrase, Purpose};
+use super::kdf::{KeyPurpose, Passphrase};
 use crate::identity::LoadError;
 use crate::identity::pbes2::MAX_ITERATIONS;
 
@@ -22,7 +22,7 @@ const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.
 /// id-sha512 (RFC 8017 §A.2.1).
 const SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
 
-/// A MacData.
+/// A MacData (RFC 7292 §4).
 pub(super) struct Mac<'a> {
     digest: ObjectIdentifier,
     tag: &'a [u8],
@@ -65,7 +65,7 @@ impl<'a> Mac<'a> {
 
     fn is_made_with<D: Digest + BlockSizeUser>(&self, message: &[u8], passphrase: &Passphrase<'_>) -> bool {
         let key =
-            passphrase.derive::<D>(Purpose::Mac, self.salt, self.iterations, <D as Digest>::output_size());
+            passphrase.derive::<D>(KeyPurpose::Mac, self.salt, self.iterations, <D as Digest>::output_size());
         // HMAC takes keys of any length.
         let hmac = SimpleHmac::<D>::new_from_slice(&key);
         hmac.is_ok_and(|hmac| hmac.chain_update(message).verify_slice(self.tag).is_ok())
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mac_that_takes_too_long_or_is_of_another_kind_is_refused() {
+    fn excessive_or_unknown_macs_are_refused() {
         let pbmac1 = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.14");
         for (digest, iterations) in [(SHA1, MAX_ITERATIONS + 1), (pbmac1, 1)] {
             let mac = Mac { digest, tag: &[0; 20], salt: b"salt", iterations };

@@ -12,7 +12,7 @@ use rc2::Rc2;
 use sha1::Sha1;
 use zeroize::Zeroizing;
 
-use super::kdf::{Passphrase, Purpose};
+use super::kdf::{KeyPurpose, Passphrase};
 use crate::identity::LoadError;
 use crate::identity::pbes2::{Encrypted, MAX_ITERATIONS};
 
@@ -27,8 +27,8 @@ pub(super) enum Cipher {
     Rc2,
 }
 
-/// How its key is derived.
-struct Parameters<'a> {
+/// The parameters of the key derivation.
+struct Pbes1Parameters<'a> {
     salt: &'a [u8],
     iterations: u32,
 }
@@ -47,22 +47,22 @@ impl Cipher {
         encrypted: &Encrypted<'_>,
         passphrase: &Passphrase<'_>,
     ) -> Result<Zeroizing<Vec<u8>>, LoadError> {
-        let parameters = Parameters::of(encrypted.algorithm).map_err(|_| LoadError::MalformedPkcs12)?;
-        let Parameters { salt, iterations } = parameters;
+        let parameters = Pbes1Parameters::of(encrypted.algorithm).map_err(|_| LoadError::MalformedPkcs12)?;
+        let Pbes1Parameters { salt, iterations } = parameters;
         if iterations > MAX_ITERATIONS {
             return Err(LoadError::UnsupportedEncryption);
         }
         let derive = |purpose, bytes| passphrase.derive::<Sha1>(purpose, salt, iterations, bytes);
-        let iv = derive(Purpose::InitializationVector, 8);
+        let iv = derive(KeyPurpose::InitializationVector, 8);
         let mut text = Zeroizing::new(encrypted.ciphertext.to_vec());
         let length = match self {
             Self::TripleDes => {
-                let key = derive(Purpose::Encryption, 24);
+                let key = derive(KeyPurpose::Encryption, 24);
                 let cipher = Decryptor::<TdesEde3>::new_from_slices(&key, &iv);
                 cipher.ok().and_then(|cipher| Some(cipher.decrypt_padded::<Pkcs7>(&mut text).ok()?.len()))
             }
             Self::Rc2 => {
-                let key = derive(Purpose::Encryption, 5);
+                let key = derive(KeyPurpose::Encryption, 5);
                 let cipher = Decryptor::inner_iv_slice_init(Rc2::new_with_eff_key_len(&key, 40), &iv);
                 cipher.ok().and_then(|cipher| Some(cipher.decrypt_padded::<Pkcs7>(&mut text).ok()?.len()))
             }
@@ -72,7 +72,7 @@ impl Cipher {
     }
 }
 
-impl<'a> Parameters<'a> {
+impl<'a> Pbes1Parameters<'a> {
     fn of(algorithm: AlgorithmIdentifierRef<'a>) -> der::Result<Self> {
         let parameters = algorithm.parameters.ok_or_else(|| der::Tag::Sequence.value_error())?;
         parameters.sequence(|reader| {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encryption_that_takes_too_long_is_refused() {
+    fn excessive_iterations_are_refused() {
         // A salt of four bytes and 2^24 iterations.
         let parameters = *b"\x30\x0c\x04\x04salt\x02\x04\x01\x00\x00\x00";
         let algorithm = AlgorithmIdentifierRef {

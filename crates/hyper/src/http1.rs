@@ -1,4 +1,4 @@
-//! One HTTP connection, driven by the request that uses it.
+//! An HTTP/1.1 connection that its current request drives.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,40 +11,40 @@ use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use symbolon_transport::{BODY_LIMIT, Response};
 
-use crate::stream::{Received, Stream};
+use crate::stream::{HttpStream, Received};
 
 /// An HTTP/1.1 connection that is ready for a request.
 ///
-/// There is no task behind it: it moves only while a request, or a look at its state, polls it.
+/// No task drives it: it advances only while a request or [`is_open`](Self::is_open) polls it.
 #[derive(Debug)]
-pub(crate) struct Channel {
+pub(crate) struct Http1Connection {
     sender: SendRequest<Full<Bytes>>,
-    /// Gone when it has ended, and with it whatever could keep a response waiting.
-    connection: Option<Connection<TokioIo<Stream>, Full<Bytes>>>,
+    /// `None` once the connection has ended; dropping it wakes a waiting response.
+    connection: Option<Connection<TokioIo<HttpStream>, Full<Bytes>>>,
     received: Received,
 }
 
-/// Why there is no response.
+/// The error of a request on a connection.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// The body is over [`BODY_LIMIT`].
+pub(crate) enum ExchangeError {
+    /// The body exceeds [`BODY_LIMIT`].
     TooLarge,
-    /// The connection was lost, or what came was not HTTP.
+    /// The connection was lost, or the response is not HTTP.
     Lost {
         error: hyper::Error,
-        /// Whether at least one byte of a response had come.
+        /// True if at least one byte of a response had arrived.
         is_answered: bool,
     },
 }
 
-impl Channel {
-    pub(crate) async fn new(stream: Stream) -> Result<Self, hyper::Error> {
+impl Http1Connection {
+    pub(crate) async fn new(stream: HttpStream) -> Result<Self, hyper::Error> {
         let received = stream.received();
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, connection: Some(connection), received })
     }
 
-    /// Whether a kept connection is still open, as far as this side has heard.
+    /// Returns true if the server has not closed the idle connection, as far as is known here.
     pub(crate) async fn is_open(&mut self) -> bool {
         poll_fn(|context| {
             let _ended = self.poll_connection(context);
@@ -53,27 +53,27 @@ impl Channel {
         .await
     }
 
-    /// Sends a request and receives the complete response; gives the connection back if it can be
+    /// Sends a request and receives the complete response. Returns the connection too, if it can be
     /// used again.
     pub(crate) async fn exchange(
         mut self,
         request: http::Request<Full<Bytes>>,
-    ) -> Result<(Response, Option<Self>), Failure> {
+    ) -> Result<(Response, Option<Self>), ExchangeError> {
         self.received.clear();
         let received = self.received.clone();
-        let lost = |error| Failure::Lost { error, is_answered: received.anything() };
+        let lost = |error| ExchangeError::Lost { error, is_answered: received.anything() };
 
         let response = self.sender.send_request(request);
         let (head, body) = self.drive(response).await.map_err(lost)?.into_parts();
-        let body = self.drive(collect(body)).await.map_err(lost)?.ok_or(Failure::TooLarge)?;
+        let body = self.drive(collect(body)).await.map_err(lost)?.ok_or(ExchangeError::TooLarge)?;
 
         let response = Response::new(head.status, body).with_headers(head.headers);
         let is_reusable = self.is_open().await;
         Ok((response, is_reusable.then_some(self)))
     }
 
-    /// Drives the connection until a future that waits for it is ready. If both fail, the
-    /// connection knows better why.
+    /// Drives the connection until `future` is ready. If both fail, the error of the connection is
+    /// the cause.
     async fn drive<T>(
         &mut self,
         future: impl Future<Output = Result<T, hyper::Error>>,
@@ -90,7 +90,7 @@ impl Channel {
         .await
     }
 
-    /// Moves the connection on, and tells how it ended if it did so now.
+    /// Polls the connection. Returns its result if it has just ended.
     fn poll_connection(&mut self, context: &mut Context<'_>) -> Option<Result<(), hyper::Error>> {
         match Pin::new(self.connection.as_mut()?).poll(context) {
             Poll::Pending => None,
@@ -102,7 +102,7 @@ impl Channel {
     }
 }
 
-/// The whole body, or `None` if it is over the limit.
+/// Returns the whole body, or `None` if it exceeds the limit.
 async fn collect(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > BODY_LIMIT {
@@ -110,7 +110,7 @@ async fn collect(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
     }
     let mut collected = BytesMut::with_capacity(announced);
     while let Some(frame) = body.frame().await {
-        // Trailers say nothing that a caller of this transport could see.
+        // Trailers are dropped: `Response` has no place for them.
         let Ok(data) = frame?.into_data() else { continue };
         if data.len() > BODY_LIMIT - collected.len() {
             return Ok(None);
