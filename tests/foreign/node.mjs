@@ -1,4 +1,4 @@
-// Gets one token with a managed identity library that nobody here wrote, and prints it.
+// Gets one token with an independent managed identity library, and prints it.
 //
 // node.mjs msal-node|@azure/identity RESOURCE [CLIENT_ID]
 

@@ -1,8 +1,8 @@
-// Gets tokens about a user with a library that nobody here wrote.
+// Gets tokens about a user with an independent library.
 //
 // on_behalf_of.mjs msal-node|@azure/identity
 //
-// What to ask for is JSON on standard input; the tokens, and what was refused, are JSON on standard output.
+// Reads the request as JSON from standard input, and writes tokens and refusals as JSON to standard output.
 
 import { readFileSync } from "node:fs";
 

@@ -3,9 +3,8 @@
 // FOLDER holds ca.pem, server.pem, server.key and clients.json, all read once at the start. The clients are the metadata
 // of RFC 7591 §2, with `certificate` (PEM) in place of `jwks`.
 //
-// The server is reached in two ways, each an issuer of its own over the same clients: directly, with TLS by Node, and on a
-// port that only a proxy in front knows, without TLS. A line of JSON on standard output says, when it is ready, which
-// ports these are: {"direct": 1, "proxied": 2}.
+// The server has two issuers over the same clients: one with TLS by Node, and one without TLS for a proxy in front. When it
+// is ready, it prints their ports as a line of JSON: {"direct": 1, "proxied": 2}.
 
 import crypto from 'node:crypto';
 import fs from 'node:fs';
@@ -70,7 +69,7 @@ function provider(port, presented) {
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     ttl: { AccessToken: TOKEN_LIFETIME, ClientCredentials: TOKEN_LIFETIME },
     pkce: { required: () => true },
-    // What Entra knows, too; it has claims about the user.
+    // A scope of Entra, with claims about the user.
     scopes: USER_SCOPES,
     jwks: { keys: [signingKey.export({ format: 'jwk' })] },
     clientAuthMethods: [
@@ -81,7 +80,7 @@ function provider(port, presented) {
     ],
     features: {
       clientCredentials: { enabled: true },
-      // Everybody is whoever they say, whatever the password.
+      // Any user name is accepted with any password.
       devInteractions: { enabled: true },
       introspection: { enabled: true },
       mTLS: {
@@ -99,9 +98,9 @@ function provider(port, presented) {
       },
       resourceIndicators: {
         enabled: true,
-        // Entra's way: the resource is named in the scope, `RESOURCE/.default`, beside the scopes about the user.
+        // As in Entra, the scope `RESOURCE/.default` names the resource, beside the scopes about the user.
         defaultResource: (ctx, client, granted) => granted ?? resourceIn(ctx.oidc.params.scope),
-        // A code is for the resource that its user agreed to.
+        // A code is for the resource that the user consented to.
         useGrantedResource: () => true,
         getResourceServerInfo: (ctx, resource) => ({
           scope: `${resource} ${resource}${DEFAULT_SCOPE}`,
@@ -112,7 +111,7 @@ function provider(port, presented) {
       },
     },
   });
-  // What it trusts of a proxy it is told on a port that only the proxy knows.
+  // Headers of the proxy are trusted on a port that only the proxy uses.
   provider.proxy = presented === byProxy;
   provider.on('server_error', (ctx, error) => console.error(error));
   return provider.callback();
@@ -127,7 +126,7 @@ function mounted(port, presented) {
       response.writeHead(404).end();
       return;
     }
-    // From the two the provider knows where it is mounted.
+    // The provider derives its mount path from both.
     request.originalUrl = request.url;
     request.url = request.url.slice(mount.length);
     serve(request, response);
