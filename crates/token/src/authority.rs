@@ -1,16 +1,14 @@
-//! Who issues tokens, and where its token endpoint is.
+//! Authorities and the way from an authority to its token endpoint.
 //!
-//! An [`Authority`] is the URL that people know: `https://login.microsoftonline.com/contoso.com`.
-//! From it to the [`TokenEndpoint`](crate::TokenEndpoint) there are up to three steps, in this order:
+//! An [`Authority`] is a URL such as `https://login.microsoftonline.com/contoso.com`. A [`Router`]
+//! finds its [`TokenEndpoint`](crate::TokenEndpoint) in three steps, and caches the results:
 //!
-//! 1. **Discovery**: is the host what it claims to be ([`Discovery`])? The hosts of the known clouds
-//!    need no request; the endpoint of an OpenID provider stands in its metadata.
-//! 2. **Region**: which of the cloud's regions is this machine in ([`RegionDetector`])? Not asked where
-//!    no region serves the request ([`EndpointQuery`]).
-//! 3. **Routing**: the host for this transport and region ([`Authority::token_endpoint`]). This step
-//!    is pure, and the place where a certificate for an unknown host is refused.
-//!
-//! A [`Router`] does all three and remembers the outcome.
+//! 1. **Discovery** ([`Discovery`]) validates the host. Hosts of known clouds need no request. The
+//!    endpoint of an OpenID provider is read from the provider's metadata.
+//! 2. **Region** ([`RegionDetector`]): the region of this machine, if a region serves the request
+//!    ([`EndpointQuery`]).
+//! 3. **Routing** ([`Authority::token_endpoint`]): the host for this region, and for requests with or
+//!    without a client certificate. A certificate for an unknown host is refused. This step is pure.
 
 mod authority_url;
 mod cloud;
@@ -34,7 +32,7 @@ pub use discovery::Discovery;
 pub use endpoint_query::EndpointQuery;
 pub(crate) use expected_issuer::ExpectedIssuer;
 pub use region::{Region, RegionChoice};
-pub use region_detector::{RegionDetector, detect_region};
+pub use region_detector::RegionDetector;
 pub(crate) use region_outcome::RegionOutcome;
 pub(crate) use router::LocatedEndpoint;
 pub use router::Router;

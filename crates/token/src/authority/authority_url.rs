@@ -1,4 +1,4 @@
-//! An authority: its URL and its kind.
+//! The URL and the kind of an authority.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,11 +7,11 @@ use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
 use super::cloud::Cloud;
-use super::layout::{self, AuthorityLayout, OIDC_ADVICE, origin_of};
+use super::layout::{self, AuthorityLayout, OIDC_ADVICE, parse_url};
 use super::tenant::Tenant;
 use crate::oauth::is_loopback;
 
-/// Who issues the tokens: a tenant of Microsoft Entra, or another token service, in canonical form.
+/// An issuer of tokens in canonical form: a tenant of Microsoft Entra, or another token service.
 ///
 /// ```
 /// use symbolon_token::authority::{Authority, AuthorityKind, Routing};
@@ -29,7 +29,7 @@ pub struct Authority {
     pub(super) layout: AuthorityLayout,
 }
 
-/// Which token service an authority belongs to.
+/// The token service of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuthorityKind {
@@ -43,49 +43,51 @@ pub enum AuthorityKind {
     Adfs,
     /// Datacenter Security Token Service: `https://host/dstsv2/tenant`.
     Dsts,
-    /// Any OpenID provider, known by its issuer.
+    /// Any OpenID provider, identified by its issuer.
     Oidc,
 }
 
 impl Authority {
-    /// Reads an authority of Microsoft's token services; the path tells which.
+    /// Parses an authority of one of Microsoft's token services, of the form `https://host/tenant`. Host
+    /// and path select the [kind](AuthorityKind); further path segments are ignored.
     ///
-    /// The form is `https://host/tenant`; what else stands behind the tenant does not count. For a
-    /// provider that is none of these, see [`oidc`](Self::oidc).
+    /// For any other provider, use [`oidc`](Self::oidc).
     ///
     /// # Errors
-    /// `invalid_authority` when it is not such an `https` URL.
+    /// `invalid_authority` if the text is not such an `https` URL.
     pub fn parse(url: &str) -> Result<Self, Error> {
-        Self::checked(url, false)
+        Self::parse_checked(url, false)
     }
 
-    /// Reads also an `http` URL, if its host is a loopback address: for an emulator without TLS.
+    /// Parses an authority, which may be an `http` URL if its host is a loopback address: for an emulator
+    /// without TLS.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn allowing_http_on_loopback(url: &str) -> Result<Self, Error> {
-        Self::checked(url, true)
+        Self::parse_checked(url, true)
     }
 
-    /// An OpenID provider, by its issuer exactly as its metadata spells it.
+    /// Creates the authority of an OpenID provider from its issuer, exactly as the provider's metadata
+    /// spell it.
     ///
-    /// Its token endpoint comes from `{issuer}/.well-known/openid-configuration` (OpenID Connect
-    /// Discovery 1.0 §4), so it needs a [`Router`].
+    /// A [`Router`](super::Router) reads the endpoints from `{issuer}/.well-known/openid-configuration` (OpenID Connect
+    /// Discovery 1.0 §4).
     ///
     /// # Errors
-    /// `invalid_authority` when it is not an `https` URL without query and fragment.
+    /// `invalid_authority` if the text is not an `https` URL without query and fragment.
     pub fn oidc(issuer: &str) -> Result<Self, Error> {
-        let url = origin_of(issuer, false).map_err(|error| error.with_advice(OIDC_ADVICE))?;
+        let url = parse_url(issuer, false).map_err(|error| error.with_advice(OIDC_ADVICE))?;
         Ok(Self { url, layout: AuthorityLayout::Oidc { issuer: issuer.into() } })
     }
 
-    fn checked(text: &str, http_on_loopback: bool) -> Result<Self, Error> {
-        let url = origin_of(text, http_on_loopback)?;
+    fn parse_checked(text: &str, http_on_loopback: bool) -> Result<Self, Error> {
+        let url = parse_url(text, http_on_loopback)?;
         let layout = AuthorityLayout::of(&url)?;
         Ok(Self::on(url, layout))
     }
 
-    /// A form on the origin of `url`.
+    /// Creates an authority with this layout on the origin of `url`.
     fn on(mut url: Url, layout: AuthorityLayout) -> Self {
         if let Some(path) = layout.path() {
             url.set_path(&path);
@@ -93,16 +95,16 @@ impl Authority {
         Self { url, layout }
     }
 
-    /// The same authority for another tenant.
+    /// Returns the authority with another tenant.
     ///
     /// # Errors
-    /// `invalid_tenant` when the text cannot be one, `authority_type_mismatch` when this kind of
-    /// authority has no tenant to replace: AD FS and OpenID providers have none, and a B2C policy
-    /// belongs to its tenant.
+    /// `invalid_tenant` if the text is not a tenant, `authority_type_mismatch` if the tenant of this
+    /// kind cannot be replaced: AD FS and OpenID providers have none, and a B2C policy belongs to its
+    /// tenant.
     pub fn with_tenant(&self, tenant: &str) -> Result<Self, Error> {
         let tenant = Tenant::parse(tenant)?;
         let layout = match &self.layout {
-            AuthorityLayout::Entra(_) if !layout::tells_the_kind(&tenant) => AuthorityLayout::Entra(tenant),
+            AuthorityLayout::Entra(_) if !layout::selects_kind(&tenant) => AuthorityLayout::Entra(tenant),
             AuthorityLayout::Ciam(_) => AuthorityLayout::Ciam(tenant),
             AuthorityLayout::Dsts(_) => AuthorityLayout::Dsts(tenant),
             AuthorityLayout::Entra(_)
@@ -111,13 +113,13 @@ impl Authority {
             | AuthorityLayout::Oidc { .. } => {
                 let error = "the tenant cannot be replaced in this kind of authority; nothing was sent";
                 return Err(Error::new(ErrorKind::Request, "authority_type_mismatch", error)
-                    .with_advice("leave the tenant out, or configure an authority that has one"));
+                    .with_advice("omit the tenant, or configure an authority of Entra"));
             }
         };
         Ok(Self::on(self.url.clone(), layout))
     }
 
-    /// Which token service it belongs to.
+    /// Returns the token service of the authority.
     #[must_use]
     pub fn kind(&self) -> AuthorityKind {
         match self.layout {
@@ -130,7 +132,7 @@ impl Authority {
         }
     }
 
-    /// The tenant, where there is one.
+    /// Returns the tenant, if the authority has one.
     #[must_use]
     pub fn tenant(&self) -> Option<&Tenant> {
         match &self.layout {
@@ -142,24 +144,24 @@ impl Authority {
         }
     }
 
-    /// The canonical URL: lower case and with a slash at its end, except that an issuer stays as
-    /// it is.
+    /// Returns the canonical URL, in lower case and with a slash at its end; for an OpenID provider the
+    /// issuer, unchanged.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.issuer().unwrap_or(self.url.as_str())
     }
 
-    /// Whether the host belongs to a cloud of Microsoft Entra that needs no discovery.
+    /// Returns whether the host belongs to a known cloud of Microsoft Entra, which needs no discovery.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.cloud().is_some()
     }
 
-    /// Under which name of the host tokens are cached.
+    /// Returns the host in cache keys.
     ///
-    /// There is one for each cloud, whatever its alias, the region and the transport, so that a token
-    /// obtained by way of one is found by way of the others. (MSAL.NET `KnownMetadataProvider`:
-    /// "preferred cache".) A host of no known cloud is its own, with its port unless that is 443.
+    /// All names of a cloud have the same, with or without region and certificate, so that they share
+    /// tokens (`docs/protocol/routing.md#clouds`). A host of no known cloud stands for itself, with its
+    /// port unless that is 443.
     #[must_use]
     pub fn cache_environment(&self) -> Cow<'_, str> {
         match (self.cloud(), self.url.host_str().unwrap_or_default(), self.url.port()) {
@@ -176,8 +178,8 @@ impl Authority {
         }
     }
 
-    /// The host of an Entra authority that regions, mTLS hosts and instance discovery are about:
-    /// not that of an emulator on this machine.
+    /// Returns the host of an Entra authority, to which regions, mTLS hosts and instance discovery apply;
+    /// `None` for a loopback address.
     pub(super) fn cloud_host(&self) -> Option<&str> {
         match self.layout {
             AuthorityLayout::Entra(_) if !is_loopback(&self.url) => self.url.host_str(),
@@ -190,7 +192,7 @@ impl Authority {
     }
 }
 
-/// Shows the kind and the host: the path names the tenant.
+/// Shows the kind and the host, but not the path, which contains the tenant.
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.url.host_str().unwrap_or_default();
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_is_kept_to_the_letter() {
+    fn issuer_is_kept_unchanged() {
         for issuer in ["https://idp.example", "https://idp.example/Realms/A", "https://idp.example/a/"] {
             let authority = Authority::oidc(issuer).unwrap();
             assert_eq!((authority.kind(), authority.as_str()), (AuthorityKind::Oidc, issuer));
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_is_replaced_where_there_is_one() {
+    fn tenant_is_replaced_if_possible() {
         for (text, tenant, outcome) in [
             (
                 "https://login.microsoftonline.com/common",
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn all_names_of_a_cloud_share_one_cache_environment() {
+    fn names_of_a_cloud_share_a_cache_name() {
         for (host, environment, known) in [
             ("login.microsoftonline.com", "login.windows.net", true),
             ("login.windows.net", "login.windows.net", true),
@@ -276,13 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_does_not_name_the_tenant() {
+    fn debug_hides_the_tenant() {
         let shown = format!("{:?}", parse("https://login.microsoftonline.com/contoso.com"));
         assert_eq!(shown, r#"Authority { kind: Entra, host: "login.microsoftonline.com", .. }"#);
     }
 
     #[test]
-    fn the_path_and_the_host_tell_the_kind() {
+    fn host_and_path_select_the_kind() {
         use AuthorityKind::{Adfs, B2c, Ciam, Dsts, Entra};
         for (text, kind, canonical, tenant) in [
             (
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn route_18_what_is_no_https_url_with_a_tenant_is_refused() {
+    fn route_18_malformed_authority_is_refused() {
         for text in [
             "",
             "login.microsoftonline.com/t",
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_loopback_only_and_only_when_allowed() {
+    fn http_is_allowed_on_loopback_only() {
         for (text, allowed) in [
             ("http://127.0.0.1:8080/t", true),
             ("http://localhost/t", true),

@@ -1,19 +1,19 @@
-//! The clouds of Microsoft Entra, and the names of their hosts.
+//! The clouds of Microsoft Entra and their hosts (`docs/protocol/routing.md#clouds`).
 
-/// One cloud. (MSAL.NET `KnownMetadataProvider`; the mTLS hosts: its `RegionAndMtlsDiscoveryProvider`.)
+/// The hosts of one cloud.
 #[derive(Debug)]
 pub(super) struct Cloud {
-    /// Names of the host that have an mTLS counterpart.
+    /// Host names with an mTLS counterpart.
     aliases: &'static [&'static str],
-    /// Legacy names, which take bearer requests only.
+    /// Host names without an mTLS counterpart.
     legacy_aliases: &'static [&'static str],
-    /// Where requests go, whatever the alias.
+    /// The host that serves requests to any of the names.
     pub(super) network: &'static str,
-    /// What a region is put before.
+    /// The host whose name regions precede.
     pub(super) regional: &'static str,
-    /// Where requests with a client certificate go.
+    /// The host for requests with a client certificate.
     mtls: Option<&'static str>,
-    /// Under which name tokens are cached.
+    /// The name in the cache key.
     pub(super) cache: &'static str,
 }
 
@@ -64,17 +64,17 @@ const CLOUDS: [Cloud; 9] = [
 ];
 
 impl Cloud {
-    /// A cloud in which one name serves all purposes but mTLS.
+    /// Creates a cloud with one name for all purposes except mTLS.
     const fn new(host: &'static str, mtls: Option<&'static str>) -> Self {
         Self { aliases: &[], legacy_aliases: &[], network: host, regional: host, mtls, cache: host }
     }
 
-    /// The cloud that a host belongs to.
+    /// Returns the cloud of a host.
     pub(super) fn of(host: &str) -> Option<&'static Self> {
         CLOUDS.iter().find(|cloud| cloud.aliases.contains(&host) || cloud.legacy_aliases.contains(&host))
     }
 
-    /// Where a request with a client certificate goes that was meant for `host`.
+    /// Returns the host for requests to `host` with a client certificate.
     pub(super) fn mtls_host(&self, host: &str) -> Option<&'static str> {
         self.mtls.filter(|_| self.aliases.contains(&host))
     }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_belongs_to_one_cloud_and_each_cloud_to_its_own_names() {
+    fn each_name_belongs_to_one_cloud() {
         let names = || CLOUDS.iter().flat_map(|cloud| cloud.aliases.iter().chain(cloud.legacy_aliases));
         for name in names() {
             assert_eq!(names().filter(|other| *other == name).count(), 1, "{name}");

@@ -1,4 +1,4 @@
-//! What authorities say about themselves, remembered.
+//! Cached results of instance discovery and of OpenID discovery.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,77 +9,77 @@ use symbolon_transport::HttpClient;
 use symbolon_types::{Error, SharedClock};
 
 use super::authority_url::Authority;
-use super::instance::{self, Verdict};
-use super::memory::{NameKey, after, for_a_while};
+use super::instance::{self, HostStatus};
+use super::memory::{NameKey, after, expiring_after};
 use super::openid::ProviderMetadata;
 
-/// How many hosts, and how many issuers, are remembered.
+/// The maximum number of cached hosts, and of cached issuers.
 const CAPACITY: usize = 100;
-/// When a provider's metadata is fetched again, and until when it is used if that fails.
+/// The age at which metadata are fetched again, and the age up to which they are used if that fails.
 const METADATA_FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 const METADATA_USABLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How long a failure to fetch it is believed.
+/// The time for which a failure to fetch metadata is kept.
 const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
-/// Finds out about authorities, once for all that share it. Clones are cheap and share what was
-/// found.
+/// Validates hosts and fetches the metadata of OpenID providers, and caches the results. Clones are
+/// cheap and share the cache.
 ///
-/// It remembers about a hundred hosts and a hundred issuers, each for itself: nobody waits for
-/// another's request, and callers with the same question share one. When there are more, the one
-/// that would be forgotten next goes.
+/// About a hundred hosts and a hundred issuers are cached; beyond that, the entry that expires next is
+/// evicted. Concurrent callers share a request for the same host or issuer, and do not wait for
+/// requests for others.
 ///
-/// - **Hosts** of Entra that are not in the list of known clouds are looked up with Microsoft's
-///   instance discovery. A yes stays, a no holds for five minutes. When nobody answers, the host
-///   gets the benefit of the doubt, and is asked about again after five minutes.
-/// - **Issuers** are asked for their metadata. It is renewed in the background after a day, and
-///   used for a week if that fails. A failure holds for a minute.
+/// - **Hosts** of Entra authorities outside of the known clouds are validated by Microsoft's instance
+///   discovery. A positive result is kept, a negative one for five minutes. Without a usable response
+///   the host is used, and the request is repeated in the background after five minutes.
+/// - **Metadata** of an issuer are fetched again in the background after a day, and used for a week if
+///   that fails. A failure is kept for a minute.
 #[derive(Clone, Default)]
 pub struct Discovery(Arc<OnceLock<DiscoveryCaches>>);
 
 struct DiscoveryCaches {
-    hosts: LeaseCache<Box<str>, Verdict>,
+    hosts: LeaseCache<Box<str>, HostStatus>,
     providers: LeaseCache<Box<str>, Arc<ProviderMetadata>>,
     failures: LeaseCache<Box<str>, Error>,
 }
 
 impl Discovery {
-    /// A discovery that knows nothing yet.
+    /// Creates a discovery with an empty cache.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Checks that the host of an authority is what it claims to be.
+    /// Validates that the host of an Entra authority belongs to Microsoft Entra.
     ///
-    /// Only Entra's can be checked. Those of known clouds need no request, and one on this machine
-    /// is never asked about.
+    /// Hosts of known clouds, loopback addresses and other kinds of authorities are accepted without a
+    /// request.
     ///
     /// # Errors
-    /// `invalid_instance` when Microsoft Entra does not know the host.
+    /// `invalid_instance` if Microsoft Entra does not know the host.
     pub async fn validate(&self, http: &HttpClient, authority: &Authority) -> Result<(), Error> {
         let Some(host) = unknown_host(authority) else { return Ok(()) };
         let (http, text) = (http.clone(), authority.as_str().to_owned());
-        let hosts = &self.memory(http.context().clock()).hosts;
-        let load = || async move { Ok(Loaded::new(instance::ask_about(http, text).await)) };
-        hosts.obtain(&NameKey(host), load).await?.value.judged()
+        let hosts = &self.caches(http.context().clock()).hosts;
+        let load = || async move { Ok(Loaded::new(instance::discover(http, text).await)) };
+        hosts.obtain(&NameKey(host), load).await?.value.check()
     }
 
-    /// The same from memory; `None` when it is time to ask.
+    /// Returns the cached result of [`validate`](Self::validate); `None` if a request is due.
     pub(super) fn validate_now(&self, authority: &Authority) -> Option<Result<(), Error>> {
         let Some(host) = unknown_host(authority) else { return Some(Ok(())) };
         match self.0.get()?.hosts.find(&NameKey(host)) {
-            Some(Found { value, is_due: false, .. }) => Some(value.judged()),
+            Some(Found { value, is_due: false, .. }) => Some(value.check()),
             _ => None,
         }
     }
 
-    /// The metadata of an OpenID provider.
+    /// Returns the metadata of an OpenID provider.
     pub(super) async fn provider(
         &self,
         http: &HttpClient,
         issuer: &str,
     ) -> Result<Arc<ProviderMetadata>, Error> {
-        let DiscoveryCaches { providers, failures, .. } = self.memory(http.context().clock());
+        let DiscoveryCaches { providers, failures, .. } = self.caches(http.context().clock());
         let name = NameKey(issuer);
         if providers.find(&name).is_none()
             && let Some(failure) = failures.find(&name)
@@ -96,7 +96,7 @@ impl Discovery {
                     Ok(Loaded::new(lease.with_refresh_at(Some(after(now, METADATA_FRESH)))))
                 }
                 Err(error) => {
-                    failures.insert(issuer.into(), for_a_while(error.clone(), now, FAILURE_PAUSE));
+                    failures.insert(issuer.into(), expiring_after(error.clone(), now, FAILURE_PAUSE));
                     Err(error)
                 }
             }
@@ -104,7 +104,7 @@ impl Discovery {
         Ok(providers.obtain(&name, load).await?.value)
     }
 
-    /// The same from memory; `None` when it is time to ask.
+    /// Returns the cached result of [`provider`](Self::provider); `None` if a request is due.
     pub(super) fn provider_now(&self, issuer: &str) -> Option<Result<Arc<ProviderMetadata>, Error>> {
         let DiscoveryCaches { providers, failures, .. } = self.0.get()?;
         let name = NameKey(issuer);
@@ -115,8 +115,8 @@ impl Discovery {
         }
     }
 
-    /// Time is read off the clock of the first caller.
-    fn memory(&self, clock: &SharedClock) -> &DiscoveryCaches {
+    /// Returns the caches, which use the clock of the first caller.
+    fn caches(&self, clock: &SharedClock) -> &DiscoveryCaches {
         self.0.get_or_init(|| DiscoveryCaches {
             hosts: LeaseCache::new(CAPACITY, clock.clone()),
             providers: LeaseCache::new(CAPACITY, clock.clone()),
@@ -125,7 +125,7 @@ impl Discovery {
     }
 }
 
-/// The host that has to be asked about.
+/// Returns the host, if it needs instance discovery.
 fn unknown_host(authority: &Authority) -> Option<&str> {
     authority.cloud_host().filter(|_| !authority.is_known())
 }
@@ -152,25 +152,25 @@ mod tests {
 
     use super::*;
 
-    type Answer = Result<Response, TransportError>;
+    type HttpResult = Result<Response, TransportError>;
 
     const UNKNOWN: &str = "https://login.foo.bar:8443/Contoso.com";
     const ISSUER: &str = "https://idp.example/a";
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn answer(status: u16, body: &str) -> Answer {
+    fn answer(status: u16, body: &str) -> HttpResult {
         Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_owned()))
     }
 
-    fn yes() -> Answer {
+    fn yes() -> HttpResult {
         answer(200, r#"{"tenant_discovery_endpoint":"https://x","metadata":[]}"#)
     }
 
-    fn no() -> Answer {
+    fn no() -> HttpResult {
         answer(400, r#"{"error":"invalid_instance","error_description":"AADSTS50049: no."}"#)
     }
 
-    fn metadata(path: &str) -> Answer {
+    fn metadata(path: &str) -> HttpResult {
         answer(200, &format!(r#"{{"issuer":"{ISSUER}","token_endpoint":"https://idp.example/{path}"}}"#))
     }
 
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_known_or_cannot_be_asked_about_is_not_asked_about() {
+    async fn known_and_local_hosts_need_no_request() {
         let transport = ScriptedTransport::new([]);
         let http = client(transport.clone(), &ManualClock::new());
         let discovery = Discovery::new();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_host_is_looked_up_once_and_a_yes_stays() {
+    async fn valid_host_is_looked_up_once() {
         let transport = ScriptedTransport::new([yes(), no()]);
         let clock = ManualClock::new();
         let http = client(transport.clone(), &clock);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_foreign_host_is_refused_for_five_minutes_and_then_looked_up_again() {
+    async fn invalid_host_is_refused_for_five_minutes() {
         let transport = ScriptedTransport::new([no(), yes()]);
         let clock = ManualClock::new();
         let http = client(transport.clone(), &clock);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_an_answer_the_host_has_the_benefit_of_the_doubt_for_five_minutes() {
+    async fn unverified_host_is_used() {
         for failure in [
             Err(TransportErrorKind::Connect.into()),
             answer(500, ""),
@@ -276,20 +276,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lookup_that_gets_no_answer_ends_after_ten_seconds() {
+    async fn lookup_ends_after_ten_seconds() {
         let clock = ManualClock::new();
-        let http = client(transport_fn(|_| pending::<Answer>()), &clock);
+        let http = client(transport_fn(|_| pending::<HttpResult>()), &clock);
         let (discovery, unknown) = (Discovery::new(), authority(UNKNOWN));
-        let mut asking = Box::pin(discovery.validate(&http, &unknown));
-        assert!((&mut asking).now_or_never().is_none());
+        let mut validation = Box::pin(discovery.validate(&http, &unknown));
+        assert!((&mut validation).now_or_never().is_none());
         assert_eq!(clock.advance_to_next(), Some(Duration::from_secs(10)));
-        assert!((&mut asking).now_or_never().unwrap().is_ok());
+        assert!((&mut validation).now_or_never().unwrap().is_ok());
     }
 
     #[tokio::test]
-    async fn a_caller_that_gives_up_decides_nothing() {
+    async fn cancelled_lookup_leaves_no_result() {
         let clock = ManualClock::new();
-        let silent = client(transport_fn(|_| pending::<Answer>()), &clock);
+        let silent = client(transport_fn(|_| pending::<HttpResult>()), &clock);
         let (discovery, unknown) = (Discovery::new(), authority(UNKNOWN));
         assert!(discovery.validate(&silent, &unknown).now_or_never().is_none());
         assert!(discovery.validate_now(&unknown).is_none());
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metadata_is_fetched_once_and_renewed_after_a_day_while_nobody_waits() {
+    async fn metadata_are_renewed_in_the_background() {
         let transport = ScriptedTransport::new([metadata("one"), metadata("two")]);
         let clock = ManualClock::new();
         let http = client(transport.clone(), &clock);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metadata_that_cannot_be_renewed_is_used_for_a_week() {
+    async fn stale_metadata_are_used_for_a_week() {
         let transport = ScriptedTransport::new([metadata("one"), answer(404, ""), answer(404, "")]);
         let clock = ManualClock::new();
         let http = client(transport.clone(), &clock);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_to_fetch_metadata_holds_for_a_minute() {
+    async fn metadata_failure_is_kept_for_a_minute() {
         let transport = ScriptedTransport::new([answer(404, "no"), metadata("one")]);
         let clock = ManualClock::new();
         let http = client(transport.clone(), &clock);
@@ -354,9 +354,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fetch_that_was_given_up_is_not_a_failure() {
+    async fn cancelled_fetch_is_not_a_failure() {
         let clock = ManualClock::new();
-        let silent = client(transport_fn(|_| pending::<Answer>()), &clock);
+        let silent = client(transport_fn(|_| pending::<HttpResult>()), &clock);
         let discovery = Discovery::new();
         assert!(discovery.provider(&silent, ISSUER).now_or_never().is_none());
         assert!(discovery.provider_now(ISSUER).is_none());
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_another_issuer_or_host() {
+    async fn lookups_do_not_wait_for_each_other() {
         let transport = transport_fn(|request: Request| async move {
             match request.url().host_str() {
                 Some("idp.example") => metadata("one"),
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_number_of_remembered_hosts_and_issuers_is_bounded() {
+    async fn number_of_cached_entries_is_bounded() {
         let transport = transport_fn(|request: Request| async move {
             match request.url().path() {
                 "/common/discovery/instance" => yes(),

@@ -1,27 +1,27 @@
-//! What a token endpoint is asked for.
+//! The properties of requests on which their endpoint depends.
 
-/// For which requests the token endpoint is wanted.
+/// The properties of requests on which their token endpoint depends.
 ///
 /// ```
 /// # use symbolon_token::authority::EndpointQuery;
-/// let of_the_client = EndpointQuery::default();
-/// let on_behalf_of = EndpointQuery { for_user: true, ..EndpointQuery::default() };
-/// # assert_ne!(of_the_client, on_behalf_of);
+/// let for_client = EndpointQuery::default();
+/// let for_user = EndpointQuery { for_user: true, ..EndpointQuery::default() };
+/// # assert_ne!(for_client, for_user);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_structs, reason = "put together by its callers, member by member")]
+#[expect(clippy::exhaustive_structs, reason = "callers set the fields")]
 pub struct EndpointQuery<'a> {
     /// The tenant that replaces the authority's own.
     pub tenant: Option<&'a str>,
     /// The requests present a client certificate in the TLS handshake.
     pub mtls: bool,
-    /// They are about a user, and not for the client itself.
+    /// The requests are about a user, and not for the client itself.
     pub for_user: bool,
 }
 
 impl EndpointQuery<'_> {
-    /// Whether a region has a say. Without a certificate, only the client's own tokens are issued
-    /// in regions. (MSAL.NET `RegionAndMtlsDiscoveryProvider`.)
+    /// Returns whether a region can serve the requests: with a certificate, or for the client itself
+    /// (`docs/protocol/routing.md#regions`).
     pub(super) fn considers_region(&self) -> bool {
         self.mtls || !self.for_user
     }

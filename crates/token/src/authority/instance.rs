@@ -1,4 +1,5 @@
-//! Whether a host that we do not know is one of Microsoft Entra.
+//! Instance discovery: validation of hosts of no known cloud
+//! (`docs/protocol/routing.md#instance-discovery`).
 
 use std::time::Duration;
 
@@ -12,52 +13,51 @@ use symbolon_types::{Error, ErrorKind};
 use tracing::debug;
 use url::Url;
 
-use super::memory::{for_a_while, for_good, until_asked_again};
+use super::memory::{expiring_after, permanent, refreshed_after};
 
-/// Who is asked about a host that nobody here knows. (MSAL.NET `NetworkMetadataProvider`, as all
-/// below.)
 const INSTANCE_DISCOVERY: &str = "https://login.microsoftonline.com/common/discovery/instance";
 const API_VERSION: &str = "1.1";
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How the service says that there is no such host.
+/// The OAuth error for a host that is not one of Entra.
 const INVALID_INSTANCE: &str = "invalid_instance";
-/// How long anything but a yes is believed. (Ours: there it is believed until the process ends.)
+/// The time for which any result other than `Valid` is kept.
 const PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// What is known about a host.
+/// The result of instance discovery for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It serves Microsoft Entra.
-    Genuine,
-    /// Nobody could be asked: it gets the benefit of the doubt, as with MSAL.
+pub(super) enum HostStatus {
+    /// A host of Microsoft Entra.
+    Valid,
+    /// No usable response: the host is used, as MSAL does.
     Unverified,
-    /// It does not.
-    Foreign,
+    /// Not a host of Microsoft Entra.
+    Invalid,
 }
 
-impl Verdict {
-    pub(super) fn judged(self) -> Result<(), Error> {
-        if self == Self::Foreign {
+impl HostStatus {
+    /// Refuses an invalid host.
+    pub(super) fn check(self) -> Result<(), Error> {
+        if self == Self::Invalid {
             let error = "Microsoft Entra does not know the host of the authority; nothing was sent to it";
             return Err(Error::new(ErrorKind::Request, INVALID_INSTANCE, error).with_advice(
-                "check the host; if it is that of a private cloud, switch instance discovery off",
+                "check the spelling of the host; for a private cloud, switch instance discovery off",
             ));
         }
         Ok(())
     }
 }
 
-/// Asks about the host of this authority, and says how long the answer holds.
-pub(super) async fn ask_about(http: HttpClient, authority: String) -> Lease<Verdict> {
+/// Requests the status of the host of an authority.
+pub(super) async fn discover(http: HttpClient, authority: String) -> Lease<HostStatus> {
     let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
     let sent = http.send(&policy, || Ok::<_, TransportError>(request(&authority))).await;
-    let verdict = sent.map_or(Verdict::Unverified, |sent| read(&sent.response));
-    debug!(?verdict, "instance discovery was asked about a host");
+    let status = sent.map_or(HostStatus::Unverified, |sent| read(&sent.response));
+    debug!(?status, "instance discovery returned the status of a host");
     let now = http.context().clock().now();
-    match verdict {
-        Verdict::Genuine => for_good(verdict, now),
-        Verdict::Unverified => until_asked_again(verdict, now, PAUSE),
-        Verdict::Foreign => for_a_while(verdict, now, PAUSE),
+    match status {
+        HostStatus::Valid => permanent(status, now),
+        HostStatus::Unverified => refreshed_after(status, now, PAUSE),
+        HostStatus::Invalid => expiring_after(status, now, PAUSE),
     }
 }
 
@@ -77,14 +77,14 @@ struct DiscoveryError {
     error: String,
 }
 
-fn read(response: &Response) -> Verdict {
+fn read(response: &Response) -> HostStatus {
     if response.status() == StatusCode::OK {
-        // Anything may answer 200 on a network with a portal.
+        // A network with a sign-in portal may answer 200 with a page.
         let is_object = serde_json::from_slice::<Map<String, Value>>(response.body());
-        return if is_object.is_ok() { Verdict::Genuine } else { Verdict::Unverified };
+        return if is_object.is_ok() { HostStatus::Valid } else { HostStatus::Unverified };
     }
     match serde_json::from_slice(response.body()) {
-        Ok(DiscoveryError { error }) if error == INVALID_INSTANCE => Verdict::Foreign,
-        _ => Verdict::Unverified,
+        Ok(DiscoveryError { error }) if error == INVALID_INSTANCE => HostStatus::Invalid,
+        _ => HostStatus::Unverified,
     }
 }

@@ -1,4 +1,4 @@
-//! What the URL of an authority says.
+//! The parts of an authority URL.
 
 use symbolon_types::{Error, ErrorKind};
 use url::Url;
@@ -6,16 +6,16 @@ use url::Url;
 use super::tenant::{Tenant, is_segment};
 use crate::oauth::is_loopback;
 
-/// Under which hosts external tenants are served.
+/// The domain of the hosts of external tenants.
 pub(super) const CIAM_SUFFIX: &str = ".ciamlogin.com";
-/// The domain of an external tenant whose authority names none (MSAL.NET `CiamAuthority`).
+/// The domain of an external tenant whose authority has no path.
 const CIAM_TENANT_SUFFIX: &str = ".onmicrosoft.com";
-/// First path segments that tell the kind of an authority (MSAL.NET `AuthorityInfo`).
+/// The first path segments that select the kind (`docs/protocol/routing.md#authorities`).
 const ADFS: &str = "adfs";
 const DSTS: &str = "dstsv2";
 const B2C: &str = "tfp";
 
-/// What the path of an authority says.
+/// The kind of an authority, with the variable parts of its path.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum AuthorityLayout {
     Entra(Tenant),
@@ -26,19 +26,19 @@ pub(super) enum AuthorityLayout {
     },
     Adfs,
     Dsts(Tenant),
-    /// The issuer as it was given: its metadata must repeat it to the letter.
+    /// The issuer as configured, with which the `issuer` of the metadata must be identical.
     Oidc {
         issuer: Box<str>,
     },
 }
 
 impl AuthorityLayout {
-    /// What the host and the path say.
+    /// Reads host and path.
     pub(super) fn of(url: &Url) -> Result<Self, Error> {
         let path = url.path().to_ascii_lowercase();
         let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
         let tenant_at = |index: usize| match segments.get(index) {
-            Some(segment) => Tenant::parse(segment).map_err(|_| invalid("names a tenant that cannot be one")),
+            Some(segment) => Tenant::parse(segment).map_err(|_| invalid("names an invalid tenant")),
             None => Err(invalid("names no tenant")),
         };
         Ok(match (segments.first().copied(), ciam_name(url)) {
@@ -60,7 +60,7 @@ impl AuthorityLayout {
         })
     }
 
-    /// The canonical path; `None` when the path stays as it was given.
+    /// Returns the canonical path; `None` if the path is not changed.
     pub(super) fn path(&self) -> Option<String> {
         match self {
             Self::Entra(tenant) | Self::Ciam(tenant) => Some(format!("/{tenant}/")),
@@ -72,22 +72,22 @@ impl AuthorityLayout {
     }
 }
 
-/// Whether an authority with this for its tenant would be one of another kind.
-pub(super) fn tells_the_kind(tenant: &Tenant) -> bool {
+/// Returns whether an authority with this tenant in its path would be of another kind.
+pub(super) fn selects_kind(tenant: &Tenant) -> bool {
     matches!(tenant.as_str(), ADFS | DSTS | B2C)
 }
 
 const ADVICE: &str =
     "use the form https://host/tenant, for example https://login.microsoftonline.com/contoso.com";
-pub(super) const OIDC_ADVICE: &str = "use the issuer as it stands in the metadata of the provider";
+pub(super) const OIDC_ADVICE: &str = "use the `issuer` of the provider's metadata";
 
-pub(super) fn invalid(what: &str) -> Error {
-    Error::new(ErrorKind::Request, "invalid_authority", format!("the authority {what}; nothing was sent"))
+pub(super) fn invalid(reason: &str) -> Error {
+    Error::new(ErrorKind::Request, "invalid_authority", format!("the authority {reason}; nothing was sent"))
         .with_advice(ADVICE)
 }
 
-/// A URL that may be an authority's.
-pub(super) fn origin_of(text: &str, http_on_loopback: bool) -> Result<Url, Error> {
+/// Parses a URL that has the general form of an authority.
+pub(super) fn parse_url(text: &str, http_on_loopback: bool) -> Result<Url, Error> {
     let url: Url = text.parse().map_err(|_| invalid("is not a URL"))?;
     match url.scheme() {
         "https" => {}

@@ -1,26 +1,26 @@
-//! How long it is remembered what a request brought.
+//! Leases for the results of discovery.
 
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, SystemTime};
 
 use symbolon_lease::{Lease, LeaseKey};
 
-/// As good as for ever, and no overflow.
-const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// A lifetime without practical end that does not overflow.
+const PERMANENT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// A value that stays.
-pub(super) fn for_good<V>(value: V, now: SystemTime) -> Lease<V> {
-    Lease::new(value, after(now, FOR_GOOD))
+/// Returns the lease of a value that does not expire.
+pub(super) fn permanent<V>(value: V, now: SystemTime) -> Lease<V> {
+    Lease::new(value, after(now, PERMANENT))
 }
 
-/// A value that stays until there is another, which is asked for after `pause`, while nobody
-/// waits.
-pub(super) fn until_asked_again<V>(value: V, now: SystemTime, pause: Duration) -> Lease<V> {
-    for_good(value, now).with_refresh_at(Some(after(now, pause)))
+/// Returns the lease of a value that does not expire, but is refreshed in the background after
+/// `pause`.
+pub(super) fn refreshed_after<V>(value: V, now: SystemTime, pause: Duration) -> Lease<V> {
+    permanent(value, now).with_refresh_at(Some(after(now, pause)))
 }
 
-/// A value that is gone after `pause`.
-pub(super) fn for_a_while<V>(value: V, now: SystemTime, pause: Duration) -> Lease<V> {
+/// Returns the lease of a value that expires after `pause`.
+pub(super) fn expiring_after<V>(value: V, now: SystemTime, pause: Duration) -> Lease<V> {
     Lease::new(value, after(now, pause))
 }
 
@@ -28,7 +28,7 @@ pub(super) fn after(now: SystemTime, pause: Duration) -> SystemTime {
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// A key that is a name, borrowed.
+/// A borrowed name as the key of a cache.
 #[derive(Clone, Copy)]
 pub(super) struct NameKey<'a>(pub(super) &'a str);
 

@@ -1,4 +1,4 @@
-//! The metadata of an OpenID provider. (OpenID Connect Discovery 1.0 §4; RFC 8414.)
+//! The metadata of an OpenID provider (OpenID Connect Discovery 1.0 §4; RFC 8414).
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use url::Url;
 
 use crate::oauth::TokenEndpoint;
 
-/// Behind the issuer, less a slash at its end (OpenID Connect Discovery 1.0 §4).
+/// The path after the issuer, of which a slash at the end is dropped.
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
-/// How long one attempt may take.
+/// The timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a provider issues tokens, and where users sign in.
+/// The endpoints of a provider.
 #[derive(Debug)]
 pub(super) struct ProviderMetadata {
     token_endpoint: TokenEndpoint,
     mtls_token_endpoint: Option<TokenEndpoint>,
     authorization_endpoint: Option<Url>,
-    announces_itself: bool,
+    always_sends_issuer: bool,
 }
 
 #[derive(Deserialize)]
@@ -33,40 +33,40 @@ struct ProviderDocument {
     token_endpoint: Option<String>,
     mtls_endpoint_aliases: Option<EndpointAliases>,
     authorization_endpoint: Option<String>,
-    /// (RFC 9207 §3.)
+    /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: Option<bool>,
 }
 
-/// (RFC 8705 §5.)
+/// RFC 8705 §5.
 #[derive(Deserialize)]
 struct EndpointAliases {
     token_endpoint: Option<String>,
 }
 
 impl ProviderMetadata {
-    /// The endpoint for requests with or without a client certificate. A provider that names only
-    /// one takes both there (RFC 8705 §5).
+    /// Returns the endpoint for requests with or without a client certificate. Without an alias, one
+    /// endpoint serves both (RFC 8705 §5).
     pub(super) fn token_endpoint(&self, mtls: bool) -> &TokenEndpoint {
         self.mtls_token_endpoint.as_ref().filter(|_| mtls).unwrap_or(&self.token_endpoint)
     }
 
-    /// The authorization endpoint, if there is one that a user's browser can be sent to.
+    /// Returns the authorization endpoint.
     pub(super) fn authorization_endpoint(&self) -> Result<&Url, Error> {
         self.authorization_endpoint
             .as_ref()
             .ok_or_else(|| unusable("names no authorization endpoint that is an https URL"))
     }
 
-    /// Whether its answers to authorization requests always say whose they are (RFC 9207 §2.3).
-    pub(super) fn announces_itself(&self) -> bool {
-        self.announces_itself
+    /// Returns whether every authorization response has `iss` (RFC 9207 §2.3).
+    pub(super) fn always_sends_issuer(&self) -> bool {
+        self.always_sends_issuer
     }
 
-    /// Asks the provider.
+    /// Fetches the metadata.
     pub(super) async fn fetch(http: &HttpClient, issuer: &str) -> Result<Self, Error> {
         let url: Url = format!("{}{WELL_KNOWN}", issuer.trim_end_matches('/'))
             .parse()
-            .map_err(|_| unusable("has no address that follows from the issuer"))?;
+            .map_err(|_| unusable("cannot be located: the issuer has no valid metadata URL"))?;
         let mut request = Request::new(Method::GET, url, Route::Public);
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         let policy = RetryPolicy::token_endpoint().with_attempt_timeout(TIMEOUT);
@@ -74,19 +74,19 @@ impl ProviderMetadata {
         let sent = sent
             .map_err(|error| error.into_error("the metadata of the OpenID provider could not be fetched"))?;
         if sent.response.status() != StatusCode::OK {
-            return Err(refused(&sent.response, http));
+            return Err(error_response(&sent.response, http));
         }
         Self::read(sent.response.body(), issuer)
     }
 
     fn read(body: &[u8], issuer: &str) -> Result<Self, Error> {
         let document: ProviderDocument =
-            serde_json::from_slice(body).map_err(|_| unusable("is not such metadata in JSON"))?;
-        // RFC 8414 §3.3, OpenID Connect Discovery 1.0 §4.3: identical, or not to be used.
+            serde_json::from_slice(body).map_err(|_| unusable("is not valid JSON metadata"))?;
+        // RFC 8414 §3.3, OpenID Connect Discovery 1.0 §4.3.
         if document.issuer.as_deref() != Some(issuer) {
-            let error = "the metadata of the OpenID provider is that of another issuer; it was not used";
+            let error = "the metadata of the OpenID provider belong to another issuer and were not used";
             return Err(Error::new(ErrorKind::Response, "authority_validation_failed", error).with_advice(
-                "use the issuer exactly as its metadata spells it, a slash at its end included",
+                "use the issuer exactly as the metadata spell it, including a slash at the end",
             ));
         }
         let endpoint = |url: &str| {
@@ -97,22 +97,20 @@ impl ProviderMetadata {
         Ok(Self {
             token_endpoint: endpoint(&token_endpoint)?,
             mtls_token_endpoint: alias.as_deref().map(endpoint).transpose()?,
-            authorization_endpoint: document.authorization_endpoint.and_then(|url| browsable(&url)),
-            announces_itself: document.authorization_response_iss_parameter_supported.unwrap_or_default(),
+            // Only sign-ins need this endpoint, so that an invalid one counts as missing.
+            authorization_endpoint: document.authorization_endpoint.and_then(|url| {
+                url.parse::<Url>().ok().filter(|url| {
+                    url.scheme() == "https" && url.username().is_empty() && url.fragment().is_none()
+                })
+            }),
+            always_sends_issuer: document.authorization_response_iss_parameter_supported.unwrap_or_default(),
         })
     }
 }
 
-/// Only whoever signs users in needs it, so a wrong one is as good as none.
-fn browsable(url: &str) -> Option<Url> {
-    let url: Url = url.parse().ok()?;
-    let is_safe = url.scheme() == "https" && url.username().is_empty() && url.fragment().is_none();
-    is_safe.then_some(url)
-}
-
-fn refused(response: &Response, http: &HttpClient) -> Error {
+fn error_response(response: &Response, http: &HttpClient) -> Error {
     let is_transient = is_transient_status(response.status());
-    Error::new(ErrorKind::Service, "oidc_failure", "the OpenID provider did not tell its metadata")
+    Error::new(ErrorKind::Service, "oidc_failure", "the OpenID provider returned an error for its metadata")
         .with_status(response.status().as_u16())
         .with_transient(is_transient)
         .with_retry_after(response.retry_after(http.context().clock().now()))
@@ -120,9 +118,9 @@ fn refused(response: &Response, http: &HttpClient) -> Error {
         .with_advice(if is_transient { "try again later" } else { "check the issuer" })
 }
 
-fn unusable(what: &str) -> Error {
-    Error::new(ErrorKind::Response, "oidc_failure", format!("the metadata of the OpenID provider {what}"))
-        .with_advice("check that the issuer is that of an OpenID provider and not of a proxy in front of it")
+fn unusable(reason: &str) -> Error {
+    Error::new(ErrorKind::Response, "oidc_failure", format!("the metadata of the OpenID provider {reason}"))
+        .with_advice("check the issuer, and that no proxy answers in its place")
 }
 
 #[cfg(test)]
@@ -138,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_endpoint_stands_in_the_metadata() {
+    fn token_endpoint_is_read_from_metadata() {
         let document =
             r#"{"issuer":"https://idp.example/realms/a","token_endpoint":"https://other.example/token?p=1""#;
         let plain = "https://other.example/token?p=1".to_owned();
@@ -159,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_of_another_issuer_or_without_a_safe_endpoint_is_not_used() {
+    fn unsafe_metadata_are_refused() {
         const SAFE: &str = "https://t.example/token";
         for (issuer, endpoint, alias, code) in [
             ("https://idp.example/realms/b", SAFE, SAFE, "authority_validation_failed"),

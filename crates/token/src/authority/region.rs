@@ -1,28 +1,27 @@
-//! Which region of its cloud a request goes to.
+//! Regions and their configuration (`docs/protocol/routing.md#regions`).
 
 use std::fmt;
 use std::sync::Arc;
 
 use symbolon_types::{Env, Error, ErrorKind};
 
-/// Switches regions off, whatever the configuration says. (MSAL.NET
-/// `ConfidentialClientApplicationBuilder`.)
+/// Switches regions off, whatever the configuration.
 const DISABLE_REGION: &str = "MSAL_DISABLE_REGION";
-/// The region where the configuration says nothing. (As above.)
+/// The region to use without a configured one.
 const FORCE_REGION: &str = "MSAL_FORCE_REGION";
-/// What MSAL's users write for detection and for "no region, not even a forced one".
+/// MSAL's words for detection, and for no region at all.
 const TRY_AUTO_DETECT: &str = "TryAutoDetect";
 const DISABLE_FORCED: &str = "DisableMsalForceRegion";
 /// The longest DNS label (RFC 1035 §2.3.4).
 const LENGTH: usize = 63;
 
-/// The name of an Azure region, in lower case: one DNS label, because it becomes one. Clones are
-/// cheap.
+/// The name of an Azure region in lower case. It is one DNS label, because it becomes part of a host
+/// name. Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Region(Arc<str>);
 
 impl Region {
-    /// Takes a name of letters, digits and, inside, hyphens.
+    /// Parses a name of ASCII letters, digits and hyphens, without a hyphen at either end.
     ///
     /// # Errors
     /// `invalid_region` for anything else.
@@ -36,14 +35,14 @@ impl Region {
             return Err(Error::new(
                 ErrorKind::Request,
                 "invalid_region",
-                "the region is not the name of one; nothing was sent",
+                "the configured region is not a region name; nothing was sent",
             )
             .with_advice("use the short name, for example westus2"));
         }
         Ok(Self(name.to_ascii_lowercase().into()))
     }
 
-    /// The name in lower case.
+    /// Returns the name in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -62,26 +61,24 @@ impl fmt::Debug for Region {
     }
 }
 
-/// What the configuration says about the region.
-///
-/// The environment has a say too: `MSAL_DISABLE_REGION` overrules all of them.
+/// The configured region. `MSAL_DISABLE_REGION` in the environment overrides it with
+/// [`Global`](Self::Global).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RegionChoice {
-    /// Nothing: the cloud's global host, unless `MSAL_FORCE_REGION` names a region.
+    /// No configuration: the region in `MSAL_FORCE_REGION`, or else the cloud's global host.
     #[default]
     Unset,
     /// The cloud's global host.
     Global,
     /// This region.
     Fixed(Region),
-    /// The region that this machine is in; the global host when that cannot be told.
+    /// The region of this machine, or the global host if detection fails.
     Detect,
 }
 
 impl RegionChoice {
-    /// Takes a region, or what MSAL's users write in its place: `TryAutoDetect` and
-    /// `DisableMsalForceRegion`.
+    /// Parses a region name or one of MSAL's words `TryAutoDetect` and `DisableMsalForceRegion`.
     ///
     /// # Errors
     /// As [`Region::parse`].
@@ -93,17 +90,17 @@ impl RegionChoice {
         }
     }
 
-    /// The choice after the environment had its say; never [`Unset`](Self::Unset).
-    pub(super) fn decided(&self, env: &Env) -> Result<Self, Error> {
+    /// Applies the environment; the result is never [`Unset`](Self::Unset).
+    pub(super) fn resolve(&self, env: &Env) -> Result<Self, Error> {
         if *self == Self::Global || env.var(DISABLE_REGION).is_some() {
             return Ok(Self::Global);
         }
         match (self, env.var(FORCE_REGION)) {
             (Self::Unset, None) => Ok(Self::Global),
-            (Self::Unset, Some(forced)) => {
-                Self::parse(&forced).map_err(|error| error.with_advice("correct or unset MSAL_FORCE_REGION"))
-            }
-            (chosen, _) => Ok(chosen.clone()),
+            (Self::Unset, Some(forced)) => Self::parse(&forced).map_err(|error| {
+                error.with_advice("correct or unset the environment variable MSAL_FORCE_REGION")
+            }),
+            (configured, _) => Ok(configured.clone()),
         }
     }
 }
@@ -113,14 +110,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_region_is_one_dns_label() {
+    fn region_is_one_dns_label() {
         for name in ["eastus", "eastus2", "EastUs", "us-gov-1", "1", &"a".repeat(63)] {
             assert_eq!(Region::parse(name).unwrap().as_str(), name.to_lowercase(), "{name}");
         }
     }
 
     #[test]
-    fn route_05_a_malformed_region_is_refused() {
+    fn route_05_malformed_region_is_refused() {
         let long = "a".repeat(64);
         for name in [
             "",
@@ -153,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_has_its_say() {
+    fn environment_overrides_configuration() {
         let fixed = |name: &str| RegionChoice::Fixed(Region::parse(name).unwrap());
         let forced = (FORCE_REGION, "forced");
-        for (chosen, variables, decided) in [
+        for (configured, variables, resolved) in [
             (RegionChoice::Unset, &[][..], Some(RegionChoice::Global)),
             (RegionChoice::Unset, &[forced], Some(fixed("forced"))),
             (RegionChoice::Unset, &[(FORCE_REGION, "TryAutoDetect")], Some(RegionChoice::Detect)),
@@ -174,12 +171,12 @@ mod tests {
             ),
         ] {
             let env = variables.iter().copied().collect();
-            assert_eq!(chosen.decided(&env).ok(), decided, "{chosen:?} {variables:?}");
+            assert_eq!(configured.resolve(&env).ok(), resolved, "{configured:?} {variables:?}");
         }
     }
 
     #[test]
-    fn the_words_of_msal_are_understood() {
+    fn words_of_msal_are_parsed() {
         for (text, choice) in [
             ("TryAutoDetect", RegionChoice::Detect),
             ("DisableMsalForceRegion", RegionChoice::Global),

@@ -1,4 +1,4 @@
-//! Which region this machine is in.
+//! Detection of the region of this machine (`docs/protocol/routing.md#region-detection`).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,70 +13,69 @@ use symbolon_types::{Env, IMDS_BASE_URL};
 use tracing::debug;
 use url::Url;
 
-use super::memory::{for_good, until_asked_again};
+use super::memory::{permanent, refreshed_after};
 use super::region::Region;
 use super::region_outcome::{DetectedBy, RegionOutcome};
 
-/// Set by some Azure services. (MSAL.NET `RegionManager`, as all below unless said otherwise.)
+/// The variable with the region, which some Azure services set.
 const REGION_NAME: &str = "REGION_NAME";
-/// Where the instance metadata service is, if not at its usual address.
+/// The variable with the address of the instance metadata service, if it is not the usual one.
 const IMDS_BASE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 const IMDS_PATH: &str = "/metadata/instance/compute";
 const IMDS_API_VERSION: &str = "2021-02-01";
-/// Without it, the service refuses (Azure: Instance Metadata Service).
+/// The header without which the service refuses a request.
 const METADATA: HeaderName = HeaderName::from_static("metadata");
-/// How long one request may take: this is asked on machines that have no such service, too.
+/// The timeout of one request, short because many machines have no metadata service.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Before each further request, when the service answers that it cannot for the moment.
+/// The pauses before retries.
 const DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// How long all of it may take, so that a request is not held up for a mere improvement.
+/// The timeout of the whole detection. A token request should not wait long for a mere optimization.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long a failure is believed. (Ours: there it is believed until the process ends.)
+/// The time after which a failed detection is repeated.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// Detects the region of this machine, once for all that share it. Clones are cheap and share what
-/// was found.
+/// Detects the region of this machine and caches it. Clones are cheap and share the result.
 ///
-/// A region stays. A failure means the cloud's global host, for everybody and at once; after five
-/// minutes the next caller has it tried again in the background. Callers at the same time share one
-/// detection, and a caller that gives up leaves nothing behind.
+/// Concurrent callers share one detection. A detected region is kept. After a failure the global host
+/// serves, and five minutes later the next caller starts another detection in the background.
 #[derive(Clone, Debug, Default)]
 pub struct RegionDetector(Arc<OnceLock<LeaseCache<(), RegionOutcome>>>);
 
 impl RegionDetector {
-    /// A detector that has not looked yet.
+    /// Creates a detector with an empty cache.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The region of this machine, as [`detect_region`] finds it; `None` when it cannot be told.
+    /// Returns the region of this machine, from `REGION_NAME` or from the instance metadata service;
+    /// `None` if detection fails. It takes at most ten seconds.
     ///
-    /// Time is read off the clock of the first caller's `http`.
+    /// The cache uses the clock of the first caller's `http`.
     pub async fn region(&self, http: &HttpClient, env: &Env) -> Option<Region> {
         self.outcome(http, env).await.region().cloned()
     }
 
     pub(super) async fn outcome(&self, http: &HttpClient, env: &Env) -> RegionOutcome {
-        let found = self.0.get_or_init(|| LeaseCache::new(1, http.context().clock().clone()));
+        let cache = self.0.get_or_init(|| LeaseCache::new(1, http.context().clock().clone()));
         let (http, env) = (http.clone(), env.clone());
         let load = || async move {
             let outcome = detect(&http, &env).await;
             let now = http.context().clock().now();
             Ok(Loaded::new(match outcome {
-                RegionOutcome::Unknown => until_asked_again(outcome, now, FAILURE_PAUSE),
-                found => for_good(found, now),
+                RegionOutcome::Unknown => refreshed_after(outcome, now, FAILURE_PAUSE),
+                detected => permanent(detected, now),
             }))
         };
-        match found.obtain(&(), load).await {
+        match cache.obtain(&(), load).await {
             Ok(obtained) if obtained.origin == Origin::Cache => obtained.value.remembered(),
             Ok(obtained) => obtained.value,
-            // The load never fails.
+            // The closure never returns an error.
             Err(_) => RegionOutcome::Unknown,
         }
     }
 
-    /// What was found, unless it is time to look, for the first time or again.
+    /// Returns the cached result; `None` if a detection is due.
     pub(super) fn outcome_now(&self) -> Option<RegionOutcome> {
         match self.0.get()?.find(&()) {
             Some(Found { value, is_due: false, .. }) => Some(value.remembered()),
@@ -96,44 +95,35 @@ struct SupportedVersions {
     newest: Vec<String>,
 }
 
-/// Looks for the region of this machine: in `REGION_NAME`, else by asking the instance metadata
-/// service, at `AZURE_POD_IDENTITY_AUTHORITY_HOST` if that is set. `None` when neither names one.
-///
-/// Takes two seconds where there is no such service, and at most ten. Remembers nothing; a
-/// [`RegionDetector`] does.
-pub async fn detect_region(http: &HttpClient, env: &Env) -> Option<Region> {
-    detect(http, env).await.region().cloned()
-}
-
 async fn detect(http: &HttpClient, env: &Env) -> RegionOutcome {
-    let named = env.var(REGION_NAME).map(|name| name.replace(' ', ""));
-    if let Some(region) = named.and_then(|name| Region::parse(&name).ok()) {
-        debug!(%region, "the environment names the region");
+    let name = env.var(REGION_NAME).map(|name| name.replace(' ', ""));
+    if let Some(region) = name.and_then(|name| Region::parse(&name).ok()) {
+        debug!(%region, "found the region in the environment");
         return RegionOutcome::Detected(region, DetectedBy::Environment);
     }
-    match timeout(http.context().clock(), DEADLINE, region_of_machine(http, env)).await.flatten() {
+    match timeout(http.context().clock(), DEADLINE, region_from_metadata(http, env)).await.flatten() {
         Some(region) => {
-            debug!(%region, "the metadata service names the region");
+            debug!(%region, "found the region in the instance metadata");
             RegionOutcome::Detected(region, DetectedBy::Metadata)
         }
         None => {
-            debug!("the region cannot be told; the global host serves");
+            debug!("the region could not be detected; using the global host");
             RegionOutcome::Unknown
         }
     }
 }
 
-async fn region_of_machine(http: &HttpClient, env: &Env) -> Option<Region> {
+async fn region_from_metadata(http: &HttpClient, env: &Env) -> Option<Region> {
     let base = env.var(IMDS_BASE);
     let mut url: Url = base.as_deref().unwrap_or(IMDS_BASE_URL).parse().ok()?;
     url.set_path(IMDS_PATH);
     url.set_fragment(None);
-    let mut response = ask(http, &url, Some(IMDS_API_VERSION)).await?;
-    // The service no longer has, or has not yet, this version: without one it names those it has.
+    let mut response = send(http, &url, Some(IMDS_API_VERSION)).await?;
+    // The service does not support this version. Without one, it lists the supported versions.
     if response.status() == StatusCode::BAD_REQUEST {
-        let answer = ask(http, &url, None).await?;
+        let answer = send(http, &url, None).await?;
         let SupportedVersions { newest } = serde_json::from_slice(answer.body()).ok()?;
-        response = ask(http, &url, Some(newest.first()?)).await?;
+        response = send(http, &url, Some(newest.first()?)).await?;
     }
     if response.status() != StatusCode::OK {
         return None;
@@ -142,8 +132,8 @@ async fn region_of_machine(http: &HttpClient, env: &Env) -> Option<Region> {
     Region::parse(&location?).ok()
 }
 
-/// The last answer, if there is one.
-async fn ask(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Response> {
+/// Sends the request, with retries, and returns the last response.
+async fn send(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Response> {
     let mut url = url.clone();
     url.set_query(None);
     if let Some(version) = version {
@@ -155,7 +145,7 @@ async fn ask(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Resp
     let mut delays = DELAYS.iter();
     loop {
         let sent = http.send(&policy, || Ok::<_, TransportError>(request.clone())).await.ok()?;
-        match (is_busy(sent.response.status()), delays.next()) {
+        match (is_retried(sent.response.status()), delays.next()) {
             (true, Some(delay)) => http.pause(*delay).await,
             _ => return Some(sent.response),
         }
@@ -164,7 +154,7 @@ async fn ask(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Resp
 
 /// Returns true for a status that is retried (docs/protocol/routing.md#region-detection): 408 is not,
 /// 410 is.
-fn is_busy(status: StatusCode) -> bool {
+fn is_retried(status: StatusCode) -> bool {
     match status {
         StatusCode::REQUEST_TIMEOUT => false,
         StatusCode::GONE => true,
@@ -185,13 +175,13 @@ mod tests {
 
     use super::*;
 
-    type Answer = Result<Response, TransportError>;
+    type HttpResult = Result<Response, TransportError>;
 
-    fn answer(status: u16, body: &str) -> Answer {
+    fn answer(status: u16, body: &str) -> HttpResult {
         Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_owned()))
     }
 
-    fn located(region: &str) -> Answer {
+    fn located(region: &str) -> HttpResult {
         answer(200, &format!(r#"{{"location":"{region}"}}"#))
     }
 
@@ -202,7 +192,7 @@ mod tests {
         )
     }
 
-    /// Runs to the end, turning the clock whenever nothing else moves; tells the delays.
+    /// Runs a future, advancing the clock whenever it waits; returns the output and the times of the waits.
     fn drive<F: Future>(clock: &ManualClock, future: F) -> (F::Output, Vec<u64>) {
         let mut future = std::pin::pin!(future);
         let (mut delays, start) = (Vec::new(), SharedClock::from(clock).now());
@@ -210,9 +200,13 @@ mod tests {
             if let Some(output) = future.as_mut().now_or_never() {
                 return (output, delays);
             }
-            clock.advance_to_next().expect("somebody sleeps");
+            clock.advance_to_next().expect("a timer is set");
             delays.push(SharedClock::from(clock).now().duration_since(start).unwrap().as_secs());
         }
+    }
+
+    async fn detect_region(http: &HttpClient, env: &Env) -> Option<Region> {
+        RegionDetector::new().region(http, env).await
     }
 
     fn name(region: Option<&Region>) -> Option<&str> {
@@ -220,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_comes_before_the_metadata_service() {
+    fn environment_precedes_metadata_service() {
         for (variable, region, asked) in [
             ("westus2", Some("westus2"), 0),
             ("East US 2", Some("eastus2"), 0),
@@ -236,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_metadata_service_is_asked_as_it_wants_to_be() {
+    fn metadata_request_has_url_and_header() {
         for (base, url) in [
             (None, "http://169.254.169.254/metadata/instance/compute?api-version=2021-02-01"),
             (
@@ -256,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn route_03_to_05_a_region_is_used_only_when_the_service_names_a_proper_one() {
+    fn route_03_to_05_only_valid_region_is_used() {
         let versions = r#"{"error":"Bad request","newest-versions":["2020-09-01","2020-06-01"]}"#;
         for (answers, region, requests) in [
             (vec![located("eastus")], Some("eastus"), 1),
@@ -287,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_asked_for_by_the_name_that_the_service_gave() {
+    fn listed_version_is_requested() {
         let transport = ScriptedTransport::new([
             answer(400, ""),
             answer(400, r#"{"newest-versions":["2020-09-01&x=y"]}"#),
@@ -302,9 +296,9 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_does_not_answer_costs_two_seconds_and_a_busy_one_at_most_ten() {
+    fn detection_time_is_limited() {
         let clock = ManualClock::new();
-        let silent = client(transport_fn(|_| pending::<Answer>()), &clock);
+        let silent = client(transport_fn(|_| pending::<HttpResult>()), &clock);
         assert_eq!(drive(&clock, detect_region(&silent, &Env::empty())), (None, vec![2]));
 
         let slow_clock = ManualClock::new();
@@ -321,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delays_between_attempts_are_those_of_the_client() {
+    fn retry_scale_applies_to_pauses() {
         for (scale, delays) in [(1.0, vec![1, 3, 7]), (0.0, vec![]), (0.5, vec![0, 1, 3])] {
             let busy = (0..3).map(|_| answer(503, ""));
             let transport = ScriptedTransport::new(busy.chain([located("eastus")]));
@@ -334,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_at_the_same_time_share_one_detection_and_a_region_stays() {
+    async fn region_is_detected_once() {
         let transport = ScriptedTransport::new([located("eastus"), located("westus")]);
         let clock = ManualClock::new();
         let (http, env, detector) = (client(transport.clone(), &clock), Env::empty(), RegionDetector::new());
@@ -353,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_holds_for_minutes_and_is_then_corrected_while_nobody_waits() {
+    async fn failed_detection_is_repeated_in_background() {
         let transport = ScriptedTransport::new([answer(404, ""), located("eastus")]);
         let clock = ManualClock::new();
         let (http, env, detector) = (client(transport.clone(), &clock), Env::empty(), RegionDetector::new());
@@ -371,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_gives_up_leaves_nothing_behind() {
+    async fn cancelled_detection_leaves_no_result() {
         let sent = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&sent);
         let transport = transport_fn(move |_| {
@@ -387,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_gives_up_does_not_take_the_others_detection_with_it() {
+    async fn cancelled_leader_does_not_stop_others() {
         let clock = ManualClock::new();
         let ticking = SharedClock::from(&clock);
         let transport = transport_fn(move |_| {

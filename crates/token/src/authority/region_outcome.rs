@@ -1,27 +1,27 @@
-//! What came of the region of a request.
+//! The result of determining a region.
 
 use super::region::Region;
 
-/// What came of the region of a request.
+/// The result of determining the region of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RegionOutcome {
     /// No region was considered.
     #[default]
     None,
-    /// The configuration or the environment says which.
+    /// The region of the configuration or of `MSAL_FORCE_REGION`.
     Configured(Region),
-    /// It was detected.
+    /// The detected region of this machine.
     Detected(Region, DetectedBy),
-    /// It could not be told, so the global host serves.
+    /// Detection failed, so that the global host serves.
     Unknown,
 }
 
-/// Where a detected region was found.
+/// The origin of a detected region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DetectedBy {
-    /// Found by an earlier request.
+    /// Detected for an earlier request.
     Memory,
-    /// The environment.
+    /// `REGION_NAME` in the environment.
     Environment,
     /// The instance metadata service.
     Metadata,
@@ -35,7 +35,7 @@ impl RegionOutcome {
         }
     }
 
-    /// What the next request is told.
+    /// Returns the result for later requests.
     pub(crate) fn remembered(self) -> Self {
         match self {
             Self::Detected(region, _) => Self::Detected(region, DetectedBy::Memory),
@@ -43,7 +43,7 @@ impl RegionOutcome {
         }
     }
 
-    /// Returns region, source and outcome as the telemetry header has them
+    /// Returns the fields region, source and outcome of the telemetry header
     /// (`docs/protocol/token-request.md#telemetry-header`).
     pub(crate) fn telemetry_fields(&self) -> String {
         let (region, source, outcome) = match self {

@@ -1,4 +1,4 @@
-//! From an authority to its token endpoint, with what has to be asked on the way.
+//! The endpoints of an authority, with discovery and region detection.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -17,8 +17,8 @@ use super::region_outcome::RegionOutcome;
 use super::routing::Routing;
 use crate::oauth::TokenEndpoint;
 
-/// Tells where the tokens of an authority are issued, and remembers it. Clones are cheap and share
-/// what was found.
+/// Finds the token endpoint of an authority, and caches the results of discovery. Clones are cheap and
+/// share the cache.
 ///
 /// ```no_run
 /// # use symbolon_token::authority::{Authority, EndpointQuery, RegionChoice, Router};
@@ -33,13 +33,13 @@ use crate::oauth::TokenEndpoint;
 /// # Ok(()) }
 /// ```
 ///
-/// Regions serve what a client asks for itself. What it asks about a user they serve only with a
-/// certificate: without one, nothing about the region is asked, and the cloud's global host serves.
-/// (As with MSAL.)
+/// Regions serve requests for the client itself, and requests about a user only with a certificate.
+/// For other requests no region is determined, and the cloud's global host serves
+/// (`docs/protocol/routing.md#regions`).
 #[derive(Clone, Debug)]
 pub struct Router(Arc<RouterState>);
 
-/// A token endpoint, and what came of the region on the way to it.
+/// A token endpoint, with the region that was considered for it.
 #[derive(Clone, Debug)]
 pub(crate) struct LocatedEndpoint {
     pub(crate) endpoint: TokenEndpoint,
@@ -47,7 +47,7 @@ pub(crate) struct LocatedEndpoint {
 }
 
 impl From<TokenEndpoint> for LocatedEndpoint {
-    /// An endpoint for which no region was considered.
+    /// Creates an endpoint for which no region was considered.
     fn from(endpoint: TokenEndpoint) -> Self {
         Self { endpoint, region: RegionOutcome::None }
     }
@@ -56,11 +56,11 @@ impl From<TokenEndpoint> for LocatedEndpoint {
 #[derive(Debug)]
 struct RouterState {
     settings: RouterSettings,
-    /// Whether the host may have regions, and whether it is to be asked about.
+    /// The authority is of Entra and not on a loopback address, so that it may have regions.
     has_regions: bool,
-    is_host_in_question: bool,
-    /// The region as the configuration and the environment decided it, when it was first needed.
-    decided: OnceLock<Result<RegionChoice, Error>>,
+    needs_discovery: bool,
+    /// The configured region after the environment was applied, when it was first needed.
+    resolved_region: OnceLock<Result<RegionChoice, Error>>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,8 +73,8 @@ struct RouterSettings {
 }
 
 impl Router {
-    /// A router for an authority: no region unless the environment forces one, and instance
-    /// discovery for hosts that are not known.
+    /// Creates a router with instance discovery for unknown hosts, and without a region unless the
+    /// environment forces one.
     #[must_use]
     pub fn new(authority: Authority) -> Self {
         Self::of(RouterSettings {
@@ -86,54 +86,49 @@ impl Router {
         })
     }
 
-    /// The same with this region.
+    /// Sets the region.
     #[must_use]
     pub fn with_region(self, region: RegionChoice) -> Self {
         Self::of(RouterSettings { region, ..self.settings().clone() })
     }
 
-    /// The same with or without instance discovery. Without, the host of the authority is believed
-    /// to be what it claims.
+    /// Switches instance discovery on or off. Without it, the host of the authority is not validated.
     #[must_use]
     pub fn with_instance_discovery(self, instance_discovery: bool) -> Self {
         Self::of(RouterSettings { instance_discovery, ..self.settings().clone() })
     }
 
-    /// The same, sharing what this discovery knows.
+    /// Shares the cache of a discovery.
     #[must_use]
     pub fn with_discovery(self, discovery: Discovery) -> Self {
         Self::of(RouterSettings { discovery, ..self.settings().clone() })
     }
 
-    /// The same, sharing what this detector knows.
+    /// Shares the cache of a region detector.
     #[must_use]
     pub fn with_region_detector(self, detector: RegionDetector) -> Self {
         Self::of(RouterSettings { detector, ..self.settings().clone() })
     }
 
     fn of(settings: RouterSettings) -> Self {
-        // Only Entra has regions, and an emulator on this machine is in none.
         let has_regions = settings.authority.cloud_host().is_some();
-        let is_host_in_question =
-            settings.instance_discovery && has_regions && !settings.authority.is_known();
-        let decided = OnceLock::new();
-        Self(Arc::new(RouterState { settings, has_regions, is_host_in_question, decided }))
+        let needs_discovery = settings.instance_discovery && has_regions && !settings.authority.is_known();
+        let resolved_region = OnceLock::new();
+        Self(Arc::new(RouterState { settings, has_regions, needs_discovery, resolved_region }))
     }
 
     fn settings(&self) -> &RouterSettings {
         &self.0.settings
     }
 
-    /// The authority.
+    /// Returns the authority.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.settings().authority
     }
 
-    /// The token endpoint for these requests, if it is known.
-    ///
-    /// `None` when something has to be asked first, or again; then [`endpoint`](Self::endpoint)
-    /// tells it.
+    /// Returns the token endpoint for these requests from the cache; `None` if a request for discovery
+    /// or region detection is due, which [`endpoint`](Self::endpoint) sends.
     #[must_use]
     pub fn endpoint_now(&self, query: &EndpointQuery<'_>) -> Option<Result<TokenEndpoint, Error>> {
         self.located_now(query).map(|located| Ok(located?.endpoint))
@@ -149,14 +144,14 @@ impl Router {
             let metadata = settings.discovery.provider_now(issuer)?;
             return Some(metadata.map(|metadata| metadata.token_endpoint(mtls).clone().into()));
         }
-        let region = match query.considers_region().then(|| self.region_now()) {
+        let region = match query.considers_region().then(|| self.cached_region()) {
             None => RegionOutcome::None,
             Some(known) => match known? {
                 Ok(region) => region,
                 Err(error) => return Some(Err(error)),
             },
         };
-        if self.0.is_host_in_question
+        if self.0.needs_discovery
             && let Err(error) = settings.discovery.validate_now(&settings.authority)?
         {
             return Some(Err(error));
@@ -164,10 +159,10 @@ impl Router {
         Some(self.route(query, region))
     }
 
-    /// The token endpoint for these requests.
+    /// Returns the token endpoint for these requests.
     ///
-    /// What is wrong with the request is said before anything is asked. A region that cannot be
-    /// detected means the global host, with the same security. The environment is read once.
+    /// Invalid queries are refused before anything is sent. If the region cannot be detected, the global
+    /// host serves, with the same security. The environment is read once.
     ///
     /// # Errors
     /// Those of [`Authority::with_tenant`] and [`Authority::token_endpoint`], `invalid_region` when
@@ -191,19 +186,19 @@ impl Router {
     ) -> Result<LocatedEndpoint, Error> {
         let EndpointQuery { tenant, mtls, .. } = *query;
         let RouterSettings { instance_discovery, discovery, detector, .. } = self.settings();
-        let authority = self.authority_of(tenant)?;
+        let authority = self.authority_for(tenant)?;
         if let Some(issuer) = authority.issuer() {
             return Ok(discovery.provider(http, issuer).await?.token_endpoint(mtls).clone().into());
         }
         authority.token_endpoint(&Routing { mtls, region: None })?;
-        let decided = match query.considers_region() {
-            true => self.region_decided(env)?,
+        let region = match query.considers_region() {
+            true => self.resolved_region(env)?,
             false => RegionChoice::Global,
         };
         if *instance_discovery {
             discovery.validate(http, &authority).await?;
         }
-        let region = match decided {
+        let region = match region {
             RegionChoice::Fixed(region) => RegionOutcome::Configured(region),
             RegionChoice::Detect => detector.outcome(http, env).await,
             RegionChoice::Unset | RegionChoice::Global => RegionOutcome::None,
@@ -211,14 +206,14 @@ impl Router {
         self.route(query, region)
     }
 
-    /// Where a user's browser is sent to sign in, and who is expected to answer.
+    /// Returns the authorization endpoint, and the issuer whose response is expected.
     pub(crate) async fn authorization_endpoint(
         &self,
         http: &HttpClient,
         tenant: Option<&str>,
     ) -> Result<(Url, ExpectedIssuer), Error> {
         let RouterSettings { instance_discovery, discovery, .. } = self.settings();
-        let authority = self.authority_of(tenant)?;
+        let authority = self.authority_for(tenant)?;
         let expected = |is_announced| ExpectedIssuer {
             authority: authority.as_str().to_owned(),
             is_oidc: authority.issuer().is_some(),
@@ -226,7 +221,10 @@ impl Router {
         };
         if let Some(issuer) = authority.issuer() {
             let metadata = discovery.provider(http, issuer).await?;
-            return Ok((metadata.authorization_endpoint()?.clone(), expected(metadata.announces_itself())));
+            return Ok((
+                metadata.authorization_endpoint()?.clone(),
+                expected(metadata.always_sends_issuer()),
+            ));
         }
         if *instance_discovery {
             discovery.validate(http, &authority).await?;
@@ -234,20 +232,20 @@ impl Router {
         Ok((authority.authorization_endpoint()?, expected(false)))
     }
 
-    fn region_decided(&self, env: &Env) -> Result<RegionChoice, Error> {
+    fn resolved_region(&self, env: &Env) -> Result<RegionChoice, Error> {
         if !self.0.has_regions {
             return Ok(RegionChoice::Global);
         }
-        self.0.decided.get_or_init(|| self.settings().region.decided(env)).clone()
+        self.0.resolved_region.get_or_init(|| self.settings().region.resolve(env)).clone()
     }
 
-    /// The region, if there is nothing to ask about it.
-    fn region_now(&self) -> Option<Result<RegionOutcome, Error>> {
+    /// Returns the region; `None` if the environment was not read yet or a detection is due.
+    fn cached_region(&self) -> Option<Result<RegionOutcome, Error>> {
         let settings = self.settings();
         if !self.0.has_regions || settings.region == RegionChoice::Global {
             return Some(Ok(RegionOutcome::None));
         }
-        match self.0.decided.get()? {
+        match self.0.resolved_region.get()? {
             Ok(RegionChoice::Fixed(region)) => Some(Ok(RegionOutcome::Configured(region.clone()))),
             Ok(RegionChoice::Detect) => settings.detector.outcome_now().map(Ok),
             Ok(RegionChoice::Unset | RegionChoice::Global) => Some(Ok(RegionOutcome::None)),
@@ -257,10 +255,10 @@ impl Router {
 
     fn route(&self, query: &EndpointQuery<'_>, region: RegionOutcome) -> Result<LocatedEndpoint, Error> {
         let routing = Routing { mtls: query.mtls, region: region.region().cloned() };
-        Ok(LocatedEndpoint { endpoint: self.authority_of(query.tenant)?.token_endpoint(&routing)?, region })
+        Ok(LocatedEndpoint { endpoint: self.authority_for(query.tenant)?.token_endpoint(&routing)?, region })
     }
 
-    fn authority_of(&self, tenant: Option<&str>) -> Result<Cow<'_, Authority>, Error> {
+    fn authority_for(&self, tenant: Option<&str>) -> Result<Cow<'_, Authority>, Error> {
         match tenant {
             None => Ok(Cow::Borrowed(self.authority())),
             Some(tenant) => self.authority().with_tenant(tenant).map(Cow::Owned),
@@ -308,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn route_01_to_09_the_endpoint_of_a_known_cloud_needs_no_request() {
+    async fn route_01_to_09_known_cloud_needs_no_request() {
         let common = "https://login.microsoftonline.com/common";
         for (authority, region, tenant, mtls, outcome) in [
             (
@@ -393,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn route_03_to_05_a_detected_region_is_used_and_a_failure_is_the_global_host_for_a_while() {
+    async fn route_03_to_05_detected_region_is_used() {
         let transport = ScriptedTransport::new([
             answer(200, r#"{"location":"west.evil.example/us"}"#),
             answer(200, r#"{"location":"westus"}"#),
@@ -418,7 +416,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_environment_decides_about_the_region_before_anything_is_known() {
+    async fn environment_overrides_configured_region() {
         let http = client(&ScriptedTransport::new([]), &ManualClock::new());
         for (region, variable, host) in [
             (RegionChoice::Unset, ("MSAL_FORCE_REGION", "forced"), "https://forced.login.microsoft.com/"),
@@ -429,17 +427,17 @@ mod tests {
             let router = router(CONTOSO).with_region(region.clone());
             assert_eq!(router.endpoint_now(&query(None, false)).is_some(), region == RegionChoice::Global);
             let env = [variable].into_iter().collect();
-            let told = shown(router.endpoint(&http, &env, &query(None, false)).await);
-            assert!(told.starts_with(host), "{told}");
-            assert_eq!(router.endpoint_now(&query(None, false)).map(shown), Some(told));
+            let endpoint = shown(router.endpoint(&http, &env, &query(None, false)).await);
+            assert!(endpoint.starts_with(host), "{endpoint}");
+            assert_eq!(router.endpoint_now(&query(None, false)).map(shown), Some(endpoint));
         }
-        // What has no regions has no use for a wrong one either.
+        // An authority without regions ignores an invalid region.
         let env = [("MSAL_FORCE_REGION", "for.ced")].into_iter().collect();
         assert!(router("https://sts.example/adfs").endpoint(&http, &env, &query(None, false)).await.is_ok());
     }
 
     #[tokio::test]
-    async fn rg17_what_no_region_serves_is_known_at_once_whatever_the_region() {
+    async fn rg17_user_requests_need_no_region() {
         let http = client(&ScriptedTransport::new([]), &ManualClock::new());
         let about_user = EndpointQuery { for_user: true, ..EndpointQuery::default() };
         let global = "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token";
@@ -455,7 +453,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_else_is_asked_about_a_host_that_entra_does_not_know() {
+    async fn invalid_host_needs_no_region() {
         let transport = ScriptedTransport::new([answer(400, r#"{"error":"invalid_instance"}"#)]);
         let http = client(&transport, &ManualClock::new());
         let router = router("https://login.foo.bar/t").with_region(RegionChoice::Detect);
@@ -469,13 +467,13 @@ mod tests {
         );
         assert_eq!(transport.requests().len(), 1);
 
-        let trusting = router.with_region(RegionChoice::Global).with_instance_discovery(false);
-        let endpoint = trusting.endpoint_now(&query(None, false)).map(shown);
+        let without_discovery = router.with_region(RegionChoice::Global).with_instance_discovery(false);
+        let endpoint = without_discovery.endpoint_now(&query(None, false)).map(shown);
         assert_eq!(endpoint.as_deref(), Some("https://login.foo.bar/t/oauth2/v2.0/token"));
     }
 
     #[tokio::test]
-    async fn routers_that_share_a_discovery_and_a_detector_ask_once() {
+    async fn routers_share_discovery_and_detector() {
         let transport = ScriptedTransport::new([answer(200, "{}"), answer(200, r#"{"location":"r"}"#)]);
         let http = client(&transport, &ManualClock::new());
         let (discovery, detector) = (Discovery::new(), RegionDetector::new());
@@ -491,7 +489,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_openid_provider_tells_its_endpoints_itself() {
+    async fn openid_endpoints_are_read_from_metadata() {
         let transport = ScriptedTransport::new([answer(
             200,
             r#"{"issuer":"https://idp.example/","token_endpoint":"https://idp.example/token",

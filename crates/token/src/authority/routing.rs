@@ -1,4 +1,4 @@
-//! From an authority to the host that serves a request: pure.
+//! The token endpoint of an authority (`docs/protocol/routing.md#mtls-hosts`).
 
 use symbolon_types::{Error, ErrorKind};
 use url::Host;
@@ -9,23 +9,21 @@ use super::layout::{self, AuthorityLayout};
 use super::region::Region;
 use crate::oauth::TokenEndpoint;
 
-/// How a request travels.
+/// The properties of a request that select its host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_structs, reason = "put together by its callers, member by member")]
+#[expect(clippy::exhaustive_structs, reason = "callers set the fields")]
 pub struct Routing {
-    /// It presents a client certificate in the TLS handshake.
+    /// The request presents a client certificate in the TLS handshake.
     pub mtls: bool,
-    /// It goes to this region of the cloud.
+    /// The region of the cloud that serves the request.
     pub region: Option<Region>,
 }
 
 impl Authority {
-    /// The token endpoint for requests that travel like this.
+    /// Returns the token endpoint for these requests.
     ///
-    /// Only Entra has hosts for regions and for mutual TLS. (MSAL.NET
-    /// `RegionAndMtlsDiscoveryProvider`; the path and the port stay.) A certificate goes to the known
-    /// ones alone: the counterpart of an unknown host would be a guess. Any other authority, and one
-    /// on this machine, stays on its own host.
+    /// Only Entra has hosts for regions and for mutual TLS. A certificate goes to hosts of known clouds
+    /// only. Other kinds of authorities, and authorities on a loopback address, keep their host.
     ///
     /// ```
     /// # use symbolon_token::authority::{Authority, Region, Routing};
@@ -40,7 +38,7 @@ impl Authority {
     /// With a certificate: `missing_tenanted_authority` for `common` and `organizations`,
     /// `mtls_pop_not_supported_for_environment` for a host without an mTLS counterpart,
     /// `insecure_endpoint` for `http`. Always: `metadata_required` for an OpenID provider, whose
-    /// endpoint only a [`Router`](super::Router) can tell.
+    /// endpoint a [`Router`](super::Router) reads from its metadata.
     pub fn token_endpoint(&self, routing: &Routing) -> Result<TokenEndpoint, Error> {
         let path = match self.layout {
             AuthorityLayout::Oidc { .. } => return Err(metadata_required()),
@@ -58,20 +56,20 @@ impl Authority {
             url.set_host(Some(&host)).map_err(|_| layout::invalid("has no host in this region"))?;
         }
         url.set_path(&format!("{}{path}", self.url.path()));
-        // An http URL has been let in on loopback only, and on purpose.
+        // `Authority` accepts an http URL on loopback only.
         TokenEndpoint::allowing_http_on_loopback(url)
     }
 
     fn check_mtls(&self) -> Result<(), Error> {
         if self.tenant().is_some_and(super::Tenant::is_tenantless) {
-            let error = "a client certificate authenticates in one tenant, and the authority names none; \
-                         nothing was sent";
+            let error = "a client certificate authenticates in one tenant, but the authority is `common` or \
+                         `organizations`; nothing was sent";
             return Err(Error::new(ErrorKind::Request, "missing_tenanted_authority", error)
-                .with_advice("name the tenant by its id or a domain instead of common or organizations"));
+                .with_advice("use the id or a domain of the tenant instead"));
         }
         if self.url.scheme() != "https" {
-            let error = "a client certificate is only presented over TLS, and the authority is not an https \
-                         URL; nothing was sent";
+            let error = "a client certificate requires TLS, but the authority is not an https URL; nothing \
+                         was sent";
             return Err(Error::new(ErrorKind::Request, "insecure_endpoint", error)
                 .with_advice("use the https URL of the authority"));
         }
@@ -83,7 +81,7 @@ impl Authority {
         }
     }
 
-    /// The host that takes the place of the authority's own.
+    /// Returns the host that replaces the authority's own.
     fn host_for(&self, routing: &Routing) -> Option<String> {
         let host = self.cloud_host()?;
         let cloud = Cloud::of(host);
@@ -96,30 +94,31 @@ impl Authority {
         if !is_name || is_regional {
             return None;
         }
-        let of_cloud = mtls_host().or(cloud.map(|cloud| cloud.regional)).unwrap_or(host);
-        Some(format!("{region}.{of_cloud}"))
+        let base = mtls_host().or(cloud.map(|cloud| cloud.regional)).unwrap_or(host);
+        Some(format!("{region}.{base}"))
     }
 }
 
 fn no_mtls_host(cloud: Option<&Cloud>) -> Error {
     let (error, advice) = match cloud {
         Some(_) => (
-            "the host of the authority is a legacy name without an mTLS endpoint; nothing was sent",
+            "the host of the authority is a legacy name without an mTLS host; nothing was sent",
             "use the cloud's current name: login.microsoftonline.com, login.microsoftonline.us or \
              login.partner.microsoftonline.cn",
         ),
         None => (
-            "the host of the authority is not known to take client certificates; nothing was sent",
-            "use the login host of a public or sovereign cloud, or give the token endpoint itself",
+            "the host of the authority belongs to no known cloud and gets no client certificate; nothing was \
+             sent",
+            "use the login host of a public or sovereign cloud, or configure the token endpoint itself",
         ),
     };
     Error::new(ErrorKind::Environment, "mtls_pop_not_supported_for_environment", error).with_advice(advice)
 }
 
 pub(super) fn metadata_required() -> Error {
-    let error = "the endpoints of an OpenID provider stand in its metadata; nothing was sent";
+    let error = "the endpoints of an OpenID provider must be read from its metadata; nothing was sent";
     Error::new(ErrorKind::Request, "metadata_required", error)
-        .with_advice("ask a router for the token endpoint, or give the token endpoint itself")
+        .with_advice("use a router, or configure the token endpoint itself")
 }
 
 #[cfg(test)]
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn route_10_to_17_each_host_has_its_counterparts_and_a_certificate_goes_to_no_other() {
+    fn route_10_to_17_hosts_for_regions_and_mtls() {
         for (authority, plain, mtls, regional_mtls, regional) in [
             (
                 "login.microsoftonline.com",
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_on_this_machine_stays_on_its_own_host() {
+    fn loopback_authority_keeps_its_host() {
         for authority in ["localhost:8443", "127.0.0.1:8443", "[::1]:8443"] {
             for (mtls, region) in [(false, None), (true, None), (false, Some("r")), (true, Some("r"))] {
                 assert_eq!(host(authority, mtls, region), authority);
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_never_goes_over_plain_http() {
+    fn certificate_requires_https() {
         assert_eq!(
             endpoint("http://127.0.0.1:80/t", false, None).unwrap(),
             "http://127.0.0.1/t/oauth2/v2.0/token"
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn route_01_a_tenant_is_an_id_or_a_domain() {
+    fn route_01_tenant_is_an_id_or_a_domain() {
         for tenant in ["751a212b-4003-416e-b600-e1f48e40db9f", "contoso.com"] {
             let url = endpoint(&format!("https://login.microsoftonline.com/{tenant}"), true, None).unwrap();
             assert_eq!(url, format!("https://mtlsauth.microsoft.com/{tenant}/oauth2/v2.0/token"));
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn route_06_to_08_a_certificate_needs_a_tenant_and_consumers_is_one() {
+    fn route_06_to_08_certificate_needs_a_tenant() {
         for (authority, outcome) in [
             ("https://login.microsoftonline.com/common", Some("missing_tenanted_authority")),
             ("https://login.microsoftonline.com/Organizations", Some("missing_tenanted_authority")),
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn route_09_a_tenant_override_appears_in_the_path() {
+    fn route_09_tenant_override_is_in_the_path() {
         let common = Authority::parse("https://login.microsoftonline.com/common").unwrap();
         let routing = Routing { mtls: true, region: None };
         let endpoint = common.with_tenant("contoso.com").unwrap().token_endpoint(&routing).unwrap();
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn idp_01_to_03_a_service_other_than_entra_keeps_its_host_and_path() {
+    fn idp_01_to_03_other_services_keep_host_and_path() {
         for (authority, url) in [
             ("https://dsts.example/dstsv2/t", "https://dsts.example/dstsv2/t/oauth2/v2.0/token"),
             ("https://sts.example/adfs", "https://sts.example/adfs/oauth2/token"),
@@ -370,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_of_an_openid_provider_is_not_guessed() {
+    fn openid_endpoint_requires_metadata() {
         let provider = Authority::oidc("https://idp.example").unwrap();
         assert_eq!(provider.token_endpoint(&Routing::default()).unwrap_err().code(), "metadata_required");
     }

@@ -1,4 +1,4 @@
-//! Where users sign in, and who answers from there: pure.
+//! The authorization endpoint of an authority, and the issuer of its responses.
 
 use symbolon_types::Error;
 use url::Url;
@@ -9,8 +9,8 @@ use super::layout::{AuthorityLayout, CIAM_SUFFIX};
 use super::routing::metadata_required;
 
 impl Authority {
-    /// The authorization endpoint (RFC 6749 §3.1): where a user's browser is sent to sign in. It is on
-    /// the host that people know, never in a region.
+    /// Returns the authorization endpoint (RFC 6749 §3.1), at which users sign in. It is on the cloud's
+    /// network host, never in a region.
     ///
     /// ```
     /// # use symbolon_token::authority::Authority;
@@ -23,7 +23,7 @@ impl Authority {
     /// ```
     ///
     /// # Errors
-    /// `metadata_required` for an OpenID provider, which only tells it in its metadata.
+    /// `metadata_required` for an OpenID provider, whose endpoints are in its metadata.
     pub fn authorization_endpoint(&self) -> Result<Url, Error> {
         let path = match self.layout {
             AuthorityLayout::Oidc { .. } => return Err(metadata_required()),
@@ -35,18 +35,18 @@ impl Authority {
         };
         let mut url = self.url.clone();
         if let Some(cloud) = self.cloud() {
-            // A name from our own table.
+            // A name of a known cloud is valid.
             url.set_host(Some(cloud.network)).map_err(|_| metadata_required())?;
         }
         url.set_path(&format!("{}{path}", self.url.path()));
         Ok(url)
     }
 
-    /// Whether an answer that comes from this issuer may be this authority's (RFC 9207 §2.4).
+    /// Returns whether a response with this `iss` can be from this authority (RFC 9207 §2.4).
     ///
-    /// The issuer of an OpenID provider is known to the letter. The others name their tenant by its id,
-    /// whatever name we know it by, so there it is the host that counts: its own, another of its cloud,
-    /// or for an external tenant that of the tenant's id.
+    /// The issuer of an OpenID provider is compared exactly. Other issuers contain the id of the tenant,
+    /// of which the authority may have a domain. Therefore only the host is compared: it must be the
+    /// authority's, another of its cloud, or for an external tenant any host of such tenants.
     pub(crate) fn may_issue_as(&self, issuer: &str) -> bool {
         if let Some(own) = self.issuer() {
             return own == issuer;
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn users_sign_in_where_each_kind_of_authority_has_them() {
+    fn authorization_endpoint_depends_on_kind() {
         for (text, url) in [
             (
                 "https://login.microsoftonline.com/Contoso.com",
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_is_known_by_its_host_or_to_the_letter() {
+    fn issuer_is_compared_by_host_or_exactly() {
         const PUBLIC: &str = "https://login.microsoftonline.com/contoso.com";
         const ID: &str = "751a212b-4003-416e-b600-e1f48e40db9f";
         for (text, issuer, fits) in [

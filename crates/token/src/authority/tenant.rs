@@ -1,4 +1,4 @@
-//! Whose directory it is.
+//! Tenants.
 
 use std::fmt;
 
@@ -6,43 +6,41 @@ use symbolon_types::{Error, ErrorKind};
 
 /// The longest domain name (RFC 1035 §2.3.4).
 const LENGTH: usize = 253;
-/// Not a tenant, but whichever the signed-in user has. `consumers` is one: that of personal
-/// accounts. (MSAL.NET `AadAuthority`.)
+/// The words for the tenant of the user who signs in (`docs/protocol/routing.md#tenants`).
 const TENANTLESS: [&str; 2] = ["common", "organizations"];
 
-/// A tenant: its id, one of its domains, or `common`, `organizations` or `consumers`; in lower
-/// case.
+/// A tenant in lower case: its id, one of its domains, or `common`, `organizations` or `consumers`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Tenant(Box<str>);
 
 impl Tenant {
-    /// Takes an id or a domain.
+    /// Parses an id, a domain or one of the words.
     ///
     /// # Errors
-    /// `invalid_tenant` when the text cannot be one.
+    /// `invalid_tenant` if the text is not one segment of a path.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if !is_segment(text) {
-            let error = "the tenant is neither an id nor a domain; nothing was sent";
+            let error = "the tenant is neither an id nor a domain name; nothing was sent";
             return Err(Error::new(ErrorKind::Request, "invalid_tenant", error)
                 .with_advice("use the id of the tenant, or a domain such as contoso.onmicrosoft.com"));
         }
         Ok(Self(text.to_ascii_lowercase().into()))
     }
 
-    /// The tenant in lower case.
+    /// Returns the tenant in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it stands for no tenant in particular: `common` and `organizations`.
+    /// Returns whether this is `common` or `organizations`, which name no particular tenant.
     #[must_use]
     pub fn is_tenantless(&self) -> bool {
         TENANTLESS.contains(&self.as_str())
     }
 }
 
-/// Stands in a path as it is, and is nothing that a URL would read as something else.
+/// Returns whether `text` is one segment of a path that a URL parser leaves unchanged.
 pub(super) fn is_segment(text: &str) -> bool {
     (1..=LENGTH).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
@@ -67,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_is_an_id_or_a_domain() {
+    fn tenant_is_an_id_or_a_domain() {
         for (text, tenantless) in [
             ("751a212b-4003-416e-b600-e1f48e40db9f", false),
             ("contoso.onmicrosoft.com", false),
@@ -83,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_the_path_is_no_tenant() {
+    fn tenant_cannot_change_the_path() {
         let long = "a".repeat(LENGTH + 1);
         for text in ["", ".", "..", "a/b", "a\\b", "a?b", "a#b", "a%2fb", "a b", "a\n", "é", &long] {
             let error = Tenant::parse(text).unwrap_err();

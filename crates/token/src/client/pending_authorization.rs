@@ -129,7 +129,7 @@ impl PendingAuthorization {
             return Err(Error::new(ErrorKind::Response, "state_mismatch", error)
                 .with_advice("let the user sign in again, in the browser in which they began"));
         }
-        if !self.issuer.fits(answer.issuer.as_deref()) {
+        if !self.issuer.matches(answer.issuer.as_deref()) {
             let error = "the answer is that of another issuer; nothing was sent";
             return Err(Error::new(ErrorKind::Response, "issuer_mismatch", error)
                 .with_advice("check the authority; somebody may have mixed up two sign-ins on purpose"));
