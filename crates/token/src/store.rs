@@ -1,4 +1,4 @@
-//! Token stores outside of this process.
+//! Token stores behind the cache.
 
 mod cache_store;
 mod entry;

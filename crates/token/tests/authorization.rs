@@ -1,4 +1,4 @@
-//! Signing users in, over a scripted transport.
+//! Sign-in of users, over a scripted transport.
 
 #![cfg(test)]
 
@@ -20,13 +20,13 @@ const CONTOSO: &str = "https://login.microsoftonline.com/contoso.example";
 const ISSUER: &str = "https://idp.example";
 const REDIRECT_URI: &str = "https://app.example/signed in?tenant=a";
 
-type Answer = Result<Response, TransportError>;
+type HttpResult = Result<Response, TransportError>;
 
-fn answer(status: u16, body: serde_json::Value) -> Answer {
+fn answer(status: u16, body: serde_json::Value) -> HttpResult {
     Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_string()))
 }
 
-fn metadata(extra: serde_json::Value) -> Answer {
+fn metadata(extra: serde_json::Value) -> HttpResult {
     let mut document = serde_json::json!({
         "issuer": ISSUER,
         "token_endpoint": "https://idp.example/token",
@@ -63,7 +63,7 @@ fn idle(application: &Application) -> TokenClient {
 fn query(url: &Url) -> BTreeMap<String, String> {
     let pairs: Vec<_> = url.query_pairs().into_owned().collect();
     let map: BTreeMap<_, _> = pairs.iter().cloned().collect();
-    assert_eq!(map.len(), pairs.len(), "no parameter is there twice: {url}");
+    assert_eq!(map.len(), pairs.len(), "a parameter is repeated: {url}");
     map
 }
 
@@ -71,7 +71,7 @@ async fn pending(application: &Application, transport: &ScriptedTransport) -> Pe
     client(application, transport).authorization_request(application, REDIRECT_URI, "api").await.unwrap().1
 }
 
-/// A query with these parameters.
+/// Returns the query with these parameters.
 fn redirect(parameters: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }
@@ -83,7 +83,7 @@ fn code_of(received: Result<AuthorizationCode, Error>) -> (ErrorKind, String) {
 }
 
 #[tokio::test]
-async fn the_url_holds_what_the_standards_ask_for_and_the_session_what_proves_it() {
+async fn authorization_url_has_required_parameters() {
     let application = entra();
     let client = idle(&application);
     let request = client.authorization_request(&application, REDIRECT_URI, "User.Read openid");
@@ -95,7 +95,7 @@ async fn the_url_holds_what_the_standards_ask_for_and_the_session_what_proves_it
     let mut take = |name: &str| query.remove(name).unwrap_or_default();
     assert_eq!(take("client_id"), "client");
     assert_eq!(take("response_type"), "code");
-    assert_eq!(take("redirect_uri"), REDIRECT_URI, "to the letter");
+    assert_eq!(take("redirect_uri"), REDIRECT_URI, "unchanged");
     assert_eq!(take("scope"), "User.Read offline_access openid profile");
     assert_eq!(take("state"), pending.state().expose());
     assert_eq!(take("nonce"), pending.nonce().expose());
@@ -109,7 +109,7 @@ async fn the_url_holds_what_the_standards_ask_for_and_the_session_what_proves_it
 }
 
 #[tokio::test]
-async fn no_two_requests_share_what_must_not_be_guessed() {
+async fn each_request_has_new_secrets() {
     let application = entra();
     let client = idle(&application);
     let mut seen = std::collections::BTreeSet::new();
@@ -122,7 +122,7 @@ async fn no_two_requests_share_what_must_not_be_guessed() {
 }
 
 #[tokio::test]
-async fn what_the_caller_asks_for_besides_is_in_the_url() {
+async fn optional_parameters_are_in_the_url() {
     let application = entra();
     let credential = ClientSecret::new(application.clone(), Secret::new("secret")).unwrap();
     let client = TokenClient::builder(credential, ScriptedTransport::new([])).capabilities(["cp1"]).build();
@@ -165,23 +165,26 @@ async fn what_the_caller_asks_for_besides_is_in_the_url() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_work_is_refused_before_anything_is_sent() {
+async fn invalid_request_is_refused() {
     let (application, oidc) = (entra(), oidc());
     let fixed = Application::at(TokenEndpoint::parse("https://t.example/token").unwrap(), "client").unwrap();
     let client = idle(&application);
-    let ask = |application, redirect| client.authorization_request(application, redirect, "api");
+    let request = |application, redirect| client.authorization_request(application, redirect, "api");
     for (request, code) in [
-        (ask(&application, "/signed-in"), "invalid_redirect_uri"),
-        (ask(&application, ""), "invalid_redirect_uri"),
-        (ask(&application, "https://app.example/#x"), "invalid_redirect_uri"),
-        (ask(&application, REDIRECT_URI).parameter("state", "fixed"), "invalid_parameter"),
-        (ask(&application, REDIRECT_URI).parameter("code_challenge_method", "plain"), "invalid_parameter"),
-        (ask(&application, REDIRECT_URI).parameter("request_uri", "https://x"), "invalid_parameter"),
-        (ask(&application, REDIRECT_URI).parameter("", "x"), "invalid_parameter"),
-        (ask(&application, REDIRECT_URI).claims("[]"), "invalid_claims"),
-        (ask(&application, REDIRECT_URI).tenant("a/b"), "invalid_tenant"),
-        (ask(&oidc, REDIRECT_URI).tenant("t"), "authority_type_mismatch"),
-        (ask(&fixed, REDIRECT_URI), "authorization_endpoint_unknown"),
+        (request(&application, "/signed-in"), "invalid_redirect_uri"),
+        (request(&application, ""), "invalid_redirect_uri"),
+        (request(&application, "https://app.example/#x"), "invalid_redirect_uri"),
+        (request(&application, REDIRECT_URI).parameter("state", "fixed"), "invalid_parameter"),
+        (
+            request(&application, REDIRECT_URI).parameter("code_challenge_method", "plain"),
+            "invalid_parameter",
+        ),
+        (request(&application, REDIRECT_URI).parameter("request_uri", "https://x"), "invalid_parameter"),
+        (request(&application, REDIRECT_URI).parameter("", "x"), "invalid_parameter"),
+        (request(&application, REDIRECT_URI).claims("[]"), "invalid_claims"),
+        (request(&application, REDIRECT_URI).tenant("a/b"), "invalid_tenant"),
+        (request(&oidc, REDIRECT_URI).tenant("t"), "authority_type_mismatch"),
+        (request(&fixed, REDIRECT_URI), "authorization_endpoint_unknown"),
     ] {
         let error = request.await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (ErrorKind::Request, code), "{error}");
@@ -189,7 +192,7 @@ async fn a_request_that_cannot_work_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn an_openid_provider_says_where_its_users_sign_in() {
+async fn openid_authorization_endpoint_is_discovered() {
     let transport = ScriptedTransport::new([metadata(serde_json::json!({}))]);
     let application = oidc();
     let client = client(&application, &transport);
@@ -209,18 +212,18 @@ async fn an_openid_provider_says_where_its_users_sign_in() {
 }
 
 #[tokio::test]
-async fn no_user_is_sent_to_a_host_that_entra_does_not_know() {
+async fn sign_in_at_unknown_host_is_refused() {
     let transport = ScriptedTransport::new([answer(400, serde_json::json!({"error": "invalid_instance"}))]);
     let application = application(Authority::parse("https://login.foo.bar/contoso.example").unwrap());
     let client = client(&application, &transport);
     let error = client.authorization_request(&application, REDIRECT_URI, "api").await.unwrap_err();
     assert_eq!(error.code(), "invalid_instance");
-    let trusting = application.clone().instance_discovery(false);
-    assert!(client.authorization_request(&trusting, REDIRECT_URI, "api").await.is_ok());
+    let without_discovery = application.clone().instance_discovery(false);
+    assert!(client.authorization_request(&without_discovery, REDIRECT_URI, "api").await.is_ok());
 }
 
 #[tokio::test]
-async fn an_answer_to_another_request_is_not_believed_in_anything() {
+async fn response_needs_the_state_of_its_request() {
     let pending = pending(&entra(), &ScriptedTransport::new([])).await;
     let (state, nonce) = (pending.state().expose(), pending.nonce().expose());
     let longer = format!("{state}x");
@@ -249,7 +252,7 @@ async fn an_answer_to_another_request_is_not_believed_in_anything() {
 }
 
 #[tokio::test]
-async fn an_answer_by_another_issuer_is_refused_and_one_that_must_name_itself_does() {
+async fn response_of_another_issuer_is_refused() {
     let of_entra = pending(&entra(), &ScriptedTransport::new([])).await;
     let announced = metadata(serde_json::json!({"authorization_response_iss_parameter_supported": true}));
     let of_announced = pending(&oidc(), &ScriptedTransport::new([announced])).await;
@@ -267,7 +270,7 @@ async fn an_answer_by_another_issuer_is_refused_and_one_that_must_name_itself_do
         (&of_silent, Some(ISSUER), true),
         (&of_silent, Some("https://idp.example/b"), false),
     ] {
-        // Also after a while in a session.
+        // Also after a round trip through a session.
         for pending in [pending, &PendingAuthorization::from_session(&pending.to_session()).unwrap()] {
             for outcome in [("code", "c"), ("error", "access_denied")] {
                 let mut parameters = vec![outcome, ("state", pending.state().expose())];
@@ -286,7 +289,7 @@ async fn an_answer_by_another_issuer_is_refused_and_one_that_must_name_itself_do
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_error_with_the_issuers_own_code() {
+async fn error_response_keeps_its_code() {
     let pending = pending(&entra(), &ScriptedTransport::new([])).await;
     for (error, description, code, server_codes, is_transient) in [
         ("access_denied", "AADSTS65004: The user declined.", "access_denied", &[65_004][..], false),
@@ -298,7 +301,7 @@ async fn a_refusal_is_an_error_with_the_issuers_own_code() {
             ("error", error),
             ("error_description", description),
             ("state", pending.state().expose()),
-            // With an error, a code is not to be believed.
+            // A code beside an error is ignored.
             ("code", "c"),
         ];
         let refused = pending.receive(&redirect(&parameters)).unwrap_err();
@@ -309,7 +312,7 @@ async fn a_refusal_is_an_error_with_the_issuers_own_code() {
 }
 
 #[tokio::test]
-async fn a_session_gives_back_what_it_kept_and_nothing_else_passes_for_it() {
+async fn session_text_is_validated() {
     let pending = pending(&entra(), &ScriptedTransport::new([])).await;
     let text = pending.to_session();
     assert!(text.expose().len() < 1024);
@@ -325,7 +328,7 @@ async fn a_session_gives_back_what_it_kept_and_nothing_else_passes_for_it() {
 }
 
 #[tokio::test]
-async fn the_code_is_redeemed_with_the_verifier_and_the_id_token_must_repeat_the_nonce() {
+async fn code_is_redeemed_with_verifier_and_nonce() {
     let id_token = |nonce: serde_json::Value| {
         let payload = serde_json::json!({"sub": "s", "nonce": nonce}).to_string();
         format!("e30.{}.c2ln", Base64UrlUnpadded::encode_string(payload.as_bytes()))
@@ -350,7 +353,7 @@ async fn the_code_is_redeemed_with_the_verifier_and_the_id_token_must_repeat_the
             pending.receive(&redirect(&[("code", "the code"), ("state", pending.state().expose())]));
         let outcome = client.redeem_code(&received.unwrap(), "api").await;
         assert_eq!(outcome.as_ref().err().map(Error::code), code);
-        assert_eq!(client.cache().len(), usize::from(code.is_none()), "what is refused is not kept");
+        assert_eq!(client.cache().len(), usize::from(code.is_none()), "a refused token is not cached");
         let requests = transport.requests();
         let form: BTreeMap<_, _> = url::form_urlencoded::parse(requests[0].body()).into_owned().collect();
         for (name, value) in [

@@ -1,4 +1,4 @@
-//! What each token request tells Entra beside its form, over a scripted transport.
+//! The headers of token requests, over a scripted transport.
 
 #![cfg(test)]
 
@@ -24,22 +24,22 @@ const ANCHOR: &str = "x-anchormailbox";
 const OBJECT: &str = "9f4880d8-80ba-4c40-97bc-f7a23c703084";
 const TENANT: &str = "751a212b-4003-416e-b600-e1f48e40db9f";
 
-type Answer = Result<Response, TransportError>;
+type HttpResult = Result<Response, TransportError>;
 
-fn answer(status: u16, body: serde_json::Value) -> Answer {
+fn answer(status: u16, body: serde_json::Value) -> HttpResult {
     Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_string()))
 }
 
-fn granted_as(token_type: &str) -> Answer {
+fn issued_as(token_type: &str) -> HttpResult {
     answer(200, serde_json::json!({"token_type": token_type, "access_token": "t", "expires_in": 3600}))
 }
 
-fn granted() -> Answer {
-    granted_as("Bearer")
+fn issued() -> HttpResult {
+    issued_as("Bearer")
 }
 
-/// A token about a user of Entra, with a refresh token.
-fn about_user() -> Answer {
+/// A response with tokens of a user of Entra.
+fn about_user() -> HttpResult {
     let info =
         Base64UrlUnpadded::encode_string(format!(r#"{{"uid":"{OBJECT}","utid":"{TENANT}"}}"#).as_bytes());
     answer(
@@ -74,8 +74,8 @@ fn identity() -> ClientIdentity {
     ClientIdentity::new(vec![certificate.der().clone()], key).unwrap()
 }
 
-/// A header of each request to the token service.
-fn told(transport: &ScriptedTransport, name: &str) -> Vec<Option<String>> {
+/// Returns the values of a header of each token request.
+fn header_values(transport: &ScriptedTransport, name: &str) -> Vec<Option<String>> {
     let requests = transport.requests();
     let posts = requests.iter().filter(|request| request.method() == "POST");
     let header = |value: &http::HeaderValue| String::from_utf8(value.as_bytes().to_vec()).unwrap();
@@ -83,30 +83,30 @@ fn told(transport: &ScriptedTransport, name: &str) -> Vec<Option<String>> {
 }
 
 fn telemetry(transport: &ScriptedTransport) -> Vec<String> {
-    told(transport, TELEMETRY).into_iter().map(Option::unwrap).collect()
+    header_values(transport, TELEMETRY).into_iter().map(Option::unwrap).collect()
 }
 
 #[tokio::test]
-async fn tr07_tr08_what_the_caller_tells_of_itself_is_cut_and_is_no_part_of_the_url_or_the_key() {
-    let transport = ScriptedTransport::new([granted()]);
+async fn tr07_tr08_caller_parameters_go_to_the_header() {
+    let transport = ScriptedTransport::new([issued()]);
     let client = builder(&transport).build();
-    let ask = |id: &str, version: &str| {
+    let request = |id: &str, version: &str| {
         client
             .token("api")
             .query_parameter("caller-sdk-id", id, Caching::Keyed)
             .query_parameter("caller-sdk-ver", version, Caching::Keyed)
             .query_parameter("ManagedCert", "1st", Caching::Keyed)
     };
-    ask("TestApiId012", "1234567890123456789012345").await.unwrap();
-    ask("another", "1").await.unwrap();
+    request("TestApiId012", "1234567890123456789012345").await.unwrap();
+    request("another", "1").await.unwrap();
     client.token("api").await.unwrap();
     assert_eq!(telemetry(&transport), ["5|1004,2,,,|0,0,1,TestApiId0,12345678901234567890,1"]);
     assert_eq!(transport.requests()[0].url().query(), None);
 }
 
 #[tokio::test]
-async fn a_library_names_itself_once_and_a_request_may_name_another() {
-    let transport = ScriptedTransport::new([granted(), granted(), granted()]);
+async fn request_overrides_caller_sdk() {
+    let transport = ScriptedTransport::new([issued(), issued(), issued()]);
     let client = builder(&transport).caller_sdk("My|SDK, naïve\r\n", "1.2.3 (beta)").build();
     client.token("a").await.unwrap();
     client.token("b").query_parameter("caller-sdk-id", "other", Caching::Unkeyed).await.unwrap();
@@ -119,11 +119,11 @@ async fn a_library_names_itself_once_and_a_request_may_name_another() {
             "5|1004,2,,,|0,0,1,MySDKnave,1.2.3(beta),"
         ]
     );
-    assert_eq!(transport.requests()[2].url().query(), Some("x=y"), "another parameter stays one");
+    assert_eq!(transport.requests()[2].url().query(), Some("x=y"), "other parameters stay in the query");
 }
 
 #[tokio::test]
-async fn tr09_each_flow_says_which_it_is() {
+async fn tr09_header_has_the_flow() {
     let transport = ScriptedTransport::new((0..8).map(|_| about_user()));
     let client = builder(&transport).build();
     let theirs = Secret::new("theirs");
@@ -140,11 +140,11 @@ async fn tr09_each_flow_says_which_it_is() {
     assert_eq!(telemetry(&transport), flows.map(|flow| format!("5|{flow},,,|0,0,1,,,")));
 }
 
-/// The certificate of a managed identity.
+/// A credential of a managed identity with a certificate.
 #[derive(Debug)]
-struct Minted(ManagedIdentityKind, ClientIdentity);
+struct ManagedCredential(ManagedIdentityKind, ClientIdentity);
 
-impl CredentialSource for Minted {
+impl CredentialSource for ManagedCredential {
     async fn authenticate(&self, _request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::parse("https://login.example/t/oauth2/v2.0/token").unwrap();
         let auth = ClientAuth::new("client", endpoint, Partition::machine_bound("identity"));
@@ -157,43 +157,44 @@ impl CredentialSource for Minted {
 }
 
 #[tokio::test]
-async fn tr09_a_managed_identity_says_which_kind_it_is_and_a_bound_token_that_it_is_bound() {
+async fn tr09_header_has_kind_of_managed_identity() {
     let identity = identity();
     for (kind, expected) in [
         (ManagedIdentityKind::SystemAssigned, "5|1015,2,,,|0,0,6,,,"),
         (ManagedIdentityKind::UserAssigned, "5|1016,2,,,|0,0,6,,,"),
     ] {
-        let transport = ScriptedTransport::new([granted_as("mtls_pop")]);
-        let client = TokenClient::builder(Minted(kind, identity.clone()), transport.clone()).build();
+        let transport = ScriptedTransport::new([issued_as("mtls_pop")]);
+        let client =
+            TokenClient::builder(ManagedCredential(kind, identity.clone()), transport.clone()).build();
         client.token("api").proof_of_possession().await.unwrap();
         assert_eq!(telemetry(&transport), [expected]);
     }
 }
 
 #[tokio::test]
-async fn tr10_a_request_says_why_the_cached_token_did_not_do() {
-    let transport = ScriptedTransport::new((0..5).map(|_| granted()));
-    let hands = ManualClock::new();
+async fn tr10_header_has_the_fetch_reason() {
+    let transport = ScriptedTransport::new((0..5).map(|_| issued()));
+    let manual_clock = ManualClock::new();
     let client = builder(&transport)
-        .context(Context::default().with_clock(&hands).with_jitter(Jitter::fixed(0.0)))
+        .context(Context::default().with_clock(&manual_clock).with_jitter(Jitter::fixed(0.0)))
         .build();
     client.token("api").await.unwrap();
     client.token("api").force_refresh().await.unwrap();
     client.token("api").claims(r#"{"access_token":{}}"#).await.unwrap();
-    hands.advance(Duration::from_secs(3600));
+    manual_clock.advance(Duration::from_secs(3600));
     let token = client.token("api").await.unwrap();
-    let due_in = token.refresh_on().duration_since(SharedClock::from(&hands).now()).unwrap();
-    hands.advance(due_in + Duration::from_secs(1));
+    let due_in = token.refresh_on().duration_since(SharedClock::from(&manual_clock).now()).unwrap();
+    manual_clock.advance(due_in + Duration::from_secs(1));
     client.token("api").await.unwrap();
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(telemetry(&transport), [2, 1, 1, 3, 4].map(|why| format!("5|1004,{why},,,|0,0,1,,,")));
+    assert_eq!(telemetry(&transport), [2, 1, 1, 3, 4].map(|reason| format!("5|1004,{reason},,,|0,0,1,,,")));
 }
 
 #[tokio::test]
-async fn tr11_a_store_behind_the_cache_is_told() {
-    let transport = ScriptedTransport::new([granted()]);
+async fn tr11_header_has_the_store_flag() {
+    let transport = ScriptedTransport::new([issued()]);
     let clock = SharedClock::system();
     let cache = TokenCache::new(10, &Context::default().with_clock(clock.clone()))
         .with_store(MemoryStore::new(clock));
@@ -202,7 +203,7 @@ async fn tr11_a_store_behind_the_cache_is_told() {
 }
 
 #[tokio::test]
-async fn the_region_is_told_with_where_it_was_found_and_what_came_of_it() {
+async fn header_has_region_source_and_outcome() {
     let fixed = RegionChoice::Fixed(Region::parse("westus").unwrap());
     let imds = |body: &str| answer(200, serde_json::from_str(body).unwrap());
     let none = Env::empty;
@@ -216,8 +217,7 @@ async fn the_region_is_told_with_where_it_was_found_and_what_came_of_it() {
         (RegionChoice::Detect, none(), Some(imds("{}")), ",1,5", ",1,5"),
         (fixed, named("MSAL_DISABLE_REGION", "1"), None, ",,", ",,"),
     ] {
-        let transport =
-            ScriptedTransport::new(before.into_iter().chain([granted(), granted(), about_user()]));
+        let transport = ScriptedTransport::new(before.into_iter().chain([issued(), issued(), about_user()]));
         let client = builder_of(application(region.clone()), &transport)
             .context(Context::default().with_env(env))
             .build();
@@ -234,10 +234,10 @@ async fn the_region_is_told_with_where_it_was_found_and_what_came_of_it() {
 }
 
 #[tokio::test]
-async fn only_token_requests_are_accompanied_by_telemetry() {
+async fn only_token_requests_have_telemetry() {
     let found = answer(200, serde_json::json!({"tenant_discovery_endpoint": "https://x", "metadata": []}));
     let located = answer(200, serde_json::json!({"location": "eastus"}));
-    let transport = ScriptedTransport::new([found, located, granted()]);
+    let transport = ScriptedTransport::new([found, located, issued()]);
     let authority = Authority::parse("https://login.foo.bar/contoso.example").unwrap();
     let application = Application::new(authority, "client").unwrap().region(RegionChoice::Detect);
     builder_of(application, &transport).build().token("api").await.unwrap();
@@ -246,7 +246,7 @@ async fn only_token_requests_are_accompanied_by_telemetry() {
 }
 
 #[tokio::test]
-async fn tr17_only_a_refresh_token_that_is_kept_says_where_its_user_is() {
+async fn tr17_stored_refresh_token_has_routing_hint() {
     let transport = ScriptedTransport::new((0..8).map(|_| about_user()));
     let client = builder(&transport).build();
     let theirs = Secret::new("theirs");
@@ -255,17 +255,17 @@ async fn tr17_only_a_refresh_token_that_is_kept_says_where_its_user_is() {
     client.start_session("key", &theirs, "api").await.unwrap();
     client.redeem_code(&AuthorizationCode::new(theirs.clone(), "https://app.example/"), "api").await.unwrap();
     client.redeem_refresh_token(&theirs, "api").await.unwrap();
-    assert_eq!(told(&transport, ANCHOR), vec![None; 5]);
+    assert_eq!(header_values(&transport, ANCHOR), vec![None; 5]);
 
     client.session_token("key", "other").await.unwrap();
     let account = Account::from_id(format!("{OBJECT}.{TENANT}"));
     client.token_for_account(&account, "other").await.unwrap();
     let expected = Some(format!("oid:{OBJECT}@{TENANT}"));
-    assert_eq!(told(&transport, ANCHOR)[5..], [expected.clone(), expected]);
+    assert_eq!(header_values(&transport, ANCHOR)[5..], [expected.clone(), expected]);
 }
 
 #[tokio::test]
-async fn what_the_caller_knows_of_the_user_is_told_instead_and_splits_no_cache() {
+async fn callers_routing_hint_is_sent() {
     let transport = ScriptedTransport::new((0..5).map(|_| about_user()));
     let client = builder(&transport).build();
     let theirs = Secret::new("theirs");
@@ -281,11 +281,11 @@ async fn what_the_caller_knows_of_the_user_is_told_instead_and_splits_no_cache()
     client.token_for_account(&account, "other").routing_hint(hint()).await.unwrap();
     client.token("api").routing_hint(hint()).await.unwrap();
     let upn = Some("upn:user@contoso.example".to_owned());
-    assert_eq!(told(&transport, ANCHOR), [upn.clone(), upn.clone(), upn, None]);
+    assert_eq!(header_values(&transport, ANCHOR), [upn.clone(), upn.clone(), upn, None]);
 }
 
 #[tokio::test]
-async fn an_account_of_another_service_is_sent_nowhere() {
+async fn account_of_another_service_has_no_hint() {
     let payload = r#"{"sub":"first.last","preferred_username":"user@contoso.example"}"#;
     let id_token = format!("e30.{}.c2ln", Base64UrlUnpadded::encode_string(payload.as_bytes()));
     let about = || {
@@ -304,5 +304,5 @@ async fn an_account_of_another_service_is_sent_nowhere() {
         .await
         .unwrap();
     client.token_for_account(code.account().unwrap(), "other").await.unwrap();
-    assert_eq!(told(&transport, ANCHOR), [None, None]);
+    assert_eq!(header_values(&transport, ANCHOR), [None, None]);
 }

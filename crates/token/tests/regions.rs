@@ -1,4 +1,4 @@
-//! Which requests a region serves, over a scripted transport.
+//! Requests to regions, over a scripted transport.
 
 #![cfg(test)]
 
@@ -14,18 +14,18 @@ use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, TransportError};
 use symbolon_types::{ClientIdentity, Context, Env, ManualClock, Secret, SharedSigningKey};
 
-/// The ways to ask for a token.
+/// The flows of token requests.
 const FLOWS: [&str; 5] = ["client", "on behalf of", "session", "code", "refresh token"];
 const GLOBAL: &str = "login.microsoftonline.com";
 
-type Answer = Result<Response, TransportError>;
+type HttpResult = Result<Response, TransportError>;
 
-fn granted() -> Answer {
+fn issued() -> HttpResult {
     let body = r#"{"token_type":"Bearer","access_token":"t","expires_in":3600,"refresh_token":"rt"}"#;
     Ok(Response::new(StatusCode::OK, body))
 }
 
-fn located(region: &str) -> Answer {
+fn located(region: &str) -> HttpResult {
     Ok(Response::new(StatusCode::OK, format!(r#"{{"location":"{region}"}}"#)))
 }
 
@@ -36,7 +36,7 @@ fn identity() -> ClientIdentity {
     ClientIdentity::new(vec![certificate.der().clone()], key).unwrap()
 }
 
-/// A client with an assertion, which is bound to a certificate or not.
+/// A client with an assertion, which `binding` binds to a certificate.
 fn client(
     region: RegionChoice,
     env: Env,
@@ -84,9 +84,9 @@ fn fixed() -> RegionChoice {
 }
 
 #[tokio::test]
-async fn rg17_without_a_certificate_only_the_clients_own_token_comes_from_a_region() {
+async fn rg17_region_serves_client_tokens() {
     for flow in FLOWS {
-        let transport = ScriptedTransport::new([granted()]);
+        let transport = ScriptedTransport::new([issued()]);
         token(&client(fixed(), Env::empty(), None, &transport), flow).await.unwrap();
         let expected = if flow == "client" { "westus2.login.microsoft.com" } else { GLOBAL };
         assert_eq!(hosts(&transport), [expected], "{flow}");
@@ -94,10 +94,10 @@ async fn rg17_without_a_certificate_only_the_clients_own_token_comes_from_a_regi
 }
 
 #[tokio::test]
-async fn rg17_with_a_certificate_every_token_comes_from_the_region() {
+async fn rg17_region_serves_all_flows_with_certificate() {
     let identity = identity();
     for flow in FLOWS {
-        let transport = ScriptedTransport::new([granted()]);
+        let transport = ScriptedTransport::new([issued()]);
         let client = client(fixed(), Env::empty(), Some(identity.clone()), &transport);
         token(&client, flow).await.unwrap();
         assert_eq!(hosts(&transport), ["westus2.mtlsauth.microsoft.com"], "{flow}");
@@ -105,7 +105,7 @@ async fn rg17_with_a_certificate_every_token_comes_from_the_region() {
 }
 
 #[tokio::test]
-async fn rg05_a_region_is_detected_for_whom_it_serves_and_for_nobody_else() {
+async fn rg05_region_is_detected_only_if_used() {
     let identity = identity();
     for (binding, flows, host) in [
         (None, &FLOWS[..1], "westus.login.microsoft.com"),
@@ -113,7 +113,7 @@ async fn rg05_a_region_is_detected_for_whom_it_serves_and_for_nobody_else() {
     ] {
         for flow in FLOWS {
             let is_served = flows.contains(&flow);
-            let answers = is_served.then(|| located("westus")).into_iter().chain([granted()]);
+            let answers = is_served.then(|| located("westus")).into_iter().chain([issued()]);
             let transport = ScriptedTransport::new(answers);
             let client = client(RegionChoice::Detect, Env::empty(), binding.clone(), &transport);
             token(&client, flow).await.unwrap();
@@ -124,10 +124,10 @@ async fn rg05_a_region_is_detected_for_whom_it_serves_and_for_nobody_else() {
 }
 
 #[tokio::test]
-async fn rg13_a_region_that_the_environment_forces_wrongly_is_no_concern_of_a_users_token() {
+async fn rg13_invalid_region_fails_client_tokens_only() {
     let env: Env = [("MSAL_FORCE_REGION", "for.ced")].into_iter().collect();
     for flow in FLOWS {
-        let transport = ScriptedTransport::new([granted()]);
+        let transport = ScriptedTransport::new([issued()]);
         let client = client(RegionChoice::Unset, env.clone(), None, &transport);
         let outcome = token(&client, flow).await.map_err(|error| error.code().to_owned());
         match flow {
@@ -138,10 +138,10 @@ async fn rg13_a_region_that_the_environment_forces_wrongly_is_no_concern_of_a_us
 }
 
 #[tokio::test]
-async fn n13_a_token_from_a_region_is_found_by_who_would_ask_the_global_host_and_the_other_way_round() {
-    let transport = ScriptedTransport::new([granted(), granted(), granted()]);
+async fn n13_regional_and_global_requests_alternate() {
+    let transport = ScriptedTransport::new([issued(), issued(), issued()]);
     let client = client(fixed(), Env::empty(), None, &transport);
-    // The look-ups of both share what the credential presented, whichever came first.
+    // Both look-ups share the cached client authentication.
     token(&client, "client").await.unwrap();
     token(&client, "on behalf of").await.unwrap();
     token(&client, "client").await.unwrap();
@@ -151,9 +151,9 @@ async fn n13_a_token_from_a_region_is_found_by_who_would_ask_the_global_host_and
     assert_eq!(hosts(&transport), [regional, GLOBAL, regional]);
 }
 
-/// The clock stands still: whoever waits, waits for ever.
+/// The clock never advances, so that a request which waits never ends.
 #[test]
-fn with_a_scale_of_zero_nothing_on_the_way_to_a_token_waits() {
+fn retry_scale_of_zero_disables_pauses() {
     let busy = || Ok(Response::new(StatusCode::SERVICE_UNAVAILABLE, ""));
     let metadata = r#"{"issuer":"https://idp.example","token_endpoint":"https://idp.example/token"}"#;
     let entra = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
@@ -162,8 +162,7 @@ fn with_a_scale_of_zero_nothing_on_the_way_to_a_token_waits() {
         (Authority::oidc("https://idp.example").unwrap(), Ok(Response::new(StatusCode::OK, metadata))),
     ] {
         for (scale, is_ready) in [(0.0, true), (0.001, false)] {
-            let transport =
-                ScriptedTransport::new([busy(), busy(), found.clone(), busy(), busy(), granted()]);
+            let transport = ScriptedTransport::new([busy(), busy(), found.clone(), busy(), busy(), issued()]);
             let application = Application::new(authority.clone(), "client").unwrap();
             let application = application.region(RegionChoice::Detect);
             let credential = ClientSecret::new(application, Secret::new("secret")).unwrap();

@@ -152,8 +152,7 @@ async fn send(http: &HttpClient, url: &Url, version: Option<&str>) -> Option<Res
     }
 }
 
-/// Returns true for a status that is retried (docs/protocol/routing.md#region-detection): 408 is not,
-/// 410 is.
+/// Returns whether a status is retried (`docs/protocol/errors.md#transient-statuses`).
 fn is_retried(status: StatusCode) -> bool {
     match status {
         StatusCode::REQUEST_TIMEOUT => false,

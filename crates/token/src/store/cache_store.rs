@@ -1,4 +1,4 @@
-//! Where tokens are kept outside of this process.
+//! The trait of token stores.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,26 +7,25 @@ use async_trait::async_trait;
 use symbolon_types::Error;
 use zeroize::Zeroizing;
 
-/// A place outside of this process in which a [`TokenCache`](crate::TokenCache) keeps its tokens:
-/// a file, a database, a distributed cache.
+/// A store outside of this process behind a [`TokenCache`](crate::TokenCache): a file, a database or a
+/// distributed cache.
 ///
-/// It holds bytes under keys, one entry for each token, and understands neither. An entry contains
-/// a token in the clear, and whoever can write to the store decides which tokens are served, unless
-/// it is wrapped in a `SealedStore` (feature `sealed-store`).
-/// A key is the digest of what the token is for, in at most 60 ASCII characters out of
-/// `A`-`Z`, `a`-`z`, `0`-`9`, `-`, `_` and `:`.
+/// A store maps keys to opaque bytes, with one entry for each token. Entries contain tokens in plain
+/// text, and any party that can write to the store can replace the tokens that are served. Wrap the
+/// store in a `SealedStore` (feature `sealed-store`) to prevent both. A key is a digest of the cache
+/// key, with at most 60 characters of `A`-`Z`, `a`-`z`, `0`-`9`, `-`, `_` and `:`.
 ///
-/// An error never fails a request for a token: it is logged, and the token is fetched as if there
-/// were no store. So is a call that takes longer than two seconds.
+/// A store never fails a request for a token: an error, or a call that takes more than two seconds, is
+/// logged, and the token is fetched as if there were no store.
 ///
 /// ```
 /// # use std::time::Duration;
 /// # use symbolon_token::{CacheStore, Error, Precondition, PutOutcome, StoredEntry};
-/// /// Keeps nothing.
+/// /// A store that is always empty.
 /// #[derive(Debug)]
-/// struct Nowhere;
+/// struct EmptyStore;
 ///
-/// impl CacheStore for Nowhere {
+/// impl CacheStore for EmptyStore {
 ///     async fn get(&self, _key: &str) -> Result<Option<StoredEntry>, Error> {
 ///         Ok(None)
 ///     }
@@ -51,12 +50,12 @@ use zeroize::Zeroizing;
 /// }
 /// ```
 pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
-    /// The entry under a key, with its version if the store can compare versions.
+    /// Returns the entry under `key`, with its version if the store supports preconditions.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<StoredEntry>, Error>> + Send;
 
-    /// Puts an entry under a key, where nobody needs it any more after `ttl`.
+    /// Writes an entry under `key`, which can be removed after `ttl`.
     ///
-    /// A store that cannot compare ignores the precondition.
+    /// A store without support for preconditions ignores `precondition`.
     fn put(
         &self,
         key: &str,
@@ -65,22 +64,21 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
         precondition: Precondition<'_>,
     ) -> impl Future<Output = Result<PutOutcome, Error>> + Send;
 
-    /// Removes what is under a key; it is done if there is nothing.
+    /// Removes the entry under `key`. Removing a missing entry is `Done`.
     ///
-    /// A store that cannot compare ignores the precondition.
+    /// A store without support for preconditions ignores `precondition`.
     fn remove(
         &self,
         key: &str,
         precondition: Precondition<'_>,
     ) -> impl Future<Output = Result<PutOutcome, Error>> + Send;
 
-    /// Whether only this machine can read it. Tokens of managed identities and tokens that are bound
-    /// to a certificate are worth nothing on another machine, or worse, are another one's: they are
-    /// kept only in a store that answers yes.
+    /// Returns whether only this machine can read the store. Only such a store receives tokens of managed
+    /// identities and bound tokens, because they belong to one machine.
     fn is_local_to_machine(&self) -> bool;
 }
 
-/// What a [`CacheStore`] holds under a key. The bytes are overwritten when it is dropped.
+/// An entry of a [`CacheStore`]. Its bytes are overwritten when it is dropped.
 #[derive(Clone)]
 pub struct StoredEntry {
     pub(super) bytes: Zeroizing<Vec<u8>>,
@@ -88,26 +86,26 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
-    /// An entry of a store that cannot compare versions.
+    /// Creates an entry without a version, for a store without support for preconditions.
     #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: Zeroizing::new(bytes.into()), version: None }
     }
 
-    /// The same in this version: a text that is another one after each write, such as an `ETag`.
+    /// Sets the version: a text that changes with each write, such as an `ETag`.
     #[must_use]
     pub fn with_version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
     }
 
-    /// The bytes as they were put.
+    /// Returns the bytes as they were written.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The version, if the store can compare versions.
+    /// Returns the version, if the store supports preconditions.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
@@ -121,21 +119,21 @@ impl fmt::Debug for StoredEntry {
     }
 }
 
-/// What must hold for a write to happen (RFC 9110 §13.1 has the same three).
+/// The condition of a write, as in RFC 9110 §13.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precondition<'a> {
-    /// Nothing.
+    /// No condition.
     None,
-    /// There is no entry under the key (`If-None-Match: *`).
+    /// The key has no entry (`If-None-Match: *`).
     Absent,
-    /// The entry is in the version that was read (`If-Match`).
+    /// The entry still has this version (`If-Match`).
     Unchanged(&'a str),
 }
 
 impl<'a> Precondition<'a> {
-    /// That what was read is what is still there, as far as the store can compare.
-    pub(crate) fn still(read: Option<&'a StoredEntry>) -> Self {
+    /// Returns the condition that the entry was not changed since it was read.
+    pub(crate) fn unchanged_since(read: Option<&'a StoredEntry>) -> Self {
         match read {
             None => Self::Absent,
             Some(entry) => entry.version().map_or(Self::None, Self::Unchanged),
@@ -143,17 +141,17 @@ impl<'a> Precondition<'a> {
     }
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PutOutcome {
-    /// It happened.
+    /// The store was changed, or had nothing to remove.
     Done,
-    /// It did not, because the precondition does not hold.
+    /// The store was not changed, because the precondition does not hold.
     Conflict,
 }
 
-/// The twin of [`CacheStore`] that can stand behind a pointer.
+/// The dyn-compatible form of [`CacheStore`].
 #[async_trait]
 pub(crate) trait ErasedStore: fmt::Debug + Send + Sync {
     async fn get_erased(&self, key: &str) -> Result<Option<StoredEntry>, Error>;

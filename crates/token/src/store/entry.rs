@@ -1,8 +1,7 @@
-//! What an entry of a store consists of.
+//! The encoding of an entry in a store: a version byte, then JSON.
 //!
-//! A version byte, then JSON. An entry says under which key it was stored, so that one that got
-//! under another key is not read there. What cannot be read is no entry: stores outlive versions
-//! of this crate, and others may write to them.
+//! An entry contains its key, so that an entry copied to another key is not read there. An unreadable
+//! entry counts as missing: stores outlive versions of this crate, and other programs can write to them.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -15,11 +14,12 @@ use zeroize::Zeroizing;
 use crate::oauth::{Account, Expiry, Scheme};
 use crate::token::{CacheKey, IssuedToken, RefreshToken, Token};
 
-/// The first byte of every entry: another encoding gets another number.
+/// The first byte of every entry, which changes with the encoding.
 const VERSION: u8 = 1;
-/// Room for everything but the secret, so that a buffer rarely grows and leaves a copy behind.
-const ROOM: usize = 2048;
-/// An access token as it is stored. Moments are milliseconds since 1970.
+/// The capacity for everything except the secret. A buffer that grows leaves a copy of the secret behind.
+const CAPACITY: usize = 2048;
+
+/// A stored access token. Times are milliseconds since 1970.
 #[derive(Serialize, Deserialize)]
 struct AccessTokenEntry<'a> {
     #[serde(borrow)]
@@ -41,7 +41,7 @@ struct AccessTokenEntry<'a> {
     duration: u64,
 }
 
-/// A refresh token as it is stored.
+/// A stored refresh token.
 #[derive(Serialize, Deserialize)]
 struct RefreshTokenEntry<'a> {
     #[serde(borrow)]
@@ -62,7 +62,7 @@ struct AccountEntry<'a> {
     tenant_id: Option<Cow<'a, str>>,
 }
 
-/// An access token that was read.
+/// An access token read from an entry.
 pub(super) struct StoredToken {
     pub(super) fetched: IssuedToken,
     pub(super) secret: Secret,
@@ -90,8 +90,8 @@ pub(super) fn encode_token(store_key: &str, token: &Token) -> Option<Zeroizing<V
     )
 }
 
-/// The token of an entry, if it is one for this key that is of use now. A bound token is, only to
-/// whoever has the certificate.
+/// Reads an access token; `None` unless the entry has the token of `key` and it is valid at `now`. A
+/// bound token requires its certificate in `identity`.
 pub(super) fn decode_token(
     bytes: &[u8],
     store_key: &str,
@@ -117,12 +117,12 @@ pub(super) fn decode_token(
     if !fits {
         return None;
     }
-    let life = moment(entry.expires_on)?.duration_since(now).ok()?;
+    let life = time_from(entry.expires_on)?.duration_since(now).ok()?;
     if life.is_zero() || life > Expiry::LONGEST_LIFE {
         return None;
     }
-    let until_refresh = moment(entry.refresh_on)?.duration_since(now).unwrap_or_default();
-    // A hint of nothing would be none.
+    let until_refresh = time_from(entry.refresh_on)?.duration_since(now).unwrap_or_default();
+    // `refreshed_after` ignores zero.
     let refresh_in = until_refresh.max(Duration::from_nanos(1));
     let secret = Secret::new(entry.secret);
     let fetched = IssuedToken::new(
@@ -156,11 +156,11 @@ pub(super) fn decode_refresh_token(bytes: &[u8], store_key: &str) -> Option<Date
         return None;
     }
     let token = RefreshToken { secret: Secret::new(entry.secret), account: entry.account.map(Account::from) };
-    Some(DatedRefreshToken { token, issued_at: moment(entry.issued_at)? })
+    Some(DatedRefreshToken { token, issued_at: time_from(entry.issued_at)? })
 }
 
 fn encode(secret: &Secret, entry: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM + secret.expose().len()));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(CAPACITY + secret.expose().len()));
     bytes.push(VERSION);
     serde_json::to_writer(&mut *bytes, entry).ok()?;
     Some(bytes)
@@ -174,12 +174,12 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     serde_json::from_slice(json).ok()
 }
 
-fn millis(moment: SystemTime) -> u64 {
-    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-fn moment(millis: u64) -> Option<SystemTime> {
+fn time_from(millis: u64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }
 
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_access_token_comes_back_as_it_was() {
+    fn access_token_survives_encoding() {
         let token = token();
         let bytes = encode_token(KEY, &token).unwrap();
         let stored = read(&bytes, now()).unwrap();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_entry_for_this_key_now_is_absent() {
+    fn unusable_entry_is_missing() {
         let bytes = encode_token(KEY, &token()).unwrap();
         let json = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
             let mut members = serde_json::from_slice(&bytes[1..]).unwrap();
@@ -260,10 +260,10 @@ mod tests {
         };
         let unchanged = json(&|_| ());
         assert!(read(&unchanged, now()).is_some());
-        let with_a_member_of_a_later_version = json(&|members| {
+        let with_unknown_member = json(&|members| {
             members.insert("later".into(), 1.into());
         });
-        assert!(read(&with_a_member_of_a_later_version, now()).is_some());
+        assert!(read(&with_unknown_member, now()).is_some());
         let mut later_version = bytes.to_vec();
         later_version[0] = VERSION + 1;
         for (case, bytes) in [
@@ -285,7 +285,7 @@ mod tests {
                 }),
             ),
             (
-                "bound to what is no certificate",
+                "bound to an invalid thumbprint",
                 json(&|members| {
                     members.insert("thumbprint".into(), "x".into());
                 }),
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_token_is_not_read_without_its_certificate() {
+    fn bound_token_needs_its_certificate() {
         let bytes = encode_token(KEY, &token()).unwrap();
         let partition = Partition::new("p");
         let mut key = CacheKey::bearer(&partition, "a");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_comes_back_with_its_date_and_only_under_its_key() {
+    fn refresh_token_survives_encoding() {
         let dated = DatedRefreshToken {
             token: RefreshToken { secret: Secret::new("rt"), account: token().account().cloned() },
             issued_at: now(),
@@ -321,7 +321,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256), version in 0..3_u8) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256), version in 0..3_u8) {
             let with_version = [&[version][..], &bytes].concat();
             for bytes in [&bytes, &with_version] {
                 prop_assert!(read(bytes, now()).is_none());
@@ -330,14 +330,14 @@ mod tests {
         }
 
         #[test]
-        fn an_entry_with_damage_panics_nowhere_and_keeps_its_key(
+        fn damaged_entry_does_not_panic(
             at in 0..4096_usize, to in any::<u8>(), cut in 0..4096_usize
         ) {
             let mut bytes = encode_token(KEY, &token()).unwrap().to_vec();
             let length = bytes.len();
             bytes[at % length] = to;
             bytes.truncate(length - cut % (length / 8));
-            // Damage inside of a text may go unnoticed here: what notices is a `SealedStore`.
+            // Damage inside of a text can go unnoticed; only a `SealedStore` detects it.
             if let Some(stored) = read(&bytes, now()) {
                 prop_assert_eq!(bytes.len(), length);
                 prop_assert!(!stored.secret.expose().is_empty());

@@ -1,4 +1,4 @@
-//! A store that is no further away than this process.
+//! A store in the memory of this process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 
 use super::cache_store::{CacheStore, Precondition, PutOutcome, StoredEntry};
 
-/// A [`CacheStore`] in the memory of this process, which compares versions: for tests, and as the
-/// example of one. Clones share the entries.
+/// A [`CacheStore`] in the memory of this process, with support for preconditions: for tests, and as an
+/// example. Clones share the entries.
 ///
-/// Unbounded, except that entries whose time has passed go when something is put.
+/// The number of entries is not limited. Expired entries are removed at each write.
 ///
 /// ```
 /// # use symbolon_token::{MemoryStore, TokenCache};
@@ -43,32 +43,32 @@ struct MemoryEntry {
 }
 
 impl MemoryStore {
-    /// An empty store that reads the time off this clock.
+    /// Creates an empty store with this clock.
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
         Self { entries: Arc::default(), clock, is_local: true }
     }
 
-    /// The same, taken for a store that machines share.
+    /// Makes [`is_local_to_machine`](CacheStore::is_local_to_machine) return false.
     #[must_use]
     pub fn as_if_shared(mut self) -> Self {
         self.is_local = false;
         self
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries().entries.len()
     }
 
-    /// Whether there are no entries.
+    /// Returns whether the store is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The keys of the entries, sorted.
+    /// Returns the keys of the entries, sorted.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<_> = self.entries().entries.keys().cloned().collect();
@@ -82,8 +82,8 @@ impl MemoryStore {
 }
 
 impl MemoryEntries {
-    fn holds(&self, key: &str, precondition: Precondition<'_>) -> bool {
-        let version = self.entries.get(key).map(|kept| kept.version.as_str());
+    fn satisfies(&self, key: &str, precondition: Precondition<'_>) -> bool {
+        let version = self.entries.get(key).map(|entry| entry.version.as_str());
         match precondition {
             Precondition::None => true,
             Precondition::Absent => version.is_none(),
@@ -92,7 +92,7 @@ impl MemoryEntries {
     }
 
     fn expire(&mut self, now: SystemTime) {
-        self.entries.retain(|_, kept| kept.until.is_none_or(|until| now < until));
+        self.entries.retain(|_, entry| entry.until.is_none_or(|until| now < until));
     }
 }
 
@@ -114,7 +114,7 @@ impl CacheStore for MemoryStore {
         let now = self.clock.now();
         let mut entries = self.entries();
         entries.expire(now);
-        if !entries.holds(key, precondition) {
+        if !entries.satisfies(key, precondition) {
             return Ok(PutOutcome::Conflict);
         }
         entries.writes += 1;
@@ -131,7 +131,7 @@ impl CacheStore for MemoryStore {
         let now = self.clock.now();
         let mut entries = self.entries();
         entries.expire(now);
-        if !entries.holds(key, precondition) {
+        if !entries.satisfies(key, precondition) {
             return Ok(PutOutcome::Conflict);
         }
         entries.entries.remove(key);
@@ -167,9 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn a_write_happens_only_if_its_precondition_holds() {
-        let hands = ManualClock::new();
-        let store = MemoryStore::new(SharedClock::from(&hands));
+    fn write_requires_its_precondition() {
+        let manual_clock = ManualClock::new();
+        let store = MemoryStore::new(SharedClock::from(&manual_clock));
         assert_eq!(put(&store, Precondition::Unchanged("1")), PutOutcome::Conflict);
         assert_eq!(put(&store, Precondition::Absent), PutOutcome::Done);
         assert_eq!(put(&store, Precondition::Absent), PutOutcome::Conflict);
@@ -180,7 +180,7 @@ mod tests {
         let remove = |precondition| store.remove("k", precondition).now_or_never().unwrap().unwrap();
         assert_eq!(remove(Precondition::Unchanged(&first)), PutOutcome::Conflict);
         assert!(version(&store).is_some());
-        hands.advance(Duration::from_secs(60));
+        manual_clock.advance(Duration::from_secs(60));
         assert_eq!((version(&store), store.len()), (None, 1));
         assert_eq!(put(&store, Precondition::Absent), PutOutcome::Done);
         assert_eq!(remove(Precondition::None), PutOutcome::Done);

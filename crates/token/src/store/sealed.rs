@@ -1,4 +1,4 @@
-//! A store whose entries only key holders can read.
+//! A store with encrypted entries.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,23 +12,25 @@ use zeroize::Zeroizing;
 
 use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, StoredEntry};
 
-/// The first byte of every sealed entry: another construction gets another number.
+/// The first byte of every sealed entry, which changes with the construction.
 const VERSION: u8 = 1;
-/// Of XChaCha20 (draft-irtf-cfrg-xchacha §2.1): long enough to be drawn at random, for any number
-/// of entries.
+/// The length of an XChaCha20 nonce (draft-irtf-cfrg-xchacha §2.1). Random nonces of this length are safe
+/// for any number of entries.
 const NONCE_LENGTH: usize = 24;
-/// Its length stands in one byte.
+/// The maximum length of a key id, which is stored in one byte.
 const LONGEST_ID: usize = 255;
 
-/// A [`CacheStore`] that keeps its entries sealed in another one, by XChaCha20-Poly1305.
+/// A [`CacheStore`] that encrypts and authenticates its entries with XChaCha20-Poly1305 and keeps them in
+/// another store.
 ///
-/// An entry opens only under the key of the store under which it was put, so nobody who can write
-/// to the store can exchange entries. What does not open is read as an entry without content,
-/// which a [`TokenCache`](crate::TokenCache) takes for absent. Keys of the store, times to live and
-/// the number of entries remain visible, and an older entry can be put back under its key.
+/// An entry can be decrypted only under its store key, so that a party with write access cannot exchange
+/// entries. An entry that cannot be decrypted is returned as empty, which a
+/// [`TokenCache`](crate::TokenCache) treats as missing. Store keys, times to live and the number of
+/// entries remain visible, and an older entry can be restored under its key.
 ///
-/// To change keys: give the new one to every process with [`also_opened_by`](Self::also_opened_by),
-/// then seal with the new one and open also with the old one, then leave the old one out.
+/// To rotate the sealing key, first add the new key to every process with
+/// [`also_opened_by`](Self::also_opened_by). Then seal with the new key and open with the old one too.
+/// Finally remove the old key.
 ///
 /// ```
 /// # use symbolon_token::{MemoryStore, SealedStore, SealingKey, TokenCache};
@@ -46,11 +48,11 @@ const LONGEST_ID: usize = 255;
 pub struct SealedStore {
     store: Arc<dyn ErasedStore>,
     sealing: SealingKey,
-    /// Those that open but do not seal.
+    /// Keys that decrypt only.
     retired: Vec<SealingKey>,
 }
 
-/// A key that seals entries, and its name. The key is overwritten when the last clone is dropped.
+/// A key of a [`SealedStore`], with its id. It is overwritten when the last clone is dropped.
 #[derive(Clone)]
 pub struct SealingKey {
     id: Box<str>,
@@ -58,8 +60,8 @@ pub struct SealingKey {
 }
 
 impl SealingKey {
-    /// A key of 32 bytes from a cryptographic random source or a key derivation, not a password. The
-    /// id stands beside each entry in the clear and says which key opens it.
+    /// Creates a key from 32 bytes of a cryptographic random source or a key derivation, not of a
+    /// password. The id is stored in plain text in each entry and selects the key that decrypts it.
     ///
     /// # Errors
     /// `invalid_sealing_key` if the id is empty or longer than 255 bytes.
@@ -67,7 +69,7 @@ impl SealingKey {
         if id.is_empty() || id.len() > LONGEST_ID {
             let error = "the id of a sealing key is empty or longer than 255 bytes";
             return Err(Error::new(ErrorKind::Request, "invalid_sealing_key", error)
-                .with_advice("name it by its date or its version, for example"));
+                .with_advice("use a date or a version, for example 2026-11"));
         }
         Ok(Self { id: id.into(), key: Arc::new(key.into()) })
     }
@@ -78,19 +80,19 @@ impl SealingKey {
 }
 
 impl SealedStore {
-    /// Seals what goes into `store` with this key.
+    /// Creates a store that keeps its entries in `store`, sealed with `key`.
     pub fn new(store: impl CacheStore, key: SealingKey) -> Self {
         Self { store: Arc::new(store), sealing: key, retired: Vec::new() }
     }
 
-    /// Opens also what this key sealed.
+    /// Adds a key that decrypts entries, but does not seal new ones.
     #[must_use]
     pub fn also_opened_by(mut self, key: SealingKey) -> Self {
         self.retired.push(key);
         self
     }
 
-    /// Version, length of the id, id, nonce, ciphertext with tag.
+    /// Returns version, length of the id, id, nonce, and ciphertext with tag.
     fn seal(&self, store_key: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let mut nonce = [0; NONCE_LENGTH];
         getrandom::fill(&mut nonce).map_err(|_| unsealable("the random source of this machine failed"))?;
@@ -124,13 +126,13 @@ impl SealedStore {
     }
 }
 
-fn unsealable(why: &'static str) -> Error {
+fn unsealable(reason: &'static str) -> Error {
     Error::new(
         ErrorKind::Environment,
         "unsealable",
-        format!("an entry of the token store was not sealed: {why}"),
+        format!("an entry could not be encrypted for the token store: {reason}"),
     )
-    .with_advice("the token is kept in memory only")
+    .with_advice("no action is required; the token is kept in memory only")
 }
 
 impl CacheStore for SealedStore {
@@ -138,9 +140,9 @@ impl CacheStore for SealedStore {
         let Some(entry) = self.store.get_erased(key).await? else { return Ok(None) };
         let opened = self.open(key, entry.bytes());
         if opened.is_none() {
-            debug!("an entry of the token store does not open");
+            debug!("an entry of the token store could not be decrypted");
         }
-        // The version stays, so that the entry can be replaced.
+        // The version is kept, so that the entry can be replaced.
         let bytes = Zeroizing::new(opened.unwrap_or_default());
         Ok(Some(StoredEntry { bytes, version: entry.version }))
     }
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_and_shows_nothing_in_between() {
+    fn sealed_entry_is_encrypted() {
         let below = memory();
         let store = SealedStore::new(below.clone(), key("one", 1));
         put(&store, "k", b"a secret token");
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn any_change_of_any_byte_is_noticed() {
+    fn damaged_entry_is_refused() {
         let below = memory();
         let store = SealedStore::new(below.clone(), key("one", 1));
         put(&store, "k", b"entry");
@@ -232,18 +234,18 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_does_not_open_under_another_key_of_the_store() {
+    fn entry_is_bound_to_its_store_key() {
         let below = memory();
         let store = SealedStore::new(below.clone(), key("one", 1));
         put(&store, "mine", b"entry");
         put(&below, "yours", get(&below, "mine").bytes());
         let moved = get(&store, "yours");
         assert_eq!(moved.bytes(), b"");
-        assert!(moved.version().is_some(), "so that it can be replaced");
+        assert!(moved.version().is_some(), "the entry can be replaced");
     }
 
     #[test]
-    fn keys_can_be_changed_without_losing_an_entry() {
+    fn sealing_key_can_be_rotated() {
         let below = memory();
         let old = SealedStore::new(below.clone(), key("old", 1));
         put(&old, "k", b"old entry");
@@ -253,19 +255,19 @@ mod tests {
         let new = SealedStore::new(below.clone(), key("new", 2));
         assert_eq!(get(&new, "k").bytes(), b"new entry");
         assert_eq!(get(&old, "k").bytes(), b"");
-        // The same id does not make it the same key.
+        // Another key with the same id.
         assert_eq!(get(&SealedStore::new(below, key("new", 3)), "k").bytes(), b"");
     }
 
     #[test]
-    fn a_key_has_an_id_that_fits_beside_an_entry() {
+    fn length_of_key_id_is_limited() {
         for (id, fits) in [("", false), (&*"x".repeat(255), true), (&*"x".repeat(256), false)] {
             assert_eq!(SealingKey::new(id, [0; 32]).is_ok(), fits, "{}", id.len());
         }
     }
 
     #[test]
-    fn the_version_and_the_place_are_those_of_the_store_below() {
+    fn version_and_locality_are_passed_through() {
         let below = memory();
         let store = SealedStore::new(below.clone(), key("one", 1));
         put(&store, "k", b"entry");

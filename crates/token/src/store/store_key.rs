@@ -1,27 +1,27 @@
-//! Under which key an entry is stored.
+//! The keys of a store.
 
 use symbolon_types::Thumbprint;
 
 use crate::token::CacheKey;
 
-/// The first characters of every key: another encoding gets another number.
+/// The first characters of every key, which change with the encoding.
 const PREFIX: &str = "symbolon1:";
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EntryKind {
     AccessToken,
     RefreshToken,
 }
 
-/// The key of an entry: a digest of everything that makes two requests want different tokens.
+/// Returns the key of an entry, a digest of the cache key.
 ///
-/// It names no client, no user and no claim. Whoever can guess all parts can confirm the guess.
+/// It reveals no client, user or claim, except to a party that can guess all parts and compare.
 pub(super) fn store_key(kind: EntryKind, key: &CacheKey<'_>) -> String {
     format!("{PREFIX}{}", Thumbprint::of(&encoded(kind, key)))
 }
 
-/// The parts, each so that it tells where it ends: no two keys share an encoding.
+/// Encodes the parts with their lengths, so that different keys have different encodings.
 fn encoded(kind: EntryKind, key: &CacheKey<'_>) -> Vec<u8> {
     let mut parts = KeyEncoder(vec![match kind {
         EntryKind::AccessToken => 1,
@@ -80,16 +80,16 @@ mod tests {
     use crate::token::Partition;
 
     #[test]
-    fn the_key_of_an_entry_is_the_same_in_every_process_and_names_nobody() {
+    fn key_is_stable() {
         let partition = Partition::new("app\0https://login.example/\0tenant\0client");
         let key = CacheKey::bearer(&partition, "https://vault.example").about(Some("account user"));
         let text = store_key(EntryKind::AccessToken, &key);
-        // Computed by Python's hashlib over the parts, each behind its length.
+        // Computed with Python's hashlib over the parts, each preceded by its length.
         assert_eq!(text, "symbolon1:8dpaSZz5G_fZt9eu7nB4tkv7D-Wf42NvYQ6eL-SBVUE");
         assert_ne!(text, store_key(EntryKind::RefreshToken, &key));
     }
 
-    /// Everything that a key is made of, owned.
+    /// The parts of a cache key, owned.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     struct KeyParts {
         partition: String,
@@ -119,12 +119,12 @@ mod tests {
         }
     }
 
-    /// Texts that run into each other when nothing separates them.
+    /// Returns texts that cannot be told apart when they are concatenated.
     fn text() -> impl Strategy<Value = String> {
         "[ab\0]{0,3}"
     }
 
-    fn made() -> impl Strategy<Value = KeyParts> {
+    fn key_parts() -> impl Strategy<Value = KeyParts> {
         (
             (text(), any::<bool>(), proptest::option::of(text()), text()),
             (any::<bool>(), proptest::option::of(0..2_u8), proptest::option::of(text())),
@@ -154,18 +154,18 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn keys_that_differ_in_any_part_are_stored_apart(all in proptest::collection::vec(made(), 2..64)) {
+        fn different_keys_have_different_digests(all in proptest::collection::vec(key_parts(), 2..64)) {
             let mut known: HashMap<String, KeyParts> = HashMap::new();
-            for made in all {
-                if let Some(other) = known.insert(made.store_key(), made.clone()) {
-                    prop_assert_eq!(other, made);
+            for parts in all {
+                if let Some(other) = known.insert(parts.store_key(), parts.clone()) {
+                    prop_assert_eq!(other, parts);
                 }
             }
         }
     }
 
     #[test]
-    fn a_part_that_moves_to_its_neighbour_makes_another_key() {
+    fn boundaries_of_parts_are_encoded() {
         let base = KeyParts {
             partition: "ab".into(),
             is_machine_bound: false,

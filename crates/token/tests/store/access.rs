@@ -7,196 +7,193 @@ use symbolon_token::{CacheStore as _, Precondition, TokenCache, TokenSource};
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_types::{Context, Jitter};
 
-use crate::world::{HOUR, SCOPE, World, granted, shown};
+use crate::env::{HOUR, SCOPE, TestEnv, issued, shown};
 
 #[tokio::test]
-async fn a_token_that_another_process_got_is_served_from_the_store() {
-    let world = World::new();
-    let first = world.process(&ScriptedTransport::new([granted("one")]));
-    let second = world.process(&ScriptedTransport::new([]));
+async fn token_of_another_process_is_served() {
+    let env = TestEnv::new();
+    let first = env.process(&ScriptedTransport::new([issued("one")]));
+    let second = env.process(&ScriptedTransport::new([]));
     let issued = first.token(SCOPE).await.unwrap();
     let stored = second.token(SCOPE).await.unwrap();
     assert_eq!(shown(&stored), ("one", TokenSource::Cache));
     assert_eq!(stored.correlation_id(), issued.correlation_id());
     assert_eq!((stored.audience(), stored.client_id()), (SCOPE, Some("client")));
     assert_eq!(stored.tenant_id(), Some("contoso.example"));
-    // From now on it is in memory.
-    world.store.remove(&world.store.keys()[0], Precondition::None).now_or_never().unwrap().unwrap();
+    // Afterwards it is served from memory.
+    env.store.remove(&env.store.keys()[0], Precondition::None).now_or_never().unwrap().unwrap();
     assert_eq!(shown(&second.token(SCOPE).await.unwrap()), ("one", TokenSource::Cache));
 }
 
 #[tokio::test]
-async fn an_entry_ends_with_its_token() {
-    let world = World::new();
-    world.process(&ScriptedTransport::new([granted("one")])).token(SCOPE).await.unwrap();
-    world.hands.advance(HOUR - Duration::from_secs(1));
-    let key = world.store.keys().remove(0);
-    assert!(world.store.get(&key).await.unwrap().is_some());
-    world.hands.advance(Duration::from_secs(1));
-    assert!(world.store.get(&key).await.unwrap().is_none());
+async fn entry_expires_with_its_token() {
+    let env = TestEnv::new();
+    env.process(&ScriptedTransport::new([issued("one")])).token(SCOPE).await.unwrap();
+    env.manual_clock.advance(HOUR - Duration::from_secs(1));
+    let key = env.store.keys().remove(0);
+    assert!(env.store.get(&key).await.unwrap().is_some());
+    env.manual_clock.advance(Duration::from_secs(1));
+    assert!(env.store.get(&key).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn what_does_not_want_a_cached_token_writes_to_the_store_without_reading_it() {
-    let world = World::new();
-    let transport = ScriptedTransport::new([granted("one"), granted("forced"), granted("claimed")]);
-    world.process(&transport).token(SCOPE).await.unwrap();
-    let forced = world.process(&transport).token(SCOPE).force_refresh().await.unwrap();
+async fn forced_refresh_writes_without_reading() {
+    let env = TestEnv::new();
+    let transport = ScriptedTransport::new([issued("one"), issued("forced"), issued("claimed")]);
+    env.process(&transport).token(SCOPE).await.unwrap();
+    let forced = env.process(&transport).token(SCOPE).force_refresh().await.unwrap();
     assert_eq!(shown(&forced), ("forced", TokenSource::Network));
-    assert_eq!(shown(&world.process(&transport).token(SCOPE).await.unwrap()), ("forced", TokenSource::Cache));
+    assert_eq!(shown(&env.process(&transport).token(SCOPE).await.unwrap()), ("forced", TokenSource::Cache));
     let claims = r#"{"access_token":{"acrs":{"value":"c1"}}}"#;
-    let claimed = world.process(&transport).token(SCOPE).claims(claims).await.unwrap();
+    let claimed = env.process(&transport).token(SCOPE).claims(claims).await.unwrap();
     assert_eq!(shown(&claimed), ("claimed", TokenSource::Network));
-    assert_eq!(
-        shown(&world.process(&transport).token(SCOPE).await.unwrap()),
-        ("claimed", TokenSource::Cache)
-    );
+    assert_eq!(shown(&env.process(&transport).token(SCOPE).await.unwrap()), ("claimed", TokenSource::Cache));
 }
 
 #[tokio::test]
-async fn other_tenants_claims_and_scopes_have_other_entries() {
-    let world = World::new();
-    let transport = ScriptedTransport::new(["a", "b", "c", "d"].map(granted));
-    let process = world.process(&transport);
+async fn each_cache_key_has_an_entry() {
+    let env = TestEnv::new();
+    let transport = ScriptedTransport::new(["a", "b", "c", "d"].map(issued));
+    let process = env.process(&transport);
     process.token(SCOPE).await.unwrap();
     process.token("other").await.unwrap();
     process.token(SCOPE).tenant("fabrikam.example").await.unwrap();
     process.token(SCOPE).claims_from_client(r#"{"access_token":{}}"#).await.unwrap();
-    assert_eq!(world.store.len(), 4);
-    let other = world.process(&ScriptedTransport::new([]));
+    assert_eq!(env.store.len(), 4);
+    let other = env.process(&ScriptedTransport::new([]));
     let token = other.token(SCOPE).tenant("fabrikam.example").await.unwrap();
     assert_eq!(shown(&token), ("c", TokenSource::Cache));
 }
 
 #[tokio::test]
-async fn a_renewal_takes_the_token_that_another_process_renewed_and_no_other() {
-    let world = World::new();
-    let transport = ScriptedTransport::new([granted("old"), granted("new")]);
-    let (first, second) = (world.process(&transport), world.process(&transport));
+async fn refresh_uses_token_refreshed_elsewhere() {
+    let env = TestEnv::new();
+    let transport = ScriptedTransport::new([issued("old"), issued("new")]);
+    let (first, second) = (env.process(&transport), env.process(&transport));
     assert_eq!(shown(&first.token(SCOPE).await.unwrap()), ("old", TokenSource::Network));
     assert_eq!(shown(&second.token(SCOPE).await.unwrap()), ("old", TokenSource::Cache));
-    // Due in both. What is in the store is due as well, so the first one to ask fetches.
-    world.hands.advance(HOUR - Duration::from_secs(4 * 60));
+    // Due in both processes and in the store, so that the first process fetches a token.
+    env.manual_clock.advance(HOUR - Duration::from_secs(4 * 60));
     for process in [&first, &second] {
         assert_eq!(process.token(SCOPE).await.unwrap().secret().expose(), "old", "renewed in the background");
-        let_the_background_run().await;
+        run_background_tasks().await;
         assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("new", TokenSource::Cache));
     }
-    assert_eq!(transport.requests().len(), 2, "the second one took it from the store");
+    assert_eq!(transport.requests().len(), 2, "the second process read it from the store");
 }
 
 #[tokio::test]
-async fn a_renewal_is_not_satisfied_by_another_token_that_is_due_as_well() {
-    let world = World::new();
-    let process = world.process(&ScriptedTransport::new([granted("one"), granted("three")]));
+async fn refresh_ignores_stored_token_that_is_due() {
+    let env = TestEnv::new();
+    let process = env.process(&ScriptedTransport::new([issued("one"), issued("three")]));
     process.token(SCOPE).await.unwrap();
-    let other = world.process(&ScriptedTransport::new([granted("two")]));
+    let other = env.process(&ScriptedTransport::new([issued("two")]));
     other.token(SCOPE).force_refresh().await.unwrap();
-    world.hands.advance(HOUR - Duration::from_secs(4 * 60));
+    env.manual_clock.advance(HOUR - Duration::from_secs(4 * 60));
     assert_eq!(process.token(SCOPE).await.unwrap().secret().expose(), "one");
-    let_the_background_run().await;
+    run_background_tasks().await;
     assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("three", TokenSource::Cache));
 }
 
 #[tokio::test]
-async fn processes_with_one_token_renew_it_at_moments_of_their_own() {
-    let world = World::new();
-    world.process(&ScriptedTransport::new([granted("one")])).token(SCOPE).await.unwrap();
+async fn processes_refresh_at_their_own_times() {
+    let env = TestEnv::new();
+    env.process(&ScriptedTransport::new([issued("one")])).token(SCOPE).await.unwrap();
     let early = TokenCache::new(
         100,
-        &Context::default().with_clock(world.clock.clone()).with_jitter(Jitter::fixed(1.0)),
+        &Context::default().with_clock(env.clock.clone()).with_jitter(Jitter::fixed(1.0)),
     )
-    .with_store(world.store.clone());
-    let process = world.process_with(&ScriptedTransport::new([granted("two")]), early);
+    .with_store(env.store.clone());
+    let process = env.process_with(&ScriptedTransport::new([issued("two")]), early);
     assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("one", TokenSource::Cache));
-    // Due for this process, and by the store's word not yet: that is the token that it has.
-    world.hands.advance(Duration::from_secs(53 * 60));
+    // Due for this process, but not for the entry, which has the same token.
+    env.manual_clock.advance(Duration::from_secs(53 * 60));
     assert_eq!(process.token(SCOPE).await.unwrap().secret().expose(), "one");
-    let_the_background_run().await;
+    run_background_tasks().await;
     assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenSource::Cache));
 }
 
 #[tokio::test]
-async fn a_stored_token_that_is_due_is_served_and_renewed() {
-    let world = World::new();
-    world.process(&ScriptedTransport::new([granted("old")])).token(SCOPE).await.unwrap();
-    world.hands.advance(HOUR - Duration::from_secs(4 * 60));
-    let process = world.process(&ScriptedTransport::new([granted("new")]));
+async fn due_token_is_served_and_refreshed() {
+    let env = TestEnv::new();
+    env.process(&ScriptedTransport::new([issued("old")])).token(SCOPE).await.unwrap();
+    env.manual_clock.advance(HOUR - Duration::from_secs(4 * 60));
+    let process = env.process(&ScriptedTransport::new([issued("new")]));
     assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("old", TokenSource::Cache));
-    world.hands.advance(Duration::from_secs(1));
+    env.manual_clock.advance(Duration::from_secs(1));
     process.token(SCOPE).await.unwrap();
-    let_the_background_run().await;
+    run_background_tasks().await;
     assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("new", TokenSource::Cache));
 }
 
-/// On this one thread, nobody else is left to run when it is our turn so often.
-async fn let_the_background_run() {
+/// Yields to background tasks, which run on the same thread.
+async fn run_background_tasks() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-async fn settle(mut is_so: impl FnMut() -> bool) {
+async fn wait_until(mut condition: impl FnMut() -> bool) {
     for _ in 0..1000 {
-        if is_so() {
+        if condition() {
             return;
         }
         tokio::task::yield_now().await;
     }
-    panic!("it does not come to that");
+    panic!("the condition is never true");
 }
 
 #[tokio::test]
-async fn a_token_that_was_refused_does_not_come_back_from_the_store() {
-    let world = World::new();
-    let transport = ScriptedTransport::new([granted("revoked"), granted("good")]);
-    let process = world.process(&transport);
+async fn refused_token_is_not_read_again() {
+    let env = TestEnv::new();
+    let transport = ScriptedTransport::new([issued("revoked"), issued("good")]);
+    let process = env.process(&transport);
     let revoked = process.token(SCOPE).await.unwrap();
     assert!(process.invalidate(&revoked));
-    // Not even before it is removed there.
-    assert_eq!(world.store.len(), 1);
+    // Not even before the entry is removed.
+    assert_eq!(env.store.len(), 1);
     assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("good", TokenSource::Network));
-    let other = world.process(&ScriptedTransport::new([]));
+    let other = env.process(&ScriptedTransport::new([]));
     assert_eq!(shown(&other.token(SCOPE).await.unwrap()), ("good", TokenSource::Cache));
-    // The removal of the old one leaves the new one alone.
-    let_the_background_run().await;
-    assert_eq!(world.store.len(), 1);
+    // The removal of the old token keeps the new one.
+    run_background_tasks().await;
+    assert_eq!(env.store.len(), 1);
 }
 
 #[tokio::test]
-async fn an_invalidated_token_is_removed_from_the_store_in_the_background() {
-    let world = World::new();
-    let process = world.process(&ScriptedTransport::new([granted("revoked")]));
+async fn invalidated_token_is_removed() {
+    let env = TestEnv::new();
+    let process = env.process(&ScriptedTransport::new([issued("revoked")]));
     let revoked = process.token(SCOPE).await.unwrap();
     process.invalidate(&revoked);
-    settle(|| world.store.is_empty()).await;
+    wait_until(|| env.store.is_empty()).await;
 }
 
 #[tokio::test]
-async fn entries_that_are_damaged_or_foreign_are_fetched_anew_and_replaced() {
+async fn unreadable_entry_is_replaced() {
     for entry in [&b""[..], b"\x01", b"\x02{}", b"not ours", b"\x01{\"secret\":7}", &[0xff; 4096]] {
-        let world = World::new();
-        world.process(&ScriptedTransport::new([granted("one")])).token(SCOPE).await.unwrap();
-        let key = world.store.keys().remove(0);
-        world.store.put(&key, entry, HOUR, Precondition::None).await.unwrap();
-        let process = world.process(&ScriptedTransport::new([granted("two")]));
+        let env = TestEnv::new();
+        env.process(&ScriptedTransport::new([issued("one")])).token(SCOPE).await.unwrap();
+        let key = env.store.keys().remove(0);
+        env.store.put(&key, entry, HOUR, Precondition::None).await.unwrap();
+        let process = env.process(&ScriptedTransport::new([issued("two")]));
         assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenSource::Network), "{entry:?}");
-        let process = world.process(&ScriptedTransport::new([]));
+        let process = env.process(&ScriptedTransport::new([]));
         assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenSource::Cache), "{entry:?}");
     }
 }
 
 #[tokio::test]
-async fn an_entry_that_was_copied_to_another_key_is_not_read_there() {
-    let world = World::new();
-    let transport = ScriptedTransport::new([granted("for graph"), granted("for vault"), granted("again")]);
-    let process = world.process(&transport);
+async fn copied_entry_is_not_read() {
+    let env = TestEnv::new();
+    let transport = ScriptedTransport::new([issued("for graph"), issued("for vault"), issued("again")]);
+    let process = env.process(&transport);
     process.token("graph").await.unwrap();
-    let graph = world.store.keys().remove(0);
+    let graph = env.store.keys().remove(0);
     process.token("vault").await.unwrap();
-    let vault = world.store.keys().into_iter().find(|key| *key != graph).unwrap();
-    let entry = world.store.get(&graph).await.unwrap().unwrap();
-    world.store.put(&vault, entry.bytes(), HOUR, Precondition::None).await.unwrap();
-    let token = world.process(&transport).token("vault").await.unwrap();
+    let vault = env.store.keys().into_iter().find(|key| *key != graph).unwrap();
+    let entry = env.store.get(&graph).await.unwrap().unwrap();
+    env.store.put(&vault, entry.bytes(), HOUR, Precondition::None).await.unwrap();
+    let token = env.process(&transport).token("vault").await.unwrap();
     assert_eq!(shown(&token), ("again", TokenSource::Network));
 }

@@ -1,4 +1,4 @@
-//! A store that fails, or never answers.
+//! A store that fails or does not respond.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,26 +12,26 @@ use symbolon_token::{
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_types::{Context, Jitter, Secret};
 
-use crate::world::{SCOPE, World, granted, granted_with_refresh_token, shown};
+use crate::env::{SCOPE, TestEnv, issued, issued_with_refresh_token, shown};
 
-/// A store that fails, or never answers.
+/// A store that fails or does not respond.
 #[derive(Debug)]
-struct Broken {
-    answers: bool,
+struct FailingStore {
+    responds: bool,
     calls: Arc<AtomicUsize>,
 }
 
-impl Broken {
+impl FailingStore {
     async fn fail<T>(&self) -> Result<T, Error> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        if !self.answers {
+        if !self.responds {
             std::future::pending::<()>().await;
         }
         Err(Error::new(ErrorKind::Environment, "store_unavailable", "the store is down"))
     }
 }
 
-impl CacheStore for Broken {
+impl CacheStore for FailingStore {
     async fn get(&self, _: &str) -> Result<Option<StoredEntry>, Error> {
         self.fail().await
     }
@@ -50,16 +50,16 @@ impl CacheStore for Broken {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_fails_no_request() {
-    let world = World::new();
+async fn failing_store_fails_no_request() {
+    let env = TestEnv::new();
     let calls = Arc::new(AtomicUsize::new(0));
     let cache = TokenCache::new(
         100,
-        &Context::default().with_clock(world.clock.clone()).with_jitter(Jitter::fixed(0.0)),
+        &Context::default().with_clock(env.clock.clone()).with_jitter(Jitter::fixed(0.0)),
     )
-    .with_store(Broken { answers: true, calls: Arc::clone(&calls) });
-    let transport = ScriptedTransport::new([granted_with_refresh_token("one", "rt"), granted("two")]);
-    let process = world.process_with(&transport, cache);
+    .with_store(FailingStore { responds: true, calls: Arc::clone(&calls) });
+    let transport = ScriptedTransport::new([issued_with_refresh_token("one", "rt"), issued("two")]);
+    let process = env.process_with(&transport, cache);
     let token = process
         .redeem_code(&AuthorizationCode::new(Secret::new("code"), "https://app.example"), "a")
         .await
@@ -73,23 +73,27 @@ async fn a_store_that_fails_fails_no_request() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_delays_a_request_by_two_seconds_at_most_each_way() {
-    let world = World::new();
+async fn slow_store_delays_by_two_seconds_each_way() {
+    let env = TestEnv::new();
     let cache = TokenCache::new(
         100,
-        &Context::default().with_clock(world.clock.clone()).with_jitter(Jitter::fixed(0.0)),
+        &Context::default().with_clock(env.clock.clone()).with_jitter(Jitter::fixed(0.0)),
     )
-    .with_store(Broken { answers: false, calls: Arc::default() });
-    let process = world.process_with(&ScriptedTransport::new([granted("one")]), cache);
-    let began = world.clock.now();
+    .with_store(FailingStore { responds: false, calls: Arc::default() });
+    let process = env.process_with(&ScriptedTransport::new([issued("one")]), cache);
+    let began = env.clock.now();
     let mut request = std::pin::pin!(process.token(SCOPE).into_future());
     let token = loop {
         if let Some(token) = (&mut request).now_or_never() {
             break token.unwrap();
         }
-        assert_eq!(world.hands.advance_to_next(), Some(Duration::from_secs(2)));
+        assert_eq!(env.manual_clock.advance_to_next(), Some(Duration::from_secs(2)));
     };
     assert_eq!(shown(&token), ("one", TokenSource::Network));
-    assert_eq!(world.clock.now().duration_since(began).unwrap(), Duration::from_secs(4));
-    assert_eq!(process.token(SCOPE).await.unwrap().source(), TokenSource::Cache, "a hit asks no store");
+    assert_eq!(env.clock.now().duration_since(began).unwrap(), Duration::from_secs(4));
+    assert_eq!(
+        process.token(SCOPE).await.unwrap().source(),
+        TokenSource::Cache,
+        "a hit does not call the store"
+    );
 }

@@ -1,4 +1,4 @@
-//! Tokens that do not leave their machine.
+//! Tokens that stay on their machine.
 
 use http::StatusCode;
 use symbolon_token::{
@@ -10,33 +10,33 @@ use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, TransportError};
 use symbolon_types::{ClientIdentity, Context, CorrelationId, Secret, SharedSigningKey};
 
-use crate::world::{HOUR, World, shown};
+use crate::env::{HOUR, TestEnv, shown};
 
-async fn obtained(cache: &TokenCache, partition: &Partition, secret: &'static str) -> Token {
-    let fetched = IssuedToken::bearer(Secret::new(secret), Expiry::after(HOUR), CorrelationId::random());
+async fn obtain(cache: &TokenCache, partition: &Partition, secret: &'static str) -> Token {
+    let issued = IssuedToken::bearer(Secret::new(secret), Expiry::after(HOUR), CorrelationId::random());
     let key = CacheKey::bearer(partition, "a");
-    cache.obtain(&key, || async { Ok(fetched) }).await.unwrap()
+    cache.obtain(&key, || async { Ok(issued) }).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_managed_identitys_token_stays_on_its_machine() {
+async fn managed_identity_token_stays_local() {
     let partition = Partition::machine_bound("mi\0system");
-    let mut world = World::new();
-    obtained(&world.cache(), &partition, "mine").await;
-    assert_eq!(shown(&obtained(&world.cache(), &partition, "x").await), ("mine", TokenSource::Cache));
-    // Of the same name, but not of this machine.
-    assert_eq!(obtained(&world.cache(), &Partition::new("mi\0system"), "y").await.secret().expose(), "y");
+    let mut env = TestEnv::new();
+    obtain(&env.cache(), &partition, "mine").await;
+    assert_eq!(shown(&obtain(&env.cache(), &partition, "x").await), ("mine", TokenSource::Cache));
+    // The same name without the binding to this machine.
+    assert_eq!(obtain(&env.cache(), &Partition::new("mi\0system"), "y").await.secret().expose(), "y");
 
-    world.store = MemoryStore::new(world.clock.clone()).as_if_shared();
-    obtained(&world.cache(), &partition, "mine").await;
-    assert!(world.store.is_empty());
-    // Nor is one read that somebody put there.
-    let local = World::new();
-    obtained(&local.cache(), &partition, "planted").await;
+    env.store = MemoryStore::new(env.clock.clone()).as_if_shared();
+    obtain(&env.cache(), &partition, "mine").await;
+    assert!(env.store.is_empty());
+    // A token planted in a shared store is not read.
+    let local = TestEnv::new();
+    obtain(&local.cache(), &partition, "planted").await;
     let key = local.store.keys().remove(0);
     let entry = local.store.get(&key).await.unwrap().unwrap();
-    world.store.put(&key, entry.bytes(), HOUR, Precondition::None).await.unwrap();
-    assert_eq!(shown(&obtained(&world.cache(), &partition, "own").await), ("own", TokenSource::Network));
+    env.store.put(&key, entry.bytes(), HOUR, Precondition::None).await.unwrap();
+    assert_eq!(shown(&obtain(&env.cache(), &partition, "own").await), ("own", TokenSource::Network));
 }
 
 fn identity() -> ClientIdentity {
@@ -46,11 +46,11 @@ fn identity() -> ClientIdentity {
     ClientIdentity::new(vec![issued.cert.der().clone()], key).unwrap()
 }
 
-/// One application with one of its certificates.
+/// A credential of one application with one certificate.
 #[derive(Debug)]
-struct Bound(ClientIdentity);
+struct BoundCredential(ClientIdentity);
 
-impl CredentialSource for Bound {
+impl CredentialSource for BoundCredential {
     async fn authenticate(&self, _: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::parse("https://login.example/token");
         endpoint.map(|endpoint| {
@@ -70,25 +70,25 @@ fn bound(token: &str) -> Result<Response, TransportError> {
 }
 
 #[tokio::test]
-async fn a_bound_token_is_stored_on_its_machine_only_and_comes_back_with_its_certificate_only() {
+async fn bound_token_stays_local_and_needs_certificate() {
     let (first, second) = (identity(), identity());
     for is_local in [true, false] {
-        let mut world = World::new();
+        let mut env = TestEnv::new();
         if !is_local {
-            world.store = world.store.as_if_shared();
+            env.store = env.store.as_if_shared();
         }
-        let ask = async |identity: &ClientIdentity, answers: &[&str]| {
+        let fetch = async |identity: &ClientIdentity, answers: &[&str]| {
             let transport = ScriptedTransport::new(answers.iter().map(|token| bound(token)));
-            let client = TokenClient::builder(Bound(identity.clone()), transport)
-                .context(Context::default().with_clock(world.clock.clone()))
-                .cache(world.cache())
+            let client = TokenClient::builder(BoundCredential(identity.clone()), transport)
+                .context(Context::default().with_clock(env.clock.clone()))
+                .cache(env.cache())
                 .build();
             client.token("a").proof_of_possession().await.unwrap()
         };
-        assert_eq!(shown(&ask(&first, &["of the first"]).await), ("of the first", TokenSource::Network));
-        assert_eq!(shown(&ask(&second, &["of the second"]).await), ("of the second", TokenSource::Network));
-        assert_eq!(world.store.len(), if is_local { 2 } else { 0 });
-        let again = ask(&first, if is_local { &[] } else { &["anew"] }).await;
+        assert_eq!(shown(&fetch(&first, &["of the first"]).await), ("of the first", TokenSource::Network));
+        assert_eq!(shown(&fetch(&second, &["of the second"]).await), ("of the second", TokenSource::Network));
+        assert_eq!(env.store.len(), if is_local { 2 } else { 0 });
+        let again = fetch(&first, if is_local { &[] } else { &["anew"] }).await;
         let expected =
             if is_local { ("of the first", TokenSource::Cache) } else { ("anew", TokenSource::Network) };
         assert_eq!(shown(&again), expected);

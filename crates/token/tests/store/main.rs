@@ -1,9 +1,9 @@
-//! A cache with a store behind it, as several processes would share it.
+//! Token caches of several processes over one store.
 
 #![cfg(test)]
 
 mod access;
+mod env;
 mod failures;
 mod machine;
 mod refresh;
-mod world;

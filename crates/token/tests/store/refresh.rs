@@ -13,7 +13,7 @@ use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, TransportError, transport_fn};
 use symbolon_types::{Context, Jitter, Secret};
 
-use crate::world::{World, granted, granted_with_refresh_token, shown};
+use crate::env::{TestEnv, issued, issued_with_refresh_token, shown};
 
 fn sent_refresh_tokens(transport: &ScriptedTransport) -> Vec<String> {
     let value = |body: &Bytes| {
@@ -23,7 +23,7 @@ fn sent_refresh_tokens(transport: &ScriptedTransport) -> Vec<String> {
     transport.requests().iter().filter_map(|request| value(request.body())).collect()
 }
 
-/// Gets a user's first tokens.
+/// Signs a user in.
 async fn sign_in(process: &TokenClient) -> Account {
     let token = process
         .redeem_code(&AuthorizationCode::new(Secret::new("code"), "https://app.example"), "a")
@@ -33,12 +33,12 @@ async fn sign_in(process: &TokenClient) -> Account {
 }
 
 #[tokio::test]
-async fn a_user_who_signed_in_at_one_process_is_known_to_the_others() {
-    let world = World::new();
-    let first = world.process(&ScriptedTransport::new([granted_with_refresh_token("one", "rt1")]));
+async fn sign_in_is_shared_between_processes() {
+    let env = TestEnv::new();
+    let first = env.process(&ScriptedTransport::new([issued_with_refresh_token("one", "rt1")]));
     let account = sign_in(&first).await;
-    let transport = ScriptedTransport::new([granted("two")]);
-    let second = world.process(&transport);
+    let transport = ScriptedTransport::new([issued("two")]);
+    let second = env.process(&transport);
     assert_eq!(shown(&second.token_for_account(&account, "a").await.unwrap()), ("one", TokenSource::Cache));
     let token = second.token_for_account(&account, "b").await.unwrap();
     assert_eq!(shown(&token), ("two", TokenSource::Network));
@@ -47,31 +47,30 @@ async fn a_user_who_signed_in_at_one_process_is_known_to_the_others() {
 }
 
 #[tokio::test]
-async fn the_refresh_token_that_was_issued_last_is_used_wherever_it_was_issued() {
-    let world = World::new();
-    let first_transport =
-        ScriptedTransport::new([granted_with_refresh_token("one", "rt1"), granted("three")]);
-    let first = world.process(&first_transport);
+async fn latest_refresh_token_is_used() {
+    let env = TestEnv::new();
+    let first_transport = ScriptedTransport::new([issued_with_refresh_token("one", "rt1"), issued("three")]);
+    let first = env.process(&first_transport);
     let account = sign_in(&first).await;
-    world.hands.advance(Duration::from_secs(1));
-    let second = world.process(&ScriptedTransport::new([granted_with_refresh_token("two", "rt2")]));
+    env.manual_clock.advance(Duration::from_secs(1));
+    let second = env.process(&ScriptedTransport::new([issued_with_refresh_token("two", "rt2")]));
     second.token_for_account(&account, "b").await.unwrap();
     // The first process holds the old one in memory.
     first.token_for_account(&account, "c").await.unwrap();
     assert_eq!(sent_refresh_tokens(&first_transport), ["rt2"]);
 }
 
-/// What somebody else writes, and under which key.
+/// The key and the entry of a concurrent write.
 type Rival = (String, Vec<u8>);
 
-/// A store in which somebody else writes between a read and the next write, once.
+/// A store in which another process writes once between a read and the next write.
 #[derive(Debug, Clone)]
-struct Raced {
+struct RacingStore {
     store: MemoryStore,
     rival: Arc<Mutex<Option<Rival>>>,
 }
 
-impl CacheStore for Raced {
+impl CacheStore for RacingStore {
     async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
         self.store.get(key).await
     }
@@ -102,10 +101,10 @@ impl CacheStore for Raced {
     }
 }
 
-/// The one entry that a sign-in adds for the refresh token.
-async fn refresh_token_entry(world: &World) -> (String, Vec<u8>) {
-    for key in world.store.keys() {
-        let entry = world.store.get(&key).await.unwrap().unwrap();
+/// Returns the entry of the refresh token.
+async fn refresh_token_entry(env: &TestEnv) -> (String, Vec<u8>) {
+    for key in env.store.keys() {
+        let entry = env.store.get(&key).await.unwrap().unwrap();
         if String::from_utf8_lossy(entry.bytes()).contains("issued_at") {
             return (key, entry.bytes().to_vec());
         }
@@ -114,48 +113,47 @@ async fn refresh_token_entry(world: &World) -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn a_racing_write_loses_no_newer_refresh_token() {
-    for there_is_one_before in [false, true] {
+async fn concurrent_write_keeps_newest_refresh_token() {
+    for has_entry_before in [false, true] {
         for (rival_is_later, expected) in [(true, "rival"), (false, "ours")] {
-            assert_eq!(after_a_race(there_is_one_before, rival_is_later).await, [expected]);
+            assert_eq!(token_after_race(has_entry_before, rival_is_later).await, [expected]);
         }
     }
 }
 
-/// Which refresh token is used after two processes got one each, of which the rival's is written
-/// between the other one's read and its write.
-async fn after_a_race(there_is_one_before: bool, rival_is_later: bool) -> Vec<String> {
-    let world = World::new();
-    let began = world.clock.now();
+/// Returns the refresh token that is used after two processes received one each, and the rival wrote
+/// between the read and the write of the other process.
+async fn token_after_race(has_entry_before: bool, rival_is_later: bool) -> Vec<String> {
+    let env = TestEnv::new();
+    let began = env.clock.now();
     let seconds = Duration::from_secs;
     let sign_in_with = async |refresh_token: &str| {
-        sign_in(&world.process(&ScriptedTransport::new([granted_with_refresh_token("a", refresh_token)])))
-            .await
+        sign_in(&env.process(&ScriptedTransport::new([issued_with_refresh_token("a", refresh_token)]))).await
     };
-    // The rival's refresh token, as the rival would write it.
-    world.hands.set(began + seconds(if rival_is_later { 3 } else { 1 }));
+    // The entry that the rival writes.
+    env.manual_clock.set(began + seconds(if rival_is_later { 3 } else { 1 }));
     sign_in_with("rival").await;
-    let (key, entry) = refresh_token_entry(&world).await;
-    world.store.remove(&key, Precondition::None).await.unwrap();
-    if there_is_one_before {
-        world.hands.set(began);
+    let (key, entry) = refresh_token_entry(&env).await;
+    env.store.remove(&key, Precondition::None).await.unwrap();
+    if has_entry_before {
+        env.manual_clock.set(began);
         sign_in_with("first").await;
     }
 
-    world.hands.set(began + seconds(2));
-    let raced = Raced { store: world.store.clone(), rival: Arc::new(Mutex::new(Some((key, entry)))) };
+    env.manual_clock.set(began + seconds(2));
+    let raced = RacingStore { store: env.store.clone(), rival: Arc::new(Mutex::new(Some((key, entry)))) };
     let cache = TokenCache::new(
         100,
-        &Context::default().with_clock(world.clock.clone()).with_jitter(Jitter::fixed(0.0)),
+        &Context::default().with_clock(env.clock.clone()).with_jitter(Jitter::fixed(0.0)),
     )
     .with_store(raced.clone());
-    let transport = ScriptedTransport::new([granted_with_refresh_token("b", "ours")]);
-    let account = sign_in(&world.process_with(&transport, cache)).await;
-    assert!(raced.rival.lock().unwrap().is_none(), "the rival came in between");
+    let transport = ScriptedTransport::new([issued_with_refresh_token("b", "ours")]);
+    let account = sign_in(&env.process_with(&transport, cache)).await;
+    assert!(raced.rival.lock().unwrap().is_none(), "the rival wrote in between");
 
-    world.hands.set(began + seconds(4));
-    let transport = ScriptedTransport::new([granted("c")]);
-    world.process(&transport).token_for_account(&account, "other").await.unwrap();
+    env.manual_clock.set(began + seconds(4));
+    let transport = ScriptedTransport::new([issued("c")]);
+    env.process(&transport).token_for_account(&account, "other").await.unwrap();
     sent_refresh_tokens(&transport)
 }
 
@@ -164,25 +162,24 @@ fn invalid_grant() -> Result<Response, TransportError> {
 }
 
 #[tokio::test]
-async fn a_refused_refresh_token_is_forgotten_in_the_store() {
-    let world = World::new();
-    let transport = ScriptedTransport::new([granted_with_refresh_token("one", "rt"), invalid_grant()]);
-    let process = world.process(&transport);
+async fn refused_refresh_token_is_removed() {
+    let env = TestEnv::new();
+    let transport = ScriptedTransport::new([issued_with_refresh_token("one", "rt"), invalid_grant()]);
+    let process = env.process(&transport);
     let account = sign_in(&process).await;
     let error = process.token_for_account(&account, "b").await.unwrap_err();
     assert_eq!(error.code(), "invalid_grant");
-    let error =
-        world.process(&ScriptedTransport::new([])).token_for_account(&account, "b").await.unwrap_err();
+    let error = env.process(&ScriptedTransport::new([])).token_for_account(&account, "b").await.unwrap_err();
     assert_eq!(error.code(), "no_tokens_found");
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_came_while_the_one_before_was_refused_stays() {
-    let world = World::new();
+async fn refusal_keeps_newer_refresh_token() {
+    let env = TestEnv::new();
     let account =
-        sign_in(&world.process(&ScriptedTransport::new([granted_with_refresh_token("a", "old")]))).await;
-    world.hands.advance(Duration::from_secs(1));
-    let elsewhere = world.process(&ScriptedTransport::new([granted_with_refresh_token("b", "new")]));
+        sign_in(&env.process(&ScriptedTransport::new([issued_with_refresh_token("a", "old")]))).await;
+    env.manual_clock.advance(Duration::from_secs(1));
+    let elsewhere = env.process(&ScriptedTransport::new([issued_with_refresh_token("b", "new")]));
     let refuses = transport_fn(move |_| {
         let elsewhere = elsewhere.clone();
         async move {
@@ -190,20 +187,20 @@ async fn a_refresh_token_that_came_while_the_one_before_was_refused_stays() {
             invalid_grant()
         }
     });
-    let process = world.process_over(refuses, world.cache());
+    let process = env.process_over(refuses, env.cache());
     assert_eq!(process.token_for_account(&account, "b").await.unwrap_err().code(), "invalid_grant");
-    let transport = ScriptedTransport::new([granted("c")]);
-    world.process(&transport).token_for_account(&account, "b").await.unwrap();
+    let transport = ScriptedTransport::new([issued("c")]);
+    env.process(&transport).token_for_account(&account, "b").await.unwrap();
     assert_eq!(sent_refresh_tokens(&transport), ["new"]);
 }
 
 #[tokio::test]
-async fn a_session_that_ends_at_one_process_ends_for_all() {
-    let world = World::new();
-    let transport = ScriptedTransport::new([granted_with_refresh_token("one", "rt")]);
-    world.process(&transport).start_session("s", &Secret::new("assertion"), "a").await.unwrap();
-    let other = world.process(&ScriptedTransport::new([]));
-    assert!(other.end_session("s").await.unwrap(), "although this process never saw it");
+async fn ended_session_ends_everywhere() {
+    let env = TestEnv::new();
+    let transport = ScriptedTransport::new([issued_with_refresh_token("one", "rt")]);
+    env.process(&transport).start_session("s", &Secret::new("assertion"), "a").await.unwrap();
+    let other = env.process(&ScriptedTransport::new([]));
+    assert!(other.end_session("s").await.unwrap(), "although this process did not start it");
     assert!(!other.end_session("s").await.unwrap());
     let error = other.session_token("s", "b").await.unwrap_err();
     assert_eq!(error.code(), "no_tokens_found");

@@ -1,4 +1,4 @@
-//! Machines with one store, and what the token service answers.
+//! Processes that share a store, and responses of the token service.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use symbolon_types::{Context, Jitter, ManualClock, Secret, SharedClock};
 pub(crate) const SCOPE: &str = "https://graph.example/.default";
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// Machines with one store; each process has a cache of its own.
-pub(crate) struct World {
-    pub(crate) hands: ManualClock,
+/// A store and a clock that processes share. Each process has its own cache.
+pub(crate) struct TestEnv {
+    pub(crate) manual_clock: ManualClock,
     pub(crate) clock: SharedClock,
     pub(crate) store: MemoryStore,
 }
 
-impl World {
+impl TestEnv {
     pub(crate) fn new() -> Self {
-        let hands = ManualClock::new();
-        let clock = SharedClock::from(&hands);
-        Self { hands, store: MemoryStore::new(clock.clone()), clock }
+        let manual_clock = ManualClock::new();
+        let clock = SharedClock::from(&manual_clock);
+        Self { manual_clock, store: MemoryStore::new(clock.clone()), clock }
     }
 
     pub(crate) fn cache(&self) -> TokenCache {
@@ -54,13 +54,13 @@ impl World {
     }
 }
 
-pub(crate) fn granted(token: &str) -> Result<Response, TransportError> {
+pub(crate) fn issued(token: &str) -> Result<Response, TransportError> {
     let body = format!(r#"{{"token_type":"Bearer","access_token":"{token}","expires_in":3600}}"#);
     Ok(Response::new(StatusCode::OK, body))
 }
 
-/// `client_info` of the user `u` in the tenant `t`.
-pub(crate) fn granted_with_refresh_token(
+/// A response about the user `u` in the tenant `t`.
+pub(crate) fn issued_with_refresh_token(
     token: &str,
     refresh_token: &str,
 ) -> Result<Response, TransportError> {
