@@ -1,7 +1,7 @@
-//! What a cache hit costs through the facade, bearer and bound, and in the cache alone; and what it costs to
-//! make a managed identity.
+//! The cost of a cache hit, bearer and bound, compared with the cache alone; and of building a managed
+//! identity.
 
-#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up should stop")]
+#![expect(clippy::expect_used, reason = "a failed setup stops the benchmark")]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn benches(criterion: &mut Criterion) {
             black_box(identity.token(black_box(RESOURCE)).proof_of_possession().into_future().now_or_never())
         });
     });
-    // What a bound hit asks the minter.
+    // The part of the minter in a bound hit.
     group.bench_function("current binding", |bencher| bencher.iter(|| black_box(identity.binding())));
     group.bench_function("hit in the cache alone", |bencher| {
         bencher.iter(|| black_box(cache.find(black_box(&key))));

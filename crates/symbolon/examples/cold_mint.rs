@@ -1,11 +1,10 @@
-//! Where the time of a first bound token goes, leg by leg, with an RSA key.
+//! The duration of each step of a first bound token, with an RSA key.
 //!
-//! Runs against the emulator, which answers at once: on Azure the legs take longer, and what is between them
-//! does not. It prints the trace of one mint without and one with attestation, and of how many
-//! percent a mint is longer than what it has to wait for, the median of 21. Nothing is asserted: it is a
-//! measurement.
+//! The example runs against the emulator, which responds at once; on Azure the steps take longer, the time
+//! between them does not. It prints the median trace of 21 mints, without and with attestation, and
+//! the percentage by which a mint is longer than the steps that it waits for. It asserts nothing.
 
-#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -22,7 +21,7 @@ use symbolon_emulator::Emulator;
 
 const RUNS: usize = 21;
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// What a service would take: the emulator has none.
+/// The simulated duration of an attestation, which the emulator does not have.
 const ATTESTATION: Duration = Duration::from_millis(25);
 
 #[tokio::main]
@@ -41,57 +40,57 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A process that has nothing yet asks for a bound token.
+/// Requests a bound token with a new identity that has nothing cached.
 async fn cold_mint(emulator: &Emulator, is_attested: bool) -> Result<Trace, Box<dyn std::error::Error>> {
     let env: Env = emulator.environment().into_iter().collect();
     let http = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build()?;
-    let stopwatch = Stopwatch::default();
+    let recorder = SpanRecorder::default();
     let mut identity = ManagedIdentity::builder()
         .context(Context::default().with_env(env))
-        .transport(Timed(SharedTransport::new(http), stopwatch.clone()))
-        .key_provider(TimedKeys(SoftwareKeys::rsa_2048(), stopwatch.clone()));
+        .transport(Timed(SharedTransport::new(http), recorder.clone()))
+        .key_provider(TimedKeys(SoftwareKeys::rsa_2048(), recorder.clone()));
     if is_attested {
-        identity = identity.attester(TimedAttester(stopwatch.clone()));
+        identity = identity.attester(TimedAttester(recorder.clone()));
     }
     let identity = identity.build()?;
-    let began = stopwatch.clock.now();
+    let started = recorder.clock.now();
     identity.token("https://vault.example").proof_of_possession().await?;
-    let ended = stopwatch.clock.now();
-    let spans = stopwatch.spans().clone();
-    Ok(Trace { began, ended, spans })
+    let ended = recorder.clock.now();
+    let spans = recorder.spans().clone();
+    Ok(Trace { started, ended, spans })
 }
 
-/// What happened, and when.
+/// The steps of one mint.
 struct Trace {
-    began: SystemTime,
+    started: SystemTime,
     ended: SystemTime,
     spans: Vec<Span>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Span {
-    leg: &'static str,
+    step: &'static str,
     from: SystemTime,
     to: SystemTime,
 }
 
 impl Trace {
-    fn took(&self, leg: &str) -> Duration {
-        self.spans.iter().filter(|span| span.leg == leg).map(|span| between(span.from, span.to)).sum()
+    fn took(&self, step: &str) -> Duration {
+        self.spans.iter().filter(|span| span.step == step).map(|span| between(span.from, span.to)).sum()
     }
 
-    /// Until the certificate is presented for the first time.
+    /// Returns the time until the certificate is first used.
     fn mint(&self) -> Duration {
-        let token = self.spans.iter().find(|span| span.leg == "token");
-        between(self.began, token.map_or(self.ended, |span| span.from))
+        let token = self.spans.iter().find(|span| span.step == "token");
+        between(self.started, token.map_or(self.ended, |span| span.from))
     }
 
-    /// What a mint waits for, whatever it does.
+    /// Returns the time that every mint has to wait.
     fn unavoidable(&self) -> Duration {
         self.took("key").max(self.took("metadata")) + self.took("attestation") + self.took("issuance")
     }
 
-    /// In percent.
+    /// Returns the time beyond that, in percent.
     fn excess(&self) -> f64 {
         (self.mint().as_secs_f64() / self.unavoidable().as_secs_f64() - 1.0) * 100.0
     }
@@ -99,14 +98,14 @@ impl Trace {
     fn print(&self) {
         let mut spans = self.spans.clone();
         spans.sort_by_key(|span| span.from);
-        for Span { leg, from, to } in spans {
-            let (start, end) = (millis(between(self.began, from)), millis(between(self.began, to)));
-            println!("  {leg:<12} {start:>8.2} ms to {end:>8.2} ms: {:>8.2} ms", end - start);
+        for Span { step, from, to } in spans {
+            let (start, end) = (millis(between(self.started, from)), millis(between(self.started, to)));
+            println!("  {step:<12} {start:>8.2} ms to {end:>8.2} ms: {:>8.2} ms", end - start);
         }
         let (mint, unavoidable) = (millis(self.mint()), millis(self.unavoidable()));
-        println!("  the mint took {mint:.2} ms, and had to wait for {unavoidable:.2} ms of them:");
-        println!("  {:.1} % more than it must (median of {RUNS})", self.excess());
-        println!("  the token was there after {:.2} ms", millis(between(self.began, self.ended)));
+        println!("  the mint took {mint:.2} ms, of which {unavoidable:.2} ms are unavoidable:");
+        println!("  {:.1} % more than unavoidable (median of {RUNS})", self.excess());
+        println!("  the token arrived after {:.2} ms", millis(between(self.started, self.ended)));
     }
 }
 
@@ -118,24 +117,24 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Notes what begins and ends; clones share the notes.
+/// Records spans; clones share the record.
 #[derive(Clone, Debug)]
-struct Stopwatch {
+struct SpanRecorder {
     clock: SharedClock,
     spans: Arc<Mutex<Vec<Span>>>,
 }
 
-impl Default for Stopwatch {
+impl Default for SpanRecorder {
     fn default() -> Self {
         Self { clock: SharedClock::system(), spans: Arc::default() }
     }
 }
 
-impl Stopwatch {
-    async fn time<T>(&self, leg: &'static str, work: impl Future<Output = T>) -> T {
+impl SpanRecorder {
+    async fn time<T>(&self, step: &'static str, work: impl Future<Output = T>) -> T {
         let from = self.clock.now();
         let done = work.await;
-        self.spans().push(Span { leg, from, to: self.clock.now() });
+        self.spans().push(Span { step, from, to: self.clock.now() });
         done
     }
 
@@ -145,7 +144,7 @@ impl Stopwatch {
 }
 
 #[derive(Debug)]
-struct TimedKeys(SoftwareKeys, Stopwatch);
+struct TimedKeys(SoftwareKeys, SpanRecorder);
 
 impl KeyProvider for TimedKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
@@ -154,18 +153,18 @@ impl KeyProvider for TimedKeys {
 }
 
 #[derive(Debug)]
-struct TimedAttester(Stopwatch);
+struct TimedAttester(SpanRecorder);
 
 impl Attester for TimedAttester {
     async fn attest(&self, request: &AttestationRequest<'_>) -> Result<Attestation, Error> {
-        let Self(stopwatch) = self;
-        stopwatch.time("attestation", stopwatch.clock.sleep(ATTESTATION)).await;
+        let Self(recorder) = self;
+        recorder.time("attestation", recorder.clock.sleep(ATTESTATION)).await;
         Ok(Attestation::new(Secret::new("header.statement.signature"), request.deadline() + LIFETIME))
     }
 }
 
 #[derive(Debug)]
-struct Timed(SharedTransport, Stopwatch);
+struct Timed(SharedTransport, SpanRecorder);
 
 impl Transport for Timed {
     fn capabilities(&self) -> Capabilities {
@@ -173,11 +172,11 @@ impl Transport for Timed {
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let leg = match request.url().path() {
+        let step = match request.url().path() {
             "/metadata/identity/getplatformmetadata" => "metadata",
             "/metadata/identity/issuecredential" => "issuance",
             _ => "token",
         };
-        self.1.time(leg, self.0.send(request)).await
+        self.1.time(step, self.0.send(request)).await
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! # Design
 //!
-//! A bearer token is one request to the source that the environment names; each source is a file that
-//! makes the request and knows what is peculiar about the answer, and `bearer.rs` puts the one cache in
-//! front of them. A bound token is two legs: the
-//! minter (`symbolon-binding`) gets a certificate for a key of this process, and the token client
-//! (`symbolon-token`) exchanges it like any confidential client would exchange its own. The two
-//! never see each other; the file `delegation.rs` is all there is between them. Nothing in this
-//! crate posts to a token endpoint, so claims, capabilities, cache keys and error handling are the
-//! core's.
+//! A bearer token is one request to the source of the environment (`source/`), behind the token
+//! cache (`bearer.rs`). A bound token takes two steps: the minter (`symbolon-binding`) obtains a
+//! certificate for a key of this process, and the token client (`symbolon-token`) sends a token
+//! request with it, as for any confidential client. Only `delegation.rs` connects the two. This crate
+//! sends nothing to a token endpoint itself, so claims, capabilities, cache keys and error handling
+//! are those of the token client.
+//!
+//! The path of one request: `request.rs`, `future.rs`, then `bearer.rs` and `source/` for a bearer
+//! token, or the token client and `delegation.rs` for a bound one.
 
 mod bearer;
 mod capabilities;
@@ -38,20 +39,28 @@ pub use identity::{ManagedIdentity, ManagedIdentityBuilder};
 pub use request::ManagedIdentityRequest;
 
 #[cfg(unix)]
+#[doc(inline)]
 pub use symbolon_binding::PersistedKeys;
+#[doc(inline)]
 pub use symbolon_binding::{
     Attestation, AttestationRequest, Attester, Binding, BindingWatch, KeyProvider, ManagedIdentityId,
     SoftwareKeys,
 };
 #[cfg(feature = "hyper")]
+#[doc(inline)]
 pub use symbolon_hyper::HyperTransport;
+#[doc(inline)]
 pub use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenSource};
+#[doc(inline)]
+pub use symbolon_transport::Transport;
+#[doc(inline)]
 pub use symbolon_types::{
-    ClientIdentity, Context, CorrelationId, Env, IdKind, Secret, SharedClock, Source, SourceInfo, Strength,
-    Thumbprint,
+    ClientIdentity, Context, CorrelationId, Env, IdKind, Jitter, ManualClock, Secret, SharedClock,
+    SharedSigningKey, Source, SourceInfo, Strength, Thumbprint,
 };
 
-/// The crates that this one is made of, for what is not re-exported at the root.
+/// The crates that this crate is built from: confidential clients in `token`, the interface of a
+/// transport in `transport`, certificates in `binding`.
 pub mod parts {
     pub use symbolon_binding as binding;
     #[cfg(feature = "hyper")]

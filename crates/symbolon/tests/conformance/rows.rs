@@ -1,27 +1,9 @@
-//! Whether every row has its test, or a reason.
+//! Completeness of the requirements page.
 
 use std::collections::BTreeSet;
 
-/// Which rows there are: a prefix, and how many (managed-identity sources §7).
-const SUITES: &[(&str, usize)] = &[
-    ("NET", 41),
-    ("AS", 2),
-    ("ARC", 4),
-    ("CS", 2),
-    ("ML", 3),
-    ("SF", 5),
-    ("IMDS", 7),
-    ("DR", 6),
-    ("BLD", 4),
-    ("DT", 3),
-    ("GO", 26),
-    ("GSF", 7),
-    ("X", 11),
-    // §7.7, which has numbers only.
-    ("MORE", 15),
-];
-
-const SOURCES: &[&str] = &[
+/// The files of this folder, whose tests must all be on the page.
+const CONFORMANCE: &[&str] = &[
     include_str!("arc.rs"),
     include_str!("cache.rs"),
     include_str!("claims.rs"),
@@ -30,6 +12,10 @@ const SOURCES: &[&str] = &[
     include_str!("identities.rs"),
     include_str!("retries.rs"),
     include_str!("service_fabric.rs"),
+];
+
+/// Source files with further tests.
+const UNIT_TESTS: &[&str] = &[
     include_str!("../../src/bearer.rs"),
     include_str!("../../src/detection.rs"),
     include_str!("../../src/source/azure_arc.rs"),
@@ -39,26 +25,38 @@ const SOURCES: &[&str] = &[
     include_str!("../../src/source/error.rs"),
 ];
 
+/// Returns the names of the test functions in a file.
+fn tests_of(file: &str) -> BTreeSet<&str> {
+    let functions = file.split("test]\n").skip(1).filter_map(|rest| rest.split_once("fn "));
+    functions.filter_map(|(_, rest)| rest.split('(').next()).collect()
+}
+
 #[test]
-fn every_row_has_a_test_or_a_reason() {
-    let document = include_str!("rows.md");
-    let mut told = BTreeSet::new();
-    for line in document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| id")) {
+fn every_requirement_has_a_test() {
+    let page = include_str!("rows.md");
+    let protocol = include_str!("../../../../docs/protocol/sources.md");
+    let sections: BTreeSet<String> = protocol
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(|heading| heading.to_lowercase().replace(' ', "-"))
+        .collect();
+    let in_folder: BTreeSet<&str> = CONFORMANCE.iter().flat_map(|file| tests_of(file)).collect();
+    let all: BTreeSet<&str> =
+        UNIT_TESTS.iter().flat_map(|file| tests_of(file)).chain(in_folder.clone()).collect();
+    let mut listed = BTreeSet::new();
+    let mut requirements = BTreeSet::new();
+    for line in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| section")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [id, holder] = cells[..] else { panic!("two cells: {line}") };
-        assert!(told.insert(id.to_owned()), "twice: {id}");
-        let names: Vec<&str> = holder.split('`').skip(1).step_by(2).collect();
-        if names.is_empty() {
-            assert!(holder.starts_with("none: ") && holder.len() > 20, "a test or a reason: {line}");
-        }
+        let [section, requirement, tests] = cells[..] else { panic!("three cells: {line}") };
+        assert!(sections.contains(section), "docs/protocol/sources.md has no section {section}");
+        assert!(requirements.insert((section, requirement)), "twice: {line}");
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "a test: {line}");
         for name in names {
-            let is_test = |source: &&str| source.contains(&format!("fn {name}("));
-            assert!(SOURCES.iter().any(is_test), "{id}: there is no test {name}");
+            assert!(all.contains(name), "there is no test {name}");
+            listed.insert(name);
         }
     }
-    let expected: BTreeSet<String> = SUITES
-        .iter()
-        .flat_map(|(prefix, count)| (1..=*count).map(move |number| format!("{prefix}-{number:02}")))
-        .collect();
-    assert_eq!(told, expected);
+    let missing: Vec<_> = in_folder.difference(&listed).collect();
+    assert!(missing.is_empty(), "tests without a requirement: {missing:?}");
 }
