@@ -1,4 +1,4 @@
-//! From a cache into the file.
+//! Export of a cache to a file.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use symbolon_token::{Account, Application, PortableRefreshToken, PortableToken, TokenCache, TokenSubject};
 use symbolon_types::{Error, Secret};
 
-use crate::document::{ACCESS_TOKENS, ACCOUNTS, CacheFile, OBJECTS, REFRESH_TOKENS};
+use crate::cache_file::{ACCESS_TOKENS, ACCOUNTS, CacheFile, REFRESH_TOKENS, SECTIONS};
 use crate::item::{CacheItem, ItemOwner, target};
 
 /// Exports the tokens of one client as a cache that MSAL libraries deserialize.
@@ -28,12 +28,9 @@ use crate::item::{CacheItem, ItemOwner, target};
 /// fixed token endpoint.
 pub fn export(cache: &TokenCache, application: &Application, base: Option<&str>) -> Result<Secret, Error> {
     let owner = ItemOwner::of(application)?;
-    let mut document = match base {
-        Some(json) => CacheFile::parse(json)?,
-        None => CacheFile(Map::new()),
-    };
-    for object in OBJECTS {
-        document.members_mut(object);
+    let mut file = base.map(CacheFile::parse).transpose()?.unwrap_or_default();
+    for section in SECTIONS {
+        file.section_mut(section);
     }
     let now = cache.clock().now();
     let mut users = BTreeMap::new();
@@ -41,7 +38,7 @@ pub fn export(cache: &TokenCache, application: &Application, base: Option<&str>)
         if let Some(account) = &token.account {
             users.insert((account.id().to_owned(), key.tenant.clone()), account.clone());
         }
-        if let Some(items) = document.members_mut(ACCESS_TOKENS) {
+        if let Some(items) = file.section_mut(ACCESS_TOKENS) {
             put_access_token(items, &owner, &key, &token, now);
         }
     }
@@ -49,16 +46,16 @@ pub fn export(cache: &TokenCache, application: &Application, base: Option<&str>)
         if let Some(account) = &token.account {
             users.insert((account.id().to_owned(), key.tenant.clone()), account.clone());
         }
-        if let Some(items) = document.members_mut(REFRESH_TOKENS) {
+        if let Some(items) = file.section_mut(REFRESH_TOKENS) {
             put_refresh_token(items, &owner, &key, &token);
         }
     }
     for ((_, tenant), account) in &users {
-        if let Some(items) = document.members_mut(ACCOUNTS) {
+        if let Some(items) = file.section_mut(ACCOUNTS) {
             put_account(items, &owner, tenant, account);
         }
     }
-    Ok(Secret::new(Value::Object(document.0).to_string()))
+    Ok(Secret::new(Value::Object(file.0).to_string()))
 }
 
 /// Returns each access token once: the cache may hold a token under several spellings of its
@@ -76,7 +73,7 @@ fn access_tokens(cache: &TokenCache, application: &Application) -> BTreeMap<Item
     tokens
 }
 
-/// Returns one refresh token for each user, whatever the tenant, as in the schema.
+/// Returns one refresh token for each user, independent of the tenant, as in the schema.
 fn refresh_tokens(cache: &TokenCache, application: &Application) -> Vec<(ItemKey, PortableRefreshToken)> {
     let mut tokens: BTreeMap<ItemUser, PortableRefreshToken> = BTreeMap::new();
     for token in cache.portable_refresh_tokens(application) {
@@ -85,13 +82,13 @@ fn refresh_tokens(cache: &TokenCache, application: &Application) -> Vec<(ItemKey
             tokens.insert(user, token);
         }
     }
-    let placed = |(user, token): (ItemUser, PortableRefreshToken)| {
+    let with_key = |(user, token): (ItemUser, PortableRefreshToken)| {
         (ItemKey { tenant: token.tenant.clone(), user, target: String::new() }, token)
     };
-    tokens.into_iter().map(placed).collect()
+    tokens.into_iter().map(with_key).collect()
 }
 
-/// Where a token belongs in the schema.
+/// The members of an item that identify its token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ItemKey {
     tenant: String,
@@ -99,7 +96,7 @@ struct ItemKey {
     target: String,
 }
 
-/// Whom a token is about; nobody if it is the client itself.
+/// The members of an item that identify its user; all are absent for the client itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct ItemUser {
     home_account_id: Option<String>,
@@ -118,14 +115,14 @@ impl ItemUser {
         Self { home_account_id, assertion_hash }
     }
 
-    fn is_of(&self, item: CacheItem<'_>) -> bool {
-        // An answer to an assertion may have left open whose it is.
+    fn matches(&self, item: CacheItem<'_>) -> bool {
+        // The response to an assertion may not have identified the account.
         let is_same_account = item.text("home_account_id") == self.home_account_id.as_deref()
             || (self.home_account_id.is_none() && self.assertion_hash.is_some());
         is_same_account && item.assertion_hash() == self.assertion_hash.as_deref()
     }
 
-    /// The members that say so. (MSAL Python looks for a null where there is no account.)
+    /// Returns the members. MSAL Python searches for null if there is no account.
     fn members(&self) -> Vec<(&'static str, Value)> {
         let mut members = vec![("home_account_id", Value::from(self.home_account_id.clone()))];
         members.extend(self.assertion_hash.clone().map(|hash| ("user_assertion_hash", hash.into())));
@@ -142,32 +139,32 @@ fn put_access_token(
 ) {
     let secret = token.secret.expose();
     let expires_on = seconds(token.expires_on);
-    let is_meant = |item: CacheItem<'_>| {
+    let is_same = |item: CacheItem<'_>| {
         owner.owns(item)
             && item.is_plain()
             && item.is_of_type(ACCESS_TOKENS)
-            && owner.is_realm(item, &key.tenant)
-            && key.user.is_of(item)
+            && owner.has_realm(item, &key.tenant)
+            && key.user.matches(item)
             && item.audiences().contains(&key.target)
     };
-    let news = [
+    let changes = [
         ("secret", secret.to_owned()),
         ("cached_at", seconds(now).to_string()),
         ("expires_on", expires_on.to_string()),
         ("extended_expires_on", expires_on.to_string()),
         ("ext_expires_on", expires_on.to_string()),
     ];
-    if let Some(known) = find_mut(items, is_meant) {
+    if let Some(known) = find_mut(items, is_same) {
         let is_older = CacheItem(known).seconds("expires_on").is_none_or(|known| known < expires_on);
         if CacheItem(known).text("secret") != Some(secret) && is_older {
-            known.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
-            // The hint was about the token before.
+            known.extend(changes.map(|(name, text)| (name.to_owned(), text.into())));
+            // `refresh_on` was that of the old token.
             known.remove("refresh_on");
         }
         return;
     }
     let mut item = new_item(owner, ACCESS_TOKENS, &key.user);
-    item.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+    item.extend(changes.map(|(name, text)| (name.to_owned(), text.into())));
     for (name, text) in [("realm", &*key.tenant), ("target", &*key.target), ("token_type", "Bearer")] {
         item.insert(name.to_owned(), text.into());
     }
@@ -188,29 +185,29 @@ fn put_refresh_token(
 ) {
     let secret = token.secret.expose();
     let issued_at = seconds(token.issued_at);
-    let is_meant = |item: CacheItem<'_>| {
-        owner.owns(item) && item.is_plain() && item.is_of_type(REFRESH_TOKENS) && key.user.is_of(item)
+    let is_same = |item: CacheItem<'_>| {
+        owner.owns(item) && item.is_plain() && item.is_of_type(REFRESH_TOKENS) && key.user.matches(item)
     };
-    let news = [("secret", secret.to_owned()), ("last_modification_time", issued_at.to_string())];
-    if let Some(known) = find_mut(items, is_meant) {
+    let changes = [("secret", secret.to_owned()), ("last_modification_time", issued_at.to_string())];
+    if let Some(known) = find_mut(items, is_same) {
         let is_older =
             CacheItem(known).seconds("last_modification_time").is_none_or(|known| known <= issued_at);
         if CacheItem(known).text("secret") != Some(secret) && is_older {
-            known.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+            known.extend(changes.map(|(name, text)| (name.to_owned(), text.into())));
         }
         return;
     }
     let mut item = new_item(owner, REFRESH_TOKENS, &key.user);
-    item.extend(news.map(|(name, text)| (name.to_owned(), text.into())));
+    item.extend(changes.map(|(name, text)| (name.to_owned(), text.into())));
     add(items, owner, &key.user, &format!("refreshtoken-{}--", client(owner)), item);
 }
 
-/// Names the user, if the file does not yet.
+/// Adds the account, if the file does not have it.
 fn put_account(items: &mut Map<String, Value>, owner: &ItemOwner<'_>, tenant: &str, account: &Account) {
     let is_known = items.values().filter_map(Value::as_object).map(CacheItem).any(|item| {
         owner.is_in_cloud(item)
             && item.text("home_account_id") == Some(account.id())
-            && owner.is_realm(item, tenant)
+            && owner.has_realm(item, tenant)
     });
     if is_known {
         return;
@@ -225,7 +222,7 @@ fn put_account(items: &mut Map<String, Value>, owner: &ItemOwner<'_>, tenant: &s
         ("authority_type", "MSSTS"),
     ];
     let item = members.map(|(name, text)| (name.to_owned(), text.into())).into_iter().collect();
-    // The case of an account's name is kept (MSAL.NET `MsalAccountCacheItem`).
+    // Names of accounts keep their case.
     items.insert(format!("{}-{}-{tenant}", account.id(), owner.environment), Value::Object(item));
 }
 
@@ -242,8 +239,8 @@ fn new_item(owner: &ItemOwner<'_>, credential_type: &str, user: &ItemUser) -> Ma
     item
 }
 
-/// Adds an item under the name that the schema gives it. That name does not tell everything apart, so
-/// what is there already gets a longer neighbour: readers make their own of the items' members.
+/// Adds an item under its name in the schema, or a longer one if that name is taken: different items can
+/// have the same name, and readers ignore it.
 fn add(
     items: &mut Map<String, Value>,
     owner: &ItemOwner<'_>,
@@ -264,17 +261,17 @@ fn add(
 
 fn find_mut(
     items: &mut Map<String, Value>,
-    is_meant: impl Fn(CacheItem<'_>) -> bool,
+    is_match: impl Fn(CacheItem<'_>) -> bool,
 ) -> Option<&mut Map<String, Value>> {
-    items.values_mut().filter_map(Value::as_object_mut).find(|item| is_meant(CacheItem(item)))
+    items.values_mut().filter_map(Value::as_object_mut).find(|item| is_match(CacheItem(item)))
 }
 
 fn client<'a>(owner: &ItemOwner<'a>) -> &'a str {
     owner.application.client_id()
 }
 
-fn seconds(moment: SystemTime) -> u64 {
-    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]
@@ -284,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_subject_has_a_place_in_the_schema() {
+    fn each_subject_has_its_members() {
         let account = Account::from_id("u.t");
         let digest = Thumbprint::of(b"assertion");
         let hash = digest.to_string();

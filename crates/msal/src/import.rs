@@ -1,4 +1,4 @@
-//! From the file into a cache.
+//! Import of a file into a cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -8,20 +8,20 @@ use serde_json::{Map, Value};
 use symbolon_token::{Account, Application, PortableRefreshToken, PortableToken, TokenCache, TokenSubject};
 use symbolon_types::{Error, Secret};
 
-use crate::document::{ACCESS_TOKENS, ACCOUNTS, CacheFile, ID_TOKENS, REFRESH_TOKENS};
+use crate::cache_file::{ACCESS_TOKENS, ACCOUNTS, CacheFile, ID_TOKENS, REFRESH_TOKENS};
 use crate::item::{CacheItem, ItemOwner};
 
-/// The number of tokens that [`import`] read, and their users.
+/// The numbers of tokens that [`import`] read, and their users.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Imported {
+pub struct ImportSummary {
     /// Number of access tokens.
     pub access_tokens: usize,
     /// Number of refresh tokens.
     pub refresh_tokens: usize,
-    /// Number of tokens left out: those of other clients or clouds, expired ones, and those that
+    /// Number of skipped tokens: those of other clients or clouds, expired ones, and those that
     /// are bound to a key, to claims or to other parameters.
-    pub left_out: usize,
+    pub skipped: usize,
     /// The users of these tokens, for
     /// [`TokenClient::token_for_account`](symbolon_token::TokenClient::token_for_account).
     pub accounts: Vec<Account>,
@@ -36,29 +36,33 @@ pub struct Imported {
 /// in any order and apart from `openid`, `profile` and `offline_access`; MSAL serves requests for
 /// fewer scopes as well. Refresh tokens belong to the tenant of the application, and go into the
 /// store behind the cache; access tokens stay in memory. Tokens that are bound to a key, to claims
-/// or to other parameters are left out. The names of items are ignored, because the libraries spell
+/// or to other parameters are skipped. The names of items are ignored, because the libraries spell
 /// them differently.
 ///
 /// # Errors
 /// `json_parse_failed` if the text is not such a cache, `invalid_authority` if the application has
 /// a fixed token endpoint.
-pub async fn import(cache: &TokenCache, application: &Application, json: &str) -> Result<Imported, Error> {
+pub async fn import(
+    cache: &TokenCache,
+    application: &Application,
+    json: &str,
+) -> Result<ImportSummary, Error> {
     let owner = ItemOwner::of(application)?;
-    let document = CacheFile::parse(json)?;
-    let accounts = accounts(&document, &owner);
-    let mut imported = Imported::default();
+    let file = CacheFile::parse(json)?;
+    let accounts = accounts(&file, &owner);
+    let mut imported = ImportSummary::default();
     let mut users = BTreeSet::new();
-    for item in document.items(ACCESS_TOKENS).map(CacheItem) {
+    for item in file.items(ACCESS_TOKENS) {
         let user = item.text("home_account_id");
         let account = user.and_then(|id| accounts.get(id));
         if import_access_token(cache, item, account, &owner) {
             imported.access_tokens += 1;
             users.extend(user);
         } else {
-            imported.left_out += 1;
+            imported.skipped += 1;
         }
     }
-    for item in document.items(REFRESH_TOKENS).map(CacheItem) {
+    for item in file.items(REFRESH_TOKENS) {
         let user = item.text("home_account_id");
         let account = user.and_then(|id| accounts.get(id));
         match refresh_token(item, account, &owner) {
@@ -67,7 +71,7 @@ pub async fn import(cache: &TokenCache, application: &Application, json: &str) -
                 imported.refresh_tokens += 1;
                 users.extend(user);
             }
-            None => imported.left_out += 1,
+            None => imported.skipped += 1,
         }
     }
     imported.accounts = users.into_iter().filter_map(|id| accounts.get(id).cloned()).collect();
@@ -86,7 +90,7 @@ fn import_access_token(
     let (Some(secret), Some(expires_on)) = (item.text("secret"), item.seconds("expires_on")) else {
         return false;
     };
-    let Some(expires_on) = moment(expires_on) else { return false };
+    let Some(expires_on) = time_from(expires_on) else { return false };
     // One token is inserted for each spelling of its audience.
     let inserted = item.audiences().into_iter().map(|audience| {
         let token = PortableToken {
@@ -95,7 +99,7 @@ fn import_access_token(
             audience,
             secret: Secret::new(secret),
             expires_on,
-            refresh_on: item.seconds("refresh_on").and_then(moment),
+            refresh_on: item.seconds("refresh_on").and_then(time_from),
             account: account.cloned(),
         };
         cache.insert_portable(owner.application, token)
@@ -112,7 +116,7 @@ fn refresh_token(
         return None;
     }
     // Without a date, any other refresh token counts as issued later.
-    let issued_at = item.seconds("last_modification_time").and_then(moment);
+    let issued_at = item.seconds("last_modification_time").and_then(time_from);
     Some(PortableRefreshToken {
         tenant: owner.tenant_of(None).unwrap_or_default(),
         subject: match (item.assertion_hash(), item.text("home_account_id")) {
@@ -126,33 +130,21 @@ fn refresh_token(
     })
 }
 
-/// Returns the users that occur anywhere in the file, by id. An ID token takes precedence over an
-/// account item, and the home tenant over other tenants.
-fn accounts(document: &CacheFile, owner: &ItemOwner<'_>) -> BTreeMap<String, Account> {
+/// Returns the users of the file, by id. An ID token takes precedence over an account item, and the home
+/// tenant over other tenants.
+fn accounts(file: &CacheFile, owner: &ItemOwner<'_>) -> BTreeMap<String, Account> {
     let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
-    let of_tokens = [ACCESS_TOKENS, REFRESH_TOKENS].into_iter().flat_map(|object| document.items(object));
-    for item in of_tokens.map(CacheItem).filter(|item| owner.owns(*item)) {
-        if let Some(id) = item.text("home_account_id") {
+    for item in [ACCESS_TOKENS, REFRESH_TOKENS].into_iter().flat_map(|section| file.items(section)) {
+        if let Some(id) = item.text("home_account_id").filter(|_| owner.owns(item)) {
             accounts.insert(id.to_owned(), Account::from_id(id));
         }
     }
-    let is_at_home = |item: CacheItem<'_>, id: &str| {
-        item.text("realm").is_some_and(|realm| id.rsplit('.').next().is_some_and(|tenant| tenant == realm))
-    };
-    let mut at_home: Vec<_> =
-        document.items(ACCOUNTS).map(CacheItem).filter(|item| owner.is_in_cloud(*item)).collect();
-    at_home.sort_by_key(|item| item.text("home_account_id").is_some_and(|id| is_at_home(*item, id)));
-    for item in at_home {
-        let Some(id) = item.text("home_account_id") else { continue };
+    for (id, item) in home_tenant_last(file.items(ACCOUNTS).filter(|item| owner.is_in_cloud(*item))) {
         let (username, tenant) = (item.text("username"), item.text("realm"));
         let account = Account::new(id, username.map(str::to_owned), tenant.map(str::to_owned));
         accounts.insert(id.to_owned(), account);
     }
-    let mut id_tokens: Vec<_> =
-        document.items(ID_TOKENS).map(CacheItem).filter(|item| owner.owns(*item)).collect();
-    id_tokens.sort_by_key(|item| item.text("home_account_id").is_some_and(|id| is_at_home(*item, id)));
-    for item in id_tokens {
-        let Some(id) = item.text("home_account_id") else { continue };
+    for (id, item) in home_tenant_last(file.items(ID_TOKENS).filter(|item| owner.owns(*item))) {
         let Some(claims) = item.text("secret").and_then(jwt_payload) else { continue };
         let claim = |name: &str| claims.get(name)?.as_str().map(str::to_owned);
         if let Some(known) = accounts.get_mut(id) {
@@ -164,7 +156,15 @@ fn accounts(document: &CacheFile, owner: &ItemOwner<'_>) -> BTreeMap<String, Acc
     accounts
 }
 
-fn moment(seconds: u64) -> Option<SystemTime> {
+/// Returns items with their account ids, those of the account's home tenant last.
+fn home_tenant_last<'a>(items: impl Iterator<Item = CacheItem<'a>>) -> Vec<(&'a str, CacheItem<'a>)> {
+    let mut items: Vec<_> =
+        items.filter_map(|item| item.text("home_account_id").map(|id| (id, item))).collect();
+    items.sort_by_key(|(id, item)| item.text("realm") == id.rsplit('.').next());
+    items
+}
+
+fn time_from(seconds: u64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 

@@ -1,4 +1,4 @@
-//! One item of the file, and whose it is.
+//! Items of a cache file.
 
 use serde_json::{Map, Value};
 use symbolon_token::authority::{Authority, Tenant};
@@ -6,20 +6,19 @@ use symbolon_token::{Application, TokenSubject};
 use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
-/// Marks of a token that is for more, or for less, than its scopes say: bound to a key (of .NET, Go
-/// and Python, in this order), or asked for with components (.NET; Go and Python).
-const EXTENSIONS: [&str; 5] = ["kid", "keyid", "key_id", "ext", "ext_cache_key"];
-/// What user requests add to every set of scopes; MSAL does not compare them.
-/// (MSAL.NET `ScopeHelper`.)
+/// The members that mark a bound token (of .NET, Go and Python, in this order), or a token that was
+/// requested with further parameters (.NET; Go and Python).
+const MARKS: [&str; 5] = ["kid", "keyid", "key_id", "ext", "ext_cache_key"];
+/// The scopes that requests about a user add, which MSAL does not compare.
 const RESERVED_SCOPES: [&str; 3] = ["openid", "profile", "offline_access"];
-/// A scope that Entra adds by itself.
+/// A scope that Entra adds.
 const ADDED_SCOPE: &str = "email";
-/// The scope value that asks for everything that was granted statically.
+/// The scope of a resource that requests all statically granted permissions.
 const DEFAULT_SCOPE: &str = "/.default";
-/// The name of AD FS where a tenant would stand. (MSAL Python.)
+/// The realm of AD FS, which MSAL Python writes.
 const ADFS: &str = "adfs";
 
-/// An item: a flat object. Texts are read without distinction between absent, null and empty.
+/// An item, which is a flat object. An absent, null or empty text counts as absent.
 #[derive(Clone, Copy)]
 pub(crate) struct CacheItem<'a>(pub(crate) &'a Map<String, Value>);
 
@@ -28,7 +27,7 @@ impl<'a> CacheItem<'a> {
         self.0.get(name)?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// Seconds since 1970: a text by the schema, a number by some writers.
+    /// Returns Unix seconds, which some libraries write as a number instead of a text.
     pub(crate) fn seconds(self, name: &str) -> Option<u64> {
         match self.0.get(name)? {
             Value::String(text) => text.trim().parse().ok(),
@@ -37,7 +36,7 @@ impl<'a> CacheItem<'a> {
         }
     }
 
-    /// Whether a request that asks for nothing but scopes may have it.
+    /// Returns whether the token answers a request that has only scopes.
     pub(crate) fn is_plain(self) -> bool {
         let is_empty = |value: &Value| match value {
             Value::Null => true,
@@ -45,15 +44,15 @@ impl<'a> CacheItem<'a> {
             Value::Object(members) => members.is_empty(),
             _ => false,
         };
-        EXTENSIONS.iter().all(|name| self.0.get(*name).is_none_or(is_empty))
-            && self.text("token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("Bearer"))
+        MARKS.iter().all(|name| self.0.get(*name).is_none_or(is_empty))
+            && self.text("token_type").is_none_or(|token_type| token_type.eq_ignore_ascii_case("Bearer"))
     }
 
     pub(crate) fn is_of_type(self, credential_type: &str) -> bool {
-        self.text("credential_type").is_none_or(|it| it.eq_ignore_ascii_case(credential_type))
+        self.text("credential_type").is_none_or(|text| text.eq_ignore_ascii_case(credential_type))
     }
 
-    /// The hash of the user's assertion, or the key of the session. Go pads the hash.
+    /// Returns the hash of the assertion, or the key of the session. MSAL Go pads the hash.
     pub(crate) fn assertion_hash(self) -> Option<&'a str> {
         self.text("user_assertion_hash").map(|hash| hash.trim_end_matches('='))
     }
@@ -71,12 +70,12 @@ impl<'a> CacheItem<'a> {
         }
     }
 
-    /// What a request may ask for that this access token answers, as our cache spells it.
+    /// Returns the audiences of the requests that this access token answers, as the cache spells them.
     pub(crate) fn audiences(self) -> Vec<String> {
         let target = self.text("target").unwrap_or_default();
-        let without = |left_out: &[&str]| {
+        let without = |omitted: &[&str]| {
             let mut scopes: Vec<_> =
-                target.split_whitespace().filter(|scope| !left_out.contains(scope)).collect();
+                target.split_whitespace().filter(|scope| !omitted.contains(scope)).collect();
             scopes.sort_unstable();
             scopes.dedup();
             scopes.join(" ")
@@ -95,8 +94,8 @@ impl<'a> CacheItem<'a> {
     }
 }
 
-/// The scopes of the schema for what one of our tokens was asked for. A token of the client itself
-/// that was not asked for by a scope was asked for by a resource.
+/// Returns the `target` for the audience of a token. A client's own token without a scope was requested
+/// for a resource.
 pub(crate) fn target(audience: &str, is_for_client: bool) -> String {
     if is_for_client && !audience.ends_with(DEFAULT_SCOPE) {
         audience.trim_end_matches('/').to_owned() + DEFAULT_SCOPE
@@ -105,11 +104,11 @@ pub(crate) fn target(audience: &str, is_for_client: bool) -> String {
     }
 }
 
-/// The client whose items are meant.
+/// The application whose items are read and written.
 pub(crate) struct ItemOwner<'a> {
     pub(crate) application: &'a Application,
     authority: &'a Authority,
-    /// The host of the authority, as it was configured: what MSAL Python looks for.
+    /// The configured host of the authority, for which MSAL Python searches.
     pub(crate) environment: String,
 }
 
@@ -126,7 +125,7 @@ impl<'a> ItemOwner<'a> {
         item.text("client_id").is_some_and(is_client) && self.is_in_cloud(item)
     }
 
-    /// Whether the item is of the same cloud, whichever of its names it uses.
+    /// Returns whether the item is of the same cloud, by any of its names.
     pub(crate) fn is_in_cloud(&self, item: CacheItem<'_>) -> bool {
         let Some(environment) = item.text("environment") else { return false };
         environment.eq_ignore_ascii_case(&self.environment)
@@ -134,20 +133,20 @@ impl<'a> ItemOwner<'a> {
                 .is_ok_and(|other| other.cache_environment() == self.authority.cache_environment())
     }
 
-    /// The tenant of our cache for a realm of the schema.
+    /// Returns the tenant in the cache key for a `realm`.
     pub(crate) fn tenant_of(&self, realm: Option<&str>) -> Option<String> {
         let own = self.authority.tenant().map(Tenant::as_str)?;
         let realm = realm.filter(|realm| !realm.eq_ignore_ascii_case(ADFS));
         Some(realm.unwrap_or(own).to_ascii_lowercase())
     }
 
-    pub(crate) fn is_realm(&self, item: CacheItem<'_>, tenant: &str) -> bool {
+    pub(crate) fn has_realm(&self, item: CacheItem<'_>, tenant: &str) -> bool {
         self.tenant_of(item.text("realm")).unwrap_or_default() == tenant
     }
 }
 
 fn no_authority() -> Error {
-    let error = "an application with a fixed token endpoint has no tokens in an MSAL cache file";
+    let error = "an MSAL cache file cannot hold tokens of an application with a fixed token endpoint";
     Error::new(ErrorKind::Request, "invalid_authority", error)
         .with_advice("create the application with an authority instead of a token endpoint")
 }
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_bound_or_extended_is_not_plain() {
+    fn bound_or_extended_item_is_not_plain() {
         for (item, is_plain) in [
             (json!({}), true),
             (json!({"token_type": "bearer", "kid": null, "ext": {}, "ext_cache_key": ""}), true),
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_answers_what_was_asked_for_without_what_was_added() {
+    fn audiences_omit_added_scopes() {
         for (target, audiences) in [
             (
                 "https://vault.example/.default",
@@ -202,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_an_assertion_is_ours_with_or_without_padding() {
+    fn assertion_hash_may_be_padded() {
         let ours = TokenSubject::Assertion(Thumbprint::of(b"user-assertion"));
-        // The vectors of MSAL.NET and of MSAL Go.
+        // From the tests of MSAL.NET and MSAL Go.
         for hash in
             ["AVnoMMZEZIKpTyFH2XA_PK6Z6ypyowRUKc4KD5HP-Og", "AVnoMMZEZIKpTyFH2XA_PK6Z6ypyowRUKc4KD5HP-Og="]
         {
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn all_names_of_a_cloud_own_an_item_and_no_other_does() {
+    fn items_match_by_client_and_cloud() {
         let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
         let application = Application::new(authority, "client").unwrap();
         let owner = ItemOwner::of(&application).unwrap();

@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
-mod document;
+mod cache_file;
 mod export;
 mod import;
 mod item;
 
 pub use export::export;
-pub use import::{Imported, import};
+pub use import::{ImportSummary, import};

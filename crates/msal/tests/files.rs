@@ -1,4 +1,4 @@
-//! The cache file of MSAL, against files that MSAL Python wrote and reads.
+//! Import and export, with files that MSAL Python writes and reads.
 
 #![cfg(test)]
 
@@ -18,7 +18,7 @@ use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, RetryPolicy, TransportError};
 use symbolon_types::{Context, Env, Jitter, ManualClock, Secret, SharedClock};
 
-/// The version against which this was written.
+/// The version of MSAL Python to install.
 const MSAL: &str = "msal==1.39.0";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/msal_python.py");
 const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
@@ -43,7 +43,7 @@ fn new_cache(clock: &SharedClock) -> TokenCache {
     TokenCache::new(100, &Context::default().with_clock(clock.clone()).with_jitter(Jitter::fixed(0.0)))
 }
 
-fn answer(body: &Value) -> Result<Response, TransportError> {
+fn ok_response(body: &Value) -> Result<Response, TransportError> {
     Ok(Response::new(StatusCode::OK, body.to_string()))
 }
 
@@ -55,7 +55,7 @@ fn parsed(json: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// The interpreter of an environment with MSAL in it; made once, kept with what is built.
+/// Returns the interpreter of a virtual environment with MSAL, which is created once in the target folder.
 fn python() -> Option<PathBuf> {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("msal-python");
     let bin = home.join(if cfg!(windows) { "Scripts" } else { "bin" });
@@ -87,10 +87,10 @@ fn run(python: &Path, mode: &str, input: &str) -> String {
 }
 
 #[tokio::test]
-async fn tokens_go_from_msal_python_to_us_and_back() {
+async fn tokens_are_exchanged_with_msal_python() {
     let Some(python) = python() else { return };
     let mut written = parsed(&run(&python, "write", ""));
-    // What a later or another MSAL might add.
+    // Members that another version of MSAL could add.
     written["Later"] = json!({"object": [1, "two", null]});
     for item in written["AccessToken"].as_object_mut().unwrap().values_mut() {
         item["x_unknown"] = json!({"kept": true});
@@ -100,22 +100,22 @@ async fn tokens_go_from_msal_python_to_us_and_back() {
     let clock = SharedClock::system();
     let cache = new_cache(&clock);
     let imported = symbolon_msal::import(&cache, &application(), &written_text).await.unwrap();
-    assert_eq!((imported.access_tokens, imported.refresh_tokens, imported.left_out), (2, 1, 4));
+    assert_eq!((imported.access_tokens, imported.refresh_tokens, imported.skipped), (2, 1, 4));
     let [account] = &imported.accounts[..] else { panic!("one user") };
     assert_eq!((account.id(), account.username()), ("user-id.tenant-id", Some("user@contoso.example")));
     assert_eq!(account.tenant_id(), Some("tenant-id"));
 
-    // Nothing is new to MSAL yet.
+    // The cache has no newer tokens, so that the file does not change.
     let exported =
         parsed(symbolon_msal::export(&cache, &application(), Some(&written_text)).unwrap().expose());
     assert_eq!(exported, written);
 
-    // It serves us.
+    // The imported tokens are served.
     let user = json!({
         "token_type": "Bearer", "access_token": "user-2", "expires_in": 3600, "refresh_token": "refresh-2",
     });
     let app = json!({"token_type": "Bearer", "access_token": "app-2", "expires_in": 3600});
-    let transport = ScriptedTransport::new([answer(&user), answer(&app)]);
+    let transport = ScriptedTransport::new([ok_response(&user), ok_response(&app)]);
     let client = client(&cache, &clock, &transport);
     assert_eq!(shown(&client.token(VAULT).await.unwrap()), ("app-1", TokenSource::Cache));
     let token = client.token_for_resource("https://vault.azure.net").await.unwrap();
@@ -123,13 +123,13 @@ async fn tokens_go_from_msal_python_to_us_and_back() {
     let token = client.token_for_account(account, "User.Read").await.unwrap();
     assert_eq!(shown(&token), ("user-1", TokenSource::Cache));
     assert_eq!(token.account().and_then(Account::username), Some("user@contoso.example"));
-    // By the refresh token that it got.
+    // With the imported refresh token.
     assert_eq!(client.token_for_account(account, "Mail.Read").await.unwrap().secret().expose(), "user-2");
     let body = transport.requests()[0].body().clone();
     assert!(String::from_utf8_lossy(&body).contains("refresh_token=refresh-1"));
     assert_eq!(client.token(STORAGE).await.unwrap().secret().expose(), "app-2");
 
-    // And what we have got since serves MSAL, with the old file as a base or without.
+    // MSAL Python finds the newer tokens, with and without the old file as a base.
     let based = symbolon_msal::export(&cache, &application(), Some(&written_text)).unwrap();
     for exported in [&based, &symbolon_msal::export(&cache, &application(), None).unwrap()] {
         let found = parsed(&run(&python, "read", exported.expose()));
@@ -154,17 +154,17 @@ async fn tokens_go_from_msal_python_to_us_and_back() {
     }
 }
 
-/// A machine with a clock, and a file as the unified schema has it.
-struct World {
+/// A clock, and items of a cache file.
+struct FileEnv {
     clock: SharedClock,
     now: u64,
 }
 
-impl World {
+impl FileEnv {
     fn new() -> Self {
         let now = 1_800_000_000;
-        let hands = ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
-        Self { clock: SharedClock::from(&hands), now }
+        let manual_clock = ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
+        Self { clock: SharedClock::from(&manual_clock), now }
     }
 
     fn app_token(&self) -> Value {
@@ -182,25 +182,25 @@ impl World {
         })
     }
 
-    /// What is imported of a file with this one access token, for a plain request.
+    /// Imports a file with one access token, and returns the token for a request with scopes only.
     async fn import(&self, item: &Value) -> Option<Token> {
         let cache = new_cache(&self.clock);
         let file = json!({"AccessToken": {"any name": item}}).to_string();
         let imported = symbolon_msal::import(&cache, &application(), &file).await.unwrap();
         let token = client(&cache, &self.clock, &ScriptedTransport::new([])).token(VAULT).await.ok();
         assert_eq!(imported.access_tokens, usize::from(!cache.is_empty()));
-        assert_eq!(imported.access_tokens + imported.left_out, 1);
+        assert_eq!(imported.access_tokens + imported.skipped, 1);
         token
     }
 }
 
 #[tokio::test]
-async fn only_a_plain_live_token_of_this_client_answers_a_plain_request() {
-    let world = World::new();
+async fn only_plain_valid_tokens_are_imported() {
+    let env = FileEnv::new();
     for (changes, is_served) in [
         (json!({}), true),
         (json!({"home_account_id": null, "token_type": "bearer", "client_info": "e30"}), true),
-        (json!({"expires_on": world.now + 3600, "cached_at": world.now}), true),
+        (json!({"expires_on": env.now + 3600, "cached_at": env.now}), true),
         (json!({"environment": "login.microsoftonline.com", "realm": "Contoso.example"}), true),
         (json!({"client_id": CLIENT_ID.to_uppercase()}), true),
         (json!({"unknown": [1, 2]}), true),
@@ -216,23 +216,23 @@ async fn only_a_plain_live_token_of_this_client_answers_a_plain_request() {
         (json!({"target": "https://vault.azure.net/.default other"}), false),
         (json!({"home_account_id": "u.t"}), false),
         (json!({"user_assertion_hash": "AVnoMMZEZIKpTyFH2XA_PK6Z6ypyowRUKc4KD5HP-Og"}), false),
-        (json!({"expires_on": world.now.to_string()}), false),
-        (json!({"expires_on": (world.now + 4000 * 24 * 3600).to_string()}), false),
+        (json!({"expires_on": env.now.to_string()}), false),
+        (json!({"expires_on": (env.now + 4000 * 24 * 3600).to_string()}), false),
         (json!({"expires_on": "soon"}), false),
         (json!({"expires_on": u64::MAX}), false),
         (json!({"secret": ""}), false),
         (json!({"secret": 7}), false),
     ] {
-        let mut item = world.app_token();
+        let mut item = env.app_token();
         item.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        assert_eq!(world.import(&item).await.is_some(), is_served, "{changes}");
+        assert_eq!(env.import(&item).await.is_some(), is_served, "{changes}");
     }
 }
 
 #[tokio::test]
-async fn the_answer_to_an_assertion_is_served_for_the_same_assertion() {
-    let world = World::new();
-    let mut item = world.app_token();
+async fn assertion_token_is_served_for_its_assertion() {
+    let env = FileEnv::new();
+    let mut item = env.app_token();
     for (name, text) in [
         ("home_account_id", "u.t"),
         ("target", "openid profile User.Read"),
@@ -240,14 +240,14 @@ async fn the_answer_to_an_assertion_is_served_for_the_same_assertion() {
     ] {
         item[name] = text.into();
     }
-    let cache = new_cache(&world.clock);
+    let cache = new_cache(&env.clock);
     let file = json!({"AccessToken": {"": item}}).to_string();
     symbolon_msal::import(&cache, &application(), &file).await.unwrap();
-    let client = client(&cache, &world.clock, &ScriptedTransport::new([]));
+    let client = client(&cache, &env.clock, &ScriptedTransport::new([]));
     let token = client.on_behalf_of(&Secret::new("user-assertion"), "User.Read").await.unwrap();
     assert_eq!((token.secret().expose(), token.account().map(Account::id)), ("secret", Some("u.t")));
     client.on_behalf_of(&Secret::new("another assertion"), "User.Read").await.unwrap_err();
-    // Go's padding does not make it another item.
+    // The padding of MSAL Go does not make a different item.
     assert_eq!(
         parsed(symbolon_msal::export(&cache, &application(), Some(&file)).unwrap().expose())["AccessToken"],
         parsed(&file)["AccessToken"]
@@ -255,17 +255,17 @@ async fn the_answer_to_an_assertion_is_served_for_the_same_assertion() {
 }
 
 #[tokio::test]
-async fn the_newer_of_two_tokens_stays_on_both_ways() {
-    let world = World::new();
-    let cache = new_cache(&world.clock);
+async fn newer_token_wins() {
+    let env = FileEnv::new();
+    let cache = new_cache(&env.clock);
     let file = |secret: &str, life: u64| {
-        let mut item = world.app_token();
+        let mut item = env.app_token();
         item["secret"] = secret.into();
-        item["expires_on"] = (world.now + life).to_string().into();
-        item["refresh_on"] = (world.now + life / 2).to_string().into();
-        json!({"AccessToken": {"a name of its own": item}}).to_string()
+        item["expires_on"] = (env.now + life).to_string().into();
+        item["refresh_on"] = (env.now + life / 2).to_string().into();
+        json!({"AccessToken": {"any name": item}}).to_string()
     };
-    let client = client(&cache, &world.clock, &ScriptedTransport::new([]));
+    let client = client(&cache, &env.clock, &ScriptedTransport::new([]));
     for (secret, life, served) in [("one", 2000, "one"), ("older", 1000, "one"), ("newer", 3000, "newer")] {
         symbolon_msal::import(&cache, &application(), &file(secret, life)).await.unwrap();
         assert_eq!(client.token(VAULT).await.unwrap().secret().expose(), served);
@@ -275,17 +275,17 @@ async fn the_newer_of_two_tokens_stays_on_both_ways() {
     {
         let exported = parsed(symbolon_msal::export(&cache, &application(), Some(&base)).unwrap().expose());
         let items = exported["AccessToken"].as_object().unwrap();
-        let item = &items["a name of its own"];
+        let item = &items["any name"];
         assert_eq!((items.len(), item["secret"].as_str()), (1, Some(secret)));
         assert_eq!(item.get("refresh_on").is_some(), has_hint);
     }
 }
 
 #[tokio::test]
-async fn an_imported_refresh_token_goes_to_the_store_and_replaces_no_newer_one() {
-    let world = World::new();
-    let store = MemoryStore::new(world.clock.clone());
-    let alone = new_cache(&world.clock);
+async fn imported_refresh_token_goes_to_the_store() {
+    let env = FileEnv::new();
+    let store = MemoryStore::new(env.clock.clone());
+    let alone = new_cache(&env.clock);
     let file = |secret: &str, issued: Option<u64>| {
         let mut item = json!({
             "home_account_id": "u.t", "environment": "login.windows.net", "client_id": CLIENT_ID,
@@ -302,13 +302,13 @@ async fn an_imported_refresh_token_goes_to_the_store_and_replaces_no_newer_one()
         ("undated", None, "dated"),
         ("newer", Some(11), "newer"),
     ] {
-        let cache = new_cache(&world.clock).with_store(store.clone());
+        let cache = new_cache(&env.clock).with_store(store.clone());
         let imported = symbolon_msal::import(&cache, &application(), &file(secret, issued)).await.unwrap();
         assert_eq!(imported.refresh_tokens, 1);
         symbolon_msal::import(&alone, &application(), &file(secret, issued)).await.unwrap();
-        for cache in [&new_cache(&world.clock).with_store(store.clone()), &alone] {
+        for cache in [&new_cache(&env.clock).with_store(store.clone()), &alone] {
             let transport = ScriptedTransport::new([]);
-            let client = client(cache, &world.clock, &transport);
+            let client = client(cache, &env.clock, &transport);
             client.token_for_account(&imported.accounts[0], "User.Read").await.unwrap_err();
             let body = transport.requests()[0].body().clone();
             assert!(String::from_utf8_lossy(&body).contains(&format!("refresh_token={used}&")), "{secret}");
@@ -317,12 +317,13 @@ async fn an_imported_refresh_token_goes_to_the_store_and_replaces_no_newer_one()
 }
 
 #[tokio::test]
-async fn bound_and_extended_tokens_are_not_exported() {
-    let world = World::new();
-    let cache = new_cache(&world.clock);
-    let granted =
-        |token: &str| answer(&json!({"token_type": "Bearer", "access_token": token, "expires_in": 3600}));
-    let client = client(&cache, &world.clock, &ScriptedTransport::new(["a", "b", "c"].map(granted)));
+async fn keyed_tokens_are_not_exported() {
+    let env = FileEnv::new();
+    let cache = new_cache(&env.clock);
+    let issued = |token: &str| {
+        ok_response(&json!({"token_type": "Bearer", "access_token": token, "expires_in": 3600}))
+    };
+    let client = client(&cache, &env.clock, &ScriptedTransport::new(["a", "b", "c"].map(issued)));
     client.token(VAULT).await.unwrap();
     client.token(VAULT).claims_from_client(r#"{"access_token":{}}"#).await.unwrap();
     client.token(STORAGE).body_parameter("x", "y", symbolon_token::Caching::Keyed).await.unwrap();
@@ -341,10 +342,10 @@ async fn bound_and_extended_tokens_are_not_exported() {
             "realm": "contoso.example",
             "target": VAULT,
             "token_type": "Bearer",
-            "cached_at": world.now.to_string(),
-            "expires_on": (world.now + 3600).to_string(),
-            "extended_expires_on": (world.now + 3600).to_string(),
-            "ext_expires_on": (world.now + 3600).to_string(),
+            "cached_at": env.now.to_string(),
+            "expires_on": (env.now + 3600).to_string(),
+            "extended_expires_on": (env.now + 3600).to_string(),
+            "ext_expires_on": (env.now + 3600).to_string(),
         })
     );
     for object in ["RefreshToken", "IdToken", "Account", "AppMetadata"] {
@@ -353,7 +354,7 @@ async fn bound_and_extended_tokens_are_not_exported() {
 }
 
 #[tokio::test]
-async fn what_is_no_such_file_or_no_such_client_is_an_error() {
+async fn malformed_file_is_refused() {
     let cache = new_cache(&SharedClock::system());
     for file in ["", "[]", "{", r#"{"AccessToken":[]}"#, r#"{"refreshtoken":"x"}"#] {
         assert_eq!(
@@ -363,10 +364,10 @@ async fn what_is_no_such_file_or_no_such_client_is_an_error() {
         let error = symbolon_msal::export(&cache, &application(), Some(file)).unwrap_err();
         assert_eq!(error.code(), "json_parse_failed", "{file}");
     }
-    let odd = r#"{"AccessToken":{"x":1,"y":null,"z":{"secret":{}}},"Account":null,"other":7}"#;
-    assert_eq!(symbolon_msal::import(&cache, &application(), odd).await.unwrap().access_tokens, 0);
-    let kept = parsed(symbolon_msal::export(&cache, &application(), Some(odd)).unwrap().expose());
-    assert_eq!((&kept["AccessToken"], &kept["other"]), (&parsed(odd)["AccessToken"], &json!(7)));
+    let unusual = r#"{"AccessToken":{"x":1,"y":null,"z":{"secret":{}}},"Account":null,"other":7}"#;
+    assert_eq!(symbolon_msal::import(&cache, &application(), unusual).await.unwrap().access_tokens, 0);
+    let kept = parsed(symbolon_msal::export(&cache, &application(), Some(unusual)).unwrap().expose());
+    assert_eq!((&kept["AccessToken"], &kept["other"]), (&parsed(unusual)["AccessToken"], &json!(7)));
     let fixed = Application::at(TokenEndpoint::parse("https://login.example/token").unwrap(), "c").unwrap();
     assert_eq!(symbolon_msal::import(&cache, &fixed, "{}").await.unwrap_err().code(), "invalid_authority");
     assert_eq!(symbolon_msal::export(&cache, &fixed, None).unwrap_err().code(), "invalid_authority");
