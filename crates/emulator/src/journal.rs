@@ -1,4 +1,8 @@
 //! The journal of requests and replies, without secrets.
 
-pub(crate) mod entry;
-pub(crate) mod recorder;
+mod entry;
+mod recorder;
+
+pub use self::entry::{EntryOutcome, JournalEntry};
+pub(crate) use self::recorder::Recorder;
+pub use self::recorder::{Journal, Subscription};

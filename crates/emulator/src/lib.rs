@@ -31,16 +31,13 @@ mod settings;
 mod state;
 
 pub use error::Error;
-pub use faults::fault::{CertificateFault, Fault};
-pub use journal::entry::{EntryOutcome, JournalEntry};
-pub use journal::recorder::{Journal, Subscription};
-pub use pki::issued_certificate::{CertifiedKey, IssuedCertificate};
-pub use pki::tls_session::TlsVersion;
-pub use protocol::expiry::ExpiryFormat;
-pub use protocol::step::Step;
+pub use faults::{CertificateFault, Fault};
+pub use journal::{EntryOutcome, Journal, JournalEntry, Subscription};
+pub use pki::{CertifiedKey, IssuedCertificate, TlsVersion};
+pub use protocol::{ExpiryFormat, Step};
 pub use run::builder::EmulatorBuilder;
 pub use run::emulator::Emulator;
-pub use state::machine::UserAssigned;
+pub use state::UserAssigned;
 /// The managed identity sources that the emulator serves.
 pub use symbolon_types::Source;
 /// The SHA-256 thumbprint of a certificate.

@@ -2,10 +2,20 @@
 //! Nothing here holds state or sends anything.
 
 pub(crate) mod address;
-pub(crate) mod expiry;
-pub(crate) mod jwt;
-pub(crate) mod reply;
-pub(crate) mod request;
+mod body;
+mod expiry;
+mod jwt;
+mod reply;
+mod request;
 pub(crate) mod scope;
-pub(crate) mod step;
+mod step;
 pub(crate) mod token_error;
+
+pub(crate) use self::body::ResponseBody;
+pub use self::expiry::ExpiryFormat;
+pub(crate) use self::jwt::{CompactJws, TokenSigner};
+pub(crate) use self::reply::Reply;
+pub(crate) use self::request::{ParsedRequest, decode_form};
+pub(crate) use self::scope::DelegatedScopes;
+pub use self::step::Step;
+pub(crate) use self::token_error::TokenError;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use symbolon_types::Source;
 
-use crate::pki::tls_session::TlsVersion;
+use crate::pki::TlsVersion;
 
 /// The `expires_in` that Entra usually grants.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3599);

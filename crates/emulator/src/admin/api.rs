@@ -11,16 +11,15 @@ use serde_json::{Value, json};
 use symbolon_types::Thumbprint;
 use tokio::sync::mpsc;
 
-use crate::admin::response::{self, AdminBody, AdminResponse, error};
+use crate::admin::response::{self, AdminResponse, error};
 use crate::calendar::rfc3339;
 use crate::error::Error;
-use crate::faults::fault::FaultLimit;
-use crate::faults::file::{self, EXAMPLES};
-use crate::faults::queue::QueuedFault;
-use crate::journal::recorder::{Journal, Subscription};
-use crate::pki::issued_certificate::IssuedCertificate;
+use crate::faults::{FaultLimit, QueuedFault, file};
+use crate::journal::{Journal, Subscription};
+use crate::pki::IssuedCertificate;
+use crate::protocol::ResponseBody;
 use crate::services::sign_in::{DEFAULT_USER, sign_in};
-use crate::state::emulator_state::EmulatorState;
+use crate::state::EmulatorState;
 
 const JSON: &str = "application/json";
 /// The unregistered but usual media type of files with a key.
@@ -144,8 +143,9 @@ fn about(state: &EmulatorState) -> Value {
             "resource_id": identity.resource_id(),
         })
     });
-    let examples =
-        EXAMPLES.iter().map(|(kind, members)| json!({ "kind": kind, "toml": file::example(kind, members) }));
+    let examples = file::EXAMPLES
+        .iter()
+        .map(|(kind, members)| json!({ "kind": kind, "toml": file::example(kind, members) }));
     json!({
         "source": state.settings.source.as_str(),
         "imds": state.urls.imds,
@@ -256,7 +256,7 @@ fn clock(state: &EmulatorState) -> Value {
 /// Issues a client certificate, and returns it with its key in PEM.
 fn client_certificate(request: &ClientCertificateRequest, state: &EmulatorState) -> AdminResponse {
     match state.issue_client_certificate(&request.client_id) {
-        Ok(issued) => response::with_type(StatusCode::CREATED, PEM, AdminBody::whole(issued.to_pem())),
+        Ok(issued) => response::text(StatusCode::CREATED, PEM, issued.to_pem()),
         Err(failed) => error(StatusCode::BAD_REQUEST, "client_id", &failed.to_string()),
     }
 }
@@ -277,7 +277,7 @@ fn journal(follow: bool, state: &EmulatorState) -> AdminResponse {
         // An error means that the reader has disconnected.
         let _sent = send_journal(&recorded, follow.then_some(live), &sender).await;
     });
-    response::with_type(StatusCode::OK, "application/x-ndjson", AdminBody::Lines(lines))
+    response::with_body(StatusCode::OK, "application/x-ndjson", ResponseBody::Stream(lines))
 }
 
 async fn send_journal(

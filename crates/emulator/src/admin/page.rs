@@ -3,7 +3,7 @@
 use http::header::CONTENT_SECURITY_POLICY;
 use http::{HeaderValue, StatusCode};
 
-use crate::admin::response::{AdminBody, AdminResponse, with_type};
+use crate::admin::response::{AdminResponse, text};
 use crate::random;
 
 const PAGE: &str = include_str!("page.html");
@@ -17,8 +17,8 @@ pub(super) fn response() -> AdminResponse {
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
          img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    let body = AdminBody::whole(PAGE.replace(NONCE, &nonce));
-    let mut response = with_type(StatusCode::OK, "text/html; charset=utf-8", body);
+    let page = PAGE.replace(NONCE, &nonce);
+    let mut response = text(StatusCode::OK, "text/html; charset=utf-8", page);
     if let Ok(policy) = HeaderValue::try_from(policy) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }

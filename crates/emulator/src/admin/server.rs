@@ -13,9 +13,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::admin::endpoint::AdminEndpoint;
-use crate::admin::response::{AdminBody, AdminResponse, error};
+use crate::admin::response::{AdminResponse, error};
 use crate::admin::{api, page};
-use crate::state::emulator_state::EmulatorState;
+use crate::protocol::ResponseBody;
+use crate::state::EmulatorState;
 
 /// The largest request body that is read.
 const REQUEST_LIMIT: usize = 64 << 10;
@@ -52,7 +53,7 @@ async fn respond(
     // Relative URLs in the page need the trailing slash.
     let path = head.uri.path();
     if endpoint.strip_secret(&format!("{path}/")) == Some("") {
-        let mut response = Response::new(AdminBody::empty());
+        let mut response = Response::new(ResponseBody::Whole(None));
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
         if let Ok(location) = HeaderValue::try_from(format!("{path}/")) {
             response.headers_mut().insert(LOCATION, location);

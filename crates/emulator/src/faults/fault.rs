@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::protocol::expiry::ExpiryFormat;
-use crate::protocol::step::Step;
+use crate::protocol::{ExpiryFormat, Step};
 
 /// A scripted fault at one [`Step`], for [one request](Self::once) by default.
 ///

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use crate::faults::fault::{CertificateFault, Fault};
 use crate::faults::value::{AlertValue, DurationValue, HeadersValue, StatusValue, StepValue, TimesValue};
-use crate::protocol::expiry::ExpiryFormat;
-use crate::protocol::step::Step;
+use crate::protocol::{ExpiryFormat, Step};
 
 /// A table `[[fault]]`, or the JSON object of the admin API.
 #[derive(Deserialize)]

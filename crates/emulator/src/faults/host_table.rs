@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::faults::value::{DurationValue, SkewValue};
-use crate::pki::tls_session::TlsVersion;
+use crate::pki::TlsVersion;
 use crate::settings::EmulatorSettings;
 
 /// The table `[host]`. Absent members do not change the settings.

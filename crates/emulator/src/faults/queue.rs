@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::calendar::after;
 use crate::faults::fault::{Fault, FaultEffect, FaultLimit};
-use crate::protocol::step::Step;
+use crate::protocol::Step;
 
 /// The period of a throttle.
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,14 +1,13 @@
 //! The values in fault files. Each reports an invalid value at its position.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use serde::de::{Error, Unexpected, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::protocol::step::Step;
+use crate::protocol::Step;
 
 /// The names of the alerts that servers send (RFC 8446 §6).
 const ALERTS: &[(&str, u8)] = &[
@@ -61,40 +60,34 @@ impl<'de> Deserialize<'de> for HeadersValue {
     }
 }
 
+/// A number or a text.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number or a text")]
+enum NumberOrText {
+    Number(i64),
+    Text(String),
+}
+
 /// The name or the number of a TLS alert.
 pub(super) struct AlertValue(pub(super) u8);
 
 impl<'de> Deserialize<'de> for AlertValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameOrNumber;
-        impl Visitor<'_> for NameOrNumber {
-            type Value = AlertValue;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name or the number of a TLS alert")
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<AlertValue, E> {
-                u8::try_from(number)
-                    .map(AlertValue)
-                    .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<AlertValue, E> {
-                u8::try_from(number)
-                    .map(AlertValue)
-                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
-            }
-
-            fn visit_str<E: Error>(self, name: &str) -> Result<AlertValue, E> {
+        match NumberOrText::deserialize(deserializer)? {
+            NumberOrText::Number(number) => u8::try_from(number)
+                .map(Self)
+                .map_err(|_| D::Error::custom(format_args!("{number} is not the number of a TLS alert"))),
+            NumberOrText::Text(name) => {
                 let alert = ALERTS.iter().find(|(alert, _)| *alert == name);
-                alert.map(|(_, number)| AlertValue(*number)).ok_or_else(|| {
+                alert.map(|(_, number)| Self(*number)).ok_or_else(|| {
                     let names: Vec<_> = ALERTS.iter().map(|(name, _)| *name).collect();
-                    E::custom(format_args!("there is no alert `{name}`; the names are {}", names.join(", ")))
+                    D::Error::custom(format_args!(
+                        "there is no alert `{name}`; the names are {}",
+                        names.join(", ")
+                    ))
                 })
             }
         }
-        deserializer.deserialize_any(NameOrNumber)
     }
 }
 
@@ -106,35 +99,16 @@ pub(super) enum TimesValue {
 
 impl<'de> Deserialize<'de> for TimesValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberOrAlways;
-        impl Visitor<'_> for NumberOrAlways {
-            type Value = TimesValue;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of times, or \"always\"")
-            }
-
-            fn visit_i64<E: Error>(self, times: i64) -> Result<TimesValue, E> {
-                u64::try_from(times)
-                    .map_err(|_| E::invalid_value(Unexpected::Signed(times), &self))
-                    .and_then(|times| self.visit_u64(times))
-            }
-
-            fn visit_u64<E: Error>(self, times: u64) -> Result<TimesValue, E> {
-                if times == 0 {
-                    return Err(E::custom("a fault must apply at least once"));
-                }
-                Ok(TimesValue::N(times))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<TimesValue, E> {
-                match text {
-                    "always" => Ok(TimesValue::Always),
-                    _ => Err(E::custom(format_args!("`{text}` is not a number of times, nor \"always\""))),
-                }
+        match NumberOrText::deserialize(deserializer)? {
+            NumberOrText::Number(0) => Err(D::Error::custom("a fault must apply at least once")),
+            NumberOrText::Number(times) => u64::try_from(times)
+                .map(Self::N)
+                .map_err(|_| D::Error::custom(format_args!("{times} is not a number of times"))),
+            NumberOrText::Text(text) if text == "always" => Ok(Self::Always),
+            NumberOrText::Text(text) => {
+                Err(D::Error::custom(format_args!("`{text}` is not a number of times, nor \"always\"")))
             }
         }
-        deserializer.deserialize_any(NumberOrAlways)
     }
 }
 
@@ -143,9 +117,8 @@ pub(super) struct DurationValue(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for DurationValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let milliseconds = deserializer.deserialize_any(DurationVisitor)?;
-        let milliseconds =
-            u64::try_from(milliseconds).map_err(|_| D::Error::custom("a duration is not negative"))?;
+        let milliseconds = u64::try_from(milliseconds(deserializer)?);
+        let milliseconds = milliseconds.map_err(|_| D::Error::custom("a duration is not negative"))?;
         Ok(Self(Duration::from_millis(milliseconds)))
     }
 }
@@ -155,55 +128,35 @@ pub(super) struct SkewValue(pub(super) i64);
 
 impl<'de> Deserialize<'de> for SkewValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DurationVisitor).map(|milliseconds| Self(milliseconds / 1000))
+        milliseconds(deserializer).map(|milliseconds| Self(milliseconds / 1000))
     }
 }
 
-/// A visitor that reads a duration as milliseconds, up to a century.
-struct DurationVisitor;
-
-impl DurationVisitor {
+/// Reads a duration in milliseconds, up to a century.
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     const CENTURY: i64 = 100 * 366 * 24 * 60 * 60 * 1000;
-
-    fn scaled<E: Error>(number: i64, unit: i64) -> Result<i64, E> {
-        let milliseconds = number.checked_mul(unit).filter(|product| product.abs() <= Self::CENTURY);
-        milliseconds.ok_or_else(|| E::custom("a duration is at most a century"))
-    }
+    let (number, unit) = match NumberOrText::deserialize(deserializer)? {
+        NumberOrText::Number(seconds) => (seconds, 1000),
+        NumberOrText::Text(text) => parse_duration(&text).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "`{text}` is not a duration: write \"500ms\", \"2s\", \"5m\", \"1h\" or \"7d\""
+            ))
+        })?,
+    };
+    let milliseconds = number.checked_mul(unit).filter(|product| product.abs() <= CENTURY);
+    milliseconds.ok_or_else(|| D::Error::custom("a duration is at most a century"))
 }
 
-impl Visitor<'_> for DurationVisitor {
-    type Value = i64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a duration: a number of seconds, or a text such as \"500ms\", \"2s\", \"5m\", \"1h\", \"7d\"",
-        )
-    }
-
-    fn visit_i64<E: Error>(self, seconds: i64) -> Result<i64, E> {
-        Self::scaled(seconds, 1000)
-    }
-
-    fn visit_u64<E: Error>(self, seconds: u64) -> Result<i64, E> {
-        Self::scaled(i64::try_from(seconds).unwrap_or(i64::MAX), 1000)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<i64, E> {
-        let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(unit_at);
-        let unit = match unit {
-            "ms" => Some(1),
-            "s" => Some(1000),
-            "m" => Some(60 * 1000),
-            "h" => Some(60 * 60 * 1000),
-            "d" => Some(24 * 60 * 60 * 1000),
-            _ => None,
-        };
-        let (Some(unit), Ok(number)) = (unit, number.trim().parse()) else {
-            return Err(E::custom(format_args!(
-                "`{text}` is not a duration: write \"500ms\", \"2s\", \"5m\", \"1h\" or \"7d\""
-            )));
-        };
-        Self::scaled(number, unit)
-    }
+/// Splits a duration into its number and its unit in milliseconds.
+fn parse_duration(text: &str) -> Option<(i64, i64)> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
+        _ => return None,
+    };
+    Some((number.trim().parse().ok()?, unit))
 }

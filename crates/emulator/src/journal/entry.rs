@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use symbolon_types::Thumbprint;
 
 use crate::calendar::{rfc3339, time_of_day};
-use crate::pki::tls_session::{TlsSession, TlsVersion};
-use crate::protocol::step::Step;
+use crate::pki::{TlsSession, TlsVersion};
+use crate::protocol::Step;
 
 /// The characters of a thumbprint or an id in a line.
 const SHORT_ID: usize = 8;

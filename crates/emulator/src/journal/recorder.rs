@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
 use crate::journal::entry::JournalEntry;
-use crate::protocol::step::Step;
+use crate::protocol::Step;
 
 /// The number of entries that a slow [`Subscription`] may lag behind before it misses some.
 const BACKLOG: usize = 1024;

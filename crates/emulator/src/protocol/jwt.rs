@@ -78,21 +78,21 @@ impl RsaTokenKey {
     }
 
     /// Returns the claims of a token signed with this key.
-    pub(crate) fn verify(&self, token: &ParsedJws<'_>) -> Option<Value> {
+    pub(crate) fn verify(&self, token: &CompactJws<'_>) -> Option<Value> {
         // The algorithm in the header is ignored: this key has only one.
         token.verify(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref())
     }
 }
 
 /// A parsed compact JWS (RFC 7515 §5.2).
-pub(crate) struct ParsedJws<'a> {
+pub(crate) struct CompactJws<'a> {
     pub(crate) header: Value,
     claims: Value,
     signed: &'a str,
     signature: Vec<u8>,
 }
 
-impl<'a> ParsedJws<'a> {
+impl<'a> CompactJws<'a> {
     pub(crate) fn parse(token: &'a str) -> Option<Self> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;

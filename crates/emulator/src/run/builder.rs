@@ -13,27 +13,21 @@ use tokio::sync::oneshot;
 use crate::admin;
 use crate::admin::endpoint::AdminEndpoint;
 use crate::error::Error;
-use crate::faults::fault::Fault;
-use crate::faults::file;
-use crate::faults::queue::FaultQueue;
-use crate::journal::recorder::Recorder;
-use crate::pki::authority::CertificateAuthority;
-use crate::pki::fabric_certificate::{self, FabricCertificate};
-use crate::pki::tls::{self, RefusedCertificates};
-use crate::pki::tls_session::TlsVersion;
-use crate::protocol::address;
-use crate::protocol::jwt::TokenSigner;
+use crate::faults::{Fault, FaultQueue, file};
+use crate::journal::Recorder;
+use crate::pki::{
+    CertificateAuthority, FabricCertificate, RefusedCertificates, TlsVersion, fabric_certificate, tls,
+};
+use crate::protocol::{TokenSigner, address};
 use crate::random::guid;
 use crate::run::dispatch::ServerRole;
 use crate::run::emulator::Emulator;
 use crate::run::server;
 use crate::settings::EmulatorSettings;
-use crate::state::arc_challenges::ArcChallenges;
-use crate::state::connections::Connections;
-use crate::state::emulator_state::{EmulatorState, ServiceUrls, SharedSet};
-use crate::state::machine::{Machine, UserAssigned};
-use crate::state::refresh_tokens::RefreshTokens;
-use crate::state::skewed_clock::SkewedClock;
+use crate::state::{
+    ArcChallenges, Connections, EmulatorState, Machine, RefreshTokens, ServiceUrls, SharedSet, SkewedClock,
+    UserAssigned,
+};
 
 impl Emulator {
     /// Starts an emulator with default settings.

@@ -12,18 +12,13 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::calendar::since_epoch;
-use crate::faults::fault::{Fault, FaultEffect};
-use crate::journal::entry::{EntryOutcome, JournalEntry};
+use crate::faults::{Fault, FaultEffect};
+use crate::journal::{EntryOutcome, JournalEntry};
 use crate::pki::csr;
-use crate::protocol::jwt::ParsedJws;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
-use crate::protocol::step::Step;
-use crate::protocol::token_error;
-use crate::run::body::ReplyBody;
+use crate::protocol::{CompactJws, ParsedRequest, Reply, ResponseBody, Step, token_error};
+use crate::state::{EmulatorState, TrackedConnection};
+
 use crate::services::{hosts, imds, resource, token};
-use crate::state::connections::TrackedConnection;
-use crate::state::emulator_state::EmulatorState;
 
 /// The largest request body that is read.
 const REQUEST_LIMIT: usize = 1 << 20;
@@ -82,11 +77,11 @@ pub(super) async fn respond(
     role: ServerRole,
     connection: Arc<TrackedConnection>,
     state: Arc<EmulatorState>,
-) -> Response<ReplyBody> {
+) -> Response<ResponseBody> {
     let at = state.clock.now();
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, REQUEST_LIMIT).collect().await else {
-        let mut refused = Response::new(ReplyBody::whole(Bytes::new()));
+        let mut refused = Response::new(ResponseBody::whole(Bytes::new()));
         *refused.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return refused;
     };
@@ -135,8 +130,8 @@ pub(super) async fn respond(
             pending().await
         }
         EntryOutcome::Stalled => pending().await,
-        EntryOutcome::Torn(_) => response(reply, role, effect, &state, ReplyBody::torn),
-        _ => response(reply, role, effect, &state, ReplyBody::whole),
+        EntryOutcome::Torn(_) => response(reply, role, effect, &state, ResponseBody::torn),
+        _ => response(reply, role, effect, &state, ResponseBody::whole),
     }
 }
 
@@ -235,8 +230,8 @@ fn response(
     role: ServerRole,
     effect: &FaultEffect,
     state: &EmulatorState,
-    body: fn(Bytes) -> ReplyBody,
-) -> Response<ReplyBody> {
+    body: fn(Bytes) -> ResponseBody,
+) -> Response<ResponseBody> {
     let mut response = Response::new(body(reply.body));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
@@ -297,7 +292,7 @@ fn issued_claims(reply: &Reply) -> Option<Value> {
         return None;
     }
     let body: Value = serde_json::from_slice(&reply.body).ok()?;
-    Some(ParsedJws::parse(body["access_token"].as_str()?)?.unverified_claims().clone())
+    Some(CompactJws::parse(body["access_token"].as_str()?)?.unverified_claims().clone())
 }
 
 fn scheme(authorization: &str) -> &'static str {

@@ -9,14 +9,13 @@ use symbolon_types::{Source, Thumbprint};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::faults::fault::Fault;
-use crate::journal::recorder::{Journal, Subscription};
-use crate::pki::issued_certificate::{CertifiedKey, IssuedCertificate};
+use crate::faults::Fault;
+use crate::journal::{Journal, Subscription};
+use crate::pki::{CertifiedKey, IssuedCertificate};
 use crate::protocol::address;
 use crate::services::hosts;
 use crate::services::sign_in::{DEFAULT_USER, sign_in};
-use crate::state::emulator_state::EmulatorState;
-use crate::state::machine::UserAssigned;
+use crate::state::{EmulatorState, UserAssigned};
 
 /// The variable for a file of trusted certificates that OpenSSL and rustls-native-certs read.
 const TRUST_VARIABLE: &str = "SSL_CERT_FILE";

@@ -15,13 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::faults::fault::{Fault, FaultEffect};
-use crate::journal::entry::{EntryOutcome, JournalEntry};
-use crate::pki::tls_session::{TlsSession, TlsVersion};
-use crate::protocol::step::Step;
+use crate::faults::{Fault, FaultEffect};
+use crate::journal::{EntryOutcome, JournalEntry};
+use crate::pki::{TlsSession, TlsVersion};
+use crate::protocol::Step;
 use crate::run::dispatch::{self, ServerRole};
-use crate::state::connections::TrackedConnection;
-use crate::state::emulator_state::EmulatorState;
+use crate::state::{EmulatorState, TrackedConnection};
 
 /// The time that a refused client may continue sending before its connection is closed. Closing
 /// with unread input resets the connection, and the reset can overtake the alert.

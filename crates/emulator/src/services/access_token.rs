@@ -4,16 +4,15 @@ use serde_json::{Value, json};
 use symbolon_types::Thumbprint;
 
 use crate::calendar::{after, unix};
-use crate::faults::fault::FaultEffect;
+use crate::faults::FaultEffect;
 use crate::random::guid;
-use crate::state::emulator_state::EmulatorState;
-use crate::state::user::TenantUser;
+use crate::state::{EmulatorState, TenantUser};
 
 /// The contents of an access token.
 pub(crate) struct TokenContents<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) client_id: &'a str,
-    pub(crate) subject: TokenSubject<'a>,
+    pub(crate) subject: AccessTokenSubject<'a>,
     pub(crate) audience: &'a str,
     pub(crate) bound_to: Option<Thumbprint>,
     /// The claims that the request asked for.
@@ -22,7 +21,7 @@ pub(crate) struct TokenContents<'a> {
 
 /// The subject of an access token.
 #[derive(Clone, Copy)]
-pub(crate) enum TokenSubject<'a> {
+pub(crate) enum AccessTokenSubject<'a> {
     /// The client itself, by its object id.
     Client(&'a str),
     /// A user, and the names of the scopes that the user granted to the client.
@@ -36,12 +35,12 @@ pub(crate) async fn sign_access_token(
     state: &EmulatorState,
 ) -> Option<String> {
     let object_id = match contents.subject {
-        TokenSubject::Client(object_id) => object_id,
-        TokenSubject::User { user, .. } => &user.object_id,
+        AccessTokenSubject::Client(object_id) => object_id,
+        AccessTokenSubject::User { user, .. } => &user.object_id,
     };
     let mut claims = common_claims(contents.tenant, contents.audience, object_id, state);
     claims["appid"] = contents.client_id.into();
-    if let TokenSubject::User { user, scopes } = contents.subject {
+    if let AccessTokenSubject::User { user, scopes } = contents.subject {
         // Entra's v2.0 claims. Resources recognize a user's token by `scp`.
         claims["ver"] = "2.0".into();
         claims["azp"] = contents.client_id.into();

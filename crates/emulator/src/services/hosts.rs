@@ -11,14 +11,9 @@ use symbolon_types::Source;
 
 use self::common::{flat_error, nested_error};
 use self::secret_endpoint::SecretEndpoint;
-use crate::faults::fault::FaultEffect;
-use crate::protocol::address;
-use crate::protocol::expiry::ExpiryFormat;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
-use crate::protocol::step::Step;
-use crate::state::emulator_state::EmulatorState;
-use crate::state::machine::IdField;
+use crate::faults::FaultEffect;
+use crate::protocol::{ExpiryFormat, ParsedRequest, Reply, Step, address};
+use crate::state::{EmulatorState, IdField};
 
 const APP_SERVICE_PATH: &str = "/msi/token";
 const MACHINE_LEARNING_PATH: &str = "/machine-learning/msi/token";

@@ -8,17 +8,12 @@ use serde_json::{Value, json};
 
 use crate::calendar::{after, before, unix};
 use crate::error::Error;
-use crate::faults::fault::{CertificateFault, FaultEffect};
-use crate::pki::authority::{BACKDATED, LeafContents};
-use crate::pki::csr;
-use crate::pki::subject_key::SubjectKey;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
-use crate::protocol::step::Step;
+use crate::faults::{CertificateFault, FaultEffect};
+use crate::pki::{BACKDATED, LeafContents, SubjectKey, csr};
+use crate::protocol::{ParsedRequest, Reply, Step};
 use crate::random::guid;
-use crate::services::access_token::{TokenContents, TokenSubject, remove_member, sign_access_token};
-use crate::state::emulator_state::EmulatorState;
-use crate::state::machine::{IdField, Principal};
+use crate::services::access_token::{AccessTokenSubject, TokenContents, remove_member, sign_access_token};
+use crate::state::{EmulatorState, IdField, Principal};
 
 /// Path of the platform metadata (docs/protocol/imdsv2.md#platform-metadata).
 const PLATFORM_METADATA: &str = "/metadata/identity/getplatformmetadata";
@@ -226,7 +221,7 @@ async fn token(
     let contents = TokenContents {
         tenant: &state.machine.tenant_id,
         client_id: principal.client_id,
-        subject: TokenSubject::Client(principal.object_id),
+        subject: AccessTokenSubject::Client(principal.object_id),
         audience: resource,
         bound_to: None,
         claims: None,

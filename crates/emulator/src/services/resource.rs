@@ -6,10 +6,8 @@ use http::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 
 use crate::calendar::unix;
-use crate::protocol::jwt::ParsedJws;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
-use crate::state::emulator_state::EmulatorState;
+use crate::protocol::{CompactJws, ParsedRequest, Reply};
+use crate::state::EmulatorState;
 
 /// Returns the properties of a valid token, or a 401 with the reason.
 pub(crate) async fn reply(request: &ParsedRequest, state: &EmulatorState) -> Reply {
@@ -48,7 +46,7 @@ async fn check(request: &ParsedRequest, state: &EmulatorState) -> Result<Value, 
     }
     let key = state.signer.key().await.ok_or("bad_signature")?;
     let claims =
-        ParsedJws::parse(token.trim()).and_then(|token| key.verify(&token)).ok_or("bad_signature")?;
+        CompactJws::parse(token.trim()).and_then(|token| key.verify(&token)).ok_or("bad_signature")?;
     let own_issuer = claims["iss"].as_str().is_some_and(|issuer| issuer.starts_with(&state.urls.token));
     if !own_issuer {
         return Err("wrong_issuer");

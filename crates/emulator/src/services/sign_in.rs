@@ -1,10 +1,9 @@
 //! Tokens of users who have signed in to another application.
 
 use crate::error::Error;
-use crate::faults::fault::FaultEffect;
-use crate::services::access_token::{TokenContents, TokenSubject, sign_access_token};
-use crate::state::emulator_state::EmulatorState;
-use crate::state::user::TenantUser;
+use crate::faults::FaultEffect;
+use crate::services::access_token::{AccessTokenSubject, TokenContents, sign_access_token};
+use crate::state::{EmulatorState, TenantUser};
 
 /// The user who signs in if the caller names none.
 pub(crate) const DEFAULT_USER: &str = "adele@emulator.example";
@@ -19,7 +18,7 @@ pub(crate) async fn sign_in(name: &str, audience: &str, state: &EmulatorState) -
     let contents = TokenContents {
         tenant,
         client_id: SIGN_IN_CLIENT,
-        subject: TokenSubject::User { user: &TenantUser::named(name, tenant), scopes: SCOPE },
+        subject: AccessTokenSubject::User { user: &TenantUser::named(name, tenant), scopes: SCOPE },
         audience,
         bound_to: None,
         claims: None,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use symbolon_types::Thumbprint;
 use tokio::sync::Notify;
 
-use crate::pki::tls_session::TlsSession;
+use crate::pki::TlsSession;
 
 /// An accepted connection.
 pub(crate) struct TrackedConnection {

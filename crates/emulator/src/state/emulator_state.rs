@@ -10,13 +10,13 @@ use symbolon_types::{SharedClock, Source, Thumbprint};
 
 use crate::calendar::{after, before};
 use crate::error::Error;
-use crate::faults::queue::FaultQueue;
-use crate::journal::recorder::Recorder;
-use crate::pki::authority::{BACKDATED, CertificateAuthority, LeafContents};
-use crate::pki::fabric_certificate::FabricCertificate;
-use crate::pki::issued_certificate::{CertifiedKey, IssuedCertificate};
-use crate::pki::tls::RefusedCertificates;
-use crate::protocol::jwt::TokenSigner;
+use crate::faults::FaultQueue;
+use crate::journal::Recorder;
+use crate::pki::{
+    BACKDATED, CertificateAuthority, CertifiedKey, FabricCertificate, IssuedCertificate, LeafContents,
+    RefusedCertificates,
+};
+use crate::protocol::TokenSigner;
 use crate::random::guid_of;
 use crate::settings::EmulatorSettings;
 use crate::state::arc_challenges::ArcChallenges;

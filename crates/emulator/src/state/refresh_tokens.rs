@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::calendar::after;
-use crate::protocol::token_error::TokenError;
+use crate::protocol::TokenError;
 use crate::state::user::TenantUser;
 
 /// Ninety days, Entra's default.

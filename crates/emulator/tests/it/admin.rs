@@ -6,9 +6,9 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 use symbolon_emulator::{Emulator, Error, Step};
 
-use crate::client::{Answer, Client, authorized, get, metadata};
+use crate::client::{Answer, Client, authorized, get};
 use crate::csr::Key;
-use crate::fixtures::{bound_request, bound_token, certified};
+use crate::fixtures::{bound_request, bound_token, certified, platform_request};
 
 async fn emulator() -> Emulator {
     Emulator::builder().admin_address("127.0.0.1:0".parse().unwrap()).start().await.unwrap()
@@ -32,10 +32,6 @@ async fn read(emulator: &Emulator, path: &str) -> Value {
     let answer = send(emulator, Method::GET, path, &Value::Null).await;
     assert_eq!(answer.status, 200, "{path}");
     answer.json()
-}
-
-fn platform(emulator: &Emulator) -> Request<String> {
-    metadata(&format!("{}/metadata/identity/getplatformmetadata?cred-api-version=2.0", emulator.imds_url()))
 }
 
 #[tokio::test]
@@ -108,11 +104,11 @@ async fn faults_are_added_and_removed() {
         ])
     );
     for _ in 0..2 {
-        assert_eq!(client.send(platform(&emulator)).await.unwrap().status, 503);
+        assert_eq!(client.send(platform_request(&emulator)).await.unwrap().status, 503);
     }
     let answer = send(&emulator, Method::DELETE, "faults/0", &Value::Null).await;
     assert_eq!((answer.status.as_u16(), answer.json().as_array().unwrap().len()), (200, 2));
-    assert_eq!(client.send(platform(&emulator)).await.unwrap().status, 200);
+    assert_eq!(client.send(platform_request(&emulator)).await.unwrap().status, 200);
     assert_eq!(send(&emulator, Method::DELETE, "faults/0", &Value::Null).await.status, 404);
     assert_eq!(send(&emulator, Method::DELETE, "faults", &Value::Null).await.json(), json!([]));
 
@@ -172,9 +168,9 @@ async fn clock_skew_is_set_and_reset() {
     assert_eq!(clock["skew_seconds"], year);
     let date = |answer: &Answer| answer.header("date").split(' ').nth(3).unwrap().parse::<u32>().unwrap();
     let client = Client::new(&emulator, None);
-    let late = date(&client.send(platform(&emulator)).await.unwrap());
+    let late = date(&client.send(platform_request(&emulator)).await.unwrap());
     send(&emulator, Method::POST, "clock", &json!({ "skew_seconds": 0 })).await;
-    assert_eq!(late, date(&client.send(platform(&emulator)).await.unwrap()) + 1);
+    assert_eq!(late, date(&client.send(platform_request(&emulator)).await.unwrap()) + 1);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use symbolon_emulator::Emulator;
 
 use crate::client::{Client, Identity, authorized, form};
 use crate::csr::Key;
-use crate::fixtures::{SCOPE, certified, token_request};
+use crate::fixtures::{SCOPE, certified, token_request, v1_token_request};
 
 const CLIENT: &str = "11111111-2222-4333-8444-555555555555";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -185,12 +185,8 @@ async fn bound_assertion_needs_its_certificate() {
 #[tokio::test]
 async fn service_token_needs_a_federated_client() {
     let emulator = Emulator::start().await.unwrap();
-    let url = format!(
-        "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=api://AzureADTokenExchange",
-        emulator.imds_url()
-    );
     let client = Client::new(&emulator, None);
-    let token = client.send(crate::client::metadata(&url)).await.unwrap().json();
+    let token = client.send(v1_token_request(&emulator, "api://AzureADTokenExchange")).await.unwrap().json();
     let body =
         client.send(request(&emulator, JWT_BEARER, token["access_token"].as_str().unwrap(), &[])).await;
     assert_eq!(body.unwrap().json()["error_codes"], json!([700_023]));

@@ -9,9 +9,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
-use symbolon_emulator::Emulator;
+use symbolon_emulator::{CertifiedKey, Emulator};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -25,6 +25,12 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Identity {
     pub(crate) certificate: Vec<u8>,
     pub(crate) pkcs8: Vec<u8>,
+}
+
+impl From<CertifiedKey> for Identity {
+    fn from(key: CertifiedKey) -> Self {
+        Self { certificate: key.certificate().der().to_vec(), pkcs8: key.pkcs8().to_vec() }
+    }
 }
 
 pub(crate) struct Answer {
@@ -143,6 +149,14 @@ pub(crate) fn cause<'a, E: std::error::Error + 'static>(
         next = error.source();
     }
     None
+}
+
+/// Returns the TLS alert in an error.
+pub(crate) fn alert(error: &(dyn std::error::Error + 'static)) -> Option<AlertDescription> {
+    match cause::<rustls::Error>(error) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
+    }
 }
 
 pub(crate) fn get(url: &str) -> Request<String> {

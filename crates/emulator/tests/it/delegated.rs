@@ -82,8 +82,7 @@ pub(crate) fn grant(code: u64) -> (String, u64) {
 
 /// Issues a certificate of the middle tier.
 fn certificate(emulator: &Emulator) -> Identity {
-    let issued = emulator.issue_client_certificate(MIDDLE_TIER).unwrap();
-    Identity { certificate: issued.certificate().der().to_vec(), pkcs8: issued.pkcs8().to_vec() }
+    emulator.issue_client_certificate(MIDDLE_TIER).unwrap().into()
 }
 
 pub(crate) fn text<'a>(body: &'a Value, member: &str) -> &'a str {

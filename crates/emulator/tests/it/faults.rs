@@ -11,13 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::client::{Client, authorized, cause, get, metadata};
+use crate::client::{Client, authorized, cause, get};
 use crate::csr::Key;
-use crate::fixtures::{RESOURCE, bound_request, bound_token, certified, csr, issue, platform_metadata};
-
-fn platform(emulator: &Emulator) -> http::Request<String> {
-    metadata(&format!("{}/metadata/identity/getplatformmetadata?cred-api-version=2.0", emulator.imds_url()))
-}
+use crate::fixtures::{
+    RESOURCE, bound_request, bound_token, certified, csr, issue, platform_metadata, platform_request,
+    v1_token_request,
+};
 
 #[tokio::test]
 async fn scripted_status_applies_n_times() {
@@ -33,23 +32,23 @@ async fn scripted_status_applies_n_times() {
         .unwrap();
     let client = Client::new(&emulator, None);
     for _ in 0..2 {
-        let answer = client.send(platform(&emulator)).await.unwrap();
+        let answer = client.send(platform_request(&emulator)).await.unwrap();
         assert_eq!(answer.status, 503);
         assert_eq!(answer.header("retry-after"), "7");
         assert_eq!(answer.json(), json!({ "error": "busy" }));
         assert!(answer.header("server").contains("IMDS"));
     }
-    assert_eq!(client.send(platform(&emulator)).await.unwrap().status, 200);
+    assert_eq!(client.send(platform_request(&emulator)).await.unwrap().status, 200);
     emulator.inject(Fault::redirect(Step::PlatformMetadata, "http://127.0.0.1:1/elsewhere").always());
     for _ in 0..3 {
-        let answer = client.send(platform(&emulator)).await.unwrap();
+        let answer = client.send(platform_request(&emulator)).await.unwrap();
         assert_eq!(
             (answer.status.as_u16(), answer.header("location")),
             (307, "http://127.0.0.1:1/elsewhere")
         );
     }
     emulator.clear_faults();
-    assert_eq!(client.send(platform(&emulator)).await.unwrap().status, 200);
+    assert_eq!(client.send(platform_request(&emulator)).await.unwrap().status, 200);
     let journal = emulator.journal();
     assert_eq!(journal.entries().next().unwrap().fault(), Some("status"));
     assert_eq!(journal.entries().next_back().unwrap().fault(), None);
@@ -60,7 +59,7 @@ async fn reset_with_and_without_tls() {
     let emulator = Emulator::start().await.unwrap();
     let identity = certified(&emulator, &Key::p256()).await;
     for (step, request) in [
-        (Step::PlatformMetadata, platform(&emulator)),
+        (Step::PlatformMetadata, platform_request(&emulator)),
         (Step::Token, bound_request(&emulator)),
         (Step::Resource, get(emulator.resource_url())),
     ] {
@@ -112,14 +111,14 @@ async fn stalled_request_blocks_no_other() {
     emulator.inject(Fault::stall(Step::PlatformMetadata));
     let client = Client::new(&emulator, None);
     let mut stalled = tokio::spawn({
-        let (client, request) = (client.clone(), platform(&emulator));
+        let (client, request) = (client.clone(), platform_request(&emulator));
         async move { client.send(request).await.is_ok() }
     });
     let mut entries = emulator.subscribe();
     while emulator.journal().count(Step::PlatformMetadata) == 0 {
         entries.next().await.unwrap();
     }
-    assert_eq!(client.send(platform(&emulator)).await.unwrap().status, 200);
+    assert_eq!(client.send(platform_request(&emulator)).await.unwrap().status, 200);
     let clock = SharedClock::system();
     tokio::select! {
         _ = &mut stalled => panic!("the stalled request was answered"),
@@ -136,7 +135,7 @@ async fn delay_uses_the_emulator_clock() {
     let emulator = Emulator::builder().clock(SharedClock::new(clock.clone())).start().await.unwrap();
     emulator.inject(Fault::delay(Step::PlatformMetadata, Duration::from_secs(3600)));
     let request = tokio::spawn({
-        let (client, request) = (Client::new(&emulator, None), platform(&emulator));
+        let (client, request) = (Client::new(&emulator, None), platform_request(&emulator));
         async move { client.send(request).await.unwrap().status }
     });
     while clock.sleepers() == 0 {
@@ -153,7 +152,7 @@ async fn bodies_are_torn_oversized_or_malformed() {
     let identity = certified(&emulator, &Key::p256()).await;
     let client = Client::new(&emulator, Some(&identity));
     for (step, request) in
-        [(Step::PlatformMetadata, platform(&emulator)), (Step::Token, bound_request(&emulator))]
+        [(Step::PlatformMetadata, platform_request(&emulator)), (Step::Token, bound_request(&emulator))]
     {
         emulator.inject(Fault::torn_body(step));
         let error = client.send(request.clone()).await.err().unwrap();
@@ -257,11 +256,7 @@ async fn token_response_is_corrupted() {
     assert!(empty.get("access_token").is_none() && empty["token_type"] == "mtls_pop");
 
     emulator.inject(Fault::without_access_token(Step::ImdsToken));
-    let v1 = format!(
-        "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource={RESOURCE}",
-        emulator.imds_url()
-    );
-    let body = client.send(metadata(&v1)).await.unwrap().json();
+    let body = client.send(v1_token_request(&emulator, RESOURCE)).await.unwrap().json();
     assert!(body.get("access_token").is_none() && body["token_type"] == "Bearer");
 }
 
@@ -269,7 +264,7 @@ async fn token_response_is_corrupted() {
 async fn server_header_is_omitted() {
     let emulator = Emulator::start().await.unwrap();
     emulator.inject(Fault::without_server_header(Step::PlatformMetadata));
-    let answer = Client::new(&emulator, None).send(platform(&emulator)).await.unwrap();
+    let answer = Client::new(&emulator, None).send(platform_request(&emulator)).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.headers.contains_key("server")), (200, false));
 }
 

@@ -1,5 +1,6 @@
 //! A managed identity with its certificate, and the requests that it sends.
 
+use base64ct::{Base64, Encoding};
 use http::Request;
 use serde_json::{Value, json};
 use symbolon_emulator::{Emulator, Thumbprint};
@@ -10,10 +11,19 @@ use crate::csr::{Csr, Key};
 pub(crate) const RESOURCE: &str = "https://vault.azure.net";
 pub(crate) const SCOPE: &str = "https://vault.azure.net/.default";
 
+pub(crate) fn platform_request(emulator: &Emulator) -> Request<String> {
+    metadata(&format!("{}/metadata/identity/getplatformmetadata?cred-api-version=2.0", emulator.imds_url()))
+}
+
+/// Returns a v1 token request of the system-assigned identity.
+pub(crate) fn v1_token_request(emulator: &Emulator, resource: &str) -> Request<String> {
+    let path = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=";
+    metadata(&format!("{}{path}{resource}", emulator.imds_url()))
+}
+
 /// Returns the response of `getplatformmetadata`.
 pub(crate) async fn platform_metadata(emulator: &Emulator) -> Value {
-    let url = format!("{}/metadata/identity/getplatformmetadata?cred-api-version=2.0", emulator.imds_url());
-    let answer = Client::new(emulator, None).send(metadata(&url)).await.unwrap();
+    let answer = Client::new(emulator, None).send(platform_request(emulator)).await.unwrap();
     assert_eq!(answer.status, 200);
     answer.json()
 }
@@ -42,8 +52,7 @@ pub(crate) async fn certified(emulator: &Emulator, key: &Key) -> Identity {
     let answer = issue(emulator, &csr(emulator, key).await.base64()).await;
     assert_eq!(answer.status, 200, "{:?}", answer.json());
     let certificate = answer.json()["certificate"].as_str().unwrap().to_owned();
-    let certificate = <base64ct::Base64 as base64ct::Encoding>::decode_vec(&certificate).unwrap();
-    Identity { certificate, pkcs8: key.pkcs8() }
+    Identity { certificate: Base64::decode_vec(&certificate).unwrap(), pkcs8: key.pkcs8() }
 }
 
 impl Identity {

@@ -7,20 +7,11 @@ use rustls::AlertDescription;
 use symbolon_emulator::{Emulator, EntryOutcome, Error, Fault, Step};
 use symbolon_types::{ManualClock, SharedClock};
 
-use crate::client::{Answer, BoxError, Client, Identity, cause, metadata};
+use crate::client::{Client, Identity, alert, cause};
 use crate::csr::Key;
-use crate::fixtures::{bound_request, bound_token, certified, platform_metadata};
-
-fn platform(emulator: &Emulator) -> http::Request<String> {
-    metadata(&format!("{}/metadata/identity/getplatformmetadata?cred-api-version=2.0", emulator.imds_url()))
-}
-
-fn alert(answer: Result<Answer, BoxError>) -> Option<AlertDescription> {
-    match cause::<rustls::Error>(&*answer.err()?) {
-        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
-        _ => None,
-    }
-}
+use crate::fixtures::{
+    bound_request, bound_token, certified, platform_metadata, platform_request, v1_token_request,
+};
 
 #[tokio::test]
 async fn handshake_ends_with_the_scripted_alert() {
@@ -30,7 +21,7 @@ async fn handshake_ends_with_the_scripted_alert() {
         [(40, AlertDescription::HandshakeFailure), (80, AlertDescription::InternalError)]
     {
         emulator.inject(Fault::tls_alert(number));
-        assert_eq!(alert(client.send(bound_request(&emulator)).await), Some(expected));
+        assert_eq!(alert(&*client.send(bound_request(&emulator)).await.err().unwrap()), Some(expected));
     }
     assert_eq!(client.send(bound_request(&emulator)).await.unwrap().status, 401);
     let journal = emulator.journal();
@@ -47,7 +38,7 @@ async fn one_handshake_refuses_any_certificate() {
     let mut entries = emulator.subscribe();
     // The client has a session that it could resume.
     emulator.inject(Fault::refuse_certificate());
-    let refused = alert(client.send(bound_request(&emulator)).await);
+    let refused = alert(&*client.send(bound_request(&emulator)).await.err().unwrap());
     assert_eq!(refused, Some(AlertDescription::CertificateRevoked));
     let entry = entries.next().await.unwrap();
     assert_eq!(entry.step(), Step::Handshake);
@@ -106,14 +97,14 @@ async fn reboot_refuses_earlier_certificates() {
     let mut open = client.connect(emulator.token_url()).await.unwrap();
     assert_eq!(open.send(bound_request(&emulator)).await.unwrap().status, 200);
     let mut idle = Client::new(&emulator, None).connect(emulator.imds_url()).await.unwrap();
-    assert_eq!(idle.send(platform(&emulator)).await.unwrap().status, 200);
+    assert_eq!(idle.send(platform_request(&emulator)).await.unwrap().status, 200);
 
     emulator.inject(Fault::reboot(Step::Token));
     let error = open.send(bound_request(&emulator)).await.err().unwrap();
     assert_eq!(cause::<io::Error>(&*error).map(io::Error::kind), Some(io::ErrorKind::ConnectionReset));
     assert_eq!(emulator.journal().last(Step::Token).unwrap().outcome(), EntryOutcome::Reset);
-    assert!(idle.send(platform(&emulator)).await.is_err());
-    let refused = alert(client.send(bound_request(&emulator)).await);
+    assert!(idle.send(platform_request(&emulator)).await.is_err());
+    let refused = alert(&*client.send(bound_request(&emulator)).await.err().unwrap());
     assert_eq!(refused, Some(AlertDescription::CertificateRevoked));
 
     assert_eq!(platform_metadata(&emulator).await["clientId"], emulator.client_id());
@@ -127,17 +118,13 @@ async fn clock_skew_changes_dates_and_lifetimes() {
     let builder = Emulator::builder().clock(SharedClock::new(clock.clone()));
     let emulator = builder.clock_skew(-600).start().await.unwrap();
     let client = Client::new(&emulator, None);
-    let url = format!(
-        "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://x",
-        emulator.imds_url()
-    );
     for (skew, date, expires_on) in [
         (-600, "Sun, 17 Mar 2030 17:36:40 GMT", "1900002999"),
         (0, "Sun, 17 Mar 2030 17:46:40 GMT", "1900003599"),
         (3600, "Sun, 17 Mar 2030 18:46:40 GMT", "1900007199"),
     ] {
         emulator.set_clock_skew(skew);
-        let answer = client.send(metadata(&url)).await.unwrap();
+        let answer = client.send(v1_token_request(&emulator, "https://x")).await.unwrap();
         assert_eq!((answer.header("date"), answer.json()["expires_on"].as_str()), (date, Some(expires_on)));
     }
     // The certificate expires when the clock advances.
@@ -178,17 +165,13 @@ async fn file_sets_faults_and_settings() {
     let client = Client::new(&emulator, None);
     for (advance, status) in [(0, 410), (69, 410), (1, 200)] {
         clock.advance(Duration::from_secs(advance));
-        let answer = client.send(platform(&emulator)).await.unwrap();
+        let answer = client.send(platform_request(&emulator)).await.unwrap();
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("retry-after"), if status == 410 { "10" } else { "" });
     }
-    let url = format!(
-        "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://x",
-        emulator.imds_url()
-    );
     for (advance, status) in [(0, 200), (0, 200), (0, 429), (1, 200), (0, 200), (0, 429)] {
         clock.advance(Duration::from_secs(advance));
-        let answer = client.send(metadata(&url)).await.unwrap();
+        let answer = client.send(v1_token_request(&emulator, "https://x")).await.unwrap();
         assert_eq!(answer.status, status);
         if status == 429 {
             assert_eq!(answer.header("retry-after"), "1");

@@ -8,9 +8,9 @@ use serde_json::Value;
 use symbolon_emulator::Emulator;
 use symbolon_types::Env;
 
-use crate::client::{Client, metadata};
+use crate::client::Client;
 use crate::csr::Key;
-use crate::fixtures::{RESOURCE, bound_token, certified};
+use crate::fixtures::{RESOURCE, bound_token, certified, v1_token_request};
 
 /// The tested versions.
 const PACKAGES: [&str; 2] = ["PyJWT==2.15.1", "cryptography==50.0.2"];
@@ -82,11 +82,8 @@ async fn pyjwt_verifies_tokens() {
         (&emulator.client_id().into(), &emulator.tenant_id().into())
     );
 
-    let url = format!(
-        "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource={RESOURCE}",
-        emulator.imds_url()
-    );
-    let bearer = Client::new(&emulator, None).send(metadata(&url)).await.unwrap().json();
+    let bearer =
+        Client::new(&emulator, None).send(v1_token_request(&emulator, RESOURCE)).await.unwrap().json();
     let claims = verify(bearer["access_token"].as_str().unwrap(), RESOURCE).unwrap();
     assert!(claims.get("cnf").is_none());
 

@@ -8,7 +8,7 @@ use symbolon_types::{ManualClock, SharedClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::{Client, Identity, cause, form};
+use crate::client::{Client, alert, form};
 use crate::csr::Key;
 use crate::fixtures::{bound_request, bound_token, certified, token_request};
 
@@ -127,14 +127,6 @@ async fn revoked_certificate_is_refused() {
     bound_token(&emulator, &second).await.unwrap();
 }
 
-/// Returns the TLS alert in an error.
-fn alert(error: &(dyn std::error::Error + 'static)) -> Option<rustls::AlertDescription> {
-    match cause::<rustls::Error>(error) {
-        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
-        _ => None,
-    }
-}
-
 #[tokio::test]
 async fn tls_rejection_prevents_resumption() {
     let emulator = Emulator::start().await.unwrap();
@@ -194,7 +186,7 @@ async fn foreign_certificate_is_refused_in_tls() {
 async fn certificate_of_other_client_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     let other = emulator.issue_client_certificate(emulator.user_assigned().client_id()).unwrap();
-    let other = Identity { certificate: other.certificate().der().to_vec(), pkcs8: other.pkcs8().to_vec() };
-    let body = Client::new(&emulator, Some(&other)).send(bound_request(&emulator)).await.unwrap().json();
+    let body =
+        Client::new(&emulator, Some(&other.into())).send(bound_request(&emulator)).await.unwrap().json();
     assert_eq!(body["error"], "invalid_client");
 }

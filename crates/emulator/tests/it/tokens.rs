@@ -9,9 +9,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Value, json};
 use symbolon_emulator::{Emulator, Step, TlsVersion};
 
-use crate::client::{Client, form, get, metadata};
+use crate::client::{Client, form, get};
 use crate::csr::Key;
-use crate::fixtures::{RESOURCE, SCOPE, bound_request, certified, token_request};
+use crate::fixtures::{RESOURCE, SCOPE, bound_request, certified, token_request, v1_token_request};
 
 /// Verifies a token with the published key, by a library that the emulator does not use, and
 /// returns its claims.
@@ -78,11 +78,7 @@ async fn certificate_gets_a_bearer_token() {
 #[tokio::test]
 async fn v1_token_is_verified() {
     let emulator = Emulator::start().await.unwrap();
-    let url = format!(
-        "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource={RESOURCE}",
-        emulator.imds_url()
-    );
-    let body = Client::new(&emulator, None).send(metadata(&url)).await.unwrap().json();
+    let body = Client::new(&emulator, None).send(v1_token_request(&emulator, RESOURCE)).await.unwrap().json();
     let claims = verified(&emulator, body["access_token"].as_str().unwrap()).await;
     assert!(claims.get("cnf").is_none());
     assert_eq!(claims["appid"], emulator.client_id());
@@ -147,11 +143,7 @@ async fn token_lifetime_is_configurable() {
 async fn tenant_of_a_certificate_is_checked() {
     let emulator = Emulator::start().await.unwrap();
     let application = "99999999-2222-4333-8444-555555555555";
-    let own = emulator.issue_client_certificate(application).unwrap();
-    let own = crate::client::Identity {
-        certificate: own.certificate().der().to_vec(),
-        pkcs8: own.pkcs8().to_vec(),
-    };
+    let own = emulator.issue_client_certificate(application).unwrap().into();
     let machine = certified(&emulator, &Key::p256()).await;
     let endpoint = format!("{}/contoso.example/oauth2/v2.0/token", emulator.token_url());
     for (identity, client_id, expected) in [(&own, application, 200), (&machine, emulator.client_id(), 400)] {

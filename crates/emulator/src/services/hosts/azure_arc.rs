@@ -5,13 +5,10 @@ use http::header::WWW_AUTHENTICATE;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::faults::fault::FaultEffect;
-use crate::protocol::expiry::ExpiryFormat;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
+use crate::faults::FaultEffect;
+use crate::protocol::{ExpiryFormat, ParsedRequest, Reply};
 use crate::services::hosts::common::{explanation, has_metadata_header, principal, resource, token_body};
-use crate::state::emulator_state::EmulatorState;
-use crate::state::machine::IdField;
+use crate::state::{EmulatorState, IdField};
 
 /// The versions of Azure PowerShell, of MSAL, and of the Azure SDKs.
 const VERSIONS: &[&str] = &["2019-11-01", "2020-06-01", "2021-02-01"];

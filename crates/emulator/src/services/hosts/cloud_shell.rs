@@ -4,12 +4,10 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::faults::fault::FaultEffect;
-use crate::protocol::expiry::ExpiryFormat;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
+use crate::faults::FaultEffect;
+use crate::protocol::{ExpiryFormat, ParsedRequest, Reply};
 use crate::services::hosts::common::{has_metadata_header, nested_error, token_body};
-use crate::state::emulator_state::EmulatorState;
+use crate::state::EmulatorState;
 
 pub(super) async fn reply(request: &ParsedRequest, effect: &FaultEffect, state: &EmulatorState) -> Reply {
     let refuse = |status, reason| nested_error(status, reason, "invalid_request");

@@ -3,14 +3,11 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::faults::fault::FaultEffect;
-use crate::protocol::expiry::ExpiryFormat;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
+use crate::faults::FaultEffect;
+use crate::protocol::{ExpiryFormat, ParsedRequest, Reply};
 use crate::random::guid;
-use crate::services::access_token::{TokenContents, TokenSubject, remove_member, sign_access_token};
-use crate::state::emulator_state::EmulatorState;
-use crate::state::machine::{IdField, Principal};
+use crate::services::access_token::{AccessTokenSubject, TokenContents, remove_member, sign_access_token};
+use crate::state::{EmulatorState, IdField, Principal};
 
 /// Returns the members that the token responses of all hosts have. `format` is the host's format of
 /// the expiry, which a fault may replace.
@@ -24,7 +21,7 @@ pub(super) async fn token_body(
     let contents = TokenContents {
         tenant: &state.machine.tenant_id,
         client_id: principal.client_id,
-        subject: TokenSubject::Client(principal.object_id),
+        subject: AccessTokenSubject::Client(principal.object_id),
         audience: resource,
         bound_to: None,
         claims: None,

@@ -4,13 +4,10 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use symbolon_types::Source;
 
-use crate::faults::fault::FaultEffect;
-use crate::protocol::expiry::ExpiryFormat;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
+use crate::faults::FaultEffect;
+use crate::protocol::{ExpiryFormat, ParsedRequest, Reply};
 use crate::services::hosts::common::{principal, resource, token_body};
-use crate::state::emulator_state::EmulatorState;
-use crate::state::machine::IdField;
+use crate::state::{EmulatorState, IdField};
 
 /// The properties that differ between endpoints with a secret.
 pub(super) struct SecretEndpoint {

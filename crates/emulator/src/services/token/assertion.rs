@@ -10,11 +10,9 @@ use serde_json::Value;
 use symbolon_types::Thumbprint;
 
 use crate::calendar::unix;
-use crate::pki::csr;
-use crate::pki::subject_key::SubjectKeyAlgorithm;
-use crate::protocol::jwt::ParsedJws;
-use crate::protocol::token_error::TokenError;
-use crate::state::emulator_state::EmulatorState;
+use crate::pki::{SubjectKeyAlgorithm, csr};
+use crate::protocol::{CompactJws, TokenError};
+use crate::state::EmulatorState;
 
 /// The type of an unbound client assertion (RFC 7523 §2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -42,7 +40,7 @@ pub(super) async fn check(
     bound_to: Option<Thumbprint>,
     state: &EmulatorState,
 ) -> Result<(), TokenError> {
-    let assertion = ParsedJws::parse(assertion).ok_or(TokenError::ASSERTION_SIGNATURE)?;
+    let assertion = CompactJws::parse(assertion).ok_or(TokenError::ASSERTION_SIGNATURE)?;
     let claims = match self_signed_claims(&assertion, client_id, state) {
         Some(claims) => {
             let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", state.urls.token);
@@ -66,7 +64,7 @@ pub(super) async fn check(
 }
 
 /// Returns the claims of an assertion that is signed with a certificate of the client.
-fn self_signed_claims(assertion: &ParsedJws<'_>, client_id: &str, state: &EmulatorState) -> Option<Value> {
+fn self_signed_claims(assertion: &CompactJws<'_>, client_id: &str, state: &EmulatorState) -> Option<Value> {
     let certificate = state.ca.find(named_certificate(&assertion.header)?)?;
     if certificate.client_id() != client_id
         || state.revoked.contains(&certificate.thumbprint())

@@ -3,12 +3,11 @@
 use serde_json::{Value, json};
 use symbolon_types::Thumbprint;
 
-use crate::faults::fault::FaultEffect;
-use crate::protocol::request::ParsedRequest;
-use crate::protocol::token_error::TokenError;
-use crate::services::access_token::{TokenContents, TokenSubject, sign_access_token};
+use crate::faults::FaultEffect;
+use crate::protocol::{ParsedRequest, TokenError};
+use crate::services::access_token::{AccessTokenSubject, TokenContents, sign_access_token};
 use crate::services::token::credential::{RequestCredential, TokenForm};
-use crate::state::emulator_state::EmulatorState;
+use crate::state::EmulatorState;
 
 /// The token type of certificate-bound tokens (docs/protocol/token-request.md#proof-of-possession).
 const MTLS_POP: &str = "mtls_pop";
@@ -46,7 +45,7 @@ impl<'a> AuthenticatedClient<'a> {
     /// Returns the body of a token response.
     pub(super) async fn token_body(
         &self,
-        subject: TokenSubject<'_>,
+        subject: AccessTokenSubject<'_>,
         audience: &str,
         effect: &FaultEffect,
         state: &EmulatorState,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use base64ct::{Base64, Encoding};
 use symbolon_types::Thumbprint;
 
-use crate::pki::issued_certificate::IssuedCertificate;
-use crate::protocol::request::{ParsedRequest, decode_form};
-use crate::protocol::token_error::TokenError;
+use crate::pki::IssuedCertificate;
+use crate::protocol::{ParsedRequest, TokenError, decode_form};
+use crate::state::EmulatorState;
+
 use crate::services::token::assertion;
-use crate::state::emulator_state::EmulatorState;
 
 /// The credential of a token request.
 pub(super) enum RequestCredential<'a> {

@@ -3,17 +3,13 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Value, json};
 
-use crate::faults::fault::FaultEffect;
-use crate::protocol::jwt::ParsedJws;
-use crate::protocol::scope::DelegatedScopes;
-use crate::protocol::token_error::TokenError;
-use crate::services::access_token::{TokenSubject, sign_id_token};
+use crate::faults::FaultEffect;
+use crate::protocol::{CompactJws, DelegatedScopes, TokenError};
+use crate::services::access_token::{AccessTokenSubject, sign_id_token};
 use crate::services::token::assertion::is_current;
 use crate::services::token::client::AuthenticatedClient;
 use crate::services::token::credential::TokenForm;
-use crate::state::emulator_state::EmulatorState;
-use crate::state::refresh_tokens::RefreshGrant;
-use crate::state::user::TenantUser;
+use crate::state::{EmulatorState, RefreshGrant, TenantUser};
 
 /// Returns the user of an on-behalf-of request: the subject of an access token for this client.
 pub(super) async fn assertion_user(
@@ -26,7 +22,7 @@ pub(super) async fn assertion_user(
     }
     let assertion = form.value("assertion").ok_or(TokenError::NO_USER_ASSERTION)?;
     let key = state.signer.key().await.ok_or(TokenError::SIGNING)?;
-    let claims = ParsedJws::parse(assertion).and_then(|assertion| key.verify(&assertion));
+    let claims = CompactJws::parse(assertion).and_then(|assertion| key.verify(&assertion));
     let claims = claims.filter(|claims| claims["iss"] == state.urls.issuer(client.tenant));
     let claims = claims.ok_or(TokenError::USER_ASSERTION)?;
     if claims["aud"] != client.id && claims["aud"] != format!("api://{}", client.id) {
@@ -62,7 +58,7 @@ pub(super) async fn token_body(
     state: &EmulatorState,
 ) -> Result<Value, TokenError> {
     let scopes = DelegatedScopes::parse(scope)?;
-    let subject = TokenSubject::User { user: &user, scopes: &scopes.claim() };
+    let subject = AccessTokenSubject::User { user: &user, scopes: &scopes.claim() };
     let mut body = client.token_body(subject, scopes.resource, effect, state).await?;
     body["scope"] = scopes.granted().into();
     if form.value("client_info") == Some("1") {

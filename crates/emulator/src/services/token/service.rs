@@ -4,19 +4,13 @@ use http::header::CACHE_CONTROL;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::faults::fault::FaultEffect;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::ParsedRequest;
-use crate::protocol::scope;
-use crate::protocol::step::Step;
-use crate::protocol::token_error::TokenError;
-use crate::services::access_token::{TokenSubject, remove_member};
+use crate::faults::FaultEffect;
+use crate::protocol::{ParsedRequest, Reply, Step, TokenError, scope};
+use crate::services::access_token::{AccessTokenSubject, remove_member};
 use crate::services::token::client::AuthenticatedClient;
 use crate::services::token::credential::{TokenForm, decode_basic};
 use crate::services::token::delegated;
-use crate::state::emulator_state::EmulatorState;
-use crate::state::machine::IdField;
-use crate::state::refresh_tokens::RefreshGrant;
+use crate::state::{EmulatorState, IdField, RefreshGrant};
 
 /// Path of the token endpoint under a tenant (Entra v2.0).
 const TOKEN: &str = "/oauth2/v2.0/token";
@@ -133,7 +127,7 @@ async fn token(
             // An application has no object id here; its client id takes the place.
             let principal = state.machine.find(IdField::Client, client_id);
             let object_id = principal.map_or(client_id, |principal| principal.object_id);
-            client.token_body(TokenSubject::Client(object_id), resource, effect, state).await?
+            client.token_body(AccessTokenSubject::Client(object_id), resource, effect, state).await?
         }
     };
     remove_member(&mut body, effect);

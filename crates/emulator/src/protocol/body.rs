@@ -1,4 +1,4 @@
-//! The body of a response.
+//! The body of an HTTP response.
 
 use std::io;
 use std::pin::Pin;
@@ -6,25 +6,33 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 
-/// The body of a response: complete, or cut off at half of its announced length.
-pub(super) enum ReplyBody {
+/// The body of a response.
+pub(crate) enum ResponseBody {
     Whole(Option<Bytes>),
-    Torn { sent: Option<Bytes>, announced: u64, flushed: bool },
+    /// A body that is cut off at half of its announced length.
+    Torn {
+        sent: Option<Bytes>,
+        announced: u64,
+        flushed: bool,
+    },
+    /// A stream of chunks.
+    Stream(mpsc::Receiver<Bytes>),
 }
 
-impl ReplyBody {
-    pub(super) fn whole(body: Bytes) -> Self {
+impl ResponseBody {
+    pub(crate) fn whole(body: Bytes) -> Self {
         Self::Whole(Some(body).filter(|body| !body.is_empty()))
     }
 
-    pub(super) fn torn(body: Bytes) -> Self {
+    pub(crate) fn torn(body: Bytes) -> Self {
         let announced = (body.len() as u64).max(1) * 2;
         Self::Torn { sent: Some(body), announced, flushed: false }
     }
 }
 
-impl Body for ReplyBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -46,6 +54,9 @@ impl Body for ReplyBody {
                 }
                 Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
             }
+            Self::Stream(chunks) => {
+                chunks.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+            }
         }
     }
 
@@ -57,6 +68,7 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
             Self::Torn { announced, .. } => SizeHint::with_exact(*announced),
+            Self::Stream(_) => SizeHint::default(),
         }
     }
 }
