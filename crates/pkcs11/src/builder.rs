@@ -1,91 +1,99 @@
-//! Which key, on which token, behind which module.
+//! Builder of a key provider.
 
 use std::path::PathBuf;
 
 use symbolon_types::Secret;
 
 use crate::Pkcs11Keys;
-use crate::key_pair::{Algorithm, Wanted};
-use crate::token::{Choice, Token};
+use crate::key_pair::{KeyPairAlgorithm, KeySpec};
+use crate::token::{Pkcs11Token, TokenSelector};
 
-/// The label of a key that nobody gave another.
-const LABEL: &str = "symbolon";
+/// Default label of the key.
+const DEFAULT_LABEL: &str = "symbolon";
 
-/// Makes a [`Pkcs11Keys`]; see [`Pkcs11Keys::builder`].
+/// Builder of a [`Pkcs11Keys`]; see [`Pkcs11Keys::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Pkcs11KeysBuilder {
     module: PathBuf,
-    choice: Choice,
+    selector: TokenSelector,
     pin: Option<Secret>,
-    wanted: Wanted,
+    spec: KeySpec,
     in_hardware: bool,
 }
 
+impl Pkcs11Keys {
+    /// Returns a builder. `module` is the path of the shared library of the token's vendor.
+    pub fn builder(module: impl Into<PathBuf>) -> Pkcs11KeysBuilder {
+        let spec = KeySpec { algorithm: KeyPairAlgorithm::Rsa2048, label: DEFAULT_LABEL.into(), id: None };
+        Pkcs11KeysBuilder {
+            module: module.into(),
+            selector: TokenSelector::Only,
+            pin: None,
+            spec,
+            in_hardware: false,
+        }
+    }
+}
+
 impl Pkcs11KeysBuilder {
-    pub(crate) fn new(module: PathBuf) -> Self {
-        let wanted = Wanted { algorithm: Algorithm::Rsa2048, label: LABEL.into(), id: None };
-        Self { module, choice: Choice::Only, pin: None, wanted, in_hardware: false }
-    }
-
-    /// The token with this label. Default: the one token there is.
+    /// Selects the token with this label. Default: the only initialized token.
     pub fn token_label(mut self, label: impl Into<String>) -> Self {
-        self.choice = Choice::Label(label.into());
+        self.selector = TokenSelector::Label(label.into());
         self
     }
 
-    /// The token with this serial number, instead of a label.
+    /// Selects the token with this serial number instead of a label.
     pub fn token_serial(mut self, serial: impl Into<String>) -> Self {
-        self.choice = Choice::Serial(serial.into());
+        self.selector = TokenSelector::Serial(serial.into());
         self
     }
 
-    /// The PIN of the user. Without one, a token with a PIN pad asks for it there, and any other must
-    /// not require a log-in.
+    /// Sets the PIN of the user. Without a PIN, a token with a PIN pad requests it there; any other
+    /// token must not require a login.
     pub fn pin(mut self, pin: Secret) -> Self {
         self.pin = Some(pin);
         self
     }
 
-    /// The key with this label (`CKA_LABEL`), and the label of the key that is made when there is none.
-    /// Default: `symbolon`.
+    /// Sets the label (`CKA_LABEL`) of the key to find or create. Default: `symbolon`.
     pub fn key_label(mut self, label: impl Into<String>) -> Self {
-        self.wanted.label = label.into();
+        self.spec.label = label.into();
         self
     }
 
-    /// Only the key with this id (`CKA_ID`), too, and the id of the key that is made when there is
-    /// none. Default: any; a key that is made gets sixteen random bytes.
+    /// Sets the id (`CKA_ID`) of the key to find or create. Default: any id is found, and a new key
+    /// gets 16 random bytes.
     pub fn key_id(mut self, id: impl Into<Vec<u8>>) -> Self {
-        self.wanted.id = Some(id.into());
+        self.spec.id = Some(id.into());
         self
     }
 
-    /// An RSA key of 2048 bits. This is the default, and what `IMDSv2` certifies.
+    /// Uses an RSA key of 2048 bits, the kind that `IMDSv2` certifies. This is the default.
     pub fn rsa_2048(mut self) -> Self {
-        self.wanted.algorithm = Algorithm::Rsa2048;
+        self.spec.algorithm = KeyPairAlgorithm::Rsa2048;
         self
     }
 
-    /// An ECDSA key on P-256. No released client of `IMDSv2` has asked for a certificate for one.
+    /// Uses an ECDSA key on P-256. No released client of `IMDSv2` is known to use such a key.
     pub fn p256(mut self) -> Self {
-        self.wanted.algorithm = Algorithm::P256;
+        self.spec.algorithm = KeyPairAlgorithm::P256;
         self
     }
 
-    /// States that this token is hardware, which PKCS#11 cannot prove: a key that was made there, always
-    /// was sensitive and never was extractable then counts as
-    /// [`Strength::Hardware`](symbolon_types::Strength::Hardware). Any other key counts as software
-    /// all the same. Default: no.
+    /// Declares that this token is hardware, which PKCS#11 cannot prove. A key that was created on the
+    /// token, was always sensitive and was never extractable then has
+    /// [`Strength::Hardware`](symbolon_types::Strength::Hardware). Any other key still counts as
+    /// software. Default: false.
     pub fn in_hardware(mut self, in_hardware: bool) -> Self {
         self.in_hardware = in_hardware;
         self
     }
 
-    /// The provider. Nothing is loaded and nothing is asked before the first key is.
+    /// Builds the provider. The module is loaded when the first key is requested.
     #[must_use]
     pub fn build(self) -> Pkcs11Keys {
-        let token = Token::new(self.module, self.choice, self.pin);
-        Pkcs11Keys::new(token, self.wanted, self.in_hardware)
+        let token = Pkcs11Token::new(self.module, self.selector, self.pin);
+        Pkcs11Keys::new(token, self.spec, self.in_hardware)
     }
 }

@@ -1,4 +1,4 @@
-//! A key on a token, as a signing key.
+//! Signing key on a token.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,44 +11,44 @@ use symbolon_binding::device_key::{RSA_SCHEMES, digest, digest_info, ecdsa_signa
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
-use crate::failure::{Doing, Outcome};
-use crate::key_pair::{Algorithm, KeyPair};
-use crate::token::{Access, Token};
+use crate::error::{OperationContext, Pkcs11Error};
+use crate::key_pair::{KeyPair, KeyPairAlgorithm};
+use crate::token::{Pkcs11Token, SessionAccess};
 
-/// Clones are one key with one session.
+/// Signing key with one session, which clones share.
 #[derive(Clone)]
-pub(crate) struct Pkcs11Key(Arc<Inner>);
+pub(crate) struct Pkcs11Key(Arc<Pkcs11KeyParts>);
 
-struct Inner {
-    token: Arc<Token>,
-    algorithm: Algorithm,
+struct Pkcs11KeyParts {
+    token: Arc<Pkcs11Token>,
+    algorithm: KeyPairAlgorithm,
     id: Vec<u8>,
     public_key: SubjectPublicKeyInfoDer<'static>,
     schemes: Vec<SignatureScheme>,
     strength: Strength,
-    open: Mutex<Option<Open>>,
+    session: Mutex<Option<KeySession>>,
 }
 
-/// A session, and the key's handle in it.
-struct Open {
+/// Session, with the handle of the key in it.
+struct KeySession {
     session: Session,
     private: ObjectHandle,
 }
 
 impl Pkcs11Key {
     pub(crate) fn new(
-        token: Arc<Token>,
-        algorithm: Algorithm,
+        token: Arc<Pkcs11Token>,
+        algorithm: KeyPairAlgorithm,
         session: Session,
         pair: KeyPair,
         in_hardware: bool,
-    ) -> Outcome<Self> {
-        let KeyPair { private, id, public_key, never_left } = pair;
-        let strength = match (never_left, in_hardware) {
+    ) -> Result<Self, Pkcs11Error> {
+        let KeyPair { private, id, public_key, never_extractable } = pair;
+        let strength = match (never_extractable, in_hardware) {
             (true, true) => Strength::Hardware,
             (false, true) => {
                 tracing::warn!(
-                    "the key was not made on its token, or may leave it; it counts as a key in software"
+                    "the key was not created on its token, or can be extracted; its strength is `software`"
                 );
                 Strength::Software
             }
@@ -56,51 +56,51 @@ impl Pkcs11Key {
         };
         let mut schemes = Vec::new();
         match algorithm {
-            Algorithm::P256 => schemes.push(SignatureScheme::EcdsaP256Sha256),
-            Algorithm::Rsa2048 => {
-                for (mechanism, half) in [
+            KeyPairAlgorithm::P256 => schemes.push(SignatureScheme::EcdsaP256Sha256),
+            KeyPairAlgorithm::Rsa2048 => {
+                for (mechanism, schemes_of_mechanism) in [
                     (MechanismType::RSA_PKCS_PSS, &RSA_SCHEMES[..3]),
                     (MechanismType::RSA_PKCS, &RSA_SCHEMES[3..]),
                 ] {
-                    if token.knows(mechanism)? {
-                        schemes.extend_from_slice(half);
+                    if token.supports(mechanism)? {
+                        schemes.extend_from_slice(schemes_of_mechanism);
                     }
                 }
             }
         }
-        let open = Mutex::new(Some(Open { session, private }));
-        Ok(Self(Arc::new(Inner { token, algorithm, id, public_key, schemes, strength, open })))
+        let session = Mutex::new(Some(KeySession { session, private }));
+        Ok(Self(Arc::new(Pkcs11KeyParts { token, algorithm, id, public_key, schemes, strength, session })))
     }
 
-    /// Whether the token still has the key.
-    pub(crate) fn is_there(&self) -> Outcome<()> {
-        self.0.in_session(|open| {
-            let seen = open.session.get_attributes(open.private, &[AttributeType::Id]);
-            seen.doing("look at the key").map(drop)
+    /// Checks that the token still has the key.
+    pub(crate) fn check_exists(&self) -> Result<(), Pkcs11Error> {
+        self.0.in_session(|key| {
+            let attributes = key.session.get_attributes(key.private, &[AttributeType::Id]);
+            attributes.context("read the key").map(drop)
         })
     }
 }
 
-impl Inner {
-    /// Works in the session there is; if that is dead, in a new one, once.
-    fn in_session<T>(&self, work: impl Fn(&Open) -> Outcome<T>) -> Outcome<T> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(there) = open.as_ref() {
-            match work(there) {
-                Err(failure) if failure.is_of_session() => {
-                    tracing::debug!(code = ?failure.code(), "the session with the token was lost; another is opened");
-                    *open = None;
+impl Pkcs11KeyParts {
+    /// Runs `work` in the current session. If the session is lost, runs it once more in a new one.
+    fn in_session<T>(&self, work: impl Fn(&KeySession) -> Result<T, Pkcs11Error>) -> Result<T, Pkcs11Error> {
+        let mut current = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = current.as_ref() {
+            match work(session) {
+                Err(error) if error.is_session_lost() => {
+                    tracing::debug!(code = ?error.code(), "the session with the token is lost; opening another");
+                    *current = None;
                 }
-                outcome => return outcome,
+                result => return result,
             }
         }
-        let session = self.token.open(Access::Read)?;
+        let session = self.token.open(SessionAccess::Read)?;
         let private = self.algorithm.find_again(&session, &self.id, &self.public_key)?;
-        let outcome = work(open.insert(Open { session, private }));
-        if outcome.as_ref().is_err_and(|failure| failure.is_of_session()) {
-            *open = None;
+        let result = work(current.insert(KeySession { session, private }));
+        if result.as_ref().is_err_and(Pkcs11Error::is_session_lost) {
+            *current = None;
         }
-        outcome
+        result
     }
 }
 
@@ -120,7 +120,7 @@ impl SigningKey for Pkcs11Key {
         let pss = |hash_alg, mgf, length: u64| {
             Mechanism::RsaPkcsPss(PkcsPssParams { hash_alg, mgf, s_len: length.into() })
         };
-        // The digest is made here: not every token hashes, and none has to be sent whole messages.
+        // Not every token can hash, and a digest is shorter than the message.
         let (mechanism, input) = match scheme {
             SignatureScheme::RsaPssSha256 => {
                 (pss(MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, 32), digest(scheme, message)?)
@@ -135,10 +135,10 @@ impl SigningKey for Pkcs11Key {
             _ => (Mechanism::RsaPkcs, digest_info(scheme, message)?),
         };
         let signature =
-            self.0.in_session(|open| open.session.sign(&mechanism, open.private, &input).doing("sign"))?;
+            self.0.in_session(|key| key.session.sign(&mechanism, key.private, &input).context("sign"))?;
         match self.0.algorithm {
-            Algorithm::Rsa2048 => Ok(signature),
-            Algorithm::P256 => ecdsa_signature(&signature),
+            KeyPairAlgorithm::Rsa2048 => Ok(signature),
+            KeyPairAlgorithm::P256 => ecdsa_signature(&signature),
         }
     }
 

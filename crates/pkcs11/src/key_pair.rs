@@ -1,4 +1,4 @@
-//! Key pairs on a token: found, made, read.
+//! Key pairs on a token.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -6,48 +6,50 @@ use cryptoki::session::Session;
 use symbolon_binding::device_key;
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 
-use crate::failure::{Doing, Failure, Outcome, known};
+use crate::error::{OperationContext, Pkcs11Error, environment_error};
 
-/// `prime256v1` by name (RFC 5480 §2.1.1.1), as `CKA_EC_PARAMS` has it.
+/// Named curve `prime256v1` (RFC 5480 §2.1.1.1): value of `CKA_EC_PARAMS`.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-/// The point, and the point in an OCTET STRING, as `CKA_EC_POINT` has it (PKCS#11 v3.0 §2.3.3); some
-/// modules leave the OCTET STRING out.
+/// Length of an uncompressed point.
 const POINT_LENGTH: usize = 65;
+/// Header of the OCTET STRING around the point in `CKA_EC_POINT` (PKCS#11 v3.0 §2.3.3). Some modules
+/// omit it.
 const OCTET_STRING_OF_POINT: [u8; 2] = [0x04, 0x41];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Algorithm {
+pub(crate) enum KeyPairAlgorithm {
     Rsa2048,
     P256,
 }
 
-/// Which key.
+/// Specification of the key to find or create.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) algorithm: Algorithm,
+pub(crate) struct KeySpec {
+    pub(crate) algorithm: KeyPairAlgorithm,
     pub(crate) label: String,
     pub(crate) id: Option<Vec<u8>>,
 }
 
-/// A private key on the token, with what is known of it.
+/// Private key on the token, with its attributes.
 #[derive(Debug)]
 pub(crate) struct KeyPair {
     pub(crate) private: ObjectHandle,
     pub(crate) id: Vec<u8>,
     pub(crate) public_key: SubjectPublicKeyInfoDer<'static>,
-    /// The token says that the key was made there, always was sensitive and never was extractable.
-    pub(crate) never_left: bool,
+    /// True if the token reports that the key was created there, was always sensitive and was never
+    /// extractable.
+    pub(crate) never_extractable: bool,
 }
 
-impl Wanted {
-    /// The key there is. Of several, which two processes may have made at the same time, the one with
-    /// the smallest id, so that all settle on the same one.
-    pub(crate) fn find(&self, session: &Session) -> Outcome<Option<KeyPair>> {
-        let mut template = self.algorithm.private_keys();
+impl KeySpec {
+    /// Finds the key. Two processes may have created keys at the same time: of several keys, the one
+    /// with the smallest id is used, so that all processes agree.
+    pub(crate) fn find(&self, session: &Session) -> Result<Option<KeyPair>, Pkcs11Error> {
+        let mut template = self.algorithm.private_key_template();
         template.push(Attribute::Label(self.label.clone().into_bytes()));
         template.extend(self.id.clone().map(Attribute::Id));
         let mut found = Vec::new();
-        for handle in session.find_objects(&template).doing("look for the key")? {
+        for handle in session.find_objects(&template).context("find the key")? {
             found.push((id_of(session, handle)?, handle));
         }
         found.sort_by(|one, other| one.0.cmp(&other.0));
@@ -61,21 +63,21 @@ impl Wanted {
         first.map(|(id, private)| self.algorithm.read(session, private, id)).transpose()
     }
 
-    /// Makes the key, in a session that may write.
-    pub(crate) fn make(&self, session: &Session) -> Outcome<()> {
+    /// Creates the key, in a session with write access.
+    pub(crate) fn create(&self, session: &Session) -> Result<(), Pkcs11Error> {
         let id = match &self.id {
             Some(id) => id.clone(),
             None => random_id()?,
         };
         let common =
             [Attribute::Token(true), Attribute::Label(self.label.clone().into_bytes()), Attribute::Id(id)];
-        let (mechanism, parameters, other_uses) = match self.algorithm {
-            Algorithm::Rsa2048 => (
+        let (mechanism, parameters, disabled_uses) = match self.algorithm {
+            KeyPairAlgorithm::Rsa2048 => (
                 Mechanism::RsaPkcsKeyPairGen,
                 vec![Attribute::ModulusBits(2048.into()), Attribute::PublicExponent(vec![1, 0, 1])],
                 vec![Attribute::Decrypt(false), Attribute::Unwrap(false)],
             ),
-            Algorithm::P256 => (
+            KeyPairAlgorithm::P256 => (
                 Mechanism::EccKeyPairGen,
                 vec![Attribute::EcParams(P256.to_vec())],
                 vec![Attribute::Derive(false)],
@@ -83,19 +85,19 @@ impl Wanted {
         };
         let public =
             [&common[..], &[Attribute::Private(false), Attribute::Verify(true)], &parameters].concat();
-        let kept = [
+        let protection = [
             Attribute::Private(true),
             Attribute::Sensitive(true),
             Attribute::Extractable(false),
             Attribute::Sign(true),
         ];
-        let private = [&common[..], &kept, &other_uses].concat();
+        let private = [&common[..], &protection, &disabled_uses].concat();
         match session.generate_key_pair(&mechanism, &public, &private) {
             Ok(_) => Ok(()),
-            Err(error) => Err(Failure::Known(
-                known("key_creation_failed", "could not make a key on the PKCS#11 token")
+            Err(error) => Err(Pkcs11Error::Token(
+                environment_error("key_creation_failed", "could not create a key on the PKCS#11 token")
                     .with_advice(
-                        "check that the token may be written to, has room, and makes keys of this kind",
+                        "check that the token is writable, has free space, and supports keys of this kind",
                     )
                     .with_source(error),
             )),
@@ -103,8 +105,8 @@ impl Wanted {
     }
 }
 
-impl Algorithm {
-    fn private_keys(self) -> Vec<Attribute> {
+impl KeyPairAlgorithm {
+    fn private_key_template(self) -> Vec<Attribute> {
         vec![
             Attribute::Class(ObjectClass::PRIVATE_KEY),
             Attribute::KeyType(self.key_type()),
@@ -120,41 +122,50 @@ impl Algorithm {
         }
     }
 
-    /// The private key with this id, if its public half is still this one.
+    /// Returns the handle of the private key with this id, if it still has this public key.
     pub(crate) fn find_again(
         self,
         session: &Session,
         id: &[u8],
         public_key: &SubjectPublicKeyInfoDer<'_>,
-    ) -> Outcome<ObjectHandle> {
-        let mut template = self.private_keys();
+    ) -> Result<ObjectHandle, Pkcs11Error> {
+        let mut template = self.private_key_template();
         template.push(Attribute::Id(id.to_vec()));
-        for handle in session.find_objects(&template).doing("look for the key")? {
+        for handle in session.find_objects(&template).context("find the key")? {
             let found = self.read(session, handle, id.to_vec())?;
             if found.public_key == *public_key {
                 return Ok(handle);
             }
         }
-        Err(Failure::Gone)
+        Err(Pkcs11Error::KeyGone)
     }
 
-    fn read(self, session: &Session, private: ObjectHandle, id: Vec<u8>) -> Outcome<KeyPair> {
-        // The public half is an object of its own; some of it stands in the private one, too.
+    fn read(self, session: &Session, private: ObjectHandle, id: Vec<u8>) -> Result<KeyPair, Pkcs11Error> {
+        // The public key is another object; some modules store its attributes in the private one too.
         let template = [
             Attribute::Class(ObjectClass::PUBLIC_KEY),
             Attribute::KeyType(self.key_type()),
             Attribute::Id(id.clone()),
         ];
-        let mut halves = session.find_objects(&template).doing("look for the public key")?;
-        halves.push(private);
-        for half in halves {
-            if let Some(public_key) = self.public_key(session, half)? {
-                return Ok(KeyPair { private, id, public_key, never_left: never_left(session, private)? });
+        let mut objects = session.find_objects(&template).context("find the public key")?;
+        objects.push(private);
+        for object in objects {
+            if let Some(public_key) = self.public_key(session, object)? {
+                return Ok(KeyPair {
+                    private,
+                    id,
+                    public_key,
+                    never_extractable: never_extractable(session, private)?,
+                });
             }
         }
-        Err(Failure::Known(
-            known("key_not_supported", "the PKCS#11 token has a key but not its public half").with_advice(
-                "import the public key with the same CKA_ID, or name another label for a new key",
+        Err(Pkcs11Error::Token(
+            environment_error(
+                "key_not_supported",
+                "the PKCS#11 token has the private key, but not its public key",
+            )
+            .with_advice(
+                "import the public key with the same CKA_ID, or set another label to create a new key",
             ),
         ))
     }
@@ -163,12 +174,12 @@ impl Algorithm {
         self,
         session: &Session,
         object: ObjectHandle,
-    ) -> Outcome<Option<SubjectPublicKeyInfoDer<'static>>> {
+    ) -> Result<Option<SubjectPublicKeyInfoDer<'static>>, Pkcs11Error> {
         let types = match self {
             Self::Rsa2048 => [AttributeType::Modulus, AttributeType::PublicExponent],
             Self::P256 => [AttributeType::EcParams, AttributeType::EcPoint],
         };
-        let attributes = session.get_attributes(object, &types).doing("read the public key")?;
+        let attributes = session.get_attributes(object, &types).context("read the public key")?;
         let read = match &attributes[..] {
             [Attribute::Modulus(modulus), Attribute::PublicExponent(exponent)] => {
                 device_key::rsa_public_key(modulus, exponent)
@@ -180,36 +191,36 @@ impl Algorithm {
             }
             _ => return Ok(None),
         };
-        read.map(Some).map_err(Failure::Known)
+        read.map(Some).map_err(Pkcs11Error::Token)
     }
 }
 
-fn id_of(session: &Session, object: ObjectHandle) -> Outcome<Vec<u8>> {
-    let attributes = session.get_attributes(object, &[AttributeType::Id]).doing("read the key's id")?;
+fn id_of(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, Pkcs11Error> {
+    let attributes = session.get_attributes(object, &[AttributeType::Id]).context("read the key's id")?;
     Ok(match attributes.into_iter().next() {
         Some(Attribute::Id(id)) => id,
         _ => Vec::new(),
     })
 }
 
-fn never_left(session: &Session, private: ObjectHandle) -> Outcome<bool> {
-    let promised = [
+fn never_extractable(session: &Session, private: ObjectHandle) -> Result<bool, Pkcs11Error> {
+    let expected = [
         Attribute::Local(true),
         Attribute::Sensitive(true),
         Attribute::AlwaysSensitive(true),
         Attribute::Extractable(false),
         Attribute::NeverExtractable(true),
     ];
-    let types = promised.each_ref().map(Attribute::attribute_type);
-    Ok(session.get_attributes(private, &types).doing("read how the key is kept")? == promised)
+    let types = expected.each_ref().map(Attribute::attribute_type);
+    Ok(session.get_attributes(private, &types).context("read the protection of the key")? == expected)
 }
 
-fn random_id() -> Outcome<Vec<u8>> {
+fn random_id() -> Result<Vec<u8>, Pkcs11Error> {
     let mut id = vec![0; 16];
     getrandom::fill(&mut id).map_err(|error| {
-        Failure::Known(
-            known("key_creation_failed", "could not name a new key")
-                .with_advice("check this machine's random source")
+        Pkcs11Error::Token(
+            environment_error("key_creation_failed", "could not create an id for a new key")
+                .with_advice("check the random number source of this machine")
                 .with_source(error),
         )
     })?;

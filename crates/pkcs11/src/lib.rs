@@ -2,16 +2,17 @@
 //!
 //! # Design
 //!
-//! A [`Pkcs11Keys`] knows where its token is and how to log in. It holds the key it found or made,
-//! and the key holds one session: handshakes that sign at the same time take turns, because a session
-//! does one thing at a time and devices have few of them. While a lock is held, only the module and the
-//! log are called, and neither calls back, so that signing inside a handshake cannot deadlock.
+//! A [`Pkcs11Keys`] contains the location of its token and the PIN. It holds the key that it found or
+//! created, and the key holds one session. Concurrent handshakes sign one after the other, because a
+//! session runs one operation at a time and devices have few sessions. While a lock is held, only the
+//! module and the log are called, and neither calls back, so signing inside a handshake cannot
+//! deadlock.
 //!
-//! Two locks are the process's: modules are initialized once for a process, and looking for a key
-//! and making it has to be one step.
+//! Two locks are global in the process: a module is initialized once for the whole process, and
+//! finding or creating a key must be one step.
 
 mod builder;
-mod failure;
+mod error;
 mod key;
 mod key_pair;
 mod provider;

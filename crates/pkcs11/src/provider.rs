@@ -1,32 +1,29 @@
-//! The key of a token, as a key provider.
+//! Key provider of a token.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symbolon_binding::{Error, KeyProvider, spawn_blocking};
 use symbolon_types::SharedSigningKey;
 
-use crate::Pkcs11KeysBuilder;
-use crate::failure::{Failure, Outcome, known};
+use crate::error::{Pkcs11Error, environment_error};
 use crate::key::Pkcs11Key;
-use crate::key_pair::Wanted;
-use crate::token::{Access, Token};
+use crate::key_pair::KeySpec;
+use crate::token::{Pkcs11Token, SessionAccess};
 
-/// Looking for a key and making it is one step among the providers of this process, so that those for
-/// one key make one.
-static MAKING: Mutex<()> = Mutex::new(());
+/// Locked while a key is looked up and created, so that the providers of this process create it once.
+static CREATION: Mutex<()> = Mutex::new(());
 
-/// The key with a label on a PKCS#11 token. It is made when there is none, and found again by the
-/// next process, and by the next mint.
+/// Key provider of the key with a certain label on a PKCS#11 token. The key is created if it is
+/// missing.
 ///
-/// The token is asked off the async threads; a key pair takes an HSM seconds to make. Signing, which
-/// happens inside TLS handshakes, blocks the thread that asks for as long as the token takes. Clones
-/// share one key and one session.
+/// The token is used with [`spawn_blocking`](symbolon_binding::spawn_blocking); an HSM takes seconds
+/// to create a key pair. Signing, which happens inside TLS handshakes, blocks its thread for as long
+/// as the token takes. Clones share one key and one session.
 ///
-/// Of processes that start at the same time on an empty token, each may make a key, because PKCS#11
-/// has no way to make one only once; within a process one is made. Whoever asks later gets the one with
-/// the smallest `CKA_ID`. Nothing is ever deleted.
+/// A process creates a key at most once. Several processes that start at the same time on an empty
+/// token may each create one, because PKCS#11 cannot prevent it; later requests use the key with the
+/// smallest `CKA_ID`. Nothing is ever deleted.
 ///
 /// ```
 /// use symbolon_pkcs11::Pkcs11Keys;
@@ -40,78 +37,77 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// ```
 ///
 /// # Errors
-/// Those of [`key`](KeyProvider::key), all of kind
+/// Errors of [`key`](KeyProvider::key), all of kind
 /// [`Environment`](symbolon_types::ErrorKind::Environment):
 ///
-/// | code | what happened |
+/// | code | cause |
 /// |---|---|
 /// | `pkcs11_module_unusable` | the module cannot be loaded or initialized |
-/// | `token_not_found`, `token_ambiguous` | no token, or several, are meant |
+/// | `token_not_found`, `token_ambiguous` | no token, or more than one, matches |
 /// | `pin_required`, `pin_refused` | the user cannot log in; a refused PIN is not tried again |
-/// | `key_creation_failed` | the token made no key |
-/// | `key_not_supported` | the key there is cannot be used |
-/// | `token_failed` | anything else that the module reports |
+/// | `key_creation_failed` | the token could not create a key |
+/// | `key_not_supported` | the existing key cannot be used |
+/// | `token_failed` | any other error of the module |
 #[derive(Clone)]
-pub struct Pkcs11Keys(Arc<Inner>);
+pub struct Pkcs11Keys(Arc<Pkcs11KeySource>);
 
-struct Inner {
-    token: Arc<Token>,
-    wanted: Wanted,
+struct Pkcs11KeySource {
+    token: Arc<Pkcs11Token>,
+    spec: KeySpec,
     in_hardware: bool,
     current: Mutex<Option<Pkcs11Key>>,
 }
 
 impl Pkcs11Keys {
-    /// Begins with the path of the module: the shared library that the maker of the token provides.
-    pub fn builder(module: impl Into<PathBuf>) -> Pkcs11KeysBuilder {
-        Pkcs11KeysBuilder::new(module.into())
-    }
-
-    pub(crate) fn new(token: Token, wanted: Wanted, in_hardware: bool) -> Self {
+    pub(crate) fn new(token: Pkcs11Token, spec: KeySpec, in_hardware: bool) -> Self {
         let (token, current) = (Arc::new(token), Mutex::default());
-        Self(Arc::new(Inner { token, wanted, in_hardware, current }))
+        Self(Arc::new(Pkcs11KeySource { token, spec, in_hardware, current }))
     }
 }
 
 impl KeyProvider for Pkcs11Keys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
-        let inner = Arc::clone(&self.0);
-        let key = spawn_blocking(move || inner.key()).await??;
+        let source = Arc::clone(&self.0);
+        let key = spawn_blocking(move || source.key()).await??;
         Ok(SharedSigningKey::new(key))
     }
 }
 
-impl Inner {
+impl Pkcs11KeySource {
     fn key(&self) -> Result<Pkcs11Key, Error> {
-        // Held throughout, so that of callers in this process one makes the key.
+        // Locked until the end, so that concurrent callers create one key.
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = current.as_ref() {
-            match key.is_there() {
+            match key.check_exists() {
                 Ok(()) => return Ok(key.clone()),
-                Err(Failure::Gone) => *current = None,
-                Err(failure) => return Err(failure.into()),
+                Err(Pkcs11Error::KeyGone) => *current = None,
+                Err(error) => return Err(error.into()),
             }
         }
-        let key = self.find_or_make()?;
+        let key = self.find_or_create()?;
         *current = Some(key.clone());
         Ok(key)
     }
 
-    fn find_or_make(&self) -> Outcome<Pkcs11Key> {
-        let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = self.token.open(Access::Read)?;
-        let found = match self.wanted.find(&session)? {
-            Some(found) => found,
+    fn find_or_create(&self) -> Result<Pkcs11Key, Pkcs11Error> {
+        let _exclusive = CREATION.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = self.token.open(SessionAccess::Read)?;
+        let pair = match self.spec.find(&session)? {
+            Some(pair) => pair,
             None => {
-                self.wanted.make(&self.token.open(Access::Write)?)?;
-                tracing::info!("made a key on the PKCS#11 token");
-                let lost =
-                    || known("key_creation_failed", "the key that the PKCS#11 token made is not there");
-                self.wanted.find(&session)?.ok_or_else(|| Failure::Known(lost()))?
+                self.spec.create(&self.token.open(SessionAccess::Write)?)?;
+                tracing::info!("created a key on the PKCS#11 token");
+                let missing = || {
+                    environment_error(
+                        "key_creation_failed",
+                        "the PKCS#11 token does not have the key that it created",
+                    )
+                };
+                self.spec.find(&session)?.ok_or_else(|| Pkcs11Error::Token(missing()))?
             }
         };
-        let (token, algorithm) = (Arc::clone(&self.token), self.wanted.algorithm);
-        Pkcs11Key::new(token, algorithm, session, found, self.in_hardware)
+        let (token, algorithm) = (Arc::clone(&self.token), self.spec.algorithm);
+        Pkcs11Key::new(token, algorithm, session, pair, self.in_hardware)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The way to a token: its module, its slot, its PIN.
+//! Connection to a token: module, slot and login.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,115 +12,116 @@ use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
 use symbolon_types::Secret;
 
-use crate::failure::{Doing, Failure, Outcome, known};
+use crate::error::{OperationContext, Pkcs11Error, environment_error};
 
-/// Modules are initialized once for the process, and most crash when two threads do it at the same
-/// time: PKCS#11 has no lock to take before that.
+/// Locked while a module is initialized. That happens once for the process, and most modules crash if
+/// two threads do it at the same time.
 static INITIALIZATION: Mutex<()> = Mutex::new(());
 
-/// Which token.
+/// Selection of a token.
 #[derive(Clone, Debug)]
-pub(crate) enum Choice {
+pub(crate) enum TokenSelector {
     Only,
     Label(String),
     Serial(String),
 }
 
-pub(crate) struct Token {
+pub(crate) struct Pkcs11Token {
     module: PathBuf,
-    choice: Choice,
+    selector: TokenSelector,
     pin: Option<Secret>,
-    state: Mutex<State>,
+    state: Mutex<ModuleState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ModuleState {
     module: Option<Pkcs11>,
-    /// Tokens count wrong PINs and lock themselves after a few.
+    /// A token counts wrong PINs and locks itself after a few.
     is_pin_refused: bool,
 }
 
-/// What a session is wanted for.
+/// Access mode of a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum SessionAccess {
     Read,
     Write,
 }
 
-impl Token {
-    pub(crate) fn new(module: PathBuf, choice: Choice, pin: Option<Secret>) -> Self {
-        Self { module, choice, pin, state: Mutex::default() }
+impl Pkcs11Token {
+    pub(crate) fn new(module: PathBuf, selector: TokenSelector, pin: Option<Secret>) -> Self {
+        Self { module, selector, pin, state: Mutex::default() }
     }
 
-    /// A new session in which the user is logged in. The token is looked for anew: it may be in
-    /// another slot than before.
-    pub(crate) fn open(&self, access: Access) -> Outcome<Session> {
+    /// Opens a session and logs the user in. The slot is looked up each time, because the token may
+    /// have moved.
+    pub(crate) fn open(&self, access: SessionAccess) -> Result<Session, Pkcs11Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let module = self.module(&mut state)?;
         let (slot, info) = self.find(&module)?;
         let session = match access {
-            Access::Read => module.open_ro_session(slot),
-            Access::Write => module.open_rw_session(slot),
+            SessionAccess::Read => module.open_ro_session(slot),
+            SessionAccess::Write => module.open_rw_session(slot),
         };
-        let session = session.doing("open a session")?;
+        let session = session.context("open a session")?;
         self.log_in(&session, &info, &mut state)?;
         Ok(session)
     }
 
-    /// Whether the token knows a mechanism.
-    pub(crate) fn knows(&self, mechanism: MechanismType) -> Outcome<bool> {
+    /// Returns true if the token supports a mechanism.
+    pub(crate) fn supports(&self, mechanism: MechanismType) -> Result<bool, Pkcs11Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let module = self.module(&mut state)?;
         let (slot, _) = self.find(&module)?;
-        let known = module.get_mechanism_list(slot).doing("list its mechanisms")?;
-        Ok(known.contains(&mechanism))
+        let mechanisms = module.get_mechanism_list(slot).context("list its mechanisms")?;
+        Ok(mechanisms.contains(&mechanism))
     }
 
-    fn module(&self, state: &mut MutexGuard<'_, State>) -> Outcome<Pkcs11> {
+    fn module(&self, state: &mut MutexGuard<'_, ModuleState>) -> Result<Pkcs11, Pkcs11Error> {
         if let Some(module) = &state.module {
             return Ok(module.clone());
         }
-        let _alone = INITIALIZATION.lock().unwrap_or_else(PoisonError::into_inner);
+        let _exclusive = INITIALIZATION.lock().unwrap_or_else(PoisonError::into_inner);
         let module = Pkcs11::new(&self.module).map_err(|error| self.unusable(error))?;
-        // Never unloaded: it may have threads that run its code, and others in this process may use it.
+        // Never unloaded: it may have threads, and other components of this process may use it.
         std::mem::forget(module.clone());
         self.initialize(&module)?;
         Ok(state.module.insert(module).clone())
     }
 
-    fn initialize(&self, module: &Pkcs11) -> Outcome<()> {
+    fn initialize(&self, module: &Pkcs11) -> Result<(), Pkcs11Error> {
         match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            // By somebody else in this process.
+            // Another component of this process has initialized it.
             Ok(()) | Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
             Err(error) => Err(self.unusable(error)),
         }
     }
 
-    /// The token, wherever it is now. Who else uses the module in this process may have finalized it.
-    fn find(&self, module: &Pkcs11) -> Outcome<(Slot, TokenInfo)> {
-        match self.look_for(module) {
-            Err(failure) if failure.code() == Some(RvError::CryptokiNotInitialized) => {
-                let alone = INITIALIZATION.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns the slot of the token. Initializes the module again if another component of this
+    /// process has finalized it.
+    fn find(&self, module: &Pkcs11) -> Result<(Slot, TokenInfo), Pkcs11Error> {
+        match self.find_slot(module) {
+            Err(error) if error.code() == Some(RvError::CryptokiNotInitialized) => {
+                let exclusive = INITIALIZATION.lock().unwrap_or_else(PoisonError::into_inner);
                 self.initialize(module)?;
-                drop(alone);
-                self.look_for(module)
+                drop(exclusive);
+                self.find_slot(module)
             }
-            outcome => outcome,
+            result => result,
         }
     }
 
-    fn look_for(&self, module: &Pkcs11) -> Outcome<(Slot, TokenInfo)> {
-        let slots = module.get_slots_with_token().doing("list its slots")?;
+    fn find_slot(&self, module: &Pkcs11) -> Result<(Slot, TokenInfo), Pkcs11Error> {
+        let slots = module.get_slots_with_token().context("list its slots")?;
         let mut found = Vec::new();
         for slot in slots {
-            // Pulled out since, or not readable: not ours.
+            // Removed meanwhile, or not readable.
             let Ok(info) = module.get_token_info(slot) else { continue };
-            let is_chosen = match &self.choice {
-                Choice::Only => info.token_initialized(),
-                Choice::Label(label) => info.label() == label,
-                Choice::Serial(serial) => info.serial_number() == serial,
+            let is_selected = match &self.selector {
+                TokenSelector::Only => info.token_initialized(),
+                TokenSelector::Label(label) => info.label() == label,
+                TokenSelector::Serial(serial) => info.serial_number() == serial,
             };
-            if is_chosen {
+            if is_selected {
                 found.push((slot, info));
             }
         }
@@ -130,78 +131,83 @@ impl Token {
         }
     }
 
-    fn log_in(&self, session: &Session, info: &TokenInfo, state: &mut MutexGuard<'_, State>) -> Outcome<()> {
+    fn log_in(
+        &self,
+        session: &Session,
+        info: &TokenInfo,
+        state: &mut MutexGuard<'_, ModuleState>,
+    ) -> Result<(), Pkcs11Error> {
         let pin = match &self.pin {
             Some(pin) => Some(AuthPin::from(pin.expose())),
             None if info.protected_authentication_path() => None,
             None if !info.login_required() => return Ok(()),
             None => {
-                let error = known("pin_required", "the PKCS#11 token requires a log-in")
-                    .with_advice("give the PIN of its user");
-                return Err(Failure::Known(error));
+                let error = environment_error("pin_required", "the PKCS#11 token requires a login")
+                    .with_advice("set the PIN of its user");
+                return Err(Pkcs11Error::Token(error));
             }
         };
         if pin.is_some() {
-            let why = if state.is_pin_refused {
-                Some("the token refused this PIN before; it is not tried again: give the right one")
+            let advice = if state.is_pin_refused {
+                Some("the token refused this PIN before, and it is not tried again: set the right PIN")
             } else if info.user_pin_locked() {
                 Some(
-                    "the token is locked after too many wrong PINs: unlock it with the PIN of its security officer",
+                    "the token is locked after too many wrong PINs: unlock it with the PIN of the security officer",
                 )
             } else if info.user_pin_final_try() {
                 Some(
-                    "one more wrong PIN would lock the token, so none is tried: log in by hand with the right one",
+                    "one more wrong PIN would lock the token, so none is tried: log in manually with the right PIN",
                 )
             } else {
                 None
             };
-            if let Some(advice) = why {
-                return Err(Failure::Known(pin_refused().with_advice(advice)));
+            if let Some(advice) = advice {
+                return Err(Pkcs11Error::Token(pin_refused().with_advice(advice)));
             }
         }
         match session.login(UserType::User, pin.as_ref()) {
-            // By another session of this process.
+            // Another session of this process has logged in.
             Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(error) if is_about_the_pin(&error) => {
+            Err(error) if is_pin_error(&error) => {
                 state.is_pin_refused = true;
-                let advice = "give the PIN of the token's user; it is not tried again";
-                Err(Failure::Known(pin_refused().with_advice(advice).with_source(error)))
+                let advice = "set the PIN of the token's user; this PIN is not tried again";
+                Err(Pkcs11Error::Token(pin_refused().with_advice(advice).with_source(error)))
             }
-            Err(error) => Err(error).doing("log in"),
+            Err(error) => Err(error).context("log in"),
         }
     }
 
-    fn unusable(&self, error: ModuleError) -> Failure {
+    fn unusable(&self, error: ModuleError) -> Pkcs11Error {
         let summary = format!("could not use the PKCS#11 module {}", self.module.display());
-        Failure::Known(
-            known("pkcs11_module_unusable", summary)
-                .with_advice("name the shared library that its maker provides")
+        Pkcs11Error::Token(
+            environment_error("pkcs11_module_unusable", summary)
+                .with_advice("set the path of the shared library of the token's vendor")
                 .with_source(error),
         )
     }
 
-    fn not_found(&self, count: usize) -> Failure {
-        let by = match &self.choice {
-            Choice::Only => "",
-            Choice::Label(_) => " with this label",
-            Choice::Serial(_) => " with this serial number",
+    fn not_found(&self, count: usize) -> Pkcs11Error {
+        let selection = match &self.selector {
+            TokenSelector::Only => String::new(),
+            TokenSelector::Label(label) => format!(" with the label `{label}`"),
+            TokenSelector::Serial(serial) => format!(" with the serial number `{serial}`"),
         };
         let error = if count == 0 {
-            known("token_not_found", format!("the PKCS#11 module has no token{by}"))
+            environment_error("token_not_found", format!("the PKCS#11 module has no token{selection}"))
                 .with_advice("check that it is plugged in and initialized; `pkcs11-tool -L` lists tokens")
         } else {
-            known("token_ambiguous", format!("the PKCS#11 module has {count} tokens{by}"))
-                .with_advice("name one by its serial number; `pkcs11-tool -L` lists them")
+            environment_error("token_ambiguous", format!("the PKCS#11 module has {count} tokens{selection}"))
+                .with_advice("select one by its serial number; `pkcs11-tool -L` lists them")
         };
-        Failure::Known(error)
+        Pkcs11Error::Token(error)
     }
 }
 
 fn pin_refused() -> symbolon_types::Error {
-    known("pin_refused", "the PKCS#11 token does not let its user log in")
+    environment_error("pin_refused", "the PKCS#11 token refused the login of its user")
 }
 
-fn is_about_the_pin(error: &ModuleError) -> bool {
+fn is_pin_error(error: &ModuleError) -> bool {
     matches!(
         error,
         ModuleError::Pkcs11(
@@ -215,11 +221,11 @@ fn is_about_the_pin(error: &ModuleError) -> bool {
     )
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for Pkcs11Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
             .field("module", &self.module)
-            .field("choice", &self.choice)
+            .field("selector", &self.selector)
             .finish_non_exhaustive()
     }
 }

@@ -8,11 +8,11 @@ use symbolon_binding::probe_key;
 use symbolon_test_programs::{SoftHsm, verify_every_scheme};
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
-use crate::{KINDS, Neighbour, builder, key};
+use crate::{KINDS, OtherClient, builder, key};
 
 #[test]
-fn a_key_is_made_once_and_signs_with_every_scheme() {
-    SoftHsm::run("keys::a_key_is_made_once_and_signs_with_every_scheme", |token| {
+fn key_is_created_once_and_signs() {
+    SoftHsm::run("keys::key_is_created_once_and_signs", |token| {
         for (kind, offered) in KINDS.into_iter().zip([6, 1]) {
             let made = key(&kind(builder()).build());
             assert_eq!(made.schemes().len(), offered);
@@ -25,13 +25,13 @@ fn a_key_is_made_once_and_signs_with_every_scheme() {
 }
 
 #[test]
-fn a_key_cannot_be_read() {
-    SoftHsm::run("keys::a_key_cannot_be_read", |_| {
-        let neighbour = Neighbour::new();
+fn key_cannot_be_read() {
+    SoftHsm::run("keys::key_cannot_be_read", |_| {
+        let other = OtherClient::new();
         for kind in KINDS {
             key(&kind(builder()).build());
         }
-        let session = neighbour.session();
+        let session = other.session();
         let private = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap();
         assert_eq!(private.len(), 2);
         for key in private {
@@ -51,8 +51,8 @@ fn a_key_cannot_be_read() {
 }
 
 #[test]
-fn a_scheme_that_the_key_does_not_offer_is_refused() {
-    SoftHsm::run("keys::a_scheme_that_the_key_does_not_offer_is_refused", |_| {
+fn other_schemes_are_refused() {
+    SoftHsm::run("keys::other_schemes_are_refused", |_| {
         let foreign = [SignatureScheme::EcdsaP256Sha256, SignatureScheme::RsaPssSha256];
         for (kind, foreign) in KINDS.into_iter().zip(foreign) {
             let refused = key(&kind(builder()).build()).sign(foreign, b"");
@@ -62,8 +62,8 @@ fn a_scheme_that_the_key_does_not_offer_is_refused() {
 }
 
 #[test]
-fn a_key_is_as_strong_as_it_is_stated_and_only_if_it_never_could_leave() {
-    SoftHsm::run("keys::a_key_is_as_strong_as_it_is_stated_and_only_if_it_never_could_leave", |_| {
+fn hardware_key_must_not_be_extractable() {
+    SoftHsm::run("keys::hardware_key_must_not_be_extractable", |_| {
         let strength = |label: &str, in_hardware| {
             let keys = builder().key_label(label).p256().in_hardware(in_hardware).build();
             key(&keys).strength()
@@ -71,7 +71,7 @@ fn a_key_is_as_strong_as_it_is_stated_and_only_if_it_never_could_leave() {
         assert_eq!(strength("ours", false), Strength::Software);
         assert_eq!(strength("ours", true), Strength::Hardware);
         // Made by somebody who wanted to be able to take it out.
-        let session = Neighbour::new().session();
+        let session = OtherClient::new().session();
         let label = Attribute::Label(b"theirs".to_vec());
         let curve = Attribute::EcParams(vec![0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
         let id = Attribute::Id(vec![7]);
@@ -84,8 +84,8 @@ fn a_key_is_as_strong_as_it_is_stated_and_only_if_it_never_could_leave() {
 }
 
 #[test]
-fn label_and_id_say_which_key_is_meant() {
-    SoftHsm::run("keys::label_and_id_say_which_key_is_meant", |_| {
+fn label_and_id_select_the_key() {
+    SoftHsm::run("keys::label_and_id_select_the_key", |_| {
         let one = |label: &str, id: &[u8]| {
             let keys = builder().p256().key_label(label).key_id(id).build();
             key(&keys).public_key().to_vec()
@@ -100,8 +100,8 @@ fn label_and_id_say_which_key_is_meant() {
 }
 
 #[test]
-fn many_threads_sign_with_one_key() {
-    SoftHsm::run("keys::many_threads_sign_with_one_key", |_| {
+fn threads_share_one_key() {
+    SoftHsm::run("keys::threads_share_one_key", |_| {
         let shared = key(&builder().p256().build());
         std::thread::scope(|scope| {
             for _ in 0..16 {
@@ -116,8 +116,8 @@ fn many_threads_sign_with_one_key() {
 }
 
 #[test]
-fn providers_that_start_together_make_one_key() {
-    SoftHsm::run("keys::providers_that_start_together_make_one_key", |_| {
+fn concurrent_providers_create_one_key() {
+    SoftHsm::run("keys::concurrent_providers_create_one_key", |_| {
         let barrier = Barrier::new(8);
         let made: Vec<_> = std::thread::scope(|scope| {
             let start = || {
@@ -136,10 +136,10 @@ fn providers_that_start_together_make_one_key() {
 }
 
 #[test]
-fn debug_shows_neither_pin_nor_key() {
+fn debug_hides_pin_and_key() {
     let shown = format!("{:?} {:?}", builder(), builder().build());
     assert!(!shown.contains(SoftHsm::pin().expose()), "{shown}");
-    SoftHsm::run("keys::debug_shows_neither_pin_nor_key", |_| {
+    SoftHsm::run("keys::debug_hides_pin_and_key", |_| {
         let shown = format!("{:?}", key(&builder().p256().build()));
         assert_eq!(shown, "SharedSigningKey(Pkcs11Key { .. })");
     });

@@ -5,32 +5,32 @@ use symbolon_binding::probe_key;
 use symbolon_test_programs::SoftHsm;
 use symbolon_types::{SigningError, SigningKey};
 
-use crate::{KINDS, Neighbour, builder, key, try_key};
+use crate::{KINDS, OtherClient, builder, key, try_key};
 
-/// What a neighbour does to the session of a key.
-type Loss = fn(&Neighbour);
+/// What a other does to the session of a key.
+type Loss = fn(&OtherClient);
 
 const LOSSES: [(&str, Loss); 3] = [
-    ("all sessions are closed, as when a token is pulled out and put in again", |neighbour| {
-        neighbour.module.clone().finalize().unwrap();
-        Neighbour::new();
+    ("all sessions are closed, as when a token is pulled out and put in again", |other| {
+        other.module.clone().finalize().unwrap();
+        OtherClient::new();
     }),
-    ("the user is logged out", |neighbour| neighbour.session().logout().unwrap()),
-    ("the module is finalized", |neighbour| neighbour.module.clone().finalize().unwrap()),
+    ("the user is logged out", |other| other.session().logout().unwrap()),
+    ("the module is finalized", |other| other.module.clone().finalize().unwrap()),
 ];
 
 #[test]
-fn a_session_that_was_lost_is_opened_again_within_the_signature() {
-    SoftHsm::run("losses::a_session_that_was_lost_is_opened_again_within_the_signature", |_| {
+fn lost_session_is_reopened() {
+    SoftHsm::run("losses::lost_session_is_reopened", |_| {
         for kind in KINDS {
             let keys = kind(builder()).build();
             let signs = key(&keys);
             for (what, lose) in LOSSES {
                 for _ in 0..2 {
-                    lose(&Neighbour::new());
+                    lose(&OtherClient::new());
                     probe_key(&signs).unwrap_or_else(|error| panic!("{what}: {error:?}"));
                 }
-                lose(&Neighbour::new());
+                lose(&OtherClient::new());
                 assert_eq!(key(&keys).public_key(), signs.public_key(), "{what}");
             }
         }
@@ -38,12 +38,12 @@ fn a_session_that_was_lost_is_opened_again_within_the_signature() {
 }
 
 #[test]
-fn a_key_that_was_deleted_is_gone_and_another_is_made() {
-    SoftHsm::run("losses::a_key_that_was_deleted_is_gone_and_another_is_made", |_| {
+fn deleted_key_is_replaced() {
+    SoftHsm::run("losses::deleted_key_is_replaced", |_| {
         for kind in KINDS {
             let keys = kind(builder()).build();
             let orphan = key(&keys);
-            let session = Neighbour::new().session();
+            let session = OtherClient::new().session();
             for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
                 for object in session.find_objects(&[Attribute::Class(class)]).unwrap() {
                     session.destroy_object(object).unwrap();
@@ -62,11 +62,11 @@ fn a_key_that_was_deleted_is_gone_and_another_is_made() {
 }
 
 #[test]
-fn another_key_under_the_same_id_is_not_taken_for_the_first() {
-    SoftHsm::run("losses::another_key_under_the_same_id_is_not_taken_for_the_first", |_| {
+fn other_key_with_the_same_id_is_not_used() {
+    SoftHsm::run("losses::other_key_with_the_same_id_is_not_used", |_| {
         let keys = || builder().p256().key_id([5]).build();
         let orphan = key(&keys());
-        let session = Neighbour::new().session();
+        let session = OtherClient::new().session();
         for object in session.find_objects(&[Attribute::Id(vec![5])]).unwrap() {
             session.destroy_object(object).unwrap();
         }
@@ -77,21 +77,21 @@ fn another_key_under_the_same_id_is_not_taken_for_the_first() {
 }
 
 #[test]
-fn a_token_that_went_away_is_no_key_that_is_gone() {
-    SoftHsm::run("losses::a_token_that_went_away_is_no_key_that_is_gone", |token| {
+fn removed_token_is_not_a_lost_key() {
+    SoftHsm::run("losses::removed_token_is_not_a_lost_key", |token| {
         let keys = builder().p256().build();
         let waits = key(&keys);
         let [here, away] = ["tokens", "pulled-out"].map(|name| token.folder().join(name));
         // SoftHSM looks for its tokens when it is initialized.
         std::fs::rename(&here, &away).unwrap();
         std::fs::create_dir(&here).unwrap();
-        Neighbour::module().finalize().unwrap();
+        OtherClient::module().finalize().unwrap();
         let refused = waits.sign(waits.schemes()[0], b"");
         assert!(matches!(refused, Err(SigningError::Failed(_))), "{refused:?}");
         assert_eq!(try_key(&keys).unwrap_err().code(), "token_not_found");
         std::fs::remove_dir(&here).unwrap();
         std::fs::rename(&away, &here).unwrap();
-        Neighbour::module().finalize().unwrap();
+        OtherClient::module().finalize().unwrap();
         probe_key(&waits).unwrap();
         assert_eq!(key(&keys).public_key(), waits.public_key());
     });

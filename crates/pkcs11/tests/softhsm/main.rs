@@ -33,12 +33,12 @@ pub(crate) fn key(keys: &Pkcs11Keys) -> SharedSigningKey {
 }
 
 /// Somebody else in this process who uses the same module.
-pub(crate) struct Neighbour {
+pub(crate) struct OtherClient {
     pub(crate) module: Pkcs11,
     pub(crate) slot: Slot,
 }
 
-impl Neighbour {
+impl OtherClient {
     pub(crate) fn new() -> Self {
         let module = Self::module();
         let slots = module.get_slots_with_initialized_token().unwrap();

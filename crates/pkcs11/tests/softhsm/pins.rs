@@ -5,7 +5,7 @@ use symbolon_pkcs11::Pkcs11Keys;
 use symbolon_test_programs::SoftHsm;
 use symbolon_types::{ErrorKind, Secret};
 
-use crate::{Neighbour, builder, key, try_key};
+use crate::{OtherClient, builder, key, try_key};
 
 fn code(keys: &Pkcs11Keys) -> String {
     let error = try_key(keys).unwrap_err();
@@ -15,8 +15,8 @@ fn code(keys: &Pkcs11Keys) -> String {
 }
 
 #[test]
-fn a_pin_that_was_refused_is_not_tried_again() {
-    SoftHsm::run("pins::a_pin_that_was_refused_is_not_tried_again", |_| {
+fn refused_pin_is_not_tried_again() {
+    SoftHsm::run("pins::refused_pin_is_not_tried_again", |_| {
         let wrong = builder().p256().pin(Secret::new("9999-wrong")).build();
         let errors: Vec<Error> = (0..2).map(|_| try_key(&wrong).unwrap_err()).collect();
         assert_eq!(errors[0].code(), "pin_refused");
@@ -32,18 +32,18 @@ fn a_pin_that_was_refused_is_not_tried_again() {
 }
 
 #[test]
-fn a_token_that_requires_a_pin_says_so() {
-    SoftHsm::run("pins::a_token_that_requires_a_pin_says_so", |_| {
+fn missing_pin_is_reported() {
+    SoftHsm::run("pins::missing_pin_is_reported", |_| {
         let keys = Pkcs11Keys::builder(SoftHsm::module()).token_label(SoftHsm::TOKEN).build();
         assert_eq!(code(&keys), "pin_required");
     });
 }
 
 #[test]
-fn a_token_is_found_by_label_by_serial_number_or_because_it_is_the_only_one() {
-    SoftHsm::run("pins::a_token_is_found_by_label_by_serial_number_or_because_it_is_the_only_one", |_| {
-        let neighbour = Neighbour::new();
-        let serial = neighbour.module.get_token_info(neighbour.slot).unwrap().serial_number().to_owned();
+fn token_is_found_by_label_or_serial() {
+    SoftHsm::run("pins::token_is_found_by_label_or_serial", |_| {
+        let other = OtherClient::new();
+        let serial = other.module.get_token_info(other.slot).unwrap().serial_number().to_owned();
         let first = Pkcs11Keys::builder(SoftHsm::module()).pin(SoftHsm::pin()).p256();
         let made = key(&first.clone().build());
         for found in [first.clone().token_serial(serial), first.clone().token_label(SoftHsm::TOKEN)] {
@@ -57,7 +57,7 @@ fn a_token_is_found_by_label_by_serial_number_or_because_it_is_the_only_one() {
 }
 
 #[test]
-fn a_module_that_is_none_says_so() {
+fn invalid_module_is_reported() {
     for path in ["/nonexistent/module.so", "/bin/sh"] {
         let keys = Pkcs11Keys::builder(path).build();
         assert_eq!(code(&keys), "pkcs11_module_unusable");
