@@ -1,4 +1,4 @@
-//! Which key, in which TPM, and where it is kept.
+//! Builder of a key provider.
 
 use std::path::PathBuf;
 
@@ -6,48 +6,66 @@ use symbolon_types::{Context, Error, Secret, SharedClock};
 
 use crate::TpmKeys;
 use crate::key::Tpm;
-use crate::public::Algorithm;
+use crate::public::TpmAlgorithm;
 use crate::tcti::Tcti;
 
-/// Makes a [`TpmKeys`]; see [`TpmKeys::builder`].
+/// Builder of a [`TpmKeys`]; see [`TpmKeys::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct TpmKeysBuilder {
     tcti: Tcti,
     folder: PathBuf,
-    algorithm: Algorithm,
+    algorithm: TpmAlgorithm,
     parent: Option<u32>,
     owner: Option<Secret>,
     clock: SharedClock,
 }
 
+impl TpmKeys {
+    /// Returns a builder. `tcti` is the address of the TPM in the notation of the TCG's tools
+    /// (`device:/dev/tpmrm0`, `swtpm:host=localhost,port=2321`, `swtpm:path=/run/swtpm.sock`); `folder`
+    /// is the folder of the wrapped key.
+    ///
+    /// Use the device with the resource manager (`tpmrm`). On the other device, keys stay loaded when
+    /// a process is killed.
+    ///
+    /// # Errors
+    /// `invalid_configuration` when `tcti` is not the address of a TPM.
+    pub fn builder(tcti: &str, folder: impl Into<PathBuf>) -> Result<TpmKeysBuilder, Error> {
+        Ok(TpmKeysBuilder {
+            tcti: tcti.parse()?,
+            folder: folder.into(),
+            algorithm: TpmAlgorithm::Rsa2048,
+            parent: None,
+            owner: None,
+            clock: SharedClock::system(),
+        })
+    }
+}
+
 impl TpmKeysBuilder {
-    pub(crate) fn new(tcti: Tcti, folder: PathBuf) -> Self {
-        let algorithm = Algorithm::Rsa2048;
-        Self { tcti, folder, algorithm, parent: None, owner: None, clock: SharedClock::system() }
-    }
-
-    /// An RSA key of 2048 bits. This is the default, and what `IMDSv2` certifies.
+    /// Uses an RSA key of 2048 bits, the kind that `IMDSv2` certifies. This is the default.
     pub fn rsa_2048(mut self) -> Self {
-        self.algorithm = Algorithm::Rsa2048;
+        self.algorithm = TpmAlgorithm::Rsa2048;
         self
     }
 
-    /// An ECDSA key on P-256. No released client of `IMDSv2` has asked for a certificate for one.
+    /// Uses an ECDSA key on P-256. No released client of `IMDSv2` is known to use such a key.
     pub fn p256(mut self) -> Self {
-        self.algorithm = Algorithm::P256;
+        self.algorithm = TpmAlgorithm::P256;
         self
     }
 
-    /// The persistent handle of a storage key (for example `0x8100_0001`), which must need no
-    /// authorization value. Default: the storage key of the owner hierarchy after the TCG's template
-    /// for P-256, which the TPM derives anew each time.
+    /// Sets the persistent handle of the storage key (for example `0x8100_0001`), which must not
+    /// require an authorization value. Default: the storage key of the owner hierarchy by the TCG's
+    /// template for P-256, which the TPM derives each time.
     pub fn parent(mut self, handle: u32) -> Self {
         self.parent = Some(handle);
         self
     }
 
-    /// The authorization value of the owner, if one was set: deriving the storage key needs it.
+    /// Sets the authorization value of the owner. Required to derive the storage key if the owner has
+    /// one.
     pub fn owner_authorization(mut self, value: Secret) -> Self {
         self.owner = Some(value);
         self
@@ -60,13 +78,13 @@ impl TpmKeysBuilder {
         self
     }
 
-    /// The provider. Nothing is opened before the first key is asked for.
+    /// Builds the provider. The TPM is opened when the first key is requested.
     ///
     /// # Errors
-    /// `invalid_configuration` for a parent that is no persistent handle.
+    /// `invalid_configuration` when the parent is not a persistent handle.
     pub fn build(self) -> Result<TpmKeys, Error> {
         if self.parent.is_some_and(|handle| handle >> 24 != 0x81) {
-            let summary = "the parent of the key in the TPM is no persistent handle";
+            let summary = "the parent of the key in the TPM is not a persistent handle";
             return Err(Error::new(symbolon_types::ErrorKind::Request, "invalid_configuration", summary)
                 .with_advice(
                     "persistent handles begin with 0x81; `tpm2_getcap handles-persistent` lists them",

@@ -1,4 +1,4 @@
-//! A key in a TPM, as a signing key.
+//! Signing key in a TPM.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,12 +7,12 @@ use symbolon_binding::device_key::{RSA_SCHEMES, digest, ecdsa_signature, emsa_pk
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{Secret, SignatureScheme, SigningError, SigningKey, Strength};
 
-use crate::commands::{self, Blob};
-use crate::failure::{Failure, Outcome, known};
-use crate::public::{self, Algorithm};
-use crate::tcti::{Connection, Tcti};
+use crate::commands::{self, WrappedKey};
+use crate::error::{TpmError, environment_error};
+use crate::public::{self, TpmAlgorithm};
+use crate::tcti::{Tcti, TpmConnection};
 
-/// The way to a TPM, and under which of its keys ours are.
+/// Address of a TPM, and the storage key that is the parent of its keys.
 #[derive(Debug)]
 pub(crate) struct Tpm {
     pub(crate) tcti: Tcti,
@@ -20,103 +20,108 @@ pub(crate) struct Tpm {
     pub(crate) owner: Option<Secret>,
 }
 
-/// A key that is loaded, on the connection that it is loaded on.
-pub(crate) struct Loaded {
-    connection: Connection,
+/// Loaded key, with the connection that it is loaded on.
+pub(crate) struct LoadedKey {
+    connection: TpmConnection,
     handle: u32,
 }
 
-/// Clones are one key on one connection.
+/// Signing key with one connection, which clones share.
 #[derive(Clone)]
-pub(crate) struct TpmKey(Arc<Inner>);
+pub(crate) struct TpmKey(Arc<TpmKeyParts>);
 
-struct Inner {
+struct TpmKeyParts {
     tpm: Arc<Tpm>,
-    algorithm: Algorithm,
-    blob: Blob,
+    algorithm: TpmAlgorithm,
+    wrapped: WrappedKey,
     public_key: SubjectPublicKeyInfoDer<'static>,
-    loaded: Mutex<Option<Loaded>>,
+    loaded: Mutex<Option<LoadedKey>>,
 }
 
 impl Tpm {
-    /// A new key.
-    pub(crate) fn create(&self, algorithm: Algorithm) -> Outcome<Blob> {
+    /// Creates a key.
+    pub(crate) fn create(&self, algorithm: TpmAlgorithm) -> Result<WrappedKey, TpmError> {
         self.under_parent(|connection, parent| commands::create(connection, parent, &algorithm.template()))
-            .map(|(_, blob)| blob)
+            .map(|(_, wrapped)| wrapped)
     }
 
-    /// Loads a key. `Gone` when it is not this TPM's, or not any more: a TPM that was cleared has
-    /// another storage key.
-    pub(crate) fn load(&self, blob: &Blob) -> Outcome<Loaded> {
+    /// Loads a key. Fails with `KeyGone` if the key belongs to another TPM, or the TPM was cleared and
+    /// has another storage key now.
+    pub(crate) fn load(&self, wrapped: &WrappedKey) -> Result<LoadedKey, TpmError> {
         let loaded = self.under_parent(|connection, parent| {
-            commands::load(connection, parent, blob)
-                .map_err(|failure| if failure.is_of_input() { Failure::Gone } else { failure })
+            commands::load(connection, parent, wrapped)
+                .map_err(|error| if error.is_parameter_error() { TpmError::KeyGone } else { error })
         });
-        loaded.map(|(connection, handle)| Loaded { connection, handle })
+        loaded.map(|(connection, handle)| LoadedKey { connection, handle })
     }
 
-    /// Does what needs the storage key, on a connection of its own.
+    /// Runs `work` with the handle of the storage key, on a new connection.
     fn under_parent<T>(
         &self,
-        work: impl FnOnce(&mut Connection, u32) -> Outcome<T>,
-    ) -> Outcome<(Connection, T)> {
+        work: impl FnOnce(&mut TpmConnection, u32) -> Result<T, TpmError>,
+    ) -> Result<(TpmConnection, T), TpmError> {
         let mut connection = self.tcti.connect()?;
         if let Some(parent) = self.parent {
-            let done = work(&mut connection, parent)?;
-            return Ok((connection, done));
+            let result = work(&mut connection, parent)?;
+            return Ok((connection, result));
         }
         let owner = self.owner.as_ref().map_or("", Secret::expose);
         let parent = commands::create_primary(&mut connection, &public::storage_template(), owner);
-        let parent = parent.map_err(|failure| match failure {
-            Failure::Refused { code, .. } if code.is_of_authorization() => Failure::Known(
-                known("owner_refused", "the TPM does not let its owner make a storage key")
-                    .with_advice("give the owner's authorization value, or the handle of a storage key")
-                    .with_source(failure),
+        let parent = parent.map_err(|error| match error {
+            TpmError::Refused { code, .. } if code.is_authorization_error() => TpmError::Tpm(
+                environment_error("owner_refused", "the TPM refused to derive a storage key for its owner")
+                    .with_advice("set the authorization value of the owner, or the handle of a storage key")
+                    .with_source(error),
             ),
             other => other,
         })?;
-        let done = work(&mut connection, parent);
-        // Few keys fit at the same time.
+        let result = work(&mut connection, parent);
+        // A TPM has space for few keys.
         commands::flush(&mut connection, parent)?;
-        Ok((connection, done?))
+        Ok((connection, result?))
     }
 }
 
 impl TpmKey {
-    /// `None` if this is no key of ours.
-    pub(crate) fn new(tpm: Arc<Tpm>, algorithm: Algorithm, blob: Blob, loaded: Loaded) -> Option<Self> {
-        let public_key = algorithm.read(&blob.public)?;
+    /// Returns `None` if the public area does not match the template.
+    pub(crate) fn new(
+        tpm: Arc<Tpm>,
+        algorithm: TpmAlgorithm,
+        wrapped: WrappedKey,
+        loaded: LoadedKey,
+    ) -> Option<Self> {
+        let public_key = algorithm.read(&wrapped.public)?;
         let loaded = Mutex::new(Some(loaded));
-        Some(Self(Arc::new(Inner { tpm, algorithm, blob, public_key, loaded })))
+        Some(Self(Arc::new(TpmKeyParts { tpm, algorithm, wrapped, public_key, loaded })))
     }
 
-    /// Whether the TPM still has the key.
-    pub(crate) fn is_there(&self) -> Outcome<()> {
+    /// Checks that the TPM still has the key.
+    pub(crate) fn check_exists(&self) -> Result<(), TpmError> {
         self.0.loaded(|loaded| {
             let public = commands::read_public(&mut loaded.connection, loaded.handle)?;
-            if public == self.0.blob.public { Ok(()) } else { Err(Failure::Gone) }
+            if public == self.0.wrapped.public { Ok(()) } else { Err(TpmError::KeyGone) }
         })
     }
 }
 
-impl Inner {
-    /// Works with the key as it is loaded; if it is not any more, loaded again, once.
-    fn loaded<T>(&self, work: impl Fn(&mut Loaded) -> Outcome<T>) -> Outcome<T> {
+impl TpmKeyParts {
+    /// Runs `work` with the loaded key. If the TPM lost the key, loads it again and retries once.
+    fn loaded<T>(&self, work: impl Fn(&mut LoadedKey) -> Result<T, TpmError>) -> Result<T, TpmError> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(there) = loaded.as_mut() {
-            match work(there) {
-                Err(failure) if failure.is_of_connection() => {
-                    tracing::debug!(%failure, "the TPM has lost the key; it is loaded again");
+        if let Some(key) = loaded.as_mut() {
+            match work(key) {
+                Err(error) if error.is_connection_lost() => {
+                    tracing::debug!(failure = %error, "the TPM lost the key; loading it again");
                     *loaded = None;
                 }
-                outcome => return outcome,
+                result => return result,
             }
         }
-        let outcome = work(loaded.insert(self.tpm.load(&self.blob)?));
-        if outcome.as_ref().is_err_and(Failure::is_of_connection) {
+        let result = work(loaded.insert(self.tpm.load(&self.wrapped)?));
+        if result.as_ref().is_err_and(TpmError::is_connection_lost) {
             *loaded = None;
         }
-        outcome
+        result
     }
 }
 
@@ -127,8 +132,8 @@ impl SigningKey for TpmKey {
 
     fn schemes(&self) -> &[SignatureScheme] {
         match self.0.algorithm {
-            Algorithm::Rsa2048 => RSA_SCHEMES,
-            Algorithm::P256 => &[SignatureScheme::EcdsaP256Sha256],
+            TpmAlgorithm::Rsa2048 => RSA_SCHEMES,
+            TpmAlgorithm::P256 => &[SignatureScheme::EcdsaP256Sha256],
         }
     }
 
@@ -137,14 +142,14 @@ impl SigningKey for TpmKey {
             return Err(SigningError::UnsupportedScheme(scheme));
         }
         match self.0.algorithm {
-            Algorithm::P256 => {
+            TpmAlgorithm::P256 => {
                 let digest = digest(scheme, message)?;
                 let numbers = self
                     .0
                     .loaded(|loaded| commands::sign_ecdsa(&mut loaded.connection, loaded.handle, &digest))?;
                 ecdsa_signature(&numbers)
             }
-            Algorithm::Rsa2048 => {
+            TpmAlgorithm::Rsa2048 => {
                 let bytes = self.0.algorithm.signature_bytes();
                 let padded = match scheme {
                     SignatureScheme::RsaPssSha256
@@ -152,9 +157,9 @@ impl SigningKey for TpmKey {
                     | SignatureScheme::RsaPssSha512 => emsa_pss(scheme, message, bytes)?,
                     _ => emsa_pkcs1_v1_5(scheme, message, bytes)?,
                 };
-                Ok(self
-                    .0
-                    .loaded(|loaded| commands::raise_rsa(&mut loaded.connection, loaded.handle, &padded))?)
+                Ok(self.0.loaded(|loaded| {
+                    commands::exponentiate_rsa(&mut loaded.connection, loaded.handle, &padded)
+                })?)
             }
         }
     }
@@ -170,11 +175,11 @@ impl fmt::Debug for TpmKey {
     }
 }
 
-impl Drop for Loaded {
-    /// A TPM without a resource manager keeps it until it is reset.
+impl Drop for LoadedKey {
+    /// Unloads the key; a TPM without a resource manager would keep it until it is reset.
     fn drop(&mut self) {
-        if let Err(failure) = commands::flush(&mut self.connection, self.handle) {
-            tracing::debug!(%failure, "the TPM did not let go of a key");
+        if let Err(error) = commands::flush(&mut self.connection, self.handle) {
+            tracing::debug!(failure = %error, "the TPM could not unload a key");
         }
     }
 }

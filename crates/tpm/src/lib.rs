@@ -2,15 +2,14 @@
 //!
 //! # Design
 //!
-//! The seven commands that are needed are written and read here ([TPM 2.0 Library, part 3][tcg]), over
-//! a file or a socket. The TCG's own library would bring C code, an event loop and D-Bus for them, and
-//! a system package that everybody needs who builds the workspace.
+//! This crate encodes the seven commands that it needs itself ([TPM 2.0 Library, part 3][tcg]) and
+//! sends them over a file or a socket. The TCG's library would add C code, an event loop, D-Bus and a
+//! system package that every build of the workspace requires.
 //!
-//! RSA signatures are raised by `TPM2_RSA_Decrypt` without a scheme, from a message that was padded here,
-//! which is why the RSA key may decrypt, too. With `TPM2_Sign`, the length of the salt depends on the
-//! TPM: the longest that fits, or that of the digest (part 1, annex B.7), and only the second is what
-//! TLS 1.3 accepts; libtpms 0.9.2 takes the second, older ones take the first. And every digest
-//! is there, whatever the TPM supports.
+//! RSA signatures are computed by `TPM2_RSA_Decrypt` without a scheme, from a message that this crate
+//! pads; therefore the RSA key may decrypt as well. With `TPM2_Sign`, the length of the salt depends
+//! on the TPM (part 1, annex B.7): the length of the digest, which TLS 1.3 requires, or the maximum, as
+//! in libtpms before 0.9.2. Padding in this crate also supports digests that the TPM does not.
 //!
 //! [tcg]: https://trustedcomputinggroup.org/resource/tpm-library-specification/
 
@@ -18,7 +17,7 @@
 
 mod builder;
 mod commands;
-mod failure;
+mod error;
 mod key;
 mod provider;
 mod public;

@@ -1,10 +1,9 @@
-//! Public areas: what a key is asked to be, and what it turned out to be (TPM 2.0 Library, part 2,
-//! §12.2).
+//! Public areas of keys (TPM 2.0 Library, part 2, §12.2).
 
 use symbolon_binding::device_key;
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 
-use crate::wire::{Reader, Write};
+use crate::wire::{TpmReader, TpmWrite};
 
 const RSA: u16 = 0x0001;
 const ECC: u16 = 0x0023;
@@ -24,19 +23,19 @@ const RESTRICTED: u32 = 1 << 16;
 const DECRYPT: u32 = 1 << 17;
 const SIGN: u32 = 1 << 18;
 
-/// Made by this TPM, and never to leave it.
+/// Attributes of a key that was created by this TPM and cannot leave it.
 const NEVER_LEAVES: u32 = FIXED_TPM | FIXED_PARENT | SENSITIVE_DATA_ORIGIN;
-/// Used without an authorization value, so that wrong ones for other keys do not lock it.
+/// Attributes of a key without an authorization value: wrong values for other keys do not lock it.
 const USABLE: u32 = USER_WITH_AUTH | NO_DA;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Algorithm {
+pub(crate) enum TpmAlgorithm {
     Rsa2048,
     P256,
 }
 
-/// The storage key under which keys are kept: the TCG's template for P-256 (TCG TPM v2.0 Provisioning
-/// Guidance §7.5.1), from which a TPM derives the same key each time.
+/// Returns the TCG's template of a storage key on P-256 (TCG TPM v2.0 Provisioning Guidance §7.5.1),
+/// from which a TPM derives the same key each time.
 pub(crate) fn storage_template() -> Vec<u8> {
     let mut public = header(ECC, NEVER_LEAVES | USABLE | RESTRICTED | DECRYPT);
     for value in [AES, 128, CFB, NULL, NIST_P256, NULL] {
@@ -47,8 +46,8 @@ pub(crate) fn storage_template() -> Vec<u8> {
     public
 }
 
-impl Algorithm {
-    /// A key to be made.
+impl TpmAlgorithm {
+    /// Returns the public area of a key to create.
     pub(crate) fn template(self) -> Vec<u8> {
         let mut public = header(self.kind(), self.attributes());
         match self {
@@ -69,18 +68,18 @@ impl Algorithm {
         public
     }
 
-    /// The public key, if the area is what [`template`](Self::template) asked for, filled in. Anything
-    /// else may be a key that somebody brought along, whose private half they know.
+    /// Returns the public key if the area is a completed [`template`](Self::template). Any other area
+    /// may belong to an imported key, whose private key is known outside of the TPM.
     pub(crate) fn read(self, public: &[u8]) -> Option<SubjectPublicKeyInfoDer<'static>> {
         let template = self.template();
-        // All up to the sizes of what is filled in: one number, or two coordinates.
+        // The template ends with the empty size of the modulus, or of both coordinates.
         let empty = if self == Self::Rsa2048 { 2 } else { 4 };
         let fixed = template.get(..template.len() - empty)?;
-        let mut unique = Reader(public.strip_prefix(fixed)?);
+        let mut unique = TpmReader(public.strip_prefix(fixed)?);
         let key = match self {
             Self::Rsa2048 => {
                 let modulus = unique.sized().filter(|modulus| modulus.len() == self.signature_bytes())?;
-                // An exponent of zero stands for this one (§12.2.3.5).
+                // An exponent of zero means 65537 (§12.2.3.5).
                 device_key::rsa_public_key(modulus, &[1, 0, 1])
             }
             Self::P256 => {
@@ -105,13 +104,13 @@ impl Algorithm {
         NEVER_LEAVES
             | USABLE
             | match self {
-                // Both, because RSA is raised by decrypting.
+                // Both, because RSA signatures are computed by decrypting.
                 Self::Rsa2048 => SIGN | DECRYPT,
                 Self::P256 => SIGN,
             }
     }
 
-    /// The length of the modulus, or of both numbers of a signature.
+    /// Returns the length of a signature: of the modulus, or of `r || s`.
     pub(crate) fn signature_bytes(self) -> usize {
         match self {
             Self::Rsa2048 => 256,
@@ -120,7 +119,7 @@ impl Algorithm {
     }
 }
 
-/// A TPM may leave out leading zeros.
+/// Restores the leading zeros of a coordinate, which a TPM may omit.
 pub(crate) fn coordinate(bytes: &[u8]) -> Option<[u8; 32]> {
     let mut padded = [0; 32];
     padded.get_mut(32_usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
@@ -132,7 +131,7 @@ fn header(kind: u16, attributes: u32) -> Vec<u8> {
     public.u16(kind);
     public.u16(SHA256);
     public.u32(attributes);
-    // No policy.
+    // Empty policy.
     public.sized(&[]);
     public
 }
@@ -141,15 +140,15 @@ fn header(kind: u16, attributes: u32) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A public area as a TPM fills it in.
-    fn filled(algorithm: Algorithm) -> Vec<u8> {
+    /// Returns a public area as a TPM completes it.
+    fn completed(algorithm: TpmAlgorithm) -> Vec<u8> {
         let mut public = algorithm.template();
         match algorithm {
-            Algorithm::Rsa2048 => {
+            TpmAlgorithm::Rsa2048 => {
                 public.truncate(public.len() - 2);
                 public.sized(&[0xc5; 256]);
             }
-            Algorithm::P256 => {
+            TpmAlgorithm::P256 => {
                 public.truncate(public.len() - 4);
                 // The generator (SEC 2 §2.4.2).
                 public.sized(&hex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"));
@@ -164,9 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_what_was_asked_for_is_not_read() {
-        for algorithm in [Algorithm::Rsa2048, Algorithm::P256] {
-            let public = filled(algorithm);
+    fn public_area_must_match_the_template() {
+        for algorithm in [TpmAlgorithm::Rsa2048, TpmAlgorithm::P256] {
+            let public = completed(algorithm);
             assert!(algorithm.read(&public).is_some());
             let fixed = algorithm.template().len() - 4;
             for at in 0..fixed {
@@ -179,11 +178,11 @@ mod tests {
             }
             assert!(algorithm.read(&[public, vec![0]].concat()).is_none());
         }
-        assert!(Algorithm::P256.read(&filled(Algorithm::Rsa2048)).is_none());
+        assert!(TpmAlgorithm::P256.read(&completed(TpmAlgorithm::Rsa2048)).is_none());
     }
 
     #[test]
-    fn a_coordinate_is_as_long_as_the_curve_is_wide() {
+    fn coordinates_are_padded() {
         assert_eq!(coordinate(&[7]).map(|padded| (padded[0], padded[31])), Some((0, 7)));
         assert_eq!((coordinate(&[1; 32]), coordinate(&[1; 33])), (Some([1; 32]), None));
     }

@@ -1,4 +1,4 @@
-//! How commands get to a TPM.
+//! Transmission of commands to a TPM.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use symbolon_types::{Error, ErrorKind, Strength};
 
-/// Tag, length and code of a response (TPM 2.0 Library, part 1, §18).
+/// Length of the header of a response: tag, length and code (TPM 2.0 Library, part 1, §18).
 const HEADER: usize = 10;
-/// The longest response: the command buffer of the PC Client profile.
-const LONGEST: usize = 4096;
-/// A TPM may look for primes for a minute; who does not answer for two does not answer.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Where swtpm listens unless it is told otherwise.
+/// Maximum length of a response: the buffer size of the PC Client profile.
+const MAX_RESPONSE: usize = 4096;
+/// Timeout of a response. A TPM may search for primes for a minute.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Default port of swtpm.
 const SWTPM_PORT: u16 = 2321;
 
-/// Where the TPM is, as the TCG's tools name it.
+/// Address of a TPM, in the notation of the TCG's tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tcti {
     Device(PathBuf),
@@ -28,24 +28,27 @@ pub(crate) enum Tcti {
 }
 
 impl Tcti {
-    pub(crate) fn connect(&self) -> io::Result<Connection> {
+    pub(crate) fn connect(&self) -> io::Result<TpmConnection> {
         Ok(match self {
-            Self::Device(path) => Connection::Device(OpenOptions::new().read(true).write(true).open(path)?),
+            Self::Device(path) => {
+                TpmConnection::Device(OpenOptions::new().read(true).write(true).open(path)?)
+            }
             Self::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port))?;
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
                 stream.set_nodelay(true)?;
-                Connection::Tcp(stream)
+                TpmConnection::Tcp(stream)
             }
             Self::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                Connection::Unix(stream)
+                stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
+                TpmConnection::Unix(stream)
             }
         })
     }
 
-    /// A device belongs to the machine, or to the hypervisor below it; swtpm is a process like ours.
+    /// Returns the strength of keys: a device belongs to the machine or its hypervisor, while swtpm is
+    /// an ordinary process.
     pub(crate) fn strength(&self) -> Strength {
         match self {
             Self::Device(_) => Strength::Hardware,
@@ -62,8 +65,8 @@ impl FromStr for Tcti {
         match name {
             "device" if configuration.is_empty() => Ok(Self::Device("/dev/tpmrm0".into())),
             "device" => Ok(Self::Device(configuration.into())),
-            "swtpm" => swtpm(configuration).ok_or_else(invalid),
-            _ => Err(invalid()),
+            "swtpm" => swtpm(configuration).ok_or_else(|| invalid(text)),
+            _ => Err(invalid(text)),
         }
     }
 }
@@ -81,44 +84,44 @@ fn swtpm(configuration: &str) -> Option<Tcti> {
     Some(path.map_or_else(|| Tcti::Tcp(host.to_owned(), port), Tcti::Unix))
 }
 
-fn invalid() -> Error {
-    Error::new(ErrorKind::Request, "invalid_configuration", "the address of the TPM cannot be understood")
+fn invalid(text: &str) -> Error {
+    Error::new(ErrorKind::Request, "invalid_configuration", format!("`{text}` is not the address of a TPM"))
         .with_advice(
-            "write `device:/dev/tpmrm0`, `swtpm:host=localhost,port=2321` or `swtpm:path=/run/swtpm.sock`",
+            "use `device:/dev/tpmrm0`, `swtpm:host=localhost,port=2321` or `swtpm:path=/run/swtpm.sock`",
         )
 }
 
-/// One at a time goes over it: a command, its response.
+/// Connection that transmits one command at a time.
 #[derive(Debug)]
-pub(crate) enum Connection {
+pub(crate) enum TpmConnection {
     Device(File),
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Connection {
+impl TpmConnection {
     pub(crate) fn transmit(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Device(file) => {
                 file.write_all(command)?;
-                // The driver hands out a response whole or not at all.
-                let mut response = vec![0; LONGEST];
+                // The driver returns a response as a whole.
+                let mut response = vec![0; MAX_RESPONSE];
                 let length = file.read(&mut response)?;
                 response.truncate(length);
                 Ok(response)
             }
-            Self::Tcp(stream) => over_stream(stream, command),
-            Self::Unix(stream) => over_stream(stream, command),
+            Self::Tcp(stream) => transmit_over_stream(stream, command),
+            Self::Unix(stream) => transmit_over_stream(stream, command),
         }
     }
 }
 
-fn over_stream(stream: &mut (impl Read + Write), command: &[u8]) -> io::Result<Vec<u8>> {
+fn transmit_over_stream(stream: &mut (impl Read + Write), command: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(command)?;
     let mut response = vec![0; HEADER];
     stream.read_exact(&mut response)?;
     let length = response.get(2..6).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-    let length = usize::try_from(length).ok().filter(|length| (HEADER..=LONGEST).contains(length));
+    let length = usize::try_from(length).ok().filter(|length| (HEADER..=MAX_RESPONSE).contains(length));
     let length = length.ok_or(io::ErrorKind::InvalidData)?;
     response.resize(length, 0);
     if let Some(rest) = response.get_mut(HEADER..) {
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_written_as_for_the_tools_of_the_tcg() {
+    fn addresses_are_parsed() {
         let tcp = |host: &str, port| Some(Tcti::Tcp(host.into(), port));
         let device = |path: &str| Some(Tcti::Device(path.into()));
         for (text, expected) in [
@@ -166,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_is_too_short_or_too_long_is_refused() {
-        struct Scripted(io::Cursor<Vec<u8>>);
-        impl Read for Scripted {
+    fn response_length_is_checked() {
+        struct ScriptedStream(io::Cursor<Vec<u8>>);
+        impl Read for ScriptedStream {
             fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
                 self.0.read(into)
             }
         }
-        impl Write for Scripted {
+        impl Write for ScriptedStream {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 Ok(bytes.len())
             }
@@ -181,12 +184,12 @@ mod tests {
                 Ok(())
             }
         }
-        for (length, is_taken) in [(9_u32, false), (10, true), (12, true), (13, false), (4097, false)] {
+        for (length, accepted) in [(9_u32, false), (10, true), (12, true), (13, false), (4097, false)] {
             let mut response = vec![0x80, 1];
             response.extend(length.to_be_bytes());
             response.extend([0; 6]);
-            let answered = over_stream(&mut Scripted(io::Cursor::new(response)), b"");
-            assert_eq!(answered.is_ok(), is_taken, "{length}");
+            let response = transmit_over_stream(&mut ScriptedStream(io::Cursor::new(response)), b"");
+            assert_eq!(response.is_ok(), accepted, "{length}");
         }
     }
 }

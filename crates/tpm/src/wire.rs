@@ -1,26 +1,26 @@
-//! How commands are written and responses are read (TPM 2.0 Library, part 1, §18; part 2).
+//! Encoding of commands and responses (TPM 2.0 Library, part 1, §18; part 2).
 
 use zeroize::Zeroizing;
 
-use crate::failure::{Code, Failure, Outcome};
-use crate::tcti::Connection;
+use crate::error::{ResponseCode, TpmError};
+use crate::tcti::TpmConnection;
 
 const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
-/// `TPM_RS_PW`: the authorization value itself, in place of a session.
+/// `TPM_RS_PW`: a session that contains the authorization value.
 const PASSWORD_SESSION: u32 = 0x4000_0009;
-/// How often a TPM that asks for it gets the same command again.
-const TRIES: u32 = 16;
+/// Maximum number of times that a command is sent.
+const MAX_TRIES: u32 = 16;
 
-/// A number, or a structure with its length before it, at the end of what is written.
-pub(crate) trait Write {
+/// Writer of numbers and of sized buffers.
+pub(crate) trait TpmWrite {
     fn u16(&mut self, value: u16);
     fn u32(&mut self, value: u32);
-    /// `TPM2B_…`.
+    /// Writes a sized buffer (`TPM2B_…`).
     fn sized(&mut self, bytes: &[u8]);
 }
 
-impl Write for Vec<u8> {
+impl TpmWrite for Vec<u8> {
     fn u16(&mut self, value: u16) {
         self.extend(value.to_be_bytes());
     }
@@ -30,16 +30,16 @@ impl Write for Vec<u8> {
     }
 
     fn sized(&mut self, bytes: &[u8]) {
-        // Nothing that is sent comes near.
+        // All buffers are much shorter.
         self.u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
         self.extend(bytes);
     }
 }
 
-/// What is left of a response.
-pub(crate) struct Reader<'b>(pub(crate) &'b [u8]);
+/// Reader of the rest of a response.
+pub(crate) struct TpmReader<'b>(pub(crate) &'b [u8]);
 
-impl<'b> Reader<'b> {
+impl<'b> TpmReader<'b> {
     fn take(&mut self, length: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -54,44 +54,44 @@ impl<'b> Reader<'b> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    /// `TPM2B_…`.
+    /// Reads a sized buffer (`TPM2B_…`).
     pub(crate) fn sized(&mut self) -> Option<&'b [u8]> {
         let length = self.u16()?;
         self.take(usize::from(length))
     }
 }
 
-/// A command.
-pub(crate) struct Command<'a> {
+/// Command to a TPM.
+pub(crate) struct TpmCommand<'a> {
     pub(crate) name: &'static str,
     pub(crate) code: u32,
     pub(crate) handle: Option<u32>,
-    /// The authorization value of the handle, where it needs one.
+    /// Authorization value of the handle, if it requires one.
     pub(crate) authorization: Option<&'a str>,
     pub(crate) parameters: Vec<u8>,
-    /// Whether the response begins with a handle.
+    /// True if the response starts with a handle.
     pub(crate) returns_handle: bool,
 }
 
-/// What a TPM answers.
-pub(crate) struct Response {
+/// Response of a TPM.
+pub(crate) struct TpmResponse {
     pub(crate) handle: u32,
     pub(crate) parameters: Vec<u8>,
 }
 
-impl Command<'_> {
-    pub(crate) fn send(&self, connection: &mut Connection) -> Outcome<Response> {
+impl TpmCommand<'_> {
+    pub(crate) fn send(&self, connection: &mut TpmConnection) -> Result<TpmResponse, TpmError> {
         let command = self.encode();
         let mut tries = 1;
         let response = loop {
             let response = connection.transmit(&command)?;
             match self.code_of(&response)? {
-                Code(0) => break response,
-                code if code.is_again() && tries < TRIES => tries += 1,
-                code => return Err(Failure::Refused { command: self.name, code }),
+                ResponseCode(0) => break response,
+                code if code.should_retry() && tries < MAX_TRIES => tries += 1,
+                code => return Err(TpmError::Refused { command: self.name, code }),
             }
         };
-        self.decode(&response).ok_or(Failure::Nonsense(self.name))
+        self.decode(&response).ok_or(TpmError::InvalidResponse(self.name))
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -117,28 +117,28 @@ impl Command<'_> {
         command
     }
 
-    fn code_of(&self, response: &[u8]) -> Outcome<Code> {
-        let mut reader = Reader(response);
+    fn code_of(&self, response: &[u8]) -> Result<ResponseCode, TpmError> {
+        let mut reader = TpmReader(response);
         let header = (reader.u16(), reader.u32(), reader.u32());
         match header {
             (Some(_), Some(length), Some(code)) if usize::try_from(length) == Ok(response.len()) => {
-                Ok(Code(code))
+                Ok(ResponseCode(code))
             }
-            _ => Err(Failure::Nonsense(self.name)),
+            _ => Err(TpmError::InvalidResponse(self.name)),
         }
     }
 
-    fn decode(&self, response: &[u8]) -> Option<Response> {
-        let mut reader = Reader(response.get(10..)?);
+    fn decode(&self, response: &[u8]) -> Option<TpmResponse> {
+        let mut reader = TpmReader(response.get(10..)?);
         let handle = if self.returns_handle { reader.u32()? } else { 0 };
-        // After the parameters come the sessions, of which a password says nothing.
+        // The sessions after the parameters are ignored: a password session contains nothing.
         let parameters = if self.authorization.is_some() {
             let length = reader.u32()?;
             reader.take(usize::try_from(length).ok()?)?
         } else {
             reader.0
         };
-        Some(Response { handle, parameters: parameters.to_vec() })
+        Some(TpmResponse { handle, parameters: parameters.to_vec() })
     }
 }
 
@@ -147,8 +147,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_written_as_the_specification_has_it() {
-        let command = Command {
+    fn command_is_encoded() {
+        let command = TpmCommand {
             name: "a test",
             code: 0x15d,
             handle: Some(0x8000_0001),
@@ -167,8 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_is_cut_off_is_nonsense_and_no_panic() {
-        let command = Command {
+    fn truncated_response_is_refused() {
+        let command = TpmCommand {
             name: "a test",
             code: 0,
             handle: None,

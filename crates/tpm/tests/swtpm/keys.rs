@@ -35,7 +35,7 @@ fn tools(tpm: &Swtpm, command: &str) {
 }
 
 #[test]
-fn a_key_is_made_once_and_signs_with_every_scheme() {
+fn key_is_created_once_and_signs() {
     let Some(tpm) = Swtpm::start() else { return };
     for ((kind, _), offered) in KINDS.into_iter().zip([6, 1]) {
         let made = key(&kind(builder(&tpm)).build().unwrap());
@@ -50,7 +50,7 @@ fn a_key_is_made_once_and_signs_with_every_scheme() {
 }
 
 #[test]
-fn the_tools_of_the_tcg_load_the_file_under_the_same_storage_key() {
+fn tpm2_tools_load_the_file() {
     let Some(tpm) = Swtpm::start() else { return };
     if !tools_are_there() {
         return;
@@ -71,7 +71,7 @@ fn the_tools_of_the_tcg_load_the_file_under_the_same_storage_key() {
 }
 
 #[test]
-fn a_key_that_may_leave_the_tpm_is_not_used_although_it_is_a_key_of_this_tpm() {
+fn exportable_key_is_not_used() {
     let Some(tpm) = Swtpm::start() else { return };
     if !tools_are_there() {
         return;
@@ -92,7 +92,7 @@ fn a_key_that_may_leave_the_tpm_is_not_used_although_it_is_a_key_of_this_tpm() {
 }
 
 #[test]
-fn a_key_can_be_under_a_persistent_storage_key() {
+fn persistent_parent_is_used() {
     let Some(tpm) = Swtpm::start() else { return };
     if !tools_are_there() {
         return;
@@ -109,7 +109,7 @@ fn a_key_can_be_under_a_persistent_storage_key() {
 }
 
 #[test]
-fn a_scheme_that_the_key_does_not_offer_is_refused() {
+fn other_schemes_are_refused() {
     let Some(tpm) = Swtpm::start() else { return };
     let foreign = [SignatureScheme::EcdsaP256Sha256, SignatureScheme::RsaPssSha256];
     for ((kind, _), foreign) in KINDS.into_iter().zip(foreign) {
@@ -119,7 +119,7 @@ fn a_scheme_that_the_key_does_not_offer_is_refused() {
 }
 
 #[test]
-fn many_threads_get_and_use_one_key() {
+fn threads_share_one_key() {
     let Some(tpm) = Swtpm::start() else { return };
     let keys = builder(&tpm).p256().build().unwrap();
     std::thread::scope(|scope| {
@@ -130,7 +130,7 @@ fn many_threads_get_and_use_one_key() {
 }
 
 #[test]
-fn a_tpm_that_is_not_there_says_so() {
+fn missing_tpm_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     for tcti in ["device:/nonexistent/tpm", "swtpm:path=/nonexistent/socket"] {
         let keys = TpmKeys::builder(tcti, folder.path().join("store")).unwrap().build().unwrap();

@@ -9,7 +9,7 @@ use symbolon_types::{SigningError, SigningKey};
 use crate::{KINDS, builder, key, try_key};
 
 #[test]
-fn a_key_that_the_tpm_lost_is_loaded_again_within_the_signature() {
+fn lost_key_is_loaded_again() {
     for (kind, _) in KINDS {
         let Some(mut tpm) = Swtpm::start() else { return };
         let keys = kind(builder(&tpm)).build().unwrap();
@@ -22,7 +22,7 @@ fn a_key_that_the_tpm_lost_is_loaded_again_within_the_signature() {
 }
 
 #[test]
-fn a_tpm_that_is_away_is_no_key_that_is_gone() {
+fn unreachable_tpm_is_not_a_lost_key() {
     let Some(mut tpm) = Swtpm::start() else { return };
     let keys = builder(&tpm).p256().build().unwrap();
     let signs = key(&keys);
@@ -35,7 +35,7 @@ fn a_tpm_that_is_away_is_no_key_that_is_gone() {
 }
 
 #[test]
-fn a_key_of_a_tpm_that_was_cleared_is_gone_and_another_is_made() {
+fn key_of_a_cleared_tpm_is_replaced() {
     for (kind, file) in KINDS {
         let Some(mut tpm) = Swtpm::start() else { return };
         let keys = kind(builder(&tpm)).build().unwrap();
@@ -52,7 +52,7 @@ fn a_key_of_a_tpm_that_was_cleared_is_gone_and_another_is_made() {
 }
 
 #[test]
-fn a_file_that_was_tampered_with_is_set_aside() {
+fn modified_file_is_set_aside() {
     let Some(tpm) = Swtpm::start() else { return };
     for (kind, file) in KINDS {
         let path = tpm.folder().join("store").join(file);
