@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_millis(600);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ComputeMetadata {
+struct ComputeResponse {
     os_type: Option<String>,
     security_profile: Option<SecurityProfile>,
 }
@@ -41,7 +41,7 @@ impl ImdsClient {
 }
 
 fn is_trusted_launch(body: &[u8]) -> bool {
-    let Ok(ComputeMetadata { os_type: Some(os), security_profile: Some(profile) }) =
+    let Ok(ComputeResponse { os_type: Some(os), security_profile: Some(profile) }) =
         serde_json::from_slice(body)
     else {
         return false;

@@ -12,7 +12,7 @@ use symbolon_binding::{
 use symbolon_test_logs::CapturedLogs;
 use symbolon_types::{CorrelationId, Secret, SigningKey};
 
-use crate::issuer::{CLIENT, DAY, HOUR, House, OTHER_CLIENT, answer, drive, metadata};
+use crate::issuer::{CLIENT, DAY, HOUR, OTHER_CLIENT, TestEnv, answer, drive, metadata};
 
 const TOKEN: &str = "header.statement-that-no-log-shows.signature";
 
@@ -43,15 +43,15 @@ impl Service {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// A house with this service, which reads the time off its clock.
-    async fn house(&self) -> House {
-        let house = House::with(|builder| builder.attester(self.clone())).await;
-        self.now(&house);
-        house
+    /// A env with this service, which reads the time off its clock.
+    async fn env(&self) -> TestEnv {
+        let env = TestEnv::with(|builder| builder.attester(self.clone())).await;
+        self.now(&env);
+        env
     }
 
-    fn now(&self, house: &House) {
-        *self.now.lock().unwrap() = house.now();
+    fn now(&self, env: &TestEnv) {
+        *self.now.lock().unwrap() = env.now();
     }
 }
 
@@ -80,8 +80,8 @@ impl Attester for Service {
 }
 
 /// The `attestation_token` of each request for a certificate.
-fn sent(house: &House) -> Vec<Option<String>> {
-    let requests = house.issuer.requests();
+fn sent(env: &TestEnv) -> Vec<Option<String>> {
+    let requests = env.issuer.requests();
     let bodies = requests.iter().filter(|request| !request.body().is_empty());
     bodies
         .map(|request| {
@@ -92,37 +92,37 @@ fn sent(house: &House) -> Vec<Option<String>> {
 }
 
 #[tokio::test]
-async fn the_statement_goes_along_and_is_used_until_five_minutes_before_its_end() {
+async fn attestation_is_cached_until_it_expires() {
     let service = Service::that(Says::Token(TOKEN, 9 * DAY));
-    let house = service.house().await;
-    house.binding().await.unwrap();
-    assert_eq!((sent(&house), service.asked()), (vec![Some(TOKEN.to_owned())], 1));
+    let env = service.env().await;
+    env.binding().await.unwrap();
+    assert_eq!((sent(&env), service.asked()), (vec![Some(TOKEN.to_owned())], 1));
     // A renewal, and a second identity, with the same key.
-    house.clock.advance(8 * DAY);
-    house.binding().await.unwrap();
-    house.settle().await;
-    assert_eq!((sent(&house).len(), service.asked()), (2, 1));
-    house.clock.advance(DAY - Duration::from_secs(301));
-    let refused = house.minter.held(&house.id).unwrap().identity().thumbprint();
-    assert!(house.minter.report_refusal(&house.id, refused));
-    house.binding().await.unwrap();
-    assert_eq!((sent(&house).len(), service.asked()), (3, 1));
-    house.clock.advance(Duration::from_secs(2));
-    service.now(&house);
+    env.clock.advance(8 * DAY);
+    env.binding().await.unwrap();
+    env.settle().await;
+    assert_eq!((sent(&env).len(), service.asked()), (2, 1));
+    env.clock.advance(DAY - Duration::from_secs(301));
+    let refused = env.minter.held(&env.id).unwrap().identity().thumbprint();
+    assert!(env.minter.report_refusal(&env.id, refused));
+    env.binding().await.unwrap();
+    assert_eq!((sent(&env).len(), service.asked()), (3, 1));
+    env.clock.advance(Duration::from_secs(2));
+    service.now(&env);
     let other = ManagedIdentityId::client_id("other").unwrap();
-    drive(&house.clock, house.minter.binding(&other, CorrelationId::random())).await.0.unwrap();
-    assert_eq!((sent(&house).len(), service.asked()), (4, 2));
+    drive(&env.clock, env.minter.binding(&other, CorrelationId::random())).await.0.unwrap();
+    assert_eq!((sent(&env).len(), service.asked()), (4, 2));
 }
 
 #[tokio::test]
-async fn without_an_attester_nothing_goes_along() {
-    let house = House::new().await;
-    house.binding().await.unwrap();
-    assert_eq!(sent(&house), [None]);
+async fn no_attestation_without_an_attester() {
+    let env = TestEnv::new().await;
+    env.binding().await.unwrap();
+    assert_eq!(sent(&env), [None]);
 }
 
 #[tokio::test]
-async fn without_a_statement_no_certificate_is_asked_for() {
+async fn failed_attestation_fails_the_mint() {
     for (says, why) in [
         (Says::Fails, "the attester failed"),
         (Says::Token("", HOUR), "an empty token"),
@@ -131,23 +131,23 @@ async fn without_a_statement_no_certificate_is_asked_for() {
         (Says::Nothing, "did not respond in time"),
     ] {
         let service = Service::that(says.clone());
-        let house = service.house().await;
-        let error = house.binding().await.unwrap_err();
+        let env = service.env().await;
+        let error = env.binding().await.unwrap_err();
         assert_eq!((error.code(), error.kind()), ("attestation_failed", ErrorKind::Environment), "{says:?}");
         assert!(error.to_string().contains(why), "{says:?}: {error}");
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         assert_eq!(cause.is_some_and(|cause| cause.contains("evidence")), why == "the attester failed");
-        assert_eq!((house.mints(), house.issuer.requests().len()), (0, 1), "{says:?}");
+        assert_eq!((env.mints(), env.issuer.requests().len()), (0, 1), "{says:?}");
         // It is not latched.
         *service.says.lock().unwrap() = Says::Token(TOKEN, HOUR);
-        service.now(&house);
-        house.binding().await.unwrap();
-        assert_eq!(house.mints(), 1, "{says:?}");
+        service.now(&env);
+        env.binding().await.unwrap();
+        assert_eq!(env.mints(), 1, "{says:?}");
     }
 }
 
 #[tokio::test]
-async fn metadata_that_names_no_usable_attestation_service_fails_only_those_who_need_one() {
+async fn attestation_needs_a_valid_endpoint() {
     let naming = |endpoint: &str| {
         let body = format!(r#"{{"clientId":"{CLIENT}","tenantId":"t","cuId":{{"vmId":"v"}}{endpoint}}}"#);
         Ok(answer(200, Some("IMDS/1"), &body))
@@ -158,87 +158,87 @@ async fn metadata_that_names_no_usable_attestation_service_fails_only_those_who_
         r#","attestationEndpoint":"attest.example""#,
         r#","attestationEndpoint":"http://attest.example""#,
     ] {
-        let house = Service::that(Says::Token(TOKEN, HOUR)).house().await;
-        house.issuer.fail([naming(endpoint)]);
-        assert_eq!(house.binding().await.unwrap_err().code(), "invalid_response", "{endpoint}");
-        assert_eq!(house.mints(), 0, "{endpoint}");
+        let env = Service::that(Says::Token(TOKEN, HOUR)).env().await;
+        env.issuer.fail([naming(endpoint)]);
+        assert_eq!(env.binding().await.unwrap_err().code(), "invalid_response", "{endpoint}");
+        assert_eq!(env.mints(), 0, "{endpoint}");
     }
 }
 
 #[tokio::test]
-async fn identities_with_one_key_share_its_statement_and_another_key_has_its_own() {
+async fn identities_share_the_attestation_of_a_key() {
     let service = Service::that(Says::Token(TOKEN, HOUR));
-    let house = service.house().await;
+    let env = service.env().await;
     let names = [ManagedIdentityId::system_assigned(), ManagedIdentityId::object_id("object").unwrap()];
-    let asked = names.iter().map(|name| house.minter.binding(name, CorrelationId::random()));
-    for binding in drive(&house.clock, join_all(asked)).await.0 {
+    let asked = names.iter().map(|name| env.minter.binding(name, CorrelationId::random()));
+    for binding in drive(&env.clock, join_all(asked)).await.0 {
         binding.unwrap();
     }
     assert_eq!(service.asked(), 1);
 
     let service = Service::that(Says::Token(TOKEN, DAY));
     let keys = SoftwareKeys::p256();
-    let house = House::with(|builder| builder.attester(service.clone()).key_provider(keys)).await;
-    service.now(&house);
+    let env = TestEnv::with(|builder| builder.attester(service.clone()).key_provider(keys)).await;
+    service.now(&env);
     for asked in 1..=2 {
         // New keys are made on other threads.
-        let binding = house.minter.binding(&house.id, CorrelationId::random()).await.unwrap();
+        let binding = env.minter.binding(&env.id, CorrelationId::random()).await.unwrap();
         assert_eq!(service.asked(), asked);
-        assert!(asked == 2 || house.minter.report_refusal(&house.id, binding.identity().thumbprint()));
+        assert!(asked == 2 || env.minter.report_refusal(&env.id, binding.identity().thumbprint()));
     }
 }
 
 #[tokio::test]
-async fn identities_that_mint_at_once_with_one_key_have_it_attested_once() {
+async fn concurrent_mints_attest_once() {
     let service = Service::that(Says::Token(TOKEN, HOUR));
-    let house = service.house().await;
+    let env = service.env().await;
     let names = [CLIENT, "other"].map(|name| ManagedIdentityId::client_id(name).unwrap());
-    let asked = names.iter().map(|name| house.minter.binding(name, CorrelationId::random()));
-    for binding in drive(&house.clock, join_all(asked)).await.0 {
+    let asked = names.iter().map(|name| env.minter.binding(name, CorrelationId::random()));
+    for binding in drive(&env.clock, join_all(asked)).await.0 {
         binding.unwrap();
     }
-    assert_eq!((house.mints(), service.asked()), (2, 1));
-    assert_eq!(sent(&house), [Some(TOKEN.to_owned()), Some(TOKEN.to_owned())]);
+    assert_eq!((env.mints(), service.asked()), (2, 1));
+    assert_eq!(sent(&env), [Some(TOKEN.to_owned()), Some(TOKEN.to_owned())]);
 }
 
 #[tokio::test]
-async fn a_statement_of_one_service_is_not_shown_for_another_one() {
+async fn attestations_are_per_service() {
     let service = Service::that(Says::Token(TOKEN, DAY));
-    let house = service.house().await;
-    let minted = house.binding().await.unwrap();
-    assert!(house.minter.report_refusal(&house.id, minted.identity().thumbprint()));
+    let env = service.env().await;
+    let minted = env.binding().await.unwrap();
+    assert!(env.minter.report_refusal(&env.id, minted.identity().thumbprint()));
     let moved =
         std::str::from_utf8(metadata().body()).unwrap().replace("attest.example", "attest.example/moved");
-    house.issuer.fail([Ok(answer(200, Some("IMDS/1"), &moved))]);
-    house.binding().await.unwrap();
-    assert_eq!((house.mints(), service.asked()), (2, 2));
+    env.issuer.fail([Ok(answer(200, Some("IMDS/1"), &moved))]);
+    env.binding().await.unwrap();
+    assert_eq!((env.mints(), service.asked()), (2, 2));
 }
 
 #[tokio::test]
-async fn a_statement_that_was_not_believed_is_asked_for_again() {
+async fn rejected_attestation_is_replaced() {
     let service = Service::that(Says::Token(TOKEN, DAY));
-    let house = service.house().await;
-    let minted = house.binding().await.unwrap();
-    house.minter.forget_attestations();
-    assert!(house.minter.report_refusal(&house.id, minted.identity().thumbprint()));
-    house.binding().await.unwrap();
+    let env = service.env().await;
+    let minted = env.binding().await.unwrap();
+    env.minter.forget_attestations();
+    assert!(env.minter.report_refusal(&env.id, minted.identity().thumbprint()));
+    env.binding().await.unwrap();
     assert_eq!(service.asked(), 2);
 }
 
 #[tokio::test]
-async fn no_log_and_no_error_shows_a_statement() {
+async fn attestation_is_never_logged() {
     let logs = CapturedLogs::begin();
     let service = Service::that(Says::Token(TOKEN, DAY));
-    let house = service.house().await;
-    house.binding().await.unwrap();
+    let env = service.env().await;
+    env.binding().await.unwrap();
     *service.says.lock().unwrap() = Says::Token(TOKEN, Duration::ZERO);
-    house.minter.forget_attestations();
-    house.clock.advance(14 * DAY);
-    service.now(&house);
-    let error = house.binding().await.unwrap_err();
+    env.minter.forget_attestations();
+    env.clock.advance(14 * DAY);
+    service.now(&env);
+    let error = env.binding().await.unwrap_err();
     let text = logs.text();
     assert!(text.contains("the key was attested") && text.contains("the key could not be attested"));
-    for shown in [text, format!("{error} {error:?}"), format!("{:?}", house.minter)] {
+    for shown in [text, format!("{error} {error:?}"), format!("{:?}", env.minter)] {
         assert!(!shown.contains("statement-that-no-log-shows"), "{shown}");
     }
 }

@@ -8,7 +8,7 @@ use symbolon_binding::{Error, KeyProvider, ManagedIdentityId, SoftwareKeys};
 use symbolon_types::{CorrelationId, SharedSigningKey, Thumbprint};
 use tokio::sync::Semaphore;
 
-use crate::issuer::{CLIENT, DAY, House, Plan, drive};
+use crate::issuer::{CLIENT, DAY, Plan, TestEnv, drive};
 
 /// Three names of one identity.
 fn names() -> [ManagedIdentityId; 3] {
@@ -19,30 +19,30 @@ fn names() -> [ManagedIdentityId; 3] {
     ]
 }
 
-async fn under(house: &House, name: &ManagedIdentityId) -> Thumbprint {
-    let binding = house.minter.binding(name, CorrelationId::random());
-    drive(&house.clock, binding).await.0.unwrap().identity().thumbprint()
+async fn under(env: &TestEnv, name: &ManagedIdentityId) -> Thumbprint {
+    let binding = env.minter.binding(name, CorrelationId::random());
+    drive(&env.clock, binding).await.0.unwrap().identity().thumbprint()
 }
 
 #[tokio::test]
-async fn an_identity_has_one_binding_under_all_its_names() {
-    let house = House::new().await;
+async fn ids_of_an_identity_share_one_binding() {
+    let env = TestEnv::new().await;
     let [client, object, resource] = names();
-    let minted = under(&house, &client).await;
-    assert_eq!([under(&house, &object).await, under(&house, &resource).await], [minted; 2]);
-    assert_eq!((house.mints(), house.issuer.requests().len()), (1, 4));
+    let minted = under(&env, &client).await;
+    assert_eq!([under(&env, &object).await, under(&env, &resource).await], [minted; 2]);
+    assert_eq!((env.mints(), env.issuer.requests().len()), (1, 4));
     // Each name is looked up once.
-    under(&house, &object).await;
-    assert_eq!(house.issuer.requests().len(), 4);
+    under(&env, &object).await;
+    assert_eq!(env.issuer.requests().len(), 4);
 }
 
 #[tokio::test]
-async fn names_that_are_asked_for_at_once_lead_to_one_mint() {
-    let house = House::new().await;
+async fn concurrent_ids_lead_to_one_mint() {
+    let env = TestEnv::new().await;
     let names = names();
-    let asked = names.iter().map(|name| house.minter.binding(name, CorrelationId::random()));
-    let (bindings, _) = drive(&house.clock, join_all(asked)).await;
-    let minted = house.issuer.issued();
+    let asked = names.iter().map(|name| env.minter.binding(name, CorrelationId::random()));
+    let (bindings, _) = drive(&env.clock, join_all(asked)).await;
+    let minted = env.issuer.issued();
     assert_eq!(minted.len(), 1);
     assert!(bindings.iter().all(|binding| binding.as_ref().unwrap().identity().thumbprint() == minted[0]));
 }
@@ -59,13 +59,13 @@ impl KeyProvider for SlowKeys {
 }
 
 #[tokio::test]
-async fn a_name_whose_key_is_late_finds_what_another_name_got_meanwhile() {
+async fn slow_key_finds_the_binding_of_another_id() {
     let key = SoftwareKeys::p256().key().await.unwrap();
     let turns = Arc::new(Semaphore::new(0));
-    let house = House::with(|builder| builder.key_provider(SlowKeys(key, Arc::clone(&turns)))).await;
+    let env = TestEnv::with(|builder| builder.key_provider(SlowKeys(key, Arc::clone(&turns)))).await;
     let [client, object, _] = names();
-    let mut first = Box::pin(house.minter.binding(&client, CorrelationId::random()));
-    let mut second = Box::pin(house.minter.binding(&object, CorrelationId::random()));
+    let mut first = Box::pin(env.minter.binding(&client, CorrelationId::random()));
+    let mut second = Box::pin(env.minter.binding(&object, CorrelationId::random()));
     // Both know who they are, and wait for their keys.
     for waiting in [&mut first, &mut second] {
         for _ in 0..50 {
@@ -77,55 +77,55 @@ async fn a_name_whose_key_is_late_finds_what_another_name_got_meanwhile() {
     let first = first.await.unwrap();
     turns.add_permits(1);
     let second = second.await.unwrap();
-    assert_eq!((first.identity(), house.mints()), (second.identity(), 1));
+    assert_eq!((first.identity(), env.mints()), (second.identity(), 1));
 }
 
 #[tokio::test]
-async fn a_renewal_under_one_name_is_found_under_the_others() {
-    let house = House::new().await;
+async fn renewal_is_shared_by_all_ids() {
+    let env = TestEnv::new().await;
     let names = names();
     for name in &names {
-        under(&house, name).await;
+        under(&env, name).await;
     }
-    house.clock.advance(8 * DAY);
+    env.clock.advance(8 * DAY);
     for name in &names {
-        under(&house, name).await;
-        house.settle().await;
+        under(&env, name).await;
+        env.settle().await;
     }
-    assert_eq!(house.mints(), 2);
+    assert_eq!(env.mints(), 2);
     for name in &names {
-        assert_eq!(under(&house, name).await, house.issuer.issued()[1]);
+        assert_eq!(under(&env, name).await, env.issuer.issued()[1]);
     }
 }
 
 #[tokio::test]
-async fn a_refusal_under_one_name_is_made_good_under_all() {
-    let house = House::new().await;
+async fn replacement_is_shared_by_all_ids() {
+    let env = TestEnv::new().await;
     let [client, object, _] = names();
-    let old = under(&house, &client).await;
-    under(&house, &object).await;
-    assert!(house.minter.report_refusal(&client, old));
-    let new = under(&house, &client).await;
+    let old = under(&env, &client).await;
+    under(&env, &object).await;
+    assert!(env.minter.report_refusal(&client, old));
+    let new = under(&env, &client).await;
     assert_ne!(new, old);
     // The other name still has it, until it is refused there too.
-    assert_eq!(under(&house, &object).await, old);
-    assert!(house.minter.report_refusal(&object, old));
-    assert_eq!((under(&house, &object).await, house.mints()), (new, 2));
+    assert_eq!(under(&env, &object).await, old);
+    assert!(env.minter.report_refusal(&object, old));
+    assert_eq!((under(&env, &object).await, env.mints()), (new, 2));
     // That counts as the mint that followed the refusal, for both.
-    assert!(!house.minter.report_refusal(&object, new) && !house.minter.report_refusal(&client, new));
-    assert_eq!(house.mints(), 2);
+    assert!(!env.minter.report_refusal(&object, new) && !env.minter.report_refusal(&client, new));
+    assert_eq!(env.mints(), 2);
 }
 
 #[tokio::test]
-async fn another_identity_and_another_machine_have_another_binding() {
-    let house = House::new().await;
+async fn other_machines_have_other_bindings() {
+    let env = TestEnv::new().await;
     let [client, object, resource] = names();
-    let minted = under(&house, &client).await;
+    let minted = under(&env, &client).await;
     let other = ManagedIdentityId::client_id("other").unwrap();
-    assert_ne!(under(&house, &other).await, minted);
-    house.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
-    let cloned = under(&house, &object).await;
+    assert_ne!(under(&env, &other).await, minted);
+    env.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
+    let cloned = under(&env, &object).await;
     assert_ne!(cloned, minted);
-    assert_eq!(under(&house, &resource).await, cloned);
-    assert_eq!(house.mints(), 3);
+    assert_eq!(under(&env, &resource).await, cloned);
+    assert_eq!(env.mints(), 3);
 }

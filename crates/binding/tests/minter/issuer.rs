@@ -305,7 +305,7 @@ impl KeyProvider for OneKey {
 }
 
 /// A minter, its clock and the service it asks.
-pub(crate) struct House {
+pub(crate) struct TestEnv {
     pub(crate) clock: ManualClock,
     pub(crate) issuer: Issuer,
     pub(crate) key: SharedSigningKey,
@@ -313,7 +313,7 @@ pub(crate) struct House {
     pub(crate) id: ManagedIdentityId,
 }
 
-impl House {
+impl TestEnv {
     pub(crate) async fn new() -> Self {
         Self::with(|builder| builder).await
     }

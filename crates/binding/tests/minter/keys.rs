@@ -7,7 +7,7 @@ use symbolon_binding::{Error, ErrorKind, KeyProvider, SoftwareKeys};
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{CorrelationId, SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength};
 
-use crate::issuer::House;
+use crate::issuer::TestEnv;
 
 /// A key whose private half was deleted.
 #[derive(Debug)]
@@ -44,13 +44,13 @@ impl KeyProvider for Forgetful {
 }
 
 #[tokio::test]
-async fn a_key_that_is_gone_is_replaced_once_before_anything_is_asked_for_it() {
+async fn lost_key_is_replaced_once() {
     for (gone, asked, issued) in [(0, 1, true), (1, 2, true), (2, 2, false), (9, 2, false)] {
         let keys = Forgetful { gone, asked: Arc::default() };
-        let house = House::with(|builder| builder.key_provider(keys.clone())).await;
-        let minted = house.minter.binding(&house.id, CorrelationId::random()).await;
+        let env = TestEnv::with(|builder| builder.key_provider(keys.clone())).await;
+        let minted = env.minter.binding(&env.id, CorrelationId::random()).await;
         assert_eq!(keys.asked.load(Ordering::Relaxed), asked, "{gone}");
-        assert_eq!(house.issuer.csrs().len(), usize::from(issued), "{gone}");
+        assert_eq!(env.issuer.csrs().len(), usize::from(issued), "{gone}");
         match minted {
             Ok(_) => assert!(issued, "{gone}"),
             Err(error) => assert_eq!((error.code(), issued), ("key_gone", false)),
@@ -72,15 +72,15 @@ impl KeyProvider for Late {
 }
 
 #[tokio::test]
-async fn a_failure_to_get_a_key_is_told_as_it_is_and_not_remembered() {
+async fn key_provider_error_is_returned() {
     let keys = Late(Arc::new(AtomicUsize::new(2)));
-    let house = House::with(|builder| builder.key_provider(keys.clone())).await;
-    let ask = || house.minter.binding(&house.id, CorrelationId::random());
+    let env = TestEnv::with(|builder| builder.key_provider(keys.clone())).await;
+    let ask = || env.minter.binding(&env.id, CorrelationId::random());
     for _ in 0..2 {
         let error = ask().await.unwrap_err();
         assert_eq!((error.code(), error.is_transient()), ("no_device", false));
-        assert_eq!(house.mints(), 0);
+        assert_eq!(env.mints(), 0);
     }
     assert!(ask().await.is_ok());
-    assert_eq!(house.mints(), 1);
+    assert_eq!(env.mints(), 1);
 }

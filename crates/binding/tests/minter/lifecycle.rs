@@ -9,34 +9,34 @@ use futures_util::future::join_all;
 use symbolon_binding::{KeyProvider, ManagedIdentityId, REMINT_COOLDOWN, SoftwareKeys};
 use symbolon_types::{CorrelationId, Thumbprint};
 
-use crate::issuer::{DAY, HOUR, House, OneKey, Plan, answer, der_time, drive};
+use crate::issuer::{DAY, HOUR, OneKey, Plan, TestEnv, answer, der_time, drive};
 
 fn down() -> impl Iterator<Item = Result<symbolon_transport::Response, symbolon_transport::TransportError>> {
     (0..100).map(|_| Ok(answer(403, Some("IMDS/1"), "")))
 }
 
-async fn thumbprint(house: &House) -> Thumbprint {
-    house.binding().await.unwrap().identity().thumbprint()
+async fn thumbprint(env: &TestEnv) -> Thumbprint {
+    env.binding().await.unwrap().identity().thumbprint()
 }
 
 #[tokio::test]
-async fn there_is_no_current_binding_before_the_first_mint() {
-    let house = House::new().await;
-    assert!(house.minter.current(&house.id).is_none());
-    let minted = thumbprint(&house).await;
-    assert_eq!(house.minter.current(&house.id).map(|binding| binding.identity().thumbprint()), Some(minted));
-    assert_eq!((thumbprint(&house).await, house.mints()), (minted, 1));
+async fn no_binding_before_the_first_mint() {
+    let env = TestEnv::new().await;
+    assert!(env.minter.current(&env.id).is_none());
+    let minted = thumbprint(&env).await;
+    assert_eq!(env.minter.current(&env.id).map(|binding| binding.identity().thumbprint()), Some(minted));
+    assert_eq!((thumbprint(&env).await, env.mints()), (minted, 1));
 }
 
 #[tokio::test]
-async fn a_binding_that_is_there_is_served_at_once_and_without_allocating() {
-    let house = House::new().await;
-    let minted = house.binding().await.unwrap();
+async fn cached_binding_allocates_nothing() {
+    let env = TestEnv::new().await;
+    let minted = env.binding().await.unwrap();
     let correlation_id = CorrelationId::random();
     let mut served = (None, None);
     let counted = allocation_counter::measure(|| {
-        let waited = house.minter.binding(&house.id, correlation_id).now_or_never().and_then(Result::ok);
-        served = (house.minter.current(&house.id), waited);
+        let waited = env.minter.binding(&env.id, correlation_id).now_or_never().and_then(Result::ok);
+        served = (env.minter.current(&env.id), waited);
     });
     assert_eq!(counted.count_total, 0, "{counted:?}");
     for binding in [served.0, served.1] {
@@ -45,300 +45,300 @@ async fn a_binding_that_is_there_is_served_at_once_and_without_allocating() {
 }
 
 #[tokio::test]
-async fn a_hundred_callers_share_one_mint() {
-    let house = House::new().await;
-    let callers = (0..100).map(|_| house.minter.binding(&house.id, CorrelationId::random()));
-    let (bindings, _) = drive(&house.clock, join_all(callers)).await;
+async fn concurrent_callers_share_one_mint() {
+    let env = TestEnv::new().await;
+    let callers = (0..100).map(|_| env.minter.binding(&env.id, CorrelationId::random()));
+    let (bindings, _) = drive(&env.clock, join_all(callers)).await;
     let first = bindings[0].as_ref().unwrap().identity().clone();
     assert!(bindings.iter().all(|binding| *binding.as_ref().unwrap().identity() == first));
-    assert_eq!((house.mints(), house.issuer.requests().len()), (1, 2));
+    assert_eq!((env.mints(), env.issuer.requests().len()), (1, 2));
 }
 
 #[tokio::test]
-async fn identities_are_kept_apart() {
-    let mut house = House::new().await;
-    let one = thumbprint(&house).await;
-    house.id = ManagedIdentityId::client_id("other").unwrap();
-    assert!(house.minter.current(&house.id).is_none());
-    assert_ne!(thumbprint(&house).await, one);
-    assert_eq!(house.mints(), 2);
+async fn identities_have_separate_bindings() {
+    let mut env = TestEnv::new().await;
+    let one = thumbprint(&env).await;
+    env.id = ManagedIdentityId::client_id("other").unwrap();
+    assert!(env.minter.current(&env.id).is_none());
+    assert_ne!(thumbprint(&env).await, one);
+    assert_eq!(env.mints(), 2);
 }
 
 #[tokio::test]
-async fn past_its_half_life_the_old_binding_serves_while_one_renewal_runs() {
-    let house = House::new().await;
-    let old = thumbprint(&house).await;
-    house.clock.advance(7 * DAY - Duration::from_secs(1));
-    assert!(house.minter.current(&house.id).is_some());
-    house.clock.advance(Duration::from_secs(1));
-    assert!(house.minter.current(&house.id).is_none());
-    house.issuer.hold(true);
+async fn old_binding_is_served_during_renewal() {
+    let env = TestEnv::new().await;
+    let old = thumbprint(&env).await;
+    env.clock.advance(7 * DAY - Duration::from_secs(1));
+    assert!(env.minter.current(&env.id).is_some());
+    env.clock.advance(Duration::from_secs(1));
+    assert!(env.minter.current(&env.id).is_none());
+    env.issuer.hold(true);
     for _ in 0..50 {
-        assert_eq!(thumbprint(&house).await, old);
+        assert_eq!(thumbprint(&env).await, old);
     }
-    house.issuer.hold(false);
-    house.settle().await;
-    assert_eq!(house.mints(), 2);
-    assert_eq!(thumbprint(&house).await, house.issuer.issued()[1]);
+    env.issuer.hold(false);
+    env.settle().await;
+    assert_eq!(env.mints(), 2);
+    assert_eq!(thumbprint(&env).await, env.issuer.issued()[1]);
 }
 
 #[tokio::test]
-async fn a_renewal_that_fails_keeps_the_old_binding_and_is_not_repeated_at_once() {
-    let house = House::new().await;
-    let old = thumbprint(&house).await;
-    house.clock.advance(8 * DAY);
-    house.issuer.fail(down());
+async fn failed_renewal_keeps_the_old_binding() {
+    let env = TestEnv::new().await;
+    let old = thumbprint(&env).await;
+    env.clock.advance(8 * DAY);
+    env.issuer.fail(down());
     for _ in 0..50 {
-        assert_eq!(thumbprint(&house).await, old);
-        house.settle().await;
+        assert_eq!(thumbprint(&env).await, old);
+        env.settle().await;
     }
-    assert_eq!(house.issuer.requests().len(), 3, "one renewal was tried");
+    assert_eq!(env.issuer.requests().len(), 3, "one renewal was tried");
     // Until the hard end, whatever IMDS does.
-    house.clock.advance(6 * DAY - Duration::from_secs(1));
-    assert_eq!(thumbprint(&house).await, old);
-    house.settle().await;
-    house.clock.advance(Duration::from_secs(1));
-    assert_eq!(house.binding().await.unwrap_err().code(), "managed_identity_request_failed");
-    house.issuer.forget_faults();
-    assert_ne!(thumbprint(&house).await, old);
+    env.clock.advance(6 * DAY - Duration::from_secs(1));
+    assert_eq!(thumbprint(&env).await, old);
+    env.settle().await;
+    env.clock.advance(Duration::from_secs(1));
+    assert_eq!(env.binding().await.unwrap_err().code(), "managed_identity_request_failed");
+    env.issuer.forget_faults();
+    assert_ne!(thumbprint(&env).await, old);
 }
 
 #[tokio::test]
-async fn a_binding_is_not_served_past_either_end_of_its_certificate() {
+async fn binding_is_not_served_after_it_expires() {
     for capped in [false, true] {
-        let house = House::new().await;
-        let end = house.now() + 2 * HOUR;
+        let env = TestEnv::new().await;
+        let end = env.now() + 2 * HOUR;
         let plan = match capped {
             true => Plan { token_not_after: Some(der_time(end)), ..Plan::default() },
             false => Plan { valid: (0, 7200), ..Plan::default() },
         };
-        house.issuer.plan(plan);
-        let old = thumbprint(&house).await;
+        env.issuer.plan(plan);
+        let old = thumbprint(&env).await;
         // Half of the two hours: the earlier end decides.
-        house.clock.advance(HOUR);
-        assert!(house.minter.current(&house.id).is_none());
-        house.clock.advance(HOUR);
-        house.issuer.plan(Plan::default());
-        assert_ne!(thumbprint(&house).await, old, "{capped}");
+        env.clock.advance(HOUR);
+        assert!(env.minter.current(&env.id).is_none());
+        env.clock.advance(HOUR);
+        env.issuer.plan(Plan::default());
+        assert_ne!(thumbprint(&env).await, old, "{capped}");
     }
 }
 
 #[tokio::test]
-async fn a_certificate_that_arrives_in_its_second_half_is_not_due_at_once() {
-    let house = House::new().await;
-    house.issuer.plan(Plan { valid: (-10 * 24 * 3600, 2 * 24 * 3600), ..Plan::default() });
-    house.binding().await.unwrap();
-    assert!(house.minter.current(&house.id).is_some());
-    house.clock.advance(DAY + HOUR);
-    assert!(house.minter.current(&house.id).is_none());
+async fn late_certificate_is_not_due_at_once() {
+    let env = TestEnv::new().await;
+    env.issuer.plan(Plan { valid: (-10 * 24 * 3600, 2 * 24 * 3600), ..Plan::default() });
+    env.binding().await.unwrap();
+    assert!(env.minter.current(&env.id).is_some());
+    env.clock.advance(DAY + HOUR);
+    assert!(env.minter.current(&env.id).is_none());
 }
 
 #[tokio::test]
-async fn a_certificate_is_kept_for_the_useful_part_of_its_life_however_short_that_is() {
+async fn short_lived_certificate_is_cached() {
     const MINUTE: i64 = 60;
     for minutes in [10, 60, 23 * 60, 24 * 60, 24 * 60 + 1, 48 * 60, 14 * 24 * 60] {
-        let house = House::new().await;
-        house.issuer.plan(Plan { valid: (0, minutes * MINUTE), ..Plan::default() });
-        let minted = house.binding().await.unwrap();
-        let until = house.now() + Duration::from_secs((minutes * MINUTE).unsigned_abs());
+        let env = TestEnv::new().await;
+        env.issuer.plan(Plan { valid: (0, minutes * MINUTE), ..Plan::default() });
+        let minted = env.binding().await.unwrap();
+        let until = env.now() + Duration::from_secs((minutes * MINUTE).unsigned_abs());
         assert_eq!(minted.identity().usable_until(), until, "{minutes}");
-        assert_eq!(thumbprint(&house).await, minted.identity().thumbprint(), "{minutes}");
-        house.clock.set(minted.renew_at() - Duration::from_secs(1));
-        assert!(house.minter.current(&house.id).is_some(), "{minutes}");
+        assert_eq!(thumbprint(&env).await, minted.identity().thumbprint(), "{minutes}");
+        env.clock.set(minted.renew_at() - Duration::from_secs(1));
+        assert!(env.minter.current(&env.id).is_some(), "{minutes}");
         // It is in use to its last second, if there is no other.
-        house.clock.set(until - Duration::from_secs(1));
-        house.issuer.fail(down());
-        assert_eq!(thumbprint(&house).await, minted.identity().thumbprint(), "{minutes}");
-        house.settle().await;
-        house.clock.set(until);
-        assert!(house.binding().await.is_err(), "{minutes}");
-        assert_eq!(house.mints(), 1, "{minutes}");
+        env.clock.set(until - Duration::from_secs(1));
+        env.issuer.fail(down());
+        assert_eq!(thumbprint(&env).await, minted.identity().thumbprint(), "{minutes}");
+        env.settle().await;
+        env.clock.set(until);
+        assert!(env.binding().await.is_err(), "{minutes}");
+        assert_eq!(env.mints(), 1, "{minutes}");
     }
 }
 
 #[tokio::test]
-async fn a_caller_that_gives_up_takes_nothing_from_the_others() {
-    let house = House::new().await;
-    house.issuer.hold(true);
-    let mut leader = Box::pin(house.minter.binding(&house.id, CorrelationId::random()));
-    let mut follower = Box::pin(house.minter.binding(&house.id, CorrelationId::random()));
+async fn dropped_caller_does_not_cancel_others() {
+    let env = TestEnv::new().await;
+    env.issuer.hold(true);
+    let mut leader = Box::pin(env.minter.binding(&env.id, CorrelationId::random()));
+    let mut follower = Box::pin(env.minter.binding(&env.id, CorrelationId::random()));
     for caller in [&mut leader, &mut follower] {
         assert!(caller.now_or_never().is_none());
     }
     drop(leader);
-    house.issuer.hold(false);
-    drive(&house.clock, follower).await.0.unwrap();
-    assert_eq!((house.mints(), house.issuer.requests().len()), (1, 2));
+    env.issuer.hold(false);
+    drive(&env.clock, follower).await.0.unwrap();
+    assert_eq!((env.mints(), env.issuer.requests().len()), (1, 2));
 }
 
 #[tokio::test]
-async fn a_mint_that_nobody_waits_for_leaves_nothing_behind() {
-    let house = House::new().await;
-    house.issuer.hold(true);
-    let mut caller = Box::pin(house.minter.binding(&house.id, CorrelationId::random()));
+async fn mint_without_callers_is_cancelled() {
+    let env = TestEnv::new().await;
+    env.issuer.hold(true);
+    let mut caller = Box::pin(env.minter.binding(&env.id, CorrelationId::random()));
     assert!((&mut caller).now_or_never().is_none());
     drop(caller);
-    house.issuer.hold(false);
-    house.settle().await;
-    assert!(house.minter.current(&house.id).is_none());
-    assert_eq!((house.mints(), house.clock.sleepers()), (0, 0));
-    assert!(house.binding().await.is_ok());
+    env.issuer.hold(false);
+    env.settle().await;
+    assert!(env.minter.current(&env.id).is_none());
+    assert_eq!((env.mints(), env.clock.sleepers()), (0, 0));
+    assert!(env.binding().await.is_ok());
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_an_hour_neither_loops_nor_loses_the_binding() {
-    let house = House::new().await;
-    let start = house.now();
-    let minted = thumbprint(&house).await;
+async fn clock_jumps_keep_the_binding() {
+    let env = TestEnv::new().await;
+    let start = env.now();
+    let minted = thumbprint(&env).await;
     for at in [start - HOUR, start, start + HOUR, start - HOUR] {
-        house.clock.set(at);
+        env.clock.set(at);
         for _ in 0..10 {
-            assert_eq!(thumbprint(&house).await, minted);
+            assert_eq!(thumbprint(&env).await, minted);
         }
-        house.settle().await;
+        env.settle().await;
     }
-    assert_eq!(house.mints(), 1);
+    assert_eq!(env.mints(), 1);
     // A pause that began on a clock that was an hour ahead does not last an hour more.
-    house.clock.set(start + HOUR);
-    assert!(house.minter.report_refusal(&house.id, minted));
-    let second = thumbprint(&house).await;
-    house.clock.set(start);
-    assert!(house.minter.report_refusal(&house.id, second));
-    let third = thumbprint(&house).await;
-    assert!(!house.minter.report_refusal(&house.id, third));
-    assert_eq!(house.mints(), 3);
+    env.clock.set(start + HOUR);
+    assert!(env.minter.report_refusal(&env.id, minted));
+    let second = thumbprint(&env).await;
+    env.clock.set(start);
+    assert!(env.minter.report_refusal(&env.id, second));
+    let third = thumbprint(&env).await;
+    assert!(!env.minter.report_refusal(&env.id, third));
+    assert_eq!(env.mints(), 3);
 }
 
 #[tokio::test]
-async fn a_refused_certificate_is_forgotten_and_minted_anew_once_in_a_pause() {
-    let house = House::new().await;
-    let first = thumbprint(&house).await;
-    assert!(house.minter.report_refusal(&house.id, first));
-    assert!(house.minter.current(&house.id).is_none());
+async fn refused_certificate_is_replaced_once() {
+    let env = TestEnv::new().await;
+    let first = thumbprint(&env).await;
+    assert!(env.minter.report_refusal(&env.id, first));
+    assert!(env.minter.current(&env.id).is_none());
     // Another caller's refusal of the same certificate, before anything was minted.
-    assert!(house.minter.report_refusal(&house.id, first));
-    let second = thumbprint(&house).await;
+    assert!(env.minter.report_refusal(&env.id, first));
+    let second = thumbprint(&env).await;
     assert_ne!(first, second);
     // A refusal that comes late never undoes the mint.
-    assert!(house.minter.report_refusal(&house.id, first));
-    assert_eq!(thumbprint(&house).await, second);
+    assert!(env.minter.report_refusal(&env.id, first));
+    assert_eq!(thumbprint(&env).await, second);
     // The second is refused as well: kept, and nothing is minted until the pause is over.
     for passed in [0, 60, 239] {
-        house.clock.advance(Duration::from_secs(passed));
-        assert!(!house.minter.report_refusal(&house.id, second), "{passed}");
-        assert_eq!(thumbprint(&house).await, second);
+        env.clock.advance(Duration::from_secs(passed));
+        assert!(!env.minter.report_refusal(&env.id, second), "{passed}");
+        assert_eq!(thumbprint(&env).await, second);
     }
-    assert_eq!(house.mints(), 2);
-    house.clock.advance(Duration::from_secs(1));
-    assert!(house.minter.report_refusal(&house.id, second));
-    assert_ne!(thumbprint(&house).await, second);
-    assert_eq!(house.mints(), 3);
+    assert_eq!(env.mints(), 2);
+    env.clock.advance(Duration::from_secs(1));
+    assert!(env.minter.report_refusal(&env.id, second));
+    assert_ne!(thumbprint(&env).await, second);
+    assert_eq!(env.mints(), 3);
 }
 
 #[tokio::test]
-async fn the_same_certificate_again_after_a_refusal_is_refused_without_another_mint() {
+async fn same_certificate_again_is_not_reminted() {
     static FIRST: OnceLock<String> = OnceLock::new();
-    let house = House::new().await;
+    let env = TestEnv::new().await;
     let mangle = |der: Vec<u8>| FIRST.get_or_init(|| Base64::encode_string(&der)).clone();
-    house.issuer.plan(Plan { mangle, ..Plan::default() });
-    let first = thumbprint(&house).await;
-    assert!(house.minter.report_refusal(&house.id, first));
-    assert_eq!(thumbprint(&house).await, first);
+    env.issuer.plan(Plan { mangle, ..Plan::default() });
+    let first = thumbprint(&env).await;
+    assert!(env.minter.report_refusal(&env.id, first));
+    assert_eq!(thumbprint(&env).await, first);
     for _ in 0..10 {
-        assert!(!house.minter.report_refusal(&house.id, first));
-        assert_eq!((thumbprint(&house).await, house.mints()), (first, 2));
+        assert!(!env.minter.report_refusal(&env.id, first));
+        assert_eq!((thumbprint(&env).await, env.mints()), (first, 2));
     }
-    house.clock.advance(REMINT_COOLDOWN);
-    assert!(house.minter.report_refusal(&house.id, first));
+    env.clock.advance(REMINT_COOLDOWN);
+    assert!(env.minter.report_refusal(&env.id, first));
 }
 
 #[tokio::test]
-async fn the_pause_counts_from_the_mint_and_not_from_the_refusal() {
-    let house = House::new().await;
-    let first = thumbprint(&house).await;
-    assert!(house.minter.report_refusal(&house.id, first));
-    house.clock.advance(REMINT_COOLDOWN);
-    let second = thumbprint(&house).await;
-    assert!(!house.minter.report_refusal(&house.id, second));
+async fn cooldown_starts_with_the_mint() {
+    let env = TestEnv::new().await;
+    let first = thumbprint(&env).await;
+    assert!(env.minter.report_refusal(&env.id, first));
+    env.clock.advance(REMINT_COOLDOWN);
+    let second = thumbprint(&env).await;
+    assert!(!env.minter.report_refusal(&env.id, second));
 }
 
 #[tokio::test]
-async fn a_refusal_of_one_identity_says_nothing_about_another() {
-    let house = House::new().await;
-    let first = thumbprint(&house).await;
-    assert!(house.minter.report_refusal(&house.id, first));
-    let second = thumbprint(&house).await;
-    assert!(!house.minter.report_refusal(&house.id, second));
+async fn refusals_are_per_identity() {
+    let env = TestEnv::new().await;
+    let first = thumbprint(&env).await;
+    assert!(env.minter.report_refusal(&env.id, first));
+    let second = thumbprint(&env).await;
+    assert!(!env.minter.report_refusal(&env.id, second));
     let other = ManagedIdentityId::object_id("other").unwrap();
-    let (binding, _) = drive(&house.clock, house.minter.binding(&other, CorrelationId::random())).await;
-    assert!(house.minter.report_refusal(&other, binding.unwrap().identity().thumbprint()));
+    let (binding, _) = drive(&env.clock, env.minter.binding(&other, CorrelationId::random())).await;
+    assert!(env.minter.report_refusal(&other, binding.unwrap().identity().thumbprint()));
 }
 
 #[tokio::test]
-async fn a_hundred_refusals_at_once_lead_to_one_mint() {
-    let house = House::new().await;
-    let refused = thumbprint(&house).await;
+async fn concurrent_refusals_lead_to_one_mint() {
+    let env = TestEnv::new().await;
+    let refused = thumbprint(&env).await;
     let callers = (0..100).map(|_| async {
         tokio::task::yield_now().await;
-        assert!(house.minter.report_refusal(&house.id, refused));
+        assert!(env.minter.report_refusal(&env.id, refused));
         tokio::task::yield_now().await;
-        house.minter.binding(&house.id, CorrelationId::random()).await.unwrap()
+        env.minter.binding(&env.id, CorrelationId::random()).await.unwrap()
     });
-    let (bindings, _) = drive(&house.clock, join_all(callers)).await;
-    let second = house.issuer.issued()[1];
+    let (bindings, _) = drive(&env.clock, join_all(callers)).await;
+    let second = env.issuer.issued()[1];
     assert!(bindings.iter().all(|binding| binding.identity().thumbprint() == second));
-    assert_eq!(house.mints(), 2);
+    assert_eq!(env.mints(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn refusals_on_many_threads_lead_to_one_mint() {
-    let house = House::new().await;
-    let refused = thumbprint(&house).await;
+async fn refusals_on_threads_lead_to_one_mint() {
+    let env = TestEnv::new().await;
+    let refused = thumbprint(&env).await;
     let tasks = (0..100).map(|_| {
-        let (minter, id) = (house.minter.clone(), house.id.clone());
+        let (minter, id) = (env.minter.clone(), env.id.clone());
         tokio::spawn(async move {
             assert!(minter.report_refusal(&id, refused));
             minter.binding(&id, CorrelationId::random()).await.unwrap().identity().thumbprint()
         })
     });
     let second = join_all(tasks).await;
-    assert_eq!(house.mints(), 2);
-    assert!(second.into_iter().all(|thumbprint| thumbprint.unwrap() == house.issuer.issued()[1]));
+    assert_eq!(env.mints(), 2);
+    assert!(second.into_iter().all(|thumbprint| thumbprint.unwrap() == env.issuer.issued()[1]));
 }
 
 #[tokio::test]
-async fn a_refusal_while_a_renewal_runs_waits_for_that_renewal() {
-    let house = House::new().await;
-    let old = thumbprint(&house).await;
-    house.clock.advance(8 * DAY);
-    house.issuer.hold(true);
-    assert_eq!(thumbprint(&house).await, old);
-    assert!(house.minter.report_refusal(&house.id, old));
-    house.issuer.hold(false);
-    assert_ne!(thumbprint(&house).await, old);
-    house.settle().await;
-    assert_eq!(house.mints(), 2);
+async fn refusal_joins_a_running_renewal() {
+    let env = TestEnv::new().await;
+    let old = thumbprint(&env).await;
+    env.clock.advance(8 * DAY);
+    env.issuer.hold(true);
+    assert_eq!(thumbprint(&env).await, old);
+    assert!(env.minter.report_refusal(&env.id, old));
+    env.issuer.hold(false);
+    assert_ne!(thumbprint(&env).await, old);
+    env.settle().await;
+    assert_eq!(env.mints(), 2);
 }
 
 #[tokio::test]
-async fn a_mint_that_fails_after_a_refusal_does_not_begin_the_pause() {
-    let house = House::new().await;
-    let first = thumbprint(&house).await;
-    assert!(house.minter.report_refusal(&house.id, first));
-    house.issuer.fail([Ok(answer(403, Some("IMDS/1"), ""))]);
-    assert!(house.binding().await.is_err());
-    assert!(house.minter.report_refusal(&house.id, first));
-    let second = thumbprint(&house).await;
-    assert!(!house.minter.report_refusal(&house.id, second));
+async fn failed_mint_starts_no_cooldown() {
+    let env = TestEnv::new().await;
+    let first = thumbprint(&env).await;
+    assert!(env.minter.report_refusal(&env.id, first));
+    env.issuer.fail([Ok(answer(403, Some("IMDS/1"), ""))]);
+    assert!(env.binding().await.is_err());
+    assert!(env.minter.report_refusal(&env.id, first));
+    let second = thumbprint(&env).await;
+    assert!(!env.minter.report_refusal(&env.id, second));
 }
 
 #[tokio::test]
-async fn software_keys_are_new_with_each_mint() {
+async fn each_mint_has_a_new_software_key() {
     for keys in [SoftwareKeys::rsa_2048(), SoftwareKeys::p256()] {
-        let house = House::with(|builder| builder.key_provider(keys)).await;
+        let env = TestEnv::with(|builder| builder.key_provider(keys)).await;
         let mint = || async {
-            let binding = house.minter.binding(&house.id, CorrelationId::random()).await.unwrap();
-            let _forgotten = house.minter.report_refusal(&house.id, binding.identity().thumbprint());
+            let binding = env.minter.binding(&env.id, CorrelationId::random()).await.unwrap();
+            let _forgotten = env.minter.report_refusal(&env.id, binding.identity().thumbprint());
             symbolon_types::SigningKey::public_key(binding.identity().key()).to_vec()
         };
         assert_ne!(mint().await, mint().await, "{keys:?}");
@@ -346,25 +346,25 @@ async fn software_keys_are_new_with_each_mint() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_kept_gets_a_new_certificate() {
+async fn persistent_key_gets_a_new_certificate() {
     let key = SoftwareKeys::rsa_2048().key().await.unwrap();
-    let house = House::with(|builder| builder.key_provider(OneKey(key))).await;
-    let first = thumbprint(&house).await;
-    assert!(house.minter.report_refusal(&house.id, first));
-    assert_ne!(thumbprint(&house).await, first);
+    let env = TestEnv::with(|builder| builder.key_provider(OneKey(key))).await;
+    let first = thumbprint(&env).await;
+    assert!(env.minter.report_refusal(&env.id, first));
+    assert_ne!(thumbprint(&env).await, first);
 }
 
 #[tokio::test]
-async fn only_a_mint_that_follows_a_refusal_bypasses_the_issuers_cache_and_only_if_told_to() {
+async fn remint_bypasses_the_issuer_cache() {
     for told in [false, true] {
-        let house = House::with(|builder| builder.bypass_cache_on_remint(told)).await;
-        let first = thumbprint(&house).await;
-        assert!(house.minter.report_refusal(&house.id, first));
-        thumbprint(&house).await;
-        house.clock.advance(8 * DAY);
-        thumbprint(&house).await;
-        house.settle().await;
-        let requests = house.issuer.requests();
+        let env = TestEnv::with(|builder| builder.bypass_cache_on_remint(told)).await;
+        let first = thumbprint(&env).await;
+        assert!(env.minter.report_refusal(&env.id, first));
+        thumbprint(&env).await;
+        env.clock.advance(8 * DAY);
+        thumbprint(&env).await;
+        env.settle().await;
+        let requests = env.issuer.requests();
         let issuances = requests.iter().filter(|request| !request.body().is_empty());
         let bypass = issuances.map(|request| request.url().query().unwrap().contains("&bypass_cache=true"));
         assert_eq!(bypass.collect::<Vec<_>>(), [false, told, false]);

@@ -5,26 +5,26 @@ use symbolon_binding::ManagedIdentityId;
 use symbolon_test_logs::CapturedLogs;
 use symbolon_types::CorrelationId;
 
-use crate::issuer::{CLIENT, DAY, House, Plan, TENANT, VM, answer, drive};
+use crate::issuer::{CLIENT, DAY, Plan, TENANT, TestEnv, VM, answer, drive};
 
 #[tokio::test]
-async fn logs_at_every_level_show_what_happened_and_no_id_certificate_or_request() {
+async fn logs_contain_no_secrets() {
     const RESOURCE: &str = "/subscriptions/that-no-log-shows";
     let logs = CapturedLogs::begin();
 
-    let mut house = House::new().await;
-    house.id = ManagedIdentityId::resource_id(RESOURCE).unwrap();
-    house.issuer.plan(Plan { token_not_after: Some(b"\x05\x00".to_vec()), ..Plan::default() });
+    let mut env = TestEnv::new().await;
+    env.id = ManagedIdentityId::resource_id(RESOURCE).unwrap();
+    env.issuer.plan(Plan { token_not_after: Some(b"\x05\x00".to_vec()), ..Plan::default() });
     let correlation_id = CorrelationId::random();
-    let (first, _) = drive(&house.clock, house.minter.binding(&house.id, correlation_id)).await;
+    let (first, _) = drive(&env.clock, env.minter.binding(&env.id, correlation_id)).await;
     let first = first.unwrap();
-    assert!(house.minter.report_refusal(&house.id, first.identity().thumbprint()));
-    let second = house.binding().await.unwrap();
-    assert!(!house.minter.report_refusal(&house.id, second.identity().thumbprint()));
-    house.clock.advance(8 * DAY);
-    house.issuer.fail([Ok(answer(403, None, "the body of an error"))]);
-    house.binding().await.unwrap();
-    house.settle().await;
+    assert!(env.minter.report_refusal(&env.id, first.identity().thumbprint()));
+    let second = env.binding().await.unwrap();
+    assert!(!env.minter.report_refusal(&env.id, second.identity().thumbprint()));
+    env.clock.advance(8 * DAY);
+    env.issuer.fail([Ok(answer(403, None, "the body of an error"))]);
+    env.binding().await.unwrap();
+    env.settle().await;
 
     let log = logs.text();
     for said in [
@@ -45,8 +45,8 @@ async fn logs_at_every_level_show_what_happened_and_no_id_certificate_or_request
     let mut hidden =
         vec![CLIENT.to_owned(), TENANT.into(), VM.into(), RESOURCE.into(), "the body of an".into()];
     hidden.push("subscriptions".into());
-    hidden.extend(house.issuer.issued().iter().map(ToString::to_string));
-    hidden.extend(house.issuer.csrs().iter().map(|csr| Base64::encode_string(csr)));
+    hidden.extend(env.issuer.issued().iter().map(ToString::to_string));
+    hidden.extend(env.issuer.csrs().iter().map(|csr| Base64::encode_string(csr)));
     for binding in [&first, &second] {
         hidden.push(Base64::encode_string(&binding.identity().chain()[0]));
     }

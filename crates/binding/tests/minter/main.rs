@@ -11,7 +11,7 @@ mod logs;
 mod model;
 mod probing;
 mod refusals;
-mod rows;
+mod requirements;
 #[cfg(unix)]
 mod stored;
 #[cfg(unix)]

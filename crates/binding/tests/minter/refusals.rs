@@ -6,25 +6,25 @@ use symbolon_binding::{ErrorKind, KeyProvider, SoftwareKeys};
 use symbolon_types::SigningKey;
 use x509_cert::der::asn1::ObjectIdentifier;
 
-use crate::issuer::{House, Plan, der_time, moved};
+use crate::issuer::{Plan, TestEnv, der_time, moved};
 
 /// Mints, expects the refusal, and shows that nothing of it stays: the next mint is a whole one.
-async fn refuses(plan: impl FnOnce(&House) -> Plan, code: &str, reason: &str) -> String {
-    let house = House::new().await;
-    house.issuer.plan(plan(&house));
-    let error = house.binding().await.expect_err(reason);
+async fn refuses(plan: impl FnOnce(&TestEnv) -> Plan, code: &str, reason: &str) -> String {
+    let env = TestEnv::new().await;
+    env.issuer.plan(plan(&env));
+    let error = env.binding().await.expect_err(reason);
     assert_eq!((error.kind(), error.code()), (ErrorKind::Response, code), "{reason}");
     assert!(error.to_string().contains(reason), "{error}");
     assert!(!error.is_transient() && error.excerpt().is_none(), "{error:?}");
-    assert!(house.minter.current(&house.id).is_none());
-    house.issuer.plan(Plan::default());
-    assert!(house.binding().await.is_ok());
-    assert_eq!(house.issuer.requests().len(), 4, "{reason}");
+    assert!(env.minter.current(&env.id).is_none());
+    env.issuer.plan(Plan::default());
+    assert!(env.binding().await.is_ok());
+    assert_eq!(env.issuer.requests().len(), 4, "{reason}");
     error.to_string()
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_ours_is_refused() {
+async fn certificate_of_another_key_is_refused() {
     let other_key = SoftwareKeys::p256().key().await.unwrap().public_key().to_vec();
     let plan = Plan { public_key: Some(other_key), ..Plan::default() };
     refuses(|_| plan, "invalid_certificate", "is for another key").await;
@@ -36,7 +36,7 @@ async fn a_certificate_that_is_not_ours_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_names_the_identity_twice_or_in_no_common_name_is_refused() {
+async fn common_name_must_be_the_client_id() {
     for subject in [
         "CN=x,CN=d3adb33f-c0de-ed0c-c0de-deadb33fc0d3",
         "OU=d3adb33f-c0de-ed0c-c0de-deadb33fc0d3",
@@ -48,14 +48,14 @@ async fn a_certificate_that_names_the_identity_twice_or_in_no_common_name_is_ref
 }
 
 #[tokio::test]
-async fn the_client_id_is_compared_without_regard_to_case() {
-    let house = House::new().await;
-    house.issuer.plan(Plan { subject: Some("CN=D3ADB33F-C0DE-ED0C-C0DE-DEADB33FC0D3"), ..Plan::default() });
-    assert!(house.binding().await.is_ok());
+async fn client_id_is_case_insensitive() {
+    let env = TestEnv::new().await;
+    env.issuer.plan(Plan { subject: Some("CN=D3ADB33F-C0DE-ED0C-C0DE-DEADB33FC0D3"), ..Plan::default() });
+    assert!(env.binding().await.is_ok());
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_signed_with_a_broken_digest_is_refused() {
+async fn broken_digest_is_refused() {
     for oid in ["1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.2.840.10045.4.1"] {
         let plan = Plan { signature: ObjectIdentifier::new_unwrap(oid), ..Plan::default() };
         refuses(|_| plan, "invalid_certificate", "is signed with a broken digest").await;
@@ -63,7 +63,7 @@ async fn a_certificate_that_is_signed_with_a_broken_digest_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_exactly_one_certificate_is_refused() {
+async fn malformed_certificate_is_refused() {
     for (mangle, reason) in [
         ((|_| "!!!".into()) as fn(Vec<u8>) -> String, "is not base64"),
         (|der| Base64::encode_string(&der).replace('A', "\n"), "is not base64"),
@@ -78,7 +78,7 @@ async fn what_is_not_exactly_one_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_outside_its_time_is_refused_and_the_clocks_are_compared() {
+async fn validity_is_checked_with_clock_advice() {
     const DAY: i64 = 24 * 3600;
     for (valid, token_end, clock_offset, outcome) in [
         ((-DAY, 0), None, Some(0), Err(("has expired", "agrees with the issuer's"))),
@@ -91,17 +91,17 @@ async fn a_certificate_outside_its_time_is_refused_and_the_clocks_are_compared()
         ((300, DAY), None, Some(0), Ok(())),
         ((301, DAY), None, Some(301), Err(("is not valid yet", "301 seconds behind the issuer's"))),
     ] {
-        let plan = move |house: &House| Plan {
+        let plan = move |env: &TestEnv| Plan {
             valid,
-            token_not_after: token_end.map(|end| der_time(moved(house.now(), end))),
+            token_not_after: token_end.map(|end| der_time(moved(env.now(), end))),
             clock_offset,
             ..Plan::default()
         };
         match outcome {
             Ok(()) => {
-                let house = House::new().await;
-                house.issuer.plan(plan(&house));
-                assert!(house.binding().await.is_ok(), "{valid:?}");
+                let env = TestEnv::new().await;
+                env.issuer.plan(plan(&env));
+                assert!(env.binding().await.is_ok(), "{valid:?}");
             }
             Err((reason, advice)) => {
                 let text = refuses(plan, "invalid_certificate", reason).await;
@@ -112,7 +112,7 @@ async fn a_certificate_outside_its_time_is_refused_and_the_clocks_are_compared()
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_to_be_believed_is_refused() {
+async fn untrusted_endpoint_is_refused() {
     // Every rule has its row beside the code; these show that a mint heeds them.
     type Edit = fn(&mut Value);
     for (edit, code, reason) in [
@@ -144,25 +144,25 @@ async fn an_endpoint_that_is_not_to_be_believed_is_refused() {
 }
 
 #[tokio::test]
-async fn hosts_can_be_added_to_the_trusted_ones() {
+async fn trusted_hosts_can_be_added() {
     let edit = |body: &mut Value| body["mtls_authentication_endpoint"] = json!("https://a.mtls.example.com");
-    let house = House::with(|builder| builder.trusted_token_hosts(["mtls.example.com"])).await;
-    house.issuer.plan(Plan { edit, ..Plan::default() });
-    assert_eq!(house.binding().await.unwrap().token_endpoint().host_str(), Some("a.mtls.example.com"));
+    let env = TestEnv::with(|builder| builder.trusted_token_hosts(["mtls.example.com"])).await;
+    env.issuer.plan(Plan { edit, ..Plan::default() });
+    assert_eq!(env.binding().await.unwrap().token_endpoint().host_str(), Some("a.mtls.example.com"));
 }
 
 #[tokio::test]
-async fn plain_http_on_loopback_is_accepted_only_when_allowed() {
+async fn http_on_loopback_needs_permission() {
     let edit = |body: &mut Value| body["mtls_authentication_endpoint"] = json!("http://127.0.0.1:8443");
     for (allowed, code) in [(true, None), (false, Some("insecure_endpoint".to_owned()))] {
-        let house = House::with(|builder| builder.allow_insecure_loopback(allowed)).await;
-        house.issuer.plan(Plan { edit, ..Plan::default() });
-        assert_eq!(house.binding().await.err().map(|error| error.code().to_owned()), code);
+        let env = TestEnv::with(|builder| builder.allow_insecure_loopback(allowed)).await;
+        env.issuer.plan(Plan { edit, ..Plan::default() });
+        assert_eq!(env.binding().await.err().map(|error| error.code().to_owned()), code);
     }
 }
 
 #[tokio::test]
-async fn a_credential_that_lacks_something_or_is_for_another_identity_is_refused() {
+async fn incomplete_credential_is_refused() {
     type Edit = fn(&mut Value);
     for (edit, reason) in [
         ((|body| body["client_id"] = json!("")) as Edit, "without client_id"),

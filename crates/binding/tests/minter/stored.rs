@@ -18,28 +18,28 @@ use symbolon_test_logs::CapturedLogs;
 use symbolon_types::{CorrelationId, Secret, SharedSigningKey, Thumbprint};
 use tempfile::TempDir;
 
-use crate::issuer::{CLIENT, DAY, House, OTHER_CLIENT, OneKey, Plan, TENANT, VM, answer};
+use crate::issuer::{CLIENT, DAY, OTHER_CLIENT, OneKey, Plan, TENANT, TestEnv, VM, answer};
 use crate::keys::Gone;
 
 /// A folder, and a process that keeps its bindings there.
-async fn first() -> (TempDir, PathBuf, House) {
+async fn first() -> (TempDir, PathBuf, TestEnv) {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("state");
-    let house = House::with(|builder| builder.store(&folder)).await;
-    (parent, folder, house)
+    let env = TestEnv::with(|builder| builder.store(&folder)).await;
+    (parent, folder, env)
 }
 
-fn next(house: &House, folder: &Path) -> House {
-    house.another(|builder| builder.store(folder))
+fn next(env: &TestEnv, folder: &Path) -> TestEnv {
+    env.another(|builder| builder.store(folder))
 }
 
 /// Files are read on other threads, so the clock is not moved meanwhile.
-async fn binding(house: &House) -> Result<Binding, Error> {
-    house.minter.binding(&house.id, CorrelationId::random()).await
+async fn binding(env: &TestEnv) -> Result<Binding, Error> {
+    env.minter.binding(&env.id, CorrelationId::random()).await
 }
 
-async fn thumbprint(house: &House) -> Thumbprint {
-    binding(house).await.unwrap().identity().thumbprint()
+async fn thumbprint(env: &TestEnv) -> Thumbprint {
+    binding(env).await.unwrap().identity().thumbprint()
 }
 
 /// The file of the binding.
@@ -49,23 +49,23 @@ fn file(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn the_next_process_takes_what_the_first_one_minted() {
-    let (_parent, folder, house) = first().await;
-    let minted = binding(&house).await.unwrap();
-    let taken = binding(&next(&house, &folder)).await.unwrap();
+async fn next_process_uses_the_stored_binding() {
+    let (_parent, folder, env) = first().await;
+    let minted = binding(&env).await.unwrap();
+    let taken = binding(&next(&env, &folder)).await.unwrap();
     assert_eq!(taken.identity(), minted.identity());
     assert_eq!((taken.token_endpoint(), taken.minted_at()), (minted.token_endpoint(), minted.minted_at()));
     assert_eq!((taken.client_id(), taken.tenant_id()), (CLIENT, TENANT));
     // The metadata service was asked which machine it is, and for nothing else.
-    assert_eq!((house.mints(), house.issuer.requests().len()), (1, 3));
+    assert_eq!((env.mints(), env.issuer.requests().len()), (1, 3));
 }
 
 #[tokio::test]
-async fn processes_that_start_together_mint_once() {
-    let (_parent, folder, house) = first().await;
-    let processes: Vec<House> = (0..20).map(|_| next(&house, &folder)).collect();
+async fn concurrent_processes_mint_once() {
+    let (_parent, folder, env) = first().await;
+    let processes: Vec<TestEnv> = (0..20).map(|_| next(&env, &folder)).collect();
     let bindings = tokio::spawn(async move {
-        // Locks are waited for on the clock of the house, which nothing else moves.
+        // Locks are waited for on the clock of the env, which nothing else moves.
         let clock = processes[0].clock.clone();
         let all = join_all(processes.iter().map(thumbprint));
         tokio::select! {
@@ -74,26 +74,26 @@ async fn processes_that_start_together_mint_once() {
         }
     });
     let bindings = bindings.await.unwrap();
-    assert_eq!((house.mints(), bindings.len()), (1, 20));
-    assert!(bindings.iter().all(|thumbprint| *thumbprint == house.issuer.issued()[0]));
+    assert_eq!((env.mints(), bindings.len()), (1, 20));
+    assert!(bindings.iter().all(|thumbprint| *thumbprint == env.issuer.issued()[0]));
 }
 
 #[tokio::test]
-async fn the_folder_is_private_and_holds_no_key() {
-    let (_parent, folder, house) = first().await;
-    binding(&house).await.unwrap();
+async fn folder_is_private_and_has_no_key() {
+    let (_parent, folder, env) = first().await;
+    binding(&env).await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&file(&folder))), (0o700, 0o600));
     let text = fs::read_to_string(file(&folder)).unwrap();
     assert!(text.contains(CLIENT) && !text.contains("PRIVATE"), "{text}");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let error = binding(&next(&house, &folder)).await.unwrap_err();
+    let error = binding(&next(&env, &folder)).await.unwrap_err();
     assert_eq!(error.code(), "store_unusable");
-    assert_eq!(house.mints(), 1);
+    assert_eq!(env.mints(), 1);
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_set_aside_with_a_warning_and_minted_anew() {
+async fn unusable_entry_is_set_aside() {
     type Spoil = fn(&Path);
     let spoils: [(&str, Spoil); 7] = [
         ("is damaged", |path| fs::write(path, b"").unwrap()),
@@ -118,30 +118,30 @@ async fn what_cannot_be_used_is_set_aside_with_a_warning_and_minted_anew() {
     ];
     for (flaw, spoil) in spoils {
         let logs = CapturedLogs::begin();
-        let (_parent, folder, house) = first().await;
-        let old = thumbprint(&house).await;
+        let (_parent, folder, env) = first().await;
+        let old = thumbprint(&env).await;
         spoil(&file(&folder));
-        let new = thumbprint(&next(&house, &folder)).await;
-        assert!(new != old && house.mints() == 2, "{flaw}");
+        let new = thumbprint(&next(&env, &folder)).await;
+        assert!(new != old && env.mints() == 2, "{flaw}");
         let aside = file(&folder).with_extension("json.set-aside");
         assert!(fs::symlink_metadata(aside).is_ok(), "{flaw}");
         let log = logs.text();
         assert!(log.contains("a stored binding cannot be used") && log.contains(flaw), "{flaw}: {log}");
         // It is made good for the next one.
-        assert_eq!(thumbprint(&next(&house, &folder)).await, new, "{flaw}");
-        assert_eq!(house.mints(), 2, "{flaw}");
+        assert_eq!(thumbprint(&next(&env, &folder)).await, new, "{flaw}");
+        assert_eq!(env.mints(), 2, "{flaw}");
     }
 }
 
 #[tokio::test]
-async fn an_entry_that_somebody_put_under_another_identitys_name_is_not_believed() {
-    let (_parent, folder, house) = first().await;
-    binding(&house).await.unwrap();
+async fn entry_of_another_identity_is_refused() {
+    let (_parent, folder, env) = first().await;
+    binding(&env).await.unwrap();
     let mine = fs::read(file(&folder)).unwrap();
-    house.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
-    let clone = next(&house, &folder);
-    assert_ne!(thumbprint(&clone).await, house.issuer.issued()[0]);
-    assert_eq!(house.mints(), 2);
+    env.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
+    let clone = next(&env, &folder);
+    assert_ne!(thumbprint(&clone).await, env.issuer.issued()[0]);
+    assert_eq!(env.mints(), 2);
     // Both files now say what the first one said.
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
@@ -149,12 +149,12 @@ async fn an_entry_that_somebody_put_under_another_identitys_name_is_not_believed
             fs::write(path, &mine).unwrap();
         }
     }
-    assert_ne!(thumbprint(&next(&house, &folder)).await, house.issuer.issued()[0]);
-    assert_eq!(house.mints(), 3);
+    assert_ne!(thumbprint(&next(&env, &folder)).await, env.issuer.issued()[0]);
+    assert_eq!(env.mints(), 3);
 }
 
 #[tokio::test]
-async fn an_entry_that_contradicts_itself_is_not_believed() {
+async fn inconsistent_entry_is_refused() {
     for (member, value) in [
         ("tenant_id", "another-tenant".into()),
         ("client_id", OTHER_CLIENT.into()),
@@ -164,8 +164,8 @@ async fn an_entry_that_contradicts_itself_is_not_believed() {
         ("mtls_authentication_endpoint", "https://mtlsauth.example.com".into()),
         ("certificate", "MAA=".into()),
     ] {
-        let (_parent, folder, house) = first().await;
-        binding(&house).await.unwrap();
+        let (_parent, folder, env) = first().await;
+        binding(&env).await.unwrap();
         let text = fs::read_to_string(file(&folder)).unwrap();
         let mut entry: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
         entry[member] = value;
@@ -173,22 +173,22 @@ async fn an_entry_that_contradicts_itself_is_not_believed() {
         let digest = digest(&SHA256, json.as_bytes());
         let sum: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         fs::write(file(&folder), format!("{sum}\n{json}")).unwrap();
-        assert_ne!(thumbprint(&next(&house, &folder)).await, house.issuer.issued()[0], "{member}");
-        assert_eq!(house.mints(), 2, "{member}");
+        assert_ne!(thumbprint(&next(&env, &folder)).await, env.issuer.issued()[0], "{member}");
+        assert_eq!(env.mints(), 2, "{member}");
         assert!(file(&folder).with_extension("json.set-aside").exists(), "{member}");
     }
 }
 
 #[tokio::test]
-async fn a_binding_of_another_key_is_not_taken() {
-    let (_parent, folder, house) = first().await;
-    let old = thumbprint(&house).await;
+async fn binding_of_another_key_is_not_used() {
+    let (_parent, folder, env) = first().await;
+    let old = thumbprint(&env).await;
     let key = SoftwareKeys::p256().key().await.unwrap();
-    let other = house.another(|builder| builder.store(&folder).key_provider(OneKey(key)));
+    let other = env.another(|builder| builder.store(&folder).key_provider(OneKey(key)));
     assert_ne!(thumbprint(&other).await, old);
     // Each has its own.
-    assert_eq!(thumbprint(&next(&house, &folder)).await, old);
-    assert_eq!(house.mints(), 2);
+    assert_eq!(thumbprint(&next(&env, &folder)).await, old);
+    assert_eq!(env.mints(), 2);
 }
 
 /// Yields a key that is gone, and then another.
@@ -206,21 +206,21 @@ impl KeyProvider for Orphaned {
 }
 
 #[tokio::test]
-async fn a_binding_whose_key_is_gone_is_minted_anew_with_another_key() {
-    let (_parent, folder, house) = first().await;
-    let old = thumbprint(&house).await;
-    let keys = Orphaned(Mutex::new(Some(house.key.clone())));
-    let orphan = house.another(|builder| builder.store(&folder).key_provider(keys));
+async fn binding_of_a_lost_key_is_reminted() {
+    let (_parent, folder, env) = first().await;
+    let old = thumbprint(&env).await;
+    let keys = Orphaned(Mutex::new(Some(env.key.clone())));
+    let orphan = env.another(|builder| builder.store(&folder).key_provider(keys));
     assert_ne!(thumbprint(&orphan).await, old);
-    assert_eq!(house.mints(), 2);
+    assert_eq!(env.mints(), 2);
     // The one that is not gone for others stays.
-    assert_eq!((thumbprint(&next(&house, &folder)).await, house.mints()), (old, 2));
+    assert_eq!((thumbprint(&next(&env, &folder)).await, env.mints()), (old, 2));
 }
 
 #[tokio::test]
-async fn a_refused_binding_is_replaced_for_all_and_taken_from_nobody() {
-    let (_parent, folder, house) = first().await;
-    let (one, other) = (next(&house, &folder), next(&house, &folder));
+async fn refused_binding_is_replaced_for_all() {
+    let (_parent, folder, env) = first().await;
+    let (one, other) = (next(&env, &folder), next(&env, &folder));
     let old = thumbprint(&one).await;
     assert_eq!(thumbprint(&other).await, old);
     assert!(one.minter.report_refusal(&one.id, old));
@@ -229,75 +229,75 @@ async fn a_refused_binding_is_replaced_for_all_and_taken_from_nobody() {
     // The other process goes on with what it has, until that is refused; then it finds the new one.
     assert_eq!(thumbprint(&other).await, old);
     assert!(other.minter.report_refusal(&other.id, old));
-    assert_eq!((thumbprint(&other).await, house.mints()), (new, 2));
+    assert_eq!((thumbprint(&other).await, env.mints()), (new, 2));
 }
 
 #[tokio::test]
-async fn a_refused_binding_that_could_not_be_replaced_is_not_taken_again() {
-    let (_parent, _folder, house) = first().await;
-    let old = thumbprint(&house).await;
-    assert!(house.minter.report_refusal(&house.id, old));
+async fn refused_binding_is_not_used_again() {
+    let (_parent, _folder, env) = first().await;
+    let old = thumbprint(&env).await;
+    assert!(env.minter.report_refusal(&env.id, old));
     // Metadata, then no certificate.
-    house.issuer.fail([Ok(crate::issuer::metadata()), Ok(answer(403, Some("IMDS/1"), ""))]);
-    assert_eq!(binding(&house).await.unwrap_err().code(), "managed_identity_request_failed");
-    assert_ne!(thumbprint(&house).await, old);
+    env.issuer.fail([Ok(crate::issuer::metadata()), Ok(answer(403, Some("IMDS/1"), ""))]);
+    assert_eq!(binding(&env).await.unwrap_err().code(), "managed_identity_request_failed");
+    assert_ne!(thumbprint(&env).await, old);
 }
 
 #[tokio::test]
-async fn a_binding_past_its_half_life_is_renewed_by_one_and_serves_while_that_fails() {
-    let (_parent, folder, house) = first().await;
-    let old = thumbprint(&house).await;
-    house.clock.advance(8 * DAY);
-    house.issuer.fail([Ok(crate::issuer::metadata()), Ok(answer(403, Some("IMDS/1"), ""))]);
-    let one = next(&house, &folder);
+async fn stored_binding_is_renewed_by_one() {
+    let (_parent, folder, env) = first().await;
+    let old = thumbprint(&env).await;
+    env.clock.advance(8 * DAY);
+    env.issuer.fail([Ok(crate::issuer::metadata()), Ok(answer(403, Some("IMDS/1"), ""))]);
+    let one = next(&env, &folder);
     assert_eq!(thumbprint(&one).await, old);
-    let renewed = thumbprint(&next(&house, &folder)).await;
+    let renewed = thumbprint(&next(&env, &folder)).await;
     assert_ne!(renewed, old);
-    assert_eq!((thumbprint(&next(&house, &folder)).await, house.mints()), (renewed, 2));
-    house.clock.advance(15 * DAY);
-    assert_ne!(thumbprint(&next(&house, &folder)).await, renewed);
+    assert_eq!((thumbprint(&next(&env, &folder)).await, env.mints()), (renewed, 2));
+    env.clock.advance(15 * DAY);
+    assert_ne!(thumbprint(&next(&env, &folder)).await, renewed);
 }
 
 #[tokio::test]
-async fn a_file_that_was_being_written_when_the_process_was_killed_is_in_nobodys_way() {
-    let (_parent, folder, house) = first().await;
-    let old = thumbprint(&house).await;
+async fn partial_file_is_ignored() {
+    let (_parent, folder, env) = first().await;
+    let old = thumbprint(&env).await;
     let path = file(&folder);
     fs::write(path.with_extension("json.new"), b"half of a bind").unwrap();
-    assert_eq!(thumbprint(&next(&house, &folder)).await, old);
+    assert_eq!(thumbprint(&next(&env, &folder)).await, old);
     fs::remove_file(&path).unwrap();
-    let new = thumbprint(&next(&house, &folder)).await;
-    assert_eq!((thumbprint(&next(&house, &folder)).await, house.mints()), (new, 2));
+    let new = thumbprint(&next(&env, &folder)).await;
+    assert_eq!((thumbprint(&next(&env, &folder)).await, env.mints()), (new, 2));
 }
 
 #[tokio::test]
-async fn a_certificate_is_stored_however_short_its_life_is() {
+async fn short_lived_certificate_is_stored() {
     for hours in [1, 23, 24, 25, 48] {
-        let (_parent, folder, house) = first().await;
-        house.issuer.plan(Plan { valid: (0, hours * 3600), ..Plan::default() });
-        let minted = thumbprint(&house).await;
-        assert_eq!(thumbprint(&next(&house, &folder)).await, minted, "{hours}");
-        assert_eq!(house.mints(), 1, "{hours}");
+        let (_parent, folder, env) = first().await;
+        env.issuer.plan(Plan { valid: (0, hours * 3600), ..Plan::default() });
+        let minted = thumbprint(&env).await;
+        assert_eq!(thumbprint(&next(&env, &folder)).await, minted, "{hours}");
+        assert_eq!(env.mints(), 1, "{hours}");
     }
 }
 
 #[tokio::test]
-async fn identities_machines_and_attested_keys_are_kept_apart_in_one_folder() {
-    let (_parent, folder, mut house) = first().await;
-    let expires_at = house.now() + DAY;
+async fn entries_are_kept_apart() {
+    let (_parent, folder, mut env) = first().await;
+    let expires_at = env.now() + DAY;
     let attested = |builder: MinterBuilder| builder.store(&folder).attester(Signed(expires_at));
-    let mut seen = vec![thumbprint(&house).await];
-    house.id = ManagedIdentityId::client_id("other").unwrap();
-    seen.push(thumbprint(&house).await);
-    house.id = ManagedIdentityId::system_assigned();
-    seen.push(thumbprint(&house.another(attested)).await);
-    house.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
-    seen.push(thumbprint(&next(&house, &folder)).await);
-    assert_eq!((seen.as_slice(), house.mints()), (&*house.issuer.issued(), 4));
+    let mut seen = vec![thumbprint(&env).await];
+    env.id = ManagedIdentityId::client_id("other").unwrap();
+    seen.push(thumbprint(&env).await);
+    env.id = ManagedIdentityId::system_assigned();
+    seen.push(thumbprint(&env.another(attested)).await);
+    env.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
+    seen.push(thumbprint(&next(&env, &folder)).await);
+    assert_eq!((seen.as_slice(), env.mints()), (&*env.issuer.issued(), 4));
     // Each finds its own.
-    house.issuer.plan(Plan::default());
-    let again = [thumbprint(&next(&house, &folder)).await, thumbprint(&house.another(attested)).await];
-    assert_eq!((again, house.mints()), ([seen[0], seen[2]], 4));
+    env.issuer.plan(Plan::default());
+    let again = [thumbprint(&next(&env, &folder)).await, thumbprint(&env.another(attested)).await];
+    assert_eq!((again, env.mints()), ([seen[0], seen[2]], 4));
 }
 
 /// Vouches for every key.
@@ -311,54 +311,54 @@ impl Attester for Signed {
 }
 
 #[tokio::test]
-async fn a_store_that_stays_locked_keeps_nobody_from_minting() {
+async fn locked_store_does_not_block_minting() {
     let logs = CapturedLogs::begin();
-    let (_parent, folder, house) = first().await;
-    let old = thumbprint(&house).await;
+    let (_parent, folder, env) = first().await;
+    let old = thumbprint(&env).await;
     let path = file(&folder);
     fs::remove_file(&path).unwrap();
     let dir = PrivateDir::open(&folder).unwrap();
     let lock = path.with_extension("lock").file_name().unwrap().to_str().unwrap().to_owned();
     let held = dir.try_lock(&lock).unwrap();
     assert!(held.is_some());
-    let began = house.now();
-    let other = next(&house, &folder);
+    let began = env.now();
+    let other = next(&env, &folder);
     let minted = tokio::select! {
         minted = thumbprint(&other) => minted,
-        () = async { loop { house.clock.advance_to_next(); tokio::task::yield_now().await; } } => old,
+        () = async { loop { env.clock.advance_to_next(); tokio::task::yield_now().await; } } => old,
     };
-    assert!(minted != old && house.mints() == 2);
-    assert!(house.now().duration_since(began).unwrap() >= Duration::from_secs(90));
+    assert!(minted != old && env.mints() == 2);
+    assert!(env.now().duration_since(began).unwrap() >= Duration::from_secs(90));
     assert!(!path.exists(), "what another process may be writing is left alone");
     assert!(logs.text().contains("minting without it"));
     drop(held);
-    thumbprint(&next(&house, &folder)).await;
-    assert!(path.exists() && house.mints() == 3);
+    thumbprint(&next(&env, &folder)).await;
+    assert!(path.exists() && env.mints() == 3);
 }
 
 #[tokio::test]
-async fn a_binding_that_cannot_be_stored_is_used_all_the_same() {
+async fn unstorable_binding_is_used() {
     let logs = CapturedLogs::begin();
-    let (_parent, folder, house) = first().await;
-    thumbprint(&house).await;
+    let (_parent, folder, env) = first().await;
+    thumbprint(&env).await;
     let path = file(&folder);
     fs::remove_file(&path).unwrap();
     // Where the temporary file would be.
     fs::create_dir(path.with_extension("json.new")).unwrap();
-    let other = next(&house, &folder);
+    let other = next(&env, &folder);
     let minted = thumbprint(&other).await;
-    assert_eq!((thumbprint(&other).await, house.mints()), (minted, 2));
+    assert_eq!((thumbprint(&other).await, env.mints()), (minted, 2));
     assert!(logs.text().contains("could not store the binding"));
 }
 
 #[tokio::test]
-async fn logs_of_the_store_show_no_id_and_no_certificate() {
+async fn store_logs_contain_no_secrets() {
     let logs = CapturedLogs::begin();
-    let (_parent, folder, house) = first().await;
-    binding(&house).await.unwrap();
-    binding(&next(&house, &folder)).await.unwrap();
+    let (_parent, folder, env) = first().await;
+    binding(&env).await.unwrap();
+    binding(&next(&env, &folder)).await.unwrap();
     fs::write(file(&folder), b"").unwrap();
-    binding(&next(&house, &folder)).await.unwrap();
+    binding(&next(&env, &folder)).await.unwrap();
     let text = logs.text();
     assert!(text.contains("stored the binding") && text.contains("using a stored binding"), "{text}");
     for hidden in [CLIENT, TENANT, VM] {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use symbolon_binding::REMINT_COOLDOWN;
 use symbolon_types::{CorrelationId, Thumbprint};
 
-use crate::issuer::{House, Plan, answer};
+use crate::issuer::{Plan, TestEnv, answer};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -94,10 +94,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 async fn hold_to_the_model(steps: Vec<Step>) {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("state");
-    let first = House::with(|builder| builder.store(&folder)).await;
+    let first = TestEnv::with(|builder| builder.store(&folder)).await;
     first.issuer.plan(Plan { valid: (0, LIFE.cast_signed()), ..Plan::default() });
     let start = || first.another(|builder| builder.store(&folder));
-    let mut houses = [start(), start()];
+    let mut envs = [start(), start()];
     let mut processes = [Process::default(), Process::default()];
     let (mut shelf, mut is_broken, mut mints) = (None::<Certificate>, false, 0);
     for step in steps {
@@ -106,16 +106,16 @@ async fn hold_to_the_model(steps: Vec<Step>) {
             Step::Wait(seconds) => first.clock.advance(Duration::from_secs(seconds)),
             Step::Break => is_broken = true,
             Step::Restart(at) => {
-                houses[at] = start();
+                envs[at] = start();
                 processes[at] = Process::default();
             }
             Step::Refuse(at, before) => {
                 let Some(refused) = first.issuer.issued().iter().rev().nth(before).copied() else { continue };
-                let (house, process) = (&houses[at], &mut processes[at]);
-                assert_eq!(house.minter.report_refusal(&house.id, refused), process.refuse(refused, now));
+                let (env, process) = (&envs[at], &mut processes[at]);
+                assert_eq!(env.minter.report_refusal(&env.id, refused), process.refuse(refused, now));
             }
             Step::Ask(at) => {
-                let (house, process) = (&houses[at], &mut processes[at]);
+                let (env, process) = (&envs[at], &mut processes[at]);
                 let live = process.live(now);
                 let needs_nothing = live.is_some_and(|certificate| !certificate.is_due(now));
                 // A renewal that fails is the other model's.
@@ -123,10 +123,10 @@ async fn hold_to_the_model(steps: Vec<Step>) {
                 if fails {
                     first.issuer.fail([Ok(answer(403, Some("IMDS/1"), ""))]);
                 }
-                let asked = house.minter.binding(&house.id, CorrelationId::random()).await;
+                let asked = env.minter.binding(&env.id, CorrelationId::random()).await;
                 let answered = asked.as_ref().ok().map(|binding| binding.identity().thumbprint());
                 let is_current = |old: Certificate| {
-                    let current = house.minter.current(&house.id);
+                    let current = env.minter.current(&env.id);
                     current.is_some_and(|binding| binding.identity().thumbprint() == old.thumbprint)
                 };
                 // A renewal runs in the background.
@@ -143,7 +143,7 @@ async fn hold_to_the_model(steps: Vec<Step>) {
                 }
                 let got =
                     found.unwrap_or_else(|| Certificate { thumbprint: issued[mints - 1], minted_at: now });
-                let current = house.minter.current(&house.id).unwrap().identity().thumbprint();
+                let current = env.minter.current(&env.id).unwrap().identity().thumbprint();
                 assert_eq!((answered, current), (Some(live.unwrap_or(got).thumbprint), got.thumbprint));
                 if found.is_none() {
                     shelf = Some(got);
@@ -158,7 +158,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn two_processes_on_one_store_hold_to_the_model(steps in steps()) {
+    fn two_processes_match_the_model(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(hold_to_the_model(steps));
     }

@@ -18,7 +18,7 @@ use symbolon_types::{
 };
 use tokio::sync::Barrier;
 
-use crate::issuer::{CLIENT, DAY, House, OneKey, Plan, TENANT, answer, der_time, drive, metadata};
+use crate::issuer::{CLIENT, DAY, OneKey, Plan, TENANT, TestEnv, answer, der_time, drive, metadata};
 
 const IMDS: Option<&str> = Some("IMDS/150.870.65.1854");
 
@@ -27,13 +27,13 @@ fn header<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
 }
 
 #[tokio::test]
-async fn a_cold_mint_is_the_two_requests_of_the_specification() {
-    let house = House::new().await;
+async fn mint_sends_two_requests() {
+    let env = TestEnv::new().await;
     let id = ManagedIdentityId::resource_id("/subscriptions/a b").unwrap();
     let correlation_id = CorrelationId::random();
-    let (binding, delays) = drive(&house.clock, house.minter.binding(&id, correlation_id)).await;
+    let (binding, delays) = drive(&env.clock, env.minter.binding(&id, correlation_id)).await;
     assert!(binding.is_ok() && delays.is_empty());
-    let requests = house.issuer.requests();
+    let requests = env.issuer.requests();
     let [first, second] = &requests[..] else { panic!("{requests:?}") };
     let query = "cred-api-version=2.0&mi_res_id=%2Fsubscriptions%2Fa%20b";
     let origin = "http://169.254.169.254/metadata/identity";
@@ -54,31 +54,31 @@ async fn a_cold_mint_is_the_two_requests_of_the_specification() {
 }
 
 #[tokio::test]
-async fn a_binding_says_who_where_and_until_when() {
-    let house = House::new().await;
-    let end = house.now() + 7 * DAY;
-    house.issuer.plan(Plan { token_not_after: Some(der_time(end)), ..Plan::default() });
-    let binding = house.binding().await.unwrap();
+async fn binding_has_endpoint_and_expiry() {
+    let env = TestEnv::new().await;
+    let end = env.now() + 7 * DAY;
+    env.issuer.plan(Plan { token_not_after: Some(der_time(end)), ..Plan::default() });
+    let binding = env.binding().await.unwrap();
     assert_eq!((binding.client_id(), binding.tenant_id()), (CLIENT, TENANT));
     let endpoint = format!("https://eastus.mtlsauth.microsoft.com/{TENANT}/oauth2/v2.0/token");
     assert_eq!(binding.token_endpoint().as_str(), endpoint);
-    assert_eq!(binding.minted_at(), house.now());
+    assert_eq!(binding.minted_at(), env.now());
     assert_eq!(binding.identity().usable_until(), end);
-    assert_eq!(binding.identity().not_after(), house.now() + 14 * DAY);
-    assert_eq!(binding.identity().thumbprint(), house.issuer.issued()[0]);
-    let shown = format!("{binding:?} {:?}", house.minter);
+    assert_eq!(binding.identity().not_after(), env.now() + 14 * DAY);
+    assert_eq!(binding.identity().thumbprint(), env.issuer.issued()[0]);
+    let shown = format!("{binding:?} {:?}", env.minter);
     assert!(!shown.contains(CLIENT) && !shown.contains(TENANT), "{shown}");
 }
 
 #[tokio::test]
-async fn a_second_end_that_cannot_be_read_or_lies_later_does_not_count() {
-    let later = |house: &House| der_time(house.now() + 20 * DAY);
-    let unreadable = |_: &House| b"\x0c\x03???".to_vec();
-    for extension in [later as fn(&House) -> Vec<u8>, unreadable] {
-        let house = House::new().await;
-        house.issuer.plan(Plan { token_not_after: Some(extension(&house)), ..Plan::default() });
-        let binding = house.binding().await.unwrap();
-        assert_eq!(binding.identity().usable_until(), house.now() + 14 * DAY);
+async fn unreadable_token_not_after_is_ignored() {
+    let later = |env: &TestEnv| der_time(env.now() + 20 * DAY);
+    let unreadable = |_: &TestEnv| b"\x0c\x03???".to_vec();
+    for extension in [later as fn(&TestEnv) -> Vec<u8>, unreadable] {
+        let env = TestEnv::new().await;
+        env.issuer.plan(Plan { token_not_after: Some(extension(&env)), ..Plan::default() });
+        let binding = env.binding().await.unwrap();
+        assert_eq!(binding.identity().usable_until(), env.now() + 14 * DAY);
     }
 }
 
@@ -94,7 +94,7 @@ impl KeyProvider for Meeting {
 }
 
 #[tokio::test]
-async fn the_key_is_made_while_the_metadata_is_asked_for() {
+async fn key_and_metadata_are_requested_together() {
     let barrier = Arc::new(Barrier::new(2));
     let key = SoftwareKeys::p256().key().await.unwrap();
     let clock = ManualClock::new();
@@ -124,7 +124,7 @@ async fn the_key_is_made_while_the_metadata_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_key_below_the_floor_fails_before_a_certificate_is_asked_for() {
+async fn weak_key_is_refused() {
     let plain = SoftwareKeys::p256().key().await.unwrap();
     for (floor, strength, met) in [
         (None, Strength::Software, true),
@@ -139,9 +139,9 @@ async fn a_key_below_the_floor_fails_before_a_certificate_is_asked_for() {
         (Some(Strength::KeyGuard), Strength::KeyGuard, true),
     ] {
         let key = SharedSigningKey::new(Kept(plain.clone(), strength));
-        let house =
-            House::with(|builder| builder.minimum_strength(floor).key_provider(OneKey(key.clone()))).await;
-        match house.binding().await {
+        let env =
+            TestEnv::with(|builder| builder.minimum_strength(floor).key_provider(OneKey(key.clone()))).await;
+        match env.binding().await {
             Ok(binding) => {
                 assert!(met, "{floor:?} {strength}");
                 assert_eq!(binding.identity().strength(), strength);
@@ -151,7 +151,7 @@ async fn a_key_below_the_floor_fails_before_a_certificate_is_asked_for() {
                 assert_eq!((error.kind(), error.code()), (ErrorKind::Environment, "min_strength_not_met"));
                 let (text, floor) = (error.to_string(), floor.unwrap().to_string());
                 assert!(text.contains(strength.as_str()) && text.contains(&floor), "{text}");
-                assert!(house.issuer.requests().iter().all(|request| request.method() == Method::GET));
+                assert!(env.issuer.requests().iter().all(|request| request.method() == Method::GET));
             }
         }
     }
@@ -192,7 +192,7 @@ async fn outcome_of(answers: Vec<Result<Response, TransportError>>) -> (Error, u
 }
 
 #[tokio::test]
-async fn a_404_from_the_service_itself_means_that_it_issues_no_certificates() {
+async fn imds_404_means_no_certificates() {
     let (error, requests, delays) = outcome_of(vec![Ok(answer(404, IMDS, ""))]).await;
     assert_eq!((error.kind(), error.code()), (ErrorKind::Environment, "mtls_pop_not_supported_in_imds_v1"));
     assert_eq!((requests, delays, error.is_transient()), (1, vec![], false));
@@ -211,7 +211,7 @@ async fn a_404_from_the_service_itself_means_that_it_issues_no_certificates() {
 }
 
 #[tokio::test]
-async fn metadata_counts_only_from_the_service_itself() {
+async fn metadata_must_come_from_imds() {
     let body = metadata().body().clone();
     let text = std::str::from_utf8(&body).unwrap();
     for server in [None, Some("nginx"), Some("I_MDS/150.870.65.1854")] {
@@ -222,7 +222,7 @@ async fn metadata_counts_only_from_the_service_itself() {
 }
 
 #[tokio::test]
-async fn an_error_status_says_what_to_do_without_guessing() {
+async fn error_status_has_advice() {
     for (answers, advice, transient) in [
         (vec![answer(400, IMDS, "no such identity")], "assigned to this machine", false),
         (vec![answer(400, None, "bad gateway")], "did not come from the metadata service", false),
@@ -242,7 +242,7 @@ async fn an_error_status_says_what_to_do_without_guessing() {
 }
 
 #[tokio::test]
-async fn passing_failures_are_retried_on_the_services_own_table() {
+async fn transient_errors_are_retried() {
     for (statuses, delays) in [
         (&[500][..], &[1][..]),
         (&[503, 502, 500], &[1, 2, 4]),
@@ -251,40 +251,40 @@ async fn passing_failures_are_retried_on_the_services_own_table() {
         (&[410, 500], &[10, 2]),
     ] {
         // The same for either leg: once before the metadata, once after them.
-        let house = House::new().await;
-        house.issuer.fail(statuses.iter().map(|status| Ok(answer(*status, IMDS, ""))));
-        let (outcome, taken) = house.timed_binding().await;
+        let env = TestEnv::new().await;
+        env.issuer.fail(statuses.iter().map(|status| Ok(answer(*status, IMDS, ""))));
+        let (outcome, taken) = env.timed_binding().await;
         assert!(outcome.is_ok(), "{statuses:?}");
         assert_eq!(taken, delays, "{statuses:?}");
 
-        let house = House::new().await;
-        house.issuer.fail([Ok(metadata())]);
-        house.issuer.fail(statuses.iter().map(|status| Ok(answer(*status, IMDS, ""))));
-        let (outcome, taken) = house.timed_binding().await;
+        let env = TestEnv::new().await;
+        env.issuer.fail([Ok(metadata())]);
+        env.issuer.fail(statuses.iter().map(|status| Ok(answer(*status, IMDS, ""))));
+        let (outcome, taken) = env.timed_binding().await;
         assert!(outcome.is_ok(), "{statuses:?}");
         assert_eq!(taken, delays, "{statuses:?}");
     }
 }
 
 #[tokio::test]
-async fn the_retry_policies_can_be_replaced() {
-    let house = House::with(|builder| {
+async fn retry_policies_can_be_replaced() {
+    let env = TestEnv::with(|builder| {
         builder
             .metadata_retry_policy(RetryPolicy::once())
             .issuance_retry_policy(RetryPolicy::managed_identity())
     })
     .await;
-    house.issuer.fail([Ok(answer(500, IMDS, ""))]);
-    let (outcome, delays) = house.timed_binding().await;
+    env.issuer.fail([Ok(answer(500, IMDS, ""))]);
+    let (outcome, delays) = env.timed_binding().await;
     assert_eq!((outcome.unwrap_err().status(), delays), (Some(500), vec![]));
-    house.issuer.fail([Ok(metadata()), Ok(answer(500, IMDS, "")), Ok(answer(500, IMDS, ""))]);
-    let (outcome, delays) = house.timed_binding().await;
+    env.issuer.fail([Ok(metadata()), Ok(answer(500, IMDS, "")), Ok(answer(500, IMDS, ""))]);
+    let (outcome, delays) = env.timed_binding().await;
     assert!(outcome.is_ok());
     assert_eq!(delays, [1, 1]);
 }
 
 #[tokio::test]
-async fn a_transport_failure_says_whose_turn_it_is() {
+async fn transport_errors_are_mapped() {
     use TransportErrorKind as Transport;
     for (failure, kind, code, transient) in [
         (Transport::Connect, ErrorKind::Network, "managed_identity_unreachable", true),
@@ -301,16 +301,16 @@ async fn a_transport_failure_says_whose_turn_it_is() {
 }
 
 #[tokio::test]
-async fn a_service_that_says_nothing_is_given_ten_seconds_each_time() {
-    let house = House::new().await;
-    house.issuer.hold(true);
-    let (outcome, delays) = house.timed_binding().await;
+async fn silent_service_times_out() {
+    let env = TestEnv::new().await;
+    env.issuer.hold(true);
+    let (outcome, delays) = env.timed_binding().await;
     assert_eq!(outcome.unwrap_err().code(), "timeout");
     assert_eq!(delays, [10, 1, 10, 2, 10, 4, 10]);
 }
 
 #[tokio::test]
-async fn retry_after_is_handed_on() {
+async fn retry_after_is_returned() {
     let mut headers = answer(503, IMDS, "").headers().clone();
     headers.insert("retry-after", http::HeaderValue::from_static("17"));
     let unwell = answer(503, IMDS, "").with_headers(headers);
@@ -319,9 +319,9 @@ async fn retry_after_is_handed_on() {
 }
 
 #[tokio::test]
-async fn a_mint_needs_no_runtime() {
+async fn mint_needs_no_runtime() {
     // The clock, the keys and the cache all have a way without one.
-    let House { minter, id, .. } = House::new().await;
+    let TestEnv { minter, id, .. } = TestEnv::new().await;
     let minted = std::thread::spawn(move || {
         let mut binding = Box::pin(minter.binding(&id, CorrelationId::random()));
         loop {
@@ -335,7 +335,7 @@ async fn a_mint_needs_no_runtime() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_work_is_refused_at_once() {
+async fn invalid_configuration_is_refused() {
     let http = || {
         let transport = SharedTransport::new(ScriptedTransport::new([]));
         HttpClient::new(transport, Context::default())
