@@ -298,7 +298,7 @@ async fn a_second_refusal_is_the_callers() {
     let error = client.token("a").await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_client", &[2][..]));
     assert_eq!(credential.refusals.lock().unwrap().len(), 1);
-    assert_eq!(transport.answers_left(), 1);
+    assert_eq!(transport.responses_left(), 1);
 }
 
 #[tokio::test]
@@ -306,7 +306,7 @@ async fn a_credential_without_successor_is_not_tried_again() {
     let transport = ScriptedTransport::new([denied(401, "invalid_client", 7_000_215), granted("never")]);
     let (client, _) = successive(&transport, 0);
     assert_eq!(client.token("a").await.unwrap_err().server_codes(), [7_000_215]);
-    assert_eq!(transport.answers_left(), 1);
+    assert_eq!(transport.responses_left(), 1);
 }
 
 #[tokio::test]

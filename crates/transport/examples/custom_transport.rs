@@ -1,9 +1,9 @@
-//! Your own transport: a blocking HTTP client behind the contract, checked by the conformance suite.
+//! A custom transport: a blocking HTTP client behind the contract, with the conformance suite.
 //!
-//! It cannot present client certificates and does not claim to, so Symbolon gets bearer tokens from
-//! a metadata service over it and refuses, before a byte is sent, to get bound ones.
+//! It does not declare client certificates, so Symbolon requests bearer tokens over it and refuses to
+//! request bound tokens.
 
-#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+#![expect(clippy::print_stdout, reason = "examples print")]
 
 use std::error::Error;
 
@@ -12,12 +12,12 @@ use symbolon_transport::{
     BODY_LIMIT, Capabilities, Request, Response, Transport, TransportError, TransportErrorKind, conformance,
 };
 
-/// The client that you already have; here, ureq without TLS.
+/// An existing HTTP client: ureq without TLS.
 #[derive(Clone, Debug)]
 pub struct Ureq(ureq::Agent);
 
 impl Ureq {
-    /// No redirects, no proxy, and an error status is an answer like any other.
+    /// Creates a client without redirects and proxy that returns error statuses as responses.
     #[must_use]
     pub fn new() -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None);
@@ -39,9 +39,7 @@ impl Transport for Ureq {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let agent = self.0.clone();
         let sent = tokio::task::spawn_blocking(move || send(&agent, &request)).await;
-        sent.unwrap_or_else(|panicked| {
-            Err(TransportError::new(TransportErrorKind::Protocol).with_source(panicked))
-        })
+        sent.unwrap_or_else(|panic| Err(TransportError::new(TransportErrorKind::Protocol).with_source(panic)))
     }
 }
 
@@ -61,7 +59,7 @@ fn send(agent: &ureq::Agent, request: &Request) -> Result<Response, TransportErr
     Ok(Response::new(head.status, Bytes::from(body)).with_headers(head.headers))
 }
 
-/// Which of the contract's kinds it is. Whoever reads them decides by them.
+/// Maps the errors of ureq to the kinds of the contract, on which callers decide.
 fn classify(error: ureq::Error) -> TransportError {
     use std::io::ErrorKind as Io;
     let kind = match &error {

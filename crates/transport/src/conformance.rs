@@ -1,9 +1,9 @@
-//! What a transport must get right, as tests to run against yours. (Feature `conformance`.)
+//! A test suite for implementors of [`Transport`] (feature `conformance`).
 //!
-//! The cases talk to a plain server on loopback that this module starts; they need no TLS, no
-//! network and no particular runtime. What they cannot check is the TLS half of the contract: for
-//! [pinned servers](crate::Capabilities::pinned_servers), [`check_pinned`] takes a TLS server that you
-//! run; for client certificates, run an mTLS server, as `symbolon-hyper` does in its own tests.
+//! The cases use a plain server on loopback, which this module starts; they need no TLS, no network
+//! and no particular runtime. They do not cover the TLS part of the contract: for
+//! [pinned servers](crate::Capabilities::pinned_servers), pass a TLS server to [`check_pinned`]; for
+//! client certificates, run an mTLS server, as the tests of `symbolon-hyper` do.
 //!
 //! ```no_run
 //! # use symbolon_transport::{Transport, conformance};
@@ -28,24 +28,24 @@ use crate::{
     TransportErrorKind,
 };
 
-/// The outcome of every case.
+/// The results of all cases.
 #[derive(Clone, Debug)]
-pub struct Report(Vec<(&'static str, Result<(), String>)>);
+pub struct ConformanceReport(Vec<(&'static str, Result<(), String>)>);
 
-impl Report {
-    /// Whether every case passed.
+impl ConformanceReport {
+    /// Returns true if every case passed.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.0.iter().all(|(_, outcome)| outcome.is_ok())
     }
 
-    /// The cases, each with what was wrong.
+    /// Iterates over the cases, each with its error.
     pub fn cases(&self) -> impl Iterator<Item = (&'static str, Result<(), &str>)> {
         self.0.iter().map(|(name, outcome)| (*name, outcome.as_ref().copied().map_err(String::as_str)))
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ConformanceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, outcome) in self.cases() {
             match outcome {
@@ -57,53 +57,51 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs every case against a transport.
-pub async fn check(transport: impl Transport) -> Report {
+/// Runs all cases against a transport.
+pub async fn check(transport: impl Transport) -> ConformanceReport {
     let transport = SharedTransport::new(transport);
     let mut cases = vec![
-        ("the request arrives as it was given", request_arrives(&transport).await),
-        ("the response arrives as it was sent", response_arrives(&transport).await),
-        ("a redirect is a response", redirect_is_response(&transport).await),
+        ("the request arrives unchanged", request_arrives(&transport).await),
+        ("the response arrives unchanged", response_arrives(&transport).await),
+        ("a redirect is not followed", redirect_is_response(&transport).await),
         ("a body at the limit is accepted", body_at_limit(&transport).await),
         ("a body over the limit is refused", body_over_limit(&transport).await),
         ("an endless chunked body is refused", endless_body(&transport).await),
-        ("a torn body is an interruption", torn_body(&transport).await),
-        ("a hang-up before the response is an interruption", hang_up(&transport).await),
+        ("an incomplete body is an interruption", torn_body(&transport).await),
+        ("a connection closed before the response is an interruption", hang_up(&transport).await),
         ("a reply that is not HTTP is a protocol error", not_http(&transport).await),
-        ("a closed port is a failure to connect", closed_port(&transport).await),
-        ("a kept connection that was closed does not fail the next request", stale(&transport).await),
-        ("a header injected through a value is impossible", no_injection(&transport).await),
+        ("a closed port is a connection failure", closed_port(&transport).await),
+        ("a closed kept connection does not fail the next request", stale(&transport).await),
+        ("a URL cannot inject a header", no_injection(&transport).await),
     ];
     if transport.capabilities().pinned_servers() {
-        cases.push((
-            "a server without TLS sees nothing of a pinned request",
-            nothing_without_tls(&transport).await,
-        ));
+        cases.push(("a pinned request is not sent without TLS", nothing_without_tls(&transport).await));
     }
-    Report(cases)
+    ConformanceReport(cases)
 }
 
 /// Runs the cases for [pinned servers](crate::Capabilities::pinned_servers) against a transport that
-/// declares them. `url` is at a TLS server on loopback that answers every GET with 200, whose certificate
-/// has the thumbprint `pin`, is not for its name, and is issued by nobody whom the transport trusts.
+/// declares them. `url` must be at a TLS server on loopback that returns 200 to every GET. Its
+/// certificate has the thumbprint `pin`, another name, and an issuer that the transport does not
+/// trust.
 ///
-/// What needs a server that lies is left to your own tests: one that presents the pinned certificate
-/// without its key must be [`Tls`](TransportErrorKind::Tls).
-pub async fn check_pinned(transport: impl Transport, url: &Url, pin: CertificatePin) -> Report {
+/// A server that presents the pinned certificate without its key must be
+/// [`Tls`](TransportErrorKind::Tls). The suite cannot test that.
+pub async fn check_pinned(transport: impl Transport, url: &Url, pin: CertificatePin) -> ConformanceReport {
     let transport = SharedTransport::new(transport);
     let another = CertificatePin::from_sha1([0; 20]);
     let ask = |pin| transport.send(get(url.clone()).with_pinned_server(pin));
     let refused = |sent| expect_kind(sent, TransportErrorKind::Tls);
-    // In this order: what was refused before must not be served from a connection that is kept.
-    Report(vec![
+    // The order matters: a refused request must not be served from a kept connection later.
+    ConformanceReport(vec![
         ("pinned servers are declared", {
             expect(transport.capabilities().pinned_servers(), "they are not")
         }),
         ("another certificate is refused", refused(ask(Some(another)).await)),
-        ("a server is not trusted that nobody vouches for", refused(ask(None).await)),
-        ("the pinned certificate is enough", served(ask(Some(pin)).await)),
-        ("a connection with one pin serves no request with another", refused(ask(Some(another)).await)),
-        ("a connection with a pin serves no request without", refused(ask(None).await)),
+        ("an untrusted server is refused", refused(ask(None).await)),
+        ("the pinned certificate is accepted", served(ask(Some(pin)).await)),
+        ("a connection is not shared between pins", refused(ask(Some(another)).await)),
+        ("a pinned connection serves no request without a pin", refused(ask(None).await)),
         ("the pinned server is still served", served(ask(Some(pin)).await)),
     ])
 }
@@ -180,7 +178,7 @@ async fn redirect_is_response(transport: &SharedTransport) -> Case {
     let response = transport.send(get(server.url("/"))).await.map_err(describe)?;
     expect(response.status() == StatusCode::TEMPORARY_REDIRECT, "the redirect was followed")?;
     expect(response.headers().contains_key(LOCATION), "the location is missing")?;
-    expect(target.received().is_empty(), "the target of the redirect was asked")
+    expect(target.received().is_empty(), "the target of the redirect received a request")
 }
 
 async fn body_at_limit(transport: &SharedTransport) -> Case {
@@ -231,7 +229,7 @@ async fn closed_port(transport: &SharedTransport) -> Case {
     expect_kind(transport.send(get(url)).await, TransportErrorKind::Connect)
 }
 
-/// The server answers without `connection: close` and then closes all the same.
+/// The server responds without `connection: close`, and closes the connection.
 async fn stale(transport: &SharedTransport) -> Case {
     let server = Server::replying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
     for _ in 0..3 {
@@ -242,16 +240,17 @@ async fn stale(transport: &SharedTransport) -> Case {
 }
 
 async fn nothing_without_tls(transport: &SharedTransport) -> Case {
-    let server = Server::blurting("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
+    let server =
+        Server::replying_at_once("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
     let mut url = server.url("/token");
     url.set_scheme("https").map_err(|()| "the URL cannot be one of https")?;
     let mut request = get(url).with_pinned_server(Some(CertificatePin::from_sha1([7; 20])));
     request.headers_mut().insert(HeaderName::from_static("secret"), HeaderValue::from_static("s3cr3t"));
-    expect(transport.send(request).await.is_err(), "there was an answer")?;
+    expect(transport.send(request).await.is_err(), "there was a response")?;
     server.wait_until_closed();
     let received = server.received();
     let holds = |text: &[u8]| received.windows(text.len()).any(|part| part == text);
-    expect(!holds(b"s3cr3t") && !holds(b"/token"), "the request was sent in clear")
+    expect(!holds(b"s3cr3t") && !holds(b"/token"), "the request was sent without TLS")
 }
 
 async fn no_injection(transport: &SharedTransport) -> Case {

@@ -2,12 +2,11 @@
 //!
 //! # Design
 //!
-//! A [`Transport`] has one verb and one declaration: it sends a request once, and it says what it
-//! can do. Everything that must hold for every transport is above it, written once:
-//! [`SharedTransport`] refuses a request that would leave without its certificate or without TLS
-//! before the transport sees it, and [`HttpClient`] adds deadlines and retries on the injected
-//! clock. An implementor therefore needs no timers, no retry loop and no policy. What is left to
-//! get right is in the [`conformance`] suite.
+//! A [`Transport`] sends a request once and declares its optional abilities. The rules for all
+//! transports are implemented above it: [`SharedTransport`] refuses a request that would be sent
+//! without its certificate or without TLS, and [`HttpClient`] adds time limits and retries on the
+//! clock of its context. An implementor needs no timers, no retries and no policy. The `conformance`
+//! module (feature `conformance`) tests the rest.
 
 mod capabilities;
 mod client;
@@ -31,5 +30,5 @@ pub use response::Response;
 pub use retry::{RetryPolicy, is_transient_status};
 pub use transport::{SharedTransport, Transport, TransportFn, transport_fn};
 
-/// The largest response body that a transport accepts: 1 MiB.
+/// The maximum size of a response body: 1 MiB.
 pub const BODY_LIMIT: usize = 1 << 20;

@@ -1,15 +1,14 @@
-//! A server that is known by its certificate alone.
+//! Pinned server certificates.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The SHA-1 thumbprint of a server's certificate: what identifies the server in place of a name
-/// and an authority.
+/// The SHA-1 thumbprint of a server certificate, which authenticates the server instead of a name and
+/// an issuer.
 ///
-/// A host that hands its processes the thumbprint of the self-signed certificate of a local service,
-/// as Azure Service Fabric does in `IDENTITY_SERVER_THUMBPRINT`, chooses the digest, too. A
-/// transport that pins must also verify the signature of the handshake: a certificate is public, and
-/// only its key proves who presents it.
+/// Azure Service Fabric passes the thumbprint of its self-signed endpoint certificate in
+/// `IDENTITY_SERVER_THUMBPRINT`, and thereby chooses SHA-1. A transport must also verify the signature
+/// of the handshake, because a certificate is public.
 ///
 /// ```
 /// # use symbolon_transport::CertificatePin;
@@ -21,21 +20,20 @@ use std::str::FromStr;
 pub struct CertificatePin([u8; 20]);
 
 impl CertificatePin {
-    /// The thumbprint with these bytes.
+    /// Creates a pin from the bytes of the digest.
     #[must_use]
     pub fn from_sha1(digest: [u8; 20]) -> Self {
         Self(digest)
     }
 
-    /// Whether this is the digest of the certificate that a server presented. Takes the same time
-    /// wherever the two differ.
+    /// Returns true if `digest` equals the pin. Runs in constant time.
     #[must_use]
     pub fn matches(&self, digest: [u8; 20]) -> bool {
         self.0.iter().zip(digest).fold(0, |differences, (own, other)| differences | (own ^ other)) == 0
     }
 }
 
-/// Forty hexadecimal digits, as certificate stores show them.
+/// Writes forty hexadecimal digits, as certificate stores do.
 impl fmt::Display for CertificatePin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
@@ -48,20 +46,20 @@ impl fmt::Debug for CertificatePin {
     }
 }
 
-/// Why a text is not a thumbprint: it is not forty hexadecimal digits.
+/// The error of parsing a text that is not forty hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidCertificatePin;
 
 impl fmt::Display for InvalidCertificatePin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the thumbprint of a certificate is forty hexadecimal digits")
+        f.write_str("a certificate thumbprint must have forty hexadecimal digits")
     }
 }
 
 impl std::error::Error for InvalidCertificatePin {}
 
-/// Colons and white space between the digits do not count.
+/// Ignores colons and white space between the digits.
 impl FromStr for CertificatePin {
     type Err = InvalidCertificatePin;
 
@@ -90,7 +88,7 @@ mod tests {
     ];
 
     #[test]
-    fn forty_digits_are_a_thumbprint_however_they_are_set() {
+    fn separators_are_ignored() {
         for text in [
             "a9993e364706816aba3e25717850c26c9cd0d89d",
             "A9993E364706816ABA3E25717850C26C9CD0D89D",
@@ -105,7 +103,7 @@ mod tests {
             "a9993e364706816aba3e25717850c26c9cd0d89d0",
             "a9993e364706816aba3e25717850c26c9cd0d89g",
             "a9993e364706816aba3e25717850c26c9cd0d8-9d",
-            // The SHA-256 thumbprint of something.
+            // A SHA-256 thumbprint.
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         ] {
             assert_eq!(text.parse::<CertificatePin>(), Err(InvalidCertificatePin), "{text}");
@@ -113,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thumbprint_matches_itself_and_nothing_that_differs_in_a_bit() {
+    fn pin_matches_equal_digest_only() {
         let pin = CertificatePin::from_sha1(ABC);
         assert!(pin.matches(ABC));
         for position in [0, 10, 19] {

@@ -1,4 +1,4 @@
-//! What is sent.
+//! Requests.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::CertificatePin;
 
-/// One HTTP request: where to, by which way, and as whom.
+/// An HTTP request with its route and its client identity.
 ///
 /// ```
 /// # use symbolon_transport::{Request, Route};
@@ -30,19 +30,19 @@ pub struct Request {
     pinned_server: Option<CertificatePin>,
 }
 
-/// By which way a request may go.
+/// The network path of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Route {
-    /// To an endpoint of this machine: a metadata service on a link-local address, an agent on
-    /// loopback. Plain HTTP is allowed; a proxy never is.
+    /// An endpoint of this machine: a metadata service on a link-local address or an agent on
+    /// loopback. Plain HTTP is allowed, proxies are not.
     Local,
-    /// To a service. HTTPS only; a configured proxy may be used.
+    /// A remote service. HTTPS only; a configured proxy may be used.
     Public,
 }
 
 impl Request {
-    /// A request without headers, body and client certificate.
+    /// Creates a request without headers, body and client certificate.
     #[must_use]
     pub fn new(method: Method, url: Url, route: Route) -> Self {
         Self {
@@ -56,77 +56,77 @@ impl Request {
         }
     }
 
-    /// The same with a body.
+    /// Sets the body.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// The same, to be sent only on a connection that presents this client certificate.
+    /// Requires a connection that presents this client certificate.
     #[must_use]
     pub fn with_identity(mut self, identity: Option<ClientIdentity>) -> Self {
         self.identity = identity;
         self
     }
 
-    /// The same, to be sent only to the server with this certificate. Its chain, its names and its
-    /// validity do not count then: the thumbprint is all that the server is known by.
+    /// Requires a server with this certificate. The thumbprint replaces the checks of chain, name and
+    /// validity.
     #[must_use]
     pub fn with_pinned_server(mut self, pin: Option<CertificatePin>) -> Self {
         self.pinned_server = pin;
         self
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.method
     }
 
-    /// Where to.
+    /// Returns the URL.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// By which way.
+    /// Returns the route.
     #[must_use]
     pub fn route(&self) -> Route {
         self.route
     }
 
-    /// The headers. The transport adds `Host` and `Content-Length`, and nothing else.
+    /// Returns the headers. The transport adds `Host` and `Content-Length` only.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The headers, to be changed.
+    /// Returns the headers for modification.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
     }
 
-    /// The body.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The client certificate that the connection must present.
+    /// Returns the client certificate that the connection must present.
     #[must_use]
     pub fn identity(&self) -> Option<&ClientIdentity> {
         self.identity.as_ref()
     }
 
-    /// The certificate that the server must have, if that is how it is known.
+    /// Returns the pin of the server's certificate, if there is one.
     #[must_use]
     pub fn pinned_server(&self) -> Option<CertificatePin> {
         self.pinned_server
     }
 }
 
-/// Shows the method and the origin: a path, a query, a header or a body may hold a secret.
+/// Shows the method and the origin: path, query, headers and body may contain a secret.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")

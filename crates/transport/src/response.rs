@@ -1,4 +1,4 @@
-//! What comes back.
+//! Responses.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
-/// A complete response.
+/// A complete HTTP response.
 #[derive(Clone)]
 pub struct Response {
     status: StatusCode,
@@ -16,46 +16,46 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response without headers.
+    /// Creates a response without headers.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { status, headers: HeaderMap::new(), body: body.into() }
     }
 
-    /// The same with these headers.
+    /// Sets the headers.
     #[must_use]
     pub fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.headers = headers;
         self
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The body.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// How long the server asks to wait (RFC 9110 §10.2.3), seen from `now`. A date that has
-    /// passed asks for no wait.
+    /// Returns the wait of `Retry-After` (RFC 9110 §10.2.3), relative to `now`. A date in the past is
+    /// a wait of zero.
     #[must_use]
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse::<u64>() {
             return Some(Duration::from_secs(seconds));
         }
-        // Some services write a fraction, which RFC 9110 does not know.
+        // Some services send a fraction, which RFC 9110 does not allow.
         if let Ok(seconds) = text.parse::<f64>() {
             return Duration::try_from_secs_f64(seconds).ok();
         }
@@ -63,14 +63,14 @@ impl Response {
         Some(date.duration_since(now).unwrap_or_default())
     }
 
-    /// When the server says it answered (RFC 9110 §6.6.1).
+    /// Returns the server's `Date` (RFC 9110 §6.6.1).
     #[must_use]
     pub fn date(&self) -> Option<SystemTime> {
         httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok()
     }
 }
 
-/// Shows the status and how long the body is: a header or the body may hold a token.
+/// Shows the status and the length of the body: headers and body may contain a token.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_read_as_seconds_or_as_a_date() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         for (text, wait) in [
             ("120", Some(120)),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_date_is_read_where_it_is_one() {
+    fn date_header_is_parsed() {
         let date = |headers: &[(http::HeaderName, &'static str)]| {
             let headers = headers.iter().map(|(name, text)| (name.clone(), HeaderValue::from_static(text)));
             Response::new(StatusCode::OK, "").with_headers(headers.collect()).date()

@@ -1,4 +1,4 @@
-//! Stand-ins for tests: a transport, and a key. (Feature `testing`.)
+//! Test doubles: a transport and a key (feature `testing`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +8,9 @@ use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
 use crate::{Capabilities, Request, Response, Transport, TransportError, TransportErrorKind};
 
-/// A transport that answers from a list and remembers what it was asked.
+/// A transport that returns prepared responses and records the requests.
 ///
-/// It claims every capability. When the list has run out, it fails with
+/// It declares every capability. After the last response, it fails with
 /// [`Connect`](TransportErrorKind::Connect).
 ///
 /// ```
@@ -24,34 +24,34 @@ use crate::{Capabilities, Request, Response, Transport, TransportError, Transpor
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-pub struct ScriptedTransport(Arc<Mutex<Script>>);
+pub struct ScriptedTransport(Arc<Mutex<ScriptedState>>);
 
 #[derive(Debug)]
-struct Script {
-    answers: VecDeque<Result<Response, TransportError>>,
+struct ScriptedState {
+    responses: VecDeque<Result<Response, TransportError>>,
     requests: Vec<Request>,
 }
 
 impl ScriptedTransport {
-    /// Answers in this order.
-    pub fn new(answers: impl IntoIterator<Item = Result<Response, TransportError>>) -> Self {
-        let answers = answers.into_iter().collect();
-        Self(Arc::new(Mutex::new(Script { answers, requests: Vec::new() })))
+    /// Creates a transport with these responses, in this order.
+    pub fn new(responses: impl IntoIterator<Item = Result<Response, TransportError>>) -> Self {
+        let responses = responses.into_iter().collect();
+        Self(Arc::new(Mutex::new(ScriptedState { responses, requests: Vec::new() })))
     }
 
-    /// What it was asked so far.
+    /// Returns the requests so far.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
-        self.script().requests.clone()
+        self.state().requests.clone()
     }
 
-    /// How many answers are left.
+    /// Returns the number of unused responses.
     #[must_use]
-    pub fn answers_left(&self) -> usize {
-        self.script().answers.len()
+    pub fn responses_left(&self) -> usize {
+        self.state().responses.len()
     }
 
-    fn script(&self) -> MutexGuard<'_, Script> {
+    fn state(&self) -> MutexGuard<'_, ScriptedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,18 +62,18 @@ impl Transport for ScriptedTransport {
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let mut script = self.script();
-        script.requests.push(request);
-        script.answers.pop_front().unwrap_or_else(|| Err(TransportErrorKind::Connect.into()))
+        let mut state = self.state();
+        state.requests.push(request);
+        state.responses.pop_front().unwrap_or_else(|| Err(TransportErrorKind::Connect.into()))
     }
 }
 
-/// The public half of a key: enough for an identity that no handshake needs. It signs nothing.
+/// A key with a public half only, for identities without a handshake. It signs nothing.
 #[derive(Clone, Debug)]
 pub struct PublicHalf(SubjectPublicKeyInfoDer<'static>);
 
 impl PublicHalf {
-    /// The key of this SubjectPublicKeyInfo, in DER.
+    /// Creates a key from its SubjectPublicKeyInfo in DER.
     pub fn new(public_key: impl Into<SubjectPublicKeyInfoDer<'static>>) -> Self {
         Self(public_key.into())
     }

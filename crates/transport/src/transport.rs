@@ -1,53 +1,55 @@
-//! The contract.
+//! The transport contract.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use crate::capabilities::Capabilities;
+use crate::error::{TransportError, TransportErrorKind};
+use crate::request::{Request, Route};
+use crate::response::Response;
 
-use crate::{Capabilities, Request, Response, Route, TransportError, TransportErrorKind};
-
-/// Sends a request once.
+/// Sends HTTP requests.
 ///
 /// # Contract
-/// - An identity of the request is presented in the TLS handshake, or the request fails with
+/// - The identity of a request is presented in the TLS handshake, or the request fails with
 ///   [`Unsupported`](TransportErrorKind::Unsupported),
 ///   [`IdentityNotRequested`](TransportErrorKind::IdentityNotRequested) or
-///   [`IdentityUnusable`](TransportErrorKind::IdentityUnusable). It is never sent on a connection
-///   that presented another identity, or none; nor is a request without identity sent on a
-///   connection that presented one. A resumed TLS session counts as presenting what its first
-///   handshake presented.
-/// - A [pinned server](Request::pinned_server) is known by the thumbprint of its certificate and by
-///   nothing else, and proves in the handshake that it has the key; another one is
-///   [`Tls`](TransportErrorKind::Tls), before a byte of the request. A connection or a session with
-///   one pin serves no request with another, or with none, nor the other way round.
-/// - The server's refusal of the certificate is
-///   [`IdentityRejected`](TransportErrorKind::IdentityRejected), under TLS 1.2, where it comes in
-///   the handshake, and under TLS 1.3, where it comes after it.
-/// - A redirect is a response, never followed. A body over [`BODY_LIMIT`](crate::BODY_LIMIT) is
+///   [`IdentityUnusable`](TransportErrorKind::IdentityUnusable). A request is never sent on a
+///   connection that presented another identity, or none; a request without identity is never sent
+///   on a connection that presented one. A resumed TLS session counts as presenting the identity of
+///   its first handshake.
+/// - A [pinned server](Request::pinned_server) is authenticated by the thumbprint of its certificate
+///   only, and proves in the handshake that it has the key. Any other server is
+///   [`Tls`](TransportErrorKind::Tls) before a byte of the request is sent. Connections and sessions
+///   are never shared between pins, or with requests without a pin.
+/// - A certificate that the server refuses is
+///   [`IdentityRejected`](TransportErrorKind::IdentityRejected), under TLS 1.2, where the refusal is
+///   part of the handshake, and under TLS 1.3, where it follows the handshake.
+/// - A redirect is returned, not followed. A body over [`BODY_LIMIT`](crate::BODY_LIMIT) is
 ///   [`TooLarge`](TransportErrorKind::TooLarge).
-/// - [`Route::Local`] never goes through a proxy.
-/// - Dropping the future gives the request up; no other request suffers from it.
-/// - No timeouts and no retries, except that a request found to have been written to a kept
-///   connection that the server had already closed may be sent again on a fresh one.
+/// - [`Route::Local`] never uses a proxy.
+/// - Dropping the future cancels the request and affects no other request.
+/// - There are no time limits and no retries, except that a request on a kept connection that the
+///   server had already closed may be sent again on a fresh one.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// What it can do.
+    /// Returns the optional abilities.
     fn capabilities(&self) -> Capabilities;
 
     /// Sends a request once.
     fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send;
 }
 
-/// A handle on any [`Transport`]; clones are cheap and share its connections.
+/// A handle to any [`Transport`]. Clones are cheap and share connections.
 ///
-/// Every request of Symbolon passes through here, so the rules that no transport may break are
-/// checked here: nothing with a client certificate, or for a pinned server, leaves without TLS or over
-/// a transport that cannot present the one or pin the other, and [`Route::Public`] is HTTPS only.
+/// All requests of Symbolon pass through it, so it enforces the rules for all transports: a request
+/// with a client certificate or for a pinned server requires TLS and a transport with that ability,
+/// and [`Route::Public`] requires HTTPS.
 #[derive(Clone, Debug)]
 pub struct SharedTransport(Arc<dyn ErasedTransport>);
 
 impl SharedTransport {
-    /// Shares a transport.
+    /// Creates a handle.
     pub fn new(transport: impl Transport) -> Self {
         Self(Arc::new(transport))
     }
@@ -82,34 +84,34 @@ fn check(request: &Request, capabilities: Capabilities) -> Result<(), TransportE
     Ok(())
 }
 
-/// The twin of [`Transport`] that can stand behind a pointer.
-#[async_trait]
+type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send + 'a>>;
+
+/// The object-safe form of [`Transport`].
 trait ErasedTransport: fmt::Debug + Send + Sync {
     fn declared(&self) -> Capabilities;
-    async fn send_boxed(&self, request: Request) -> Result<Response, TransportError>;
+    fn send_boxed(&self, request: Request) -> BoxFuture<'_>;
 }
 
-#[async_trait]
 impl<T: Transport> ErasedTransport for T {
     fn declared(&self) -> Capabilities {
         Transport::capabilities(self)
     }
 
-    async fn send_boxed(&self, request: Request) -> Result<Response, TransportError> {
-        Transport::send(self, request).await
+    fn send_boxed(&self, request: Request) -> BoxFuture<'_> {
+        Box::pin(Transport::send(self, request))
     }
 }
 
-/// A transport made of a closure; see [`transport_fn`].
+/// A transport from a closure; see [`transport_fn`].
 #[derive(Clone)]
 pub struct TransportFn<F> {
     send: F,
     capabilities: Capabilities,
 }
 
-/// Makes a transport of a closure: for a test, or around a client that you already have.
+/// Creates a transport from a closure, for tests or around an existing HTTP client.
 ///
-/// It claims no capabilities; add them with [`TransportFn::with_capabilities`].
+/// It declares no capabilities; add them with [`TransportFn::with_capabilities`].
 ///
 /// ```
 /// # use symbolon_transport::{Request, Response, transport_fn};
@@ -128,7 +130,7 @@ where
 }
 
 impl<F> TransportFn<F> {
-    /// The same, claiming these capabilities.
+    /// Declares these capabilities.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_leave_without_tls_is_refused_before_the_transport_sees_it() {
+    fn public_requests_require_https() {
         for (url, route, outcome) in [
             ("https://login.example/token", Route::Public, Ok(())),
             ("http://login.example/token", Route::Public, Err(TransportErrorKind::Insecure)),
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_certificate_never_leaves_without_tls_nor_over_a_transport_that_cannot_present_it() {
+    fn identity_requires_tls_and_capability() {
         let capable = Capabilities::none().with_client_certificates();
         let insecure = Err(TransportErrorKind::Insecure);
         let unsupported = Err(TransportErrorKind::Unsupported);
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_a_pinned_server_never_leaves_without_tls_nor_over_a_transport_that_cannot_pin() {
+    fn pinned_server_requires_tls_and_capability() {
         let pin = CertificatePin::from_sha1([7; 20]);
         let capable = Capabilities::none().with_pinned_servers();
         for (url, capabilities, outcome) in [

@@ -1,4 +1,4 @@
-//! Time, passed in.
+//! Clocks.
 
 mod manual;
 
@@ -10,41 +10,41 @@ use std::time::{Duration, SystemTime};
 
 pub use manual::ManualClock;
 
-/// What time it is, and how to wait.
+/// A clock that reads the time and waits.
 ///
-/// Wall time, because a token's lifetime goes on while a machine is suspended. Implement it for a
-/// runtime other than Tokio; use [`SystemClock`] otherwise, and [`ManualClock`] in tests.
+/// It reads wall time, because a token's lifetime continues while a machine is suspended. Use
+/// [`SystemClock`], or [`ManualClock`] in tests; implement it for a runtime other than Tokio.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 
-    /// Waits that long. Dropping the future ends the wait.
+    /// Waits for `duration`. Dropping the future cancels the wait.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// A handle on any [`Clock`]; clones are cheap and show the same time.
+/// A handle to any [`Clock`]. Clones are cheap and share the clock.
 #[derive(Clone, Debug)]
 pub struct SharedClock(Arc<dyn ErasedClock>);
 
 impl SharedClock {
-    /// Shares a clock.
+    /// Creates a handle.
     pub fn new(clock: impl Clock) -> Self {
         Self(Arc::new(clock))
     }
 
-    /// The machine's own clock.
+    /// Returns the system clock.
     #[must_use]
     pub fn system() -> Self {
         Self::new(SystemClock::new())
     }
 
-    /// The time now.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.0.now()
     }
 
-    /// Waits that long. Dropping the future ends the wait.
+    /// Waits for `duration`. Dropping the future cancels the wait.
     pub async fn sleep(&self, duration: Duration) {
         self.0.sleep(duration).await;
     }
@@ -56,7 +56,7 @@ impl Default for SharedClock {
     }
 }
 
-/// The twin of [`Clock`] that can stand behind a pointer.
+/// The object-safe form of [`Clock`].
 trait ErasedClock: fmt::Debug + Send + Sync {
     fn now(&self) -> SystemTime;
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -72,14 +72,13 @@ impl<C: Clock> ErasedClock for C {
     }
 }
 
-/// The machine's own clock. It waits on the current Tokio runtime's timer, or, outside of one, on
-/// a thread of its own.
+/// The system clock. It waits on the timer of the current Tokio runtime, or else on a thread.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
 
 impl SystemClock {
-    /// The machine's own clock.
+    /// Returns the system clock.
     #[must_use]
     pub fn new() -> Self {
         Self
@@ -97,13 +96,13 @@ impl Clock for SystemClock {
         if tokio::runtime::Handle::try_current().is_ok() {
             tokio::time::sleep(duration).await;
         } else {
-            let (awake, woken) = tokio::sync::oneshot::channel::<()>();
+            let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
             std::thread::spawn(move || {
                 std::thread::sleep(duration);
-                drop(awake);
+                drop(sender);
             });
-            // Dropping the sender is the signal; the error says so.
-            let _dropped = woken.await;
+            // Dropping the sender is the signal, which arrives as an error.
+            let _dropped = receiver.await;
         }
     }
 }
@@ -113,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_clock_sleeps_without_a_runtime() {
+    fn system_clock_needs_no_runtime() {
         let clock = SharedClock::system();
         let before = clock.now();
         futures_util::FutureExt::now_or_never(clock.sleep(Duration::ZERO));

@@ -1,17 +1,17 @@
-//! The id that ties one request to the logs of every service it touched.
+//! Correlation ids.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A random UUID (RFC 9562 §5.4) that names one token request.
+/// A random UUID (RFC 9562 §5.4) that identifies one token request in the logs of all services.
 ///
 /// It is sent as `client-request-id` to token services and as `x-ms-client-request-id` to metadata
-/// services; Azure support asks for it. It carries no secret and may be logged.
+/// services; Azure support asks for it. It is not secret and may be logged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CorrelationId([u8; 16]);
 
 impl CorrelationId {
-    /// A new random id, or the nil UUID on a machine whose random source fails.
+    /// Returns a new random id, or the nil UUID if the operating system's random source fails.
     #[must_use]
     pub fn random() -> Self {
         let mut bytes = [0; 16];
@@ -24,7 +24,7 @@ impl CorrelationId {
     }
 }
 
-/// Lower-case and hyphenated, as Azure services spell it.
+/// Writes the lower-case, hyphenated form.
 impl fmt::Display for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, byte) in self.0.iter().enumerate() {
@@ -43,7 +43,7 @@ impl fmt::Debug for CorrelationId {
     }
 }
 
-/// Why a text is not a correlation id: it is not a hyphenated UUID.
+/// The error of parsing a text that is not a hyphenated UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidCorrelationId;
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_random_id_is_a_version_4_uuid() {
+    fn random_id_is_a_version_4_uuid() {
         let text = CorrelationId::random().to_string();
         assert_eq!(text.len(), 36);
         assert_eq!(text.as_bytes()[14], b'4', "{text}");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_reads_back() {
+    fn text_form_parses_back() {
         let id = CorrelationId::random();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(

@@ -1,13 +1,13 @@
-//! The environment, passed in.
+//! Environment variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// The environment variables a component may read: those of this process, or a given set.
+/// The environment variables that a component may read: those of this process, or an explicit set.
 ///
-/// Everything in Symbolon that looks at a variable is handed one of these, so that a test or an
-/// embedding application decides what is seen.
+/// Symbolon reads variables through this type only, so that a test or an embedding application
+/// controls them.
 ///
 /// ```
 /// # use symbolon_types::Env;
@@ -16,44 +16,44 @@ use std::sync::Arc;
 /// assert_eq!(env.var("EMPTY"), None);
 /// ```
 #[derive(Clone)]
-pub struct Env(Source);
+pub struct Env(Variables);
 
 #[derive(Clone)]
-enum Source {
+enum Variables {
     Process,
-    Given(Arc<BTreeMap<String, String>>),
+    Explicit(Arc<BTreeMap<String, String>>),
 }
 
 impl Env {
-    /// The variables of this process, read at the time of asking.
+    /// Returns the variables of this process, read at each call of [`var`](Self::var).
     #[must_use]
     pub fn process() -> Self {
-        Self(Source::Process)
+        Self(Variables::Process)
     }
 
-    /// No variables at all.
+    /// Returns an empty set.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Source::Given(Arc::default()))
+        Self(Variables::Explicit(Arc::default()))
     }
 
-    /// The value of a variable. A variable that is empty or not Unicode counts as unset.
+    /// Returns the value of a variable. An empty or non-Unicode value counts as unset.
     #[must_use]
     pub fn var(&self, name: &str) -> Option<String> {
         match &self.0 {
-            Source::Process => process_var(name),
-            Source::Given(variables) => variables.get(name).cloned(),
+            Variables::Process => process_var(name),
+            Variables::Explicit(variables) => variables.get(name).cloned(),
         }
         .filter(|value| !value.is_empty())
     }
 
-    /// The variables of a given set, for a process that is to have them; none for those of this process,
-    /// which it inherits.
+    /// Returns the variables of an explicit set, to pass to a child process; `None` for the variables
+    /// of this process, which a child inherits.
     #[must_use]
-    pub fn given(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
+    pub fn explicit(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
         match &self.0 {
-            Source::Process => None,
-            Source::Given(variables) => {
+            Variables::Process => None,
+            Variables::Explicit(variables) => {
                 Some(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             }
         }
@@ -68,16 +68,16 @@ fn process_var(name: &str) -> Option<String> {
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let variables = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self(Source::Given(Arc::new(variables)))
+        Self(Variables::Explicit(Arc::new(variables)))
     }
 }
 
-/// Shows where the variables come from, never their values: some are secrets.
+/// Shows names but never values: some are secrets.
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Source::Process => f.write_str("Env(process)"),
-            Source::Given(variables) => f.debug_tuple("Env").field(&variables.keys()).finish(),
+            Variables::Process => f.write_str("Env(process)"),
+            Variables::Explicit(variables) => f.debug_tuple("Env").field(&variables.keys()).finish(),
         }
     }
 }
@@ -87,16 +87,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_environment_is_read_when_asked() {
+    fn process_variables_are_read() {
         assert!(Env::process().var("PATH").is_some());
         assert_eq!(Env::empty().var("PATH"), None);
     }
 
     #[test]
-    fn a_given_set_can_be_handed_on_and_that_of_the_process_is_inherited() {
+    fn only_explicit_variables_are_passed_on() {
         let env: Env = [("PATH", "/usr/bin")].into_iter().collect();
-        assert_eq!(env.given().map(Iterator::collect::<Vec<_>>), Some(vec![("PATH", "/usr/bin")]));
-        assert!(Env::process().given().is_none());
+        assert_eq!(env.explicit().map(Iterator::collect::<Vec<_>>), Some(vec![("PATH", "/usr/bin")]));
+        assert!(Env::process().explicit().is_none());
     }
 
     #[test]

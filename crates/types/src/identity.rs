@@ -1,4 +1,4 @@
-//! A certificate together with the key it is for.
+//! Client identities.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -12,15 +12,15 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use crate::{SharedSigningKey, SigningKey, Strength, Thumbprint};
 
-/// A client certificate chain, the key it is for, and the thumbprint that tokens are bound to.
+/// A client certificate chain, the key of its leaf, and the thumbprint that tokens are bound to.
 ///
-/// This is the one value in which a credential, a TLS connection, a cache key and a result meet,
-/// so that they cannot disagree. It is immutable and cheap to clone. Two identities are equal when
-/// their leaf certificates are.
+/// A credential, its TLS connections, its cache keys and the resulting tokens share one value of this
+/// type, so that they cannot disagree. It is immutable and cheap to clone. Two identities are equal
+/// if their leaf certificates are.
 #[derive(Clone)]
-pub struct ClientIdentity(Arc<Inner>);
+pub struct ClientIdentity(Arc<IdentityParts>);
 
-struct Inner {
+struct IdentityParts {
     chain: Vec<CertificateDer<'static>>,
     key: SharedSigningKey,
     thumbprint: Thumbprint,
@@ -29,32 +29,45 @@ struct Inner {
     usable_until: SystemTime,
 }
 
-/// Why a chain and a key do not make a client identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// The error of combining a chain and a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// There is no certificate in the chain.
-    #[error("the certificate chain is empty")]
+    /// The chain is empty.
     EmptyChain,
-    /// A certificate of the chain is not one X.509 certificate in DER, from first to last byte.
-    #[error("certificate {position} of the chain is not an X.509 certificate in DER")]
+    /// A certificate of the chain is not exactly one X.509 certificate in DER.
     MalformedCertificate {
-        /// Its place in the chain, 0 for the leaf.
+        /// The position in the chain, 0 for the leaf.
         position: usize,
     },
-    /// The public key that the key reports is not a SubjectPublicKeyInfo in DER.
-    #[error("the public key of the signing key is not a SubjectPublicKeyInfo in DER")]
+    /// The public key of the signing key is not a SubjectPublicKeyInfo in DER.
     MalformedPublicKey,
     /// The leaf certificate is for another key.
-    #[error("the leaf certificate is for another key")]
     KeyMismatch,
 }
 
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyChain => f.write_str("the certificate chain is empty"),
+            Self::MalformedCertificate { position } => {
+                write!(f, "certificate {position} of the chain is not an X.509 certificate in DER")
+            }
+            Self::MalformedPublicKey => {
+                f.write_str("the public key of the signing key is not a SubjectPublicKeyInfo in DER")
+            }
+            Self::KeyMismatch => f.write_str("the leaf certificate is for another key"),
+        }
+    }
+}
+
+impl std::error::Error for IdentityError {}
+
 impl ClientIdentity {
-    /// Joins a chain, leaf first, with the key that its leaf is for.
+    /// Creates an identity from a chain, leaf first, and the key of its leaf.
     ///
     /// # Errors
-    /// When the chain is empty or malformed, or its leaf is for another key.
+    /// [`IdentityError`] if the chain is empty or malformed, or its leaf is for another key.
     pub fn new(chain: Vec<CertificateDer<'static>>, key: SharedSigningKey) -> Result<Self, IdentityError> {
         let mut certificates = Vec::with_capacity(chain.len());
         for (position, der) in chain.iter().enumerate() {
@@ -70,7 +83,7 @@ impl ClientIdentity {
         }
         let validity = leaf.validity();
         let not_after = validity.not_after.to_system_time();
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(IdentityParts {
             thumbprint: Thumbprint::of(leaf_der),
             not_before: validity.not_before.to_system_time(),
             not_after,
@@ -80,73 +93,74 @@ impl ClientIdentity {
         })))
     }
 
-    /// The same identity, known to be accepted only until `instant`: an issuer may let a
-    /// certificate ask for tokens for less long than it is valid. Never extends.
+    /// Shortens the time in which tokens can be requested to `limit`: an issuer may limit it to less
+    /// than the certificate's validity. A later `limit` changes nothing.
     #[must_use]
-    pub fn usable_until_at_most(self, instant: SystemTime) -> Self {
-        if instant >= self.0.usable_until {
+    pub fn usable_until_at_most(self, limit: SystemTime) -> Self {
+        if limit >= self.0.usable_until {
             return self;
         }
-        Self(Arc::new(Inner {
+        Self(Arc::new(IdentityParts {
             chain: self.0.chain.clone(),
             key: self.0.key.clone(),
-            usable_until: instant,
+            usable_until: limit,
             ..*self.0
         }))
     }
 
-    /// The certificates, leaf first, in DER.
+    /// Returns the certificates in DER, leaf first.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.0.chain
     }
 
-    /// The key that the leaf is for.
+    /// Returns the key of the leaf.
     #[must_use]
     pub fn key(&self) -> &SharedSigningKey {
         &self.0.key
     }
 
-    /// `x5t#S256` of the leaf: what a bound token names in its `cnf` claim (RFC 8705 §3.1).
+    /// Returns the `x5t#S256` of the leaf, which the `cnf` claim of a bound token contains
+    /// (RFC 8705 §3.1).
     #[must_use]
     pub fn thumbprint(&self) -> Thumbprint {
         self.0.thumbprint
     }
 
-    /// The leaf is not valid before this moment.
+    /// Returns the beginning of the leaf's validity.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
         self.0.not_before
     }
 
-    /// The leaf is not valid after this moment.
+    /// Returns the end of the leaf's validity.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.0.not_after
     }
 
-    /// The last moment at which the certificate gets tokens: `not_after`, or earlier if the
-    /// issuer said so.
+    /// Returns the time until which tokens can be requested: `not_after`, or an earlier limit of the
+    /// issuer.
     #[must_use]
     pub fn usable_until(&self) -> SystemTime {
         self.0.usable_until
     }
 
-    /// How well the private key is kept.
+    /// Returns the protection of the private key.
     #[must_use]
     pub fn strength(&self) -> Strength {
         self.0.key.strength()
     }
 
-    /// A reference that does not keep the identity alive: for what is kept per identity and should
-    /// go when the identity goes, such as connections.
+    /// Returns a reference that does not keep the identity alive, for resources such as connections
+    /// that should be dropped with it.
     #[must_use]
     pub fn downgrade(&self) -> WeakClientIdentity {
         WeakClientIdentity(Arc::downgrade(&self.0))
     }
 }
 
-/// RFC 3279 lets an RSA key carry NULL parameters or none, so the parts are compared, not the DER.
+/// Compares the parts, not the DER: an RSA key may have NULL parameters or none (RFC 3279 §2.3.1).
 fn is_same_key(of_leaf: &SubjectPublicKeyInfoOwned, of_key: &[u8]) -> Result<bool, IdentityError> {
     let of_key =
         SubjectPublicKeyInfoOwned::from_der(of_key).map_err(|_| IdentityError::MalformedPublicKey)?;
@@ -184,10 +198,10 @@ impl fmt::Debug for ClientIdentity {
 
 /// A reference to a [`ClientIdentity`] that does not keep it alive.
 #[derive(Clone)]
-pub struct WeakClientIdentity(Weak<Inner>);
+pub struct WeakClientIdentity(Weak<IdentityParts>);
 
 impl WeakClientIdentity {
-    /// The identity, if somebody still holds it.
+    /// Returns the identity, if it still has an owner.
     #[must_use]
     pub fn upgrade(&self) -> Option<ClientIdentity> {
         self.0.upgrade().map(ClientIdentity)

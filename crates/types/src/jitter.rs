@@ -1,17 +1,17 @@
-//! Randomness that spreads clients out in time.
+//! Random parts of delays.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Draws the random part of a refresh time or a retry delay.
+/// A source of the random part of refresh times and retry delays, which spreads clients in time.
 ///
-/// A draw is made once and kept with the value it belongs to: drawing again at each check would
-/// make the earliest draw win, and every client refresh at the same moment after all.
+/// A draw is made once and stored with its value. If each check drew again, the earliest draw would
+/// win, and all clients would refresh at the same time.
 #[derive(Clone)]
 pub struct Jitter(Arc<dyn Fn() -> f64 + Send + Sync>);
 
 impl Jitter {
-    /// Draws from the operating system's random source.
+    /// Returns a source that draws from the operating system.
     #[must_use]
     pub fn os() -> Self {
         Self(Arc::new(|| {
@@ -23,14 +23,14 @@ impl Jitter {
         }))
     }
 
-    /// Always draws the same: for tests.
+    /// Returns a source that always draws the same number, for tests.
     #[must_use]
     pub fn fixed(draw: f64) -> Self {
         let draw = if draw.is_finite() { draw.clamp(0.0, 1.0) } else { 0.5 };
         Self(Arc::new(move || draw))
     }
 
-    /// A number from 0 up to, but not including, 1.
+    /// Returns a number from 0 up to, but not including, 1.
     #[must_use]
     pub fn draw(&self) -> f64 {
         (self.0)()
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_draw_that_is_no_fraction_is_made_one() {
+    fn fixed_draw_is_clamped() {
         for (given, drawn) in [(0.25, 0.25), (-3.0, 0.0), (9.0, 1.0), (f64::NAN, 0.5)] {
             assert_eq!(Jitter::fixed(given).draw(), drawn);
         }

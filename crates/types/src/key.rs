@@ -1,42 +1,41 @@
-//! Keys that sign and never leave.
+//! Signing keys.
 
 use std::fmt;
 use std::sync::Arc;
 
 use pki_types::SubjectPublicKeyInfoDer;
 
-/// A private key that can sign and cannot be read.
+/// A private key that signs and cannot be exported.
 ///
-/// Keys in software, in a TPM, behind PKCS#11 and in a remote service all fit: nothing here
-/// exports the private half. Signing happens inside a TLS handshake, so `sign` should return
-/// within milliseconds; a slow device blocks the thread that asks.
+/// The key may be in memory, in a TPM, behind PKCS#11 or in a remote service. TLS handshakes call
+/// `sign`, so it should return within milliseconds: a slow device blocks the calling thread.
 pub trait SigningKey: fmt::Debug + Send + Sync + 'static {
-    /// The public half, as the SubjectPublicKeyInfo of RFC 5280 §4.1.2.7.
+    /// Returns the public key as a SubjectPublicKeyInfo (RFC 5280 §4.1.2.7).
     fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static>;
 
-    /// What this key can sign with, preferred first.
+    /// Returns the supported schemes, preferred first.
     ///
-    /// An RSA key should offer RSASSA-PSS and PKCS#1 v1.5: TLS 1.3 asks for the first, a TLS 1.2
+    /// An RSA key should support RSASSA-PSS and PKCS#1 v1.5: TLS 1.3 requires the first, a TLS 1.2
     /// server may choose either.
     fn schemes(&self) -> &[SignatureScheme];
 
     /// Signs a message (not its digest). ECDSA signatures are DER encoded.
     ///
     /// # Errors
-    /// When the scheme is not among [`schemes`](Self::schemes), or the device refuses;
-    /// [`SigningError::Gone`] only when the private half is not there any more.
+    /// [`SigningError`] if the scheme is not supported or the device fails; [`SigningError::Gone`]
+    /// only if the private key no longer exists.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError>;
 
-    /// How well the private half is kept, as far as the provider can prove it.
+    /// Returns the protection of the private key, as far as the provider can prove it.
     fn strength(&self) -> Strength;
 }
 
-/// A handle on any [`SigningKey`]; clones are cheap and sign with the same key.
+/// A handle to any [`SigningKey`]. Clones are cheap and share the key.
 #[derive(Clone, Debug)]
 pub struct SharedSigningKey(Arc<dyn SigningKey>);
 
 impl SharedSigningKey {
-    /// Shares a key.
+    /// Creates a handle.
     pub fn new(key: impl SigningKey) -> Self {
         Self(Arc::new(key))
     }
@@ -60,7 +59,7 @@ impl SigningKey for SharedSigningKey {
     }
 }
 
-/// How to sign: the schemes of TLS (RFC 8446 §4.2.3) that client keys use.
+/// A signature scheme of TLS (RFC 8446 §4.2.3) that client keys use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignatureScheme {
@@ -82,7 +81,7 @@ pub enum SignatureScheme {
     EcdsaP384Sha384,
 }
 
-/// How well a private key is kept. Ordered: a floor is met by anything at least as strong.
+/// The protection of a private key, ordered from weak to strong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Strength {
@@ -95,7 +94,7 @@ pub enum Strength {
 }
 
 impl Strength {
-    /// The name in options and in JSON: `software`, `hardware`, `keyguard`.
+    /// Returns the name in options and JSON: `software`, `hardware`, `keyguard`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -112,30 +111,45 @@ impl fmt::Display for Strength {
     }
 }
 
-/// A key that could not sign.
-#[derive(Clone, Debug, thiserror::Error)]
+/// The error of signing.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SigningError {
-    /// The key does not offer this scheme.
-    #[error("the key cannot sign with {0:?}")]
+    /// The key does not support this scheme.
     UnsupportedScheme(SignatureScheme),
-    /// The key, or the device that holds it, failed; the source says how.
-    #[error("the private key could not be used")]
-    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The private half is not there any more: deleted, or lost with the boot or the device that
-    /// held it. Trying again is of no use; what was certified for it has to be certified for
-    /// another key.
-    #[error("the private key is gone")]
-    Gone(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The key or its device failed; see the source.
+    Failed(Arc<dyn std::error::Error + Send + Sync>),
+    /// The private key no longer exists: it was deleted, or lost with a reboot or with its device. A
+    /// retry cannot succeed; a certificate for another key is needed.
+    Gone(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl fmt::Display for SigningError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnsupportedScheme(scheme) => write!(f, "the key cannot sign with {scheme:?}"),
+            Self::Failed(_) => f.write_str("the private key failed to sign"),
+            Self::Gone(_) => f.write_str("the private key no longer exists"),
+        }
+    }
+}
+
+impl std::error::Error for SigningError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::UnsupportedScheme(_) => None,
+            Self::Failed(cause) | Self::Gone(cause) => Some(&**cause),
+        }
+    }
 }
 
 impl SigningError {
-    /// The key, or the device that holds it, failed.
+    /// Creates the error of a key or device that failed.
     pub fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Failed(Arc::from(cause.into()))
     }
 
-    /// The private half is not there any more.
+    /// Creates the error of a key that no longer exists.
     pub fn gone(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Gone(Arc::from(cause.into()))
     }

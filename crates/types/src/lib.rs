@@ -2,11 +2,10 @@
 //!
 //! # Design
 //!
-//! These types are what every crate of Symbolon agrees on, and nothing else: the two halves of
-//! Symbolon, the token core and the minter, never see each other and meet only in
-//! [`ClientIdentity`]. Time, environment and randomness are passed in ([`SharedClock`], [`Env`],
-//! [`Jitter`]), so that a test decides what they say. A type in a public signature is a promise:
-//! only `std`, `http`, `bytes`, `url` and `rustls-pki-types` appear in ours.
+//! This crate holds the vocabulary that all crates of Symbolon share, and no logic of its own. The
+//! token core and the minter do not depend on each other: they meet in [`ClientIdentity`]. Time,
+//! environment and randomness are passed in as a [`Context`], so that tests control them. Public
+//! signatures contain only types of `std`, `http`, `bytes`, `url` and `rustls-pki-types`.
 
 mod clock;
 mod context;

@@ -1,15 +1,15 @@
-//! A text that must not be seen.
+//! Secret texts.
 
 use std::fmt;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// A text that never shows itself: an access token, a client secret, an assertion.
+/// A secret text: an access token, a client secret, a client assertion.
 ///
 /// `Debug` prints a placeholder; there is no `Display`, no serialization and no comparison. The
-/// text is overwritten when the last clone is dropped. The one way out is [`expose`](Self::expose),
-/// so a search for that word finds every place that handles the text.
+/// text is overwritten when the last clone is dropped. It is only accessible through
+/// [`expose`](Self::expose), so a search for that word finds every use.
 ///
 /// ```
 /// # use symbolon_types::Secret;
@@ -21,12 +21,12 @@ use zeroize::Zeroizing;
 pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
-    /// Takes the text in.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Arc::new(Zeroizing::new(text.into())))
     }
 
-    /// The text itself: for the wire, and for nothing that is kept or printed.
+    /// Returns the text, to be sent but neither stored nor printed.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_format_shows_the_text() {
+    fn debug_hides_the_text() {
         let secret = Secret::new("s3cr3t-text");
         for shown in [format!("{secret:?}"), format!("{secret:#?}"), format!("{:?}", Some(&secret))] {
             assert!(!shown.contains("s3cr3t"), "{shown}");

@@ -1,4 +1,4 @@
-//! The name of a certificate.
+//! Certificate thumbprints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,8 +11,8 @@ const TEXT_LENGTH: usize = 43;
 
 /// The SHA-256 digest of a certificate's DER: `x5t#S256` of RFC 7515 §4.1.8 and RFC 8705 §3.1.
 ///
-/// It names the whole certificate, not its key: a certificate renewed for the same key has another
-/// thumbprint, because a token service binds to the certificate.
+/// It identifies the certificate, not its key: a renewed certificate for the same key has another
+/// thumbprint, because a token service binds tokens to the certificate.
 ///
 /// ```
 /// # use symbolon_types::Thumbprint;
@@ -23,20 +23,20 @@ const TEXT_LENGTH: usize = 43;
 pub struct Thumbprint([u8; 32]);
 
 impl Thumbprint {
-    /// The thumbprint of a certificate in DER.
+    /// Computes the thumbprint of a certificate in DER.
     #[must_use]
     pub fn of(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
     }
 
-    /// The 32 bytes of the digest.
+    /// Returns the 32 bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// The unpadded base64url text that stands in `cnf["x5t#S256"]`.
+/// Writes the unpadded base64url form, as in `cnf["x5t#S256"]`.
 impl fmt::Display for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut buffer = [0; TEXT_LENGTH];
@@ -51,7 +51,7 @@ impl fmt::Debug for Thumbprint {
     }
 }
 
-/// Why a text is not a thumbprint: it is not 43 characters of unpadded base64url.
+/// The error of parsing a text that is not 43 characters of unpadded base64url.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidThumbprint;
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_is_unpadded_base64url_of_sha_256() {
+    fn text_form_is_unpadded_base64url() {
         // printf '' | openssl dgst -sha256 -binary | base64, in the URL alphabet.
         let empty = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
         assert_eq!(Thumbprint::of(b"").to_string(), empty);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_not_thumbprints() {
+    fn other_texts_do_not_parse() {
         for text in [
             "",
             "abc",

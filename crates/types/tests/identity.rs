@@ -1,4 +1,4 @@
-//! When a chain and a key make a client identity, and what it then says of itself.
+//! Construction and properties of client identities.
 
 #![cfg(test)]
 
@@ -17,11 +17,11 @@ const BEGINS: Duration = Duration::from_secs(1_767_225_600);
 /// 2027-01-01T00:00:00Z
 const ENDS: Duration = Duration::from_secs(1_798_761_600);
 
-/// A key that says what its public half is.
+/// A key with a given public key.
 #[derive(Debug)]
-struct Claiming(SubjectPublicKeyInfoDer<'static>);
+struct PublicOnlyKey(SubjectPublicKeyInfoDer<'static>);
 
-impl SigningKey for Claiming {
+impl SigningKey for PublicOnlyKey {
     fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
         &self.0
     }
@@ -40,10 +40,10 @@ impl SigningKey for Claiming {
 }
 
 fn key(public_key: impl Into<Vec<u8>>) -> SharedSigningKey {
-    SharedSigningKey::new(Claiming(public_key.into().into()))
+    SharedSigningKey::new(PublicOnlyKey(public_key.into().into()))
 }
 
-/// A certificate for this key, and that of its issuer.
+/// Returns a certificate for this key, and that of its issuer.
 fn chain(of: &KeyPair) -> Vec<CertificateDer<'static>> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -60,12 +60,15 @@ fn replaced(text: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
     [&text[..at], by, &text[at + part.len()..]].concat()
 }
 
-fn refusal(chain: Vec<CertificateDer<'static>>, public_key: impl Into<Vec<u8>>) -> Option<IdentityError> {
+fn identity_error(
+    chain: Vec<CertificateDer<'static>>,
+    public_key: impl Into<Vec<u8>>,
+) -> Option<IdentityError> {
     ClientIdentity::new(chain, key(public_key)).err()
 }
 
 #[test]
-fn an_identity_is_named_by_its_leaf_and_valid_as_long_as_that() {
+fn identity_follows_its_leaf() {
     let pair = KeyPair::generate().unwrap();
     let chain = chain(&pair);
     let identity = ClientIdentity::new(chain.clone(), key(pair.subject_public_key_info())).unwrap();
@@ -78,14 +81,14 @@ fn an_identity_is_named_by_its_leaf_and_valid_as_long_as_that() {
 }
 
 #[test]
-fn every_certificate_of_the_chain_must_be_one_from_first_to_last_byte() {
+fn malformed_certificates_are_refused() {
     let pair = KeyPair::generate().unwrap();
     let spki = pair.subject_public_key_info();
     let good = chain(&pair);
     let trailing = |der: &CertificateDer<'static>| CertificateDer::from([der.as_ref(), b"\0"].concat());
     let garbage = || CertificateDer::from(b"x".to_vec());
     for (case, chain, expected) in [
-        ("nothing", vec![], Some(IdentityError::EmptyChain)),
+        ("an empty chain", vec![], Some(IdentityError::EmptyChain)),
         ("the leaf alone", vec![good[0].clone()], None),
         ("garbage", vec![garbage()], Some(IdentityError::MalformedCertificate { position: 0 })),
         (
@@ -105,12 +108,12 @@ fn every_certificate_of_the_chain_must_be_one_from_first_to_last_byte() {
         ),
         ("the issuer first", vec![good[1].clone(), good[0].clone()], Some(IdentityError::KeyMismatch)),
     ] {
-        assert_eq!(refusal(chain, spki.clone()), expected, "{case}");
+        assert_eq!(identity_error(chain, spki.clone()), expected, "{case}");
     }
 }
 
 #[test]
-fn the_leaf_must_be_for_the_key() {
+fn leaf_must_match_the_key() {
     /// `id-ecPublicKey` and a neighbour of it (RFC 5480 §2.1.1).
     const EC_PUBLIC_KEY: [&[u8]; 2] = [b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x3d\x02\x02"];
     /// `secp256r1` and a neighbour of it (RFC 5480 §2.1.1.1).
@@ -135,13 +138,13 @@ fn the_leaf_must_be_for_the_key() {
         ("garbage", b"x".to_vec(), Some(IdentityError::MalformedPublicKey)),
         ("its own and a byte", [&own[..], b"\0"].concat(), Some(IdentityError::MalformedPublicKey)),
     ] {
-        assert_eq!(refusal(chain.clone(), public_key), expected, "{case}");
+        assert_eq!(identity_error(chain.clone(), public_key), expected, "{case}");
     }
 }
 
-/// RFC 3279 §2.3.1 asks for NULL, and there are encoders that leave it out.
+/// RFC 3279 §2.3.1 requires NULL; some encoders omit it.
 #[test]
-fn an_rsa_key_may_carry_null_parameters_or_none() {
+fn rsa_parameters_may_be_null_or_absent() {
     /// Header and algorithm of a SubjectPublicKeyInfo with an RSA key of 2048 bits: 290 bytes with
     /// NULL, 288 without.
     const WITH_NULL: &[u8] = b"\x30\x82\x01\x22\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
@@ -150,12 +153,12 @@ fn an_rsa_key_may_carry_null_parameters_or_none() {
     let own = pair.subject_public_key_info();
     let without = replaced(&own, WITH_NULL, WITHOUT);
     let chain = chain(&pair);
-    assert_eq!(refusal(chain.clone(), own), None);
-    assert_eq!(refusal(chain, without), None);
+    assert_eq!(identity_error(chain.clone(), own), None);
+    assert_eq!(identity_error(chain, without), None);
 }
 
 #[test]
-fn two_identities_are_equal_when_their_leaf_is() {
+fn identities_with_equal_leaf_are_equal() {
     let digest = |identity: &ClientIdentity| {
         let mut hasher = DefaultHasher::new();
         identity.hash(&mut hasher);
@@ -173,7 +176,7 @@ fn two_identities_are_equal_when_their_leaf_is() {
 }
 
 #[test]
-fn an_issuers_limit_shortens_and_never_extends() {
+fn limit_shortens_and_never_extends() {
     let pair = KeyPair::generate().unwrap();
     let identity = ClientIdentity::new(chain(&pair), key(pair.subject_public_key_info())).unwrap();
     let ends = identity.not_after();
@@ -197,7 +200,7 @@ fn an_issuers_limit_shortens_and_never_extends() {
 }
 
 #[test]
-fn a_weak_reference_does_not_keep_the_identity() {
+fn weak_reference_does_not_keep_identity() {
     let pair = KeyPair::generate().unwrap();
     let identity = ClientIdentity::new(chain(&pair), key(pair.subject_public_key_info())).unwrap();
     let weak = identity.downgrade();

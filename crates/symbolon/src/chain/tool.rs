@@ -141,7 +141,7 @@ fn command(settings: &ToolSettings, program: &Path, env: &Env, resource: &str) -
     if let Some((option, value)) = selection {
         command.arg(option).arg(value);
     }
-    if let Some(variables) = env.given() {
+    if let Some(variables) = env.explicit() {
         command.env_clear().envs(variables);
     }
     // Older versions print the expiry in local time without a zone. This makes it UTC.

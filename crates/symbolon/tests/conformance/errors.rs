@@ -57,7 +57,7 @@ fn error_has_source_status_and_excerpt() {
 fn error_without_a_body_has_no_excerpt() {
     for source in Source::ALL {
         let run = ScriptedRun::new(source, (0..4).map(|_| answer(500, "")).collect());
-        assert_eq!(run.transport.answers_left(), 0, "{source}");
+        assert_eq!(run.transport.responses_left(), 0, "{source}");
         let error = run.result.unwrap_err();
         is_failure_of(&error, source, 500);
         assert!(error.excerpt().is_none_or(str::is_empty));

@@ -1,4 +1,4 @@
-//! A server that says the same thing to everybody, and hangs up.
+//! A server that sends a fixed response and closes the connection.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use url::Url;
 
-/// A client that says nothing for this long has nothing to say.
+/// The wait for a client's next bytes.
 const SILENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Server {
@@ -19,13 +19,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Replies to each request.
+    /// Starts a server that replies to each request.
     pub(super) fn replying(reply: impl Into<Vec<u8>>) -> io::Result<Self> {
         Self::start(reply.into(), serve)
     }
 
-    /// Replies to whoever connects, before it has heard anything.
-    pub(super) fn blurting(reply: impl Into<Vec<u8>>) -> io::Result<Self> {
+    /// Starts a server that replies before it has received anything.
+    pub(super) fn replying_at_once(reply: impl Into<Vec<u8>>) -> io::Result<Self> {
         Self::start(reply.into(), blurt)
     }
 
@@ -38,7 +38,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { break };
-                // A connection that carries no request is the one that `Drop` makes.
+                // `Drop` opens a connection without a request.
                 let is_over = serve(stream, &reply, &journal).is_err();
                 if is_over || close.send(()).is_err() {
                     break;
@@ -48,7 +48,7 @@ impl Server {
         Ok(Self { address, received, closed })
     }
 
-    /// A URL that nobody listens at.
+    /// Returns the URL of a closed port.
     pub(super) fn closed_url() -> io::Result<Url> {
         url(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?, "/")
     }
@@ -62,7 +62,7 @@ impl Server {
         self.address.port()
     }
 
-    /// Everything that clients sent.
+    /// Returns all bytes that clients sent.
     pub(super) fn received(&self) -> Vec<u8> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

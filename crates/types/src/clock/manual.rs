@@ -1,4 +1,4 @@
-//! A clock that a test turns by hand.
+//! A clock for tests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,22 +8,22 @@ use std::time::{Duration, SystemTime};
 
 use super::{Clock, SharedClock};
 
-/// A clock that stands still until a test moves it; sleepers wake when their time has come.
+/// A clock that stands still until a test moves it. Sleepers wake when their time is reached.
 ///
 /// ```
 /// # use std::time::Duration;
 /// # use symbolon_types::{ManualClock, SharedClock};
-/// let hands = ManualClock::new();
-/// let clock = SharedClock::from(&hands);
+/// let manual_clock = ManualClock::new();
+/// let clock = SharedClock::from(&manual_clock);
 /// let start = clock.now();
-/// hands.advance(Duration::from_secs(60));
+/// manual_clock.advance(Duration::from_secs(60));
 /// assert_eq!(clock.now(), start + Duration::from_secs(60));
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<Mutex<Dial>>);
+pub struct ManualClock(Arc<Mutex<ClockState>>);
 
 #[derive(Debug)]
-struct Dial {
+struct ClockState {
     now: SystemTime,
     sleepers: Vec<Sleeper>,
     next_id: u64,
@@ -37,55 +37,53 @@ struct Sleeper {
 }
 
 impl ManualClock {
-    /// A clock that shows the machine's time at this moment and then stands still.
+    /// Creates a clock that stands still at the current system time.
     #[must_use]
     pub fn new() -> Self {
         Self::at(super::SystemClock::new().now())
     }
 
-    /// A clock that shows the given time and stands still.
+    /// Creates a clock that stands still at `now`.
     #[must_use]
     pub fn at(now: SystemTime) -> Self {
-        Self(Arc::new(Mutex::new(Dial { now, sleepers: Vec::new(), next_id: 0 })))
+        Self(Arc::new(Mutex::new(ClockState { now, sleepers: Vec::new(), next_id: 0 })))
     }
 
-    /// Moves the clock forward and wakes whoever has slept long enough.
+    /// Moves the clock forward and wakes the sleepers whose time is reached.
     pub fn advance(&self, by: Duration) {
-        let now = self.dial().now;
+        let now = self.state().now;
         self.set(now.checked_add(by).unwrap_or(now));
     }
 
-    /// Sets the clock, forward or back, and wakes whoever has slept long enough.
+    /// Sets the clock, forward or back, and wakes the sleepers whose time is reached.
     pub fn set(&self, now: SystemTime) {
-        let mut dial = self.dial();
-        dial.now = now;
-        let due = dial.sleepers.extract_if(.., |sleeper| sleeper.until <= now).collect::<Vec<_>>();
-        drop(dial);
+        let mut state = self.state();
+        state.now = now;
+        let due = state.sleepers.extract_if(.., |sleeper| sleeper.until <= now).collect::<Vec<_>>();
+        drop(state);
         for sleeper in due {
             sleeper.waker.wake();
         }
     }
 
-    /// Moves the clock to the moment when the next sleeper wakes, and tells how far that was;
-    /// `None` when nobody sleeps.
-    ///
-    /// This is how a test asserts a delay without waiting for it.
+    /// Moves the clock to the time when the next sleeper wakes, and returns the distance; `None` if
+    /// there is no sleeper. With it, a test asserts a delay without waiting for it.
     pub fn advance_to_next(&self) -> Option<Duration> {
         let (now, until) = {
-            let dial = self.dial();
-            (dial.now, dial.sleepers.iter().map(|sleeper| sleeper.until).min()?)
+            let state = self.state();
+            (state.now, state.sleepers.iter().map(|sleeper| sleeper.until).min()?)
         };
         self.set(until);
         Some(until.duration_since(now).unwrap_or_default())
     }
 
-    /// How many sleep at the moment.
+    /// Returns the number of sleepers.
     #[must_use]
     pub fn sleepers(&self) -> usize {
-        self.dial().sleepers.len()
+        self.state().sleepers.len()
     }
 
-    fn dial(&self) -> MutexGuard<'_, Dial> {
+    fn state(&self) -> MutexGuard<'_, ClockState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,17 +96,17 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
-        self.dial().now
+        self.state().now
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
-        let mut dial = self.dial();
-        dial.next_id += 1;
+        let mut state = self.state();
+        state.next_id += 1;
         Sleep {
             clock: self.clone(),
-            id: dial.next_id,
+            id: state.next_id,
             // A sleep beyond the end of time never ends.
-            until: dial.now.checked_add(duration),
+            until: state.now.checked_add(duration),
         }
     }
 }
@@ -130,19 +128,19 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else { return Poll::Pending };
-        let mut dial = self.clock.dial();
-        dial.sleepers.retain(|sleeper| sleeper.id != self.id);
-        if until <= dial.now {
+        let mut state = self.clock.state();
+        state.sleepers.retain(|sleeper| sleeper.id != self.id);
+        if until <= state.now {
             return Poll::Ready(());
         }
-        dial.sleepers.push(Sleeper { id: self.id, until, waker: context.waker().clone() });
+        state.sleepers.push(Sleeper { id: self.id, until, waker: context.waker().clone() });
         Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.clock.dial().sleepers.retain(|sleeper| sleeper.id != self.id);
+        self.clock.state().sleepers.retain(|sleeper| sleeper.id != self.id);
     }
 }
 
@@ -153,38 +151,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sleeper_wakes_when_its_time_has_come_and_not_before() {
-        let hands = ManualClock::new();
-        let clock = SharedClock::from(&hands);
+    fn sleeper_wakes_at_its_time() {
+        let manual_clock = ManualClock::new();
+        let clock = SharedClock::from(&manual_clock);
         let mut sleep = Box::pin(clock.sleep(Duration::from_secs(10)));
         assert!((&mut sleep).now_or_never().is_none());
-        hands.advance(Duration::from_secs(9));
+        manual_clock.advance(Duration::from_secs(9));
         assert!((&mut sleep).now_or_never().is_none());
-        hands.advance(Duration::from_secs(1));
+        manual_clock.advance(Duration::from_secs(1));
         assert!((&mut sleep).now_or_never().is_some());
     }
 
     #[test]
-    fn the_next_delay_can_be_read_without_waiting_for_it() {
-        let hands = ManualClock::new();
-        let clock = SharedClock::from(&hands);
+    fn next_delay_is_readable_without_waiting() {
+        let manual_clock = ManualClock::new();
+        let clock = SharedClock::from(&manual_clock);
         let mut long = Box::pin(clock.sleep(Duration::from_secs(30)));
         let mut short = Box::pin(clock.sleep(Duration::from_secs(2)));
         assert!((&mut long).now_or_never().is_none() && (&mut short).now_or_never().is_none());
-        assert_eq!(hands.advance_to_next(), Some(Duration::from_secs(2)));
+        assert_eq!(manual_clock.advance_to_next(), Some(Duration::from_secs(2)));
         drop(long);
-        assert_eq!(hands.advance_to_next(), None);
+        assert_eq!(manual_clock.advance_to_next(), None);
     }
 
     #[test]
-    fn setting_the_clock_back_wakes_nobody() {
-        let hands = ManualClock::new();
-        let start = Clock::now(&hands);
-        let clock = SharedClock::from(&hands);
+    fn setting_the_clock_back_wakes_no_sleeper() {
+        let manual_clock = ManualClock::new();
+        let start = Clock::now(&manual_clock);
+        let clock = SharedClock::from(&manual_clock);
         let mut sleep = Box::pin(clock.sleep(Duration::from_secs(1)));
         assert!((&mut sleep).now_or_never().is_none());
-        hands.set(start - Duration::from_secs(3600));
+        manual_clock.set(start - Duration::from_secs(3600));
         assert!((&mut sleep).now_or_never().is_none());
-        assert_eq!(hands.sleepers(), 1);
+        assert_eq!(manual_clock.sleepers(), 1);
     }
 }
