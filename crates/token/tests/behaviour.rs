@@ -1,4 +1,4 @@
-//! What a token client promises beyond a plain request, over a scripted transport.
+//! Bound tokens, refresh, claims, errors and throttling, over a scripted transport.
 
 #![cfg(test)]
 
@@ -22,29 +22,29 @@ use symbolon_types::{
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
 const CHALLENGE: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
 
-type Answer = Result<Response, TransportError>;
+type HttpResult = Result<Response, TransportError>;
 
-fn answer(status: u16, body: &str) -> Answer {
+fn answer(status: u16, body: &str) -> HttpResult {
     Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_owned()))
 }
 
-fn granted_as(token_type: &str, token: &str) -> Answer {
+fn issued_as(token_type: &str, token: &str) -> HttpResult {
     answer(200, &format!(r#"{{"token_type":"{token_type}","access_token":"{token}","expires_in":3600}}"#))
 }
 
-fn granted(token: &str) -> Answer {
-    granted_as("Bearer", token)
+fn issued(token: &str) -> HttpResult {
+    issued_as("Bearer", token)
 }
 
-fn denied(status: u16, error: &str, code: u32) -> Answer {
+fn refused_response(status: u16, error: &str, code: u32) -> HttpResult {
     answer(
         status,
         &format!(r#"{{"error":"{error}","error_description":"AADSTS{code}: no.","error_codes":[{code}]}}"#),
     )
 }
 
-/// The same answer, asking to wait this many seconds.
-fn busy(answer: Answer, seconds: u64) -> Answer {
+/// Adds `Retry-After` to a response.
+fn busy(answer: HttpResult, seconds: u64) -> HttpResult {
     let headers: HeaderMap = [(RETRY_AFTER, HeaderValue::from(seconds))].into_iter().collect();
     answer.map(|response| response.with_headers(headers))
 }
@@ -62,10 +62,12 @@ fn client(transport: &ScriptedTransport) -> TokenClient {
     builder(transport).build()
 }
 
-/// A client on a clock that a test turns; it renews when the issuer's hint or ours says, unjittered.
-fn client_on(hands: &ManualClock, transport: &ScriptedTransport) -> TokenClient {
+/// Returns a client with a manual clock and without jitter.
+fn client_on(manual_clock: &ManualClock, transport: &ScriptedTransport) -> TokenClient {
     builder(transport)
-        .context(Context::default().with_clock(SharedClock::from(hands)).with_jitter(Jitter::fixed(0.0)))
+        .context(
+            Context::default().with_clock(SharedClock::from(manual_clock)).with_jitter(Jitter::fixed(0.0)),
+        )
         .build()
 }
 
@@ -74,8 +76,8 @@ fn value(request: &Request, name: &str) -> Option<String> {
     form.find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// Lets what runs in the background finish.
-async fn settle() {
+/// Yields to background tasks, which run on the same thread.
+async fn run_background_tasks() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -88,16 +90,16 @@ fn identity() -> ClientIdentity {
     ClientIdentity::new(vec![certificate.der().clone()], key).unwrap()
 }
 
-/// What a credential that is made of a closure presents when it is asked whether to bind.
-struct Presenting<F>(F);
+/// A credential whose client authentication a closure returns.
+struct CredentialFn<F>(F);
 
-impl<F> std::fmt::Debug for Presenting<F> {
+impl<F> std::fmt::Debug for CredentialFn<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Presenting")
+        f.write_str("CredentialFn")
     }
 }
 
-impl<F: Fn(bool, ClientAuth) -> ClientAuth + Send + Sync + 'static> CredentialSource for Presenting<F> {
+impl<F: Fn(bool, ClientAuth) -> ClientAuth + Send + Sync + 'static> CredentialSource for CredentialFn<F> {
     async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
         let auth = ClientAuth::new("client", endpoint, Partition::new("client"));
@@ -110,10 +112,10 @@ impl<F: Fn(bool, ClientAuth) -> ClientAuth + Send + Sync + 'static> CredentialSo
 }
 
 #[tokio::test]
-async fn a_call_carries_what_the_caller_gave_and_brings_back_what_the_resource_answered() {
+async fn call_returns_the_response_of_the_resource() {
     let headers: HeaderMap = [(http::header::ETAG, HeaderValue::from_static("x"))].into_iter().collect();
     let answer = Ok(Response::new(StatusCode::NOT_FOUND, "no such secret").with_headers(headers));
-    let transport = ScriptedTransport::new([granted("one"), answer]);
+    let transport = ScriptedTransport::new([issued("one"), answer]);
     let client = client(&transport);
     let token = client.token("a").await.unwrap();
     let request = http::Request::put("https://vault.example/secrets/x?api-version=7.4")
@@ -134,15 +136,15 @@ async fn a_call_carries_what_the_caller_gave_and_brings_back_what_the_resource_a
     assert_eq!(sent.url().as_str(), "https://vault.example/secrets/x?api-version=7.4");
     assert_eq!(sent.headers()["x-ms-date"], "today");
     let credentials: Vec<_> = sent.headers().get_all(AUTHORIZATION).iter().collect();
-    assert_eq!(credentials, ["Bearer one"], "the token, and nothing beside it");
+    assert_eq!(credentials, ["Bearer one"], "only the token");
 }
 
 #[tokio::test]
-async fn a_bound_request_is_never_answered_with_a_cached_bearer_token() {
-    let transport = ScriptedTransport::new([granted("bearer"), granted_as("mtls_pop", "bound")]);
+async fn bound_request_gets_no_bearer_token() {
+    let transport = ScriptedTransport::new([issued("bearer"), issued_as("mtls_pop", "bound")]);
     let identity = identity();
     let presented = identity.clone();
-    let credential = Presenting(move |is_bound, auth: ClientAuth| match is_bound {
+    let credential = CredentialFn(move |is_bound, auth: ClientAuth| match is_bound {
         true => auth.with_proof_of_possession(presented.clone()),
         false => auth.with_identity(presented.clone()),
     });
@@ -164,12 +166,12 @@ async fn a_bound_request_is_never_answered_with_a_cached_bearer_token() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_bound_to_one_certificate_is_not_served_for_another() {
-    let transport = ScriptedTransport::new([granted_as("mtls_pop", "one"), granted_as("mtls_pop", "two")]);
+async fn bound_token_is_cached_by_certificate() {
+    let transport = ScriptedTransport::new([issued_as("mtls_pop", "one"), issued_as("mtls_pop", "two")]);
     let client = |identity: &ClientIdentity| {
         let identity = identity.clone();
         let credential =
-            Presenting(move |_, auth: ClientAuth| auth.with_proof_of_possession(identity.clone()));
+            CredentialFn(move |_, auth: ClientAuth| auth.with_proof_of_possession(identity.clone()));
         TokenClient::builder(credential, transport.clone())
     };
     let [first, second] = [identity(), identity()];
@@ -185,9 +187,9 @@ async fn a_token_that_is_bound_to_one_certificate_is_not_served_for_another() {
 }
 
 #[tokio::test]
-async fn a_credential_that_does_not_bind_fails_a_bound_request_before_anything_is_sent() {
-    let transport = ScriptedTransport::new([granted("bearer"), granted_as("mtls_pop", "never")]);
-    let client = TokenClient::builder(Presenting(|_, auth| auth), transport.clone()).build();
+async fn credential_without_binding_is_refused() {
+    let transport = ScriptedTransport::new([issued("bearer"), issued_as("mtls_pop", "never")]);
+    let client = TokenClient::builder(CredentialFn(|_, auth| auth), transport.clone()).build();
     client.token("a").await.unwrap();
     let error = client.token("a").proof_of_possession().await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("mtls_certificate_not_provided", ErrorKind::Request));
@@ -195,70 +197,70 @@ async fn a_credential_that_does_not_bind_fails_a_bound_request_before_anything_i
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_presented_or_has_ended_is_not_tried() {
+async fn unusable_certificate_is_refused() {
     let identity = identity();
     let ends = identity.not_after();
     let credential = || {
         let identity = identity.clone();
-        Presenting(move |_, auth: ClientAuth| auth.with_identity(identity.clone()))
+        CredentialFn(move |_, auth: ClientAuth| auth.with_identity(identity.clone()))
     };
-    let incapable = TokenClient::builder(credential(), transport_fn(|_| async { granted("never") })).build();
+    let incapable = TokenClient::builder(credential(), transport_fn(|_| async { issued("never") })).build();
     assert_eq!(incapable.token("a").await.unwrap_err().code(), "mtls_not_supported_by_transport");
 
-    let hands = ManualClock::at(ends);
-    let transport = ScriptedTransport::new([granted("one")]);
+    let manual_clock = ManualClock::at(ends);
+    let transport = ScriptedTransport::new([issued("one")]);
     let client = TokenClient::builder(credential(), transport.clone())
-        .context(Context::default().with_clock(&hands))
+        .context(Context::default().with_clock(&manual_clock))
         .build();
     let error = client.token("a").await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("invalid_certificate", ErrorKind::Credential));
     assert!(transport.requests().is_empty());
-    hands.set(ends - Duration::from_secs(1));
+    manual_clock.set(ends - Duration::from_secs(1));
     assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
 }
 
 #[tokio::test]
-async fn a_bound_token_is_not_served_to_the_very_end_of_its_certificate() {
+async fn bound_token_ends_before_its_certificate() {
     let identity = identity();
     let ends = identity.not_after();
-    let hands = ManualClock::at(ends - Duration::from_secs(30 * 60));
-    let transport = ScriptedTransport::new([granted_as("mtls_pop", "one"), granted_as("mtls_pop", "two")]);
-    let credential = Presenting(move |_, auth: ClientAuth| auth.with_proof_of_possession(identity.clone()));
+    let manual_clock = ManualClock::at(ends - Duration::from_secs(30 * 60));
+    let transport = ScriptedTransport::new([issued_as("mtls_pop", "one"), issued_as("mtls_pop", "two")]);
+    let credential = CredentialFn(move |_, auth: ClientAuth| auth.with_proof_of_possession(identity.clone()));
     let client = TokenClient::builder(credential, transport)
-        .context(Context::default().with_clock(&hands).with_jitter(Jitter::fixed(0.0)))
+        .context(Context::default().with_clock(&manual_clock).with_jitter(Jitter::fixed(0.0)))
         .build();
     let token = client.token("a").proof_of_possession().await.unwrap();
     assert!(token.expires_on() > ends && token.refresh_on() < ends);
-    hands.set(ends - Duration::from_secs(10));
+    manual_clock.set(ends - Duration::from_secs(10));
     let token = client.token("a").proof_of_possession().await.unwrap();
     assert_eq!((token.secret().expose(), token.source()), ("two", TokenSource::Network));
 }
 
 #[tokio::test]
-async fn a_token_that_is_due_is_served_and_renewed_once() {
-    let hands = ManualClock::new();
-    let transport = ScriptedTransport::new([granted("one"), granted("two")]);
-    let client = client_on(&hands, &transport);
+async fn due_token_is_served_and_refreshed_once() {
+    let manual_clock = ManualClock::new();
+    let transport = ScriptedTransport::new([issued("one"), issued("two")]);
+    let client = client_on(&manual_clock, &transport);
     let first = client.token("a").await.unwrap();
-    hands.set(first.refresh_on() - Duration::from_secs(1));
+    manual_clock.set(first.refresh_on() - Duration::from_secs(1));
     client.token("a").await.unwrap();
-    settle().await;
-    assert_eq!(transport.requests().len(), 1, "before its time it is not renewed");
-    hands.set(first.refresh_on());
+    run_background_tasks().await;
+    assert_eq!(transport.requests().len(), 1, "not refreshed before it is due");
+    manual_clock.set(first.refresh_on());
     for _ in 0..3 {
         let token = client.token("a").await.unwrap();
         assert_eq!((token.secret().expose(), token.source()), ("one", TokenSource::Cache));
     }
-    settle().await;
+    run_background_tasks().await;
     let renewed = client.token("a").await.unwrap();
     assert_eq!((renewed.secret().expose(), renewed.source()), ("two", TokenSource::Cache));
     assert_eq!(transport.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn only_a_200_is_a_success() {
+async fn only_status_200_is_a_success() {
     for status in [201, 202, 203, 204, 206, 307] {
-        let good = granted("never").unwrap().body().clone();
+        let good = issued("never").unwrap().body().clone();
         let transport = ScriptedTransport::new([answer(status, std::str::from_utf8(&good).unwrap())]);
         let client = client(&transport);
         let error = client.token("a").await.unwrap_err();
@@ -267,7 +269,7 @@ async fn only_a_200_is_a_success() {
     }
 }
 
-/// A credential with a second certificate up its sleeve.
+/// A credential with a second certificate.
 #[derive(Debug, Default)]
 struct WithSuccessor(Mutex<u32>);
 
@@ -286,9 +288,12 @@ impl CredentialSource for WithSuccessor {
 }
 
 #[tokio::test]
-async fn a_successors_token_is_stored_under_the_claims_that_it_was_asked_with() {
-    let transport =
-        ScriptedTransport::new([denied(401, "invalid_client", 1), granted("claimed"), granted("plain")]);
+async fn successors_token_is_cached_by_its_claims() {
+    let transport = ScriptedTransport::new([
+        refused_response(401, "invalid_client", 1),
+        issued("claimed"),
+        issued("plain"),
+    ]);
     let client = TokenClient::builder(WithSuccessor::default(), transport.clone()).build();
     for source in [TokenSource::Network, TokenSource::Cache] {
         let token = client.token("a").claims_from_client(CHALLENGE).await.unwrap();
@@ -299,16 +304,16 @@ async fn a_successors_token_is_stored_under_the_claims_that_it_was_asked_with() 
 }
 
 #[tokio::test]
-async fn requests_for_different_claims_do_not_share_an_exchange() {
+async fn different_claims_share_no_exchange() {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&sent);
-    // Everybody has asked before the first answer comes.
+    // All requests start before the first response.
     let transport = transport_fn(move |request: Request| {
         let claims = value(&request, "claims");
         log.lock().unwrap().push(claims.clone());
         async move {
-            settle().await;
-            granted(if claims.is_some() { "claimed" } else { "forced" })
+            run_background_tasks().await;
+            issued(if claims.is_some() { "claimed" } else { "forced" })
         }
     });
     let client = TokenClient::builder(secret(), transport).build();
@@ -325,8 +330,8 @@ async fn requests_for_different_claims_do_not_share_an_exchange() {
 }
 
 #[tokio::test]
-async fn blank_claims_count_as_none() {
-    let transport = ScriptedTransport::new([granted("one")]);
+async fn blank_claims_are_ignored() {
+    let transport = ScriptedTransport::new([issued("one")]);
     let client = client(&transport);
     let mut sources = Vec::new();
     for blank in ["", " ", "\r\n\t"] {
@@ -339,15 +344,15 @@ async fn blank_claims_count_as_none() {
 }
 
 #[tokio::test]
-async fn the_callers_correlation_id_is_sent_and_is_on_the_token_and_on_every_error() {
-    let transport = ScriptedTransport::new([granted("one"), denied(400, "invalid_scope", 70_011)]);
+async fn correlation_id_is_sent_and_returned() {
+    let transport = ScriptedTransport::new([issued("one"), refused_response(400, "invalid_scope", 70_011)]);
     let client = client(&transport);
     let id = CorrelationId::random();
     assert_eq!(client.token("a").correlation_id(id).await.unwrap().correlation_id(), id);
-    let denied = client.token("b").correlation_id(id).await.unwrap_err();
+    let refused_response = client.token("b").correlation_id(id).await.unwrap_err();
     let unsent = client.token(" ").correlation_id(id).await.unwrap_err();
     let unanswered = client.token("c").correlation_id(id).await.unwrap_err();
-    for error in [denied, unsent, unanswered] {
+    for error in [refused_response, unsent, unanswered] {
         assert_eq!(error.correlation_id(), Some(id), "{error}");
     }
     let sent: Vec<_> =
@@ -356,14 +361,14 @@ async fn the_callers_correlation_id_is_sent_and_is_on_the_token_and_on_every_err
 }
 
 #[tokio::test]
-async fn who_joins_an_exchange_gets_its_error_under_the_id_that_was_sent() {
+async fn joined_request_has_the_sent_correlation_id() {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&sent);
     let transport = transport_fn(move |request: Request| {
         log.lock().unwrap().push(request.headers()["client-request-id"].to_str().unwrap().to_owned());
         async {
-            settle().await;
-            denied(400, "invalid_scope", 70_011)
+            run_background_tasks().await;
+            refused_response(400, "invalid_scope", 70_011)
         }
     });
     let client = TokenClient::builder(secret(), transport).build();
@@ -379,40 +384,43 @@ async fn who_joins_an_exchange_gets_its_error_under_the_id_that_was_sent() {
     }
 }
 
-/// What an error says: its code, whose turn it is, whether and when to try again, what the service
-/// said.
-type Told = (&'static str, ErrorKind, bool, Option<u64>, Option<&'static str>);
+/// The code, kind, transience, `Retry-After` seconds and excerpt of an error.
+type ErrorFacts = (&'static str, ErrorKind, bool, Option<u64>, Option<&'static str>);
 
 #[tokio::test]
-async fn an_answer_that_is_no_token_tells_whose_turn_it_is_and_when() {
+async fn error_responses_are_classified() {
     let html = "<h1>Bad Gateway</h1>";
     let undescribed = answer(400, r#"{"error":"invalid_scope"}"#);
     let mistyped = answer(200, r#"{"token_type":"pop","access_token":"t","expires_in":1}"#);
-    let rows: [(Answer, u16, Told); 12] = [
+    let rows: [(HttpResult, u16, ErrorFacts); 12] = [
         (
-            denied(401, "invalid_client", 7_000_215),
+            refused_response(401, "invalid_client", 7_000_215),
             401,
             ("invalid_client", ErrorKind::Credential, false, None, Some("AADSTS7000215: no.")),
         ),
         (
-            denied(400, "invalid_request", 1_000_901),
+            refused_response(400, "invalid_request", 1_000_901),
             400,
             ("invalid_request", ErrorKind::Credential, false, None, Some("AADSTS1000901: no.")),
         ),
         (
-            denied(400, "invalid_scope", 70_011),
+            refused_response(400, "invalid_scope", 70_011),
             400,
             ("invalid_scope", ErrorKind::Service, false, None, Some("AADSTS70011: no.")),
         ),
         (undescribed, 400, ("invalid_scope", ErrorKind::Service, false, None, None)),
-        (denied(408, "timeout", 1), 408, ("timeout", ErrorKind::Service, true, None, Some("AADSTS1: no."))),
         (
-            busy(denied(429, "throttled", 50_196), 90),
+            refused_response(408, "timeout", 1),
+            408,
+            ("timeout", ErrorKind::Service, true, None, Some("AADSTS1: no.")),
+        ),
+        (
+            busy(refused_response(429, "throttled", 50_196), 90),
             429,
             ("throttled", ErrorKind::Service, true, Some(90), Some("AADSTS50196: no.")),
         ),
         (
-            denied(500, "server_error", 2),
+            refused_response(500, "server_error", 2),
             500,
             ("server_error", ErrorKind::Service, true, None, Some("AADSTS2: no.")),
         ),
@@ -435,14 +443,14 @@ async fn an_answer_that_is_no_token_tells_whose_turn_it_is_and_when() {
 }
 
 #[tokio::test]
-async fn a_throttled_request_is_not_sent_again_before_its_time() {
-    let hands = ManualClock::new();
+async fn throttled_request_is_not_sent() {
+    let manual_clock = ManualClock::new();
     let transport = ScriptedTransport::new([
-        busy(denied(429, "throttled", 50_196), 30),
-        granted("other"),
-        granted("one"),
+        busy(refused_response(429, "throttled", 50_196), 30),
+        issued("other"),
+        issued("one"),
     ]);
-    let client = client_on(&hands, &transport);
+    let client = client_on(&manual_clock, &transport);
     assert_eq!(client.token("a").await.unwrap_err().status(), Some(429));
     for left in [30, 20, 10] {
         let plain = client.token("a").await.unwrap_err();
@@ -458,50 +466,51 @@ async fn a_throttled_request_is_not_sent_again_before_its_time() {
         if left == 30 {
             assert_eq!(client.token("b").await.unwrap().secret().expose(), "other", "another resource");
         }
-        hands.advance(Duration::from_secs(10));
+        manual_clock.advance(Duration::from_secs(10));
     }
     assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
 }
 
 #[tokio::test]
-async fn a_service_is_not_believed_to_need_more_than_an_hour_and_no_time_is_no_wait() {
-    let hands = ManualClock::new();
+async fn throttling_lasts_one_hour_at_most() {
+    let manual_clock = ManualClock::new();
     let transport = ScriptedTransport::new([
-        busy(denied(503, "temporarily_unavailable", 1), 0),
-        busy(denied(503, "temporarily_unavailable", 2), u64::MAX),
-        granted("one"),
+        busy(refused_response(503, "temporarily_unavailable", 1), 0),
+        busy(refused_response(503, "temporarily_unavailable", 2), u64::MAX),
+        issued("one"),
     ]);
-    let client = client_on(&hands, &transport);
+    let client = client_on(&manual_clock, &transport);
     assert_eq!(client.token("a").await.unwrap_err().server_codes(), [1]);
     assert_eq!(client.token("a").await.unwrap_err().server_codes(), [2]);
-    hands.advance(Duration::from_secs(3599));
+    manual_clock.advance(Duration::from_secs(3599));
     assert_eq!(client.token("a").await.unwrap_err().server_codes(), [2]);
     assert_eq!(transport.requests().len(), 2);
-    hands.advance(Duration::from_secs(1));
+    manual_clock.advance(Duration::from_secs(1));
     assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
 }
 
 #[tokio::test]
-async fn while_a_request_is_throttled_a_token_that_lives_is_served() {
-    let hands = ManualClock::new();
-    let transport = ScriptedTransport::new([granted("one"), busy(denied(429, "throttled", 50_196), 60)]);
-    let client = client_on(&hands, &transport);
+async fn throttled_refresh_serves_the_token() {
+    let manual_clock = ManualClock::new();
+    let transport =
+        ScriptedTransport::new([issued("one"), busy(refused_response(429, "throttled", 50_196), 60)]);
+    let client = client_on(&manual_clock, &transport);
     let token = client.token("a").await.unwrap();
-    hands.set(token.refresh_on());
+    manual_clock.set(token.refresh_on());
     assert_eq!(client.token("a").force_refresh().await.unwrap_err().status(), Some(429));
     let served = client.token("a").await.unwrap();
     assert_eq!((served.secret().expose(), served.source()), ("one", TokenSource::Cache));
-    settle().await;
-    assert_eq!(transport.requests().len(), 2, "it is due, and not renewed before the time has passed");
+    run_background_tasks().await;
+    assert_eq!(transport.requests().len(), 2, "due, but not refreshed while it is throttled");
 }
 
 #[tokio::test]
-async fn only_the_refused_token_is_forgotten_not_the_one_in_its_place() {
-    let transport = ScriptedTransport::new([granted("one"), granted("two"), granted("three")]);
+async fn invalidation_keeps_a_newer_token() {
+    let transport = ScriptedTransport::new([issued("one"), issued("two"), issued("three")]);
     let client = client(&transport);
     let old = client.token("a").await.unwrap();
     assert!(client.invalidate(&old));
-    assert!(!client.invalidate(&old), "it is gone already");
+    assert!(!client.invalidate(&old), "it is already removed");
     let new = client.token("a").await.unwrap();
     assert_eq!((new.secret().expose(), new.source()), ("two", TokenSource::Network));
     assert!(!client.invalidate(&old));

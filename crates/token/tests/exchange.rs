@@ -1,4 +1,4 @@
-//! The path from a request to a token, over a scripted transport.
+//! The exchange of a token request, over a scripted transport.
 
 #![cfg(test)]
 
@@ -16,12 +16,12 @@ use symbolon_types::{Context, ManualClock, Secret, SharedClock};
 
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
 
-fn granted(token: &str) -> Result<Response, TransportError> {
+fn issued(token: &str) -> Result<Response, TransportError> {
     let body = format!(r#"{{"token_type":"Bearer","access_token":"{token}","expires_in":3600}}"#);
     Ok(Response::new(StatusCode::OK, body))
 }
 
-fn denied(status: u16, error: &str, code: u32) -> Result<Response, TransportError> {
+fn refused_response(status: u16, error: &str, code: u32) -> Result<Response, TransportError> {
     let body =
         format!(r#"{{"error":"{error}","error_description":"AADSTS{code}: no.","error_codes":[{code}]}}"#);
     Ok(Response::new(StatusCode::from_u16(status).unwrap(), body))
@@ -45,8 +45,8 @@ fn value(request: &Request, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_as_the_rfc_says_and_then_served_from_the_cache() {
-    let transport = ScriptedTransport::new([granted("one")]);
+async fn token_is_fetched_and_cached() {
+    let transport = ScriptedTransport::new([issued("one")]);
     let client = client(&transport);
     let token = client.token("https://graph.example/.default").await.unwrap();
     assert_eq!((token.secret().expose(), token.source()), ("one", TokenSource::Network));
@@ -74,8 +74,8 @@ async fn a_token_is_asked_for_as_the_rfc_says_and_then_served_from_the_cache() {
 }
 
 #[tokio::test]
-async fn scopes_in_another_order_are_the_same_token() {
-    let transport = ScriptedTransport::new([granted("one")]);
+async fn order_of_scopes_does_not_matter() {
+    let transport = ScriptedTransport::new([issued("one")]);
     let client = client(&transport);
     client.token("b a").await.unwrap();
     assert_eq!(client.token(" a b a").await.unwrap().source(), TokenSource::Cache);
@@ -83,8 +83,8 @@ async fn scopes_in_another_order_are_the_same_token() {
 }
 
 #[tokio::test]
-async fn another_resource_is_another_token() {
-    let transport = ScriptedTransport::new([granted("one"), granted("two")]);
+async fn each_resource_has_a_token() {
+    let transport = ScriptedTransport::new([issued("one"), issued("two")]);
     let client = client(&transport);
     client.token_for_resource("https://a.example").await.unwrap();
     let other = client.token_for_resource("https://b.example").await.unwrap();
@@ -93,8 +93,8 @@ async fn another_resource_is_another_token() {
 }
 
 #[tokio::test]
-async fn server_claims_bypass_the_cache_and_their_token_replaces_the_old_one() {
-    let transport = ScriptedTransport::new([granted("old"), granted("stepped up")]);
+async fn server_claims_replace_the_cached_token() {
+    let transport = ScriptedTransport::new([issued("old"), issued("stepped up")]);
     let client = client(&transport);
     client.token("a").await.unwrap();
     let challenge = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
@@ -106,9 +106,8 @@ async fn server_claims_bypass_the_cache_and_their_token_replaces_the_old_one() {
 }
 
 #[tokio::test]
-async fn client_claims_key_the_cache_by_their_exact_text() {
-    let transport =
-        ScriptedTransport::new([granted("plain"), granted("perimeter"), granted("other spelling")]);
+async fn client_claims_are_part_of_the_key() {
+    let transport = ScriptedTransport::new([issued("plain"), issued("perimeter"), issued("other spelling")]);
     let client = client(&transport);
     let claims = r#"{"access_token":{"xms_az_nwperimid":{"values":["p1"]}}}"#;
     let spelled = r#"{"access_token": {"xms_az_nwperimid":{"values":["p1"]}}}"#;
@@ -123,8 +122,8 @@ async fn client_claims_key_the_cache_by_their_exact_text() {
 }
 
 #[tokio::test]
-async fn capabilities_are_declared_and_do_not_bypass_the_cache() {
-    let transport = ScriptedTransport::new([granted("one")]);
+async fn capabilities_do_not_bypass_the_cache() {
+    let transport = ScriptedTransport::new([issued("one")]);
     let client = TokenClient::builder(secret(), transport.clone()).capabilities(["cp1"]).build();
     client.token("a").await.unwrap();
     client.token("a").await.unwrap();
@@ -134,9 +133,9 @@ async fn capabilities_are_declared_and_do_not_bypass_the_cache() {
 }
 
 #[tokio::test]
-async fn a_forced_refresh_is_sent_and_its_failure_keeps_the_token() {
+async fn failed_forced_refresh_keeps_the_token() {
     let transport =
-        ScriptedTransport::new([granted("one"), denied(400, "invalid_request", 1), granted("two")]);
+        ScriptedTransport::new([issued("one"), refused_response(400, "invalid_request", 1), issued("two")]);
     let client = client(&transport);
     client.token("a").await.unwrap();
     assert!(client.token("a").force_refresh().await.is_err());
@@ -146,7 +145,7 @@ async fn a_forced_refresh_is_sent_and_its_failure_keeps_the_token() {
 }
 
 #[tokio::test]
-async fn bad_input_is_an_error_before_anything_is_sent() {
+async fn invalid_request_is_refused() {
     let transport = ScriptedTransport::new([]);
     let client = client(&transport);
     let cases: [(_, Error); 5] = [
@@ -167,7 +166,7 @@ async fn bad_input_is_an_error_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_denial_tells_its_code_and_shows_no_secret() {
+async fn error_has_code_and_no_secret() {
     let challenge = r#"{"error":"interaction_required","error_description":"AADSTS50076: more, for eyJ0b2tlbl90aGF0X211c3Rfbm90X2JlX3Nob3duX2F0X2FsbA.x.y",
         "error_codes":[50076],"claims":"{\"access_token\":{\"acrs\":{\"value\":\"c1\"}}}"}"#;
     let transport = ScriptedTransport::new([Ok(Response::new(StatusCode::BAD_REQUEST, challenge))]);
@@ -187,67 +186,70 @@ async fn a_denial_tells_its_code_and_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn the_service_is_asked_again_as_it_asks_and_the_delays_are_on_the_clock() {
+async fn transient_errors_are_retried() {
     let busy = |seconds: &'static str| {
         let headers: HeaderMap =
             [(http::header::RETRY_AFTER, HeaderValue::from_static(seconds))].into_iter().collect();
         Ok(Response::new(StatusCode::TOO_MANY_REQUESTS, "").with_headers(headers))
     };
     let transport =
-        ScriptedTransport::new([busy("7"), Err(TransportErrorKind::Interrupted.into()), granted("one")]);
-    let hands = ManualClock::new();
+        ScriptedTransport::new([busy("7"), Err(TransportErrorKind::Interrupted.into()), issued("one")]);
+    let manual_clock = ManualClock::new();
     let client = TokenClient::builder(secret(), transport.clone())
-        .context(Context::default().with_clock(&hands).with_jitter(symbolon_types::Jitter::fixed(0.5)))
+        .context(Context::default().with_clock(&manual_clock).with_jitter(symbolon_types::Jitter::fixed(0.5)))
         .build();
     let acquiring = tokio::spawn(async move { client.token("a").await });
     let mut delays = Vec::new();
     while !acquiring.is_finished() {
         tokio::task::yield_now().await;
-        delays.extend(hands.advance_to_next());
+        delays.extend(manual_clock.advance_to_next());
     }
     assert_eq!(acquiring.await.unwrap().unwrap().secret().expose(), "one");
     assert_eq!(delays, [Duration::from_secs(7), Duration::from_secs(2)]);
 }
 
 #[tokio::test]
-async fn a_service_that_never_answers_is_given_up_at_the_deadline() {
-    let hands = ManualClock::new();
+async fn request_ends_at_its_deadline() {
+    let manual_clock = ManualClock::new();
     let transport = transport_fn(|_| std::future::pending());
     let client = TokenClient::builder(secret(), transport)
-        .context(Context::default().with_clock(&hands))
+        .context(Context::default().with_clock(&manual_clock))
         .deadline(Duration::from_secs(20))
         .build();
     let cache = client.cache().clone();
-    let start = SharedClock::from(&hands).now();
+    let start = SharedClock::from(&manual_clock).now();
     let acquiring = tokio::spawn(async move { client.token("a").await });
     while !acquiring.is_finished() {
         tokio::task::yield_now().await;
-        hands.advance_to_next();
+        manual_clock.advance_to_next();
     }
     let error = acquiring.await.unwrap().unwrap_err();
     assert_eq!((error.code(), error.is_transient()), ("timeout", true));
-    assert_eq!(SharedClock::from(&hands).now().duration_since(start).unwrap(), Duration::from_secs(20));
+    assert_eq!(
+        SharedClock::from(&manual_clock).now().duration_since(start).unwrap(),
+        Duration::from_secs(20)
+    );
     assert!(
         cache.find(&symbolon_token::CacheKey::bearer(&Partition::new("x"), "a")).is_none()
             && cache.is_empty()
     );
 }
 
-/// A credential that has successors, and remembers what it was told.
+/// A credential with successors that records its rejections.
 #[derive(Clone, Debug)]
-struct Successive {
+struct RotatingCredential {
     generation: Arc<Mutex<u32>>,
     last: u32,
     refusals: Arc<Mutex<Vec<CredentialRejection>>>,
 }
 
-impl Successive {
+impl RotatingCredential {
     fn until(last: u32) -> Self {
         Self { generation: Arc::default(), last, refusals: Arc::default() }
     }
 }
 
-impl CredentialSource for Successive {
+impl CredentialSource for RotatingCredential {
     async fn authenticate(&self, _request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let generation = *self.generation.lock().unwrap();
         let endpoint = TokenEndpoint::parse(ENDPOINT).unwrap();
@@ -266,17 +268,18 @@ impl CredentialSource for Successive {
     }
 }
 
-fn successive(transport: &ScriptedTransport, last: u32) -> (TokenClient, Successive) {
-    let credential = Successive::until(last);
+fn rotating(transport: &ScriptedTransport, last: u32) -> (TokenClient, RotatingCredential) {
+    let credential = RotatingCredential::until(last);
     let client =
         TokenClient::builder(credential.clone(), transport.clone()).retry(RetryPolicy::once()).build();
     (client, credential)
 }
 
 #[tokio::test]
-async fn a_refused_credential_is_replaced_once_and_the_token_belongs_to_the_successor() {
-    let transport = ScriptedTransport::new([denied(401, "invalid_client", 1_000_610), granted("one")]);
-    let (client, credential) = successive(&transport, 9);
+async fn rejected_credential_is_replaced_once() {
+    let transport =
+        ScriptedTransport::new([refused_response(401, "invalid_client", 1_000_610), issued("one")]);
+    let (client, credential) = rotating(&transport, 9);
     let token = client.token("a").await.unwrap();
     assert_eq!((token.secret().expose(), token.client_id()), ("one", Some("client-1")));
     assert_eq!(
@@ -288,13 +291,13 @@ async fn a_refused_credential_is_replaced_once_and_the_token_belongs_to_the_succ
 }
 
 #[tokio::test]
-async fn a_second_refusal_is_the_callers() {
+async fn second_rejection_is_returned() {
     let transport = ScriptedTransport::new([
-        denied(401, "invalid_client", 1),
-        denied(401, "invalid_client", 2),
-        granted("never"),
+        refused_response(401, "invalid_client", 1),
+        refused_response(401, "invalid_client", 2),
+        issued("never"),
     ]);
-    let (client, credential) = successive(&transport, 9);
+    let (client, credential) = rotating(&transport, 9);
     let error = client.token("a").await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_client", &[2][..]));
     assert_eq!(credential.refusals.lock().unwrap().len(), 1);
@@ -302,30 +305,36 @@ async fn a_second_refusal_is_the_callers() {
 }
 
 #[tokio::test]
-async fn a_credential_without_successor_is_not_tried_again() {
-    let transport = ScriptedTransport::new([denied(401, "invalid_client", 7_000_215), granted("never")]);
-    let (client, _) = successive(&transport, 0);
+async fn credential_without_successor_is_not_retried() {
+    let transport =
+        ScriptedTransport::new([refused_response(401, "invalid_client", 7_000_215), issued("never")]);
+    let (client, _) = rotating(&transport, 0);
     assert_eq!(client.token("a").await.unwrap_err().server_codes(), [7_000_215]);
     assert_eq!(transport.responses_left(), 1);
 }
 
 #[tokio::test]
-async fn only_refusals_of_the_credential_reach_it() {
+async fn only_rejections_reach_the_credential() {
     let rejected = Err(TransportError::new(TransportErrorKind::IdentityRejected));
     let mistyped =
         Ok(Response::new(StatusCode::OK, r#"{"token_type":"pop","access_token":"t","expires_in":1}"#));
     for (case, answer, code, refusals) in [
         ("TLS", rejected, "transport_error", 1),
-        ("expired for tokens", denied(400, "invalid_request", 1_000_901), "invalid_request", 1),
-        ("bound to another", denied(400, "invalid_grant", 500_181), "invalid_grant", 1),
-        ("unauthorized", denied(400, "unauthorized_client", 700_016), "unauthorized_client", 0),
-        ("unavailable", denied(503, "temporarily_unavailable", 90_033), "temporarily_unavailable", 0),
-        ("throttled", denied(429, "throttled", 50_196), "throttled", 0),
+        ("expired for tokens", refused_response(400, "invalid_request", 1_000_901), "invalid_request", 1),
+        ("bound to another", refused_response(400, "invalid_grant", 500_181), "invalid_grant", 1),
+        ("unauthorized", refused_response(400, "unauthorized_client", 700_016), "unauthorized_client", 0),
+        (
+            "unavailable",
+            refused_response(503, "temporarily_unavailable", 90_033),
+            "temporarily_unavailable",
+            0,
+        ),
+        ("throttled", refused_response(429, "throttled", 50_196), "throttled", 0),
         ("mistyped", mistyped, "token_type_mismatch", 0),
         ("unreachable", Err(TransportErrorKind::Connect.into()), "transport_error", 0),
     ] {
         let transport = ScriptedTransport::new([answer]);
-        let (client, credential) = successive(&transport, 0);
+        let (client, credential) = rotating(&transport, 0);
         assert_eq!(client.token("a").await.unwrap_err().code(), code, "{case}");
         assert_eq!(credential.refusals.lock().unwrap().len(), refusals, "{case}");
         assert!(client.cache().is_empty(), "{case}");
@@ -333,17 +342,17 @@ async fn only_refusals_of_the_credential_reach_it() {
 }
 
 #[tokio::test]
-async fn a_bound_request_over_a_transport_without_certificates_is_refused_before_the_credential_is_asked() {
-    let transport = transport_fn(|_| async { granted("never") });
-    let credential = Successive::until(0);
+async fn transport_without_certificates_is_refused() {
+    let transport = transport_fn(|_| async { issued("never") });
+    let credential = RotatingCredential::until(0);
     let client = TokenClient::builder(credential.clone(), transport).build();
     let error = client.token("a").proof_of_possession().await.unwrap_err();
     assert_eq!(error.code(), "mtls_not_supported_by_transport");
 }
 
 #[tokio::test]
-async fn a_token_travels_only_over_tls_and_in_a_header_that_no_log_shows() {
-    let transport = ScriptedTransport::new([granted("one")]);
+async fn token_is_sent_over_tls_only() {
+    let transport = ScriptedTransport::new([issued("one")]);
     let token = client(&transport).token("a").await.unwrap();
     let request = |url: &str| http::Request::get(url).body(bytes::Bytes::new()).unwrap();
     let authorized = token.authorize(request("https://vault.example/secrets")).unwrap();
@@ -355,8 +364,8 @@ async fn a_token_travels_only_over_tls_and_in_a_header_that_no_log_shows() {
 }
 
 #[tokio::test]
-async fn clients_that_share_a_cache_do_not_share_tokens_of_different_clients() {
-    let transport = ScriptedTransport::new([granted("first"), granted("second"), granted("third")]);
+async fn shared_cache_separates_clients() {
+    let transport = ScriptedTransport::new([issued("first"), issued("second"), issued("third")]);
     let first = client(&transport);
     let other = |endpoint: &str, id| {
         let application = Application::at(TokenEndpoint::parse(endpoint).unwrap(), id).unwrap();

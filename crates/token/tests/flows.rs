@@ -1,5 +1,4 @@
-//! Tokens about users, parameters and tenants of a request, and assertions, over a scripted
-//! transport.
+//! Flows for users, parameters, tenants and assertions, over a scripted transport.
 
 #![cfg(test)]
 
@@ -19,21 +18,21 @@ use symbolon_transport::{Request, Response, RetryPolicy, TransportError};
 use symbolon_types::{Context, CorrelationId, Env, Secret, SharedClock};
 
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
-/// What stands in every request about a user beside the scopes that were asked for.
+/// The scopes of every request about a user.
 const USER: &str = "offline_access openid profile";
 
-type Answer = Result<Response, TransportError>;
+type HttpResult = Result<Response, TransportError>;
 
-fn answer(status: u16, body: serde_json::Value) -> Answer {
+fn answer(status: u16, body: serde_json::Value) -> HttpResult {
     Ok(Response::new(StatusCode::from_u16(status).unwrap(), body.to_string()))
 }
 
-fn granted(token: &str) -> Answer {
+fn issued(token: &str) -> HttpResult {
     answer(200, serde_json::json!({"token_type": "Bearer", "access_token": token, "expires_in": 3600}))
 }
 
-/// A token about the user `uid.utid`, with a refresh token or without.
-fn about_user(token: &str, refresh_token: Option<&str>) -> Answer {
+/// A response about the user `uid.utid`.
+fn about_user(token: &str, refresh_token: Option<&str>) -> HttpResult {
     let info = Base64UrlUnpadded::encode_string(br#"{"uid":"uid","utid":"utid"}"#);
     let mut body = serde_json::json!({
         "token_type": "Bearer", "access_token": token, "expires_in": 3600, "client_info": info,
@@ -44,7 +43,7 @@ fn about_user(token: &str, refresh_token: Option<&str>) -> Answer {
     answer(200, body)
 }
 
-fn denied(status: u16, error: &str) -> Answer {
+fn refused_response(status: u16, error: &str) -> HttpResult {
     answer(status, serde_json::json!({"error": error}))
 }
 
@@ -60,12 +59,12 @@ fn client_of(application: Application, transport: &ScriptedTransport) -> TokenCl
         .build()
 }
 
-fn client(answers: impl IntoIterator<Item = Answer>) -> (TokenClient, ScriptedTransport) {
+fn client(answers: impl IntoIterator<Item = HttpResult>) -> (TokenClient, ScriptedTransport) {
     let transport = ScriptedTransport::new(answers);
     (client_of(at_endpoint(), &transport), transport)
 }
 
-/// The members of a token request, without those that every request of these clients has.
+/// Returns the parameters of a token request, except those that all requests here have.
 fn form(request: &Request) -> Vec<(String, String)> {
     let all = url::form_urlencoded::parse(request.body()).into_owned();
     all.filter(|(name, _)| name != "client_id" && name != "client_secret").collect()
@@ -75,7 +74,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The request that redeems a refresh token.
+/// Returns the parameters that redeem a refresh token.
 fn redemption(refresh_token: &str, scope: &str) -> Vec<(String, String)> {
     pairs(&[
         ("scope", scope),
@@ -86,7 +85,7 @@ fn redemption(refresh_token: &str, scope: &str) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn on_behalf_of_a_user_the_assertion_is_exchanged_and_keys_the_cache() {
+async fn on_behalf_of_token_is_cached_by_assertion() {
     let (client, transport) =
         client([about_user("one", Some("rt")), about_user("two", None), about_user("three", None)]);
     let [assertion, other] = ["assertion", "another"].map(Secret::new);
@@ -105,7 +104,7 @@ async fn on_behalf_of_a_user_the_assertion_is_exchanged_and_keys_the_cache() {
             ("client_info", "1"),
         ])
     };
-    // For other scopes the assertion is used again: its refresh token was not kept.
+    // Other scopes use the assertion again, because its refresh token is dropped.
     client.on_behalf_of(&assertion, "zoo").await.unwrap();
     let account = first.account().unwrap();
     assert_eq!(account.id(), "uid.utid");
@@ -122,7 +121,7 @@ async fn on_behalf_of_a_user_the_assertion_is_exchanged_and_keys_the_cache() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_comes_with_an_assertion_is_kept_nowhere() {
+async fn refresh_token_of_assertion_is_dropped() {
     let clock = SharedClock::system();
     let store = MemoryStore::new(clock.clone());
     let cache = TokenCache::new(10, &Context::default().with_clock(clock)).with_store(store.clone());
@@ -131,13 +130,13 @@ async fn a_refresh_token_that_comes_with_an_assertion_is_kept_nowhere() {
     let client = TokenClient::builder(credential, transport).cache(cache).build();
     let assertion = Secret::new("assertion");
     client.on_behalf_of(&assertion, "api").await.unwrap();
-    assert_eq!(store.len(), 1, "the access token alone");
+    assert_eq!(store.len(), 1, "only the access token");
     client.start_session("session", &assertion, "api").await.unwrap();
-    assert_eq!(store.len(), 3, "a session goes on by its own");
+    assert_eq!(store.len(), 3, "a session keeps its refresh token");
 }
 
 #[tokio::test]
-async fn a_session_goes_on_by_its_refresh_token_after_the_assertion() {
+async fn session_continues_with_its_refresh_token() {
     let (client, transport) = client([
         about_user("one", Some("rt-1")),
         about_user("two", Some("rt-2")),
@@ -159,7 +158,7 @@ async fn a_session_goes_on_by_its_refresh_token_after_the_assertion() {
     }
     assert_eq!(client.session_token("another", "b").await.unwrap_err().code(), "no_tokens_found");
     let restarted = client.start_session("session", &assertion, "api").await.unwrap();
-    assert_eq!(restarted.secret().expose(), "five", "a new start does not read the cache");
+    assert_eq!(restarted.secret().expose(), "five", "starting a session does not read the cache");
 
     let sent: Vec<_> = transport.requests()[1..4].iter().map(form).collect();
     assert_eq!(
@@ -169,29 +168,29 @@ async fn a_session_goes_on_by_its_refresh_token_after_the_assertion() {
             redemption("rt-2", &format!("c {USER}")),
             redemption("rt-2", &format!("d {USER}")),
         ],
-        "the refresh token that came last"
+        "the latest refresh token"
     );
 }
 
 #[tokio::test]
-async fn a_session_that_was_ended_gets_no_more_tokens_and_keeps_those_that_it_has() {
+async fn ended_session_gets_no_new_tokens() {
     let (client, transport) = client([about_user("one", Some("rt"))]);
     client.start_session("session", &Secret::new("assertion"), "api").await.unwrap();
     assert!(!client.end_session("another").await.unwrap());
     assert!(client.end_session("session").await.unwrap());
-    assert!(!client.end_session("session").await.unwrap(), "there is nothing left to end");
+    assert!(!client.end_session("session").await.unwrap(), "the session has already ended");
     assert_eq!(client.session_token("session", "b").await.unwrap_err().code(), "no_tokens_found");
     assert_eq!(client.session_token("session", "api").await.unwrap().source(), TokenSource::Cache);
     assert_eq!(transport.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_forgotten_only_when_it_was_refused() {
+async fn only_refused_refresh_token_is_removed() {
     let (client, transport) = client([
         about_user("one", Some("rt")),
-        denied(400, "invalid_scope"),
-        denied(503, "temporarily_unavailable"),
-        denied(400, "invalid_grant"),
+        refused_response(400, "invalid_scope"),
+        refused_response(503, "temporarily_unavailable"),
+        refused_response(400, "invalid_grant"),
     ]);
     client.start_session("session", &Secret::new("assertion"), "api").await.unwrap();
     for code in ["invalid_scope", "temporarily_unavailable", "invalid_grant", "no_tokens_found"] {
@@ -201,7 +200,7 @@ async fn a_refresh_token_is_forgotten_only_when_it_was_refused() {
 }
 
 #[tokio::test]
-async fn a_code_is_redeemed_with_its_verifier_and_its_tokens_belong_to_the_account() {
+async fn code_tokens_belong_to_the_account() {
     let (client, transport) = client([
         about_user("one", Some("rt")),
         about_user("two", None),
@@ -223,7 +222,7 @@ async fn a_code_is_redeemed_with_its_verifier_and_its_tokens_belong_to_the_accou
         assert_eq!(other.account(), Some(account));
     }
     let again = client.redeem_code(&code, "api").await.unwrap();
-    assert_eq!(again.secret().expose(), "four", "a code says nothing about the user before it is redeemed");
+    assert_eq!(again.secret().expose(), "four", "a code identifies no user before it is redeemed");
 
     let scope = format!("api {USER}");
     let sent: Vec<_> = transport.requests().iter().map(form).collect();
@@ -248,12 +247,12 @@ async fn a_code_is_redeemed_with_its_verifier_and_its_tokens_belong_to_the_accou
                 ("client_info", "1"),
             ]),
         ],
-        "an answer without a refresh token leaves the one there is"
+        "a response without a refresh token keeps the old one"
     );
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_another_library_kept_is_redeemed_and_replaced() {
+async fn refresh_token_of_another_library_is_redeemed() {
     let (client, transport) = client([about_user("one", Some("rotated")), about_user("two", None)]);
     let token = client.redeem_refresh_token(&Secret::new("imported"), "api").await.unwrap();
     let account = token.account().unwrap();
@@ -267,8 +266,8 @@ async fn a_refresh_token_that_another_library_kept_is_redeemed_and_replaced() {
 }
 
 #[tokio::test]
-async fn parameters_are_sent_where_they_belong_and_key_the_cache_where_they_should() {
-    let (client, transport) = client([granted("plain"), granted("body"), granted("query"), granted("other")]);
+async fn parameters_go_to_body_or_query() {
+    let (client, transport) = client([issued("plain"), issued("body"), issued("query"), issued("other")]);
     let get = async |name: &str, in_body: bool, value: &str, caching| {
         let request = client.token("a");
         let request = match in_body {
@@ -278,15 +277,15 @@ async fn parameters_are_sent_where_they_belong_and_key_the_cache_where_they_shou
         request.await.unwrap().secret().expose().to_owned()
     };
     assert_eq!(get("dc", true, "first", Caching::Unkeyed).await, "plain");
-    assert_eq!(get("dc", true, "second", Caching::Unkeyed).await, "plain", "its value makes no difference");
+    assert_eq!(get("dc", true, "second", Caching::Unkeyed).await, "plain", "not part of the key");
     assert_eq!(get("dc", true, "first", Caching::Keyed).await, "body");
-    assert_eq!(get("dc", false, "first", Caching::Keyed).await, "query", "the query is another place");
+    assert_eq!(get("dc", false, "first", Caching::Keyed).await, "query", "a query parameter is different");
     assert_eq!(get("dc", false, "se&cond", Caching::Keyed).await, "other");
     assert_eq!(get("dc", true, "first", Caching::Keyed).await, "body");
     assert_eq!(get("dc", false, "first", Caching::Keyed).await, "query");
     let replaced = client.token("a").body_parameter("dc", "first", Caching::Keyed);
     let replaced = replaced.body_parameter("dc", "x", Caching::Unkeyed).await.unwrap();
-    assert_eq!(replaced.secret().expose(), "plain", "of two values of one name the later counts");
+    assert_eq!(replaced.secret().expose(), "plain", "the later of two values counts");
 
     let sent: Vec<_> = transport
         .requests()
@@ -309,7 +308,7 @@ async fn parameters_are_sent_where_they_belong_and_key_the_cache_where_they_shou
 }
 
 #[tokio::test]
-async fn a_parameter_that_the_request_itself_sets_is_refused_in_every_place() {
+async fn reserved_parameter_is_refused() {
     let (client, transport) = client([]);
     let own = form_names(&client, &transport).await;
     let others = ["client_assertion", "code", "refresh_token", "token_type", "username", "password", ""];
@@ -321,10 +320,10 @@ async fn a_parameter_that_the_request_itself_sets_is_refused_in_every_place() {
             assert_eq!((error.code(), error.kind()), ("invalid_parameter", ErrorKind::Request), "{name}");
         }
     }
-    assert_eq!(transport.requests().len(), 1, "nothing of this was sent");
+    assert_eq!(transport.requests().len(), 1, "nothing was sent");
 }
 
-/// The names that a request with everything in it has.
+/// Returns the parameter names of a request with all options.
 async fn form_names(client: &TokenClient, transport: &ScriptedTransport) -> Vec<String> {
     client.on_behalf_of(&Secret::new("x"), "a").claims("{}").await.unwrap_err();
     let requests = transport.requests();
@@ -335,8 +334,8 @@ async fn form_names(client: &TokenClient, transport: &ScriptedTransport) -> Vec<
 }
 
 #[tokio::test]
-async fn another_tenant_is_asked_at_its_own_endpoint_and_cached_apart() {
-    let transport = ScriptedTransport::new([granted("own"), granted("other")]);
+async fn tenant_has_its_own_endpoint_and_cache_key() {
+    let transport = ScriptedTransport::new([issued("own"), issued("other")]);
     let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
     let application = Application::new(authority, "client").unwrap();
     let client = client_of(application, &transport);
@@ -362,8 +361,8 @@ async fn another_tenant_is_asked_at_its_own_endpoint_and_cached_apart() {
 }
 
 #[tokio::test]
-async fn a_client_of_a_fixed_endpoint_has_no_other_tenant() {
-    let (client, transport) = client([granted("own")]);
+async fn fixed_endpoint_has_no_other_tenant() {
+    let (client, transport) = client([issued("own")]);
     client.token("a").await.unwrap();
     let error = client.token("a").tenant("fabrikam.example").await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("invalid_tenant", ErrorKind::Request));
@@ -371,22 +370,22 @@ async fn a_client_of_a_fixed_endpoint_has_no_other_tenant() {
 }
 
 #[tokio::test]
-async fn an_assertion_is_made_once_for_an_exchange_and_sent_again_when_it_is_retried() {
+async fn callback_is_called_once_for_each_exchange() {
     let made = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&made);
     let source = assertion_fn(move |_| {
         let number = counter.fetch_add(1, Ordering::SeqCst);
         async move { Ok(SignedAssertion::new(Secret::new(format!("assertion {number}")))) }
     });
-    let unavailable = || denied(503, "temporarily_unavailable");
-    let transport = ScriptedTransport::new([unavailable(), unavailable(), granted("one"), granted("two")]);
+    let unavailable = || refused_response(503, "temporarily_unavailable");
+    let transport = ScriptedTransport::new([unavailable(), unavailable(), issued("one"), issued("two")]);
     let client = TokenClient::builder(ClientAssertion::new(at_endpoint(), source), transport.clone())
         .context(Context::default().with_retry_scale(0.0))
         .build();
     let token = client.token("a").await.unwrap();
     assert_eq!((token.attempts(), made.load(Ordering::SeqCst)), (3, 1));
     assert_eq!(client.token("a").await.unwrap().source(), TokenSource::Cache);
-    assert_eq!(made.load(Ordering::SeqCst), 1, "a hit needs none");
+    assert_eq!(made.load(Ordering::SeqCst), 1, "a hit needs no assertion");
     client.token("b").await.unwrap();
     assert_eq!(assertions(&transport), ["assertion 0", "assertion 0", "assertion 0", "assertion 1"]);
 }
@@ -399,7 +398,7 @@ fn assertions(transport: &ScriptedTransport) -> Vec<String> {
     transport.requests().iter().map(assertion).collect()
 }
 
-/// A file that goes with the test.
+/// A file that is removed when the test ends.
 struct TokenFile(PathBuf);
 
 impl TokenFile {
@@ -425,9 +424,9 @@ impl Drop for TokenFile {
 }
 
 #[tokio::test]
-async fn the_federated_token_file_is_read_for_each_exchange() {
+async fn federated_token_file_is_read_each_time() {
     let file = TokenFile::new(" first\n");
-    let transport = ScriptedTransport::new([granted("one"), granted("two")]);
+    let transport = ScriptedTransport::new([issued("one"), issued("two")]);
     let client = file.client(&transport);
     client.token("a").await.unwrap();
     std::fs::write(&file.0, "second").unwrap();
@@ -437,10 +436,10 @@ async fn the_federated_token_file_is_read_for_each_exchange() {
 }
 
 #[tokio::test]
-async fn a_federated_token_file_that_holds_no_token_is_an_error_before_anything_is_sent() {
-    /// A projected service account token is a few kilobytes; 64 are accepted.
+async fn invalid_federated_token_file_is_refused() {
+    /// The maximum size of a token file.
     const LIMIT: usize = 64 * 1024;
-    let transport = ScriptedTransport::new([granted("one")]);
+    let transport = ScriptedTransport::new([issued("one")]);
     let missing = TokenFile::new("");
     std::fs::remove_file(&missing.0).unwrap();
     for (case, file) in [
@@ -460,7 +459,7 @@ async fn a_federated_token_file_that_holds_no_token_is_an_error_before_anything_
 }
 
 #[test]
-fn a_workload_identity_names_the_variable_that_is_missing() {
+fn missing_variable_is_named() {
     let all = [
         ("AZURE_CLIENT_ID", "client"),
         ("AZURE_TENANT_ID", "contoso.example"),
@@ -477,7 +476,7 @@ fn a_workload_identity_names_the_variable_that_is_missing() {
 }
 
 #[tokio::test]
-async fn a_workload_identity_asks_the_authority_that_its_environment_names() {
+async fn authority_is_read_from_the_environment() {
     let file = TokenFile::new("federated");
     for (host, expected) in [
         (None, "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token"),
@@ -492,7 +491,7 @@ async fn a_workload_identity_asks_the_authority_that_its_environment_names() {
             ("AZURE_FEDERATED_TOKEN_FILE", file.0.to_str().unwrap()),
         ];
         let env = variables.into_iter().chain(host.map(|host| ("AZURE_AUTHORITY_HOST", host))).collect();
-        let transport = ScriptedTransport::new([granted("one")]);
+        let transport = ScriptedTransport::new([issued("one")]);
         let credential = WorkloadIdentity::from_env(&env).unwrap();
         let client = TokenClient::builder(credential, transport.clone()).build();
         let token = client.token("a").await.unwrap();

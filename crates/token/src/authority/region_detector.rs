@@ -85,7 +85,7 @@ impl RegionDetector {
 }
 
 #[derive(Deserialize)]
-struct ComputeMetadata {
+struct ComputeLocation {
     location: Option<String>,
 }
 
@@ -128,7 +128,7 @@ async fn region_from_metadata(http: &HttpClient, env: &Env) -> Option<Region> {
     if response.status() != StatusCode::OK {
         return None;
     }
-    let ComputeMetadata { location } = serde_json::from_slice(response.body()).ok()?;
+    let ComputeLocation { location } = serde_json::from_slice(response.body()).ok()?;
     Region::parse(&location?).ok()
 }
 

@@ -24,7 +24,7 @@ const P384: &[SignatureScheme] = &[SignatureScheme::EcdsaP384Sha384];
 /// A key that announces `offered`, but fails with the schemes in `refused`.
 #[derive(Debug)]
 struct TestKey {
-    private: PrivateKey,
+    private: TestPrivateKey,
     public_key: SubjectPublicKeyInfoDer<'static>,
     offered: &'static [SignatureScheme],
     refused: &'static [SignatureScheme],
@@ -32,7 +32,7 @@ struct TestKey {
 }
 
 #[derive(Debug)]
-enum PrivateKey {
+enum TestPrivateKey {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair),
 }
@@ -55,10 +55,10 @@ impl SigningKey for TestKey {
         }
         let random = SystemRandom::new();
         match &self.private {
-            PrivateKey::Ecdsa(pair) => {
+            TestPrivateKey::Ecdsa(pair) => {
                 pair.sign(&random, message).map(|signature| signature.as_ref().to_vec())
             }
-            PrivateKey::Rsa(pair) => {
+            TestPrivateKey::Rsa(pair) => {
                 let encoding: &'static dyn signature::RsaEncoding = match scheme {
                     SignatureScheme::RsaPssSha256 => &signature::RSA_PSS_SHA256,
                     SignatureScheme::RsaPkcs1Sha256 => &signature::RSA_PKCS1_SHA256,
@@ -103,13 +103,13 @@ impl CertifiedClient {
     fn key(&self, offered: &'static [SignatureScheme]) -> TestKey {
         let pkcs8 = self.leaf.serialize_der();
         let private = match offered.first() {
-            Some(SignatureScheme::EcdsaP256Sha256) => {
-                PrivateKey::Ecdsa(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8).unwrap())
-            }
-            Some(SignatureScheme::EcdsaP384Sha384) => {
-                PrivateKey::Ecdsa(EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, &pkcs8).unwrap())
-            }
-            _ => PrivateKey::Rsa(RsaKeyPair::from_pkcs8(&pkcs8).unwrap()),
+            Some(SignatureScheme::EcdsaP256Sha256) => TestPrivateKey::Ecdsa(
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8).unwrap(),
+            ),
+            Some(SignatureScheme::EcdsaP384Sha384) => TestPrivateKey::Ecdsa(
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, &pkcs8).unwrap(),
+            ),
+            _ => TestPrivateKey::Rsa(RsaKeyPair::from_pkcs8(&pkcs8).unwrap()),
         };
         let public_key = self.leaf.subject_public_key_info().into();
         TestKey { private, public_key, offered, refused: &[], garbles: false }
@@ -124,7 +124,7 @@ impl CertifiedClient {
     }
 
     /// Verifies the signature with another library.
-    fn signed(&self, jws: &ParsedJws, algorithm: &'static dyn VerificationAlgorithm) -> bool {
+    fn signed(&self, jws: &DecodedAssertion, algorithm: &'static dyn VerificationAlgorithm) -> bool {
         let public = UnparsedPublicKey::new(algorithm, self.leaf.public_key_raw());
         public.verify(jws.signed.as_bytes(), &jws.signature).is_ok()
     }
@@ -141,14 +141,14 @@ static P384_CLIENT: LazyLock<CertifiedClient> =
     LazyLock::new(|| CertifiedClient::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap()));
 
 /// The parts of a JWS in compact form.
-struct ParsedJws {
+struct DecodedAssertion {
     header: Value,
     payload: Value,
     signed: String,
     signature: Vec<u8>,
 }
 
-impl ParsedJws {
+impl DecodedAssertion {
     fn read(text: &str) -> Self {
         let (signed, signature) = text.rsplit_once('.').unwrap();
         let (header, payload) = signed.split_once('.').unwrap();
@@ -163,9 +163,9 @@ impl ParsedJws {
     }
 }
 
-fn sign(assertion: &AssertionSigner) -> ParsedJws {
+fn sign(assertion: &AssertionSigner) -> DecodedAssertion {
     let now = SystemTime::UNIX_EPOCH + NOW;
-    ParsedJws::read(assertion.sign(AUDIENCE, CLIENT, now).unwrap().expose())
+    DecodedAssertion::read(assertion.sign(AUDIENCE, CLIENT, now).unwrap().expose())
 }
 
 fn refusal(result: Result<AssertionSigner, Error>) -> (ErrorKind, String) {
@@ -201,7 +201,7 @@ fn algorithm_follows_the_key() {
         };
         assert_eq!(jws.header, expected);
         assert!(client.signed(&jws, verifying), "{algorithm}");
-        let altered = ParsedJws { signed: jws.signed.replacen('.', ".e", 1), ..jws };
+        let altered = DecodedAssertion { signed: jws.signed.replacen('.', ".e", 1), ..jws };
         assert!(!client.signed(&altered, verifying), "{algorithm}");
     }
 }
@@ -352,7 +352,7 @@ proptest! {
     fn arbitrary_names_are_signed(audience in ".{0,40}", client_id in ".{0,40}", seconds in 0_u64..1 << 40) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let assertion = P256_CLIENT.assertion(P256).sign(&audience, &client_id, now).unwrap();
-        let jws = ParsedJws::read(assertion.expose());
+        let jws = DecodedAssertion::read(assertion.expose());
         prop_assert_eq!(&jws.payload["aud"], &audience);
         prop_assert_eq!(&jws.payload["iss"], &client_id);
         prop_assert_eq!(&jws.payload["sub"], &client_id);
