@@ -239,8 +239,8 @@ fn new_item(owner: &ItemOwner<'_>, credential_type: &str, user: &ItemUser) -> Ma
     item
 }
 
-/// Adds an item under its name in the schema, or a longer one if that name is taken: different items can
-/// have the same name, and readers ignore it.
+/// Adds an item under its name in the schema, or a longer one if that name is taken: different
+/// items can have the same name, and readers ignore it.
 fn add(
     items: &mut Map<String, Value>,
     owner: &ItemOwner<'_>,

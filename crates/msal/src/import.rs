@@ -130,8 +130,8 @@ fn refresh_token(
     })
 }
 
-/// Returns the users of the file, by id. An ID token takes precedence over an account item, and the home
-/// tenant over other tenants.
+/// Returns the users of the file, by id. An ID token takes precedence over an account item, and the
+/// home tenant over other tenants.
 fn accounts(file: &CacheFile, owner: &ItemOwner<'_>) -> BTreeMap<String, Account> {
     let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
     for item in [ACCESS_TOKENS, REFRESH_TOKENS].into_iter().flat_map(|section| file.items(section)) {

@@ -70,7 +70,8 @@ impl<'a> CacheItem<'a> {
         }
     }
 
-    /// Returns the audiences of the requests that this access token answers, as the cache spells them.
+    /// Returns the audiences of the requests that this access token answers, as the cache spells
+    /// them.
     pub(crate) fn audiences(self) -> Vec<String> {
         let target = self.text("target").unwrap_or_default();
         let without = |omitted: &[&str]| {
@@ -94,8 +95,8 @@ impl<'a> CacheItem<'a> {
     }
 }
 
-/// Returns the `target` for the audience of a token. A client's own token without a scope was requested
-/// for a resource.
+/// Returns the `target` for the audience of a token. A client's own token without a scope was
+/// requested for a resource.
 pub(crate) fn target(audience: &str, is_for_client: bool) -> String {
     if is_for_client && !audience.ends_with(DEFAULT_SCOPE) {
         audience.trim_end_matches('/').to_owned() + DEFAULT_SCOPE

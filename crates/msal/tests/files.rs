@@ -55,7 +55,8 @@ fn parsed(json: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// Returns the interpreter of a virtual environment with MSAL, which is created once in the target folder.
+/// Returns the interpreter of a virtual environment with MSAL, which is created once in the target
+/// folder.
 fn python() -> Option<PathBuf> {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("msal-python");
     let bin = home.join(if cfg!(windows) { "Scripts" } else { "bin" });

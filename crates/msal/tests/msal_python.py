@@ -1,4 +1,4 @@
-"""MSAL Python as it is used, without a network: `write` prints a cache, `read` says what it finds in one."""
+"""Uses MSAL Python without a network: `write` prints a cache, `read` prints the tokens found in one."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ def base64url(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-class Answer:
+class HttpResponse:
     headers = {}
 
     def __init__(self, status_code, body):
@@ -30,14 +30,14 @@ class Answer:
 
 
 class Network:
-    """Answers what is asked of it from a list, and notes what was posted."""
+    """Returns responses from a list and records the posted forms."""
 
-    def __init__(self, *answers):
-        self.answers = list(answers)
+    def __init__(self, *responses):
+        self.responses = list(responses)
         self.posted = []
 
     def get(self, url, **_):
-        return Answer(200, {
+        return HttpResponse(200, {
             "issuer": AUTHORITY + "/v2.0",
             "authorization_endpoint": AUTHORITY + "/oauth2/v2.0/authorize",
             "token_endpoint": AUTHORITY + "/oauth2/v2.0/token",
@@ -45,9 +45,9 @@ class Network:
 
     def post(self, url, data=None, **_):
         self.posted.append(data or {})
-        if self.answers:
-            return Answer(200, self.answers.pop(0))
-        return Answer(400, {"error": "invalid_grant"})
+        if self.responses:
+            return HttpResponse(200, self.responses.pop(0))
+        return HttpResponse(400, {"error": "invalid_grant"})
 
     def close(self):
         pass

@@ -7,8 +7,9 @@
 //!    endpoint of an OpenID provider is read from the provider's metadata.
 //! 2. **Region** ([`RegionDetector`]): the region of this machine, if a region serves the request
 //!    ([`EndpointQuery`]).
-//! 3. **Routing** ([`Authority::token_endpoint`]): the host for this region, and for requests with or
-//!    without a client certificate. A certificate for an unknown host is refused. This step is pure.
+//! 3. **Routing** ([`Authority::token_endpoint`]): the host for this region, and for requests with
+//!    or without a client certificate. A certificate for an unknown host is refused. This step is
+//!    pure.
 
 mod authority_url;
 mod cloud;

@@ -437,8 +437,8 @@ async fn error_responses_are_classified() {
     for (answer, status, expected) in rows {
         let error = client(&ScriptedTransport::new([answer])).token("a").await.unwrap_err();
         let retry_after = error.retry_after().map(|wait| wait.as_secs());
-        let told = (error.code(), error.kind(), error.is_transient(), retry_after, error.excerpt());
-        assert_eq!((told, error.status()), (expected, Some(status)));
+        let facts = (error.code(), error.kind(), error.is_transient(), retry_after, error.excerpt());
+        assert_eq!((facts, error.status()), (expected, Some(status)));
     }
 }
 

@@ -449,8 +449,8 @@ async fn invalid_federated_token_file_is_refused() {
         ("not a text", TokenFile::new(b"\xff\xfe")),
     ] {
         let error = file.client(&transport).token("a").await.unwrap_err();
-        let told = (error.code(), error.kind());
-        assert_eq!(told, ("invalid_client_assertion", ErrorKind::Credential), "{case}");
+        let facts = (error.code(), error.kind());
+        assert_eq!(facts, ("invalid_client_assertion", ErrorKind::Credential), "{case}");
         assert!(error.correlation_id().is_some() && !error.advice().is_empty(), "{case}");
     }
     assert!(transport.requests().is_empty());
@@ -469,8 +469,8 @@ fn missing_variable_is_named() {
     for (missing, _) in all {
         let env: Env = all.into_iter().filter(|(name, _)| *name != missing).collect();
         let error: Error = WorkloadIdentity::from_env(&env).unwrap_err();
-        let told = (error.code(), error.kind());
-        assert_eq!(told, ("workload_identity_unavailable", ErrorKind::Environment));
+        let facts = (error.code(), error.kind());
+        assert_eq!(facts, ("workload_identity_unavailable", ErrorKind::Environment));
         assert!(error.to_string().contains(&format!("{missing} is not set")), "{error}");
     }
 }

@@ -48,8 +48,8 @@ pub enum AuthorityKind {
 }
 
 impl Authority {
-    /// Parses an authority of one of Microsoft's token services, of the form `https://host/tenant`. Host
-    /// and path select the [kind](AuthorityKind); further path segments are ignored.
+    /// Parses an authority of one of Microsoft's token services, of the form `https://host/tenant`.
+    /// Host and path select the [kind](AuthorityKind); further path segments are ignored.
     ///
     /// For any other provider, use [`oidc`](Self::oidc).
     ///
@@ -59,8 +59,8 @@ impl Authority {
         Self::parse_checked(url, false)
     }
 
-    /// Parses an authority, which may be an `http` URL if its host is a loopback address: for an emulator
-    /// without TLS.
+    /// Parses an authority, which may be an `http` URL if its host is a loopback address: for an
+    /// emulator without TLS.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
@@ -68,11 +68,11 @@ impl Authority {
         Self::parse_checked(url, true)
     }
 
-    /// Creates the authority of an OpenID provider from its issuer, exactly as the provider's metadata
-    /// spell it.
+    /// Creates the authority of an OpenID provider from its issuer, exactly as the provider's
+    /// metadata spell it.
     ///
-    /// A [`Router`](super::Router) reads the endpoints from `{issuer}/.well-known/openid-configuration` (OpenID Connect
-    /// Discovery 1.0 §4).
+    /// A [`Router`](super::Router) reads the endpoints from
+    /// `{issuer}/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4).
     ///
     /// # Errors
     /// `invalid_authority` if the text is not an `https` URL without query and fragment.
@@ -98,9 +98,9 @@ impl Authority {
     /// Returns the authority with another tenant.
     ///
     /// # Errors
-    /// `invalid_tenant` if the text is not a tenant, `authority_type_mismatch` if the tenant of this
-    /// kind cannot be replaced: AD FS and OpenID providers have none, and a B2C policy belongs to its
-    /// tenant.
+    /// `invalid_tenant` if the text is not a tenant, `authority_type_mismatch` if the tenant of
+    /// this kind cannot be replaced: AD FS and OpenID providers have none, and a B2C policy belongs
+    /// to its tenant.
     pub fn with_tenant(&self, tenant: &str) -> Result<Self, Error> {
         let tenant = Tenant::parse(tenant)?;
         let layout = match &self.layout {
@@ -144,14 +144,15 @@ impl Authority {
         }
     }
 
-    /// Returns the canonical URL, in lower case and with a slash at its end; for an OpenID provider the
-    /// issuer, unchanged.
+    /// Returns the canonical URL, in lower case and with a slash at its end; for an OpenID provider
+    /// the issuer, unchanged.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.issuer().unwrap_or(self.url.as_str())
     }
 
-    /// Returns whether the host belongs to a known cloud of Microsoft Entra, which needs no discovery.
+    /// Returns whether the host belongs to a known cloud of Microsoft Entra, which needs no
+    /// discovery.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.cloud().is_some()
@@ -159,9 +160,9 @@ impl Authority {
 
     /// Returns the host in cache keys.
     ///
-    /// All names of a cloud have the same, with or without region and certificate, so that they share
-    /// tokens (`docs/protocol/routing.md#clouds`). A host of no known cloud stands for itself, with its
-    /// port unless that is 443.
+    /// All names of a cloud have the same, with or without region and certificate, so that they
+    /// share tokens (`docs/protocol/routing.md#clouds`). A host of no known cloud stands for
+    /// itself, with its port unless that is 443.
     #[must_use]
     pub fn cache_environment(&self) -> Cow<'_, str> {
         match (self.cloud(), self.url.host_str().unwrap_or_default(), self.url.port()) {
@@ -178,8 +179,8 @@ impl Authority {
         }
     }
 
-    /// Returns the host of an Entra authority, to which regions, mTLS hosts and instance discovery apply;
-    /// `None` for a loopback address.
+    /// Returns the host of an Entra authority, to which regions, mTLS hosts and instance discovery
+    /// apply; `None` for a loopback address.
     pub(super) fn cloud_host(&self) -> Option<&str> {
         match self.layout {
             AuthorityLayout::Entra(_) if !is_loopback(&self.url) => self.url.host_str(),

@@ -15,7 +15,8 @@ use super::openid::ProviderMetadata;
 
 /// The maximum number of cached hosts, and of cached issuers.
 const CAPACITY: usize = 100;
-/// The age at which metadata are fetched again, and the age up to which they are used if that fails.
+/// The age at which metadata are fetched again, and the age up to which they are used if that
+/// fails.
 const METADATA_FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 const METADATA_USABLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The time for which a failure to fetch metadata is kept.
@@ -24,15 +25,16 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 /// Validates hosts and fetches the metadata of OpenID providers, and caches the results. Clones are
 /// cheap and share the cache.
 ///
-/// About a hundred hosts and a hundred issuers are cached; beyond that, the entry that expires next is
-/// evicted. Concurrent callers share a request for the same host or issuer, and do not wait for
+/// About a hundred hosts and a hundred issuers are cached; beyond that, the entry that expires next
+/// is evicted. Concurrent callers share a request for the same host or issuer, and do not wait for
 /// requests for others.
 ///
-/// - **Hosts** of Entra authorities outside of the known clouds are validated by Microsoft's instance
-///   discovery. A positive result is kept, a negative one for five minutes. Without a usable response
-///   the host is used, and the request is repeated in the background after five minutes.
-/// - **Metadata** of an issuer are fetched again in the background after a day, and used for a week if
-///   that fails. A failure is kept for a minute.
+/// - **Hosts** of Entra authorities outside of the known clouds are validated by Microsoft's
+///   instance discovery. A positive result is kept, a negative one for five minutes. Without a
+///   usable response the host is used, and the request is repeated in the background after five
+///   minutes.
+/// - **Metadata** of an issuer are fetched again in the background after a day, and used for a week
+///   if that fails. A failure is kept for a minute.
 #[derive(Clone, Default)]
 pub struct Discovery(Arc<OnceLock<DiscoveryCaches>>);
 
@@ -51,8 +53,8 @@ impl Discovery {
 
     /// Validates that the host of an Entra authority belongs to Microsoft Entra.
     ///
-    /// Hosts of known clouds, loopback addresses and other kinds of authorities are accepted without a
-    /// request.
+    /// Hosts of known clouds, loopback addresses and other kinds of authorities are accepted
+    /// without a request.
     ///
     /// # Errors
     /// `invalid_instance` if Microsoft Entra does not know the host.

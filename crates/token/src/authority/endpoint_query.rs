@@ -20,8 +20,8 @@ pub struct EndpointQuery<'a> {
 }
 
 impl EndpointQuery<'_> {
-    /// Returns whether a region can serve the requests: with a certificate, or for the client itself
-    /// (`docs/protocol/routing.md#regions`).
+    /// Returns whether a region can serve the requests: with a certificate, or for the client
+    /// itself (`docs/protocol/routing.md#regions`).
     pub(super) fn considers_region(&self) -> bool {
         self.mtls || !self.for_user
     }

@@ -44,8 +44,8 @@ struct EndpointAliases {
 }
 
 impl ProviderMetadata {
-    /// Returns the endpoint for requests with or without a client certificate. Without an alias, one
-    /// endpoint serves both (RFC 8705 §5).
+    /// Returns the endpoint for requests with or without a client certificate. Without an alias,
+    /// one endpoint serves both (RFC 8705 §5).
     pub(super) fn token_endpoint(&self, mtls: bool) -> &TokenEndpoint {
         self.mtls_token_endpoint.as_ref().filter(|_| mtls).unwrap_or(&self.token_endpoint)
     }

@@ -15,8 +15,8 @@ const DISABLE_FORCED: &str = "DisableMsalForceRegion";
 /// The longest DNS label (RFC 1035 §2.3.4).
 const LENGTH: usize = 63;
 
-/// The name of an Azure region in lower case. It is one DNS label, because it becomes part of a host
-/// name. Clones are cheap.
+/// The name of an Azure region in lower case. It is one DNS label, because it becomes part of a
+/// host name. Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Region(Arc<str>);
 

@@ -29,15 +29,16 @@ const METADATA: HeaderName = HeaderName::from_static("metadata");
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The pauses before retries.
 const DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// The timeout of the whole detection. A token request should not wait long for a mere optimization.
+/// The timeout of the whole detection. A token request should not wait long for a mere
+/// optimization.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The time after which a failed detection is repeated.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// Detects the region of this machine and caches it. Clones are cheap and share the result.
 ///
-/// Concurrent callers share one detection. A detected region is kept. After a failure the global host
-/// serves, and five minutes later the next caller starts another detection in the background.
+/// Concurrent callers share one detection. A detected region is kept. After a failure the global
+/// host serves, and five minutes later the next caller starts another detection in the background.
 #[derive(Clone, Debug, Default)]
 pub struct RegionDetector(Arc<OnceLock<LeaseCache<(), RegionOutcome>>>);
 
@@ -48,8 +49,8 @@ impl RegionDetector {
         Self::default()
     }
 
-    /// Returns the region of this machine, from `REGION_NAME` or from the instance metadata service;
-    /// `None` if detection fails. It takes at most ten seconds.
+    /// Returns the region of this machine, from `REGION_NAME` or from the instance metadata
+    /// service; `None` if detection fails. It takes at most ten seconds.
     ///
     /// The cache uses the clock of the first caller's `http`.
     pub async fn region(&self, http: &HttpClient, env: &Env) -> Option<Region> {
@@ -191,7 +192,8 @@ mod tests {
         )
     }
 
-    /// Runs a future, advancing the clock whenever it waits; returns the output and the times of the waits.
+    /// Runs a future, advancing the clock whenever it waits; returns the output and the times of
+    /// the waits.
     fn drive<F: Future>(clock: &ManualClock, future: F) -> (F::Output, Vec<u64>) {
         let mut future = std::pin::pin!(future);
         let (mut delays, start) = (Vec::new(), SharedClock::from(clock).now());

@@ -17,8 +17,8 @@ use super::region_outcome::RegionOutcome;
 use super::routing::Routing;
 use crate::oauth::TokenEndpoint;
 
-/// Finds the token endpoint of an authority, and caches the results of discovery. Clones are cheap and
-/// share the cache.
+/// Finds the token endpoint of an authority, and caches the results of discovery. Clones are cheap
+/// and share the cache.
 ///
 /// ```no_run
 /// # use symbolon_token::authority::{Authority, EndpointQuery, RegionChoice, Router};
@@ -92,7 +92,8 @@ impl Router {
         Self::of(RouterSettings { region, ..self.settings().clone() })
     }
 
-    /// Switches instance discovery on or off. Without it, the host of the authority is not validated.
+    /// Switches instance discovery on or off. Without it, the host of the authority is not
+    /// validated.
     #[must_use]
     pub fn with_instance_discovery(self, instance_discovery: bool) -> Self {
         Self::of(RouterSettings { instance_discovery, ..self.settings().clone() })
@@ -127,8 +128,8 @@ impl Router {
         &self.settings().authority
     }
 
-    /// Returns the token endpoint for these requests from the cache; `None` if a request for discovery
-    /// or region detection is due, which [`endpoint`](Self::endpoint) sends.
+    /// Returns the token endpoint for these requests from the cache; `None` if a request for
+    /// discovery or region detection is due, which [`endpoint`](Self::endpoint) sends.
     #[must_use]
     pub fn endpoint_now(&self, query: &EndpointQuery<'_>) -> Option<Result<TokenEndpoint, Error>> {
         self.located_now(query).map(|located| Ok(located?.endpoint))
@@ -161,14 +162,14 @@ impl Router {
 
     /// Returns the token endpoint for these requests.
     ///
-    /// Invalid queries are refused before anything is sent. If the region cannot be detected, the global
-    /// host serves, with the same security. The environment is read once.
+    /// Invalid queries are refused before anything is sent. If the region cannot be detected, the
+    /// global host serves, with the same security. The environment is read once.
     ///
     /// # Errors
-    /// Those of [`Authority::with_tenant`] and [`Authority::token_endpoint`], `invalid_region` when
-    /// the environment forces one that is none, `invalid_instance` when Microsoft Entra does not know
-    /// the host; for an OpenID provider `authority_validation_failed` when its metadata is that of
-    /// another issuer, `oidc_failure` when it is unusable, and the transport's when it cannot be had.
+    /// Those of [`Authority::with_tenant`] and [`Authority::token_endpoint`]; `invalid_region` if
+    /// `MSAL_FORCE_REGION` is not a region; `invalid_instance` if Microsoft Entra does not know the
+    /// host. For an OpenID provider `authority_validation_failed` if the metadata belong to another
+    /// issuer, `oidc_failure` if they are unusable, and errors of the transport.
     pub async fn endpoint(
         &self,
         http: &HttpClient,

@@ -22,8 +22,9 @@ pub struct Routing {
 impl Authority {
     /// Returns the token endpoint for these requests.
     ///
-    /// Only Entra has hosts for regions and for mutual TLS. A certificate goes to hosts of known clouds
-    /// only. Other kinds of authorities, and authorities on a loopback address, keep their host.
+    /// Only Entra has hosts for regions and for mutual TLS. A certificate goes to hosts of known
+    /// clouds only. Other kinds of authorities, and authorities on a loopback address, keep their
+    /// host.
     ///
     /// ```
     /// # use symbolon_token::authority::{Authority, Region, Routing};

@@ -9,8 +9,8 @@ use super::layout::{AuthorityLayout, CIAM_SUFFIX};
 use super::routing::metadata_required;
 
 impl Authority {
-    /// Returns the authorization endpoint (RFC 6749 §3.1), at which users sign in. It is on the cloud's
-    /// network host, never in a region.
+    /// Returns the authorization endpoint (RFC 6749 §3.1), at which users sign in. It is on the
+    /// cloud's network host, never in a region.
     ///
     /// ```
     /// # use symbolon_token::authority::Authority;
@@ -44,9 +44,10 @@ impl Authority {
 
     /// Returns whether a response with this `iss` can be from this authority (RFC 9207 §2.4).
     ///
-    /// The issuer of an OpenID provider is compared exactly. Other issuers contain the id of the tenant,
-    /// of which the authority may have a domain. Therefore only the host is compared: it must be the
-    /// authority's, another of its cloud, or for an external tenant any host of such tenants.
+    /// The issuer of an OpenID provider is compared exactly. Other issuers contain the id of the
+    /// tenant, of which the authority may have a domain. Therefore only the host is compared: it
+    /// must be the authority's, another of its cloud, or for an external tenant any host of such
+    /// tenants.
     pub(crate) fn may_issue_as(&self, issuer: &str) -> bool {
         if let Some(own) = self.issuer() {
             return own == issuer;

@@ -30,8 +30,8 @@ struct ClientInfo {
 impl Account {
     /// Returns the account of a token response: Entra's `uid.utid`, else the `sub` of the ID token.
     ///
-    /// The signature of the ID token is not verified, because the token came from the token endpoint
-    /// over TLS (OIDC Core §3.1.3.7).
+    /// The signature of the ID token is not verified, because the token came from the token
+    /// endpoint over TLS (OIDC Core §3.1.3.7).
     pub(crate) fn of(client_info: Option<&str>, id_token: Option<&str>) -> Option<Self> {
         let claims = id_token.and_then(jwt_payload);
         let claim = |name: &str| claims.as_ref()?.get(name)?.as_str().map(str::to_owned);

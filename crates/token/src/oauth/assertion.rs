@@ -29,9 +29,9 @@ const RESERVED: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 
 /// Signs client assertions with the key of a client's certificate.
 ///
-/// An RSA key signs with PS256, or with RS256 if the key or the authority does not support PS256; an
-/// ECDSA key signs with ES256 or ES384, according to its curve. The header identifies the certificate
-/// by `x5t#S256`, under RS256 by `x5t`, as Entra ID and AD FS expect.
+/// An RSA key signs with PS256, or with RS256 if the key or the authority does not support PS256;
+/// an ECDSA key signs with ES256 or ES384, according to its curve. The header identifies the
+/// certificate by `x5t#S256`, under RS256 by `x5t`, as Entra ID and AD FS expect.
 #[derive(Clone)]
 pub(crate) struct AssertionSigner {
     identity: ClientIdentity,
@@ -53,8 +53,8 @@ impl AssertionSigner {
         Ok(Self { identity, choice, with_chain: false, claims: Map::new() })
     }
 
-    /// Signs with RS256 and identifies the certificate by its SHA-1 digest: for AD FS, and for issuers
-    /// that may not support PS256.
+    /// Signs with RS256 and identifies the certificate by its SHA-1 digest: for AD FS, and for
+    /// issuers that may not support PS256.
     ///
     /// # Errors
     /// `key_unusable` if the key does not support RSASSA-PKCS1-v1_5.
@@ -66,8 +66,8 @@ impl AssertionSigner {
         Ok(Self { choice, ..self })
     }
 
-    /// Adds the certificate chain in `x5c`, for an issuer that identifies the client by the subject and
-    /// issuer of its certificate.
+    /// Adds the certificate chain in `x5c`, for an issuer that identifies the client by the subject
+    /// and issuer of its certificate.
     pub(crate) fn with_chain(self) -> Self {
         Self { with_chain: true, ..self }
     }
@@ -75,8 +75,8 @@ impl AssertionSigner {
     /// Adds the members of a JSON object to the claims.
     ///
     /// # Errors
-    /// `invalid_client_assertion` if the text is not a JSON object, or has a reserved claim. The error
-    /// does not quote it.
+    /// `invalid_client_assertion` if the text is not a JSON object, or has a reserved claim. The
+    /// error does not quote it.
     pub(crate) fn with_claims(self, object: &str) -> Result<Self, Error> {
         // The parser's message would quote the claims.
         let claims: Map<String, Value> = serde_json::from_str(object).map_err(|_| {
@@ -90,8 +90,8 @@ impl AssertionSigner {
         Ok(Self { claims, ..self })
     }
 
-    /// Signs an assertion with a new `jti`. Each attempt of a request needs its own, because an issuer
-    /// may refuse a `jti` that it has seen.
+    /// Signs an assertion with a new `jti`. Each attempt of a request needs its own, because an
+    /// issuer may refuse a `jti` that it has seen.
     ///
     /// # Errors
     /// `key_unusable` if the key fails; `invalid_client_assertion` if the extra claims or the chain

@@ -93,26 +93,27 @@ impl Challenge {
         self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Returns the value of a parameter, whose name is compared without case; the first value, if the
-    /// parameter is repeated.
+    /// Returns the value of a parameter, whose name is compared without case; the first value, if
+    /// the parameter is repeated.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters().find(|(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Returns the authority for tokens of the resource: `authorization_uri`, or `authorization` as Key
-    /// Vault sends it. The resource server selects it: compare it with the authority that you expect
-    /// before you send anything there.
+    /// Returns the authority for tokens of the resource: `authorization_uri`, or `authorization` as
+    /// Key Vault sends it. The resource server selects it: compare it with the authority that you
+    /// expect before you send anything there.
     #[must_use]
     pub fn authorization_uri(&self) -> Option<&str> {
         self.parameter("authorization_uri").or_else(|| self.parameter("authorization"))
     }
 
-    /// Returns the `claims` parameter as JSON text, whatever the error. It may be sent as JSON, or as
-    /// base64 of JSON in either alphabet, with or without padding.
+    /// Returns the `claims` parameter as JSON text, whatever the error. It may be sent as JSON, or
+    /// as base64 of JSON in either alphabet, with or without padding.
     ///
     /// # Errors
-    /// `invalid_claims` if it is not a JSON object in one of these forms. The error does not quote it.
+    /// `invalid_claims` if it is not a JSON object in one of these forms. The error does not quote
+    /// it.
     #[must_use]
     pub fn claims(&self) -> Option<Result<String, Error>> {
         self.parameter("claims").map(|sent| {
@@ -125,8 +126,8 @@ impl Challenge {
         })
     }
 
-    /// Returns [`claims`](Self::claims), if the error is `insufficient_claims`. With another error the
-    /// claims are no request for a new token.
+    /// Returns [`claims`](Self::claims), if the error is `insufficient_claims`. With another error
+    /// the claims are no request for a new token.
     ///
     /// # Errors
     /// As [`claims`](Self::claims).

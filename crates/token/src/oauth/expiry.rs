@@ -33,16 +33,16 @@ impl Expiry {
         Self { lifetime: lifetime.min(Self::LONGEST_LIFE), refresh_in: None }
     }
 
-    /// Sets the time after which the token is refreshed (`refresh_in`). Zero counts as absent, because
-    /// it would refresh the token at every request.
+    /// Sets the time after which the token is refreshed (`refresh_in`). Zero counts as absent,
+    /// because it would refresh the token at every request.
     #[must_use]
     pub fn refreshed_after(mut self, refresh_in: Option<Duration>) -> Self {
         self.refresh_in = refresh_in.filter(|refresh_in| !refresh_in.is_zero());
         self
     }
 
-    /// Returns the deadlines of a token that is issued at `now`, and whose certificate, if it has one,
-    /// is usable until `bound_until`. The jitter is drawn once, here.
+    /// Returns the deadlines of a token that is issued at `now`, and whose certificate, if it has
+    /// one, is usable until `bound_until`. The jitter is drawn once, here.
     pub(crate) fn deadlines(
         self,
         now: SystemTime,
@@ -95,8 +95,8 @@ mod tests {
             (minutes(60), Some(Duration::ZERO), None, 0.0, minutes(55), minutes(60) - SKEW),
             // `refresh_in` beyond the end is ignored.
             (minutes(60), Some(minutes(90)), None, 0.0, minutes(55), minutes(60) - SKEW),
-            // So is `refresh_in` at the end. Shortly before the end, it is limited to the time until
-            // which the token is served.
+            // So is `refresh_in` at the end. Shortly before the end, it is limited to the time
+            // until which the token is served.
             (minutes(60), Some(minutes(60)), None, 0.0, minutes(55), minutes(60) - SKEW),
             (minutes(60), Some(minutes(60) - SKEW / 2), None, 0.0, minutes(60) - SKEW, minutes(60) - SKEW),
             // Two hours are not a long life. Jitter is at most five minutes.

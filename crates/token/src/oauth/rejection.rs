@@ -2,8 +2,8 @@
 
 /// The rejection of a credential by the token service or its TLS peer.
 ///
-/// Only these errors lead to another attempt with another credential; any other error would come back
-/// with every credential (`docs/protocol/errors.md#refused-client-authentication`).
+/// Only these errors lead to another attempt with another credential; any other error would come
+/// back with every credential (`docs/protocol/errors.md#refused-client-authentication`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CredentialRejection {

@@ -38,8 +38,8 @@ struct TokenResponseBody {
 }
 
 impl TokenResponse {
-    /// Reads a success response, with the checks of `docs/protocol/token-request.md#response`: a token
-    /// of another type, or bound to another certificate, is refused.
+    /// Reads a success response, with the checks of `docs/protocol/token-request.md#response`: a
+    /// token of another type, or bound to another certificate, is refused.
     pub(crate) fn read(response: &Response, scheme: &Scheme, nonce: Option<&Secret>) -> Result<Self, Error> {
         let body: TokenResponseBody = serde_json::from_slice(response.body())
             .map_err(|_| unusable("the response is not a token response in JSON"))?;
@@ -85,8 +85,8 @@ fn seconds(value: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds?.trunc()).ok()
 }
 
-/// Refuses a JWT that does not confirm the certificate (RFC 8705 §3.1). An opaque or encrypted token
-/// passes: only its audience can read it.
+/// Refuses a JWT that does not confirm the certificate (RFC 8705 §3.1). An opaque or encrypted
+/// token passes: only its audience can read it.
 fn check_confirmation(token: &str, thumbprint: Thumbprint) -> Result<(), Error> {
     let Some(payload) = jwt_payload(token) else { return Ok(()) };
     let confirmed =

@@ -43,8 +43,8 @@ impl RoutingHint {
         Self::from_parts(name, format!("upn:{name}"))
     }
 
-    /// Returns the hint for an account of Entra, whose id is `{object id}.{tenant GUID}`. Other token
-    /// services have no backup service.
+    /// Returns the hint for an account of Entra, whose id is `{object id}.{tenant GUID}`. Other
+    /// token services have no backup service.
     pub(crate) fn of_account(account: &Account) -> Option<Self> {
         let (object_id, tenant_id) = account.id().rsplit_once('.')?;
         // A GUID (RFC 9562 §4).

@@ -13,8 +13,8 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Returns the `token_type` of the token response, which is also the `token_type` parameter that
-    /// requests a bound token, and the scheme of the `Authorization` header.
+    /// Returns the `token_type` of the token response, which is also the `token_type` parameter
+    /// that requests a bound token, and the scheme of the `Authorization` header.
     #[must_use]
     pub fn token_type(&self) -> &'static str {
         match self {

@@ -15,7 +15,8 @@ pub(crate) enum Subject {
     Session(String),
     /// The user of an account.
     Account(String),
-    /// A user whom only the token response identifies. The digest distinguishes concurrent requests.
+    /// A user whom only the token response identifies. The digest distinguishes concurrent
+    /// requests.
     Unknown(String),
 }
 
@@ -53,8 +54,8 @@ impl Subject {
         }
     }
 
-    /// Returns whether a refresh token of the response is kept. It is dropped if the exchange can be
-    /// repeated with the assertion (`docs/protocol/token-request.md#on-behalf-of`).
+    /// Returns whether a refresh token of the response is kept. It is dropped if the exchange can
+    /// be repeated with the assertion (`docs/protocol/token-request.md#on-behalf-of`).
     pub(crate) fn keeps_refresh_token(&self) -> bool {
         !matches!(self, Self::Client | Self::Assertion(_))
     }

@@ -7,16 +7,16 @@ use async_trait::async_trait;
 use symbolon_types::Error;
 use zeroize::Zeroizing;
 
-/// A store outside of this process behind a [`TokenCache`](crate::TokenCache): a file, a database or a
-/// distributed cache.
+/// A store outside of this process behind a [`TokenCache`](crate::TokenCache): a file, a database
+/// or a distributed cache.
 ///
-/// A store maps keys to opaque bytes, with one entry for each token. Entries contain tokens in plain
-/// text, and any party that can write to the store can replace the tokens that are served. Wrap the
-/// store in a `SealedStore` (feature `sealed-store`) to prevent both. A key is a digest of the cache
-/// key, with at most 60 characters of `A`-`Z`, `a`-`z`, `0`-`9`, `-`, `_` and `:`.
+/// A store maps keys to opaque bytes, with one entry for each token. Entries contain tokens in
+/// plain text, and any party that can write to the store can replace the tokens that are served.
+/// Wrap the store in a `SealedStore` (feature `sealed-store`) to prevent both. A key is a digest of
+/// the cache key, with at most 60 characters of `A`-`Z`, `a`-`z`, `0`-`9`, `-`, `_` and `:`.
 ///
-/// A store never fails a request for a token: an error, or a call that takes more than two seconds, is
-/// logged, and the token is fetched as if there were no store.
+/// A store never fails a request for a token: an error, or a call that takes more than two seconds,
+/// is logged, and the token is fetched as if there were no store.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -73,8 +73,8 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
         precondition: Precondition<'_>,
     ) -> impl Future<Output = Result<PutOutcome, Error>> + Send;
 
-    /// Returns whether only this machine can read the store. Only such a store receives tokens of managed
-    /// identities and bound tokens, because they belong to one machine.
+    /// Returns whether only this machine can read the store. Only such a store receives tokens of
+    /// managed identities and bound tokens, because they belong to one machine.
     fn is_local_to_machine(&self) -> bool;
 }
 

@@ -1,7 +1,8 @@
 //! The encoding of an entry in a store: a version byte, then JSON.
 //!
-//! An entry contains its key, so that an entry copied to another key is not read there. An unreadable
-//! entry counts as missing: stores outlive versions of this crate, and other programs can write to them.
+//! An entry contains its key, so that an entry copied to another key is not read there. An
+//! unreadable entry counts as missing: stores outlive versions of this crate, and other programs
+//! can write to them.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,8 @@ use crate::token::{CacheKey, IssuedToken, RefreshToken, Token};
 
 /// The first byte of every entry, which changes with the encoding.
 const VERSION: u8 = 1;
-/// The capacity for everything except the secret. A buffer that grows leaves a copy of the secret behind.
+/// The capacity for everything except the secret. A buffer that grows leaves a copy of the secret
+/// behind.
 const CAPACITY: usize = 2048;
 
 /// A stored access token. Times are milliseconds since 1970.
@@ -90,8 +92,8 @@ pub(super) fn encode_token(store_key: &str, token: &Token) -> Option<Zeroizing<V
     )
 }
 
-/// Reads an access token; `None` unless the entry has the token of `key` and it is valid at `now`. A
-/// bound token requires its certificate in `identity`.
+/// Reads an access token; `None` unless the entry has the token of `key` and it is valid at `now`.
+/// A bound token requires its certificate in `identity`.
 pub(super) fn decode_token(
     bytes: &[u8],
     store_key: &str,

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::cache_store::{CacheStore, Precondition, PutOutcome, StoredEntry};
 
-/// A [`CacheStore`] in the memory of this process, with support for preconditions: for tests, and as an
-/// example. Clones share the entries.
+/// A [`CacheStore`] in the memory of this process, with support for preconditions: for tests, and
+/// as an example. Clones share the entries.
 ///
 /// The number of entries is not limited. Expired entries are removed at each write.
 ///

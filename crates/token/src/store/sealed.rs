@@ -14,23 +14,23 @@ use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, Stor
 
 /// The first byte of every sealed entry, which changes with the construction.
 const VERSION: u8 = 1;
-/// The length of an XChaCha20 nonce (draft-irtf-cfrg-xchacha §2.1). Random nonces of this length are safe
-/// for any number of entries.
+/// The length of an XChaCha20 nonce (draft-irtf-cfrg-xchacha §2.1). Random nonces of this length
+/// are safe for any number of entries.
 const NONCE_LENGTH: usize = 24;
 /// The maximum length of a key id, which is stored in one byte.
 const LONGEST_ID: usize = 255;
 
-/// A [`CacheStore`] that encrypts and authenticates its entries with XChaCha20-Poly1305 and keeps them in
-/// another store.
+/// A [`CacheStore`] that encrypts and authenticates its entries with XChaCha20-Poly1305 and keeps
+/// them in another store.
 ///
-/// An entry can be decrypted only under its store key, so that a party with write access cannot exchange
-/// entries. An entry that cannot be decrypted is returned as empty, which a
+/// An entry can be decrypted only under its store key, so that a party with write access cannot
+/// exchange entries. An entry that cannot be decrypted is returned as empty, which a
 /// [`TokenCache`](crate::TokenCache) treats as missing. Store keys, times to live and the number of
 /// entries remain visible, and an older entry can be restored under its key.
 ///
 /// To rotate the sealing key, first add the new key to every process with
-/// [`also_opened_by`](Self::also_opened_by). Then seal with the new key and open with the old one too.
-/// Finally remove the old key.
+/// [`also_opened_by`](Self::also_opened_by). Then seal with the new key and open with the old one
+/// too. Finally remove the old key.
 ///
 /// ```
 /// # use symbolon_token::{MemoryStore, SealedStore, SealingKey, TokenCache};

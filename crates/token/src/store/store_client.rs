@@ -24,7 +24,8 @@ const MAX_ATTEMPTS: usize = 5;
 
 /// The client of a [`CacheStore`], which selects the entries, keys and times to live.
 ///
-/// No method returns an error: a failure of the store is logged, and the cache works without the store.
+/// No method returns an error: a failure of the store is logged, and the cache works without the
+/// store.
 #[derive(Clone)]
 pub(crate) struct StoreClient {
     store: Arc<dyn ErasedStore>,
@@ -38,7 +39,8 @@ impl StoreClient {
         Self { store: Arc::new(store), refused: LeaseCache::new(capacity, clock.clone()), clock }
     }
 
-    /// Returns the stored token for `key`. The caller's own token `held`, if it has one, is due for refresh.
+    /// Returns the stored token for `key`. The caller's own token `held`, if it has one, is due for
+    /// refresh.
     pub(crate) async fn token(
         &self,
         key: &TokenKey,
@@ -151,7 +153,8 @@ impl StoreClient {
         self.call("keep a refresh token", exchange).await?
     }
 
-    /// Removes the refresh token of `key`, or only the token `only`, and returns whether it existed.
+    /// Removes the refresh token of `key`, or only the token `only`, and returns whether it
+    /// existed.
     pub(crate) async fn forget_refresh_token(&self, key: &TokenKey, only: Option<&Secret>) -> bool {
         let key = &key.borrowed();
         if !self.accepts(key) {
@@ -179,8 +182,8 @@ impl StoreClient {
         self.call("forget a refresh token", removal).await.unwrap_or(false)
     }
 
-    /// Returns whether the store may have tokens of `key`. Those that only this machine can use require a
-    /// store that only this machine can read.
+    /// Returns whether the store may have tokens of `key`. Those that only this machine can use
+    /// require a store that only this machine can read.
     fn accepts(&self, key: &CacheKey<'_>) -> bool {
         let is_for_this_machine = key.is_bound || key.partition.is_machine_bound();
         !is_for_this_machine || self.store.is_local_to_machine_erased()

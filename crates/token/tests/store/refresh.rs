@@ -121,8 +121,8 @@ async fn concurrent_write_keeps_newest_refresh_token() {
     }
 }
 
-/// Returns the refresh token that is used after two processes received one each, and the rival wrote
-/// between the read and the write of the other process.
+/// Returns the refresh token that is used after two processes received one each, and the rival
+/// wrote between the read and the write of the other process.
 async fn token_after_race(has_entry_before: bool, rival_is_later: bool) -> Vec<String> {
     let env = TestEnv::new();
     let began = env.clock.now();

@@ -54,7 +54,8 @@ impl JwsAlgorithm {
         }
     }
 
-    /// Converts a signature to its form in a JWS; `None` if it is not a signature of this algorithm.
+    /// Converts a signature to its form in a JWS; `None` if it is not a signature of this
+    /// algorithm.
     pub(super) fn jws_form(self, signature: Vec<u8>) -> Option<Vec<u8>> {
         match self {
             Self::Ps256 | Self::Rs256 => {

@@ -58,8 +58,8 @@ impl<'a> FieldReader<'a> {
         self.0.chars().next().is_none_or(|c| c == ',' || is_whitespace(c))
     }
 
-    /// Returns the reader after an equals sign, which may have white space around it; `None` if there
-    /// is no equals sign.
+    /// Returns the reader after an equals sign, which may have white space around it; `None` if
+    /// there is no equals sign.
     fn after_equals_sign(mut self) -> Option<Self> {
         self.take_while(is_whitespace);
         let mut value = Self(self.0.strip_prefix('=')?);
