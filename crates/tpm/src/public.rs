@@ -34,8 +34,8 @@ pub(crate) enum TpmAlgorithm {
     P256,
 }
 
-/// Returns the TCG's template of a storage key on P-256 (TCG TPM v2.0 Provisioning Guidance §7.5.1),
-/// from which a TPM derives the same key each time.
+/// Returns the TCG's template of a storage key on P-256, from which a TPM derives the same key each
+/// time (TCG TPM v2.0 Provisioning Guidance, section 7.5.1).
 pub(crate) fn storage_template() -> Vec<u8> {
     let mut public = header(ECC, NEVER_LEAVES | USABLE | RESTRICTED | DECRYPT);
     for value in [AES, 128, CFB, NULL, NIST_P256, NULL] {
@@ -79,7 +79,7 @@ impl TpmAlgorithm {
         let key = match self {
             Self::Rsa2048 => {
                 let modulus = unique.sized().filter(|modulus| modulus.len() == self.signature_bytes())?;
-                // An exponent of zero means 65537 (§12.2.3.5).
+                // An exponent of zero means 65537 (TPM 2.0 Library, part 2, section 12.2.3.5).
                 device_key::rsa_public_key(modulus, &[1, 0, 1])
             }
             Self::P256 => {
@@ -150,7 +150,7 @@ mod tests {
             }
             TpmAlgorithm::P256 => {
                 public.truncate(public.len() - 4);
-                // The generator (SEC 2 §2.4.2).
+                // The generator (SEC 2, section 2.4.2).
                 public.sized(&hex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"));
                 public.sized(&hex("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"));
             }

@@ -1,4 +1,4 @@
-//! Keys that are attested before they are certified.
+//! Attestation of keys.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,34 +16,34 @@ use crate::issuer::{CLIENT, DAY, HOUR, OTHER_CLIENT, TestEnv, answer, drive, met
 
 const TOKEN: &str = "header.statement-that-no-log-shows.signature";
 
-/// What an attestation service says.
+/// Result of an attestation.
 #[derive(Clone, Debug)]
-enum Says {
-    /// This token, good for so long.
+enum AttestationResult {
+    /// A token with its lifetime.
     Token(&'static str, Duration),
     Nothing,
     Fails,
 }
 
-/// Counts who asks.
+/// Attester that counts its calls.
 #[derive(Clone, Debug)]
 struct Service {
-    says: Arc<Mutex<Says>>,
+    result: Arc<Mutex<AttestationResult>>,
     asked: Arc<AtomicUsize>,
     now: Arc<Mutex<SystemTime>>,
 }
 
 impl Service {
-    fn that(says: Says) -> Self {
+    fn that(result: AttestationResult) -> Self {
         let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
-        Self { says: Arc::new(Mutex::new(says)), asked: Arc::default(), now }
+        Self { result: Arc::new(Mutex::new(result)), asked: Arc::default(), now }
     }
 
     fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// A env with this service, which reads the time off its clock.
+    /// Returns a minter with this attester, which uses the same clock.
     async fn env(&self) -> TestEnv {
         let env = TestEnv::with(|builder| builder.attester(self.clone())).await;
         self.now(&env);
@@ -66,20 +66,24 @@ impl Attester for Service {
         assert!([CLIENT, OTHER_CLIENT].contains(&request.client_id()));
         assert!(!request.key().public_key().is_empty());
         assert_eq!(request.deadline(), now + Duration::from_secs(30));
-        let says = self.says.lock().unwrap().clone();
-        // It takes a while.
+        let says = self.result.lock().unwrap().clone();
+        // Attesting takes a while.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
         match says {
-            Says::Token(text, lifetime) => Ok(Attestation::new(Secret::new(text), now + lifetime)),
-            Says::Nothing => pending().await,
-            Says::Fails => Err(Error::new(ErrorKind::Environment, "vendor_code", "the evidence is rejected")),
+            AttestationResult::Token(text, lifetime) => {
+                Ok(Attestation::new(Secret::new(text), now + lifetime))
+            }
+            AttestationResult::Nothing => pending().await,
+            AttestationResult::Fails => {
+                Err(Error::new(ErrorKind::Environment, "vendor_code", "the evidence is rejected"))
+            }
         }
     }
 }
 
-/// The `attestation_token` of each request for a certificate.
+/// Returns the `attestation_token` of each certificate request.
 fn sent(env: &TestEnv) -> Vec<Option<String>> {
     let requests = env.issuer.requests();
     let bodies = requests.iter().filter(|request| !request.body().is_empty());
@@ -93,7 +97,7 @@ fn sent(env: &TestEnv) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn attestation_is_cached_until_it_expires() {
-    let service = Service::that(Says::Token(TOKEN, 9 * DAY));
+    let service = Service::that(AttestationResult::Token(TOKEN, 9 * DAY));
     let env = service.env().await;
     env.binding().await.unwrap();
     assert_eq!((sent(&env), service.asked()), (vec![Some(TOKEN.to_owned())], 1));
@@ -123,26 +127,30 @@ async fn no_attestation_without_an_attester() {
 
 #[tokio::test]
 async fn failed_attestation_fails_the_mint() {
-    for (says, why) in [
-        (Says::Fails, "the attester failed"),
-        (Says::Token("", HOUR), "an empty token"),
-        (Says::Token("   ", HOUR), "an empty token"),
-        (Says::Token(TOKEN, Duration::ZERO), "has expired"),
-        (Says::Nothing, "did not respond in time"),
+    for (result, why) in [
+        (AttestationResult::Fails, "the attester failed"),
+        (AttestationResult::Token("", HOUR), "an empty token"),
+        (AttestationResult::Token("   ", HOUR), "an empty token"),
+        (AttestationResult::Token(TOKEN, Duration::ZERO), "has expired"),
+        (AttestationResult::Nothing, "did not respond in time"),
     ] {
-        let service = Service::that(says.clone());
+        let service = Service::that(result.clone());
         let env = service.env().await;
         let error = env.binding().await.unwrap_err();
-        assert_eq!((error.code(), error.kind()), ("attestation_failed", ErrorKind::Environment), "{says:?}");
-        assert!(error.to_string().contains(why), "{says:?}: {error}");
+        assert_eq!(
+            (error.code(), error.kind()),
+            ("attestation_failed", ErrorKind::Environment),
+            "{result:?}"
+        );
+        assert!(error.to_string().contains(why), "{result:?}: {error}");
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         assert_eq!(cause.is_some_and(|cause| cause.contains("evidence")), why == "the attester failed");
-        assert_eq!((env.mints(), env.issuer.requests().len()), (0, 1), "{says:?}");
-        // It is not latched.
-        *service.says.lock().unwrap() = Says::Token(TOKEN, HOUR);
+        assert_eq!((env.mints(), env.issuer.requests().len()), (0, 1), "{result:?}");
+        // The failure is not cached.
+        *service.result.lock().unwrap() = AttestationResult::Token(TOKEN, HOUR);
         service.now(&env);
         env.binding().await.unwrap();
-        assert_eq!(env.mints(), 1, "{says:?}");
+        assert_eq!(env.mints(), 1, "{result:?}");
     }
 }
 
@@ -158,7 +166,7 @@ async fn attestation_needs_a_valid_endpoint() {
         r#","attestationEndpoint":"attest.example""#,
         r#","attestationEndpoint":"http://attest.example""#,
     ] {
-        let env = Service::that(Says::Token(TOKEN, HOUR)).env().await;
+        let env = Service::that(AttestationResult::Token(TOKEN, HOUR)).env().await;
         env.issuer.fail([naming(endpoint)]);
         assert_eq!(env.binding().await.unwrap_err().code(), "invalid_response", "{endpoint}");
         assert_eq!(env.mints(), 0, "{endpoint}");
@@ -167,7 +175,7 @@ async fn attestation_needs_a_valid_endpoint() {
 
 #[tokio::test]
 async fn identities_share_the_attestation_of_a_key() {
-    let service = Service::that(Says::Token(TOKEN, HOUR));
+    let service = Service::that(AttestationResult::Token(TOKEN, HOUR));
     let env = service.env().await;
     let names = [ManagedIdentityId::system_assigned(), ManagedIdentityId::object_id("object").unwrap()];
     let asked = names.iter().map(|name| env.minter.binding(name, CorrelationId::random()));
@@ -176,12 +184,12 @@ async fn identities_share_the_attestation_of_a_key() {
     }
     assert_eq!(service.asked(), 1);
 
-    let service = Service::that(Says::Token(TOKEN, DAY));
+    let service = Service::that(AttestationResult::Token(TOKEN, DAY));
     let keys = SoftwareKeys::p256();
     let env = TestEnv::with(|builder| builder.attester(service.clone()).key_provider(keys)).await;
     service.now(&env);
     for asked in 1..=2 {
-        // New keys are made on other threads.
+        // New keys are created on other threads.
         let binding = env.minter.binding(&env.id, CorrelationId::random()).await.unwrap();
         assert_eq!(service.asked(), asked);
         assert!(asked == 2 || env.minter.report_refusal(&env.id, binding.identity().thumbprint()));
@@ -190,7 +198,7 @@ async fn identities_share_the_attestation_of_a_key() {
 
 #[tokio::test]
 async fn concurrent_mints_attest_once() {
-    let service = Service::that(Says::Token(TOKEN, HOUR));
+    let service = Service::that(AttestationResult::Token(TOKEN, HOUR));
     let env = service.env().await;
     let names = [CLIENT, "other"].map(|name| ManagedIdentityId::client_id(name).unwrap());
     let asked = names.iter().map(|name| env.minter.binding(name, CorrelationId::random()));
@@ -203,7 +211,7 @@ async fn concurrent_mints_attest_once() {
 
 #[tokio::test]
 async fn attestations_are_per_service() {
-    let service = Service::that(Says::Token(TOKEN, DAY));
+    let service = Service::that(AttestationResult::Token(TOKEN, DAY));
     let env = service.env().await;
     let minted = env.binding().await.unwrap();
     assert!(env.minter.report_refusal(&env.id, minted.identity().thumbprint()));
@@ -216,7 +224,7 @@ async fn attestations_are_per_service() {
 
 #[tokio::test]
 async fn rejected_attestation_is_replaced() {
-    let service = Service::that(Says::Token(TOKEN, DAY));
+    let service = Service::that(AttestationResult::Token(TOKEN, DAY));
     let env = service.env().await;
     let minted = env.binding().await.unwrap();
     env.minter.forget_attestations();
@@ -228,10 +236,10 @@ async fn rejected_attestation_is_replaced() {
 #[tokio::test]
 async fn attestation_is_never_logged() {
     let logs = CapturedLogs::begin();
-    let service = Service::that(Says::Token(TOKEN, DAY));
+    let service = Service::that(AttestationResult::Token(TOKEN, DAY));
     let env = service.env().await;
     env.binding().await.unwrap();
-    *service.says.lock().unwrap() = Says::Token(TOKEN, Duration::ZERO);
+    *service.result.lock().unwrap() = AttestationResult::Token(TOKEN, Duration::ZERO);
     env.minter.forget_attestations();
     env.clock.advance(14 * DAY);
     service.now(&env);

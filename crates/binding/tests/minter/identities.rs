@@ -1,4 +1,4 @@
-//! Names of identities, and the identities they mean.
+//! Ids of one identity, and of several.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::issuer::{CLIENT, DAY, Plan, TestEnv, drive};
 
-/// Three names of one identity.
+/// Three ids of one identity.
 fn names() -> [ManagedIdentityId; 3] {
     [
         ManagedIdentityId::client_id(CLIENT).unwrap(),
@@ -31,7 +31,7 @@ async fn ids_of_an_identity_share_one_binding() {
     let minted = under(&env, &client).await;
     assert_eq!([under(&env, &object).await, under(&env, &resource).await], [minted; 2]);
     assert_eq!((env.mints(), env.issuer.requests().len()), (1, 4));
-    // Each name is looked up once.
+    // Each id is resolved once.
     under(&env, &object).await;
     assert_eq!(env.issuer.requests().len(), 4);
 }
@@ -47,7 +47,7 @@ async fn concurrent_ids_lead_to_one_mint() {
     assert!(bindings.iter().all(|binding| binding.as_ref().unwrap().identity().thumbprint() == minted[0]));
 }
 
-/// Keys that take as long as a test wants.
+/// Key provider that waits for permits.
 #[derive(Debug)]
 struct SlowKeys(SharedSigningKey, Arc<Semaphore>);
 
@@ -66,7 +66,7 @@ async fn slow_key_finds_the_binding_of_another_id() {
     let [client, object, _] = names();
     let mut first = Box::pin(env.minter.binding(&client, CorrelationId::random()));
     let mut second = Box::pin(env.minter.binding(&object, CorrelationId::random()));
-    // Both know who they are, and wait for their keys.
+    // Both have resolved their identity, and wait for their keys.
     for waiting in [&mut first, &mut second] {
         for _ in 0..50 {
             assert!(waiting.now_or_never().is_none());
@@ -107,11 +107,11 @@ async fn replacement_is_shared_by_all_ids() {
     assert!(env.minter.report_refusal(&client, old));
     let new = under(&env, &client).await;
     assert_ne!(new, old);
-    // The other name still has it, until it is refused there too.
+    // The other id still has the old binding, until it is refused there as well.
     assert_eq!(under(&env, &object).await, old);
     assert!(env.minter.report_refusal(&object, old));
     assert_eq!((under(&env, &object).await, env.mints()), (new, 2));
-    // That counts as the mint that followed the refusal, for both.
+    // The mint starts the cooldown of both ids.
     assert!(!env.minter.report_refusal(&object, new) && !env.minter.report_refusal(&client, new));
     assert_eq!(env.mints(), 2);
 }

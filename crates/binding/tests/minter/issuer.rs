@@ -1,4 +1,4 @@
-//! A metadata service that issues what a test plans.
+//! Metadata service that issues the credentials that a test configures.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -36,25 +36,25 @@ pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const TOKEN_NOT_AFTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.1");
 
-/// What the next credential is like.
+/// Properties of the next credential.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    /// The certificate's validity, in seconds from now.
+    /// Validity of the certificate, in seconds from now.
     pub(crate) valid: (i64, i64),
-    /// The content of the second end's extension.
+    /// Content of the `token_not_after` extension.
     pub(crate) token_not_after: Option<Vec<u8>>,
-    /// In place of the common name that is asked for.
+    /// Replacement of the requested common name.
     pub(crate) subject: Option<&'static str>,
-    /// In place of the key that is asked for.
+    /// Replacement of the requested key.
     pub(crate) public_key: Option<Vec<u8>>,
     pub(crate) mangle: fn(Vec<u8>) -> String,
     /// Changes the body.
     pub(crate) edit: fn(&mut Value),
-    /// The algorithm that the certificate says it is signed with.
+    /// Signature algorithm in the certificate.
     pub(crate) signature: ObjectIdentifier,
-    /// The machine, as the platform metadata says.
+    /// Machine in the platform metadata.
     pub(crate) machine: &'static str,
-    /// The issuer's clock, in seconds from ours; `None` sends no date.
+    /// Difference of the issuer's clock in seconds; `None` sends no date.
     pub(crate) clock_offset: Option<i64>,
 }
 
@@ -74,7 +74,7 @@ impl Default for Plan {
     }
 }
 
-/// A [`Transport`] whose other end is the metadata service. Clones are the same service.
+/// [`Transport`] that is the metadata service itself. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Issuer(Arc<Mutex<State>>);
 
@@ -85,7 +85,7 @@ struct State {
     faults: VecDeque<Result<Response, TransportError>>,
     requests: Vec<Request>,
     issued: Vec<Thumbprint>,
-    /// While it is set, metadata requests are not answered.
+    /// While true, requests wait.
     held: bool,
 }
 
@@ -107,7 +107,7 @@ impl Issuer {
         self.state().plan = plan;
     }
 
-    /// Answers the next requests like this, whatever they are.
+    /// Sets the results of the next requests, whichever they are.
     pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Result<Response, TransportError>>) {
         self.state().faults.extend(faults);
     }
@@ -124,12 +124,12 @@ impl Issuer {
         self.state().requests.clone()
     }
 
-    /// The certificates issued so far.
+    /// Returns the certificates issued so far.
     pub(crate) fn issued(&self) -> Vec<Thumbprint> {
         self.state().issued.clone()
     }
 
-    /// The certificate requests received so far, in DER.
+    /// Returns the certificate requests received so far, in DER.
     pub(crate) fn csrs(&self) -> Vec<Vec<u8>> {
         self.requests().iter().filter(|request| request.method() == Method::POST).map(csr).collect()
     }
@@ -177,7 +177,7 @@ pub(crate) fn metadata() -> Response {
     metadata_of(CLIENT, VM)
 }
 
-/// Three names of one identity, and any other is another.
+/// Resolves an id: three ids belong to one identity, any other id to another one.
 fn client(request: &Request) -> &'static str {
     let query = request.url().query().unwrap();
     if query.contains("other") { OTHER_CLIENT } else { CLIENT }
@@ -271,13 +271,13 @@ pub(crate) fn moved(at: SystemTime, seconds: i64) -> SystemTime {
     if seconds < 0 { at - by } else { at + by }
 }
 
-/// `GeneralizedTime` or `UTCTime`, as x509-cert chooses.
+/// Encodes a `GeneralizedTime` or `UTCTime`.
 pub(crate) fn der_time(at: SystemTime) -> Vec<u8> {
     Time::try_from(at).unwrap().to_der().unwrap()
 }
 
 fn http_date(at: SystemTime) -> HeaderValue {
-    // Only the time of day and the date matter to the reader; the weekday is checked by nobody.
+    // HTTP dates start with the weekday.
     let date = x509_cert::der::DateTime::from_system_time(at).unwrap();
     let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
         [usize::from(date.month()) - 1];
@@ -294,7 +294,7 @@ fn http_date(at: SystemTime) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap()
 }
 
-/// Yields one key again and again: making keys takes time, and few tests are about it.
+/// Key provider of one key, because creating keys is slow.
 #[derive(Debug)]
 pub(crate) struct OneKey(pub(crate) SharedSigningKey);
 
@@ -304,7 +304,7 @@ impl KeyProvider for OneKey {
     }
 }
 
-/// A minter, its clock and the service it asks.
+/// Minter with its clock and its metadata service.
 pub(crate) struct TestEnv {
     pub(crate) clock: ManualClock,
     pub(crate) issuer: Issuer,
@@ -319,14 +319,14 @@ impl TestEnv {
     }
 
     pub(crate) async fn with(change: impl FnOnce(MinterBuilder) -> MinterBuilder) -> Self {
-        // A whole second: that is what a certificate can say.
+        // A whole second, because certificates have no fractions.
         let clock = ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_500_000));
         let issuer = Issuer::new(&clock);
         let key = SoftwareKeys::p256().key().await.unwrap();
         Self::of(clock, issuer, key, change)
     }
 
-    /// Another process on the same machine, with the same key.
+    /// Returns another process on the same machine, with the same key.
     pub(crate) fn another(&self, change: impl FnOnce(MinterBuilder) -> MinterBuilder) -> Self {
         Self::of(self.clock.clone(), self.issuer.clone(), self.key.clone(), change)
     }
@@ -350,12 +350,12 @@ impl TestEnv {
         SharedClock::from(&self.clock).now()
     }
 
-    /// The binding, by as many retries as it takes.
+    /// Requests the binding, and moves the clock through all retries.
     pub(crate) async fn binding(&self) -> Result<symbolon_binding::Binding, Error> {
         self.timed_binding().await.0
     }
 
-    /// The same, and after which delays, in seconds. An error carries the correlation id.
+    /// Like `binding`, with the delays in seconds. Checks that an error has the correlation id.
     pub(crate) async fn timed_binding(&self) -> (Result<symbolon_binding::Binding, Error>, Vec<u64>) {
         let correlation_id = CorrelationId::random();
         let (outcome, delays) = drive(&self.clock, self.minter.binding(&self.id, correlation_id)).await;
@@ -368,7 +368,7 @@ impl TestEnv {
         (outcome, delays)
     }
 
-    /// Lets everything run that can without the clock moving.
+    /// Runs all tasks that can proceed without moving the clock.
     pub(crate) async fn settle(&self) {
         for _ in 0..200 {
             tokio::task::yield_now().await;
@@ -380,7 +380,7 @@ impl TestEnv {
     }
 }
 
-/// Runs a future to its end, and moves the clock whenever nothing else can move.
+/// Runs a future to its end, and moves the clock whenever it waits.
 pub(crate) async fn drive<F: Future>(clock: &ManualClock, future: F) -> (F::Output, Vec<u64>) {
     let mut future = pin!(future);
     let mut delays = Vec::new();
@@ -393,5 +393,5 @@ pub(crate) async fn drive<F: Future>(clock: &ManualClock, future: F) -> (F::Outp
         }
         delays.extend(clock.advance_to_next().map(|delay| delay.as_secs()));
     }
-    panic!("nothing moves");
+    panic!("the future does not complete");
 }

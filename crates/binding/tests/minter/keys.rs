@@ -1,4 +1,4 @@
-//! Keys that vanish, and keys that are not there yet.
+//! Lost keys and missing keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +9,11 @@ use symbolon_types::{CorrelationId, SharedSigningKey, SignatureScheme, SigningEr
 
 use crate::issuer::TestEnv;
 
-/// A key whose private half was deleted.
+/// Key whose private key was deleted.
 #[derive(Debug)]
-pub(crate) struct Gone(pub(crate) SharedSigningKey);
+pub(crate) struct LostKey(pub(crate) SharedSigningKey);
 
-impl SigningKey for Gone {
+impl SigningKey for LostKey {
     fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
         self.0.public_key()
     }
@@ -28,25 +28,25 @@ impl SigningKey for Gone {
     }
 }
 
-/// Yields so many keys that are gone, and living ones after.
+/// Key provider whose first keys are lost.
 #[derive(Clone, Debug)]
-struct Forgetful {
+struct LossyKeys {
     gone: usize,
     asked: Arc<AtomicUsize>,
 }
 
-impl KeyProvider for Forgetful {
+impl KeyProvider for LossyKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         let key = SoftwareKeys::p256().key().await?;
         let is_gone = self.asked.fetch_add(1, Ordering::Relaxed) < self.gone;
-        Ok(if is_gone { SharedSigningKey::new(Gone(key)) } else { key })
+        Ok(if is_gone { SharedSigningKey::new(LostKey(key)) } else { key })
     }
 }
 
 #[tokio::test]
 async fn lost_key_is_replaced_once() {
     for (gone, asked, issued) in [(0, 1, true), (1, 2, true), (2, 2, false), (9, 2, false)] {
-        let keys = Forgetful { gone, asked: Arc::default() };
+        let keys = LossyKeys { gone, asked: Arc::default() };
         let env = TestEnv::with(|builder| builder.key_provider(keys.clone())).await;
         let minted = env.minter.binding(&env.id, CorrelationId::random()).await;
         assert_eq!(keys.asked.load(Ordering::Relaxed), asked, "{gone}");
@@ -58,11 +58,11 @@ async fn lost_key_is_replaced_once() {
     }
 }
 
-/// Has no key so many times.
+/// Key provider that fails several times first.
 #[derive(Clone, Debug)]
-struct Late(Arc<AtomicUsize>);
+struct DelayedKeys(Arc<AtomicUsize>);
 
-impl KeyProvider for Late {
+impl KeyProvider for DelayedKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
             Ok(_) => Err(Error::new(ErrorKind::Environment, "no_device", "the device is not plugged in")),
@@ -73,7 +73,7 @@ impl KeyProvider for Late {
 
 #[tokio::test]
 async fn key_provider_error_is_returned() {
-    let keys = Late(Arc::new(AtomicUsize::new(2)));
+    let keys = DelayedKeys(Arc::new(AtomicUsize::new(2)));
     let env = TestEnv::with(|builder| builder.key_provider(keys.clone())).await;
     let ask = || env.minter.binding(&env.id, CorrelationId::random());
     for _ in 0..2 {

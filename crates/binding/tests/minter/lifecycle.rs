@@ -1,4 +1,4 @@
-//! Bindings over time.
+//! Lifetime of bindings.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -93,7 +93,7 @@ async fn failed_renewal_keeps_the_old_binding() {
         env.settle().await;
     }
     assert_eq!(env.issuer.requests().len(), 3, "one renewal was tried");
-    // Until the hard end, whatever IMDS does.
+    // It is served until it expires, whatever the metadata service does.
     env.clock.advance(6 * DAY - Duration::from_secs(1));
     assert_eq!(thumbprint(&env).await, old);
     env.settle().await;
@@ -114,7 +114,7 @@ async fn binding_is_not_served_after_it_expires() {
         };
         env.issuer.plan(plan);
         let old = thumbprint(&env).await;
-        // Half of the two hours: the earlier end decides.
+        // Half of the two hours, because the earlier end counts.
         env.clock.advance(HOUR);
         assert!(env.minter.current(&env.id).is_none());
         env.clock.advance(HOUR);
@@ -145,7 +145,7 @@ async fn short_lived_certificate_is_cached() {
         assert_eq!(thumbprint(&env).await, minted.identity().thumbprint(), "{minutes}");
         env.clock.set(minted.renew_at() - Duration::from_secs(1));
         assert!(env.minter.current(&env.id).is_some(), "{minutes}");
-        // It is in use to its last second, if there is no other.
+        // Without a successor, it is used to its last second.
         env.clock.set(until - Duration::from_secs(1));
         env.issuer.fail(down());
         assert_eq!(thumbprint(&env).await, minted.identity().thumbprint(), "{minutes}");
@@ -198,7 +198,7 @@ async fn clock_jumps_keep_the_binding() {
         env.settle().await;
     }
     assert_eq!(env.mints(), 1);
-    // A pause that began on a clock that was an hour ahead does not last an hour more.
+    // A cooldown that started one hour in the future has no effect.
     env.clock.set(start + HOUR);
     assert!(env.minter.report_refusal(&env.id, minted));
     let second = thumbprint(&env).await;
@@ -215,14 +215,14 @@ async fn refused_certificate_is_replaced_once() {
     let first = thumbprint(&env).await;
     assert!(env.minter.report_refusal(&env.id, first));
     assert!(env.minter.current(&env.id).is_none());
-    // Another caller's refusal of the same certificate, before anything was minted.
+    // Another caller reports the same refusal before the next mint.
     assert!(env.minter.report_refusal(&env.id, first));
     let second = thumbprint(&env).await;
     assert_ne!(first, second);
-    // A refusal that comes late never undoes the mint.
+    // A late refusal does not undo the mint.
     assert!(env.minter.report_refusal(&env.id, first));
     assert_eq!(thumbprint(&env).await, second);
-    // The second is refused as well: kept, and nothing is minted until the pause is over.
+    // The second certificate is refused too: it is kept until the cooldown ends.
     for passed in [0, 60, 239] {
         env.clock.advance(Duration::from_secs(passed));
         assert!(!env.minter.report_refusal(&env.id, second), "{passed}");

@@ -1,4 +1,4 @@
-//! What the logs do not say.
+//! Content of the logs.
 
 use base64ct::{Base64, Encoding};
 use symbolon_binding::ManagedIdentityId;
@@ -27,7 +27,7 @@ async fn logs_contain_no_secrets() {
     env.settle().await;
 
     let log = logs.text();
-    for said in [
+    for text in [
         "the key provider returned a key",
         "leg=getplatformmetadata status=200 attempts=1 duration_ms=",
         "leg=issuecredential status=200",
@@ -40,7 +40,7 @@ async fn logs_contain_no_secrets() {
         "managed_identity_request_failed",
         &correlation_id.to_string(),
     ] {
-        assert!(log.contains(said), "the log does not say `{said}`:\n{log}");
+        assert!(log.contains(text), "the log does not contain `{text}`:\n{log}");
     }
     let mut hidden =
         vec![CLIENT.to_owned(), TENANT.into(), VM.into(), RESOURCE.into(), "the body of an".into()];
@@ -52,7 +52,7 @@ async fn logs_contain_no_secrets() {
     }
     assert_eq!(hidden.len(), 6 + 2 + 2 + 2);
     for text in hidden {
-        // A part gives it away as well as the whole.
+        // A prefix is a leak as well.
         let part = &text[..text.len().min(20)];
         assert!(!log.contains(part), "the log shows `{part}`:\n{log}");
     }

@@ -1,5 +1,5 @@
-//! The minter against an issuer on a clock that stands still.
-// `cfg(test)` holds for every file here; clippy wants to read it.
+//! Minter with an issuer in memory and a manual clock.
+// Clippy requires `cfg(test)` to allow `unwrap` here.
 #![cfg(test)]
 
 mod attestation;

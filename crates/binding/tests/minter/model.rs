@@ -1,4 +1,4 @@
-//! Refusals, mints and expiries in any order, against a model that fits on a page.
+//! Refusals, mints and expiries in any order, compared with a model.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,12 +12,12 @@ use crate::issuer::{Plan, TestEnv, answer, drive};
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many ask for the binding at once, and the first of them give up while they wait.
+    /// Several callers request the binding at once, and the first of them give up.
     Ask {
         together: usize,
         give_up: usize,
     },
-    /// The certificate issued that many before the last one is refused.
+    /// The certificate issued this many before the last one is refused.
     Refuse(usize),
     Wait(u64),
     /// The clock is set back.
@@ -26,13 +26,13 @@ enum Step {
     Break,
 }
 
-/// Certificates last so long that several pauses fit into half of their life, and some do not.
+/// Lifetime of a certificate: half of it is longer than several cooldowns.
 const LIFE: u64 = 2400;
 
 #[derive(Default)]
 struct Model {
     current: Option<(Thumbprint, SystemTime)>,
-    /// Somebody found it to be over.
+    /// A caller has found the certificate expired.
     seen_over: bool,
     wanted: bool,
     last_remint: Option<SystemTime>,
@@ -45,15 +45,15 @@ impl Model {
         self.current.filter(|(_, until)| now < *until).map(|(thumbprint, _)| thumbprint)
     }
 
-    /// As [`live`](Self::live), for those who act on it.
+    /// Like [`live`](Self::live), and records an expired certificate.
     fn seen(&mut self, now: SystemTime) -> Option<Thumbprint> {
         let live = self.live(now);
         self.seen_over |= live.is_none();
         live
     }
 
-    /// How far the clock is set back: what was found to be over stays over, because whether it is forgotten by then, or
-    /// lives again, depends on how far its replacement had come.
+    /// Limits how far the clock is set back: a certificate that was found expired stays expired,
+    /// because its state depends on the progress of its replacement.
     fn back_to(&self, earlier: SystemTime) -> SystemTime {
         let over = self.current.filter(|_| self.seen_over);
         over.map_or(earlier, |(_, until)| earlier.max(until))
@@ -130,7 +130,7 @@ async fn holds_to_the_model(steps: Vec<Step>) {
                         assert_eq!(answer.as_ref().unwrap().identity().thumbprint(), live);
                     }
                 }
-                // A renewal may be under way.
+                // A renewal may be running.
                 env.settle().await;
                 let issued = env.issuer.issued();
                 assert!(issued.len() <= known + 1);
@@ -147,7 +147,7 @@ async fn holds_to_the_model(steps: Vec<Step>) {
     model.check_pauses();
 }
 
-/// The answers to those who do not give up.
+/// Returns the results of the callers that do not give up.
 async fn ask(env: &TestEnv, together: usize, give_up: usize) -> Vec<Result<Binding, Error>> {
     env.issuer.hold(true);
     let ask = |_| Box::pin(maybe_done(env.minter.binding(&env.id, CorrelationId::random())));

@@ -1,4 +1,4 @@
-//! Credentials that must not be used.
+//! Credentials that are refused.
 
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use x509_cert::der::asn1::ObjectIdentifier;
 
 use crate::issuer::{Plan, TestEnv, der_time, moved};
 
-/// Mints, expects the refusal, and shows that nothing of it stays: the next mint is a whole one.
+/// Checks that a mint fails, and that the next mint sends both requests again.
 async fn refuses(plan: impl FnOnce(&TestEnv) -> Plan, code: &str, reason: &str) -> String {
     let env = TestEnv::new().await;
     env.issuer.plan(plan(&env));
@@ -113,7 +113,7 @@ async fn validity_is_checked_with_clock_advice() {
 
 #[tokio::test]
 async fn untrusted_endpoint_is_refused() {
-    // Every rule has its row beside the code; these show that a mint heeds them.
+    // All rules are tested beside the code; this test shows that a mint applies them.
     type Edit = fn(&mut Value);
     for (edit, code, reason) in [
         (

@@ -1,4 +1,4 @@
-//! Bindings that outlive a process.
+//! Stored bindings.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -19,9 +19,9 @@ use symbolon_types::{CorrelationId, Secret, SharedSigningKey, Thumbprint};
 use tempfile::TempDir;
 
 use crate::issuer::{CLIENT, DAY, OTHER_CLIENT, OneKey, Plan, TENANT, TestEnv, VM, answer};
-use crate::keys::Gone;
+use crate::keys::LostKey;
 
-/// A folder, and a process that keeps its bindings there.
+/// Returns a folder and a process that stores its bindings there.
 async fn first() -> (TempDir, PathBuf, TestEnv) {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("state");
@@ -33,7 +33,7 @@ fn next(env: &TestEnv, folder: &Path) -> TestEnv {
     env.another(|builder| builder.store(folder))
 }
 
-/// Files are read on other threads, so the clock is not moved meanwhile.
+/// Requests the binding without moving the clock, because files are read on other threads.
 async fn binding(env: &TestEnv) -> Result<Binding, Error> {
     env.minter.binding(&env.id, CorrelationId::random()).await
 }
@@ -42,7 +42,7 @@ async fn thumbprint(env: &TestEnv) -> Thumbprint {
     binding(env).await.unwrap().identity().thumbprint()
 }
 
-/// The file of the binding.
+/// Returns the path of the stored binding.
 fn file(folder: &Path) -> PathBuf {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     names.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")).unwrap()
@@ -56,7 +56,7 @@ async fn next_process_uses_the_stored_binding() {
     assert_eq!(taken.identity(), minted.identity());
     assert_eq!((taken.token_endpoint(), taken.minted_at()), (minted.token_endpoint(), minted.minted_at()));
     assert_eq!((taken.client_id(), taken.tenant_id()), (CLIENT, TENANT));
-    // The metadata service was asked which machine it is, and for nothing else.
+    // The second process requested the platform metadata only.
     assert_eq!((env.mints(), env.issuer.requests().len()), (1, 3));
 }
 
@@ -65,7 +65,7 @@ async fn concurrent_processes_mint_once() {
     let (_parent, folder, env) = first().await;
     let processes: Vec<TestEnv> = (0..20).map(|_| next(&env, &folder)).collect();
     let bindings = tokio::spawn(async move {
-        // Locks are waited for on the clock of the env, which nothing else moves.
+        // Waiting for a lock uses this clock.
         let clock = processes[0].clock.clone();
         let all = join_all(processes.iter().map(thumbprint));
         tokio::select! {
@@ -127,7 +127,7 @@ async fn unusable_entry_is_set_aside() {
         assert!(fs::symlink_metadata(aside).is_ok(), "{flaw}");
         let log = logs.text();
         assert!(log.contains("a stored binding cannot be used") && log.contains(flaw), "{flaw}: {log}");
-        // It is made good for the next one.
+        // The next process uses the new entry.
         assert_eq!(thumbprint(&next(&env, &folder)).await, new, "{flaw}");
         assert_eq!(env.mints(), 2, "{flaw}");
     }
@@ -142,7 +142,7 @@ async fn entry_of_another_identity_is_refused() {
     let clone = next(&env, &folder);
     assert_ne!(thumbprint(&clone).await, env.issuer.issued()[0]);
     assert_eq!(env.mints(), 2);
-    // Both files now say what the first one said.
+    // Both files now have the content of the first one.
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|end| end == "json") {
@@ -186,20 +186,20 @@ async fn binding_of_another_key_is_not_used() {
     let key = SoftwareKeys::p256().key().await.unwrap();
     let other = env.another(|builder| builder.store(&folder).key_provider(OneKey(key)));
     assert_ne!(thumbprint(&other).await, old);
-    // Each has its own.
+    // Each key has its own entry.
     assert_eq!(thumbprint(&next(&env, &folder)).await, old);
     assert_eq!(env.mints(), 2);
 }
 
-/// Yields a key that is gone, and then another.
+/// Key provider of a lost key, then of another one.
 #[derive(Debug)]
-struct Orphaned(Mutex<Option<SharedSigningKey>>);
+struct LostThenNewKey(Mutex<Option<SharedSigningKey>>);
 
-impl KeyProvider for Orphaned {
+impl KeyProvider for LostThenNewKey {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         let gone = self.0.lock().unwrap().take();
         match gone {
-            Some(key) => Ok(SharedSigningKey::new(Gone(key))),
+            Some(key) => Ok(SharedSigningKey::new(LostKey(key))),
             None => SoftwareKeys::p256().key().await,
         }
     }
@@ -209,11 +209,11 @@ impl KeyProvider for Orphaned {
 async fn binding_of_a_lost_key_is_reminted() {
     let (_parent, folder, env) = first().await;
     let old = thumbprint(&env).await;
-    let keys = Orphaned(Mutex::new(Some(env.key.clone())));
+    let keys = LostThenNewKey(Mutex::new(Some(env.key.clone())));
     let orphan = env.another(|builder| builder.store(&folder).key_provider(keys));
     assert_ne!(thumbprint(&orphan).await, old);
     assert_eq!(env.mints(), 2);
-    // The one that is not gone for others stays.
+    // The entry stays for processes that have its key.
     assert_eq!((thumbprint(&next(&env, &folder)).await, env.mints()), (old, 2));
 }
 
@@ -226,7 +226,7 @@ async fn refused_binding_is_replaced_for_all() {
     assert!(one.minter.report_refusal(&one.id, old));
     let new = thumbprint(&one).await;
     assert_ne!(new, old);
-    // The other process goes on with what it has, until that is refused; then it finds the new one.
+    // The other process uses the old binding until it is refused there as well.
     assert_eq!(thumbprint(&other).await, old);
     assert!(other.minter.report_refusal(&other.id, old));
     assert_eq!((thumbprint(&other).await, env.mints()), (new, 2));
@@ -237,7 +237,7 @@ async fn refused_binding_is_not_used_again() {
     let (_parent, _folder, env) = first().await;
     let old = thumbprint(&env).await;
     assert!(env.minter.report_refusal(&env.id, old));
-    // Metadata, then no certificate.
+    // The metadata request succeeds, the certificate request fails.
     env.issuer.fail([Ok(crate::issuer::metadata()), Ok(answer(403, Some("IMDS/1"), ""))]);
     assert_eq!(binding(&env).await.unwrap_err().code(), "managed_identity_request_failed");
     assert_ne!(thumbprint(&env).await, old);
@@ -285,7 +285,7 @@ async fn short_lived_certificate_is_stored() {
 async fn entries_are_kept_apart() {
     let (_parent, folder, mut env) = first().await;
     let expires_at = env.now() + DAY;
-    let attested = |builder: MinterBuilder| builder.store(&folder).attester(Signed(expires_at));
+    let attested = |builder: MinterBuilder| builder.store(&folder).attester(AlwaysAttested(expires_at));
     let mut seen = vec![thumbprint(&env).await];
     env.id = ManagedIdentityId::client_id("other").unwrap();
     seen.push(thumbprint(&env).await);
@@ -294,17 +294,17 @@ async fn entries_are_kept_apart() {
     env.issuer.plan(Plan { machine: "a clone of the machine", ..Plan::default() });
     seen.push(thumbprint(&next(&env, &folder)).await);
     assert_eq!((seen.as_slice(), env.mints()), (&*env.issuer.issued(), 4));
-    // Each finds its own.
+    // Each process finds its own entry.
     env.issuer.plan(Plan::default());
     let again = [thumbprint(&next(&env, &folder)).await, thumbprint(&env.another(attested)).await];
     assert_eq!((again, env.mints()), ([seen[0], seen[2]], 4));
 }
 
-/// Vouches for every key.
+/// Attester of every key.
 #[derive(Debug)]
-struct Signed(SystemTime);
+struct AlwaysAttested(SystemTime);
 
-impl Attester for Signed {
+impl Attester for AlwaysAttested {
     async fn attest(&self, _: &AttestationRequest<'_>) -> Result<Attestation, Error> {
         Ok(Attestation::new(Secret::new("header.statement.signature"), self.0))
     }
@@ -343,7 +343,7 @@ async fn unstorable_binding_is_used() {
     thumbprint(&env).await;
     let path = file(&folder);
     fs::remove_file(&path).unwrap();
-    // Where the temporary file would be.
+    // A folder at the path of the temporary file.
     fs::create_dir(path.with_extension("json.new")).unwrap();
     let other = next(&env, &folder);
     let minted = thumbprint(&other).await;

@@ -1,4 +1,4 @@
-//! Two processes on one store, against a model that fits on a page.
+//! Two processes with one store, compared with a model.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,9 +10,9 @@ use crate::issuer::{Plan, TestEnv, answer};
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A process asks for the binding.
+    /// A process requests the binding.
     Ask(usize),
-    /// A process sees the certificate refused that was issued that many before the last one.
+    /// A process reports a refusal of the certificate issued this many before the last one.
     Refuse(usize, usize),
     /// A process ends, and another one starts.
     Restart(usize),
@@ -21,7 +21,7 @@ enum Step {
     Break,
 }
 
-/// Seconds.
+/// Lifetime of a certificate in seconds.
 const LIFE: u64 = 2400;
 
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ impl Certificate {
     }
 }
 
-/// What a process knows.
+/// State of one process.
 #[derive(Default)]
 struct Process {
     current: Option<Certificate>,
@@ -74,9 +74,9 @@ impl Process {
         }
     }
 
-    /// What is on the shelf, if this process takes it.
-    fn takes(&self, shelf: Option<Certificate>, now: SystemTime) -> Option<Certificate> {
-        shelf.filter(|found| !found.is_due(now) && !self.refused.contains(&found.thumbprint))
+    /// Returns the stored certificate if this process uses it.
+    fn usable(&self, stored: Option<Certificate>, now: SystemTime) -> Option<Certificate> {
+        stored.filter(|found| !found.is_due(now) && !self.refused.contains(&found.thumbprint))
     }
 }
 
@@ -99,7 +99,7 @@ async fn hold_to_the_model(steps: Vec<Step>) {
     let start = || first.another(|builder| builder.store(&folder));
     let mut envs = [start(), start()];
     let mut processes = [Process::default(), Process::default()];
-    let (mut shelf, mut is_broken, mut mints) = (None::<Certificate>, false, 0);
+    let (mut stored, mut is_broken, mut mints) = (None::<Certificate>, false, 0);
     for step in steps {
         let now = first.now();
         match step {
@@ -118,7 +118,7 @@ async fn hold_to_the_model(steps: Vec<Step>) {
                 let (env, process) = (&envs[at], &mut processes[at]);
                 let live = process.live(now);
                 let needs_nothing = live.is_some_and(|certificate| !certificate.is_due(now));
-                // A renewal that fails is the other model's.
+                // Failing renewals are covered by the model of one process.
                 let fails = live.is_none() && std::mem::take(&mut is_broken);
                 if fails {
                     first.issuer.fail([Ok(answer(403, Some("IMDS/1"), ""))]);
@@ -133,7 +133,7 @@ async fn hold_to_the_model(steps: Vec<Step>) {
                 while !needs_nothing && live.is_some_and(is_current) {
                     tokio::task::yield_now().await;
                 }
-                let found = if needs_nothing { live } else { process.takes(shelf, now) };
+                let found = if needs_nothing { live } else { process.usable(stored, now) };
                 mints += usize::from(found.is_none() && !fails);
                 let issued = first.issuer.issued();
                 assert_eq!(issued.len(), mints, "a certificate is issued where none can be taken");
@@ -146,7 +146,7 @@ async fn hold_to_the_model(steps: Vec<Step>) {
                 let current = env.minter.current(&env.id).unwrap().identity().thumbprint();
                 assert_eq!((answered, current), (Some(live.unwrap_or(got).thumbprint), got.thumbprint));
                 if found.is_none() {
-                    shelf = Some(got);
+                    stored = Some(got);
                 }
                 process.got(got, now);
             }

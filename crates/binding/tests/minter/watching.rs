@@ -1,4 +1,4 @@
-//! Learning that a binding changed.
+//! Watches of binding changes.
 
 use futures_util::FutureExt;
 use symbolon_types::CorrelationId;

@@ -1,4 +1,4 @@
-//! What is sent, and what comes of each answer.
+//! Requests to the metadata service, and handling of its responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,11 +82,11 @@ async fn unreadable_token_not_after_is_ignored() {
     }
 }
 
-/// Yields its key only once the metadata request is under way.
+/// Key provider that waits for the metadata request.
 #[derive(Debug)]
-struct Meeting(Arc<Barrier>, SharedSigningKey);
+struct BarrierKeys(Arc<Barrier>, SharedSigningKey);
 
-impl KeyProvider for Meeting {
+impl KeyProvider for BarrierKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         self.0.wait().await;
         Ok(self.1.clone())
@@ -106,7 +106,7 @@ async fn key_and_metadata_are_requested_together() {
                 if request.method() == Method::POST {
                     return Ok(answer(400, IMDS, ""));
                 }
-                // Each waits for the other: one after the other would wait for ever.
+                // Waits for the key provider: sequential requests would hang.
                 barrier.wait().await;
                 Ok(metadata())
             }
@@ -117,7 +117,7 @@ async fn key_and_metadata_are_requested_together() {
         Context::default().with_clock(&clock).with_jitter(Jitter::fixed(0.5)),
     );
     let base = "http://169.254.169.254".parse().unwrap();
-    let minter = Minter::builder(base, http).key_provider(Meeting(barrier, key)).build().unwrap();
+    let minter = Minter::builder(base, http).key_provider(BarrierKeys(barrier, key)).build().unwrap();
     let id = ManagedIdentityId::system_assigned();
     let (outcome, delays) = drive(&clock, minter.binding(&id, CorrelationId::random())).await;
     assert_eq!((outcome.unwrap_err().status(), delays), (Some(400), vec![]));
@@ -138,7 +138,7 @@ async fn weak_key_is_refused() {
         (Some(Strength::Software), Strength::KeyGuard, true),
         (Some(Strength::KeyGuard), Strength::KeyGuard, true),
     ] {
-        let key = SharedSigningKey::new(Kept(plain.clone(), strength));
+        let key = SharedSigningKey::new(KeyWithStrength(plain.clone(), strength));
         let env =
             TestEnv::with(|builder| builder.minimum_strength(floor).key_provider(OneKey(key.clone()))).await;
         match env.binding().await {
@@ -157,11 +157,11 @@ async fn weak_key_is_refused() {
     }
 }
 
-/// A key that says how well it is kept.
+/// Key with a configurable strength.
 #[derive(Debug)]
-struct Kept(SharedSigningKey, Strength);
+struct KeyWithStrength(SharedSigningKey, Strength);
 
-impl SigningKey for Kept {
+impl SigningKey for KeyWithStrength {
     fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
         self.0.public_key()
     }
@@ -250,7 +250,7 @@ async fn transient_errors_are_retried() {
         (&[410; 7], &[10; 7]),
         (&[410, 500], &[10, 2]),
     ] {
-        // The same for either leg: once before the metadata, once after them.
+        // For both requests: the metadata request, then the certificate request.
         let env = TestEnv::new().await;
         env.issuer.fail(statuses.iter().map(|status| Ok(answer(*status, IMDS, ""))));
         let (outcome, taken) = env.timed_binding().await;
@@ -320,7 +320,7 @@ async fn retry_after_is_returned() {
 
 #[tokio::test]
 async fn mint_needs_no_runtime() {
-    // The clock, the keys and the cache all have a way without one.
+    // Clock, keys and cache work without a runtime.
     let TestEnv { minter, id, .. } = TestEnv::new().await;
     let minted = std::thread::spawn(move || {
         let mut binding = Box::pin(minter.binding(&id, CorrelationId::random()));

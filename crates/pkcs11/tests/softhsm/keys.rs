@@ -1,4 +1,4 @@
-//! Keys that are made, found, and sign.
+//! Creation and use of keys.
 
 use std::sync::Barrier;
 
@@ -18,7 +18,7 @@ fn key_is_created_once_and_signs() {
             assert_eq!(made.schemes().len(), offered);
             verify_every_scheme(&made, token.folder());
             probe_key(&made).unwrap();
-            // By a provider that knows nothing of the first.
+            // Another provider finds the same key.
             assert_eq!(key(&kind(builder()).build()).public_key(), made.public_key());
         }
     });
@@ -70,7 +70,7 @@ fn hardware_key_must_not_be_extractable() {
         };
         assert_eq!(strength("ours", false), Strength::Software);
         assert_eq!(strength("ours", true), Strength::Hardware);
-        // Made by somebody who wanted to be able to take it out.
+        // An extractable key of another application.
         let session = OtherClient::new().session();
         let label = Attribute::Label(b"theirs".to_vec());
         let curve = Attribute::EcParams(vec![0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
@@ -94,7 +94,7 @@ fn label_and_id_select_the_key() {
         let [second, third] = [one("a", &[2]), one("b", &[1])];
         assert!(first != second && second != third && first != third);
         assert_eq!([one("a", &[1]), one("a", &[2])], [first.clone(), second]);
-        // Of several with the label, the one with the smallest id.
+        // Of several keys with the label, the one with the smallest id is used.
         assert_eq!(key(&builder().p256().key_label("a").build()).public_key().to_vec(), first);
     });
 }

@@ -1,4 +1,4 @@
-//! Sessions, log-ins and keys that get lost.
+//! Loss of sessions, logins and keys.
 
 use cryptoki::object::{Attribute, ObjectClass};
 use symbolon_binding::probe_key;
@@ -7,7 +7,7 @@ use symbolon_types::{SigningError, SigningKey};
 
 use crate::{KINDS, OtherClient, builder, key, try_key};
 
-/// What a other does to the session of a key.
+/// Action of another client that ends the session of a key.
 type Loss = fn(&OtherClient);
 
 const LOSSES: [(&str, Loss); 3] = [
@@ -55,7 +55,7 @@ fn deleted_key_is_replaced() {
             let another = key(&keys);
             assert_ne!(another.public_key(), orphan.public_key());
             probe_key(&another).unwrap();
-            // The old one does not come to life by it.
+            // The old key is still gone.
             assert_eq!(probe_key(&orphan).unwrap_err().code(), "key_gone");
         }
     });
@@ -82,7 +82,7 @@ fn removed_token_is_not_a_lost_key() {
         let keys = builder().p256().build();
         let waits = key(&keys);
         let [here, away] = ["tokens", "pulled-out"].map(|name| token.folder().join(name));
-        // SoftHSM looks for its tokens when it is initialized.
+        // SoftHSM reads its tokens when it is initialized.
         std::fs::rename(&here, &away).unwrap();
         std::fs::create_dir(&here).unwrap();
         OtherClient::module().finalize().unwrap();

@@ -1,5 +1,5 @@
 //! Keys on a token of SoftHSM.
-// `cfg(test)` holds for every file here; clippy wants to read it.
+// Clippy requires `cfg(test)` to allow `unwrap` here.
 #![cfg(test)]
 #![cfg(unix)]
 
@@ -32,7 +32,7 @@ pub(crate) fn key(keys: &Pkcs11Keys) -> SharedSigningKey {
     try_key(keys).unwrap()
 }
 
-/// Somebody else in this process who uses the same module.
+/// Another user of the module in this process.
 pub(crate) struct OtherClient {
     pub(crate) module: Pkcs11,
     pub(crate) slot: Slot,
@@ -47,12 +47,12 @@ impl OtherClient {
 
     pub(crate) fn module() -> Pkcs11 {
         let module = Pkcs11::new(SoftHsm::module()).unwrap();
-        // Whoever came first has initialized it.
+        // It may be initialized already.
         let _initialized = module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
         module
     }
 
-    /// A session in which the user is logged in.
+    /// Opens a session and logs the user in.
     pub(crate) fn session(&self) -> Session {
         let session = self.module.open_rw_session(self.slot).unwrap();
         let _logged_in = session.login(UserType::User, Some(&AuthPin::from(SoftHsm::pin().expose())));

@@ -1,4 +1,4 @@
-//! Tokens and users that are refused.
+//! Selection of tokens, and logins.
 
 use symbolon_binding::Error;
 use symbolon_pkcs11::Pkcs11Keys;
@@ -21,7 +21,7 @@ fn refused_pin_is_not_tried_again() {
         let errors: Vec<Error> = (0..2).map(|_| try_key(&wrong).unwrap_err()).collect();
         assert_eq!(errors[0].code(), "pin_refused");
         assert_eq!(errors[1].code(), "pin_refused");
-        // Only the first comes from the token.
+        // Only the first error comes from the token.
         let from_the_token = errors.iter().map(|error| std::error::Error::source(error).is_some());
         assert_eq!(from_the_token.collect::<Vec<_>>(), [true, false]);
         for shown in errors.iter().map(|error| format!("{error} {error:?}")) {

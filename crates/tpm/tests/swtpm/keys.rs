@@ -1,4 +1,4 @@
-//! Keys that are made, found, and sign.
+//! Creation and use of keys.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use symbolon_types::{ErrorKind, SignatureScheme, SigningError, SigningKey, Stren
 
 use crate::{KINDS, builder, key, try_key};
 
-/// The attributes of the storage key.
+/// Attributes of the storage key.
 const STORAGE: &str = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
 
 fn tools_are_there() -> bool {
@@ -21,10 +21,10 @@ fn tools_are_there() -> bool {
     are_there
 }
 
-/// Runs one of tpm2-tools, with arguments divided by spaces, in the folder of the TPM.
+/// Runs a program of tpm2-tools in the folder of the TPM.
 fn tools(tpm: &Swtpm, command: &str) {
     let (tool, arguments) = command.split_once(' ').unwrap();
-    // Without a resource manager, what a tool loaded stays.
+    // Without a resource manager, loaded keys stay loaded.
     for (tool, arguments) in [(tool, arguments), ("flushcontext", "-t")] {
         let mut program = Command::new(format!("tpm2_{tool}"));
         program.args(arguments.split(' ')).current_dir(tpm.folder()).env("TPM2TOOLS_TCTI", tpm.tcti());
@@ -44,7 +44,7 @@ fn key_is_created_once_and_signs() {
         probe_key(&made).unwrap();
         let public = made.public_key().clone();
         drop(made);
-        // By a provider that knows nothing of the first.
+        // Another provider finds the same key.
         assert_eq!(*key(&kind(builder(&tpm)).build().unwrap()).public_key(), public);
     }
 }

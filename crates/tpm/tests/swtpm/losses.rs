@@ -1,4 +1,4 @@
-//! Keys that get lost, and files that cannot be used.
+//! Loss of keys, and unusable files.
 
 use std::fs;
 
@@ -59,7 +59,7 @@ fn modified_file_is_set_aside() {
         let fresh = || key(&kind(builder(&tpm)).build().unwrap()).public_key().clone();
         let mut before = fresh();
         let length = fs::read(&path).unwrap().len();
-        // In the attributes, in the public key, in what the TPM encrypted, and at the end.
+        // In the attributes, the public key, the encrypted part, and at the end.
         for at in [9, 60, length - 60, length - 1] {
             let mut blob = fs::read(&path).unwrap();
             blob[at] ^= 1;

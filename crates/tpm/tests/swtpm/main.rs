@@ -1,5 +1,5 @@
 //! Keys in swtpm.
-// `cfg(test)` holds for every file here; clippy wants to read it.
+// Clippy requires `cfg(test)` to allow `unwrap` here.
 #![cfg(test)]
 #![cfg(unix)]
 
