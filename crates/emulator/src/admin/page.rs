@@ -12,7 +12,7 @@ const NONCE: &str = "{{nonce}}";
 
 pub(super) fn response() -> AdminResponse {
     let nonce = random::guid();
-    // Forbids everything else (Content Security Policy Level 3 §6.1): resources, frames and forms.
+    // Forbids all other resources, frames and forms: <https://www.w3.org/TR/CSP3/#directives>
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
          img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
