@@ -1,4 +1,4 @@
-//! Merging claims: no text makes it panic, and what comes out is a JSON object.
+//! Merging arbitrary claims does not panic, and the result is a JSON object.
 
 #![no_main]
 

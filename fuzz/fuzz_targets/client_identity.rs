@@ -1,4 +1,4 @@
-//! Reading certificates: no bytes make it panic.
+//! Reading arbitrary certificates does not panic.
 
 #![no_main]
 

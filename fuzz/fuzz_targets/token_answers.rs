@@ -1,5 +1,4 @@
-//! What a token endpoint may answer: no answer makes the client panic, and none but a grant makes
-//! a token.
+//! Arbitrary responses of a token endpoint do not panic, and only a token response yields a token.
 
 #![no_main]
 

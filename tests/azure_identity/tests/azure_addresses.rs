@@ -12,7 +12,7 @@ use serde_json::Value;
 use symbolon_emulator::Emulator;
 use symbolon_test_programs::{Folder, Machines, Service};
 
-const TEST: &str = "azure_identity_finds_the_emulator_where_azure_would_be";
+const TEST: &str = "azure_identity_works_at_the_azure_address";
 /// The role of a process of this test: `azure`, or, in the virtual machine, the identity to use:
 /// `system` or a client id.
 const ROLE: &str = "SYMBOLON_TEST_ROLE";
@@ -21,7 +21,7 @@ const SCOPE: &str = "https://vault.azure.net/.default";
 const PREFIX: &str = "printed: ";
 
 #[tokio::test(flavor = "current_thread")]
-async fn azure_identity_finds_the_emulator_where_azure_would_be() {
+async fn azure_identity_works_at_the_azure_address() {
     match std::env::var(ROLE).ok().as_deref() {
         None => both_machines(),
         Some("azure") => azure().await,

@@ -4,6 +4,8 @@ use crate::invocation::Invocation;
 
 /// The last commit before the rule.
 const BASE: &str = "d21b82a";
+/// Made before `cargo xtask check` held the rule.
+const EXEMPT: [&str; 1] = ["cdb537b"];
 const LONGEST: usize = 60;
 
 /// `hash subject` of every commit since the rule, without merges. None where there is no history.
@@ -14,10 +16,8 @@ pub(super) fn subjects_since_base() -> Vec<String> {
 }
 
 pub(super) fn violations(subjects: &[String]) -> Vec<&String> {
-    subjects
-        .iter()
-        .filter(|line| line.split_once(' ').is_none_or(|(_, subject)| !is_plain(subject)))
-        .collect()
+    let subjects = subjects.iter().filter(|line| !EXEMPT.iter().any(|hash| line.starts_with(hash)));
+    subjects.filter(|line| line.split_once(' ').is_none_or(|(_, subject)| !is_plain(subject))).collect()
 }
 
 fn is_plain(subject: &str) -> bool {
