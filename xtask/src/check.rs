@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::invocation::Invocation;
 use crate::metadata::Metadata;
-use crate::{examples, fuzz, layers, package};
+use crate::{examples, fuzz, layers, modules, package};
 
 /// Run every check in order, and stop at the first that fails
 ///
@@ -79,7 +79,7 @@ impl CheckStep {
     fn run(self, metadata: &Metadata) -> Result<(), String> {
         match self {
             Self::Format => Invocation::cargo(["fmt", "--all", "--check"]).run(),
-            Self::Layers => layers::run(),
+            Self::Layers => layers::run().and(modules::run(metadata)),
             Self::Deny if !Invocation::cargo(["deny", "--version"]).succeeds() => {
                 Err("cargo-deny is missing: cargo install --locked cargo-deny".to_owned())
             }
