@@ -16,7 +16,7 @@ use symbolon_types::Secret;
 use symbolon_types::{ClientIdentity, IdentityError, SharedSigningKey};
 use zeroize::Zeroizing;
 
-use pem::{Pem, PrivateKey};
+use pem::{Pem, PemPrivateKey};
 use software_key::SoftwareKey;
 
 pub use error::LoadError;
@@ -125,8 +125,8 @@ impl ClientIdentityLoader {
             return Err(LoadError::NoCertificate);
         }
         let key = match key.ok_or(LoadError::NoPrivateKey)? {
-            PrivateKey::Plain(key) => key,
-            PrivateKey::Encrypted(key) => self.decrypt(&key)?,
+            PemPrivateKey::Plain(key) => key,
+            PemPrivateKey::Encrypted(key) => self.decrypt(&key)?,
         };
         self.join(certificates, &key)
     }

@@ -34,7 +34,7 @@ pub(crate) struct TlsFactory {
     provider: Arc<CryptoProvider>,
     minimum: TlsVersion,
     trust: Trust,
-    time: Arc<RustlsClock>,
+    time: Arc<TlsClock>,
 }
 
 /// The TLS configuration of one client, with one certificate or without.
@@ -56,7 +56,7 @@ impl TlsFactory {
         for version in minimum.and_later() {
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&[version])?;
         }
-        Ok(Self { provider, minimum, trust, time: Arc::new(RustlsClock(clock)) })
+        Ok(Self { provider, minimum, trust, time: Arc::new(TlsClock(clock)) })
     }
 
     /// Creates the configuration for this identity, which verifies servers by the pin or else by the
@@ -157,9 +157,9 @@ fn name_of(version: ProtocolVersion) -> &'static str {
 
 /// Adapter from the context's clock to rustls.
 #[derive(Debug)]
-struct RustlsClock(SharedClock);
+struct TlsClock(SharedClock);
 
-impl TimeProvider for RustlsClock {
+impl TimeProvider for TlsClock {
     fn current_time(&self) -> Option<UnixTime> {
         self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
     }

@@ -18,9 +18,9 @@ use crate::{SharedSigningKey, SigningKey, Strength, Thumbprint};
 /// type, so that they cannot disagree. It is immutable and cheap to clone. Two identities are equal
 /// if their leaf certificates are.
 #[derive(Clone)]
-pub struct ClientIdentity(Arc<IdentityParts>);
+pub struct ClientIdentity(Arc<ClientIdentityParts>);
 
-struct IdentityParts {
+struct ClientIdentityParts {
     chain: Vec<CertificateDer<'static>>,
     key: SharedSigningKey,
     thumbprint: Thumbprint,
@@ -83,7 +83,7 @@ impl ClientIdentity {
         }
         let validity = leaf.validity();
         let not_after = validity.not_after.to_system_time();
-        Ok(Self(Arc::new(IdentityParts {
+        Ok(Self(Arc::new(ClientIdentityParts {
             thumbprint: Thumbprint::of(leaf_der),
             not_before: validity.not_before.to_system_time(),
             not_after,
@@ -100,7 +100,7 @@ impl ClientIdentity {
         if limit >= self.0.usable_until {
             return self;
         }
-        Self(Arc::new(IdentityParts {
+        Self(Arc::new(ClientIdentityParts {
             chain: self.0.chain.clone(),
             key: self.0.key.clone(),
             usable_until: limit,
@@ -198,7 +198,7 @@ impl fmt::Debug for ClientIdentity {
 
 /// A reference to a [`ClientIdentity`] that does not keep it alive.
 #[derive(Clone)]
-pub struct WeakClientIdentity(Weak<IdentityParts>);
+pub struct WeakClientIdentity(Weak<ClientIdentityParts>);
 
 impl WeakClientIdentity {
     /// Returns the identity, if it still has an owner.

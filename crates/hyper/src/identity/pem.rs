@@ -24,10 +24,10 @@ const PROC_TYPE: &[u8] = b"Proc-Type:";
 /// The certificates in their order, and the private key.
 pub(super) struct Pem {
     pub(super) certificates: Vec<CertificateDer<'static>>,
-    pub(super) key: Option<PrivateKey>,
+    pub(super) key: Option<PemPrivateKey>,
 }
 
-pub(super) enum PrivateKey {
+pub(super) enum PemPrivateKey {
     Plain(Zeroizing<PrivateKeyDer<'static>>),
     /// An EncryptedPrivateKeyInfo (RFC 5958 §3).
     Encrypted(Vec<u8>),
@@ -47,7 +47,7 @@ impl Pem {
         Ok(pem)
     }
 
-    fn add_key(&mut self, key: PrivateKey) -> Result<(), LoadError> {
+    fn add_key(&mut self, key: PemPrivateKey) -> Result<(), LoadError> {
         match self.key.replace(key) {
             None => Ok(()),
             Some(_) => Err(LoadError::SeveralPrivateKeys),
@@ -64,7 +64,7 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    fn private_key(&self) -> Result<PrivateKey, LoadError> {
+    fn private_key(&self) -> Result<PemPrivateKey, LoadError> {
         if self.body.trim_ascii_start().starts_with(PROC_TYPE) {
             return Err(LoadError::UnsupportedEncryption);
         }
@@ -74,10 +74,10 @@ impl Block<'_> {
             b"PRIVATE KEY" => PrivatePkcs8KeyDer::from(der()?).into(),
             b"RSA PRIVATE KEY" => PrivatePkcs1KeyDer::from(der()?).into(),
             b"EC PRIVATE KEY" => PrivateSec1KeyDer::from(der()?).into(),
-            b"ENCRYPTED PRIVATE KEY" => return Ok(PrivateKey::Encrypted(der()?)),
+            b"ENCRYPTED PRIVATE KEY" => return Ok(PemPrivateKey::Encrypted(der()?)),
             _ => return Err(LoadError::unusable_key("it is in another form, such as that of OpenSSH")),
         };
-        Ok(PrivateKey::Plain(Zeroizing::new(key)))
+        Ok(PemPrivateKey::Plain(Zeroizing::new(key)))
     }
 
     fn decode(&self) -> Result<Zeroizing<Vec<u8>>, LoadError> {

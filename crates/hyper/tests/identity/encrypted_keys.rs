@@ -1,4 +1,4 @@
-//! Private keys in PEM that are encrypted.
+//! Encrypted private keys in PEM.
 
 use symbolon_hyper::{ClientIdentityLoader, client_identity_from_pem};
 use symbolon_types::Secret;
@@ -47,7 +47,7 @@ fn wrong_passphrase_is_detected() {
     let client = openssl.client(KINDS[1].0);
     let key = openssl.run("pkcs8 -topk8 -in client.key -passout pass:s3cr3t -v2 aes-256-cbc -iter 1");
     let pem = [client.certificate, key].concat();
-    // It fits once in 256 times.
+    // The padding of garbage is well-formed once in 256 times.
     for number in 0..2000 {
         assert_eq!(refusal(with(&number.to_string()).load_pem(&pem)), "WrongPassphrase", "{number}");
     }

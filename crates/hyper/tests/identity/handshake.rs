@@ -1,4 +1,4 @@
-//! Loaded identities in the handshake.
+//! TLS handshakes with loaded identities.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
@@ -48,11 +48,11 @@ fn block(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", Base64::encode_string(der))
 }
 
-/// `openssl s_server`, which trusts the root alone: the client has to present the intermediate.
+/// An `openssl s_server` that trusts the root only, so the client must present the intermediate.
 struct Server {
     url: String,
     child: Child,
-    /// It ends itself when nobody reads this.
+    /// The process exits if its output is not read.
     _output: BufReader<ChildStdout>,
 }
 

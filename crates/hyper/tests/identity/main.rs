@@ -1,4 +1,4 @@
-//! Client identities from files that OpenSSL made.
+//! Client identities from files of OpenSSL.
 
 #![cfg(test)]
 
@@ -24,7 +24,7 @@ mod signing;
 use symbolon_hyper::LoadError;
 use symbolon_types::ClientIdentity;
 
-/// The error, by the name of its variant.
+/// Returns the variant name of the error.
 #[track_caller]
 fn refusal(loaded: Result<ClientIdentity, LoadError>) -> String {
     let error = loaded.expect_err("this should not load");

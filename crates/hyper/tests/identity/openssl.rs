@@ -1,18 +1,18 @@
-//! The `openssl` command, and an authority that it keeps.
+//! The `openssl` command with a certificate authority.
 
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// How keys are generated, and the number of schemes that they sign with.
+/// Options that generate a key, and the number of schemes it signs with.
 pub(crate) const KINDS: [(&str, usize); 3] = [
     ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048", 6),
     ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256", 1),
     ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384", 1),
 ];
 
-/// For `req` and `x509`: what is in the certificates.
+/// The configuration of `req` and `x509`.
 const EXTENSIONS: &str = "
 [req]
 distinguished_name = name
@@ -27,17 +27,17 @@ basicConstraints = CA:FALSE
 subjectAltName = DNS:localhost
 ";
 
-/// A folder in which commands run, with a root and an intermediate authority.
+/// A folder with a root and an intermediate authority, in which commands run.
 pub(crate) struct OpenSsl(TempDir);
 
-/// A key and its certificate in PEM, which are in `NAME.key` and `NAME.pem` too.
+/// A key and its certificate in PEM, also in `NAME.key` and `NAME.pem`.
 pub(crate) struct Pair {
     pub(crate) certificate: Vec<u8>,
     pub(crate) key: Vec<u8>,
 }
 
 impl OpenSsl {
-    /// `None` if there is no openssl here.
+    /// Returns `None` if openssl is not installed.
     pub(crate) fn new() -> Option<Self> {
         if Command::new("openssl").arg("version").output().is_err() {
             println!("skipped: there is no openssl on this machine");
@@ -51,7 +51,7 @@ impl OpenSsl {
         Some(openssl)
     }
 
-    /// Runs a command, whose words are divided by spaces. Says what it wrote.
+    /// Runs a command, given as words separated by spaces. Returns its output.
     pub(crate) fn run(&self, command: &str) -> Vec<u8> {
         let output = self.command(command).output().unwrap();
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
@@ -76,12 +76,12 @@ impl OpenSsl {
         std::fs::read(self.folder().join(name)).unwrap()
     }
 
-    /// A new key for a client, with a certificate of the intermediate authority.
+    /// Creates a key and a certificate of the intermediate authority for it.
     pub(crate) fn client(&self, generate: &str) -> Pair {
         self.issue(generate, "client", "client", "intermediate")
     }
 
-    /// A new key, and a certificate for it.
+    /// Creates a key and a certificate for it.
     pub(crate) fn issue(&self, generate: &str, name: &str, extensions: &str, issuer: &str) -> Pair {
         self.run(&format!("{generate} -out {name}.key"));
         self.run(&format!("req -new -config extensions -key {name}.key -subj /CN={name} -out {name}.csr"));
@@ -92,12 +92,12 @@ impl OpenSsl {
         Pair { certificate: self.read(&format!("{name}.pem")), key: self.read(&format!("{name}.key")) }
     }
 
-    /// What is above the client: the intermediate, then the root.
+    /// Returns the certificates above the leaf: the intermediate, then the root.
     pub(crate) fn authorities(&self) -> [Vec<u8>; 2] {
         [self.read("intermediate.pem"), self.read("root.pem")]
     }
 
-    /// The certificate in DER.
+    /// Returns the certificate in DER.
     pub(crate) fn der(&self, pem: &[u8]) -> Vec<u8> {
         self.write("certificate", pem);
         self.run("x509 -in certificate -outform DER")

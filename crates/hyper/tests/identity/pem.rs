@@ -1,4 +1,4 @@
-//! What PEM may look like.
+//! PEM input.
 
 use std::error::Error;
 use std::sync::Arc;

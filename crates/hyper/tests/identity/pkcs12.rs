@@ -8,7 +8,7 @@ use crate::refusal;
 
 const EXPORT: &str = "pkcs12 -export -inkey client.key -in client.pem -certfile authorities.pem";
 
-/// How files are encrypted.
+/// The encryption of a file.
 const WAYS: [&str; 10] = [
     "",
     "-legacy",
@@ -17,7 +17,7 @@ const WAYS: [&str; 10] = [
     "-macalg sha512",
     "-certpbe NONE",
     "-certpbe NONE -keypbe NONE",
-    // By itself, -nomac leaves the certificates in the clear.
+    // With -nomac alone, certificates stay unencrypted.
     "-nomac",
     "-nomac -certpbe aes-256-cbc",
     "-nomac -legacy -certpbe PBE-SHA1-RC2-40",
@@ -60,7 +60,7 @@ fn wrong_passphrase_without_mac_is_detected() {
     openssl.client(KINDS[1].0);
     for way in ["-certpbe NONE", "-certpbe aes-256-cbc", "-certpbe PBE-SHA1-RC2-40 -legacy"] {
         let file = openssl.run(&format!("{EXPORT} -passout pass:s3cr3t -iter 1 -nomac {way}"));
-        // It fits once in 256 times.
+        // The padding of garbage is well-formed once in 256 times.
         for number in 0..2000 {
             let loaded = client_identity_from_pkcs12(&file, &Secret::new(number.to_string()));
             assert_eq!(refusal(loaded), "WrongPassphrase", "{way} {number}");
@@ -68,8 +68,8 @@ fn wrong_passphrase_without_mac_is_detected() {
     }
 }
 
-/// Azure Key Vault computes the MAC with a passphrase of no bytes, OpenSSL with one of two zero bytes.
-/// So this takes a file of OpenSSL and computes its MAC again.
+/// Azure Key Vault computes the MAC with a passphrase of no bytes, OpenSSL with two zero bytes.
+/// This test recomputes the MAC of an OpenSSL file.
 #[test]
 fn both_empty_passphrases_are_accepted() {
     let Some(openssl) = OpenSsl::new() else { return };
@@ -78,7 +78,8 @@ fn both_empty_passphrases_are_accepted() {
     let expected = client_identity_from_pem(&[client.certificate, client.key].concat()).unwrap();
     let mut file = openssl.run(&format!("{EXPORT} -passout pass: -certpbe NONE -keypbe NONE"));
 
-    // The file ends in: OCTET STRING of 32 bytes, the MAC; of 8 bytes, the salt; INTEGER, 2048.
+    // The file ends with an OCTET STRING of 32 bytes, the MAC, one of 8 bytes, the salt, and
+    // INTEGER 2048.
     let tail = file.len() - (34 + 10 + 4);
     assert_eq!((&file[tail..tail + 2], &file[tail + 34..tail + 36]), (&[4, 32][..], &[4, 8][..]));
     assert_eq!(file[tail + 44..], [2, 2, 8, 0]);
@@ -101,8 +102,8 @@ fn both_empty_passphrases_are_accepted() {
     assert_eq!(refusal(client_identity_from_pkcs12(&file, &Secret::new("s3cr3t"))), "WrongPassphrase");
 }
 
-/// What the MAC is over. Around it are the headers of the file, of a ContentInfo behind the version,
-/// of `[0]` behind its type, and of an OCTET STRING.
+/// Returns the content that the MAC covers. It is preceded by the headers of the file, of a
+/// ContentInfo after the version, of `[0]` after its type, and of an OCTET STRING.
 fn authenticated_safe(file: &[u8]) -> &[u8] {
     let mut at = header(file);
     at += 3; // INTEGER, 3
@@ -114,7 +115,7 @@ fn authenticated_safe(file: &[u8]) -> &[u8] {
     &octets[header(octets)..][..length]
 }
 
-/// The length of the tag and the length of a value.
+/// Returns the length of the header and of the value.
 fn header(der: &[u8]) -> usize {
     if der[1] < 0x80 { 2 } else { 2 + usize::from(der[1] & 0x7f) }
 }
@@ -128,7 +129,7 @@ fn unusable_input_is_reported() {
     let export = |what: &str| openssl.run(&format!("pkcs12 -export -passout pass:s3cr3t {what}"));
     let whole = openssl.run(&format!("{EXPORT} -passout pass:s3cr3t"));
     let mut tampered = whole.clone();
-    // Within the encrypted certificates.
+    // Inside the encrypted certificates.
     tampered[200] ^= 1;
     let truncated = whole[..whole.len() - 1].to_vec();
     let mut version_1 = whole.clone();
@@ -158,7 +159,7 @@ fn unusable_input_is_reported() {
     }
 }
 
-/// A file that holds everything twice, without a MAC.
+/// Returns a file that contains everything twice, without a MAC.
 fn twice(file: &[u8]) -> Vec<u8> {
     let value = |tag: u8, content: &[u8]| {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();

@@ -1,4 +1,4 @@
-//! A certificate authority for both sides.
+//! A certificate authority for servers and clients.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
@@ -9,7 +9,7 @@ use symbolon_types::{ClientIdentity, SharedSigningKey, SigningKey};
 
 use crate::keys::{Algorithm, TestKey};
 
-/// The names of the servers: one for direct connections, one that only the proxy knows.
+/// Server names: one for direct connections, one that only the proxy resolves.
 pub(crate) const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "service.example"];
 
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -31,7 +31,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A server certificate for these names, and its key.
+    /// Issues a server certificate for these names. Returns it with its key.
     pub(crate) fn server(&self, names: &[&str]) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let params =
@@ -40,12 +40,12 @@ impl Authority {
         (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
     }
 
-    /// A new identity with a new key.
+    /// Issues an identity with a new key.
     pub(crate) fn identity(&self, algorithm: Algorithm) -> ClientIdentity {
         self.identity_of(TestKey::generate(algorithm))
     }
 
-    /// A new identity with this key.
+    /// Issues an identity with this key.
     pub(crate) fn identity_of(&self, key: TestKey) -> ClientIdentity {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, "test client");

@@ -1,4 +1,4 @@
-//! Requests that are given up.
+//! Cancelled requests.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn cancelled_request_closes_its_connection_only() {
             let (url, task_transport, task_identity) = (stalling.url(), transport.clone(), identity.clone());
             let given_up =
                 tokio::spawn(async move { outcome(&task_transport, get(&url, Some(&task_identity))).await });
-            // Under way: in the handshake, or waiting for the response.
+            // Either in the handshake or waiting for the response.
             eventually("it is under way", || {
                 let journal = stalling.journal();
                 if fault == Fault::Stall { journal.accepted == 1 } else { journal.requests.len() == 1 }
@@ -37,7 +37,7 @@ async fn cancelled_request_closes_its_connection_only() {
             eventually("its connection is closed", || stalling.journal().open == 0).await;
             assert!(clock.now().duration_since(before).unwrap() < Duration::from_secs(2));
 
-            // The other connection of the same identity is as it was, and nothing else is broken.
+            // The other connection of the same identity is unaffected.
             outcome(&transport, get(&server.url(), Some(&identity))).await.unwrap();
             assert_eq!(server.journal().accepted, 1);
             stalling.set_fault(Fault::None);
@@ -52,7 +52,7 @@ async fn request_can_be_cancelled_at_any_point() {
     let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     drop(symbolon_transport::Transport::send(&transport, get(&server.url(), None)));
-    // And at every point where it waits.
+    // Cancel at every await point.
     for polls in 1..10 {
         let mut sending = Box::pin(outcome(&transport, get(&server.url(), None)));
         for _ in 0..polls {

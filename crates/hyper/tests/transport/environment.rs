@@ -1,4 +1,4 @@
-//! Proxies, roots and the rest of what surrounds a transport.
+//! Proxies, roots and crypto providers.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::keys::Algorithm;
 use crate::server::{Asks, Setup, VERSIONS, read_head};
 use crate::{get, outcome, trusting};
 
-/// A proxy that takes every name for the same server.
+/// A proxy that connects every name to the same server.
 struct TunnelProxy {
     port: u16,
     heads: Arc<Mutex<Vec<String>>>,
@@ -93,7 +93,7 @@ async fn local_requests_bypass_the_proxy() {
         assert_eq!(outcome(&transport, request).await.as_deref(), Ok("hello"));
     }
     assert!(proxy.heads().is_empty());
-    // The same origin by both ways: the tunnel is not lent to the local request.
+    // Same origin, both routes: the local request must not use the tunnel.
     outcome(&transport, public("https://service.example/", None)).await.unwrap();
     let local = Request::new(Method::GET, "https://service.example/".parse().unwrap(), Route::Local);
     assert_eq!(outcome(&transport, local).await, Err(TransportErrorKind::Connect));
@@ -111,7 +111,7 @@ async fn no_proxy_hosts_bypass_the_proxy() {
         .context(Context::default().with_env(variables.into_iter().collect()))
         .build()
         .unwrap();
-    // The name exists nowhere but at the proxy.
+    // Only the proxy resolves this name.
     let sent = outcome(&transport, public("https://service.example/", None)).await;
     assert_eq!(sent, Err(TransportErrorKind::Connect));
     assert!(proxy.heads().is_empty());
@@ -146,7 +146,7 @@ async fn ssl_cert_file_adds_roots() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), named.pem()).unwrap();
     let env: Env = [("SSL_CERT_FILE", file.path().to_str().unwrap())].into_iter().collect();
-    // With the platform's roots and without.
+    // With and without the roots of the platform.
     for platform_roots in [true, false] {
         let builder =
             trusting(&given).context(Context::default().with_env(env.clone())).platform_roots(platform_roots);

@@ -1,4 +1,4 @@
-//! With client certificates that the server takes.
+//! Accepted client certificates.
 
 use std::collections::BTreeSet;
 
@@ -43,10 +43,10 @@ async fn common_signature_scheme_is_used() {
         (VERSIONS[0], SignatureScheme::RsaPkcs1Sha384, Ok("hello")),
         (VERSIONS[0], SignatureScheme::RsaPssSha384, Ok("hello")),
         (VERSIONS[1], SignatureScheme::RsaPssSha384, Ok("hello")),
-        // RFC 8446 §4.2.3: TLS 1.3 has no PKCS#1 v1.5 in the handshake.
+        // TLS 1.3 handshakes have no PKCS#1 v1.5 (RFC 8446 §4.2.3).
         (VERSIONS[1], SignatureScheme::RsaPkcs1Sha256, Err(TransportErrorKind::IdentityUnusable)),
     ] {
-        // Even a server that would do without a certificate is not sent the request.
+        // The request is not sent, even to a server for which the certificate is optional.
         let server = Setup::new(version, Asks::Optional).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity_of(rsa.clone().only(scheme));
@@ -91,7 +91,7 @@ async fn identities_share_no_connection_or_session() {
                 eventually("all are closed", || server.journal().open == 0).await;
             }
         }
-        // Three connections each in three rounds of reconnecting: the first full, then resumed.
+        // Three connections in three rounds: the first handshake is full, the others are resumed.
         let journal = server.journal();
         assert_eq!(journal.accepted, 9, "{version:?}");
         for identity in speakers {
@@ -113,7 +113,7 @@ async fn parallel_identities_stay_separate() {
         let tasks: Vec<_> = (0..96)
             .map(|number| {
                 let (transport, identity) = (transport.clone(), identities[number % 8].clone());
-                // The path tells the server who speaks.
+                // The path identifies the client to the server.
                 let url = server.url().replace("/token", &format!("/{}", identity.thumbprint()));
                 tokio::spawn(async move { outcome(&transport, get(&url, Some(&identity))).await })
             })
@@ -177,7 +177,7 @@ async fn number_of_identities_is_bounded() {
         outcome(&transport, get(&server.url(), Some(identity))).await.unwrap();
     }
     eventually("at most 64 are open", || server.journal().open <= 64).await;
-    // The latest are still there, the first has to start again.
+    // The latest sessions are kept; the first identity needs a full handshake.
     for (identity, connections) in [(&identities[79], 80), (&identities[0], 81)] {
         outcome(&transport, get(&server.url(), Some(identity))).await.unwrap();
         assert_eq!(server.journal().accepted, connections);

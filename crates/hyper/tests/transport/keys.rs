@@ -1,4 +1,4 @@
-//! Signing keys that do not export anything.
+//! Signing keys that cannot be exported.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ pub(crate) enum Algorithm {
 
 pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Rsa2048, Algorithm::P256];
 
-/// A key that signs and counts. It fails if it is told to.
+/// A key that signs and counts its signatures, or fails on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct TestKey {
     pair: Arc<Pair>,
@@ -63,19 +63,19 @@ impl TestKey {
         Self { pair: Arc::new(pair), public, schemes, signatures: Arc::default(), fails: false }
     }
 
-    /// The same key in a device that was unplugged.
+    /// Returns the same key in a device that was unplugged.
     pub(crate) fn failing(mut self) -> Self {
         self.fails = true;
         self
     }
 
-    /// The same key, offering only this.
+    /// Returns the same key with this scheme only.
     pub(crate) fn only(mut self, scheme: SignatureScheme) -> Self {
         self.schemes = vec![scheme];
         self
     }
 
-    /// How often it signed.
+    /// Returns the number of signatures.
     pub(crate) fn signatures(&self) -> usize {
         self.signatures.load(Ordering::Relaxed)
     }

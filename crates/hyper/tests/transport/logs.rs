@@ -1,4 +1,4 @@
-//! What is logged, and what is not.
+//! Log output.
 
 use http::HeaderValue;
 use symbolon_test_logs::CapturedLogs;

@@ -1,4 +1,4 @@
-//! The transport against real TLS servers.
+//! The transport against local TLS servers.
 
 #![expect(
     clippy::expect_used,
@@ -29,10 +29,10 @@ use symbolon_types::{ClientIdentity, Context, Env, SharedClock};
 
 use crate::authority::Authority;
 
-/// What takes longer than this hangs.
+/// A longer wait counts as a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A transport that trusts the authority and knows no variables.
+/// Returns a builder that trusts the authority and reads no variables.
 fn trusting(authority: &Authority) -> HyperTransportBuilder {
     HyperTransport::builder()
         .platform_roots(false)
@@ -40,19 +40,19 @@ fn trusting(authority: &Authority) -> HyperTransportBuilder {
         .root_certificates([authority.certificate()])
 }
 
-/// A request to this machine.
+/// Returns a request by the local route.
 fn get(url: &str, identity: Option<&ClientIdentity>) -> Request {
     Request::new(Method::GET, url.parse().unwrap(), Route::Local).with_identity(identity.cloned())
 }
 
-/// Sends, and says what the body or what the error was.
+/// Sends a request. Returns the body or the kind of the error.
 async fn outcome(transport: &HyperTransport, request: Request) -> Result<String, TransportErrorKind> {
     let sent = timeout(&SharedClock::system(), PATIENCE, transport.send(request)).await;
     let response = sent.expect("the request hangs").map_err(|error| error.kind())?;
     Ok(String::from_utf8(response.body().to_vec()).unwrap())
 }
 
-/// Waits until something holds.
+/// Waits until the condition holds.
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let clock = SharedClock::system();
     for _ in 0..1000 {

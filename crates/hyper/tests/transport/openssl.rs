@@ -1,4 +1,4 @@
-//! Against `openssl s_server`, which shares no code with us.
+//! Interoperability with `openssl s_server`.
 
 use std::process::Stdio;
 
@@ -13,14 +13,14 @@ use crate::{get, outcome, trusting};
 struct OpenSsl {
     url: String,
     _files: tempfile::TempDir,
-    /// Killed when this is dropped; it would end itself if nobody read what it says.
+    /// Killed on drop; it exits if its output is not read.
     _child: Child,
     _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl OpenSsl {
-    /// Starts a server that insists on a certificate of the authority; `None` if there is no
-    /// openssl here.
+    /// Starts a server that requires a certificate of the authority. Returns `None` if openssl is
+    /// not installed.
     async fn start(authority: &Authority, arguments: &[&str]) -> Option<Self> {
         let files = tempfile::tempdir().unwrap();
         let (certificate, key) = authority.server(&NAMES);
@@ -69,7 +69,7 @@ async fn openssl_accepts_the_handshake() {
             let page = outcome(&transport, get(&server.url, Some(&identity))).await.unwrap();
             assert!(page.contains("Client certificate"), "{page}");
             assert!(page.contains("test client"), "{page}");
-            // Again on a resumed session.
+            // The second round resumes the session.
             let page = outcome(&transport, get(&server.url, Some(&identity))).await.unwrap();
             assert!(page.contains("Reused, TLS"), "{version} {algorithm:?} {page}");
         }

@@ -1,4 +1,4 @@
-//! Servers that are known by the thumbprint of their certificate.
+//! Servers pinned by the thumbprint of their certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use tokio_rustls::TlsAcceptor;
 use crate::server::{VERSIONS, Version, read_head};
 use crate::{get, outcome};
 
-/// A certificate that nobody issued, and a key: its own, or not.
+/// A self-signed certificate with its own or another key.
 struct Presented {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
 
 impl Presented {
-    /// Self-signed, for another name, and outlived: as local services have them.
+    /// Expired and issued for another name, like those of local services.
     fn new() -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(["node.fabric.example".to_owned()]).unwrap();
@@ -45,7 +45,7 @@ impl Presented {
     }
 }
 
-/// Presents the certificate, whether or not the key fits: rustls checks that elsewhere.
+/// Presents the certificate with or without its key; rustls checks that elsewhere.
 #[derive(Debug)]
 struct Always(Arc<CertifiedKey>);
 
@@ -55,7 +55,7 @@ impl ResolvesServerCert for Always {
     }
 }
 
-/// A server that answers each request with how its handshake was: `full` or `resumed`.
+/// A server whose response states if its handshake was `full` or `resumed`.
 fn serve(version: Version, presented: Presented) -> String {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let key = provider.key_provider.load_private_key(presented.key).unwrap();
@@ -107,7 +107,7 @@ async fn pinned_server_conformance() {
         let presented = Presented::new();
         let pin = presented.pin();
         let url = serve(version, presented).parse().unwrap();
-        // Some root is needed for what is not pinned; this one vouches for nobody here.
+        // Requests without a pin need a root; this one issued nothing here.
         let authority = crate::authority::Authority::new();
         let report = conformance::check_pinned(crate::trusting(&authority).build().unwrap(), &url, pin).await;
         assert!(report.holds(), "{version:?}\n{report}");
@@ -153,7 +153,7 @@ async fn session_is_resumed_with_same_pin_only() {
         let mut handshakes = Vec::new();
         for _ in 0..2 {
             handshakes.push(outcome(&transport, pinned(&url, pin)).await.unwrap());
-            // The connection has been idle for too long.
+            // The connection has exceeded the idle limit.
             manual_clock.advance(Duration::from_secs(600));
         }
         assert_eq!(handshakes, ["full", "resumed"], "{version:?}");

@@ -1,4 +1,4 @@
-//! Without a client certificate.
+//! Requests without a client certificate.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn missing_certificate_is_a_tls_error() {
         let server = Setup::new(version, Asks::Required).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let sent = outcome(&transport, get(&server.url(), None)).await;
-        // Under TLS 1.3 the alert may be overtaken by the reset that follows it.
+        // Under TLS 1.3, a reset may overtake the alert.
         let possible = [TransportErrorKind::Tls, TransportErrorKind::Interrupted];
         assert!(sent.is_err_and(|kind| possible.contains(&kind)));
     }
@@ -125,7 +125,7 @@ async fn closed_connection_is_replaced() {
     for version in VERSIONS {
         let server = Setup::new(version, Asks::Never).fault(Fault::CloseAfterResponse).start(&authority);
         let transport = trusting(&authority).build().unwrap();
-        // At once, so that the close is met before and after the request is written.
+        // No pause, so that the close arrives before or after the request is written.
         for sent in 1..=20 {
             assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
             assert_eq!(server.journal().requests.len(), sent);
@@ -140,7 +140,7 @@ async fn lost_kept_connection_is_replaced_once() {
         let server = Setup::new(version, Asks::Never).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         outcome(&transport, get(&server.url(), None)).await.unwrap();
-        // Now the server takes requests and hangs up, on the kept connection and on the fresh one.
+        // The server now closes after each request, on the kept and on the fresh connection.
         server.set_fault(Fault::HangUpAfter(0));
         let sent = outcome(&transport, get(&server.url(), None)).await;
         assert_eq!(sent, Err(TransportErrorKind::Interrupted));
@@ -213,7 +213,7 @@ fn connections_stay_in_their_runtime() {
     let servers = runtime();
     let server = servers.block_on(async { Setup::new(VERSIONS[1], Asks::Never).start(&authority) });
     let transport = trusting(&authority).build().unwrap();
-    // The first runtime still exists, but nobody drives it any more.
+    // The first runtime still exists, but no thread drives it.
     let first = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     first.block_on(outcome(&transport, get(&server.url(), None))).unwrap();
     runtime().block_on(outcome(&transport, get(&server.url(), None))).unwrap();

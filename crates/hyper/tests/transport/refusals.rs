@@ -1,4 +1,4 @@
-//! With client certificates that are refused, cannot be presented, or are not asked for.
+//! Client certificates that are refused, unusable or not requested.
 
 use std::error::Error as _;
 
@@ -77,9 +77,9 @@ async fn loss_of_fresh_connection_is_a_rejection() {
                 TransportErrorKind::Interrupted,
             ),
             (Fault::HangUpAfter(0), TransportErrorKind::IdentityRejected, TransportErrorKind::Interrupted),
-            // The server has seen neither us nor our certificate.
+            // The server has not seen the certificate.
             (Fault::ResetAtOnce, TransportErrorKind::Interrupted, TransportErrorKind::Interrupted),
-            // It has answered, so it had nothing against the certificate.
+            // The server has responded, so it accepted the certificate.
             (Fault::HangUpAfter(20), TransportErrorKind::Interrupted, TransportErrorKind::Interrupted),
         ] {
             let server = Setup::new(version, Asks::Optional).fault(fault).start(&authority);
@@ -152,7 +152,7 @@ async fn server_without_request_gets_nothing() {
         let server = Setup::new(version, Asks::Never).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
-        // Again and again: the session of the first handshake must not let the second slip through.
+        // Repeated: the session of the first handshake must not bypass the check in the second.
         for _ in 0..5 {
             let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
             assert_eq!(sent, Err(TransportErrorKind::IdentityNotRequested), "{version:?}");
@@ -160,7 +160,7 @@ async fn server_without_request_gets_nothing() {
         let journal = server.journal();
         assert!(journal.requests.is_empty());
         assert!(journal.handshakes.iter().all(|one| !one.is_resumed), "{journal:?}");
-        // Without an identity the server is as good as any, and its sessions are.
+        // Without an identity, the request is sent and its session is kept.
         for _ in 0..2 {
             assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
         }

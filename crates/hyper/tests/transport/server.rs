@@ -1,4 +1,4 @@
-//! A TLS server that does what a test says, and remembers whom it met.
+//! A TLS server with scripted behaviour, which records its connections.
 
 use std::collections::HashSet;
 use std::io;
@@ -27,7 +27,7 @@ pub(crate) type Version = &'static SupportedProtocolVersion;
 
 pub(crate) const VERSIONS: [Version; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
-/// Whether a client certificate is asked for.
+/// The server's handling of client certificates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Asks {
     Never,
@@ -35,23 +35,23 @@ pub(crate) enum Asks {
     Required,
 }
 
-/// What goes wrong on every connection.
+/// A fault on every connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     None,
-    /// A reset as soon as TCP is up.
+    /// Reset after the TCP connection.
     ResetAtOnce,
-    /// A reset when the handshake is done.
+    /// Reset after the handshake.
     ResetAfterHandshake,
-    /// The connection is closed after so many bytes of the response.
+    /// Close after this many bytes of the response.
     HangUpAfter(usize),
-    /// The connection is closed after the whole response, without a word in it.
+    /// Close after the complete response, without announcing it.
     CloseAfterResponse,
-    /// Nobody answers the ClientHello.
+    /// No reply to the ClientHello.
     Stall,
-    /// Requests are received and not answered.
+    /// No response to requests.
     Mute,
-    /// A body of so many bytes is announced and not sent.
+    /// A body of this many bytes is announced and not sent.
     Announce(usize),
 }
 
@@ -99,15 +99,15 @@ struct State {
     body: String,
     journal: Mutex<Journal>,
     rejected: Mutex<HashSet<Thumbprint>>,
-    /// The number of a connection, or all.
+    /// The number of a connection, or `None` for all.
     closing: broadcast::Sender<Option<usize>>,
 }
 
-/// What the server saw.
+/// A record of connections, handshakes and requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal {
     pub(crate) accepted: usize,
-    /// Connections that are not closed, from TCP on.
+    /// Open connections, counted from TCP on.
     pub(crate) open: usize,
     pub(crate) handshakes: Vec<Handshake>,
     pub(crate) requests: Vec<Received>,
@@ -167,12 +167,12 @@ impl Server {
 
     /// Closes all connections.
     pub(crate) fn close_all(&self) {
-        let _nobody = self.state.closing.send(None);
+        let _unobserved = self.state.closing.send(None);
     }
 
     /// Closes one connection.
     pub(crate) fn close(&self, connection: usize) {
-        let _nobody = self.state.closing.send(Some(connection));
+        let _unobserved = self.state.closing.send(Some(connection));
     }
 }
 
@@ -313,7 +313,7 @@ async fn answer(
     }
 }
 
-/// A request without a body.
+/// Parses a request without a body.
 pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -322,7 +322,7 @@ pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> io::R
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Takes the certificates of the authority, except those that a test rejects.
+/// A verifier that accepts the authority's certificates except rejected ones.
 #[derive(Debug)]
 struct Verifier {
     webpki: Arc<dyn ClientCertVerifier>,
