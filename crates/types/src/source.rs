@@ -1,11 +1,11 @@
 //! The managed identity sources: one table from which detection, diagnosis, the emulator and the
 //! documentation follow.
 //!
-//! Adding a source that answers one HTTP request touches four source files: a variant and a row
-//! here, its request in `crates/symbolon/src/source/request.rs`, and for the emulator its step in
-//! `protocol/step.rs` and its path, variables and checks in `services/hosts.rs`, both below
-//! `crates/emulator/src`. Tests that iterate over [`Source::ALL`] fail until all four agree. A source with a protocol of several steps also has a
-//! file of its own in `crates/symbolon/src/source/`, as Azure Arc has.
+//! Adding a source touches four source files: a variant and a row here, its request in
+//! `crates/symbolon/src/source/request.rs`, and in the emulator its step in `protocol/step.rs` and its
+//! endpoint and variables in `services/hosts.rs`. Tests that iterate over [`Source::ALL`] fail until
+//! all four agree. A source with several requests per token, such as Azure Arc, also has a file of its
+//! own beside each of the two.
 
 use std::fmt;
 
