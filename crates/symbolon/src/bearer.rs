@@ -4,11 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 use symbolon_binding::ManagedIdentityId;
-use symbolon_token::{CacheKey, Error, ErrorKind, Partition, Token, TokenCache, merge_claims, resource_name};
+use symbolon_token::{
+    CacheKey, Error, ErrorKind, Partition, RequestOptions, Token, TokenCache, merge_claims, resource_name,
+};
 use symbolon_types::{CorrelationId, Source};
 
 use crate::detection::Detection;
-use crate::options::TokenOptions;
 use crate::source::fetch::TokenFetcher;
 
 /// The bearer tokens of one managed identity.
@@ -46,28 +47,30 @@ impl BearerTokens {
     }
 
     /// Returns the token if it is in the cache. Does not allocate.
-    pub(crate) fn cached(&self, resource: &str, options: &TokenOptions<'_>) -> Option<Token> {
-        if options.force_refresh || options.claims.is_some() || options.client_claims.is_some() {
+    pub(crate) fn cached(&self, resource: &str, options: &RequestOptions<'_>) -> Option<Token> {
+        if options.bypass_key().is_some() || options.client_claims().is_some() {
             return None;
         }
         self.cache.find(&CacheKey::bearer(&self.detected().partition, resource_name(resource)))
     }
 
-    pub(crate) async fn acquire(&self, resource: &str, options: TokenOptions<'_>) -> Result<Token, Error> {
+    pub(crate) async fn acquire(&self, resource: &str, options: RequestOptions<'_>) -> Result<Token, Error> {
         let DetectedSource { detection, partition } = self.detected();
         let source = detection.source;
-        let correlation_id = options.correlation_id.unwrap_or_else(CorrelationId::random);
+        let correlation_id = options.correlation_id().unwrap_or_else(CorrelationId::random);
         let resource = resource_name(resource);
         check(&options, source, resource).map_err(|error| error.with_correlation_id(correlation_id))?;
         let key = CacheKey::bearer(partition, resource);
         // A token that is due, or whose refresh is forced, can still be the one that was refused.
         // (docs/protocol/sources.md#claims-and-revocation)
-        let refused = options.claims.and_then(|_| self.cache.find_even_if_due(&key));
+        let refused = options.claims().and_then(|_| self.cache.find_even_if_due(&key));
         let refused = refused.map(|token| sha256_hex(token.secret().expose()));
-        let fetch = || Arc::clone(&self.fetcher).fetch(source, resource.to_owned(), refused, correlation_id);
-        match options.claims {
-            Some(claims) => self.cache.renew(&key, claims, fetch).await,
-            None if options.force_refresh => self.cache.renew(&key, "", fetch).await,
+        let fetch = || {
+            let fetcher = Arc::clone(&self.fetcher);
+            fetcher.fetch(source, resource.to_owned(), refused, options.deadline(), correlation_id)
+        };
+        match options.bypass_key() {
+            Some(bypass_key) => self.cache.renew(&key, bypass_key, fetch).await,
             None => self.cache.obtain(&key, fetch).await,
         }
     }
@@ -86,15 +89,15 @@ fn sha256_hex(token: &str) -> String {
 }
 
 /// Refuses a request that the source cannot fulfil completely.
-fn check(options: &TokenOptions<'_>, source: Source, resource: &str) -> Result<(), Error> {
+fn check(options: &RequestOptions<'_>, source: Source, resource: &str) -> Result<(), Error> {
     if resource.is_empty() || resource.chars().any(char::is_control) {
         let error = "the resource is empty or has control characters";
         return Err(Error::new(ErrorKind::Request, "invalid_scope", error)
             .with_advice("name the resource as its URI, for example https://vault.azure.net"));
     }
-    merge_claims(options.claims, options.client_claims, &[])?;
+    merge_claims(options.claims(), options.client_claims(), &[])?;
     let takes_challenges = source.info().replaces_refused_tokens;
-    if options.client_claims.is_some() || options.claims.is_some() && !takes_challenges {
+    if options.client_claims().is_some() || options.claims().is_some() && !takes_challenges {
         let error = format!("{source} does not take claims for bearer tokens; nothing was sent");
         return Err(Error::new(ErrorKind::Request, "claims_not_supported", error)
             .with_advice("request a bound token, or force a refresh without claims"));

@@ -53,23 +53,9 @@ fn downgrade<'a>(request: ManagedIdentityRequest<'a>, error: &Error) -> RequestS
 
 /// Returns the request for the token client, which has a certificate for every request.
 fn token_request<'a>(request: &ManagedIdentityRequest<'a>) -> TokenRequest<'a> {
-    let mut token = request.identity.token_client().token_for_resource(request.resource);
-    if request.proof_of_possession {
-        token = token.proof_of_possession();
-    }
-    if let Some(claims) = request.options.claims {
-        token = token.claims(claims);
-    }
-    if let Some(claims) = request.options.client_claims {
-        token = token.claims_from_client(claims);
-    }
-    if request.options.force_refresh {
-        token = token.force_refresh();
-    }
-    if let Some(id) = request.options.correlation_id {
-        token = token.correlation_id(id);
-    }
-    token
+    let token = request.identity.token_client().token_for_resource(request.resource);
+    let token = token.options(request.options);
+    if request.proof_of_possession { token.proof_of_possession() } else { token }
 }
 
 /// Refuses a request for a certificate that this host cannot fulfil, judging by its environment.
@@ -100,7 +86,7 @@ fn check_host(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
             "request a bearer token, or run on a virtual machine whose metadata service has version 2",
         ),
     };
-    let id = request.options.correlation_id.unwrap_or_else(CorrelationId::random);
+    let id = request.options.correlation_id().unwrap_or_else(CorrelationId::random);
     Err(Error::new(ErrorKind::Environment, code, error).with_advice(advice).with_correlation_id(id))
 }
 

@@ -22,7 +22,6 @@ mod downgrade;
 mod federation;
 mod future;
 mod identity;
-mod options;
 mod request;
 mod source;
 
@@ -50,7 +49,7 @@ pub use symbolon_binding::{
 #[doc(inline)]
 pub use symbolon_hyper::HyperTransport;
 #[doc(inline)]
-pub use symbolon_token::{Error, ErrorKind, Token, TokenCache, TokenSource};
+pub use symbolon_token::{Error, ErrorKind, RequestOptions, Token, TokenCache, TokenSource};
 #[doc(inline)]
 pub use symbolon_transport::Transport;
 #[doc(inline)]

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use symbolon_token::RequestOptions;
 use symbolon_types::CorrelationId;
 
 use crate::downgrade::Downgrade;
 use crate::identity::ManagedIdentity;
-use crate::options::TokenOptions;
 
 /// A request for a token; `.await` it.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct ManagedIdentityRequest<'a> {
     pub(crate) over_mtls: bool,
     /// The identity's policy, unless a chain is stricter.
     pub(crate) downgrade: Downgrade,
-    pub(crate) options: TokenOptions<'a>,
+    pub(crate) options: RequestOptions<'a>,
 }
 
 impl ManagedIdentity {
@@ -31,7 +31,7 @@ impl ManagedIdentity {
             proof_of_possession: false,
             over_mtls: false,
             downgrade: self.downgrade(),
-            options: TokenOptions::default(),
+            options: RequestOptions::default(),
         }
     }
 }
@@ -62,13 +62,13 @@ impl<'a> ManagedIdentityRequest<'a> {
     /// SHA-256 of the refused token and discards its own copy. At all others a request for a bearer
     /// token with claims fails with `claims_not_supported`.
     pub fn claims(mut self, challenge: &'a str) -> Self {
-        self.options.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
+        self.options = self.options.with_claims(challenge);
         self
     }
 
     /// Adds claims of the client itself, as JSON. Tokens are cached per exact text of these claims.
     pub fn claims_from_client(mut self, claims: &'a str) -> Self {
-        self.options.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
+        self.options = self.options.with_client_claims(claims);
         self
     }
 
@@ -76,13 +76,20 @@ impl<'a> ManagedIdentityRequest<'a> {
     ///
     /// A host can have a cache of its own, App Service for up to a day, and return the same token.
     pub fn force_refresh(mut self) -> Self {
-        self.options.force_refresh = true;
+        self.options = self.options.with_force_refresh(true);
         self
     }
 
     /// Sets the id under which all services involved log the request. Default: a random one.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
-        self.options.correlation_id = Some(id);
+        self.options = self.options.with_correlation_id(id);
+        self
+    }
+
+    /// Sets all options that requests for tokens share, and replaces those set before. Default: none,
+    /// and the deadline of the identity.
+    pub fn options(mut self, options: RequestOptions<'a>) -> Self {
+        self.options = options;
         self
     }
 
@@ -98,9 +105,7 @@ impl fmt::Debug for ManagedIdentityRequest<'_> {
             .field("resource", &self.resource)
             .field("proof_of_possession", &self.proof_of_possession)
             .field("over_mtls", &self.over_mtls)
-            .field("has_claims", &self.options.claims.is_some())
-            .field("has_client_claims", &self.options.client_claims.is_some())
-            .field("force_refresh", &self.options.force_refresh)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

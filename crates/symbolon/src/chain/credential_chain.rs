@@ -129,7 +129,8 @@ impl CredentialChain {
     }
 
     pub(super) async fn acquire(&self, mut request: LinkRequest<'_>) -> Result<Token, Error> {
-        let id = *request.options.correlation_id.get_or_insert_with(CorrelationId::random);
+        let id = request.options.correlation_id().unwrap_or_else(CorrelationId::random);
+        request.options = request.options.with_correlation_id(id);
         let result = match self.0.chosen.get() {
             Some(index) => {
                 let link = &self.0.links[*index];

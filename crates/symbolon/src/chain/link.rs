@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use symbolon_token::{Error, ErrorKind};
-
-use crate::options::TokenOptions;
+use symbolon_token::{Error, ErrorKind, RequestOptions};
 
 /// The name of a link of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +59,7 @@ pub struct SkippedLink {
 pub(super) struct LinkRequest<'a> {
     pub(super) resource: &'a str,
     pub(super) proof_of_possession: bool,
-    pub(super) options: TokenOptions<'a>,
+    pub(super) options: RequestOptions<'a>,
 }
 
 /// The failure of a link.

@@ -71,16 +71,7 @@ impl WorkloadLink {
         if request.proof_of_possession {
             return Err(LinkError::Failed(cannot_bind()));
         }
-        let mut token = client.token_for_resource(request.resource);
-        if let Some(claims) = request.options.claims {
-            token = token.claims(claims);
-        }
-        if request.options.force_refresh {
-            token = token.force_refresh();
-        }
-        if let Some(id) = request.options.correlation_id {
-            token = token.correlation_id(id);
-        }
+        let token = client.token_for_resource(request.resource).options(request.options);
         token.await.map_err(LinkError::Failed)
     }
 }
@@ -104,8 +95,7 @@ async fn managed_identity_token(
     identity: &ManagedIdentity,
     request: &LinkRequest<'_>,
 ) -> Result<Token, Error> {
-    let mut token = identity.token(request.resource);
-    token.options = request.options;
+    let mut token = identity.token(request.resource).options(request.options);
     token.proof_of_possession = request.proof_of_possession;
     // A chain never downgrades, whatever the policy of the identity.
     token.downgrade = Downgrade::Never;

@@ -4,12 +4,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use symbolon_token::{Error, Token};
+use symbolon_token::{Error, RequestOptions, Token};
 use symbolon_types::CorrelationId;
 
 use super::credential_chain::CredentialChain;
 use super::link::LinkRequest;
-use crate::options::TokenOptions;
 
 /// A request for a token; `.await` it.
 #[derive(Clone)]
@@ -22,7 +21,7 @@ pub struct ChainRequest<'a> {
 impl CredentialChain {
     /// Requests a token for a resource, for example `https://vault.azure.net`.
     pub fn token<'a>(&'a self, resource: &'a str) -> ChainRequest<'a> {
-        let options = TokenOptions::default();
+        let options = RequestOptions::default();
         ChainRequest { chain: self, request: LinkRequest { resource, proof_of_possession: false, options } }
     }
 }
@@ -39,20 +38,20 @@ impl<'a> ChainRequest<'a> {
     /// the new token replaces the challenged one. A link that does not take claims fails with
     /// `claims_not_supported`: the tools, and most managed identity sources for bearer tokens.
     pub fn claims(mut self, challenge: &'a str) -> Self {
-        self.request.options.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
+        self.request.options = self.request.options.with_claims(challenge);
         self
     }
 
     /// Bypasses the token cache. A tool can have a cache of its own and return the same token.
     pub fn force_refresh(mut self) -> Self {
-        self.request.options.force_refresh = true;
+        self.request.options = self.request.options.with_force_refresh(true);
         self
     }
 
     /// Sets the id under which all services involved log the request. Tools do not take one.
     /// Default: a random one.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
-        self.request.options.correlation_id = Some(id);
+        self.request.options = self.request.options.with_correlation_id(id);
         self
     }
 }
@@ -71,8 +70,7 @@ impl fmt::Debug for ChainRequest<'_> {
         f.debug_struct("ChainRequest")
             .field("resource", &self.request.resource)
             .field("proof_of_possession", &self.request.proof_of_possession)
-            .field("has_claims", &self.request.options.claims.is_some())
-            .field("force_refresh", &self.request.options.force_refresh)
+            .field("options", &self.request.options)
             .finish_non_exhaustive()
     }
 }

@@ -41,7 +41,7 @@ impl DeveloperTool {
     pub(super) async fn token(&self, request: &LinkRequest<'_>) -> Result<Token, LinkError> {
         let resource = resource_name(request.resource);
         let tool = self.settings.tool;
-        let id = request.options.correlation_id.unwrap_or_else(CorrelationId::random);
+        let id = request.options.correlation_id().unwrap_or_else(CorrelationId::random);
         check(request, resource, tool).map_err(LinkError::Failed)?;
         let key = CacheKey::bearer(&self.partition, resource);
         let fetch = || {
@@ -49,7 +49,7 @@ impl DeveloperTool {
             let resource = resource.to_owned();
             async move { fetch(&settings, &context, &resource, id).await }
         };
-        let result = if request.options.force_refresh {
+        let result = if request.options.force_refresh() {
             self.cache.renew(&key, "", fetch).await
         } else {
             self.cache.obtain(&key, fetch).await
@@ -72,7 +72,7 @@ fn check(request: &LinkRequest<'_>, resource: &str, tool: ToolSpec) -> Result<()
         return Err(Error::new(ErrorKind::Request, "invalid_scope", error)
             .with_advice("name the resource as its URI, for example https://vault.azure.net"));
     }
-    if request.options.claims.is_some() {
+    if request.options.claims().is_some() {
         let error = format!("the {} does not take claims; nothing was run", tool.link);
         let advice = format!("run `{}` again, then force a refresh without claims", tool.log_in);
         return Err(Error::new(ErrorKind::Request, "claims_not_supported", error).with_advice(advice));

@@ -31,13 +31,14 @@ pub(crate) struct TokenFetcher {
 }
 
 impl TokenFetcher {
-    /// Requests a token within the deadline. `refused` is the hash of the token that a resource
+    /// Requests a token within `deadline`, or the identity's own. `refused` is the hash of the token that a resource
     /// refused.
     pub(crate) async fn fetch(
         self: Arc<Self>,
         source: Source,
         resource: String,
         refused: Option<String>,
+        deadline: Option<Duration>,
         correlation_id: CorrelationId,
     ) -> Result<IssuedToken, Error> {
         let takes_capabilities = source.info().replaces_refused_tokens;
@@ -48,12 +49,13 @@ impl TokenFetcher {
             refused: refused.as_deref(),
             correlation_id,
         };
+        let deadline = deadline.unwrap_or(self.deadline);
         let clock = self.http.context().clock();
         let started = clock.now();
-        let result = timeout(clock, self.deadline, self.send(source, &request)).await;
+        let result = timeout(clock, deadline, self.send(source, &request)).await;
         let elapsed = clock.now().duration_since(started).unwrap_or_default();
         result
-            .unwrap_or_else(|| Err(timeout_error(source, self.deadline)))
+            .unwrap_or_else(|| Err(timeout_error(source, deadline)))
             .map(|(fetched, attempts)| fetched.after(attempts, elapsed))
             .map_err(|error| error.with_correlation_id(correlation_id))
     }
