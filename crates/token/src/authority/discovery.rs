@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use symbolon_lease::{Found, Lease, LeaseCache, Loaded};
+use symbolon_lease::{Lease, LeaseCache, Loaded};
 use symbolon_transport::HttpClient;
 use symbolon_types::{Error, SharedClock};
 
@@ -66,15 +66,6 @@ impl Discovery {
         hosts.obtain(&NameKey(host), load).await?.value.check()
     }
 
-    /// Returns the cached result of [`validate`](Self::validate); `None` if a request is due.
-    pub(super) fn validate_now(&self, authority: &Authority) -> Option<Result<(), Error>> {
-        let Some(host) = unknown_host(authority) else { return Some(Ok(())) };
-        match self.0.get()?.hosts.find(&NameKey(host)) {
-            Some(Found { value, is_due: false, .. }) => Some(value.check()),
-            _ => None,
-        }
-    }
-
     /// Returns the metadata of an OpenID provider.
     pub(super) async fn provider(
         &self,
@@ -106,17 +97,6 @@ impl Discovery {
         Ok(providers.obtain(&name, load).await?.value)
     }
 
-    /// Returns the cached result of [`provider`](Self::provider); `None` if a request is due.
-    pub(super) fn provider_now(&self, issuer: &str) -> Option<Result<Arc<ProviderMetadata>, Error>> {
-        let DiscoveryCaches { providers, failures, .. } = self.0.get()?;
-        let name = NameKey(issuer);
-        match providers.find(&name) {
-            Some(Found { value, is_due: false, .. }) => Some(Ok(value)),
-            Some(_) => None,
-            None => failures.find(&name).map(|failure| Err(failure.value)),
-        }
-    }
-
     /// Returns the caches, which use the clock of the first caller.
     fn caches(&self, clock: &SharedClock) -> &DiscoveryCaches {
         self.0.get_or_init(|| DiscoveryCaches {
@@ -145,6 +125,7 @@ mod tests {
     use futures_util::FutureExt;
     use futures_util::future::join_all;
     use http::StatusCode;
+    use symbolon_lease::Found;
     use symbolon_transport::testing::ScriptedTransport;
     use symbolon_transport::{
         Request, Response, Route, SharedTransport, Transport, TransportError, TransportErrorKind,
@@ -189,6 +170,28 @@ mod tests {
 
     fn urls(transport: &ScriptedTransport) -> Vec<String> {
         transport.requests().iter().map(|request| request.url().to_string()).collect()
+    }
+
+    impl Discovery {
+        /// Returns the cached result of [`validate`](Self::validate); `None` if a request is due.
+        fn validate_now(&self, authority: &Authority) -> Option<Result<(), Error>> {
+            let Some(host) = unknown_host(authority) else { return Some(Ok(())) };
+            match self.0.get()?.hosts.find(&NameKey(host)) {
+                Some(Found { value, is_due: false, .. }) => Some(value.check()),
+                _ => None,
+            }
+        }
+
+        /// Returns the cached result of [`provider`](Self::provider); `None` if a request is due.
+        fn provider_now(&self, issuer: &str) -> Option<Result<Arc<ProviderMetadata>, Error>> {
+            let DiscoveryCaches { providers, failures, .. } = self.0.get()?;
+            let name = NameKey(issuer);
+            match providers.find(&name) {
+                Some(Found { value, is_due: false, .. }) => Some(Ok(value)),
+                Some(_) => None,
+                None => failures.find(&name).map(|failure| Err(failure.value)),
+            }
+        }
     }
 
     #[tokio::test]

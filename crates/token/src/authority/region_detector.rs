@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
-use symbolon_lease::{Found, LeaseCache, Loaded, Origin};
+use symbolon_lease::{LeaseCache, Loaded, Origin};
 use symbolon_transport::{
     HttpClient, Request, Response, RetryPolicy, Route, TransportError, is_transient_status, timeout,
 };
@@ -73,14 +73,6 @@ impl RegionDetector {
             Ok(obtained) => obtained.value,
             // The closure never returns an error.
             Err(_) => RegionOutcome::Unknown,
-        }
-    }
-
-    /// Returns the cached result; `None` if a detection is due.
-    pub(super) fn outcome_now(&self) -> Option<RegionOutcome> {
-        match self.0.get()?.find(&()) {
-            Some(Found { value, is_due: false, .. }) => Some(value.remembered()),
-            _ => None,
         }
     }
 }
@@ -169,6 +161,7 @@ mod tests {
 
     use futures_util::FutureExt;
     use futures_util::future::join_all;
+    use symbolon_lease::Found;
     use symbolon_transport::testing::ScriptedTransport;
     use symbolon_transport::{SharedTransport, Transport, TransportErrorKind, transport_fn};
     use symbolon_types::{Context, Jitter, ManualClock, SharedClock};
@@ -203,6 +196,16 @@ mod tests {
             }
             clock.advance_to_next().expect("a timer is set");
             delays.push(SharedClock::from(clock).now().duration_since(start).unwrap().as_secs());
+        }
+    }
+
+    impl RegionDetector {
+        /// Returns the cached result; `None` if a detection is due.
+        fn outcome_now(&self) -> Option<RegionOutcome> {
+            match self.0.get()?.find(&()) {
+                Some(Found { value, is_due: false, .. }) => Some(value.remembered()),
+                _ => None,
+            }
         }
     }
 

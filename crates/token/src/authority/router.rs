@@ -26,10 +26,7 @@ use crate::oauth::TokenEndpoint;
 /// let authority = Authority::parse("https://login.microsoftonline.com/contoso.com")?;
 /// let router = Router::new(authority).with_region(RegionChoice::Detect);
 /// let query = EndpointQuery { mtls: true, ..EndpointQuery::default() };
-/// let endpoint = match router.endpoint_now(&query) {
-///     Some(known) => known?,
-///     None => router.endpoint(http, &symbolon_types::Env::process(), &query).await?,
-/// };
+/// let endpoint = router.endpoint(http, &symbolon_types::Env::process(), &query).await?;
 /// # Ok(()) }
 /// ```
 ///
@@ -56,9 +53,6 @@ impl From<TokenEndpoint> for LocatedEndpoint {
 #[derive(Debug)]
 struct RouterState {
     settings: RouterSettings,
-    /// The authority is of Entra and not on a loopback address, so that it may have regions.
-    has_regions: bool,
-    needs_discovery: bool,
     /// The configured region after the environment was applied, when it was first needed.
     resolved_region: OnceLock<Result<RegionChoice, Error>>,
 }
@@ -112,10 +106,7 @@ impl Router {
     }
 
     fn of(settings: RouterSettings) -> Self {
-        let has_regions = settings.authority.cloud_host().is_some();
-        let needs_discovery = settings.instance_discovery && has_regions && !settings.authority.is_known();
-        let resolved_region = OnceLock::new();
-        Self(Arc::new(RouterState { settings, has_regions, needs_discovery, resolved_region }))
+        Self(Arc::new(RouterState { settings, resolved_region: OnceLock::new() }))
     }
 
     fn settings(&self) -> &RouterSettings {
@@ -126,38 +117,6 @@ impl Router {
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.settings().authority
-    }
-
-    /// Returns the token endpoint for these requests from the cache; `None` if a request for
-    /// discovery or region detection is due, which [`endpoint`](Self::endpoint) sends.
-    #[must_use]
-    pub fn endpoint_now(&self, query: &EndpointQuery<'_>) -> Option<Result<TokenEndpoint, Error>> {
-        self.located_now(query).map(|located| Ok(located?.endpoint))
-    }
-
-    pub(crate) fn located_now(&self, query: &EndpointQuery<'_>) -> Option<Result<LocatedEndpoint, Error>> {
-        let EndpointQuery { tenant, mtls, .. } = *query;
-        let settings = self.settings();
-        if let Some(issuer) = settings.authority.issuer() {
-            if let Some(Err(error)) = tenant.map(|tenant| settings.authority.with_tenant(tenant)) {
-                return Some(Err(error));
-            }
-            let metadata = settings.discovery.provider_now(issuer)?;
-            return Some(metadata.map(|metadata| metadata.token_endpoint(mtls).clone().into()));
-        }
-        let region = match query.considers_region().then(|| self.cached_region()) {
-            None => RegionOutcome::None,
-            Some(known) => match known? {
-                Ok(region) => region,
-                Err(error) => return Some(Err(error)),
-            },
-        };
-        if self.0.needs_discovery
-            && let Err(error) = settings.discovery.validate_now(&settings.authority)?
-        {
-            return Some(Err(error));
-        }
-        Some(self.route(query, region))
     }
 
     /// Returns the token endpoint for these requests.
@@ -234,24 +193,10 @@ impl Router {
     }
 
     fn resolved_region(&self, env: &Env) -> Result<RegionChoice, Error> {
-        if !self.0.has_regions {
+        if self.authority().cloud_host().is_none() {
             return Ok(RegionChoice::Global);
         }
         self.0.resolved_region.get_or_init(|| self.settings().region.resolve(env)).clone()
-    }
-
-    /// Returns the region; `None` if the environment was not read yet or a detection is due.
-    fn cached_region(&self) -> Option<Result<RegionOutcome, Error>> {
-        let settings = self.settings();
-        if !self.0.has_regions || settings.region == RegionChoice::Global {
-            return Some(Ok(RegionOutcome::None));
-        }
-        match self.0.resolved_region.get()? {
-            Ok(RegionChoice::Fixed(region)) => Some(Ok(RegionOutcome::Configured(region.clone()))),
-            Ok(RegionChoice::Detect) => settings.detector.outcome_now().map(Ok),
-            Ok(RegionChoice::Unset | RegionChoice::Global) => Some(Ok(RegionOutcome::None)),
-            Err(error) => Some(Err(error.clone())),
-        }
     }
 
     fn route(&self, query: &EndpointQuery<'_>, region: RegionOutcome) -> Result<LocatedEndpoint, Error> {
@@ -383,10 +328,7 @@ mod tests {
             let http = client(&transport, &ManualClock::new());
             let router = router(authority).with_region(region);
             let endpoint = router.endpoint(&http, &Env::empty(), &query(tenant, mtls)).await;
-            assert_eq!(shown(endpoint.clone()), outcome, "{authority} {tenant:?}");
-            if endpoint.is_ok() {
-                assert_eq!(router.endpoint_now(&query(tenant, mtls)).map(shown).as_deref(), Some(outcome));
-            }
+            assert_eq!(shown(endpoint), outcome, "{authority} {tenant:?}");
             assert!(transport.requests().is_empty(), "{authority}");
         }
     }
@@ -400,19 +342,18 @@ mod tests {
         let clock = ManualClock::new();
         let http = client(&transport, &clock);
         let router = router(CONTOSO).with_region(RegionChoice::Detect);
-        assert!(router.endpoint_now(&query(None, true)).is_none());
         let global = "https://mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token";
         assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, true)).await), global);
-        assert_eq!(router.endpoint_now(&query(None, true)).map(shown).as_deref(), Some(global));
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, true)).await), global);
+        assert_eq!(transport.requests().len(), 1);
 
         clock.advance(Duration::from_secs(5 * 60));
-        assert!(router.endpoint_now(&query(None, true)).is_none());
         assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, true)).await), global);
         tokio::task::yield_now().await;
         let regional = "https://westus.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token";
-        assert_eq!(router.endpoint_now(&query(None, true)).map(shown).as_deref(), Some(regional));
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, true)).await), regional);
         let other = "https://westus.login.microsoft.com/t/oauth2/v2.0/token";
-        assert_eq!(router.endpoint_now(&query(Some("t"), false)).map(shown).as_deref(), Some(other));
+        assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(Some("t"), false)).await), other);
         assert_eq!(transport.requests().len(), 2);
     }
 
@@ -425,12 +366,12 @@ mod tests {
             (RegionChoice::Global, ("MSAL_FORCE_REGION", "for.ced"), "https://login.microsoftonline.com/"),
             (fixed("r"), ("MSAL_DISABLE_REGION", "1"), "https://login.microsoftonline.com/"),
         ] {
-            let router = router(CONTOSO).with_region(region.clone());
-            assert_eq!(router.endpoint_now(&query(None, false)).is_some(), region == RegionChoice::Global);
+            let router = router(CONTOSO).with_region(region);
             let env = [variable].into_iter().collect();
             let endpoint = shown(router.endpoint(&http, &env, &query(None, false)).await);
             assert!(endpoint.starts_with(host), "{endpoint}");
-            assert_eq!(router.endpoint_now(&query(None, false)).map(shown), Some(endpoint));
+            // The environment is read once.
+            assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, false)).await), endpoint);
         }
         // An authority without regions ignores an invalid region.
         let env = [("MSAL_FORCE_REGION", "for.ced")].into_iter().collect();
@@ -439,14 +380,15 @@ mod tests {
 
     #[tokio::test]
     async fn rg17_user_requests_need_no_region() {
-        let http = client(&ScriptedTransport::new([]), &ManualClock::new());
+        let transport = ScriptedTransport::new([]);
+        let http = client(&transport, &ManualClock::new());
         let about_user = EndpointQuery { for_user: true, ..EndpointQuery::default() };
         let global = "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token";
         for region in [RegionChoice::Unset, RegionChoice::Global, RegionChoice::Detect, fixed("r")] {
             let router = router(CONTOSO).with_region(region);
-            assert_eq!(router.endpoint_now(&about_user).map(shown).as_deref(), Some(global));
             assert_eq!(shown(router.endpoint(&http, &Env::empty(), &about_user).await), global);
         }
+        assert!(transport.requests().is_empty());
         let regional = "https://r.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token";
         let over_mtls = EndpointQuery { mtls: true, ..about_user };
         let router = router(CONTOSO).with_region(fixed("r"));
@@ -469,8 +411,9 @@ mod tests {
         assert_eq!(transport.requests().len(), 1);
 
         let without_discovery = router.with_region(RegionChoice::Global).with_instance_discovery(false);
-        let endpoint = without_discovery.endpoint_now(&query(None, false)).map(shown);
-        assert_eq!(endpoint.as_deref(), Some("https://login.foo.bar/t/oauth2/v2.0/token"));
+        let endpoint = without_discovery.endpoint(&http, &Env::empty(), &query(None, false)).await;
+        assert_eq!(shown(endpoint), "https://login.foo.bar/t/oauth2/v2.0/token");
+        assert_eq!(transport.requests().len(), 1);
     }
 
     #[tokio::test]
@@ -499,17 +442,11 @@ mod tests {
         let http = client(&transport, &ManualClock::new());
         let router =
             Router::new(Authority::oidc("https://idp.example/").unwrap()).with_region(RegionChoice::Detect);
-        assert!(router.endpoint_now(&query(None, false)).is_none());
         for (mtls, url) in [(false, "https://idp.example/token"), (true, "https://mtls.idp.example/token")] {
             assert_eq!(shown(router.endpoint(&http, &Env::empty(), &query(None, mtls)).await), url);
-            assert_eq!(router.endpoint_now(&query(None, mtls)).map(shown).as_deref(), Some(url));
         }
         let refused = router.endpoint(&http, &Env::empty(), &query(Some("t"), false)).await;
         assert_eq!(shown(refused), "authority_type_mismatch");
-        assert_eq!(
-            router.endpoint_now(&query(Some("t"), false)).map(shown).as_deref(),
-            Some("authority_type_mismatch")
-        );
         assert_eq!(transport.requests().len(), 1);
     }
 }
