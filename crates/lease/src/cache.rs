@@ -20,6 +20,15 @@ const MAX_SHARDS: usize = 16;
 /// Keys are spread over shards by hash: smaller shards would be full long before the cache is.
 const MIN_SHARD_CAPACITY: usize = 256;
 
+/// Returns the number of shards: as few as the size of their tables allows, so that the tables are
+/// well filled. A table has a power of two of places, and one place in eight stays empty.
+fn shard_count(capacity: usize) -> usize {
+    let most = (capacity / MIN_SHARD_CAPACITY).clamp(1, MAX_SHARDS);
+    // An entry is inserted before another one is evicted.
+    let places = (capacity.div_ceil(most) + 1).saturating_mul(8).div_ceil(7).next_power_of_two().max(8);
+    capacity.div_ceil(places / 8 * 7 - 1).clamp(1, most)
+}
+
 /// A value found in the cache.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -88,7 +97,7 @@ pub struct LeaseCache<K, V>(Arc<CacheParts<K, V>>);
 
 struct CacheParts<K, V> {
     shards: Box<[Shard<K, V>]>,
-    shard_capacity: usize,
+    capacity: usize,
     hasher: DefaultHashBuilder,
     clock: SharedClock,
     /// The id of the next load.
@@ -103,10 +112,10 @@ where
     /// Creates an empty cache of at most `capacity` entries, with deadlines on `clock`.
     #[must_use]
     pub fn new(capacity: usize, clock: SharedClock) -> Self {
-        let shards = (capacity / MIN_SHARD_CAPACITY).clamp(1, MAX_SHARDS);
+        let shards = shard_count(capacity);
         Self(Arc::new(CacheParts {
             shards: (0..shards).map(|_| Shard::new()).collect(),
-            shard_capacity: capacity.div_ceil(shards).max(1),
+            capacity: capacity.max(1),
             hasher: DefaultHashBuilder::default(),
             clock,
             next_load: AtomicU64::new(0),
@@ -385,12 +394,13 @@ where
     /// Evicts disposable entries, then those that expire next, but never the newest. Entries with a
     /// running load stay: their number is bounded by the callers that wait for them.
     fn make_room(&self, shard: &mut Table<K, V>, hash: u64, newest: &K) {
-        if shard.len() <= self.shard_capacity {
+        let capacity = self.shard_capacity(hash);
+        if shard.len() <= capacity {
             return;
         }
         let now = self.now();
         shard.retain(|entry| !entry.slot.is_disposable(now));
-        while shard.len() > self.shard_capacity {
+        while shard.len() > capacity {
             let is_newest = |entry: &CacheEntry<K, V>| entry.hash == hash && newest.matches(&entry.key);
             let idle = shard.iter().filter(|entry| !is_newest(entry) && !entry.slot.is_loading());
             let expiring =
@@ -404,9 +414,19 @@ where
     /// Returns the shard of a hash. The table itself uses the lowest and the highest bits; the shard
     /// is chosen by bits from the middle.
     fn shard(&self, hash: u64) -> &Shard<K, V> {
+        &self.shards[self.shard_index(hash)]
+    }
+
+    fn shard_index(&self, hash: u64) -> usize {
         let middle = (hash >> 16) & 0xffff_ffff;
         // The upper half of the product is evenly distributed below the number of shards.
-        &self.shards[((middle * self.shards.len() as u64) >> 32) as usize]
+        ((middle * self.shards.len() as u64) >> 32) as usize
+    }
+
+    /// Returns the capacity of the shard of a hash. All capacities add up to that of the cache.
+    fn shard_capacity(&self, hash: u64) -> usize {
+        let shards = self.shards.len();
+        self.capacity / shards + usize::from(self.shard_index(hash) < self.capacity % shards)
     }
 }
 
@@ -418,8 +438,6 @@ impl<K, V> Clone for LeaseCache<K, V> {
 
 impl<K, V> fmt::Debug for LeaseCache<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeaseCache")
-            .field("capacity", &(self.0.shard_capacity * self.0.shards.len()))
-            .finish_non_exhaustive()
+        f.debug_struct("LeaseCache").field("capacity", &self.0.capacity).finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 mod access_token;
 mod issued_token;
 mod key;
+mod owner;
 mod partition;
 mod refresh_token;
 
@@ -10,6 +11,7 @@ pub use access_token::{Token, TokenSource};
 pub use issued_token::IssuedToken;
 pub use key::CacheKey;
 pub(crate) use key::TokenKey;
+pub(crate) use owner::TokenOwner;
 pub use partition::Partition;
 pub(crate) use partition::PartitionRef;
 pub(crate) use refresh_token::{DatedRefreshToken, RefreshToken};

@@ -201,8 +201,7 @@ impl TokenExchange {
         }
         let key = self.key_of(auth, subject.as_deref());
         IssuedToken::new(granted.secret, granted.expiry, auth.scheme().clone(), self.correlation_id)
-            .with_client_id(Some(auth.shared_client_id()))
-            .with_tenant_id(auth.shared_tenant_id())
+            .with_owner(auth.owner())
             .about(account)
             .stored_under(key)
     }

@@ -10,10 +10,10 @@ use super::auth::ClientAuth;
 use super::cache_identity::CacheIdentity;
 use super::source::CredentialRequest;
 use crate::authority::{
-    Authority, AuthorityKind, EndpointQuery, ExpectedIssuer, LocatedEndpoint, RegionChoice, Router, Tenant,
+    Authority, AuthorityKind, EndpointQuery, ExpectedIssuer, LocatedEndpoint, RegionChoice, Router,
 };
 use crate::oauth::TokenEndpoint;
-use crate::token::{CacheKey, Partition};
+use crate::token::{CacheKey, Partition, TokenOwner};
 
 /// A client that is registered at an authority (RFC 6749 §2.2), without its credential.
 ///
@@ -29,6 +29,8 @@ use crate::token::{CacheKey, Partition};
 pub struct Application {
     client_id: Arc<str>,
     endpoint: EndpointSource,
+    /// The client in its own tenant.
+    owner: Arc<TokenOwner>,
     /// The partition of the application's own tenant.
     partition: Partition,
 }
@@ -78,7 +80,10 @@ impl Application {
         // The partition names the authority, not the endpoint: a token is valid whichever region
         // issued it.
         let partition = Partition::of_tenant(&format!("app\0{issuer}\0"), tenant, &format!("\0{client_id}"));
-        Ok(Self { client_id: client_id.into(), endpoint, partition })
+        let client_id: Arc<str> = client_id.into();
+        let tenant_id = (!tenant.is_empty()).then(|| tenant.into());
+        let owner = Arc::new(TokenOwner { client_id: Some(Arc::clone(&client_id)), tenant_id });
+        Ok(Self { client_id, endpoint, owner, partition })
     }
 
     /// Sets the region of Entra that issues the tokens. Default: none, unless the environment forces
@@ -150,14 +155,12 @@ impl Application {
                 router.located(request.http(), request.http().context().env(), &query).await?
             }
         };
-        let own_tenant = self.authority().and_then(Authority::tenant).map(Tenant::as_str);
-        let tenant = tenant.map(str::to_ascii_lowercase).or(own_tenant.map(str::to_owned));
         let partition = self.cache_identity(request).partition();
         let auth = ClientAuth::new(Arc::clone(&self.client_id), located.endpoint, partition)
             .in_region(located.region);
         Ok(match tenant {
-            Some(tenant) => auth.with_tenant_id(tenant),
-            None => auth,
+            Some(tenant) => auth.with_tenant_id(tenant.to_ascii_lowercase()),
+            None => auth.with_owner(Arc::clone(&self.owner)),
         })
     }
 

@@ -10,7 +10,7 @@ use symbolon_types::{ClientIdentity, Error, Secret};
 use super::cache_identity::CacheIdentity;
 use crate::authority::RegionOutcome;
 use crate::oauth::{ManagedIdentityKind, Scheme, TokenEndpoint};
-use crate::token::Partition;
+use crate::token::{Partition, TokenOwner};
 
 /// A parameter of the body of a token request.
 type Parameter = (Cow<'static, str>, Secret);
@@ -27,7 +27,7 @@ pub struct ClientAuth(Arc<ClientAuthParts>);
 #[derive(Clone)]
 struct ClientAuthParts {
     client_id: Arc<str>,
-    tenant_id: Option<Arc<str>>,
+    owner: Arc<TokenOwner>,
     partition: Partition,
     token_endpoint: TokenEndpoint,
     parameters: Vec<Parameter>,
@@ -42,9 +42,10 @@ impl ClientAuth {
     /// A client that asks this endpoint for bearer tokens, so far without any credential.
     #[must_use]
     pub fn new(client_id: impl Into<Arc<str>>, token_endpoint: TokenEndpoint, partition: Partition) -> Self {
+        let client_id = client_id.into();
         Self(Arc::new(ClientAuthParts {
-            client_id: client_id.into(),
-            tenant_id: None,
+            owner: Arc::new(TokenOwner { client_id: Some(Arc::clone(&client_id)), tenant_id: None }),
+            client_id,
             partition,
             token_endpoint,
             parameters: Vec::new(),
@@ -59,7 +60,7 @@ impl ClientAuth {
     /// The same, in this tenant.
     #[must_use]
     pub fn with_tenant_id(self, tenant_id: impl Into<Arc<str>>) -> Self {
-        self.edit(|parts| parts.tenant_id = Some(tenant_id.into()))
+        self.edit(|parts| Arc::make_mut(&mut parts.owner).tenant_id = Some(tenant_id.into()))
     }
 
     /// The same, with a parameter in the body of the token request.
@@ -118,7 +119,7 @@ impl ClientAuth {
     /// The tenant, where there is one.
     #[must_use]
     pub fn tenant_id(&self) -> Option<&str> {
-        self.0.tenant_id.as_deref()
+        self.0.owner.tenant_id.as_deref()
     }
 
     /// Where the token is asked for.
@@ -147,12 +148,14 @@ impl ClientAuth {
         &self.0.region
     }
 
-    pub(crate) fn shared_client_id(&self) -> Arc<str> {
-        Arc::clone(&self.0.client_id)
+    /// Returns the client and the tenant, for the tokens that are issued to them.
+    pub(crate) fn owner(&self) -> Arc<TokenOwner> {
+        Arc::clone(&self.0.owner)
     }
 
-    pub(crate) fn shared_tenant_id(&self) -> Option<Arc<str>> {
-        self.0.tenant_id.clone()
+    /// Replaces the client and the tenant by the same ones, shared.
+    pub(crate) fn with_owner(self, owner: Arc<TokenOwner>) -> Self {
+        self.edit(|parts| parts.owner = owner)
     }
 
     pub(crate) fn partition(&self) -> &Partition {

@@ -1,4 +1,4 @@
-//! A token, and the certificate it is bound to.
+//! Access tokens with their certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,47 +11,62 @@ use symbolon_transport::{Request, Route};
 use symbolon_types::{ClientIdentity, CorrelationId, Error, ErrorKind, Secret};
 
 use super::key::TokenKey;
+use super::owner::TokenOwner;
 use crate::oauth::{Account, Scheme};
 
-/// An access token together with what it takes to use it. Immutable; clones are cheap.
+/// An access token and, if it is bound, its certificate. Immutable; clones are cheap.
 ///
-/// A bound token is worth something only on a connection that presents its certificate, so the two
-/// are kept together until the moment of use: [`authorize`](Self::authorize) makes a request that
-/// carries both.
+/// A bound token is valid only on a connection that presents its certificate, so the two stay
+/// together until they are used: [`authorize`](Self::authorize) builds a request with both.
 #[derive(Clone)]
 pub struct Token {
-    issued: Arc<TokenParts>,
+    parts: Arc<TokenParts>,
     source: TokenSource,
 }
 
+/// The content of a token. Its members are small, because a cache holds thousands of them.
 pub(crate) struct TokenParts {
     pub(crate) secret: Secret,
     pub(crate) scheme: Scheme,
-    pub(crate) client_id: Option<Arc<str>>,
-    pub(crate) tenant_id: Option<Arc<str>>,
+    pub(crate) owner: Arc<TokenOwner>,
     pub(crate) account: Option<Account>,
-    pub(crate) expires_on: SystemTime,
-    pub(crate) refresh_on: SystemTime,
+    pub(crate) expires_on: UnixMicros,
+    pub(crate) refresh_on: UnixMicros,
     pub(crate) correlation_id: CorrelationId,
-    pub(crate) attempts: usize,
-    pub(crate) duration: Duration,
+    pub(crate) attempts: u32,
+    pub(crate) duration_ms: u32,
     pub(crate) key: TokenKey,
 }
 
-/// Where a token comes from.
+/// Microseconds since 1970: half the size of a `SystemTime`.
+#[derive(Clone, Copy)]
+pub(crate) struct UnixMicros(u64);
+
+impl UnixMicros {
+    pub(crate) fn from_time(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(since.as_micros().try_into().unwrap_or(u64::MAX))
+    }
+
+    fn to_time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_micros(self.0)
+    }
+}
+
+/// The origin of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenSource {
-    /// It was issued for this request.
+    /// The token was issued for this request.
     Network,
-    /// It was issued for another request that this one waited with.
+    /// The token was issued for an earlier request, whose exchange this one joined.
     Joined,
-    /// It was in the cache.
+    /// The token was in the cache.
     Cache,
 }
 
 impl TokenSource {
-    /// `network`, `joined` or `cache`.
+    /// Returns `network`, `joined` or `cache`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,8 +78,8 @@ impl TokenSource {
 }
 
 impl Token {
-    pub(crate) fn new(issued: TokenParts) -> Self {
-        Self { issued: Arc::new(issued), source: TokenSource::Network }
+    pub(crate) fn new(parts: TokenParts) -> Self {
+        Self { parts: Arc::new(parts), source: TokenSource::Network }
     }
 
     pub(crate) fn from(mut self, source: TokenSource) -> Self {
@@ -73,96 +88,96 @@ impl Token {
     }
 
     pub(crate) fn key(&self) -> &TokenKey {
-        &self.issued.key
+        &self.parts.key
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.issued, &other.issued)
+        Arc::ptr_eq(&self.parts, &other.parts)
     }
 
-    /// The token itself.
+    /// Returns the text of the token.
     ///
-    /// Prefer [`authorize`](Self::authorize): a bound token in a header of your own is refused
-    /// unless your connection presents the same certificate.
+    /// Prefer [`authorize`](Self::authorize): a resource server refuses a bound token in a header of
+    /// your own, unless the connection presents the same certificate.
     #[must_use]
     pub fn secret(&self) -> &Secret {
-        &self.issued.secret
+        &self.parts.secret
     }
 
-    /// `Bearer` or `mtls_pop`; also the scheme of the `Authorization` header.
+    /// Returns `Bearer` or `mtls_pop`, which is also the scheme of the `Authorization` header.
     #[must_use]
     pub fn token_type(&self) -> &'static str {
-        self.issued.scheme.token_type()
+        self.parts.scheme.token_type()
     }
 
-    /// The certificate that the token is bound to, ready for the next handshake.
+    /// Returns the certificate that the token is bound to, ready for the next handshake.
     #[must_use]
     pub fn bound_to(&self) -> Option<&ClientIdentity> {
-        self.issued.scheme.bound_to()
+        self.parts.scheme.bound_to()
     }
 
-    /// The scopes or the resource that it is for, as they were asked for.
+    /// Returns the scopes or the resource of the token, as they were requested.
     #[must_use]
     pub fn audience(&self) -> &str {
-        self.issued.key.audience()
+        self.parts.key.audience()
     }
 
-    /// The client that it was issued to, where the issuer says so.
+    /// Returns the client that the token was issued to, if known.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.issued.client_id.as_deref()
+        self.parts.owner.client_id.as_deref()
     }
 
-    /// The tenant that it was issued in, where that is known.
+    /// Returns the tenant that the token was issued in, if known.
     #[must_use]
     pub fn tenant_id(&self) -> Option<&str> {
-        self.issued.tenant_id.as_deref()
+        self.parts.owner.tenant_id.as_deref()
     }
 
-    /// The user that it is about; none for a token of the client itself.
+    /// Returns the user that the token is about; `None` for a token of the client itself.
     #[must_use]
     pub fn account(&self) -> Option<&Account> {
-        self.issued.account.as_ref()
+        self.parts.account.as_ref()
     }
 
-    /// When the issuer lets it end.
+    /// Returns the time at which the token expires.
     #[must_use]
     pub fn expires_on(&self) -> SystemTime {
-        self.issued.expires_on
+        self.parts.expires_on.to_time()
     }
 
-    /// When it will be renewed, if it is asked for again.
+    /// Returns the time from which a request for the token renews it.
     #[must_use]
     pub fn refresh_on(&self) -> SystemTime {
-        self.issued.refresh_on
+        self.parts.refresh_on.to_time()
     }
 
-    /// Where it comes from.
+    /// Returns the origin of the token.
     #[must_use]
     pub fn source(&self) -> TokenSource {
         self.source
     }
 
-    /// The id of the request that it was issued for.
+    /// Returns the correlation id of the request that the token was issued for.
     #[must_use]
     pub fn correlation_id(&self) -> CorrelationId {
-        self.issued.correlation_id
+        self.parts.correlation_id
     }
 
-    /// How many requests it took to have it issued, at least 1.
+    /// Returns the number of HTTP requests until the token was issued, at least 1.
     #[must_use]
     pub fn attempts(&self) -> usize {
-        self.issued.attempts
+        self.parts.attempts as usize
     }
 
-    /// How long these requests took, the waits between them included.
+    /// Returns the duration of these requests, including the delays between them.
     #[must_use]
     pub fn duration(&self) -> Duration {
-        self.issued.duration
+        Duration::from_millis(self.parts.duration_ms.into())
     }
 
-    /// Makes a request that carries the token and, for a bound token, the certificate that it must
-    /// travel with.
+    /// Builds a request with the token in its header and, for a bound token, with the certificate
+    /// for its connection.
     ///
     /// ```no_run
     /// # use symbolon_token::Token;
@@ -181,20 +196,23 @@ impl Token {
             Error::new(
                 ErrorKind::Request,
                 "invalid_request",
-                "the request names no absolute URL; nothing was sent",
+                "the URL of the request is not absolute; nothing was sent",
             )
             .with_advice("use a URL of the form https://host/path")
         })?;
         if url.scheme() != "https" {
-            let error = "a token does not travel without TLS; nothing was sent";
+            let error = format!(
+                "the URL of the request has the scheme {}, and a token is only sent over https; nothing was sent",
+                url.scheme()
+            );
             return Err(Error::new(ErrorKind::Request, "insecure_endpoint", error)
-                .with_advice("call the resource by its https URL"));
+                .with_advice("use the https URL of the resource"));
         }
         let credentials = format!("{} {}", self.token_type(), self.secret().expose());
         let mut credentials = HeaderValue::try_from(credentials).map_err(|_| {
-            let error = "the token contains characters that no header can carry";
+            let error = "the token contains characters that are not allowed in an HTTP header";
             Error::new(ErrorKind::Response, "invalid_response", error)
-                .with_advice("check where the token comes from: it is none that a service issues")
+                .with_advice("check the source of the token: no token service issues such a token")
         })?;
         credentials.set_sensitive(true);
         let mut authorized = Request::new(head.method, url, Route::Public)
@@ -211,7 +229,7 @@ impl fmt::Debug for Token {
         f.debug_struct("Token")
             .field("token_type", &self.token_type())
             .field("audience", &self.audience())
-            .field("expires_on", &self.issued.expires_on)
+            .field("expires_on", &self.expires_on())
             .field("source", &self.source)
             .finish_non_exhaustive()
     }

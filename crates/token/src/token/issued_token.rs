@@ -5,18 +5,18 @@ use std::time::{Duration, SystemTime};
 
 use symbolon_types::{ClientIdentity, CorrelationId, Jitter, Secret};
 
-use super::access_token::{Token, TokenParts};
+use super::access_token::{Token, TokenParts, UnixMicros};
 use super::key::TokenKey;
+use super::owner::TokenOwner;
 use crate::oauth::{Account, Expiry, Scheme};
 
-/// What a fetch brings.
+/// A newly issued token with its lifetime, as a [`TokenCache`](crate::TokenCache) takes it.
 #[derive(Clone, Debug)]
 pub struct IssuedToken {
     secret: Secret,
     expiry: Expiry,
     pub(crate) scheme: Scheme,
-    client_id: Option<Arc<str>>,
-    tenant_id: Option<Arc<str>>,
+    owner: Arc<TokenOwner>,
     account: Option<Account>,
     pub(crate) correlation_id: CorrelationId,
     pub(crate) attempts: usize,
@@ -25,7 +25,7 @@ pub struct IssuedToken {
 }
 
 impl IssuedToken {
-    /// A bearer token, issued for the request of this id.
+    /// Creates a bearer token that was issued for the request with this id.
     #[must_use]
     pub fn bearer(secret: Secret, expiry: Expiry, correlation_id: CorrelationId) -> Self {
         Self::new(secret, expiry, Scheme::Bearer, correlation_id)
@@ -36,8 +36,7 @@ impl IssuedToken {
             secret,
             expiry,
             scheme,
-            client_id: None,
-            tenant_id: None,
+            owner: Arc::default(),
             account: None,
             correlation_id,
             attempts: 1,
@@ -46,14 +45,14 @@ impl IssuedToken {
         }
     }
 
-    /// The same, issued to this client.
+    /// Sets the client that the token was issued to.
     #[must_use]
     pub fn with_client_id(mut self, client_id: Option<Arc<str>>) -> Self {
-        self.client_id = client_id;
+        Arc::make_mut(&mut self.owner).client_id = client_id;
         self
     }
 
-    /// The same, after this many attempts that took this long together.
+    /// Sets the number of HTTP requests, and their duration in total.
     #[must_use]
     pub fn after(mut self, attempts: usize, duration: Duration) -> Self {
         self.attempts = attempts;
@@ -62,7 +61,12 @@ impl IssuedToken {
     }
 
     pub(crate) fn with_tenant_id(mut self, tenant_id: Option<Arc<str>>) -> Self {
-        self.tenant_id = tenant_id;
+        Arc::make_mut(&mut self.owner).tenant_id = tenant_id;
+        self
+    }
+
+    pub(crate) fn with_owner(mut self, owner: Arc<TokenOwner>) -> Self {
+        self.owner = owner;
         self
     }
 
@@ -71,27 +75,26 @@ impl IssuedToken {
         self
     }
 
-    /// The token, and until when it is served.
+    /// Returns the token, and the time until which the cache serves it.
     pub(crate) fn issued(self, key: TokenKey, now: SystemTime, jitter: &Jitter) -> (Token, SystemTime) {
         let bound_until = self.scheme.bound_to().map(ClientIdentity::not_after);
         let deadlines = self.expiry.deadlines(now, bound_until, jitter);
         let token = Token::new(TokenParts {
             secret: self.secret,
             scheme: self.scheme,
-            client_id: self.client_id,
-            tenant_id: self.tenant_id,
+            owner: self.owner,
             account: self.account,
-            expires_on: deadlines.expires_on,
-            refresh_on: deadlines.refresh_on,
+            expires_on: UnixMicros::from_time(deadlines.expires_on),
+            refresh_on: UnixMicros::from_time(deadlines.refresh_on),
             correlation_id: self.correlation_id,
-            attempts: self.attempts,
-            duration: self.duration,
+            attempts: self.attempts.try_into().unwrap_or(u32::MAX),
+            duration_ms: self.duration.as_millis().try_into().unwrap_or(u32::MAX),
             key,
         });
         (token, deadlines.served_until)
     }
 
-    /// The same, to be stored under the key of the credential that got it in the end.
+    /// Sets the key of the authentication with which the token was issued.
     pub(crate) fn stored_under(mut self, key: TokenKey) -> Self {
         self.key = Some(key);
         self

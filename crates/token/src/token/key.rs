@@ -97,13 +97,15 @@ impl Hash for CacheKey<'_> {
     }
 }
 
-/// A cache key, owned by the cache. The members in which most keys differ are inline, because each
-/// pointer is one more memory access of a lookup.
+/// A cache key, owned by the cache and by the token. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenKey {
+pub(crate) struct TokenKey(Arc<KeyParts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct KeyParts {
     partition: Partition,
-    audience: Arc<str>,
-    qualifiers: Option<Arc<Qualifiers>>,
+    audience: Box<str>,
+    qualifiers: Option<Box<Qualifiers>>,
 }
 
 /// The members of a key that a client's own bearer token does not have.
@@ -118,12 +120,12 @@ struct Qualifiers {
 
 impl TokenKey {
     pub(crate) fn audience(&self) -> &str {
-        &self.audience
+        &self.0.audience
     }
 
     pub(crate) fn borrowed(&self) -> CacheKey<'_> {
-        let plain = CacheKey::bearer(&self.partition, &self.audience);
-        let Some(qualifiers) = &self.qualifiers else { return plain };
+        let plain = CacheKey::bearer(&self.0.partition, &self.0.audience);
+        let Some(qualifiers) = &self.0.qualifiers else { return plain };
         CacheKey {
             subject: qualifiers.subject.as_deref(),
             is_bound: qualifiers.is_bound,
@@ -143,9 +145,9 @@ impl Hash for TokenKey {
 
 impl LeaseKey<TokenKey> for CacheKey<'_> {
     fn matches(&self, key: &TokenKey) -> bool {
-        self.partition.is(&key.partition)
-            && self.audience == &*key.audience
-            && match &key.qualifiers {
+        self.partition.is(&key.0.partition)
+            && self.audience == &*key.0.audience
+            && match &key.0.qualifiers {
                 None => self.is_plain(),
                 Some(qualifiers) => {
                     self.is_bound == qualifiers.is_bound
@@ -165,11 +167,11 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
             client_claims: self.client_claims.map(Into::into),
             parameters: self.parameters.into(),
         };
-        TokenKey {
+        TokenKey(Arc::new(KeyParts {
             partition: self.partition.to_partition(),
             audience: self.audience.into(),
-            qualifiers: (!self.is_plain()).then(|| Arc::new(qualifiers())),
-        }
+            qualifiers: (!self.is_plain()).then(|| Box::new(qualifiers())),
+        }))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Partitions of the token cache: one for each caller.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,59 +10,64 @@ use std::sync::Arc;
 pub struct Partition(Arc<PartitionParts>);
 
 struct PartitionParts {
-    before: Box<str>,
+    caller: Arc<Caller>,
     /// In lower case; empty for a partition without a tenant.
     tenant: Box<str>,
-    after: Box<str>,
+    /// Computed once, because every lookup hashes a partition.
+    digest: u64,
+}
+
+/// Everything but the tenant. The partitions of a caller's tenants share it.
+struct Caller {
+    before_tenant: Box<str>,
+    after_tenant: Box<str>,
     is_machine_bound: bool,
-    /// Of everything but the tenant.
-    caller_digest: u64,
-    /// Of everything. Computed once, because every lookup hashes a partition.
     digest: u64,
 }
 
 impl Partition {
     /// Creates a partition of this name.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self::of_parts(text.into(), "", "", false)
+        Self::of_caller(text.into(), "", "", false)
     }
 
     /// Creates a partition whose name is valid on this machine only: a system-assigned identity has
     /// the same name on every machine, and is a different identity on each. Its tokens are not
     /// written to a [`CacheStore`](crate::CacheStore) that machines share.
     pub fn machine_bound(text: impl Into<Box<str>>) -> Self {
-        Self::of_parts(text.into(), "", "", true)
+        Self::of_caller(text.into(), "", "", true)
     }
 
-    /// Creates a partition of a tenant, in lower case.
-    pub(crate) fn of_tenant(before: &str, tenant: &str, after: &str) -> Self {
-        Self::of_parts(before.into(), tenant, after, false)
+    /// Creates a partition of a tenant, in lower case. Its name is the three texts together.
+    pub(crate) fn of_tenant(before_tenant: &str, tenant: &str, after_tenant: &str) -> Self {
+        Self::of_caller(before_tenant.into(), tenant, after_tenant, false)
     }
 
-    fn of_parts(before: Box<str>, tenant: &str, after: &str, is_machine_bound: bool) -> Self {
+    fn of_caller(before_tenant: Box<str>, tenant: &str, after_tenant: &str, is_machine_bound: bool) -> Self {
         let mut hasher = DefaultHasher::new();
-        (&before, after, is_machine_bound).hash(&mut hasher);
-        let caller_digest = hasher.finish();
-        Self(Arc::new(PartitionParts {
-            before,
-            tenant: tenant.into(),
-            after: after.into(),
-            is_machine_bound,
-            caller_digest,
-            digest: digest_in_tenant(caller_digest, tenant),
-        }))
+        (&before_tenant, after_tenant, is_machine_bound).hash(&mut hasher);
+        let digest = hasher.finish();
+        let caller = Caller { before_tenant, after_tenant: after_tenant.into(), is_machine_bound, digest };
+        Self::in_tenant(&Arc::new(caller), tenant)
+    }
+
+    fn in_tenant(caller: &Arc<Caller>, tenant: &str) -> Self {
+        let digest = digest_in_tenant(caller.digest, tenant);
+        Self(Arc::new(PartitionParts { caller: Arc::clone(caller), tenant: tenant.into(), digest }))
     }
 
     /// Returns the tenant of a partition that differs from this one in its tenant only.
     pub(crate) fn tenant_of<'p>(&self, other: &'p PartitionRef<'_>) -> Option<&'p str> {
-        self.is_same_caller(other.base).then(|| other.tenant.unwrap_or(&other.base.0.tenant))
+        self.is_same_caller(other.base).then(|| other.tenant())
     }
 
     fn is_same_caller(&self, other: &Self) -> bool {
-        self.0.caller_digest == other.0.caller_digest
-            && self.0.is_machine_bound == other.0.is_machine_bound
-            && self.0.before == other.0.before
-            && self.0.after == other.0.after
+        let (one, two) = (&self.0.caller, &other.0.caller);
+        Arc::ptr_eq(one, two)
+            || (one.digest == two.digest
+                && one.is_machine_bound == two.is_machine_bound
+                && one.before_tenant == two.before_tenant
+                && one.after_tenant == two.after_tenant)
     }
 }
 
@@ -102,7 +106,7 @@ impl<'a> PartitionRef<'a> {
     pub(crate) fn in_tenant(base: &'a Partition, tenant: Option<&'a str>) -> Self {
         let digest = match tenant {
             None => base.0.digest,
-            Some(tenant) => digest_in_tenant(base.0.caller_digest, tenant),
+            Some(tenant) => digest_in_tenant(base.0.caller.digest, tenant),
         };
         Self { base, tenant, digest }
     }
@@ -112,31 +116,30 @@ impl<'a> PartitionRef<'a> {
         if self.tenant.is_none() && Arc::ptr_eq(&self.base.0, &other.0) {
             return true;
         }
-        let tenant = self.tenant.unwrap_or(&self.base.0.tenant);
         self.digest == other.0.digest
             && self.base.is_same_caller(other)
-            && tenant.eq_ignore_ascii_case(&other.0.tenant)
+            && self.tenant().eq_ignore_ascii_case(&other.0.tenant)
     }
 
     pub(crate) fn to_partition(self) -> Partition {
-        let PartitionParts { before, after, is_machine_bound, .. } = &*self.base.0;
         match self.tenant {
             None => self.base.clone(),
-            Some(tenant) => {
-                Partition::of_parts(before.clone(), &tenant.to_ascii_lowercase(), after, *is_machine_bound)
-            }
+            Some(tenant) => Partition::in_tenant(&self.base.0.caller, &tenant.to_ascii_lowercase()),
         }
     }
 
+    /// Returns the name of the partition.
     pub(crate) fn text(&self) -> String {
-        let PartitionParts { before, tenant, after, .. } = &*self.base.0;
-        let tenant =
-            self.tenant.map_or(Cow::Borrowed(&**tenant), |tenant| tenant.to_ascii_lowercase().into());
-        format!("{before}{tenant}{after}")
+        let Caller { before_tenant, after_tenant, .. } = &*self.base.0.caller;
+        format!("{before_tenant}{}{after_tenant}", self.tenant().to_ascii_lowercase())
     }
 
     pub(crate) fn is_machine_bound(&self) -> bool {
-        self.base.0.is_machine_bound
+        self.base.0.caller.is_machine_bound
+    }
+
+    fn tenant(&self) -> &str {
+        self.tenant.unwrap_or(&self.base.0.tenant)
     }
 }
 
