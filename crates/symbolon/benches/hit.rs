@@ -1,5 +1,5 @@
-//! The cost of a cache hit, bearer and bound, compared with the cache alone; and of building a managed
-//! identity.
+//! The cost of a cache hit, bearer and bound, compared with the cache alone; and of building a
+//! managed identity.
 
 #![expect(clippy::expect_used, reason = "a failed setup stops the benchmark")]
 

@@ -1,8 +1,9 @@
 //! The duration of each step of a first bound token, with an RSA key.
 //!
-//! The example runs against the emulator, which responds at once; on Azure the steps take longer, the time
-//! between them does not. It prints the median trace of 21 mints, without and with attestation, and
-//! the percentage by which a mint is longer than the steps that it waits for. It asserts nothing.
+//! The example runs against the emulator, which responds at once; on Azure the steps take longer,
+//! the time between them does not. It prints the median trace of 21 mints, without and with
+//! attestation, and the percentage by which a mint is longer than the steps that it waits for. It
+//! asserts nothing.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

@@ -1,7 +1,7 @@
 //! A chain of credentials for the cloud and a laptop, and the reasons for skipping links.
 //!
-//! The example runs against the emulator. On Azure, remove everything before `let identity`, and the
-//! lines that point the builders to the emulator.
+//! The example runs against the emulator. On Azure, remove everything before `let identity`, and
+//! the lines that point the builders to the emulator.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

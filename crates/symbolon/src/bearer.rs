@@ -76,9 +76,9 @@ impl BearerTokens {
     }
 }
 
-/// Returns the partition of one identity's tokens. Ids compare without case, as Azure compares them.
-/// The kind of id is part of the partition, because only the source can tell that two ids name the
-/// same identity.
+/// Returns the partition of one identity's tokens. Ids compare without case, as Azure compares
+/// them. The kind of id is part of the partition, because only the source can tell that two ids
+/// name the same identity.
 pub(crate) fn partition(id: &ManagedIdentityId, scheme: &str) -> Partition {
     let value = id.value().unwrap_or_default().to_ascii_lowercase();
     Partition::machine_bound(format!("mi\0{}\0{value}\0{scheme}", id.kind()))

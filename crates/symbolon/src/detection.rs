@@ -43,8 +43,8 @@ pub struct SkippedSource {
 const AGENT_FOUND: &str = "the Azure Arc agent is installed";
 
 impl Detection {
-    /// Detects the source from the environment. If no variable names a source, checks for the program
-    /// of the Azure Arc agent. Sends nothing. An empty variable counts as not set.
+    /// Detects the source from the environment. If no variable names a source, checks for the
+    /// program of the Azure Arc agent. Sends nothing. An empty variable counts as not set.
     /// (docs/protocol/sources.md#detection)
     #[must_use]
     pub fn of(env: &Env) -> Self {

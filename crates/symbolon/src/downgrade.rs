@@ -9,10 +9,10 @@ pub enum Downgrade {
     /// The request fails.
     #[default]
     Never,
-    /// The request returns a bearer token and logs a warning, if the host has no way to bind tokens:
-    /// its source issues no certificates, or its metadata service has version 1 only. All other
-    /// failures remain: a key that is not strong enough, a failed attestation, a service that is down.
-    /// [`Token::bound_to`](crate::Token::bound_to) shows if a token is bound.
+    /// The request returns a bearer token and logs a warning, if the host has no way to bind
+    /// tokens: its source issues no certificates, or its metadata service has version 1 only. All
+    /// other failures remain: a key that is not strong enough, a failed attestation, a service that
+    /// is down. [`Token::bound_to`](crate::Token::bound_to) shows if a token is bound.
     ToBearerWhereUnsupported,
 }
 

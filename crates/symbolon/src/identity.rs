@@ -47,8 +47,8 @@ struct IdentityParts {
 }
 
 impl ManagedIdentity {
-    /// Calls a resource with a token. A bound token is sent only over a connection that presents its
-    /// certificate. Returns the response of any status; nothing is retried.
+    /// Calls a resource with a token. A bound token is sent only over a connection that presents
+    /// its certificate. Returns the response of any status; nothing is retried.
     ///
     /// # Errors
     /// `insecure_endpoint` if the URL is not `https`; the codes of kind
@@ -61,8 +61,8 @@ impl ManagedIdentity {
         self.0.token_client.call(token, request).await
     }
 
-    /// Removes a token that a resource refused from the cache, so that the next request gets another.
-    /// A newer token in its place stays. Returns true if the token was in the cache.
+    /// Removes a token that a resource refused from the cache, so that the next request gets
+    /// another. A newer token in its place stays. Returns true if the token was in the cache.
     pub fn invalidate(&self, token: &Token) -> bool {
         self.0.token_client.invalidate(token)
     }
@@ -87,8 +87,8 @@ impl ManagedIdentity {
         self.0.minter.watch(&self.0.id)
     }
 
-    /// Returns the source of this environment and the reasons for it. Sends nothing, and looks at the
-    /// environment once.
+    /// Returns the source of this environment and the reasons for it. Sends nothing, and looks at
+    /// the environment once.
     #[must_use]
     pub fn detection(&self) -> &Detection {
         self.0.bearer_tokens.detection()

@@ -5,9 +5,9 @@
 //! A bearer token is one request to the source of the environment (`source/`), behind the token
 //! cache (`bearer.rs`). A bound token takes two steps: the minter (`symbolon-binding`) obtains a
 //! certificate for a key of this process, and the token client (`symbolon-token`) sends a token
-//! request with it, as for any confidential client. Only `delegation.rs` connects the two. This crate
-//! sends nothing to a token endpoint itself, so claims, capabilities, cache keys and error handling
-//! are those of the token client.
+//! request with it, as for any confidential client. Only `delegation.rs` connects the two. This
+//! crate sends nothing to a token endpoint itself, so claims, capabilities, cache keys and error
+//! handling are those of the token client.
 //!
 //! The path of one request: `request.rs`, `future.rs`, then `bearer.rs` and `source/` for a bearer
 //! token, or the token client and `delegation.rs` for a bound one.

@@ -22,8 +22,8 @@ pub struct ManagedIdentityRequest<'a> {
 }
 
 impl ManagedIdentity {
-    /// Requests a token for a resource, for example `https://vault.azure.net`: a bearer token, unless
-    /// [`proof_of_possession`](ManagedIdentityRequest::proof_of_possession) is called.
+    /// Requests a token for a resource, for example `https://vault.azure.net`: a bearer token,
+    /// unless [`proof_of_possession`](ManagedIdentityRequest::proof_of_possession) is called.
     pub fn token<'a>(&'a self, resource: &'a str) -> ManagedIdentityRequest<'a> {
         ManagedIdentityRequest {
             identity: self,
@@ -55,8 +55,9 @@ impl<'a> ManagedIdentityRequest<'a> {
         self
     }
 
-    /// Adds the claims of a resource's claims challenge, as JSON. The request bypasses the cache, and
-    /// the new token replaces the challenged one. The certificate of a bound token stays the same.
+    /// Adds the claims of a resource's claims challenge, as JSON. The request bypasses the cache,
+    /// and the new token replaces the challenged one. The certificate of a bound token stays the
+    /// same.
     ///
     /// Of the sources of bearer tokens, only Service Fabric supports challenges: it receives the
     /// SHA-256 of the refused token and discards its own copy. At all others a request for a bearer
@@ -86,8 +87,8 @@ impl<'a> ManagedIdentityRequest<'a> {
         self
     }
 
-    /// Sets all options that requests for tokens share, and replaces those set before. Default: none,
-    /// and the deadline of the identity.
+    /// Sets all options that requests for tokens share, and replaces those set before. Default:
+    /// none, and the deadline of the identity.
     pub fn options(mut self, options: RequestOptions<'a>) -> Self {
         self.options = options;
         self

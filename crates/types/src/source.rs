@@ -2,10 +2,10 @@
 //! documentation follow.
 //!
 //! Adding a source touches four source files: a variant and a row here, its request in
-//! `crates/symbolon/src/source/request.rs`, and in the emulator its step in `protocol/step.rs` and its
-//! endpoint and variables in `services/hosts.rs`. Tests that iterate over [`Source::ALL`] fail until
-//! all four agree. A source with several requests per token, such as Azure Arc, also has a file of its
-//! own beside each of the two.
+//! `crates/symbolon/src/source/request.rs`, and in the emulator its step in `protocol/step.rs` and
+//! its endpoint and variables in `services/hosts.rs`. Tests that iterate over [`Source::ALL`] fail
+//! until all four agree. A source with several requests per token, such as Azure Arc, also has a
+//! file of its own beside each of the two.
 
 use std::fmt;
 

@@ -43,7 +43,8 @@ impl AzureCli {
     /// tenant, because the Azure CLI takes only one of the two.
     ///
     /// # Errors
-    /// `invalid_configuration` if the value has characters other than letters, digits, spaces, `-`, `_` and `.`.
+    /// `invalid_configuration` if the value has characters other than letters, digits, spaces, `-`,
+    /// `_` and `.`.
     pub fn subscription(self, subscription: &str) -> Result<Self, Error> {
         let subscription =
             validated_argument("the subscription", subscription, |c| matches!(c, '-' | '_' | '.' | ' '))?;

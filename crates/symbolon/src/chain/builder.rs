@@ -58,8 +58,8 @@ impl CredentialChain {
 }
 
 impl CredentialChainBuilder {
-    /// Adds the workload identity that `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, `AZURE_FEDERATED_TOKEN_FILE`
-    /// and `AZURE_AUTHORITY_HOST` describe.
+    /// Adds the workload identity that `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`,
+    /// `AZURE_FEDERATED_TOKEN_FILE` and `AZURE_AUTHORITY_HOST` describe.
     #[must_use]
     pub fn workload_identity(self) -> Self {
         self.plan(PlannedLink::WorkloadIdentity)
@@ -83,8 +83,8 @@ impl CredentialChainBuilder {
         self.plan(PlannedLink::Tool(tool.into_settings()))
     }
 
-    /// Adds the links that `AZURE_TOKEN_CREDENTIALS` names, the variable of the Azure SDKs. Case does
-    /// not matter:
+    /// Adds the links that `AZURE_TOKEN_CREDENTIALS` names, the variable of the Azure SDKs. Case
+    /// does not matter:
     ///
     /// | value | links |
     /// |---|---|
@@ -92,18 +92,18 @@ impl CredentialChainBuilder {
     /// | `dev` | Azure CLI, Azure Developer CLI |
     /// | `WorkloadIdentityCredential`, `ManagedIdentityCredential`, `AzureCliCredential`, `AzureDeveloperCliCredential` | the named one |
     ///
-    /// The managed identity is selected by the client id in `AZURE_CLIENT_ID`; without the variable,
-    /// it is the system-assigned one. [`build`](Self::build) fails if the variable is not set, names a
-    /// credential that only the SDKs have, such as `EnvironmentCredential`, or is `prod` while
-    /// `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set, because the SDKs then use that
-    /// secret or certificate first.
+    /// The managed identity is selected by the client id in `AZURE_CLIENT_ID`; without the
+    /// variable, it is the system-assigned one. [`build`](Self::build) fails if the variable is not
+    /// set, names a credential that only the SDKs have, such as `EnvironmentCredential`, or is
+    /// `prod` while `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set, because the
+    /// SDKs then use that secret or certificate first.
     #[must_use]
     pub fn named_by_environment(self) -> Self {
         self.plan(PlannedLink::NamedByEnvironment)
     }
 
-    /// Sets environment variables, clock, randomness and the scale of retry delays. Developer tools run
-    /// with these variables. Default: those of the process.
+    /// Sets environment variables, clock, randomness and the scale of retry delays. Developer tools
+    /// run with these variables. Default: those of the process.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
@@ -131,8 +131,8 @@ impl CredentialChainBuilder {
     ///
     /// # Errors
     /// `invalid_configuration` if the chain has no link, if
-    /// [`named_by_environment`](Self::named_by_environment) finds no supported credential, or if the
-    /// default transport cannot be built from the environment.
+    /// [`named_by_environment`](Self::named_by_environment) finds no supported credential, or if
+    /// the default transport cannot be built from the environment.
     pub fn build(self) -> Result<CredentialChain, Error> {
         let transport = match self.transport {
             Some(transport) => transport,

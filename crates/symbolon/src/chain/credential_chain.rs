@@ -38,9 +38,9 @@ use super::links::Link;
 /// | managed identity | no variable names a source, and no metadata service responds within a second | all other failures: a source that the environment names fails, an identity is not assigned |
 /// | Azure CLI, Azure Developer CLI | the program is not in `PATH`; no user is logged in | all other failures: a timeout, an expired session, an unknown tenant |
 ///
-/// The metadata service is probed (see [`ManagedIdentity::capabilities`]) only if no variable names a
-/// source and the chain has another link. A managed identity that is the only link is requested with
-/// the same retries as without a chain.
+/// The metadata service is probed (see [`ManagedIdentity::capabilities`]) only if no variable names
+/// a source and the chain has another link. A managed identity that is the only link is requested
+/// with the same retries as without a chain.
 ///
 /// # Bound tokens
 ///
@@ -52,10 +52,10 @@ use super::links::Link;
 ///
 /// The tools run without a shell, with validated arguments, from the absolute folders of `PATH`.
 /// After 13 seconds, or when the request is dropped, they are killed, on Unix together with the
-/// processes that they started. Their tokens are cached like all others: a login as another user has
-/// an effect when the token is renewed. The Azure CLI was tested in version 2.91.0 without a login.
-/// The Azure Developer CLI was not tested, nor was Windows, where the Azure CLI is the script
-/// `az.cmd`.
+/// processes that they started. Their tokens are cached like all others: a login as another user
+/// has an effect when the token is renewed. The Azure CLI was tested in version 2.91.0 without a
+/// login. The Azure Developer CLI was not tested, nor was Windows, where the Azure CLI is the
+/// script `az.cmd`.
 ///
 /// [`ManagedIdentity::capabilities`]: crate::ManagedIdentity::capabilities
 #[derive(Clone, Debug)]
@@ -96,8 +96,8 @@ impl CredentialChain {
         self.0.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Calls a resource with a token. A bound token is sent only over a connection that presents its
-    /// certificate. Returns the response of any status; nothing is retried.
+    /// Calls a resource with a token. A bound token is sent only over a connection that presents
+    /// its certificate. Returns the response of any status; nothing is retried.
     ///
     /// # Errors
     /// `insecure_endpoint` if the URL is not `https`; the codes of kind
@@ -120,8 +120,8 @@ impl CredentialChain {
         Ok(response)
     }
 
-    /// Removes a token that a resource refused from the cache, so that the next request gets another.
-    /// A newer token in its place stays. Returns true if the token was in a cache.
+    /// Removes a token that a resource refused from the cache, so that the next request gets
+    /// another. A newer token in its place stays. Returns true if the token was in a cache.
     pub fn invalidate(&self, token: &Token) -> bool {
         let was_cached = self.0.cache.invalidate(token);
         let identities = self.0.links.iter().filter_map(Link::managed_identity);

@@ -28,8 +28,8 @@ pub(super) struct ProcessOutput {
     pub(super) stderr: String,
 }
 
-/// Runs a program to its end. Dropping the future kills it, on Unix with all children that are still
-/// in its process group.
+/// Runs a program to its end. Dropping the future kills it, on Unix with all children that are
+/// still in its process group.
 pub(super) async fn run(command: Command) -> io::Result<ProcessOutput> {
     let child = SharedChild::default();
     let _kill_on_drop = KillOnDrop(child.clone());

@@ -34,8 +34,8 @@ impl<'a> ChainRequest<'a> {
         self
     }
 
-    /// Adds the claims of a resource's claims challenge, as JSON. The request bypasses the cache, and
-    /// the new token replaces the challenged one. A link that does not take claims fails with
+    /// Adds the claims of a resource's claims challenge, as JSON. The request bypasses the cache,
+    /// and the new token replaces the challenged one. A link that does not take claims fails with
     /// `claims_not_supported`: the tools, and most managed identity sources for bearer tokens.
     pub fn claims(mut self, challenge: &'a str) -> Self {
         self.request.options = self.request.options.with_claims(challenge);

@@ -25,7 +25,8 @@ impl DeveloperTool {
     pub(super) fn new(settings: ToolSettings, context: Context, cache: TokenCache) -> Self {
         let (option, value) =
             settings.selection.as_ref().map_or(("", ""), |(option, value)| (*option, value));
-        // The folders of the tool's logins: other users, who may share the cache's store, have others.
+        // The folders of the tool's logins: other users, who may share the cache's store, have
+        // others.
         let homes = ["AZURE_CONFIG_DIR", "AZD_CONFIG_DIR", "HOME", "USERPROFILE"];
         let home = homes.map(|name| context.env().var(name).unwrap_or_default()).join("\0");
         let name = settings.tool.link.as_str();

@@ -14,7 +14,8 @@ use crate::source::expiry::lifetime;
 /// The maximum number of AADSTS codes in an error.
 const MAX_SERVER_CODES: usize = 8;
 
-/// The token that a tool prints. Of the Azure CLI's members, `expires_on` is newer than `expiresOn`.
+/// The token that a tool prints. Of the Azure CLI's members, `expires_on` is newer than
+/// `expiresOn`.
 #[derive(Deserialize)]
 struct PrintedToken {
     #[serde(rename = "accessToken", alias = "token")]
@@ -56,8 +57,8 @@ pub(super) fn read_token(
     Ok(IssuedToken::bearer(secret, Expiry::after(lifetime), id))
 }
 
-/// Returns the error of a tool that ended with a failure. The exit status does not show if a user is
-/// logged in; only the text does.
+/// Returns the error of a tool that ended with a failure. The exit status does not show if a user
+/// is logged in; only the text does.
 fn failure(tool: ToolSpec, stderr: &str) -> Error {
     let codes = server_codes(stderr);
     // A tool names the same command after the token service ended a session, which is a failure.

@@ -21,7 +21,8 @@ use crate::detection::missing_variables;
 use crate::downgrade::Downgrade;
 use crate::source::fetch::TokenFetcher;
 
-/// The default deadline. A metadata service that is being updated can require 70 seconds of retries.
+/// The default deadline. A metadata service that is being updated can require 70 seconds of
+/// retries.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A builder of a [`ManagedIdentity`].
@@ -66,8 +67,8 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Sets environment variables, clock, randomness and the scale of retry delays. Default: those of
-    /// the process.
+    /// Sets environment variables, clock, randomness and the scale of retry delays. Default: those
+    /// of the process.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
@@ -83,8 +84,8 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Sets the token cache, which several identities can share and which can have a store. Default:
-    /// an own cache in memory for 10,000 tokens.
+    /// Sets the token cache, which several identities can share and which can have a store.
+    /// Default: an own cache in memory for 10,000 tokens.
     #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
@@ -121,9 +122,10 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// After a refusal, adds `bypass_cache=true` to the request for the new certificate, so that the
-    /// metadata service does not answer from its own cache. Microsoft's design of the revocation
-    /// describes the parameter; it is not known if the service implements it. Default: false.
+    /// After a refusal, adds `bypass_cache=true` to the request for the new certificate, so that
+    /// the metadata service does not answer from its own cache. Microsoft's design of the
+    /// revocation describes the parameter; it is not known if the service implements it. Default:
+    /// false.
     #[must_use]
     pub fn bypass_cache_on_remint(mut self, bypass: bool) -> Self {
         self.minter.bypass_cache_on_remint = bypass;
@@ -164,8 +166,8 @@ impl ManagedIdentityBuilder {
 
     /// Sets the directory of the challenge files of the Azure Arc agent. Default: the agent's own
     /// (`/var/opt/azcmagent/tokens` on Linux, `%ProgramData%\AzureConnectedMachineAgent\Tokens` on
-    /// Windows). The option is for tests with a replacement of the agent: the content of a file there
-    /// is sent to the endpoint as a secret, so only the agent may write to the directory. No
+    /// Windows). The option is for tests with a replacement of the agent: the content of a file
+    /// there is sent to the endpoint as a secret, so only the agent may write to the directory. No
     /// environment variable sets it.
     #[must_use]
     pub fn azure_arc_tokens(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -193,7 +195,8 @@ impl ManagedIdentityBuilder {
     /// - `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL;
     /// - `invalid_configuration` if a trusted token host is not a host name, or if the default
     ///   transport cannot be built from the environment;
-    /// - `transport_unsupported` on Service Fabric, if the transport cannot pin a server certificate.
+    /// - `transport_unsupported` on Service Fabric, if the transport cannot pin a server
+    ///   certificate.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
         let env = self.context.env();
         let imds_url = imds_url(env)?;
@@ -260,8 +263,8 @@ fn imds_url(env: &Env) -> Result<Url, Error> {
     })
 }
 
-/// Refuses a transport that cannot pin certificates on Service Fabric when the identity is built, not
-/// at the first token. (docs/protocol/sources.md#service-fabric)
+/// Refuses a transport that cannot pin certificates on Service Fabric when the identity is built,
+/// not at the first token. (docs/protocol/sources.md#service-fabric)
 fn check_pinning(transport: &SharedTransport, env: &Env) -> Result<(), Error> {
     let source = Source::ServiceFabric;
     if transport.capabilities().pinned_servers() || !missing_variables(source, env).is_empty() {

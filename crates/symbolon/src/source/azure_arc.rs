@@ -1,5 +1,5 @@
-//! Azure Arc: the agent on a machine outside of Azure. It requires proof that the caller runs on the
-//! same machine. (docs/protocol/sources.md#azure-arc)
+//! Azure Arc: the agent on a machine outside of Azure. It requires proof that the caller runs on
+//! the same machine. (docs/protocol/sources.md#azure-arc)
 
 mod agent;
 mod challenge;
@@ -62,8 +62,9 @@ fn http_request(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error
     Ok(built)
 }
 
-/// Checks that the token is for the requested user-assigned identity. An agent from before 2026 ignores
-/// the id and returns the machine's own token; a newer one names the identity in its response.
+/// Checks that the token is for the requested user-assigned identity. An agent from before 2026
+/// ignores the id and returns the machine's own token; a newer one names the identity in its
+/// response.
 fn check_identity(request: &SourceRequest<'_>, response: &Response) -> Result<(), Error> {
     let names: &[&str] = match request.id.kind() {
         IdKind::SystemAssigned => return Ok(()),

@@ -47,8 +47,8 @@ fn advice(source: Source, status: StatusCode) -> &'static str {
     }
 }
 
-/// Joins the details in an error body of any format: code, message, description, and the id under which
-/// the source, unlike the token service, logged the request.
+/// Joins the details in an error body of any format: code, message, description, and the id under
+/// which the source, unlike the token service, logged the request.
 fn details(source: Source, body: &Map<String, Value>) -> String {
     let text = |from: &Map<String, Value>, name: &str| {
         from.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)

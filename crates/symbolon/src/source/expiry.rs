@@ -8,8 +8,8 @@ use serde_json::Value;
 const EARLIEST_EXPIRY: u64 = 978_307_200;
 const DAY: i64 = 24 * 60 * 60;
 
-/// Returns the lifetime in `expires_on`, or in `expires_in` if the former is missing or cannot be read.
-/// Returns `None` for an expired token.
+/// Returns the lifetime in `expires_on`, or in `expires_in` if the former is missing or cannot be
+/// read. Returns `None` for an expired token.
 pub(crate) fn lifetime(expires_on: &Value, expires_in: &Value, now: SystemTime) -> Option<Duration> {
     let until = |unix| {
         let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix))?;
@@ -37,8 +37,9 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
     }
 }
 
-/// Returns the Unix seconds of a date: RFC 3339, or a format of older hosts, `MM/dd/yyyy HH:mm:ss` or
-/// `yyyy-MM-dd HH:mm:ss`, with or without `AM` or `PM` and an offset. A date without a zone is in UTC.
+/// Returns the Unix seconds of a date: RFC 3339, or a format of older hosts, `MM/dd/yyyy HH:mm:ss`
+/// or `yyyy-MM-dd HH:mm:ss`, with or without `AM` or `PM` and an offset. A date without a zone is
+/// in UTC.
 fn date(text: &str) -> Option<i64> {
     let text = text.trim();
     let (date, time) = text.split_once(['T', 't', ' '])?;

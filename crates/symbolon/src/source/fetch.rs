@@ -31,8 +31,8 @@ pub(crate) struct TokenFetcher {
 }
 
 impl TokenFetcher {
-    /// Requests a token within `deadline`, or the identity's own. `refused` is the hash of the token that a resource
-    /// refused.
+    /// Requests a token within `deadline`, or the identity's own. `refused` is the hash of the
+    /// token that a resource refused.
     pub(crate) async fn fetch(
         self: Arc<Self>,
         source: Source,

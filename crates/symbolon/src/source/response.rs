@@ -10,8 +10,8 @@ use symbolon_types::{CorrelationId, Secret, Source};
 
 use super::expiry::{lifetime, seconds};
 
-/// The members that are used. Not all sources send `token_type` and `resource`; a token is cached under
-/// the requested resource. (docs/protocol/sources.md#requests-and-answers)
+/// The members that are used. Not all sources send `token_type` and `resource`; a token is cached
+/// under the requested resource. (docs/protocol/sources.md#requests-and-answers)
 #[derive(Deserialize)]
 struct TokenBody {
     access_token: Option<String>,

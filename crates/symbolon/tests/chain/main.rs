@@ -1,4 +1,5 @@
-//! Credential chains: scripts in place of the developer tools, the emulator, and a scripted transport.
+//! Credential chains: scripts in place of the developer tools, the emulator, and a scripted
+//! transport.
 
 #![cfg(test)]
 #![cfg(unix)]

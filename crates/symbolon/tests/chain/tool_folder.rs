@@ -35,9 +35,9 @@ impl ToolFolder {
         Self::none().with("azd", script)
     }
 
-    /// Adds a tool that records its arguments and runs the script. `install` copies the file, because a
-    /// child of another test could still hold a file open that this process wrote, and a file open for
-    /// writing cannot be run.
+    /// Adds a tool that records its arguments and runs the script. `install` copies the file,
+    /// because a child of another test could still hold a file open that this process wrote, and a
+    /// file open for writing cannot be run.
     pub(crate) fn with(self, name: &str, script: &str) -> Self {
         let calls = self.path(&format!("{name}.calls"));
         let whole = format!("#!/bin/sh\necho \"$*\" >> '{}'\n{script}\n", calls.display());

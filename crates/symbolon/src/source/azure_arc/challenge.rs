@@ -1,5 +1,5 @@
-//! The challenge of the Azure Arc agent: the path of a file that only a process on the same machine can
-//! read. (docs/protocol/sources.md#azure-arc)
+//! The challenge of the Azure Arc agent: the path of a file that only a process on the same machine
+//! can read. (docs/protocol/sources.md#azure-arc)
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -15,8 +15,8 @@ use symbolon_types::Secret;
 const MAX_KEY_SIZE: usize = 4096;
 const KEY_EXTENSION: &str = "key";
 
-/// Returns the value of `Authorization` for a challenge. The file must be in the agent's directory, so
-/// that a server in place of the agent cannot have any other file read and sent to it.
+/// Returns the value of `Authorization` for a challenge. The file must be in the agent's directory,
+/// so that a server in place of the agent cannot have any other file read and sent to it.
 pub(super) fn authorization(challenge: &Response, directory: Option<&Path>) -> Result<HeaderValue, Error> {
     let path = path(challenge)?;
     let directory = directory.ok_or_else(|| {
@@ -34,8 +34,8 @@ pub(super) fn authorization(challenge: &Response, directory: Option<&Path>) -> R
     Ok(value)
 }
 
-/// Returns the path in `WWW-Authenticate: Basic realm=<path>`. The agent does not quote it, although it
-/// is not a token (RFC 9110 §5.6.2).
+/// Returns the path in `WWW-Authenticate: Basic realm=<path>`. The agent does not quote it,
+/// although it is not a token (RFC 9110 §5.6.2).
 fn path(challenge: &Response) -> Result<PathBuf, Error> {
     let mut is_missing = true;
     for value in challenge.headers().get_all(WWW_AUTHENTICATE) {
