@@ -77,8 +77,8 @@ pub(super) async fn run(format: OutputFormat) -> Result<ExitCode, Error> {
     report
         .step(
             "Revoke the certificate and replace it once",
-            "The token service now refuses the certificate. The client forgets exactly this\n\
-             one, mints another, and repeats the request once.",
+            "The token service now refuses the certificate. The client forgets only this\n\
+             certificate, mints another, and repeats the request once.",
             RequestFilter::All,
             async || revoke(&env).await,
         )

@@ -141,7 +141,7 @@ fn doc_14_probes_only() {
         command.env("HTTPS_PROXY", "http://127.0.0.1:9").env("SYMBOLON_STATE_DIR", &state);
         RunResult::of(command.env("RUST_LOG", "debug").args(arguments).output().unwrap())
     };
-    let key_requested = "the key provider is asked for a key";
+    let key_requested = "requesting a key from the key provider";
     let ran = run(&JSON);
     assert!(ran.code == 0 && ran.stderr.contains("probed the metadata service"), "{}", ran.stderr);
     assert!(!ran.stderr.contains(key_requested) && !state.exists(), "{}", ran.stderr);
