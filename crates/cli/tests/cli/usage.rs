@@ -231,9 +231,9 @@ fn bad_11_unusable_root_file() {
     let malformed = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (file, told) in [
         ("/nonexistent".to_owned(), "No such file"),
-        (files.with("empty.pem", ""), "holds none"),
-        (files.with("text.pem", "no PEM"), "holds none"),
-        (files.with("key.pem", key), "holds none"),
+        (files.with("empty.pem", ""), "no CERTIFICATE block"),
+        (files.with("text.pem", "no PEM"), "no CERTIFICATE block"),
+        (files.with("key.pem", key), "no CERTIFICATE block"),
         (files.with("malformed.pem", malformed), "root certificate 1 is malformed"),
         (files.with("second.pem", certificate + malformed), "root certificate 2 is malformed"),
     ] {

@@ -9,7 +9,7 @@ use crate::timestamp::Timestamp;
 /// Names of header parameters (RFC 7515 §4.1).
 const HEADER: &[(&str, &str)] =
     &[("alg", "algorithm"), ("kid", "key id"), ("typ", "type"), ("x5t", "key's certificate")];
-/// Names of claims with a time (RFC 7519 §4.1, OpenID Connect Core §2).
+/// Names of claims with a time (RFC 7519 §4.1, OpenID Connect Core 1.0 §2).
 const TIMES: &[(&str, &str)] =
     &[("iat", "issued"), ("nbf", "valid from"), ("exp", "expires"), ("auth_time", "signed in")];
 /// Names of claims in Microsoft Entra's access tokens (its "Access token claims reference"), the
