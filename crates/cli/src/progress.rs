@@ -135,13 +135,13 @@ mod tests {
             tracing::debug!(name: "key", target: "somebody_else", "not ours");
             manual_clock.advance(Duration::from_secs(2));
             assert!(!progress.key_takes_long());
-            tracing::debug!(name: "key", target: "symbolon_binding::mint", "asked");
+            tracing::debug!(name: "key", target: "symbolon_binding::mint", "requested");
             manual_clock.advance(Duration::from_millis(999));
             assert!(!progress.key_takes_long());
             manual_clock.advance(Duration::from_millis(1));
             assert!(progress.key_takes_long() && !progress.key_takes_long());
-            tracing::debug!(name: "key", target: "symbolon_binding::mint", "asked");
-            tracing::debug!(name: "key_made", target: "symbolon_binding::mint", "made");
+            tracing::debug!(name: "key", target: "symbolon_binding::mint", "requested");
+            tracing::debug!(name: "key_made", target: "symbolon_binding::mint", "created");
             manual_clock.advance(Duration::from_secs(2));
             assert!(!progress.key_takes_long());
         });

@@ -30,13 +30,13 @@ impl App {
         Self { env, folder: tempfile::tempdir().unwrap(), proxy: None }
     }
 
-    fn ask(&self, more: &[&str]) -> RunResult {
+    fn request_token(&self, more: &[&str]) -> RunResult {
         let emulator = &self.env.emulator;
         self.ask_at(&format!("{}/{}", emulator.token_url(), emulator.tenant_id()), more)
     }
 
     fn ask_at(&self, authority: &str, more: &[&str]) -> RunResult {
-        let ask = [
+        let token_request = [
             "app-token",
             "--authority",
             authority,
@@ -50,7 +50,7 @@ impl App {
         let mut command = self.env.symbolon();
         // No other server is reachable.
         command.env("APP_SECRET", "p@ss&word").env("HTTPS_PROXY", self.proxy.as_deref().unwrap_or(NOBODY));
-        RunResult::of(command.args([&ask, more].concat()).output().unwrap())
+        RunResult::of(command.args([&token_request, more].concat()).output().unwrap())
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -69,22 +69,22 @@ impl App {
 }
 
 /// A proxy that refuses every connection and records the requested hosts.
-fn refusing_proxy(ask: impl FnOnce(String)) -> Vec<String> {
+fn refusing_proxy(run: impl FnOnce(String)) -> Vec<String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let proxy = std::thread::spawn(move || {
-        let mut asked = Vec::new();
+        let mut requested = Vec::new();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
             let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
             let Some(target) = lines.first().and_then(|line| line.strip_prefix("CONNECT ")) else { break };
-            asked.push(target.split(' ').next().unwrap().to_owned());
+            requested.push(target.split(' ').next().unwrap().to_owned());
             stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n").unwrap();
         }
-        asked
+        requested
     });
-    ask(format!("http://{address}"));
+    run(format!("http://{address}"));
     TcpStream::connect(address).unwrap().write_all(b"done\r\n\r\n").unwrap();
     proxy.join().unwrap()
 }
@@ -92,7 +92,7 @@ fn refusing_proxy(ask: impl FnOnce(String)) -> Vec<String> {
 #[test]
 fn app_01_to_02_client_secret() {
     let app = App::new();
-    let ran = app.ask(&["--client-secret-env", "APP_SECRET"]);
+    let ran = app.request_token(&["--client-secret-env", "APP_SECRET"]);
     let token = &ran.json()[0];
     assert_eq!((&token["token_type"], &token["binding"]), (&"Bearer".into(), &Value::Null));
     let journal = app.env.emulator.journal();
@@ -119,7 +119,7 @@ fn app_03_to_06_certificate_signs_or_authenticates() {
         (&["--over-mtls"], "Bearer", true, true),
         (&["--pop"], "mtls_pop", true, false),
     ] {
-        let ran = app.ask(&[&["--certificate", file], more].concat());
+        let ran = app.request_token(&[&["--certificate", file], more].concat());
         let token = &ran.json()[0];
         assert_eq!(token["token_type"], token_type, "{more:?}");
         assert_eq!(token["binding"].is_null(), token_type == "Bearer", "{more:?}");
@@ -161,20 +161,20 @@ fn app_04_chain_in_the_assertion() {
 #[test]
 fn app_07_assertion_from_a_file() {
     let app = App::new();
-    let ask = ["token", "--resource", "api://AzureADTokenExchange", "--output", "json"];
-    let assertion = app.env.run(&ask).json()[0]["access_token"].as_str().unwrap().to_owned();
+    let token_request = ["token", "--resource", "api://AzureADTokenExchange", "--output", "json"];
+    let assertion = app.env.run(&token_request).json()[0]["access_token"].as_str().unwrap().to_owned();
     let file = app.file("assertion.jwt", &format!("{assertion}\n"));
-    let ran = app.ask(&["--assertion-file", file.to_str().unwrap()]);
+    let ran = app.request_token(&["--assertion-file", file.to_str().unwrap()]);
     assert_eq!(ran.json()[0]["token_type"], "Bearer");
     let other = app.file("other.jwt", &assertion.replace("eyJ", "eyK"));
-    let ran = app.ask(&["--assertion-file", other.to_str().unwrap()]);
+    let ran = app.request_token(&["--assertion-file", other.to_str().unwrap()]);
     assert_eq!((ran.code, ran.error()["code"].as_str()), (1, Some("invalid_client")));
 }
 
 #[test]
 fn app_08_secret_cannot_bind_a_token() {
     let app = App::new();
-    let ran = app.ask(&["--client-secret-env", "APP_SECRET", "--pop"]);
+    let ran = app.request_token(&["--client-secret-env", "APP_SECRET", "--pop"]);
     assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("mtls_certificate_not_provided"), 2));
     assert_eq!(app.env.emulator.journal().entries().len(), 0);
 }
@@ -186,7 +186,8 @@ fn app_09_to_11_claims_and_capabilities() {
     let client_claims = r#"{"access_token":{"xms_az_nwperimid":{"values":["p"]}}}"#;
     let claims = ["--claims", claims, "--client-claims", client_claims];
     let capabilities = ["--capability", "cp1", "--capability", "cp2"];
-    let ran = app.ask(&[&["--client-secret-env", "APP_SECRET"][..], &claims, &capabilities].concat());
+    let ran =
+        app.request_token(&[&["--client-secret-env", "APP_SECRET"][..], &claims, &capabilities].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let journal = app.env.emulator.journal();
     let sent: Value =
@@ -210,12 +211,15 @@ fn app_12_host_of_the_region() {
         (&["--pop"], "mtlsauth.microsoft.com:443"),
         (&["--pop", "--region", "westus2"], "westus2.mtlsauth.microsoft.com:443"),
     ] {
-        let asked = refusing_proxy(|proxy| {
+        let requested = refusing_proxy(|proxy| {
             app.proxy = Some(proxy);
             let ran = app.ask_at(authority, &[&["--certificate", file.to_str().unwrap()], more].concat());
             assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("transport_error"), 1), "{more:?}");
         });
-        assert!(!asked.is_empty() && asked.iter().all(|asked| asked == host), "{more:?} {asked:?}");
+        assert!(
+            !requested.is_empty() && requested.iter().all(|requested| requested == host),
+            "{more:?} {requested:?}"
+        );
     }
 }
 
@@ -226,15 +230,15 @@ fn app_13_unknown_authority_is_validated() {
         (&[][..], "login.microsoftonline.com:443"),
         (&["--no-instance-discovery"], "login.private.example:443"),
     ] {
-        let asked = refusing_proxy(|proxy| {
+        let requested = refusing_proxy(|proxy| {
             app.proxy = Some(proxy);
             let secret = ["--client-secret-env", "APP_SECRET"];
             let ran = app.ask_at("https://login.private.example/contoso.example", &[&secret, more].concat());
             assert_eq!(ran.code, 1, "{}", ran.stderr);
         });
-        assert_eq!(asked.first().map(String::as_str), Some(first), "{more:?} {asked:?}");
-        let is_validated = asked.contains(&"login.microsoftonline.com:443".to_owned());
-        assert_eq!(is_validated, more.is_empty(), "{asked:?}");
+        assert_eq!(requested.first().map(String::as_str), Some(first), "{more:?} {requested:?}");
+        let is_validated = requested.contains(&"login.microsoftonline.com:443".to_owned());
+        assert_eq!(is_validated, more.is_empty(), "{requested:?}");
     }
 }
 
@@ -254,7 +258,7 @@ fn app_14_exactly_one_credential() {
         &["--certificate", file, "--over-mtls", "--pop"],
         &["--client-secret-env", "NOT_SET"],
     ] {
-        let ran = app.ask(more);
+        let ran = app.request_token(more);
         assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("invalid_usage"), 2), "{more:?}");
     }
     assert_eq!(app.env.emulator.journal().entries().len(), 0);
@@ -266,9 +270,11 @@ fn app_15_members_of_a_token() {
     let file = app.certificate();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     for kind in [&[][..], &["--pop"]] {
-        let own = app.ask(&[&["--certificate", file.to_str().unwrap()], kind].concat()).json().remove(0);
-        let ask = ["token", "--resource", "https://vault.example", "--key", "p-256", "--output", "json"];
-        let others = app.env.run(&[&ask, kind].concat()).json().remove(0);
+        let own =
+            app.request_token(&[&["--certificate", file.to_str().unwrap()], kind].concat()).json().remove(0);
+        let token_request =
+            ["token", "--resource", "https://vault.example", "--key", "p-256", "--output", "json"];
+        let others = app.env.run(&[&token_request, kind].concat()).json().remove(0);
         assert_eq!(names(&own), names(&others), "{kind:?}");
         assert_eq!(own["resource"], SCOPE);
         assert_eq!((&own["client_id"], &own["source"]), (&CLIENT_ID.into(), &"network".into()));
@@ -299,7 +305,7 @@ fn app_16_errors_as_of_token() {
     ] {
         app.env.emulator.clear_faults();
         fault.into_iter().for_each(|fault| app.env.emulator.inject(fault));
-        let ran = app.ask(&[&["--certificate", certificate], more].concat());
+        let ran = app.request_token(&[&["--certificate", certificate], more].concat());
         let error = ran.error();
         assert_eq!((error["code"].as_str(), ran.code), (Some(code), exit), "{more:?} {}", ran.stderr);
         let documented = ["code", "correlation_id", "error_codes", "message", "retryable", "status"];
@@ -319,13 +325,13 @@ fn app_17_to_18_loopback_authority_keeps_its_host() {
         for more in kinds {
             for region in [&[][..], &["--region", "westus2"]] {
                 let authority = format!("{url}/{tenant}");
-                let asked = refusing_proxy(|proxy| {
+                let requested = refusing_proxy(|proxy| {
                     app.proxy = Some(proxy);
-                    let ask = ["--certificate", file.to_str().unwrap(), more];
-                    let ran = app.ask_at(&authority, &[&ask, region].concat());
+                    let token_request = ["--certificate", file.to_str().unwrap(), more];
+                    let ran = app.ask_at(&authority, &[&token_request, region].concat());
                     assert_eq!(ran.code, 0, "{authority} {more} {}", ran.stderr);
                 });
-                assert_eq!(asked, Vec::<String>::new(), "nobody else was asked");
+                assert_eq!(requested, Vec::<String>::new(), "nobody else was requested");
                 let journal = app.env.emulator.journal();
                 let request = journal.last(Step::Token).unwrap();
                 assert_eq!(request.header("host"), url.strip_prefix("https://"), "{more}");

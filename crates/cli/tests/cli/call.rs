@@ -7,8 +7,8 @@ use crate::origin::Origin;
 use crate::run::{RunResult, TestEnv};
 
 fn call(env: &TestEnv, url: &str, more: &[&str]) -> RunResult {
-    let ask = ["call", url, "--resource", "https://vault.azure.net", "--key", "p-256"];
-    env.run(&[&ask, more].concat())
+    let token_request = ["call", url, "--resource", "https://vault.azure.net", "--key", "p-256"];
+    env.run(&[&token_request, more].concat())
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn call_07_to_08_response_body_is_unchanged() {
         let fault = Fault::status(Step::Resource, status).body(body);
         let env = TestEnv::with(|emulator| emulator.fault(fault));
         let url = env.emulator.resource_url();
-        let ask = ["call", url, "--resource", "https://vault.azure.net"];
-        let output = env.symbolon().args(ask).output().unwrap();
+        let token_request = ["call", url, "--resource", "https://vault.azure.net"];
+        let output = env.symbolon().args(token_request).output().unwrap();
         assert_eq!((output.status.code(), &*output.stdout), (Some(0), body), "{status}");
     }
 }

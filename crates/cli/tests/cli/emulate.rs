@@ -25,8 +25,9 @@ fn run_02_printed_variables_select_the_emulator() {
             (name.to_owned(), value.trim_matches('\'').to_owned())
         })
         .collect();
-    let ask = ["token", "--resource", "https://x.example", "--pop", "--key", "p-256", "--output", "json"];
-    let ran = RunResult::of(symbolon().envs(&variables).args(ask).output().unwrap());
+    let token_request =
+        ["token", "--resource", "https://x.example", "--pop", "--key", "p-256", "--output", "json"];
+    let ran = RunResult::of(symbolon().envs(&variables).args(token_request).output().unwrap());
     assert_eq!(ran.json()[0]["token_type"], "mtls_pop");
 
     let journal = BufReader::new(child.0.stderr.take().unwrap());
@@ -46,8 +47,11 @@ fn run_01_listens_on_the_given_address() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (variables, _running) = started(&["--listen", &free]);
     assert_eq!(variables["AZURE_POD_IDENTITY_AUTHORITY_HOST"], format!("http://{free}"));
-    let ask = ["token", "--resource", "https://x.example", "--output", "json"];
-    assert_eq!(RunResult::of(symbolon().envs(&variables).args(ask).output().unwrap()).json().len(), 1);
+    let token_request = ["token", "--resource", "https://x.example", "--output", "json"];
+    assert_eq!(
+        RunResult::of(symbolon().envs(&variables).args(token_request).output().unwrap()).json().len(),
+        1
+    );
 }
 
 #[cfg(unix)]
@@ -136,10 +140,11 @@ fn faults_and_journal_files() {
     std::fs::write(&faults, fault).unwrap();
     let arguments = ["--faults", faults.to_str().unwrap(), "--journal", journal.to_str().unwrap()];
     let (variables, _running) = started(&arguments);
-    let ask = ["token", "--resource", "https://x.example", "--pop", "--key", "p-256", "--output", "json"];
-    let ran = RunResult::of(symbolon().envs(&variables).args(ask).output().unwrap());
+    let token_request =
+        ["token", "--resource", "https://x.example", "--pop", "--key", "p-256", "--output", "json"];
+    let ran = RunResult::of(symbolon().envs(&variables).args(token_request).output().unwrap());
     assert_eq!((ran.code, ran.error()["code"].as_str()), (1, Some("unauthorized_client")));
-    let ran = RunResult::of(symbolon().envs(&variables).args(ask).output().unwrap());
+    let ran = RunResult::of(symbolon().envs(&variables).args(token_request).output().unwrap());
     let token = ran.json()[0]["access_token"].as_str().unwrap().to_owned();
 
     // A line is written after the response was sent.

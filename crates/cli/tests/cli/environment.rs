@@ -7,12 +7,12 @@ use crate::run::{RunResult, TestEnv, symbolon};
 const REQUEST: &[&str] =
     &["token", "--resource", "https://vault.azure.net", "--key", "p-256", "--output", "json"];
 
-fn ask(env: &TestEnv, more: &[&str]) -> RunResult {
+fn request_token(env: &TestEnv, more: &[&str]) -> RunResult {
     env.run(&[REQUEST, more].concat())
 }
 
 /// Runs the command with the variables of a source, some of them changed.
-fn ask_with(env: &TestEnv, source: Source, others: &[(&str, &str)]) -> RunResult {
+fn request_token_with(env: &TestEnv, source: Source, others: &[(&str, &str)]) -> RunResult {
     let mut command = symbolon();
     command.envs(env.emulator.environment_of(source)).envs(others.iter().copied());
     command.env("SYMBOLON_RETRY_SCALE", "0").args(REQUEST);
@@ -39,7 +39,7 @@ fn env_02_to_06_variables_of_every_source() {
             continue;
         }
         let env = TestEnv::with(|emulator| emulator.source(source));
-        let ran = ask(&env, &[]);
+        let ran = request_token(&env, &[]);
         let token = &ran.json()[0];
         assert_eq!(
             (&token["token_type"], &token["source"]),
@@ -55,7 +55,7 @@ fn env_02_to_06_variables_of_every_source() {
             Source::CloudShell => Step::CloudShell,
             _ => Step::AzureArc,
         };
-        assert!(env.emulator.journal().steps().iter().all(|asked| *asked == step), "{source}");
+        assert!(env.emulator.journal().steps().iter().all(|requested| *requested == step), "{source}");
         let count = if source == Source::AzureArc { 2 } else { 1 };
         assert_eq!(env.emulator.journal().entries().len(), count, "{source}");
     }
@@ -75,7 +75,7 @@ fn env_02_to_04_secret_of_the_host() {
         (Source::ServiceFabric, "IDENTITY_HEADER"),
         (Source::MachineLearning, "MSI_SECRET"),
     ] {
-        let ran = ask_with(&env, source, &[(secret, "of-another-run")]);
+        let ran = request_token_with(&env, source, &[(secret, "of-another-run")]);
         let error = ran.error();
         assert_eq!(
             (error["code"].as_str(), ran.code),
@@ -91,7 +91,7 @@ fn env_02_to_04_secret_of_the_host() {
 fn env_03_service_fabric_thumbprint() {
     let env = TestEnv::new();
     let other = "0".repeat(40);
-    let ran = ask_with(&env, Source::ServiceFabric, &[("IDENTITY_SERVER_THUMBPRINT", &other)]);
+    let ran = request_token_with(&env, Source::ServiceFabric, &[("IDENTITY_SERVER_THUMBPRINT", &other)]);
     assert_eq!(ran.error()["code"], "managed_identity_unreachable");
     assert!(ran.stderr.contains("IDENTITY_SERVER_THUMBPRINT"), "{}", ran.stderr);
     assert_eq!(env.emulator.journal().count(Step::ServiceFabric), 0);
@@ -119,7 +119,7 @@ fn env_08_folder_of_persisted_bindings() {
 
     let env = TestEnv::new();
     let parent = tempfile::tempdir().unwrap();
-    let ask = |name: &str| {
+    let token_request = |name: &str| {
         let folder = parent.path().join(name);
         let mut command = env.symbolon();
         command.env("SYMBOLON_STATE_DIR", &folder).env("HOME", parent.path().join("home"));
@@ -128,8 +128,8 @@ fn env_08_folder_of_persisted_bindings() {
         assert_eq!((mode, folder.read_dir().unwrap().next().is_some()), (0o700, true));
         ran.json()[0]["binding"]["x5t#S256"].to_string()
     };
-    let one = ask("one");
-    assert_ne!(ask("other"), one);
-    assert_eq!(ask("one"), one);
+    let one = request_token("one");
+    assert_ne!(request_token("other"), one);
+    assert_eq!(request_token("one"), one);
     assert!(!parent.path().join("home").exists());
 }

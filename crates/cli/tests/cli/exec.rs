@@ -17,11 +17,11 @@ fn shell(env: &TestEnv, script: &str) -> RunResult {
 #[test]
 fn run_07_command_gets_tokens() {
     let env = TestEnv::new();
-    let ask = [SYMBOLON, "token", "--resource", "https://vault.azure.net", "--output", "json"];
-    let ran = env.run(&[&["exec", "--allow", "https://vault.azure.net", "--"][..], &ask].concat());
+    let token_request = [SYMBOLON, "token", "--resource", "https://vault.azure.net", "--output", "json"];
+    let ran = env.run(&[&["exec", "--allow", "https://vault.azure.net", "--"][..], &token_request].concat());
     assert_eq!(ran.json()[0]["client_id"], env.emulator.client_id());
     assert_eq!(ran.stderr, "", "stderr belongs to the command");
-    let bound = env.run(&[&["exec", "--"][..], &ask, &["--pop"]].concat());
+    let bound = env.run(&[&["exec", "--"][..], &token_request, &["--pop"]].concat());
     assert_eq!(
         (bound.code, bound.error()["code"].as_str()),
         (3, Some("mtls_pop_not_supported_for_environment"))
@@ -31,8 +31,8 @@ fn run_07_command_gets_tokens() {
 #[test]
 fn rejections_are_logged() {
     let env = TestEnv::new();
-    let ask = [SYMBOLON, "token", "--resource", "https://graph.microsoft.com"];
-    let ran = env.run(&[&["exec", "--allow", "https://vault.azure.net", "--"][..], &ask].concat());
+    let token_request = [SYMBOLON, "token", "--resource", "https://graph.microsoft.com"];
+    let ran = env.run(&[&["exec", "--allow", "https://vault.azure.net", "--"][..], &token_request].concat());
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("Z refused https://graph.microsoft.com to 127.0.0.1:"), "{}", ran.stderr);
 }

@@ -12,12 +12,12 @@ fn with(fault: Fault) -> TestEnv {
     TestEnv::with(|emulator| emulator.fault(fault))
 }
 
-fn ask(env: &TestEnv, more: &[&str]) -> RunResult {
+fn request_token(env: &TestEnv, more: &[&str]) -> RunResult {
     env.run(&[REQUEST, more].concat())
 }
 
 /// Requests a token from a metadata service that does not respond.
-fn ask_closed_port(more: &[&str]) -> RunResult {
+fn request_from_closed_port(more: &[&str]) -> RunResult {
     let mut command = symbolon();
     command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9").env("SYMBOLON_RETRY_SCALE", "0");
     RunResult::of(command.args([REQUEST, more].concat()).output().unwrap())
@@ -31,7 +31,7 @@ fn assert_failed(ran: &RunResult, code: &str, exit: i32) {
 #[test]
 fn exit_01_success() {
     let env = TestEnv::new();
-    assert_eq!((ask(&env, &[]).code, ask(&env, &["--pop"]).code), (0, 0));
+    assert_eq!((request_token(&env, &[]).code, request_token(&env, &["--pop"]).code), (0, 0));
     assert_eq!((env.run(&["--help"]).code, env.run(&["--version"]).code), (0, 0));
 }
 
@@ -45,10 +45,10 @@ fn exit_02_failed_request() {
         (Fault::wrong_cnf(), &["--pop"]),
     ] {
         let env = with(fault);
-        let ran = ask(&env, more);
+        let ran = request_token(&env, more);
         assert_eq!(ran.code, 1, "{}", ran.stderr);
     }
-    let ran = ask(&TestEnv::new(), &["--identity", "client-id:nobody"]);
+    let ran = request_token(&TestEnv::new(), &["--identity", "client-id:nobody"]);
     assert_failed(&ran, "managed_identity_request_failed", 1);
 }
 
@@ -56,7 +56,7 @@ fn exit_02_failed_request() {
 fn exit_03_invalid_command_line() {
     let env = TestEnv::new();
     for more in [&["--bogus"][..], &["--claims", "["], &["--ca-file", "/nonexistent"], &["--timeout", "0"]] {
-        assert_eq!(ask(&env, more).code, 2, "{more:?}");
+        assert_eq!(request_token(&env, more).code, 2, "{more:?}");
     }
     assert_eq!(env.emulator.journal().entries().len(), 0);
 }
@@ -93,14 +93,14 @@ fn exit_05_bound_tokens_not_supported() {
         TestEnv::with(|emulator| emulator.source(Source::AppService)),
         TestEnv::with(|emulator| emulator.source(Source::CloudShell)),
     ] {
-        assert_eq!(ask(&env, &["--pop"]).code, 3);
+        assert_eq!(request_token(&env, &["--pop"]).code, 3);
     }
 }
 
 #[test]
 fn exit_06_key_is_too_weak() {
     for floor in ["hardware", "keyguard"] {
-        assert_eq!(ask(&TestEnv::new(), &["--pop", "--min-strength", floor]).code, 3);
+        assert_eq!(request_token(&TestEnv::new(), &["--pop", "--min-strength", floor]).code, 3);
     }
 }
 
@@ -135,7 +135,7 @@ fn err_03_message_equals_the_text() {
         (TestEnv::new(), &["--bogus"]),
         (TestEnv::with(EmulatorBuilder::v1_only), &["--pop"]),
     ] {
-        let ran = ask(&env, more);
+        let ran = request_token(&env, more);
         let message = ran.error()["message"].as_str().unwrap().to_owned();
         assert_eq!(ran.stderr.lines().next(), Some(&*format!("error: {message}")));
     }
@@ -144,7 +144,7 @@ fn err_03_message_equals_the_text() {
 #[test]
 fn err_04_to_06_details_of_an_oauth_error() {
     let env = with(Fault::oauth_error("unauthorized_client", &[700_016, 53_003]));
-    let error = ask(&env, &["--pop"]).error();
+    let error = request_token(&env, &["--pop"]).error();
     assert_eq!((&error["status"], &error["error_codes"]), (&400.into(), &json!([700_016, 53_003])));
     let journal = env.emulator.journal();
     let sent = journal.last(Step::Token).unwrap().header("client-request-id").unwrap();
@@ -153,13 +153,16 @@ fn err_04_to_06_details_of_an_oauth_error() {
 
 #[test]
 fn err_04_to_06_absent_values_are_null_or_empty() {
-    for ran in [ask(&TestEnv::new(), &["--bogus"]), ask(&TestEnv::new(), &["--pop", "--claims", "["])] {
+    for ran in [
+        request_token(&TestEnv::new(), &["--bogus"]),
+        request_token(&TestEnv::new(), &["--pop", "--claims", "["]),
+    ] {
         let error = ran.error();
         assert_eq!((&error["status"], &error["error_codes"]), (&Value::Null, &json!([])));
         assert_eq!(error["correlation_id"], Value::Null);
     }
     // The request may be in a log although no response arrived.
-    let error = ask_closed_port(&[]).error();
+    let error = request_from_closed_port(&[]).error();
     assert_eq!((&error["status"], &error["error_codes"]), (&Value::Null, &json!([])));
     assert_eq!(error["correlation_id"].as_str().map(str::len), Some(36));
 }
@@ -175,7 +178,7 @@ fn err_07_retryable() {
         (Fault::downgrade_to_bearer(), &["--pop"], false),
     ] {
         let name = format!("{fault:?}");
-        assert_eq!(ask(&with(fault), more).error()["retryable"], retryable, "{name}");
+        assert_eq!(request_token(&with(fault), more).error()["retryable"], retryable, "{name}");
     }
 }
 
@@ -194,7 +197,7 @@ fn err_08_no_json_in_text_output() {
 #[test]
 fn code_01_metadata_service_without_version_2() {
     let env = TestEnv::with(EmulatorBuilder::v1_only);
-    assert_failed(&ask(&env, &["--pop"]), "mtls_pop_not_supported_in_imds_v1", 3);
+    assert_failed(&request_token(&env, &["--pop"]), "mtls_pop_not_supported_in_imds_v1", 3);
     assert_eq!(env.emulator.journal().count(Step::Token), 0);
 }
 
@@ -220,7 +223,7 @@ fn code_02_unsupported_requests_are_not_sent() {
         (Source::MachineLearning, &["--identity", "object-id:x"], "invalid_managed_identity_id_type", 3),
     ] {
         let env = TestEnv::with(|emulator| emulator.source(source));
-        let ran = ask(&env, more);
+        let ran = request_token(&env, more);
         assert_eq!((ran.error()["code"].as_str(), ran.code), (Some(code), exit), "{source}");
         assert_eq!(env.emulator.journal().entries().len(), 0, "{source}");
     }
@@ -234,14 +237,14 @@ fn code_02_unsupported_requests_are_not_sent() {
 #[test]
 fn code_03_key_below_minimum_strength() {
     let env = TestEnv::new();
-    assert_failed(&ask(&env, &["--pop", "--min-strength", "keyguard"]), "min_strength_not_met", 3);
+    assert_failed(&request_token(&env, &["--pop", "--min-strength", "keyguard"]), "min_strength_not_met", 3);
     assert_eq!(env.emulator.journal().count(Step::IssueCredential), 0);
 }
 
 #[test]
 fn code_04_attestation_required() {
     let env = TestEnv::with(EmulatorBuilder::attestation_required);
-    let ran = ask(&env, &["--pop"]);
+    let ran = request_token(&env, &["--pop"]);
     assert_failed(&ran, "managed_identity_request_failed", 1);
     assert!(ran.error()["message"].as_str().unwrap().contains("must attest its keys"), "{}", ran.stderr);
     assert_eq!(env.emulator.journal().count(Step::Token), 0);
@@ -256,7 +259,7 @@ fn code_05_unusable_certificate() {
         CertificateFault::Expired,
     ] {
         let env = with(Fault::certificate(fault).always());
-        assert_failed(&ask(&env, &["--pop"]), "invalid_certificate", 1);
+        assert_failed(&request_token(&env, &["--pop"]), "invalid_certificate", 1);
         assert_eq!(env.emulator.journal().count(Step::Token), 0, "{fault:?}");
     }
 }
@@ -267,7 +270,7 @@ fn code_06_source_returns_an_error() {
         for status in [400, 500] {
             let fault = Fault::status(step, status).always();
             let env = TestEnv::with(|emulator| emulator.source(source).fault(fault));
-            let ran = ask(&env, &[]);
+            let ran = request_token(&env, &[]);
             assert_failed(&ran, "managed_identity_request_failed", 1);
             assert_eq!(ran.error()["status"], status);
         }
@@ -276,8 +279,8 @@ fn code_06_source_returns_an_error() {
 
 #[test]
 fn code_07_source_does_not_respond() {
-    assert_failed(&ask_closed_port(&[]), "managed_identity_unreachable", 1);
-    assert_failed(&ask_closed_port(&["--pop"]), "managed_identity_unreachable", 1);
+    assert_failed(&request_from_closed_port(&[]), "managed_identity_unreachable", 1);
+    assert_failed(&request_from_closed_port(&["--pop"]), "managed_identity_unreachable", 1);
     let mut command = symbolon();
     command.env("IDENTITY_ENDPOINT", "http://127.0.0.1:9/").env("IDENTITY_HEADER", "secret");
     command.env("SYMBOLON_RETRY_SCALE", "0").args(REQUEST);
@@ -286,13 +289,13 @@ fn code_07_source_does_not_respond() {
 
 #[test]
 fn code_08_bearer_token_instead_of_bound() {
-    assert_failed(&ask(&with(Fault::downgrade_to_bearer()), &["--pop"]), "token_type_mismatch", 1);
+    assert_failed(&request_token(&with(Fault::downgrade_to_bearer()), &["--pop"]), "token_type_mismatch", 1);
 }
 
 #[test]
 fn code_09_claims_are_not_an_object() {
     for more in [&["--claims", "["][..], &["--claims", "["], &["--pop", "--client-claims", "7"]] {
-        assert_failed(&ask(&TestEnv::new(), more), "invalid_claims", 2);
+        assert_failed(&request_token(&TestEnv::new(), more), "invalid_claims", 2);
     }
 }
 
@@ -300,7 +303,7 @@ fn code_09_claims_are_not_an_object() {
 fn code_10_response_is_late() {
     for (step, more) in [(Step::ImdsToken, &[][..]), (Step::Token, &["--pop"])] {
         let more = [more, &["--timeout", "0.3"]].concat();
-        assert_failed(&ask(&with(Fault::stall(step).always()), &more), "timeout", 1);
+        assert_failed(&request_token(&with(Fault::stall(step).always()), &more), "timeout", 1);
     }
 }
 
@@ -308,7 +311,7 @@ fn code_10_response_is_late() {
 fn code_11_connection_to_token_service_fails() {
     for fault in [Fault::tls_alert(80).always(), Fault::torn_body(Step::Token).always()] {
         let name = format!("{fault:?}");
-        let ran = ask(&with(fault), &["--pop"]);
+        let ran = request_token(&with(fault), &["--pop"]);
         assert_eq!(
             (ran.error()["code"].as_str(), ran.code),
             (Some("transport_error"), 1),
@@ -321,7 +324,7 @@ fn code_11_connection_to_token_service_fails() {
 #[test]
 fn code_12_endpoint_without_tls() {
     let env = with(Fault::certificate(CertificateFault::InsecureEndpoint).always());
-    assert_failed(&ask(&env, &["--pop"]), "insecure_endpoint", 1);
+    assert_failed(&request_token(&env, &["--pop"]), "insecure_endpoint", 1);
     let env = TestEnv::new();
     let call = ["call", "http://127.0.0.1:9/", "--resource", "https://vault.azure.net", "--output", "json"];
     assert_failed(&env.run(&call), "insecure_endpoint", 2);
@@ -333,7 +336,11 @@ fn code_13_response_is_too_large() {
     for (step, more) in
         [(Step::Token, &["--pop"][..]), (Step::ImdsToken, &[]), (Step::IssueCredential, &["--pop"])]
     {
-        assert_failed(&ask(&with(Fault::oversized_body(step).always()), more), "response_too_large", 1);
+        assert_failed(
+            &request_token(&with(Fault::oversized_body(step).always()), more),
+            "response_too_large",
+            1,
+        );
     }
 }
 
@@ -346,7 +353,7 @@ fn code_14_response_is_invalid() {
         (Fault::malformed_json(Step::ImdsToken).always(), &[]),
         (Fault::malformed_json(Step::IssueCredential).always(), &["--pop"]),
     ] {
-        assert_failed(&ask(&with(fault), more), "invalid_response", 1);
+        assert_failed(&request_token(&with(fault), more), "invalid_response", 1);
     }
 }
 
@@ -356,7 +363,7 @@ fn code_15_oauth_code_is_unchanged() {
         ["invalid_client", "invalid_request", "unauthorized_client", "invalid_scope", "made_up_by_the_server"]
     {
         let env = with(Fault::oauth_error(code, &[900_144]).always());
-        let ran = ask(&env, &["--pop"]);
+        let ran = request_token(&env, &["--pop"]);
         assert_failed(&ran, code, 1);
         assert_eq!(ran.error()["error_codes"], json!([900_144]));
     }

@@ -205,7 +205,7 @@ fn cli_11_failure_leaves_stdout_empty() {
 fn cli_12_no_questions() {
     let env = TestEnv::with(|emulator| emulator.fault(Fault::status(Step::Resource, 401).always()));
     let url = env.emulator.resource_url();
-    // A second run finds the state of the first, and does not ask either.
+    // A second run finds the state of the first, and does not token_request either.
     let state = tempfile::tempdir().unwrap();
     let persisted = [POP, &["--persist-binding"]].concat();
     for (arguments, code) in [

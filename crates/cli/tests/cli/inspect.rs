@@ -20,8 +20,9 @@ fn inspect(arguments: &[&str], stdin: &str) -> RunResult {
 /// Returns the JSON of a bound token.
 fn bound_token() -> Value {
     let env = TestEnv::new();
-    let ask = ["token", "--resource", "https://x.example", "--pop", "--key", "p-256", "--output", "json"];
-    env.run(&ask).json().remove(0)
+    let token_request =
+        ["token", "--resource", "https://x.example", "--pop", "--key", "p-256", "--output", "json"];
+    env.run(&token_request).json().remove(0)
 }
 
 #[test]

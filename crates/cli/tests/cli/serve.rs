@@ -65,10 +65,10 @@ fn serve(env: &TestEnv, arguments: &[&str]) -> RunningAgent {
 }
 
 /// Requests a token with the printed variables only.
-fn ask(serving: &RunningAgent, more: &[&str]) -> RunResult {
-    let ask = ["token", "--resource", "https://vault.azure.net", "--output", "json"];
+fn request_token(serving: &RunningAgent, more: &[&str]) -> RunResult {
+    let token_request = ["token", "--resource", "https://vault.azure.net", "--output", "json"];
     let mut command = symbolon();
-    command.envs(&serving.variables).env("SYMBOLON_RETRY_SCALE", "0").args(ask).args(more);
+    command.envs(&serving.variables).env("SYMBOLON_RETRY_SCALE", "0").args(token_request).args(more);
     RunResult::of(command.output().unwrap())
 }
 
@@ -77,7 +77,7 @@ fn run_04_printed_variables_and_log() {
     for with in [Signal::TERM, Signal::INT] {
         let env = TestEnv::new();
         let serving = serve(&env, &[]);
-        let tokens: Vec<Value> = (0..2).map(|_| ask(&serving, &[]).json().remove(0)).collect();
+        let tokens: Vec<Value> = (0..2).map(|_| request_token(&serving, &[]).json().remove(0)).collect();
         assert_eq!(tokens[0]["access_token"], tokens[1]["access_token"]);
         assert_eq!(tokens[0]["client_id"], env.emulator.client_id());
         assert_eq!(env.emulator.journal().count(Step::ImdsToken), 1);
@@ -102,10 +102,10 @@ fn run_06_secret_of_each_run() {
     let env = TestEnv::new();
     let (first, second) = (serve(&env, &[]), serve(&env, &[]));
     assert_ne!(first.secret(), second.secret());
-    let ask = ["token", "--resource", "https://vault.azure.net", "--output", "json"];
+    let token_request = ["token", "--resource", "https://vault.azure.net", "--output", "json"];
     let with = |secret: &str| {
         let mut command = symbolon();
-        command.envs(&first.variables).env("IDENTITY_HEADER", secret).args(ask);
+        command.envs(&first.variables).env("IDENTITY_HEADER", secret).args(token_request);
         RunResult::of(command.output().unwrap())
     };
     for secret in [second.secret(), "guessed"] {
@@ -123,7 +123,7 @@ fn only_allowed_requests_get_a_token() {
     let named = format!("client-id:{user_assigned}");
     let serving = serve(&env, &["--allow", "https://vault.azure.net", "--identity", &named]);
     for more in [&[][..], &["--identity", &named]] {
-        assert_eq!(ask(&serving, more).json()[0]["client_id"], user_assigned);
+        assert_eq!(request_token(&serving, more).json()[0]["client_id"], user_assigned);
     }
     let other = format!("client-id:{}", env.emulator.client_id());
     for (more, told) in
@@ -149,7 +149,7 @@ fn only_allowed_requests_get_a_token() {
 fn over_mtls_uses_a_certificate() {
     let env = TestEnv::new();
     let serving = serve(&env, &["--over-mtls", "--key", "p-256"]);
-    assert_eq!(ask(&serving, &[]).json()[0]["token_type"], "Bearer");
+    assert_eq!(request_token(&serving, &[]).json()[0]["token_type"], "Bearer");
     assert!(env.emulator.journal().last(Step::Token).unwrap().certificate().is_some());
 }
 
@@ -157,7 +157,7 @@ fn over_mtls_uses_a_certificate() {
 fn bound_token_is_rejected() {
     let env = TestEnv::new();
     let serving = serve(&env, &[]);
-    let ran = ask(&serving, &["--pop"]);
+    let ran = request_token(&serving, &["--pop"]);
     assert_eq!((ran.code, ran.error()["code"].as_str()), (3, Some("mtls_pop_not_supported_for_environment")));
 }
 

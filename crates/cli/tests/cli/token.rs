@@ -7,14 +7,14 @@ use crate::run::{RunResult, TestEnv};
 const REQUEST: &[&str] =
     &["token", "--resource", "https://vault.azure.net", "--key", "p-256", "--output", "json"];
 
-fn ask(env: &TestEnv, more: &[&str]) -> RunResult {
+fn request_token(env: &TestEnv, more: &[&str]) -> RunResult {
     env.run(&[REQUEST, more].concat())
 }
 
 #[test]
 fn tok_01_bearer_token() {
     let env = TestEnv::new();
-    let token = &ask(&env, &[]).json()[0];
+    let token = &request_token(&env, &[]).json()[0];
     assert_eq!(
         (&token["token_type"], &token["resource"]),
         (&"Bearer".into(), &"https://vault.azure.net".into())
@@ -27,7 +27,7 @@ fn tok_01_bearer_token() {
 #[test]
 fn tok_02_bound_token() {
     let env = TestEnv::new();
-    let token = &ask(&env, &["--pop"]).json()[0];
+    let token = &request_token(&env, &["--pop"]).json()[0];
     let issued = env.emulator.issued();
     assert_eq!((&token["token_type"], issued.len()), (&"mtls_pop".into(), 1));
     assert_eq!(token["binding"]["x5t#S256"], issued[0].thumbprint().to_string());
@@ -41,7 +41,7 @@ fn tok_05_system_assigned_identity_by_default() {
     let env = TestEnv::new();
     for more in [&[][..], &["--identity", "system"]] {
         for (kind, step) in [(&[][..], Step::ImdsToken), (&["--pop"], Step::IssueCredential)] {
-            let token = &ask(&env, &[more, kind].concat()).json()[0];
+            let token = &request_token(&env, &[more, kind].concat()).json()[0];
             assert_eq!(token["client_id"], env.emulator.client_id(), "{more:?} {kind:?}");
             let journal = env.emulator.journal();
             let request = journal.last(step).unwrap();
@@ -56,7 +56,7 @@ fn tok_05_system_assigned_identity_by_default() {
 fn tok_13_to_16_minimum_strength() {
     for (floor, is_met) in [("none", true), ("software", true), ("hardware", false), ("keyguard", false)] {
         let env = TestEnv::new();
-        let ran = ask(&env, &["--pop", "--min-strength", floor]);
+        let ran = request_token(&env, &["--pop", "--min-strength", floor]);
         assert_eq!(env.emulator.journal().count(Step::IssueCredential), usize::from(is_met), "{floor}");
         if is_met {
             assert_eq!(ran.json()[0]["binding"]["strength"], "software", "{floor}");
@@ -89,7 +89,7 @@ fn tok_17_to_18_key_type() {
 fn tok_23_json_is_one_line() {
     let env = TestEnv::new();
     for more in [&[][..], &["--pop"]] {
-        let ran = ask(&env, more);
+        let ran = request_token(&env, more);
         assert!(ran.stdout.ends_with("}\n") && ran.stdout.lines().count() == 1, "{}", ran.stdout);
     }
 }
@@ -98,7 +98,7 @@ fn tok_23_json_is_one_line() {
 fn tok_26_loopback_token_endpoint() {
     let env = TestEnv::new();
     assert!(env.emulator.token_url().starts_with("https://127.0.0.1:"));
-    let token = &ask(&env, &["--pop"]).json()[0];
+    let token = &request_token(&env, &["--pop"]).json()[0];
     let journal = env.emulator.journal();
     let request = journal.last(Step::Token).unwrap();
     assert_eq!(request.certificate().unwrap().to_string(), token["binding"]["x5t#S256"].as_str().unwrap());
@@ -136,7 +136,7 @@ fn tok_06_to_08_user_assigned_identities() {
         (format!("object-id:{}", ids.object_id()), "object_id", ids.object_id()),
         (format!("resource-id:{}", ids.resource_id()), "mi_res_id", ids.resource_id()),
     ] {
-        let ran = ask(&env, &["--pop", "--identity", &identity]);
+        let ran = request_token(&env, &["--pop", "--identity", &identity]);
         assert_eq!(ran.json()[0]["client_id"], ids.client_id(), "{identity}");
         let journal = env.emulator.journal();
         let request = journal.last(Step::IssueCredential).unwrap();
@@ -147,10 +147,10 @@ fn tok_06_to_08_user_assigned_identities() {
 #[test]
 fn tok_21_count_prints_one_token_per_line() {
     let env = TestEnv::new();
-    let ran = ask(&env, &["--pop", "--count", "20", "--concurrency", "5"]);
+    let ran = request_token(&env, &["--pop", "--count", "20", "--concurrency", "5"]);
     assert_eq!(ran.json().len(), 20);
     assert_eq!((env.emulator.journal().count(Step::Token), env.emulator.issued().len()), (1, 1));
-    let tokens = ask(&env, &["--pop", "--count", "3"]).json();
+    let tokens = request_token(&env, &["--pop", "--count", "3"]).json();
     let sources: Vec<_> = tokens.iter().map(|token| token["source"].as_str().unwrap()).collect();
     assert_eq!(sources, ["network", "cache", "cache"]);
     assert!(tokens.iter().all(|token| token["access_token"] == tokens[0]["access_token"]));
@@ -160,7 +160,7 @@ fn tok_21_count_prints_one_token_per_line() {
 fn tok_12_force_refresh_skips_the_cache() {
     let env = TestEnv::new();
     for more in [&["--pop"][..], &["--over-mtls"], &[]] {
-        let ran = ask(&env, &[more, &["--count", "3", "--force-refresh"]].concat());
+        let ran = request_token(&env, &[more, &["--count", "3", "--force-refresh"]].concat());
         let tokens = ran.json();
         assert!(tokens.iter().all(|token| token["source"] == "network"), "{more:?}");
         let different: std::collections::HashSet<_> =
@@ -180,7 +180,7 @@ fn tok_22_concurrent_requests() {
         ("2", ["network", "network", "cache"]),
         ("3", ["network", "network", "network"]),
     ] {
-        let tokens = ask(&env, &["--count", "3", "--concurrency", concurrency]).json();
+        let tokens = request_token(&env, &["--count", "3", "--concurrency", concurrency]).json();
         // Concurrent requests share one exchange and do not read the cache.
         let sources: Vec<_> = tokens.iter().map(|token| token["source"].as_str().unwrap()).collect();
         assert_eq!(sources, expected, "{concurrency}");
@@ -203,7 +203,7 @@ fn tok_09_to_11_claims_and_capabilities() {
         "--capability",
         "cp2",
     ];
-    assert_eq!(ask(&env, &more).code, 0);
+    assert_eq!(request_token(&env, &more).code, 0);
     let journal = env.emulator.journal();
     let sent: serde_json::Value =
         serde_json::from_str(journal.last(Step::Token).unwrap().form("claims").unwrap()).unwrap();
@@ -216,11 +216,11 @@ fn tok_09_to_11_claims_and_capabilities() {
 #[test]
 fn tok_03_to_04_bearer_token_over_mtls() {
     let env = TestEnv::new();
-    let token = &ask(&env, &["--over-mtls"]).json()[0];
+    let token = &request_token(&env, &["--over-mtls"]).json()[0];
     assert_eq!((&token["token_type"], &token["binding"]), (&"Bearer".into(), &serde_json::Value::Null));
     let journal = env.emulator.journal();
     assert_eq!(journal.last(Step::Token).unwrap().certificate(), Some(env.emulator.issued()[0].thumbprint()));
-    let both = ask(&env, &["--over-mtls", "--pop"]);
+    let both = request_token(&env, &["--over-mtls", "--pop"]);
     assert_eq!(both.code, 2);
 }
 
@@ -231,18 +231,18 @@ fn tok_19_to_20_persisted_binding() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("state");
     for key in ["p-256", "rsa-2048"] {
-        let ask = || {
+        let token_request = || {
             let arguments = ["token", "--resource", "https://x.example", "--pop", "--persist-binding"];
             let more = ["--key", key, "--output", "json"];
             let mut command = env.symbolon();
             command.env("SYMBOLON_STATE_DIR", &folder).args(arguments).args(more);
             RunResult::of(command.output().unwrap()).json()[0]["binding"]["x5t#S256"].clone()
         };
-        assert_eq!(ask(), ask(), "{key}");
+        assert_eq!(request_token(), request_token(), "{key}");
     }
     assert_eq!(env.emulator.issued().len(), 2);
-    let ask = || ask(&env, &["--pop"]).json()[0]["binding"]["x5t#S256"].clone();
-    assert_ne!(ask(), ask(), "without the option");
+    let token_request = || request_token(&env, &["--pop"]).json()[0]["binding"]["x5t#S256"].clone();
+    assert_ne!(request_token(), request_token(), "without the option");
 }
 
 #[cfg(unix)]

@@ -9,8 +9,8 @@ const RESOURCE: &str = "https://vault.azure.net";
 
 /// Returns the printed line, with its members in order.
 fn tokens(env: &TestEnv, more: &[&str]) -> Vec<Value> {
-    let ask = ["token", "--resource", RESOURCE, "--key", "p-256", "--output", "json"];
-    env.run(&[&ask, more].concat()).json()
+    let token_request = ["token", "--resource", RESOURCE, "--key", "p-256", "--output", "json"];
+    env.run(&[&token_request, more].concat()).json()
 }
 
 fn bearer(env: &TestEnv) -> Value {
@@ -66,8 +66,8 @@ fn json_06_resource_as_requested() {
     let env = TestEnv::new();
     for resource in ["https://vault.azure.net", "https://Vault.azure.net/", "api://app"] {
         for more in [&[][..], &["--pop"]] {
-            let ask = ["token", "--resource", resource, "--key", "p-256", "--output", "json"];
-            let token = env.run(&[&ask, more].concat()).json().remove(0);
+            let token_request = ["token", "--resource", resource, "--key", "p-256", "--output", "json"];
+            let token = env.run(&[&token_request, more].concat()).json().remove(0);
             assert_eq!(token["resource"], resource, "{more:?}");
         }
     }
@@ -149,8 +149,8 @@ fn json_17_members_in_order() {
     let of_binding = ["x5t#S256", "certificate", "not_after", "usable_until", "strength"];
     let env = TestEnv::new();
     for more in [&[][..], &["--pop"], &["--over-mtls"]] {
-        let ask = ["token", "--resource", RESOURCE, "--key", "p-256", "--output", "json"];
-        let printed = env.run(&[&ask, more].concat()).stdout;
+        let token_request = ["token", "--resource", RESOURCE, "--key", "p-256", "--output", "json"];
+        let printed = env.run(&[&token_request, more].concat()).stdout;
         let places = |names: &[&str]| {
             let place = |name: &&str| printed.find(&format!("\"{name}\":"));
             names.iter().map(place).collect::<Option<Vec<_>>>()
