@@ -39,23 +39,23 @@ impl TokenQuery {
                     let message = "This agent issues bearer tokens only. A bound token cannot be used by another \
                                    process, which does not have its key: request it with the symbolon library or \
                                    command in the process that calls the resource";
-                    return Err(bad_request("bound_token", message));
+                    return Err(invalid_query("bound_token", message));
                 }
                 // Ignoring claims would return a token that the resource has already refused.
                 "claims" => {
                     let message = "This agent does not accept claims, as App Service does not either";
-                    return Err(bad_request("claims", message));
+                    return Err(invalid_query("claims", message));
                 }
                 _ => {}
             }
         }
         if version.as_deref() != Some(API_VERSION) {
             let message = format!("The parameter api-version must be {API_VERSION}");
-            return Err(bad_request("api_version", message));
+            return Err(invalid_query("api_version", message));
         }
         match resource.filter(|resource: &String| !resource.trim().is_empty()) {
             Some(resource) => Ok(Self { resource, identity }),
-            None => Err(bad_request("resource", "The parameter resource is required")),
+            None => Err(invalid_query("resource", "The parameter resource is required")),
         }
     }
 }
@@ -68,7 +68,7 @@ fn set_once(
 ) -> Result<(), Rejection> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(bad_request(reason, format!("The parameter {name} was given twice"))),
+        Some(_) => Err(invalid_query(reason, format!("The parameter {name} was given twice"))),
     }
 }
 
@@ -76,14 +76,14 @@ fn set_identity(
     slot: &mut Option<ManagedIdentityId>,
     id: Result<ManagedIdentityId, symbolon::Error>,
 ) -> Result<(), Rejection> {
-    let id = id.map_err(|_| bad_request("identity", "The id of the identity is empty"))?;
+    let id = id.map_err(|_| invalid_query("identity", "The id of the identity is empty"))?;
     match slot.replace(id) {
         None => Ok(()),
-        Some(_) => Err(bad_request("identities", "At most one identity may be named")),
+        Some(_) => Err(invalid_query("identities", "At most one identity may be named")),
     }
 }
 
-fn bad_request(reason: &'static str, message: impl Into<Cow<'static, str>>) -> Rejection {
+fn invalid_query(reason: &'static str, message: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(StatusCode::BAD_REQUEST, reason, message)
 }
 

@@ -119,7 +119,7 @@ fn env_08_folder_of_persisted_bindings() {
 
     let env = TestEnv::new();
     let parent = tempfile::tempdir().unwrap();
-    let token_request = |name: &str| {
+    let request_token = |name: &str| {
         let folder = parent.path().join(name);
         let mut command = env.symbolon();
         command.env("SYMBOLON_STATE_DIR", &folder).env("HOME", parent.path().join("home"));

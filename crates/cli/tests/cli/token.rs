@@ -231,7 +231,7 @@ fn tok_19_to_20_persisted_binding() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("state");
     for key in ["p-256", "rsa-2048"] {
-        let token_request = || {
+        let request_token = || {
             let arguments = ["token", "--resource", "https://x.example", "--pop", "--persist-binding"];
             let more = ["--key", key, "--output", "json"];
             let mut command = env.symbolon();
@@ -241,7 +241,7 @@ fn tok_19_to_20_persisted_binding() {
         assert_eq!(request_token(), request_token(), "{key}");
     }
     assert_eq!(env.emulator.issued().len(), 2);
-    let token_request = || request_token(&env, &["--pop"]).json()[0]["binding"]["x5t#S256"].clone();
+    let request_token = || request_token(&env, &["--pop"]).json()[0]["binding"]["x5t#S256"].clone();
     assert_ne!(request_token(), request_token(), "without the option");
 }
 
