@@ -1,4 +1,4 @@
-//! What is logged about tokens. The names of the fields are part of the documentation of the crate.
+//! Log events about tokens. The names of the fields are part of the documentation of the crate.
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    /// How many tokens a cache holds unless told otherwise: at 2 kB each, 20 MB.
+    /// Default capacity in tokens: 18 MB at 1.8 kB for each.
     pub const DEFAULT_CAPACITY: usize = 10_000;
 
     /// Creates an empty cache of at most `capacity` tokens, with the clock and the randomness of
@@ -62,13 +62,13 @@ impl TokenCache {
         self
     }
 
-    /// How many access tokens there are, expired ones that were not yet evicted included.
+    /// Returns the number of access tokens, including expired ones that were not yet evicted.
     #[must_use]
     pub fn len(&self) -> usize {
         self.leases.len()
     }
 
-    /// Whether there are no access tokens.
+    /// Returns `true` if there are no access tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.leases.is_empty()
@@ -109,7 +109,7 @@ impl TokenCache {
         })
     }
 
-    /// Why the token under a key would be fetched now.
+    /// Returns the reason why a request for this key leads to an exchange.
     pub(crate) fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
         match self.leases.find(key) {
             Some(_) => FetchReason::Due,
@@ -222,7 +222,7 @@ impl TokenCache {
     }
 }
 
-/// Whether a token that is in the store will do; with the certificate that a bound one needs.
+/// Use of the store: tokens are read, bound ones with this certificate, or ignored.
 enum Stored {
     WillDo(Option<ClientIdentity>),
     WillNotDo,

@@ -16,7 +16,7 @@ use crate::oauth::{merge_claims, user_scopes};
 /// The URL to send a browser to, and what to keep until it comes back.
 type Outcome = Result<(Url, PendingAuthorization), Error>;
 
-/// What the request itself sends, or must not (RFC 6749 §4.1.1, RFC 7636 §4.3, OIDC Core §3.1.2.1).
+/// Parameters that the request itself sets, or must not contain (RFC 6749 §4.1.1, RFC 7636 §4.3, OIDC Core §3.1.2.1).
 const RESERVED: [&str; 17] = [
     "claims",
     "client_id",
@@ -87,7 +87,7 @@ pub struct AuthorizationRequest<'a> {
     parameters: Vec<(&'a str, &'a str)>,
 }
 
-/// How the answer comes back (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, OAuth 2.0 Form
+/// Delivery of the authorization response (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, OAuth 2.0 Form
 /// Post Response Mode). A fragment never reaches a server, so it is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -99,7 +99,7 @@ pub enum ResponseMode {
     FormPost,
 }
 
-/// What the user is asked for (OIDC Core §3.1.2.1; `create`: Initiating User Registration 1.0).
+/// Prompts shown to the user (OIDC Core §3.1.2.1; `create`: Initiating User Registration 1.0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Prompt {
@@ -109,7 +109,7 @@ pub enum Prompt {
     Login,
     /// To agree, even if they have.
     Consent,
-    /// Which of their accounts it is.
+    /// To select one of their accounts.
     SelectAccount,
     /// To register.
     Create,

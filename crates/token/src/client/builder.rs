@@ -1,4 +1,4 @@
-//! What a token client is made of.
+//! The builder of a token client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::cache::TokenCache;
 use crate::credential::{CredentialSource, ErasedCredential};
 use crate::oauth::CallerSdk;
 
-/// How long an acquisition may take, minting and retries included.
+/// Default time limit of a request, including minting and retries.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What a [`TokenClient`] is made of.
+/// Builder of a [`TokenClient`].
 #[derive(Debug)]
 pub struct TokenClientBuilder {
     credential: Arc<dyn ErasedCredential>,

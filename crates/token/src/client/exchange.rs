@@ -174,7 +174,7 @@ impl TokenExchange {
         })
     }
 
-    /// Where the user is: as the caller says, or as the account of the refresh token that is used.
+    /// Returns the routing hint of the caller, or of the account of the refresh token.
     fn routing_hint(&self, used: Option<&RefreshToken>) -> Option<RoutingHint> {
         if !self.grant.is_for_user() {
             return None;
@@ -183,7 +183,7 @@ impl TokenExchange {
         self.routing_hint.clone().or_else(of_account)
     }
 
-    /// What was granted, stored where it belongs.
+    /// Stores the refresh token, and returns the access token with its cache key.
     async fn fetched(
         &self,
         auth: &ClientAuth,
@@ -263,7 +263,7 @@ impl TokenExchange {
     }
 }
 
-/// What to do about the codes that people meet. (Entra's documentation of AADSTS codes.)
+/// Returns the advice for an error (`docs/protocol/errors.md#aadsts-codes`).
 fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'static str {
     if is_challenge {
         return "ask again with the claims of this error";

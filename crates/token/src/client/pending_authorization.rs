@@ -1,4 +1,4 @@
-//! What a session keeps until the user comes back.
+//! The state of a sign-in until the user comes back.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ const ENTROPY: usize = 32;
 /// The form of what a session keeps.
 const VERSION: u8 = 1;
 
-/// What has to be remembered while a user is away to sign in.
+/// The state of a sign-in while the user is at the authority.
 ///
 /// It belongs into the user's session, where only their own browser reaches it: that is what makes
 /// somebody else's code worthless here. Either keep the value, or its text
@@ -87,7 +87,7 @@ impl PendingAuthorization {
         Secret::new(serde_json::to_string(&session).unwrap_or_default())
     }
 
-    /// What [`to_session`](Self::to_session) made a text of.
+    /// Restores the value from the text of [`to_session`](Self::to_session).
     ///
     /// # Errors
     /// `invalid_session`, kind `Request`, if the text is something else.
@@ -144,7 +144,7 @@ impl PendingAuthorization {
     }
 }
 
-/// What came back (RFC 6749 §4.1.2, §4.1.2.1, RFC 9207 §2).
+/// A parsed authorization response (RFC 6749 §4.1.2, §4.1.2.1, RFC 9207 §2).
 #[derive(Default)]
 struct Answer {
     state: Option<Secret>,
@@ -178,7 +178,7 @@ impl Answer {
     }
 }
 
-/// What the issuer says instead of giving a code.
+/// Returns the error of a response without a code.
 fn refused(code: &str, description: Option<&str>) -> Error {
     let code = if is_code(code) { code } else { "invalid_response" };
     let is_transient = matches!(code, "temporarily_unavailable" | "server_error");

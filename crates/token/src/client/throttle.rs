@@ -1,4 +1,4 @@
-//! What a token service asked not to be asked again for a while.
+//! Requests that the token service asked to delay.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use symbolon_types::{Error, SharedClock};
 
 use crate::token::{CacheKey, TokenKey};
 
-/// How many requests are remembered.
+/// Maximum number of remembered requests.
 const CAPACITY: usize = 1_000;
 /// A service is not believed when it asks for more (MSAL.NET `RetryAfterProvider`).
 const LONGEST: Duration = Duration::from_secs(60 * 60);

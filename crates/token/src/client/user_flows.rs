@@ -37,7 +37,7 @@ impl TokenClient {
     /// end by themselves. Tells whether there was one.
     ///
     /// # Errors
-    /// When the credential cannot say who the client is.
+    /// Those of the credential.
     pub async fn end_session(&self, key: &str) -> Result<bool, Error> {
         let parts = &self.parts;
         let request = CredentialRequest {

@@ -1,4 +1,4 @@
-//! Where assertions come from.
+//! Sources of client assertions.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub trait AssertionSource: fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<SignedAssertion, Error>> + Send;
 }
 
-/// What an assertion is wanted for.
+/// A request for a client assertion.
 #[derive(Clone, Copy, Debug)]
 pub struct AssertionRequest<'a> {
     client_id: &'a str,
@@ -53,7 +53,7 @@ impl<'a> AssertionRequest<'a> {
         self.correlation_id
     }
 
-    /// Whether the token will be bound, for which the assertion must be.
+    /// Returns `true` if the token will be bound, which requires a bound assertion.
     #[must_use]
     pub fn proof_of_possession(&self) -> bool {
         self.proof_of_possession

@@ -1,4 +1,4 @@
-//! What a client presents.
+//! The authentication of a client.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +20,7 @@ type Fresh = dyn Fn(SystemTime) -> Result<FreshParameters, Error> + Send + Sync;
 /// Parameters that are made anew for each request that is sent, retries included.
 pub type FreshParameters = Vec<(Cow<'static, str>, Secret)>;
 
-/// What a client presents to a token endpoint. Immutable; clones are cheap.
+/// The authentication of a client at a token endpoint. Immutable; clones are cheap.
 #[derive(Clone)]
 pub struct ClientAuth(Arc<ClientAuthParts>);
 
@@ -122,7 +122,7 @@ impl ClientAuth {
         self.0.owner.tenant_id.as_deref()
     }
 
-    /// Where the token is asked for.
+    /// Returns the token endpoint.
     #[must_use]
     pub fn token_endpoint(&self) -> &TokenEndpoint {
         &self.0.token_endpoint
@@ -134,7 +134,7 @@ impl ClientAuth {
         self.0.identity.as_ref()
     }
 
-    /// How the token will be used.
+    /// Returns the scheme of the token: bearer, or bound to a certificate.
     #[must_use]
     pub fn scheme(&self) -> &Scheme {
         &self.0.scheme

@@ -11,7 +11,7 @@ use crate::authority::Authority;
 
 /// A projected service account token is a few kilobytes.
 const LONGEST_TOKEN: u64 = 64 * 1024;
-/// Where Entra is, unless `AZURE_AUTHORITY_HOST` says otherwise.
+/// The default of `AZURE_AUTHORITY_HOST`.
 const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com/";
 
 /// Assertions from a file that the platform renews, such as a projected service account token.

@@ -99,10 +99,10 @@ impl Hash for CacheKey<'_> {
 
 /// A cache key, owned by the cache and by the token. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenKey(Arc<KeyParts>);
+pub(crate) struct TokenKey(Arc<TokenKeyParts>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct KeyParts {
+struct TokenKeyParts {
     partition: Partition,
     audience: Box<str>,
     qualifiers: Option<Box<Qualifiers>>,
@@ -167,7 +167,7 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
             client_claims: self.client_claims.map(Into::into),
             parameters: self.parameters.into(),
         };
-        TokenKey(Arc::new(KeyParts {
+        TokenKey(Arc::new(TokenKeyParts {
             partition: self.partition.to_partition(),
             audience: self.audience.into(),
             qualifiers: (!self.is_plain()).then(|| Box::new(qualifiers())),
