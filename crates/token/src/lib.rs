@@ -2,47 +2,48 @@
 //!
 //! # Design
 //!
-//! There is one path from a request to a token, for every kind of credential: resolve the
-//! credential → cache key → look up → one flight per key → POST, with the credential's
-//! certificate on the TLS connection → classify → on a refusal of the credential ask it whether
-//! another try is worth it, once → check `token_type` and `cnf` → store → return. The path asks
-//! whoever has the credential two questions, [`CredentialSource::resolve`] and
-//! [`CredentialSource::refused`]; a client secret and a managed identity's minted certificate are
-//! two answers to them.
+//! Every kind of credential takes one path from a request to a token:
+//! [`CredentialSource::cache_identity`] → cache key → look-up → one exchange per key
+//! ([`CredentialSource::authenticate`], POST with the certificate on the TLS connection,
+//! classification of the response) → validation of `token_type` and `cnf` → cache. If the credential
+//! is refused, [`CredentialSource::refused`] reports if a successor exists, and the exchange
+//! authenticates and sends once more. A client secret and the minted certificate of a managed
+//! identity are two implementations of this trait.
 //!
-//! What the request is bound to is *data*: [`Scheme::MtlsPop`] holds the certificate that keys the
-//! cache, is presented in the handshake, and is handed out with the token. All three come from one
+//! The binding of a request is data: [`Scheme::MtlsPop`] holds the certificate that is part of the
+//! cache key, is presented in the handshake, and is returned with the token. All three come from one
 //! [`ClientAuth`], so they cannot disagree.
 //!
 //! # Logs
 //!
-//! Through `tracing`; nothing is computed for a level that nobody listens to. No secret is ever in
-//! them. The same facts are on the [`Token`] and on the [`Error`].
+//! Logs go through `tracing` and contain no secret. The same facts are on the [`Token`] and on the
+//! [`Error`].
 //!
-//! | what | level | fields |
+//! | event | level | fields |
 //! |---|---|---|
-//! | span `token`: a fetch, whoever asked for it | info | `audience`, `bound`, `renewal` (there is a token that it replaces) |
+//! | span `token`: one fetch, which several requests can share | info | `audience`, `bound`, `renewal` (the fetch replaces a token) |
 //! | `fetched a token`, in that span | info | `token_type`, `attempts`, `duration_ms`, `correlation_id` |
-//! | `could not fetch a token`, in that span | warn | `code`, `status`, `server_codes` (where the service named any), `duration_ms`, `correlation_id` |
+//! | `could not fetch a token`, in that span | warn | `code`, `status`, `server_codes` (if the service sent any), `duration_ms`, `correlation_id` |
 //! | `the credential was refused` | warn | `code`, `has_successor` (one more attempt follows) |
-//! | `served a token`, for each request | debug | `source` (`network`, `joined`: fetched by another request that this one waited with, `cache`), `audience`, `token_type`, `correlation_id` (of the fetch) |
+//! | `served a token`, for each request | debug | `source` (`network`, `cache`, or `joined` for the fetch of another request), `audience`, `token_type`, `correlation_id` (of the fetch) |
 //!
 //! Other events are details at debug level; their text and fields may change.
 //!
-//! # What the token service is told beside the form
+//! # Request headers
 //!
-//! Each token request carries, as MSAL's do, what lets Entra help and its operators understand:
+//! Each token request has headers, as MSAL's requests do, that help Entra and its operators:
 //!
-//! | header | what it says |
+//! | header | content |
 //! |---|---|
 //! | `client-request-id` | the correlation id, also on the [`Token`] and on the [`Error`] |
 //! | `x-client-sku`, `x-client-ver`, `x-client-os` | this library, its version, the operating system |
-//! | `x-ms-lib-capability` | that `Retry-After` and 429 are honoured |
-//! | `x-client-current-telemetry` | which flow it is, why the cached token did not do, which region was used and how it was found, whether there is a store behind the cache, the type of the token, and [whose library asks](TokenClientBuilder::caller_sdk) |
-//! | `x-anchormailbox` | where the backup of Entra finds the user, where that is known ([`RoutingHint`]); personal, and never logged |
+//! | `x-ms-lib-capability` | support for `Retry-After` and status 429 |
+//! | `x-client-current-telemetry` | the flow, the reason for the request, the region and its origin, the presence of a store, the type of the token, and the [calling library](TokenClientBuilder::caller_sdk) |
+//! | `x-anchormailbox` | the user, for Entra's backup service, if known ([`RoutingHint`]); personal, and never logged |
 //!
 //! The parameters `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` of
-//! [`query_parameter`](TokenRequest::query_parameter) are told in the telemetry and not in the query.
+//! [`query_parameter`](TokenRequest::query_parameter) are sent in the telemetry header and not in the
+//! query.
 
 pub mod authority;
 mod cache;
