@@ -42,7 +42,7 @@ impl ClientParts {
         let elapsed = clock.now().duration_since(started.at).unwrap_or_default();
         let left = started.deadline.saturating_sub(elapsed);
         timeout(clock, left, step).await.unwrap_or_else(|| {
-            let error = format!("no token was issued within {} seconds", started.deadline.as_secs());
+            let error = format!("no token was issued within {:?}", started.deadline);
             Err(Error::new(ErrorKind::Network, "timeout", error)
                 .with_advice("check that the services involved are reachable, or allow more time")
                 .with_transient(true))
