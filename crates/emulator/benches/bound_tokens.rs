@@ -49,8 +49,8 @@ fn connect(emulator: &Emulator) -> Connection {
         .expect("protocol versions")
         .with_root_certificates(roots)
         .with_client_auth_cert(
-            vec![CertificateDer::from(certified.certificate().der().to_vec())],
-            PrivateKeyDer::Pkcs8(certified.pkcs8().to_vec().into()),
+            vec![CertificateDer::from(certified.certificate.der.to_vec())],
+            PrivateKeyDer::Pkcs8(certified.pkcs8.to_vec().into()),
         )
         .expect("a client certificate");
     let name = ServerName::try_from("127.0.0.1").expect("a name");

@@ -69,7 +69,7 @@ async fn bind_04_to_06_wrong_presentation_is_refused() {
     let test_env = TestEnv::new().await;
     let token = test_env.bound_token(&test_env.identity()).await;
     let thief = test_env.emulator.issue_client_certificate(test_env.emulator.client_id()).unwrap();
-    let thief = OpaqueKey::identity(thief.certificate().der(), thief.pkcs8());
+    let thief = OpaqueKey::identity(&thief.certificate.der, &thief.pkcs8);
     let own = || token.bound_to().cloned();
     // One transport: a connection of an accepted request must not serve the others.
     let transport = test_env.transport();
@@ -87,7 +87,7 @@ async fn bind_04_to_06_wrong_presentation_is_refused() {
         let response = transport.send(request).await.unwrap();
         let status = if reason.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
         assert_eq!(response.status(), status, "{case}");
-        assert_eq!(test_env.emulator.journal().last(Step::Resource).unwrap().reason(), reason, "{case}");
+        assert_eq!(test_env.emulator.journal().last(Step::Resource).unwrap().reason, reason, "{case}");
     }
 }
 

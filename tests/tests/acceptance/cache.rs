@@ -73,9 +73,9 @@ struct Certificate {
 impl Certificate {
     fn new(test_env: &TestEnv, issued: &CertifiedKey) -> Self {
         Self {
-            identity: OpaqueKey::identity(issued.certificate().der(), issued.pkcs8()),
+            identity: OpaqueKey::identity(&issued.certificate.der, &issued.pkcs8),
             endpoint: TokenEndpoint::parse(&test_env.emulator.token_endpoint()).unwrap(),
-            client_id: issued.certificate().client_id().to_owned(),
+            client_id: issued.certificate.client_id.to_owned(),
         }
     }
 }
@@ -108,7 +108,7 @@ async fn cache_03_certificates_of_one_app_stay_apart() {
             let token =
                 test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
             assert_eq!(token.source(), round);
-            let thumbprint = issued.certificate().thumbprint();
+            let thumbprint = issued.certificate.thumbprint;
             assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(thumbprint));
             let answer = client.call(&token, test_env.resource_request()).await.unwrap();
             assert_eq!(answer.status(), 200, "the connection presents the token's own certificate");
@@ -116,7 +116,7 @@ async fn cache_03_certificates_of_one_app_stay_apart() {
     }
     let journal = test_env.emulator.journal();
     let connections: std::collections::HashSet<_> =
-        journal.entries().map(|entry| (entry.connection(), entry.certificate())).collect();
+        journal.entries().map(|entry| (entry.connection, entry.certificate())).collect();
     assert_eq!(connections.len(), 4, "one connection for each certificate and server");
 }
 

@@ -23,7 +23,7 @@ impl TestEnv {
     /// A certificate that the emulator's authority issued to the client, with its key.
     pub(crate) fn certificate(&self) -> ClientIdentity {
         let issued = self.emulator.issue_client_certificate(CLIENT_ID).expect("a certificate");
-        OpaqueKey::identity(issued.certificate().der(), issued.pkcs8())
+        OpaqueKey::identity(&issued.certificate.der, &issued.pkcs8)
     }
 
     /// A token client with the transport and the clock of this environment.

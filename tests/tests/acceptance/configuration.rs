@@ -23,7 +23,7 @@ async fn cfg_06_certificate_without_key_is_refused() {
     let test_env = TestEnv::new().await;
     let foreign = test_env.emulator.issue_client_certificate("client").unwrap();
     let other_key = SharedSigningKey::new(OpaqueKey::rsa_2048());
-    let chain = vec![foreign.certificate().der().to_vec().into()];
+    let chain = vec![foreign.certificate.der.to_vec().into()];
     for _ in 0..2 {
         let refused = ClientIdentity::new(chain.clone(), other_key.clone());
         assert_eq!(refused.unwrap_err(), IdentityError::KeyMismatch);

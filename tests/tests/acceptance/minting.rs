@@ -186,7 +186,7 @@ mod on_one_store {
         let expires_at = test_env.clock().now() + Duration::from_secs(3600);
         let attesting = sharing(&test_env, &folder, &cache).attester(Vouching(expires_at)).build().unwrap();
         let attested = test_env.bound_token(&attesting).await;
-        assert!(test_env.emulator.journal().last(Step::IssueCredential).unwrap().is_attested());
+        assert!(test_env.emulator.journal().last(Step::IssueCredential).unwrap().attested);
         let plain = sharing(&test_env, &folder, &cache).build().unwrap();
         for request in [plain.token(RESOURCE), plain.token(RESOURCE).force_refresh()] {
             let error = request.proof_of_possession().await.unwrap_err();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::test_env::{Counts, TestEnv};
 use symbolon::{ClientIdentity, Error, KeyProvider, SoftwareKeys, Strength, TokenSource};
 use symbolon_binding::REMINT_COOLDOWN;
-use symbolon_emulator::{Fault, JournalEntry, Step, TlsVersion};
+use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon_types::{SharedSigningKey, SignatureScheme, SigningError, SigningKey};
@@ -20,7 +20,8 @@ async fn del_04_refused_certificate_is_replaced() {
     let token = test_env.bound_token(&identity).await;
     assert_eq!(test_env.counts(), Counts::of(2, 2, 2));
     let journal = test_env.emulator.journal();
-    let requests: Vec<_> = journal.of(Step::IssueCredential).filter_map(JournalEntry::csr).collect();
+    let requests: Vec<_> =
+        journal.of(Step::IssueCredential).filter_map(|entry| entry.csr.as_deref()).collect();
     assert_ne!(requests[0], requests[1], "a new certificate request");
     assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(test_env.last_certificate()));
     assert_eq!(test_env.bound_token(&identity).await.source(), TokenSource::Cache);

@@ -63,7 +63,7 @@ async fn azure_arc_key_is_not_logged() {
     assert_eq!(error.status(), Some(403));
     assert!(!format!("{error} {error:?}").contains(text));
     let journal = test_env.emulator.journal();
-    assert_eq!(journal.last(Step::AzureArc).unwrap().authorization_scheme(), Some("Basic"));
+    assert_eq!(journal.last(Step::AzureArc).unwrap().authorization, Some("Basic"));
     assert!(!format!("{journal}").contains(text));
 }
 

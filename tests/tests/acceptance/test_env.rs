@@ -146,7 +146,7 @@ impl TestEnv {
 
     /// The certificate that was issued last.
     pub(crate) fn last_certificate(&self) -> Thumbprint {
-        self.emulator.issued().last().expect("a certificate").thumbprint()
+        self.emulator.issued().last().expect("a certificate").thumbprint
     }
 
     /// Waits up to five seconds for background work to make the condition true.
@@ -187,8 +187,10 @@ impl Drop for TestEnv {
         }
         let logs = self.logs.text();
         let requests = self.emulator.journal();
-        let requests =
-            requests.of(Step::IssueCredential).filter_map(JournalEntry::csr).map(Base64::encode_string);
+        let requests = requests
+            .of(Step::IssueCredential)
+            .filter_map(|entry| entry.csr.as_deref())
+            .map(Base64::encode_string);
         let mut secrets = self.secrets.take();
         secrets.extend(requests);
         for secret in secrets {

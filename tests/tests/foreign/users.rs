@@ -129,7 +129,7 @@ impl TestEnv {
         let certificate = self.emulator.certify(CLIENT_ID, spki.as_ref()).unwrap();
         json!({
             "private_key": pem("PRIVATE KEY", pkcs8.as_ref()),
-            "public_certificate": pem("CERTIFICATE", certificate.der()),
+            "public_certificate": pem("CERTIFICATE", &certificate.der),
         })
     }
 }

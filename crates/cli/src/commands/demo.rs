@@ -109,7 +109,7 @@ async fn mint(env: &DemoEnv) -> StepResult {
     let issued = env.emulator.issued();
     ensure(issued.len() == 1, "the number of issued certificates is not 1")?;
     let identity = token.bound_to().ok_or("the token is not bound")?;
-    ensure(issued[0].thumbprint() == identity.thumbprint(), "the token is bound to another certificate")?;
+    ensure(issued[0].thumbprint == identity.thumbprint(), "the token is bound to another certificate")?;
     let lifetime = identity.not_after().duration_since(identity.not_before()).unwrap_or_default();
     let days = lifetime.as_secs() / (24 * 60 * 60);
     Ok(vec![

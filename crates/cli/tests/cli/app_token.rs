@@ -63,7 +63,7 @@ impl App {
     fn certificate(&self) -> PathBuf {
         let issued = self.env.emulator.issue_client_certificate(CLIENT_ID).unwrap();
         let pem = |label, der| pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der).unwrap();
-        let text = pem("CERTIFICATE", issued.certificate().der()) + &pem("PRIVATE KEY", issued.pkcs8());
+        let text = pem("CERTIFICATE", &issued.certificate.der) + &pem("PRIVATE KEY", &issued.pkcs8);
         self.file("client.pem", &text)
     }
 }

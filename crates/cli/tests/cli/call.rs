@@ -20,8 +20,8 @@ fn call_02_bound_call_presents_the_certificate() {
     assert_eq!(body["bound"], true);
     let journal = env.emulator.journal();
     let request = journal.last(Step::Resource).unwrap();
-    assert_eq!(request.authorization_scheme(), Some("mtls_pop"));
-    assert_eq!(request.certificate(), Some(env.emulator.issued()[0].thumbprint()));
+    assert_eq!(request.authorization, Some("mtls_pop"));
+    assert_eq!(request.certificate(), Some(env.emulator.issued()[0].thumbprint));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn call_03_to_04_method_and_headers() {
     ] {
         assert_eq!(call(&env, url, more).code, 0);
         let journal = env.emulator.journal();
-        assert_eq!(journal.last(Step::Resource).unwrap().method(), method);
+        assert_eq!(journal.last(Step::Resource).unwrap().method, method);
     }
     call(&env, url, &["-H", "x-ms-tokenboundauth: true", "-H", "Accept:text/html"]);
     let journal = env.emulator.journal();

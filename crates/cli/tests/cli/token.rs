@@ -30,7 +30,7 @@ fn tok_02_bound_token() {
     let token = &request_token(&env, &["--pop"]).json()[0];
     let issued = env.emulator.issued();
     assert_eq!((&token["token_type"], issued.len()), (&"mtls_pop".into(), 1));
-    assert_eq!(token["binding"]["x5t#S256"], issued[0].thumbprint().to_string());
+    assert_eq!(token["binding"]["x5t#S256"], issued[0].thumbprint.to_string());
     let journal = env.emulator.journal();
     assert_eq!(journal.steps(), [Step::PlatformMetadata, Step::IssueCredential, Step::Token]);
     assert_eq!(journal.last(Step::Token).unwrap().form("token_type"), Some("mtls_pop"));
@@ -79,7 +79,7 @@ fn tok_17_to_18_key_type() {
         let ran = env.run(&[&["token", "--resource", "https://x.example", "--pop"][..], more].concat());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let journal = env.emulator.journal();
-        let request = journal.last(Step::IssueCredential).unwrap().csr().unwrap();
+        let request = journal.last(Step::IssueCredential).unwrap().csr.as_deref().unwrap();
         let has = |part: &[u8]| request.windows(part.len()).any(|window| window == part);
         assert_eq!((has(RSA), has(MODULUS), has(P256)), (is_rsa, is_rsa, !is_rsa), "{more:?}");
     }
@@ -219,7 +219,7 @@ fn tok_03_to_04_bearer_token_over_mtls() {
     let token = &request_token(&env, &["--over-mtls"]).json()[0];
     assert_eq!((&token["token_type"], &token["binding"]), (&"Bearer".into(), &serde_json::Value::Null));
     let journal = env.emulator.journal();
-    assert_eq!(journal.last(Step::Token).unwrap().certificate(), Some(env.emulator.issued()[0].thumbprint()));
+    assert_eq!(journal.last(Step::Token).unwrap().certificate(), Some(env.emulator.issued()[0].thumbprint));
     let both = request_token(&env, &["--over-mtls", "--pop"]);
     assert_eq!(both.code, 2);
 }

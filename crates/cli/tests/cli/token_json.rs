@@ -113,20 +113,20 @@ fn json_12_to_16_members_of_a_binding() {
     let token = bound(&env);
     let binding = &token["binding"];
     let issued = &env.emulator.issued()[0];
-    assert_eq!(binding["x5t#S256"], issued.thumbprint().to_string());
+    assert_eq!(binding["x5t#S256"], issued.thumbprint.to_string());
     let pem = binding["certificate"].as_str().unwrap();
     let end = "-----END CERTIFICATE-----\n";
     let first = pem.split_inclusive(end).next().unwrap();
     let (label, der) = pem_rfc7468::decode_vec(first.as_bytes()).unwrap();
-    assert_eq!((label, &*der), ("CERTIFICATE", issued.der()));
+    assert_eq!((label, &*der), ("CERTIFICATE", &*issued.der));
     assert!(pem.split_inclusive(end).all(|block| pem_rfc7468::decode_vec(block.as_bytes()).is_ok()));
     let unix = |moment: std::time::SystemTime| {
         moment.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs()
     };
     let (not_after, usable_until) =
         (binding["not_after"].as_u64().unwrap(), binding["usable_until"].as_u64().unwrap());
-    assert_eq!(not_after, unix(issued.not_after()));
-    let refused_from = unix(issued.token_not_after().unwrap());
+    assert_eq!(not_after, unix(issued.not_after));
+    let refused_from = unix(issued.token_not_after.unwrap());
     assert!(usable_until <= refused_from && refused_from < not_after, "{binding}");
     assert!(usable_until > claims(&token)["nbf"].as_u64().unwrap(), "{binding}");
     assert_eq!(binding["strength"], "software");

@@ -49,8 +49,8 @@ fn certificate_and_keys() -> (String, String, String) {
     let env = TestEnv::new();
     let pem = |label, der| pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der).unwrap();
     let [one, other] = ["one", "other"].map(|name| env.emulator.issue_client_certificate(name).unwrap());
-    let certificate = pem("CERTIFICATE", one.certificate().der());
-    (certificate, pem("PRIVATE KEY", one.pkcs8()), pem("PRIVATE KEY", other.pkcs8()))
+    let certificate = pem("CERTIFICATE", &one.certificate.der);
+    (certificate, pem("PRIVATE KEY", &one.pkcs8), pem("PRIVATE KEY", &other.pkcs8))
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn fault(QueuedFault { id, fault, .. }: &QueuedFault) -> Value {
     };
     json!({
         "id": id,
-        "kind": fault.effect.name(),
+        "kind": fault.name,
         "step": fault.step.as_str(),
         "detail": fault.effect.detail(),
         "after": fault.delay.as_secs_f64(),
@@ -209,14 +209,14 @@ fn certificates(state: &EmulatorState) -> Value {
 
 fn certificate(issued: &IssuedCertificate, state: &EmulatorState) -> Value {
     json!({
-        "x5t#S256": issued.thumbprint().to_string(),
-        "client_id": issued.client_id(),
-        "tenant_id": issued.tenant_id(),
-        "not_before": rfc3339(issued.not_before()),
-        "not_after": rfc3339(issued.not_after()),
-        "token_not_after": issued.token_not_after().map(rfc3339),
-        "revoked": state.revoked.contains(&issued.thumbprint()),
-        "refused_in_tls": state.refused_in_tls.contains(issued.thumbprint()),
+        "x5t#S256": issued.thumbprint.to_string(),
+        "client_id": issued.client_id,
+        "tenant_id": issued.tenant_id,
+        "not_before": rfc3339(issued.not_before),
+        "not_after": rfc3339(issued.not_after),
+        "token_not_after": issued.token_not_after.map(rfc3339),
+        "revoked": state.revoked.contains(&issued.thumbprint),
+        "refused_in_tls": state.refused_in_tls.contains(issued.thumbprint),
     })
 }
 
@@ -233,16 +233,16 @@ fn unknown_certificate() -> AdminResponse {
 fn revoke(action: &CertificateAction, state: &EmulatorState) -> AdminResponse {
     let Some(issued) = find(action, state) else { return unknown_certificate() };
     if action.in_tls {
-        state.refused_in_tls.refuse(issued.thumbprint());
+        state.refused_in_tls.refuse(issued.thumbprint);
     } else {
-        state.revoked.insert(issued.thumbprint());
+        state.revoked.insert(issued.thumbprint);
     }
     ok(&certificate(&issued, state))
 }
 
 fn renew(action: &CertificateAction, state: &EmulatorState) -> AdminResponse {
     let Some(issued) = find(action, state) else { return unknown_certificate() };
-    match state.renew(issued.thumbprint()) {
+    match state.renew(issued.thumbprint) {
         Ok(Some(renewed)) => response::json(StatusCode::CREATED, &certificate(&renewed, state)),
         Ok(None) => unknown_certificate(),
         Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, "signing", &failed.to_string()),

@@ -21,6 +21,8 @@ use crate::protocol::{ExpiryFormat, Step};
 #[derive(Clone)]
 pub struct Fault {
     pub(crate) step: Step,
+    /// The kind in fault files and in the journal.
+    pub(crate) name: &'static str,
     pub(crate) effect: FaultEffect,
     pub(crate) delay: Duration,
     pub(crate) limit: FaultLimit,
@@ -76,34 +78,6 @@ pub(crate) enum FaultEffect {
 }
 
 impl FaultEffect {
-    /// Returns the name of the kind in fault files and in the journal.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::None => "delay",
-            Self::Status { .. } => "status",
-            Self::Reset => "reset",
-            Self::Stall => "stall",
-            Self::TornBody => "torn-body",
-            Self::OversizedBody => "oversized-body",
-            Self::MalformedJson => "malformed-json",
-            Self::OAuthError { .. } => "oauth-error",
-            Self::ClaimsChallenge(_) => "claims-challenge",
-            Self::DowngradeToBearer => "downgrade-to-bearer",
-            Self::WrongConfirmation => "wrong-cnf",
-            Self::WithoutTokenType => "without-token-type",
-            Self::WithoutAccessToken => "without-access-token",
-            Self::WithoutServerHeader => "without-server-header",
-            Self::Expiry(_) => "expiry",
-            Self::Certificate(_) => "certificate",
-            Self::Throttle { .. } => "throttle",
-            Self::TlsAlert(_) => "tls-alert",
-            Self::RefuseCertificate => "refuse-certificate",
-            Self::RevokeCertificate => "revoke-certificate",
-            Self::RenewCertificate => "renew-certificate",
-            Self::Reboot => "reboot",
-        }
-    }
-
     /// Returns the parameter of the effect, if it can be shown.
     pub(crate) fn detail(&self) -> Option<String> {
         match self {
@@ -145,52 +119,52 @@ pub enum CertificateFault {
 }
 
 impl Fault {
-    fn new(step: Step, effect: FaultEffect) -> Self {
-        Self { step, effect, delay: Duration::ZERO, limit: FaultLimit::Times(1) }
+    fn new(step: Step, name: &'static str, effect: FaultEffect) -> Self {
+        Self { step, name, effect, delay: Duration::ZERO, limit: FaultLimit::Times(1) }
     }
 
     /// Replaces the response by an HTTP status, with the [`header`](Self::header)s and the
     /// [`body`](Self::body) that are added.
     #[must_use]
     pub fn status(step: Step, status: u16) -> Self {
-        Self::new(step, FaultEffect::Status { status, headers: Vec::new(), body: Bytes::new() })
+        Self::new(step, "status", FaultEffect::Status { status, headers: Vec::new(), body: Bytes::new() })
     }
 
     /// Delays the correct response, on the emulator's clock.
     #[must_use]
     pub fn delay(step: Step, delay: Duration) -> Self {
-        Self::new(step, FaultEffect::None).after(delay)
+        Self::new(step, "delay", FaultEffect::None).after(delay)
     }
 
     /// Resets the TCP connection before the first octet of the response, or before the handshake.
     #[must_use]
     pub fn reset(step: Step) -> Self {
-        Self::new(step, FaultEffect::Reset)
+        Self::new(step, "reset", FaultEffect::Reset)
     }
 
     /// Never responds; the connection stays open.
     #[must_use]
     pub fn stall(step: Step) -> Self {
-        Self::new(step, FaultEffect::Stall)
+        Self::new(step, "stall", FaultEffect::Stall)
     }
 
     /// Sends half of the body that `Content-Length` announces, and closes the connection.
     #[must_use]
     pub fn torn_body(step: Step) -> Self {
-        Self::new(step, FaultEffect::TornBody)
+        Self::new(step, "torn-body", FaultEffect::TornBody)
     }
 
     /// Appends white space to the correct response, to more than 1 MiB. Only a size limit refuses
     /// it.
     #[must_use]
     pub fn oversized_body(step: Step) -> Self {
-        Self::new(step, FaultEffect::OversizedBody)
+        Self::new(step, "oversized-body", FaultEffect::OversizedBody)
     }
 
     /// Omits the last brace of the correct response.
     #[must_use]
     pub fn malformed_json(step: Step) -> Self {
-        Self::new(step, FaultEffect::MalformedJson)
+        Self::new(step, "malformed-json", FaultEffect::MalformedJson)
     }
 
     /// Redirects to this URL with a 307.
@@ -206,6 +180,7 @@ impl Fault {
         let status = if error == "invalid_client" { 401 } else { 400 };
         Self::new(
             Step::Token,
+            "oauth-error",
             FaultEffect::OAuthError {
                 status,
                 error: error.to_owned(),
@@ -219,44 +194,44 @@ impl Fault {
     /// a 401 with `insufficient_claims` from the resource.
     #[must_use]
     pub fn claims_challenge(step: Step, claims: &str) -> Self {
-        Self::new(step, FaultEffect::ClaimsChallenge(claims.to_owned()))
+        Self::new(step, "claims-challenge", FaultEffect::ClaimsChallenge(claims.to_owned()))
     }
 
     /// Returns a bearer token without `cnf` to a request for a bound token.
     #[must_use]
     pub fn downgrade_to_bearer() -> Self {
-        Self::new(Step::Token, FaultEffect::DowngradeToBearer)
+        Self::new(Step::Token, "downgrade-to-bearer", FaultEffect::DowngradeToBearer)
     }
 
     /// Returns a bound token that confirms another certificate.
     #[must_use]
     pub fn wrong_cnf() -> Self {
-        Self::new(Step::Token, FaultEffect::WrongConfirmation)
+        Self::new(Step::Token, "wrong-cnf", FaultEffect::WrongConfirmation)
     }
 
     /// Omits `token_type` from a token response.
     #[must_use]
     pub fn without_token_type(step: Step) -> Self {
-        Self::new(step, FaultEffect::WithoutTokenType)
+        Self::new(step, "without-token-type", FaultEffect::WithoutTokenType)
     }
 
     /// Changes the format of the expiry in the token response of a host other than a virtual
     /// machine.
     #[must_use]
     pub fn expiry(step: Step, format: ExpiryFormat) -> Self {
-        Self::new(step, FaultEffect::Expiry(format))
+        Self::new(step, "expiry", FaultEffect::Expiry(format))
     }
 
     /// Omits `access_token` from a token response.
     #[must_use]
     pub fn without_access_token(step: Step) -> Self {
-        Self::new(step, FaultEffect::WithoutAccessToken)
+        Self::new(step, "without-access-token", FaultEffect::WithoutAccessToken)
     }
 
     /// Omits the `Server` header that identifies the metadata service.
     #[must_use]
     pub fn without_server_header(step: Step) -> Self {
-        Self::new(step, FaultEffect::WithoutServerHeader)
+        Self::new(step, "without-server-header", FaultEffect::WithoutServerHeader)
     }
 
     /// Returns a 404, as while an assigned identity has not reached the metadata service yet.
@@ -280,47 +255,47 @@ impl Fault {
     /// [always](Self::always) by default. Other faults of the step apply to the remaining requests.
     #[must_use]
     pub fn throttle(step: Step, per_second: NonZeroU32) -> Self {
-        Self::new(step, FaultEffect::Throttle { per_second }).always()
+        Self::new(step, "throttle", FaultEffect::Throttle { per_second }).always()
     }
 
     /// Answers a TLS handshake with a fatal alert, by its number (RFC 8446 §6): 40 is
     /// `handshake_failure`, 42 `bad_certificate`, 80 `internal_error`.
     #[must_use]
     pub fn tls_alert(number: u8) -> Self {
-        Self::new(Step::Handshake, FaultEffect::TlsAlert(number))
+        Self::new(Step::Handshake, "tls-alert", FaultEffect::TlsAlert(number))
     }
 
     /// Refuses every client certificate in a TLS handshake, with the alert `certificate_revoked`. A
     /// client without a certificate is served.
     #[must_use]
     pub fn refuse_certificate() -> Self {
-        Self::new(Step::Handshake, FaultEffect::RefuseCertificate)
+        Self::new(Step::Handshake, "refuse-certificate", FaultEffect::RefuseCertificate)
     }
 
     /// [Revokes](crate::Emulator::revoke) the client certificate permanently, before the request is
     /// processed.
     #[must_use]
     pub fn revoke_certificate(step: Step) -> Self {
-        Self::new(step, FaultEffect::RevokeCertificate)
+        Self::new(step, "revoke-certificate", FaultEffect::RevokeCertificate)
     }
 
     /// [Renews](crate::Emulator::renew) the client certificate and revokes the old one, before the
     /// request is processed.
     #[must_use]
     pub fn renew_certificate(step: Step) -> Self {
-        Self::new(step, FaultEffect::RenewCertificate)
+        Self::new(step, "renew-certificate", FaultEffect::RenewCertificate)
     }
 
     /// [Reboots](crate::Emulator::reboot) the machine during the request.
     #[must_use]
     pub fn reboot(step: Step) -> Self {
-        Self::new(step, FaultEffect::Reboot)
+        Self::new(step, "reboot", FaultEffect::Reboot)
     }
 
     /// Issues a defective certificate.
     #[must_use]
     pub fn certificate(fault: CertificateFault) -> Self {
-        Self::new(Step::IssueCredential, FaultEffect::Certificate(fault))
+        Self::new(Step::IssueCredential, "certificate", FaultEffect::Certificate(fault))
     }
 
     /// Adds a header to a [`status`](Self::status) or an [`oauth_error`](Self::oauth_error). Faults
@@ -396,7 +371,7 @@ impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fault")
             .field("step", &self.step)
-            .field("effect", &self.effect.name())
+            .field("effect", &self.name)
             .field("delay", &self.delay)
             .field("limit", &self.limit)
             .finish()

@@ -25,7 +25,7 @@ pub(super) struct FaultTable {
     error: Option<String>,
     codes: Option<Vec<u64>>,
     claims: Option<Value>,
-    format: Option<ExpiryFormatName>,
+    format: Option<ExpiryFormat>,
     certificate: Option<CertificateFaultName>,
     lifetime: Option<DurationValue>,
     alert: Option<AlertValue>,
@@ -94,17 +94,6 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ("renew-certificate", "step = \"token\""),
     ("reboot", "step = \"token\""),
 ];
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ExpiryFormatName {
-    UnixText,
-    UnixNumber,
-    Rfc3339,
-    IsoDate,
-    AmericanDate,
-    Lifetime,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -193,9 +182,7 @@ impl FaultTable {
             FaultKind::WithoutTokenType => Fault::without_token_type(step),
             FaultKind::WithoutAccessToken => Fault::without_access_token(step),
             FaultKind::WithoutServerHeader => Fault::without_server_header(step),
-            FaultKind::Expiry => {
-                Fault::expiry(step, self.format.take().ok_or_else(|| needed("format"))?.format())
-            }
+            FaultKind::Expiry => Fault::expiry(step, self.format.take().ok_or_else(|| needed("format"))?),
             FaultKind::Certificate => Fault::certificate(self.certificate_fault()?),
             FaultKind::TlsAlert => Fault::tls_alert(self.alert.take().ok_or_else(|| needed("alert"))?.0),
             FaultKind::RefuseCertificate => Fault::refuse_certificate(),
@@ -292,19 +279,6 @@ impl FaultTable {
         match members.iter().find(|(_, present)| *present) {
             Some((member, _)) => Err(format!("a fault of the kind `{}` has no `{member}`", self.kind.name())),
             None => Ok(()),
-        }
-    }
-}
-
-impl ExpiryFormatName {
-    fn format(self) -> ExpiryFormat {
-        match self {
-            Self::UnixText => ExpiryFormat::UnixText,
-            Self::UnixNumber => ExpiryFormat::UnixNumber,
-            Self::Rfc3339 => ExpiryFormat::Rfc3339,
-            Self::IsoDate => ExpiryFormat::IsoDate,
-            Self::AmericanDate => ExpiryFormat::AmericanDate,
-            Self::Lifetime => ExpiryFormat::Lifetime,
         }
     }
 }

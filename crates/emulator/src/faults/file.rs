@@ -173,7 +173,7 @@ mod tests {
         for (kind, members) in EXAMPLES {
             let text = example(kind, members);
             assert_eq!(toml_error(&text), "", "{text}");
-            let name = from_toml(&text).unwrap()[0].effect.name();
+            let name = from_toml(&text).unwrap()[0].name;
             // The journal lists these kinds as a status.
             let expected =
                 if ["redirect", "identity-not-found", "gone"].contains(kind) { "status" } else { kind };

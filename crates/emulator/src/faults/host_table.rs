@@ -23,17 +23,9 @@ pub(super) struct HostTable {
     token_not_after: Option<DurationValue>,
     audience: Option<String>,
     clock_skew: Option<SkewValue>,
-    tls: Option<TlsVersionName>,
+    tls: Option<TlsVersion>,
     /// Client secrets by client id.
     applications: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-enum TlsVersionName {
-    #[serde(rename = "1.2")]
-    V1_2,
-    #[serde(rename = "1.3")]
-    V1_3,
 }
 
 impl HostTable {
@@ -43,31 +35,20 @@ impl HostTable {
         settings.attestation_required |= self.attestation_required;
         settings.arc_user_assigned &= !self.arc_without_user_assigned;
         settings.applications.extend(self.applications);
-        if let Some(tenant_id) = self.tenant_id {
-            settings.tenant_id = Some(tenant_id);
-        }
-        if let Some(DurationValue(lifetime)) = self.token_lifetime {
-            settings.token_lifetime = lifetime;
-        }
-        if let Some(DurationValue(refresh_in)) = self.refresh_in {
-            settings.refresh_in = Some(refresh_in);
-        }
-        if let Some(DurationValue(lifetime)) = self.certificate_lifetime {
-            settings.certificate_lifetime = lifetime;
-        }
-        if let Some(DurationValue(lifetime)) = self.token_not_after {
-            settings.token_not_after = Some(lifetime);
-        }
-        if let Some(audience) = self.audience {
-            settings.audience = Some(audience);
-        }
-        if let Some(SkewValue(seconds)) = self.clock_skew {
-            settings.clock_skew_seconds = seconds;
-        }
-        match self.tls {
-            Some(TlsVersionName::V1_2) => settings.tls_versions = vec![TlsVersion::V1_2],
-            Some(TlsVersionName::V1_3) => settings.tls_versions = vec![TlsVersion::V1_3],
-            None => {}
-        }
+        set(&mut settings.tenant_id, self.tenant_id.map(Some));
+        set(&mut settings.token_lifetime, self.token_lifetime.map(|value| value.0));
+        set(&mut settings.refresh_in, self.refresh_in.map(|value| Some(value.0)));
+        set(&mut settings.certificate_lifetime, self.certificate_lifetime.map(|value| value.0));
+        set(&mut settings.token_not_after, self.token_not_after.map(|value| Some(value.0)));
+        set(&mut settings.audience, self.audience.map(Some));
+        set(&mut settings.clock_skew_seconds, self.clock_skew.map(|value| value.0));
+        set(&mut settings.tls_versions, self.tls.map(|version| vec![version]));
+    }
+}
+
+/// Replaces a setting if the table has the member.
+fn set<T>(setting: &mut T, member: Option<T>) {
+    if let Some(value) = member {
+        *setting = value;
     }
 }

@@ -123,7 +123,7 @@ mod tests {
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn name(queue: &FaultQueue, step: Step, now: SystemTime) -> &'static str {
-        queue.take(step, now).map_or("-", |fault| fault.effect.name())
+        queue.take(step, now).map_or("-", |fault| fault.name)
     }
 
     #[test]

@@ -60,23 +60,36 @@ impl fmt::Display for EntryOutcome {
 /// A request with its outcome, or a failed handshake. `Debug` and `Display` show no tokens,
 /// certificate requests, claims, queries or secrets.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct JournalEntry {
-    pub(crate) sequence: u64,
-    pub(crate) at: SystemTime,
-    pub(crate) connection: u64,
-    pub(crate) step: Step,
-    pub(crate) method: String,
-    pub(crate) target: String,
+    /// The position in the journal, from 0.
+    pub sequence: u64,
+    /// The time of arrival, on the emulator's clock.
+    pub at: SystemTime,
+    /// The number of the connection.
+    pub connection: u64,
+    /// The endpoint.
+    pub step: Step,
+    /// The HTTP method; empty for a handshake.
+    pub method: String,
+    /// The path and the query as sent; empty for a handshake.
+    pub target: String,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) authorization: Option<&'static str>,
+    /// The scheme of the `Authorization` header: `Bearer`, `mtls_pop`, `Basic` or `other`.
+    pub authorization: Option<&'static str>,
     pub(crate) form: Vec<(String, Option<String>)>,
-    pub(crate) csr: Option<Vec<u8>>,
-    pub(crate) attested: bool,
+    /// The certificate request in DER, for [`Step::IssueCredential`].
+    pub csr: Option<Vec<u8>>,
+    /// True if the issuance request contained an attestation token.
+    pub attested: bool,
     pub(crate) tls: Option<TlsSession>,
-    pub(crate) outcome: EntryOutcome,
-    pub(crate) fault: Option<&'static str>,
-    pub(crate) reason: Option<&'static str>,
+    /// The outcome.
+    pub outcome: EntryOutcome,
+    /// The kind of the scripted fault that took effect.
+    pub fault: Option<&'static str>,
+    /// The reason code of a refusal.
+    pub reason: Option<&'static str>,
     /// The claims of the token in the response.
     pub(crate) issued: Option<Value>,
 }
@@ -107,19 +120,12 @@ impl JournalEntry {
 
     /// Returns the approximate size in octets.
     pub(crate) fn size(&self) -> usize {
-        let pairs = |pairs: &[(String, String)]| pairs.iter().map(|(a, b)| a.len() + b.len()).sum::<usize>();
+        let query = self.query.iter().map(|(a, b)| a.len() + b.len()).sum::<usize>();
         let form = self.form.iter().map(|(a, b)| a.len() + b.as_ref().map_or(0, String::len)).sum::<usize>();
         let headers = self.headers.iter().map(|(_, value)| value.len()).sum::<usize>();
         let csr = self.csr.as_ref().map_or(0, Vec::len);
         let issued = self.issued.as_ref().map_or(0, |claims| claims.to_string().len());
-        size_of::<Self>()
-            + self.method.len()
-            + self.target.len()
-            + pairs(&self.query)
-            + form
-            + headers
-            + csr
-            + issued
+        size_of::<Self>() + self.method.len() + self.target.len() + query + form + headers + csr + issued
     }
 
     /// The client id, or another id, of the requested identity. If the request contains none but
@@ -135,17 +141,17 @@ impl JournalEntry {
     /// claims. The members correspond to the methods of this type; times follow RFC 3339.
     #[must_use]
     pub fn to_json(&self) -> String {
-        Value::Object(self.members()).to_string()
+        self.members().to_string()
     }
 
     /// Like [`to_json`](Self::to_json), with the claims of the issued token.
     pub(crate) fn to_json_with_claims(&self) -> String {
         let mut members = self.members();
-        members.insert("issued".to_owned(), self.issued.clone().unwrap_or_default());
-        Value::Object(members).to_string()
+        members["issued"] = self.issued.clone().unwrap_or_default();
+        members.to_string()
     }
 
-    fn members(&self) -> Map<String, Value> {
+    fn members(&self) -> Value {
         let query = |(name, value): &(String, String)| {
             let public = PUBLIC_PARAMETERS.contains(&name.as_str());
             (name.clone(), if public { Value::from(value.as_str()) } else { Value::Null })
@@ -160,7 +166,7 @@ impl JournalEntry {
                 "certificate": tls.certificate.map(|certificate| certificate.to_string()),
             })
         });
-        let members = json!({
+        json!({
             "sequence": self.sequence,
             "at": rfc3339(self.at),
             "connection": self.connection,
@@ -178,47 +184,7 @@ impl JournalEntry {
             "fault": self.fault,
             "reason": self.reason,
             "identity": self.identity(),
-        });
-        match members {
-            Value::Object(members) => members,
-            _ => Map::new(),
-        }
-    }
-
-    /// The position in the journal, from 0.
-    #[must_use]
-    pub fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    /// The time of arrival, on the emulator's clock.
-    #[must_use]
-    pub fn at(&self) -> SystemTime {
-        self.at
-    }
-
-    /// The number of the connection.
-    #[must_use]
-    pub fn connection(&self) -> u64 {
-        self.connection
-    }
-
-    /// The endpoint.
-    #[must_use]
-    pub fn step(&self) -> Step {
-        self.step
-    }
-
-    /// The HTTP method; empty for a handshake.
-    #[must_use]
-    pub fn method(&self) -> &str {
-        &self.method
-    }
-
-    /// The path and the query as sent; empty for a handshake.
-    #[must_use]
-    pub fn target(&self) -> &str {
-        &self.target
+        })
     }
 
     /// The target without its query.
@@ -241,12 +207,6 @@ impl JournalEntry {
         self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The scheme of the `Authorization` header: `Bearer`, `mtls_pop`, `Basic` or `other`.
-    #[must_use]
-    pub fn authorization_scheme(&self) -> Option<&str> {
-        self.authorization
-    }
-
     /// The value of a form parameter that is not a secret, of a token request or of Cloud Shell.
     #[must_use]
     pub fn form(&self, name: &str) -> Option<&str> {
@@ -256,18 +216,6 @@ impl JournalEntry {
     /// The names of all form parameters in order, including those with secret values.
     pub fn form_names(&self) -> impl Iterator<Item = &str> {
         self.form.iter().map(|(name, _)| name.as_str())
-    }
-
-    /// The certificate request in DER, for [`Step::IssueCredential`].
-    #[must_use]
-    pub fn csr(&self) -> Option<&[u8]> {
-        self.csr.as_deref()
-    }
-
-    /// Returns true if the issuance request contained an attestation token.
-    #[must_use]
-    pub fn is_attested(&self) -> bool {
-        self.attested
     }
 
     /// The TLS version; `None` without TLS, as at the metadata service.
@@ -288,12 +236,6 @@ impl JournalEntry {
         self.tls.and_then(|tls| tls.certificate)
     }
 
-    /// The outcome.
-    #[must_use]
-    pub fn outcome(&self) -> EntryOutcome {
-        self.outcome
-    }
-
     /// The HTTP status, if there was a response.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -301,18 +243,6 @@ impl JournalEntry {
             EntryOutcome::Status(status) | EntryOutcome::Torn(status) => Some(status),
             _ => None,
         }
-    }
-
-    /// The kind of the scripted fault that took effect.
-    #[must_use]
-    pub fn fault(&self) -> Option<&str> {
-        self.fault
-    }
-
-    /// The reason code of a refusal.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        self.reason
     }
 }
 

@@ -56,7 +56,7 @@ impl Journal {
     /// Returns the steps of all entries, in order.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
-        self.entries().map(JournalEntry::step).collect()
+        self.entries().map(|entry| entry.step).collect()
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
         let count = ENTRIES as u64 + 5;
         (0..count).for_each(|_| recorder.record(entry("/")));
         let journal = recorder.journal();
-        let sequences: Vec<_> = journal.entries().map(JournalEntry::sequence).collect();
+        let sequences: Vec<_> = journal.entries().map(|entry| entry.sequence).collect();
         assert_eq!((journal.dropped(), sequences.len()), (5, ENTRIES));
         assert_eq!((sequences[0], sequences[ENTRIES - 1]), (5, count - 1));
     }

@@ -9,59 +9,25 @@ use symbolon_types::Thumbprint;
 
 /// A client certificate that the emulator's authority signed.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IssuedCertificate {
-    pub(super) der: Vec<u8>,
-    pub(super) thumbprint: Thumbprint,
-    pub(super) client_id: String,
-    pub(super) tenant_id: Option<String>,
-    pub(super) not_before: SystemTime,
-    pub(super) not_after: SystemTime,
-    pub(super) token_not_after: Option<SystemTime>,
+    /// The certificate in DER.
+    pub der: Vec<u8>,
+    /// The `x5t#S256` of the certificate.
+    pub thumbprint: Thumbprint,
+    /// The client id in the subject.
+    pub client_id: String,
+    /// The tenant in the subject, for certificates that the metadata service issued.
+    pub tenant_id: Option<String>,
+    /// The first instant of the validity.
+    pub not_before: SystemTime,
+    /// The last instant of the validity.
+    pub not_after: SystemTime,
+    /// The instant from which the token service refuses the certificate, if it contains one.
+    pub token_not_after: Option<SystemTime>,
 }
 
 impl IssuedCertificate {
-    /// The certificate in DER.
-    #[must_use]
-    pub fn der(&self) -> &[u8] {
-        &self.der
-    }
-
-    /// The `x5t#S256` of the certificate.
-    #[must_use]
-    pub fn thumbprint(&self) -> Thumbprint {
-        self.thumbprint
-    }
-
-    /// The client id in the subject.
-    #[must_use]
-    pub fn client_id(&self) -> &str {
-        &self.client_id
-    }
-
-    /// The tenant in the subject, for certificates that the metadata service issued.
-    #[must_use]
-    pub fn tenant_id(&self) -> Option<&str> {
-        self.tenant_id.as_deref()
-    }
-
-    /// The first instant of the validity.
-    #[must_use]
-    pub fn not_before(&self) -> SystemTime {
-        self.not_before
-    }
-
-    /// The last instant of the validity.
-    #[must_use]
-    pub fn not_after(&self) -> SystemTime {
-        self.not_after
-    }
-
-    /// The instant from which the token service refuses the certificate, if it contains one.
-    #[must_use]
-    pub fn token_not_after(&self) -> Option<SystemTime> {
-        self.token_not_after
-    }
-
     /// Returns true if the token service accepts the certificate at this time.
     pub(crate) fn is_usable(&self, now: SystemTime) -> bool {
         self.not_before <= now && now < self.not_after && self.token_not_after.is_none_or(|until| now < until)
@@ -84,31 +50,22 @@ impl fmt::Debug for IssuedCertificate {
 
 /// A certificate with its private key.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct CertifiedKey {
-    pub(super) certificate: Arc<IssuedCertificate>,
-    pub(super) pkcs8: Vec<u8>,
+    /// The certificate.
+    pub certificate: Arc<IssuedCertificate>,
+    /// The private key (P-256), as PKCS#8 in DER.
+    pub pkcs8: Vec<u8>,
 }
 
 impl CertifiedKey {
-    /// The certificate.
-    #[must_use]
-    pub fn certificate(&self) -> &IssuedCertificate {
-        &self.certificate
-    }
-
-    /// The private key (P-256), as PKCS#8 in DER.
-    #[must_use]
-    pub fn pkcs8(&self) -> &[u8] {
-        &self.pkcs8
-    }
-
     /// The certificate and the private key in PEM (RFC 7468), the certificate first, as `symbolon
     /// app-token --certificate` and most other clients read them.
     #[must_use]
     pub fn to_pem(&self) -> String {
         let pem = |label, der| pem_rfc7468::encode_string(label, LineEnding::LF, der);
         // Encoding fails only if the length overflows `usize`.
-        let certificate = pem("CERTIFICATE", self.certificate.der()).unwrap_or_default();
+        let certificate = pem("CERTIFICATE", &self.certificate.der).unwrap_or_default();
         certificate + &pem("PRIVATE KEY", &self.pkcs8).unwrap_or_default()
     }
 }

@@ -83,7 +83,7 @@ pub(crate) fn server_config(
     let chain = vec![CertificateDer::from(certificate.clone())];
     let key = PrivateKeyDer::Pkcs8(pkcs8.clone().into());
     let versions: Vec<_> = versions.iter().map(|version| supported(*version)).collect();
-    let mut config = ServerConfig::builder_with_details(provider, Arc::new(RustlsClock(clock.clone())))
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(HandshakeClock(clock.clone())))
         .with_protocol_versions(&versions)
         .map_err(Error::certificate)?
         .with_client_cert_verifier(Arc::new(verifier))
@@ -103,9 +103,9 @@ fn supported(version: TlsVersion) -> &'static SupportedProtocolVersion {
 
 /// The injected clock as a rustls time provider.
 #[derive(Debug)]
-struct RustlsClock(SharedClock);
+struct HandshakeClock(SharedClock);
 
-impl TimeProvider for RustlsClock {
+impl TimeProvider for HandshakeClock {
     fn current_time(&self) -> Option<UnixTime> {
         self.0.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
     }

@@ -2,15 +2,18 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use symbolon_types::Thumbprint;
 
 /// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[non_exhaustive]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
+    #[serde(rename = "1.2")]
     V1_2,
     /// TLS 1.3 (RFC 8446).
+    #[serde(rename = "1.3")]
     V1_3,
 }
 

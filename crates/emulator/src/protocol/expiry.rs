@@ -2,12 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::calendar::{after, timestamp, unix};
 
 /// The format of the expiry in a token response. All of these occur in practice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ExpiryFormat {
     /// `expires_on`, Unix seconds as text.

@@ -280,7 +280,7 @@ fn journal_entry(
         csr: issuance.and_then(|issuance| csr::decode(&issuance.csr).ok()),
         tls: connection.tls,
         outcome,
-        fault: fault.map(|fault| fault.effect.name()),
+        fault: fault.map(|fault| fault.name),
         reason,
         issued: None,
     }

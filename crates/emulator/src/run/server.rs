@@ -54,7 +54,7 @@ async fn accept_connection(
         return serve_connection(stream, role, connection, state).await;
     };
     let fault = state.faults.take(Step::Handshake, state.clock.now());
-    let name = fault.as_ref().map(|fault| fault.effect.name());
+    let name = fault.as_ref().map(|fault| fault.name);
     // The endpoint of Service Fabric requests no certificate that could be refused.
     let refuses = role != ServerRole::Fabric
         && matches!(&fault, Some(Fault { effect: FaultEffect::RefuseCertificate, .. }));
@@ -101,7 +101,7 @@ async fn apply_handshake_fault(
     };
     if let Some(outcome) = outcome {
         let entry = JournalEntry::handshake(number, state.clock.now(), outcome);
-        state.recorder.record(JournalEntry { fault: Some(fault.effect.name()), ..entry });
+        state.recorder.record(JournalEntry { fault: Some(fault.name), ..entry });
     }
     if !fault.delay.is_zero() {
         state.clock.sleep(fault.delay).await;

@@ -6,7 +6,7 @@ use symbolon_types::Thumbprint;
 use crate::calendar::{after, unix};
 use crate::faults::FaultEffect;
 use crate::random::guid;
-use crate::state::{EmulatorState, TenantUser};
+use crate::state::{EmulatorState, Principal, TenantUser};
 
 /// The contents of an access token.
 pub(crate) struct TokenContents<'a> {
@@ -17,6 +17,24 @@ pub(crate) struct TokenContents<'a> {
     pub(crate) bound_to: Option<Thumbprint>,
     /// The claims that the request asked for.
     pub(crate) claims: Option<&'a Value>,
+}
+
+impl<'a> TokenContents<'a> {
+    /// Returns the contents of a bearer token for an identity of the machine.
+    pub(crate) fn of_principal(
+        principal: Principal<'a>,
+        audience: &'a str,
+        state: &'a EmulatorState,
+    ) -> Self {
+        Self {
+            tenant: &state.machine.tenant_id,
+            client_id: principal.client_id,
+            subject: AccessTokenSubject::Client(principal.object_id),
+            audience,
+            bound_to: None,
+            claims: None,
+        }
+    }
 }
 
 /// The subject of an access token.

@@ -12,7 +12,7 @@ use crate::faults::{CertificateFault, FaultEffect};
 use crate::pki::{BACKDATED, LeafContents, SubjectKey, csr};
 use crate::protocol::{ParsedRequest, Reply, Step};
 use crate::random::guid;
-use crate::services::access_token::{AccessTokenSubject, TokenContents, remove_member, sign_access_token};
+use crate::services::access_token::{TokenContents, remove_member, sign_access_token};
 use crate::state::{EmulatorState, IdField, Principal};
 
 /// Path of the platform metadata (docs/protocol/imdsv2.md#platform-metadata).
@@ -167,13 +167,13 @@ fn certificate(
     let leaf = leaf(principal, fault, state.clock.now(), state);
     Ok(match fault {
         Some(CertificateFault::Garbage) => b"neither a certificate nor DER".to_vec(),
-        Some(CertificateFault::WrongKey) => state.ca.issue_with_key(&leaf)?.certificate().der().to_vec(),
+        Some(CertificateFault::WrongKey) => state.ca.issue_with_key(&leaf)?.certificate.der.to_vec(),
         Some(CertificateFault::TrailingData) => {
-            let mut der = state.ca.issue(key, &leaf)?.der().to_vec();
+            let mut der = state.ca.issue(key, &leaf)?.der.to_vec();
             der.push(0);
             der
         }
-        _ => state.ca.issue(key, &leaf)?.der().to_vec(),
+        _ => state.ca.issue(key, &leaf)?.der.to_vec(),
     })
 }
 
@@ -218,14 +218,7 @@ async fn token(
         return Err(UNSUPPORTED_QUERY);
     }
     let principal = principal(request, state, "msi_res_id")?;
-    let contents = TokenContents {
-        tenant: &state.machine.tenant_id,
-        client_id: principal.client_id,
-        subject: AccessTokenSubject::Client(principal.object_id),
-        audience: resource,
-        bound_to: None,
-        claims: None,
-    };
+    let contents = TokenContents::of_principal(principal, resource, state);
     let token = sign_access_token(&contents, effect, state).await.ok_or(SIGNING)?;
     let lifetime = state.settings.token_lifetime;
     // The real service sends these numbers as strings (docs/protocol/sources.md#expiry).

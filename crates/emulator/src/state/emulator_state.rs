@@ -61,13 +61,13 @@ impl EmulatorState {
     pub(crate) fn renew(&self, certificate: Thumbprint) -> Result<Option<Arc<IssuedCertificate>>, Error> {
         let Some(old) = self.ca.find(certificate) else { return Ok(None) };
         let now = self.clock.now();
-        let lifetime = |until: SystemTime| until.duration_since(old.not_before()).unwrap_or_default();
+        let lifetime = |until: SystemTime| until.duration_since(old.not_before).unwrap_or_default();
         let leaf = LeafContents {
-            tenant_id: old.tenant_id(),
-            client_id: old.client_id(),
+            tenant_id: old.tenant_id.as_deref(),
+            client_id: &old.client_id,
             not_before: now,
-            not_after: after(now, lifetime(old.not_after())),
-            token_not_after: old.token_not_after().map(|until| after(now, lifetime(until))),
+            not_after: after(now, lifetime(old.not_after)),
+            token_not_after: old.token_not_after.map(|until| after(now, lifetime(until))),
         };
         self.ca.issue_for_key_of(&old, &leaf).map(Some)
     }
@@ -102,7 +102,7 @@ impl EmulatorState {
     /// Resets all connections and refuses all client certificates issued so far.
     pub(crate) fn reboot(&self) {
         for certificate in self.ca.issued() {
-            self.refused_in_tls.refuse(certificate.thumbprint());
+            self.refused_in_tls.refuse(certificate.thumbprint);
         }
         self.challenges.clear();
         self.connections.reset_all();

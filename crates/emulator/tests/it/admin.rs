@@ -219,7 +219,7 @@ async fn journal_is_read_and_followed() {
     let public: String = journal.entries().map(|entry| entry.to_json() + "\n").collect();
     assert!(!public.contains("cnf") && !public.contains(r#""issued""#), "{public}");
     let csr = <base64ct::Base64 as base64ct::Encoding>::encode_string(
-        journal.last(Step::IssueCredential).unwrap().csr().unwrap(),
+        journal.last(Step::IssueCredential).unwrap().csr.as_deref().unwrap(),
     );
     let parts: Vec<_> = token.split('.').chain([&csr[..40]]).collect();
     for secret in parts {
@@ -237,8 +237,8 @@ async fn client_certificate_comes_with_its_key() {
     let pem = String::from_utf8(answer.body.to_vec()).unwrap();
     let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE KEY-----\n").unwrap());
     let (label, der) = pem_rfc7468::decode_vec(certificate.as_bytes()).unwrap();
-    assert_eq!((label, der.as_slice()), ("CERTIFICATE", emulator.issued()[0].der()));
-    assert_eq!(emulator.issued()[0].client_id(), application);
+    assert_eq!((label, der.as_slice()), ("CERTIFICATE", &*emulator.issued()[0].der));
+    assert_eq!(emulator.issued()[0].client_id, application);
     assert!(pem_rfc7468::decode_vec(key.as_bytes()).is_ok());
     // Not a PrintableString.
     let answer = send(&emulator, Method::POST, "client-certificate", &of("an@example")).await;

@@ -17,7 +17,7 @@ const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 
 /// Issues a certificate of [`CLIENT`] for this key.
 fn application(emulator: &Emulator, key: &Key) -> Identity {
-    let certificate = emulator.certify(CLIENT, &key.spki()).unwrap().der().to_vec();
+    let certificate = emulator.certify(CLIENT, &key.spki()).unwrap().der.to_vec();
     Identity { certificate, pkcs8: key.pkcs8() }
 }
 

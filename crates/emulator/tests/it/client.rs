@@ -29,7 +29,7 @@ pub(crate) struct Identity {
 
 impl From<CertifiedKey> for Identity {
     fn from(key: CertifiedKey) -> Self {
-        Self { certificate: key.certificate().der().to_vec(), pkcs8: key.pkcs8().to_vec() }
+        Self { certificate: key.certificate.der.to_vec(), pkcs8: key.pkcs8.to_vec() }
     }
 }
 

@@ -249,7 +249,7 @@ async fn foreign_or_bound_assertion_is_refused() {
     // Valid except for the binding.
     let body = send(&emulator, &with(&on_behalf_of(bound, VAULT), "client_id", OTHER)).await;
     assert_eq!(refusal(&body), grant(50_013));
-    assert_eq!(emulator.journal().last(Step::Token).unwrap().reason(), Some("user_assertion_bound"));
+    assert_eq!(emulator.journal().last(Step::Token).unwrap().reason, Some("user_assertion_bound"));
 }
 
 #[tokio::test]

@@ -50,8 +50,8 @@ async fn scripted_status_applies_n_times() {
     emulator.clear_faults();
     assert_eq!(client.send(platform_request(&emulator)).await.unwrap().status, 200);
     let journal = emulator.journal();
-    assert_eq!(journal.entries().next().unwrap().fault(), Some("status"));
-    assert_eq!(journal.entries().next_back().unwrap().fault(), None);
+    assert_eq!(journal.entries().next().unwrap().fault, Some("status"));
+    assert_eq!(journal.entries().next_back().unwrap().fault, None);
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn reset_with_and_without_tls() {
         let error = Client::new(&emulator, Some(&identity)).send(request).await.err().unwrap();
         let kind = cause::<io::Error>(&*error).map(io::Error::kind);
         assert_eq!(kind, Some(io::ErrorKind::ConnectionReset), "{step}: {error:?}");
-        assert_eq!(emulator.journal().last(step).unwrap().outcome(), EntryOutcome::Reset);
+        assert_eq!(emulator.journal().last(step).unwrap().outcome, EntryOutcome::Reset);
     }
     bound_token(&emulator, &identity).await.unwrap();
 }
@@ -101,7 +101,7 @@ async fn handshake_is_reset_stalled_or_delayed() {
     assert_eq!(late.await.unwrap(), Some(401));
     assert!(!stalled.is_finished());
     let journal = emulator.journal();
-    let outcomes: Vec<_> = journal.of(Step::Handshake).map(|entry| entry.outcome()).collect();
+    let outcomes: Vec<_> = journal.of(Step::Handshake).map(|entry| entry.outcome).collect();
     assert_eq!(outcomes, [EntryOutcome::Reset, EntryOutcome::Stalled]);
 }
 
@@ -124,7 +124,7 @@ async fn stalled_request_blocks_no_other() {
         _ = &mut stalled => panic!("the stalled request was answered"),
         () = clock.sleep(Duration::from_millis(100)) => {}
     }
-    assert_eq!(emulator.journal().entries().next().unwrap().outcome(), EntryOutcome::Stalled);
+    assert_eq!(emulator.journal().entries().next().unwrap().outcome, EntryOutcome::Stalled);
     drop(emulator);
     assert!(!stalled.await.unwrap(), "stopping the emulator closes the connection");
 }
@@ -157,7 +157,7 @@ async fn bodies_are_torn_oversized_or_malformed() {
         emulator.inject(Fault::torn_body(step));
         let error = client.send(request.clone()).await.err().unwrap();
         assert!(cause::<hyper::Error>(&*error).is_some(), "{error:?}");
-        assert_eq!(emulator.journal().last(step).unwrap().outcome(), EntryOutcome::Torn(200));
+        assert_eq!(emulator.journal().last(step).unwrap().outcome, EntryOutcome::Torn(200));
 
         emulator.inject(Fault::oversized_body(step));
         let answer = client.send(request.clone()).await.unwrap();
@@ -295,7 +295,7 @@ async fn certificate_fault_changes_one_property() {
         let relative = |timestamp: i64| timestamp - start as i64;
         let issued = emulator.issued().pop().unwrap();
         let token_not_after = issued
-            .token_not_after()
+            .token_not_after
             .map(|until| relative(until.duration_since(UNIX_EPOCH).unwrap().as_secs() as i64));
         let found = (
             certificate.public_key().raw == key.spki(),

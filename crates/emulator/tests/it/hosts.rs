@@ -54,7 +54,7 @@ async fn secret_endpoint_checks_its_parameters() {
             let answer = client.send(request).await.unwrap();
             assert_eq!(answer.status, status, "{source} {query}");
             let entry = emulator.journal().last(step).unwrap().clone();
-            assert_eq!(entry.reason(), reason, "{source} {query}");
+            assert_eq!(entry.reason, reason, "{source} {query}");
             assert!(!format!("{entry:?} {entry}").contains(&secret), "the journal contains the secret");
             let body = answer.json();
             if status == 200 {

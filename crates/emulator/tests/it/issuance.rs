@@ -148,7 +148,7 @@ async fn invalid_request_is_refused_with_its_rule() {
         let answer = issue(&emulator, &csr.base64()).await;
         let body = answer.json();
         assert_eq!((answer.status.as_u16(), body["reason"].as_str()), (400, Some(rule)), "{case}: {body}");
-        assert_eq!(emulator.journal().last(Step::IssueCredential).unwrap().reason(), Some(rule));
+        assert_eq!(emulator.journal().last(Step::IssueCredential).unwrap().reason, Some(rule));
     }
     assert!(emulator.issued().is_empty());
 
@@ -229,7 +229,7 @@ async fn attestation_token_is_required() {
     *request.body_mut() = json!({ "csr": csr, "attestation_token": "header.claims.signature" }).to_string();
     assert_eq!(Client::new(&emulator, None).send(request).await.unwrap().status, 200);
     let journal = emulator.journal();
-    let attested: Vec<_> = journal.of(Step::IssueCredential).map(|entry| entry.is_attested()).collect();
+    let attested: Vec<_> = journal.of(Step::IssueCredential).map(|entry| entry.attested).collect();
     assert_eq!(attested, [false, true]);
 }
 
@@ -267,12 +267,12 @@ async fn certificate_has_the_subject_and_key() {
 
     let issued = emulator.issued();
     assert_eq!(issued.len(), 1);
-    assert_eq!(issued[0].der(), der);
-    assert_eq!(issued[0].client_id(), emulator.client_id());
-    assert_eq!(issued[0].tenant_id(), Some(emulator.tenant_id()));
-    assert_eq!(issued[0].not_before(), now - Duration::from_secs(300));
-    assert_eq!(issued[0].not_after(), now + Duration::from_secs(1000));
-    assert_eq!(issued[0].token_not_after(), Some(now + Duration::from_secs(500)));
+    assert_eq!(issued[0].der, der);
+    assert_eq!(issued[0].client_id, emulator.client_id());
+    assert_eq!(issued[0].tenant_id.as_deref(), Some(emulator.tenant_id()));
+    assert_eq!(issued[0].not_before, now - Duration::from_secs(300));
+    assert_eq!(issued[0].not_after, now + Duration::from_secs(1000));
+    assert_eq!(issued[0].token_not_after, Some(now + Duration::from_secs(500)));
 }
 
 #[tokio::test]
@@ -283,8 +283,8 @@ async fn issued_certificates_are_listed_in_order() {
     let second = certified(&emulator, &key).await;
     assert_ne!(first.thumbprint(), second.thumbprint());
     let issued = emulator.issued();
-    let listed: Vec<_> = issued.iter().map(|one| one.thumbprint()).collect();
+    let listed: Vec<_> = issued.iter().map(|one| one.thumbprint).collect();
     assert_eq!(listed, [first.thumbprint(), second.thumbprint()]);
     let serial = |der: &[u8]| X509Certificate::from_der(der).unwrap().1.raw_serial().to_vec();
-    assert_ne!(serial(issued[0].der()), serial(issued[1].der()));
+    assert_ne!(serial(&issued[0].der), serial(&issued[1].der));
 }

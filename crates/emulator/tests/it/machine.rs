@@ -26,7 +26,7 @@ async fn handshake_ends_with_the_scripted_alert() {
     assert_eq!(client.send(bound_request(&emulator)).await.unwrap().status, 401);
     let journal = emulator.journal();
     let entry = journal.last(Step::Handshake).unwrap();
-    assert_eq!((entry.outcome(), entry.fault()), (EntryOutcome::HandshakeFailed, Some("tls-alert")));
+    assert_eq!((entry.outcome, entry.fault), (EntryOutcome::HandshakeFailed, Some("tls-alert")));
 }
 
 #[tokio::test]
@@ -41,11 +41,8 @@ async fn one_handshake_refuses_any_certificate() {
     let refused = alert(&*client.send(bound_request(&emulator)).await.err().unwrap());
     assert_eq!(refused, Some(AlertDescription::CertificateRevoked));
     let entry = entries.next().await.unwrap();
-    assert_eq!(entry.step(), Step::Handshake);
-    assert_eq!(
-        (entry.outcome(), entry.fault()),
-        (EntryOutcome::CertificateRefused, Some("refuse-certificate"))
-    );
+    assert_eq!(entry.step, Step::Handshake);
+    assert_eq!((entry.outcome, entry.fault), (EntryOutcome::CertificateRefused, Some("refuse-certificate")));
     assert_eq!(client.send(bound_request(&emulator)).await.unwrap().status, 200);
     emulator.inject(Fault::refuse_certificate());
     assert_eq!(Client::new(&emulator, None).send(bound_request(&emulator)).await.unwrap().status, 401);
@@ -61,7 +58,7 @@ async fn certificate_is_revoked_permanently() {
         let answer = client.send(bound_request(&emulator)).await.unwrap();
         assert_eq!((answer.status.as_u16(), answer.json()["error"].as_str()), (401, Some("invalid_client")));
         let entry = emulator.journal().last(Step::Token).unwrap().clone();
-        assert_eq!((entry.reason(), entry.fault()), (Some("certificate_revoked"), fault));
+        assert_eq!((entry.reason, entry.fault), (Some("certificate_revoked"), fault));
     }
     let other = certified(&emulator, &Key::p256()).await;
     bound_token(&emulator, &other).await.unwrap();
@@ -73,16 +70,16 @@ async fn renewal_keeps_the_key() {
     for key in [Key::p256(), Key::rsa()] {
         let identity = certified(&emulator, &key).await;
         let renewed = emulator.renew(identity.thumbprint()).unwrap().unwrap();
-        assert_ne!(renewed.thumbprint(), identity.thumbprint());
-        assert_eq!(renewed.tenant_id(), Some(emulator.tenant_id()));
-        let renewed = Identity { certificate: renewed.der().to_vec(), pkcs8: key.pkcs8() };
+        assert_ne!(renewed.thumbprint, identity.thumbprint());
+        assert_eq!(renewed.tenant_id.as_deref(), Some(emulator.tenant_id()));
+        let renewed = Identity { certificate: renewed.der.to_vec(), pkcs8: key.pkcs8() };
         bound_token(&emulator, &identity).await.unwrap();
         bound_token(&emulator, &renewed).await.unwrap();
 
         emulator.inject(Fault::renew_certificate(Step::Token));
         let answer = Client::new(&emulator, Some(&renewed)).send(bound_request(&emulator)).await.unwrap();
         assert_eq!(answer.status, 401);
-        let latest = emulator.issued().last().unwrap().der().to_vec();
+        let latest = emulator.issued().last().unwrap().der.to_vec();
         bound_token(&emulator, &Identity { certificate: latest, pkcs8: key.pkcs8() }).await.unwrap();
     }
     let unknown = symbolon_emulator::Thumbprint::of(b"an unknown certificate");
@@ -102,7 +99,7 @@ async fn reboot_refuses_earlier_certificates() {
     emulator.inject(Fault::reboot(Step::Token));
     let error = open.send(bound_request(&emulator)).await.err().unwrap();
     assert_eq!(cause::<io::Error>(&*error).map(io::Error::kind), Some(io::ErrorKind::ConnectionReset));
-    assert_eq!(emulator.journal().last(Step::Token).unwrap().outcome(), EntryOutcome::Reset);
+    assert_eq!(emulator.journal().last(Step::Token).unwrap().outcome, EntryOutcome::Reset);
     assert!(idle.send(platform_request(&emulator)).await.is_err());
     let refused = alert(&*client.send(bound_request(&emulator)).await.err().unwrap());
     assert_eq!(refused, Some(AlertDescription::CertificateRevoked));
@@ -132,7 +129,7 @@ async fn clock_skew_changes_dates_and_lifetimes() {
     emulator.set_clock_skew(30 * 24 * 60 * 60);
     let answer = Client::new(&emulator, Some(&identity)).send(bound_request(&emulator)).await.unwrap();
     assert_eq!(answer.status, 400);
-    assert_eq!(emulator.journal().last(Step::Token).unwrap().reason(), Some("certificate_expired"));
+    assert_eq!(emulator.journal().last(Step::Token).unwrap().reason, Some("certificate_expired"));
 }
 
 #[tokio::test]
@@ -181,7 +178,7 @@ async fn file_sets_faults_and_settings() {
     }
     certified(&emulator, &Key::p256()).await;
     let certificate = emulator.issued().pop().unwrap();
-    let left = certificate.not_after().duration_since(UNIX_EPOCH).unwrap().as_secs() - 1_900_000_071;
+    let left = certificate.not_after.duration_since(UNIX_EPOCH).unwrap().as_secs() - 1_900_000_071;
     assert_eq!(left, 90);
 }
 

@@ -39,7 +39,7 @@ async fn replaced_refresh_token_stays_valid() {
     let of_other = with(&refresh(first_token, VAULT), "client_id", OTHER);
     assert_eq!(refusal(&send(&emulator, &of_other).await), grant(70_000));
     let reason =
-        |emulator: &Emulator| emulator.journal().last(Step::Token).unwrap().reason().unwrap().to_owned();
+        |emulator: &Emulator| emulator.journal().last(Step::Token).unwrap().reason.unwrap().to_owned();
     assert_eq!(reason(&emulator), "refresh_token_of_other_client");
     assert_eq!(refusal(&send(&emulator, &refresh("unknown", VAULT)).await), grant(70_000));
     assert_eq!(reason(&emulator), "refresh_token_unknown");

@@ -150,7 +150,7 @@ async fn tls_rejection_prevents_resumption() {
     }
     let journal = emulator.journal();
     assert_eq!(journal.count(Step::Handshake), 10);
-    assert!(journal.of(Step::Handshake).all(|entry| entry.outcome() == EntryOutcome::CertificateRefused));
+    assert!(journal.of(Step::Handshake).all(|entry| entry.outcome == EntryOutcome::CertificateRefused));
 }
 
 /// A server that closed at once would reset the connection at the first part of the request, and

@@ -21,7 +21,7 @@ async fn bound_token_needs_scheme_and_certificate() {
     let identity = certified(&emulator, &key).await;
     // Another certificate with the same key.
     let renewed = emulator.certify(emulator.client_id(), &key.spki()).unwrap();
-    let renewed = Identity { certificate: renewed.der().to_vec(), pkcs8: key.pkcs8() };
+    let renewed = Identity { certificate: renewed.der.to_vec(), pkcs8: key.pkcs8() };
     let token = bound_token(&emulator, &identity).await.unwrap();
     let url = format!("{}/secrets/1?api-version=7", emulator.resource_url());
 

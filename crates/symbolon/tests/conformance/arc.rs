@@ -13,9 +13,7 @@ async fn challenge_is_answered_from_the_file() {
     let journal = test_env.emulator.journal();
     let requests: Vec<_> = journal
         .of(Step::AzureArc)
-        .map(|entry| {
-            (entry.status(), entry.authorization_scheme().map(str::to_owned), entry.header("metadata"))
-        })
+        .map(|entry| (entry.status(), entry.authorization.map(str::to_owned), entry.header("metadata")))
         .collect();
     let basic = Some("Basic".to_owned());
     assert_eq!(requests, [(Some(401), None, Some("true")), (Some(200), basic, Some("true"))]);

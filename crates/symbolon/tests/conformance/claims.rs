@@ -37,7 +37,7 @@ async fn service_fabric_replaces_the_refused_token() {
             (entry.query("xms_cc"), entry.query("token_sha256_to_refresh")),
             (joined, Some(hash.as_str()))
         );
-        assert!(!entry.target().contains("nbf"), "the claims themselves are never sent");
+        assert!(!entry.target.contains("nbf"), "the claims themselves are never sent");
         let cached = identity.token(RESOURCE).await.unwrap();
         assert_eq!(
             cached.secret().expose(),

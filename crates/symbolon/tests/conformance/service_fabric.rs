@@ -43,7 +43,7 @@ async fn other_certificates_get_no_secret() {
         assert!(error.to_string().contains("nothing was sent"), "{error}");
         assert!(error.advice().contains("IDENTITY_SERVER_THUMBPRINT"));
         let journal = test_env.emulator.journal();
-        assert!(journal.entries().all(|entry| entry.step() == Step::Handshake), "{journal}");
+        assert!(journal.entries().all(|entry| entry.step == Step::Handshake), "{journal}");
     }
 }
 

@@ -74,7 +74,7 @@ impl SourceTestEnv {
     /// Counts the requests for tokens, without challenges.
     pub(crate) fn request_count(&self, source: Source) -> usize {
         let journal = self.emulator.journal();
-        journal.of(step(source)).filter(|entry| entry.reason() != Some("challenge")).count()
+        journal.of(step(source)).filter(|entry| entry.reason != Some("challenge")).count()
     }
 
     /// Returns the last request to this source.

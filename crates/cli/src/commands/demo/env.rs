@@ -50,7 +50,7 @@ impl DemoEnv {
     /// Returns the number of certificates issued to the client.
     pub(super) fn issued_certificates(&self) -> usize {
         let issued = self.emulator.issued();
-        issued.iter().filter(|certificate| certificate.client_id() == self.emulator.client_id()).count()
+        issued.iter().filter(|certificate| certificate.client_id == self.emulator.client_id()).count()
     }
 }
 

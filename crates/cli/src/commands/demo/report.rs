@@ -121,14 +121,14 @@ impl<'a> DemoReport<'a> {
         let count = match filter {
             RequestFilter::All | RequestFilter::Only(_) => new.len(),
             RequestFilter::Until(step) => {
-                new.iter().rposition(|entry| entry.step() == step).map_or(0, |last| last + 1)
+                new.iter().rposition(|entry| entry.step == step).map_or(0, |last| last + 1)
             }
         };
         for entry in &new[..count] {
-            if matches!(filter, RequestFilter::Only(step) if entry.step() != step) {
+            if matches!(filter, RequestFilter::Only(step) if entry.step != step) {
                 continue;
             }
-            let at = entry.at().duration_since(self.start).unwrap_or_default();
+            let at = entry.at.duration_since(self.start).unwrap_or_default();
             self.print(&format!("   {FAINT}{:>9}  {}{FAINT:#}", milliseconds(at), request(entry)));
         }
         self.printed += count;
@@ -147,16 +147,16 @@ impl<'a> DemoReport<'a> {
 
 /// Returns a request in one line: server, method, path and outcome.
 fn request(entry: &JournalEntry) -> String {
-    let server = match entry.step() {
+    let server = match entry.step {
         Step::Token | Step::Discovery => "token service",
         Step::Resource => "resource",
         Step::Handshake => "TLS",
         _ => "metadata service",
     };
-    let path = entry.target().split('?').next().unwrap_or_default();
-    let path = if entry.step() == Step::Token { "/{tenant}/oauth2/v2.0/token" } else { path };
+    let path = entry.target.split('?').next().unwrap_or_default();
+    let path = if entry.step == Step::Token { "/{tenant}/oauth2/v2.0/token" } else { path };
     let path = path.strip_prefix("/metadata/identity").unwrap_or(path);
-    format!("→ {server:<16}  {:<4} {path:<28} {}", entry.method(), entry.outcome())
+    format!("→ {server:<16}  {:<4} {path:<28} {}", entry.method, entry.outcome)
 }
 
 fn milliseconds(duration: Duration) -> String {

@@ -3,7 +3,6 @@
 
 use http::header::WWW_AUTHENTICATE;
 use http::{Method, StatusCode};
-use serde_json::Value;
 
 use crate::faults::FaultEffect;
 use crate::protocol::{ExpiryFormat, ParsedRequest, Reply};
@@ -48,13 +47,13 @@ pub(super) async fn reply(request: &ParsedRequest, effect: &FaultEffect, state: 
         Some(mut body) => {
             state.challenges.close(key);
             let lifetime = state.settings.token_lifetime.as_secs();
-            body.entry("expires_in").or_insert_with(|| lifetime.to_string().into());
+            body["expires_in"] = lifetime.to_string().into();
             for (name, _) in ids {
                 if let Some(value) = request.query(name) {
-                    body.insert((*name).to_owned(), value.into());
+                    body[*name] = value.into();
                 }
             }
-            Reply::ok(&Value::Object(body))
+            Reply::ok(&body)
         }
         None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "signing"),
     }

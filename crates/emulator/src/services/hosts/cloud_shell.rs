@@ -2,7 +2,6 @@
 //! user's identity only.
 
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
 
 use crate::faults::FaultEffect;
 use crate::protocol::{ExpiryFormat, ParsedRequest, Reply};
@@ -28,9 +27,9 @@ pub(super) async fn reply(request: &ParsedRequest, effect: &FaultEffect, state: 
         Some(mut body) => {
             let lifetime = state.settings.token_lifetime.as_secs();
             // Cloud Shell always sends an empty refresh token.
-            body.insert("refresh_token".to_owned(), "".into());
-            body.entry("expires_in").or_insert_with(|| json!(lifetime.to_string()));
-            Reply::ok(&Value::Object(body))
+            body["refresh_token"] = "".into();
+            body["expires_in"] = lifetime.to_string().into();
+            Reply::ok(&body)
         }
         None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "signing"),
     }

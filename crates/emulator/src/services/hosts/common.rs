@@ -1,12 +1,12 @@
 //! The parts that several identity endpoints share.
 
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::faults::FaultEffect;
 use crate::protocol::{ExpiryFormat, ParsedRequest, Reply};
 use crate::random::guid;
-use crate::services::access_token::{AccessTokenSubject, TokenContents, remove_member, sign_access_token};
+use crate::services::access_token::{TokenContents, remove_member, sign_access_token};
 use crate::state::{EmulatorState, IdField, Principal};
 
 /// Returns the members that the token responses of all hosts have. `format` is the host's format of
@@ -17,25 +17,15 @@ pub(super) async fn token_body(
     format: ExpiryFormat,
     effect: &FaultEffect,
     state: &EmulatorState,
-) -> Option<Map<String, Value>> {
-    let contents = TokenContents {
-        tenant: &state.machine.tenant_id,
-        client_id: principal.client_id,
-        subject: AccessTokenSubject::Client(principal.object_id),
-        audience: resource,
-        bound_to: None,
-        claims: None,
-    };
+) -> Option<Value> {
+    let contents = TokenContents::of_principal(principal, resource, state);
     let token = sign_access_token(&contents, effect, state).await?;
     let mut body = json!({ "access_token": token, "resource": resource, "token_type": "Bearer" });
     let format = if let FaultEffect::Expiry(format) = effect { *format } else { format };
     let (name, value) = format.member(state.clock.now(), state.settings.token_lifetime);
     body[name] = value;
     remove_member(&mut body, effect);
-    match body {
-        Value::Object(body) => Some(body),
-        _ => None,
-    }
+    Some(body)
 }
 
 /// Returns the identity that the query names by one of these parameters, or the system-assigned

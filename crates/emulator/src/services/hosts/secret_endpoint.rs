@@ -1,7 +1,7 @@
 //! An identity endpoint that authenticates its callers by a secret in a header.
 
 use http::{Method, StatusCode};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use symbolon_types::Source;
 
 use crate::faults::FaultEffect;
@@ -32,7 +32,7 @@ impl SecretEndpoint {
         state: &EmulatorState,
     ) -> Reply {
         match self.issue(request, effect, state).await {
-            Ok(body) => Reply::ok(&Value::Object(body)),
+            Ok(body) => Reply::ok(&body),
             Err((status, reason)) => (self.error)(status, reason),
         }
     }
@@ -42,7 +42,7 @@ impl SecretEndpoint {
         request: &ParsedRequest,
         effect: &FaultEffect,
         state: &EmulatorState,
-    ) -> Result<Map<String, Value>, (StatusCode, &'static str)> {
+    ) -> Result<Value, (StatusCode, &'static str)> {
         if request.method != Method::GET {
             return Err((StatusCode::METHOD_NOT_ALLOWED, "method"));
         }
@@ -55,7 +55,7 @@ impl SecretEndpoint {
         let body = token_body(principal, resource, self.expiry, effect, state).await;
         let mut body = body.ok_or((StatusCode::INTERNAL_SERVER_ERROR, "signing"))?;
         if self.with_client_id {
-            body.insert("client_id".to_owned(), principal.client_id.into());
+            body["client_id"] = principal.client_id.into();
         }
         Ok(body)
     }

@@ -66,13 +66,13 @@ pub(super) async fn check(
 /// Returns the claims of an assertion that is signed with a certificate of the client.
 fn self_signed_claims(assertion: &CompactJws<'_>, client_id: &str, state: &EmulatorState) -> Option<Value> {
     let certificate = state.ca.find(named_certificate(&assertion.header)?)?;
-    if certificate.client_id() != client_id
-        || state.revoked.contains(&certificate.thumbprint())
+    if certificate.client_id != client_id
+        || state.revoked.contains(&certificate.thumbprint)
         || !certificate.is_usable(state.clock.now())
     {
         return None;
     }
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate.der()).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate.der).ok()?;
     let key = csr::parse_subject_key(parsed.public_key().raw).ok()?;
     let algorithm: &'static dyn VerificationAlgorithm =
         match (assertion.header["alg"].as_str()?, key.algorithm) {

@@ -63,14 +63,14 @@ impl<'a> RequestCredential<'a> {
                     return Err(TokenError::NO_CREDENTIAL);
                 }
                 let certificate = presented_certificate(request, state)?;
-                if certificate.client_id() != client_id {
+                if certificate.client_id != client_id {
                     return Err(TokenError::OTHER_CLIENT);
                 }
-                if certificate.tenant_id().is_some_and(|own| own != tenant) {
+                if certificate.tenant_id.as_ref().is_some_and(|own| own != tenant) {
                     return Err(TokenError::OTHER_TENANT);
                 }
                 check_usable(&certificate, state)?;
-                Ok(Some(certificate.thumbprint()))
+                Ok(Some(certificate.thumbprint))
             }
             Self::Secret(secret) => {
                 let registered = state.settings.applications.get(client_id);
@@ -84,8 +84,8 @@ impl<'a> RequestCredential<'a> {
             Self::Assertion { assertion, bound: true } => {
                 let certificate = presented_certificate(request, state)?;
                 check_usable(&certificate, state)?;
-                assertion::check(assertion, tenant, client_id, Some(certificate.thumbprint()), state).await?;
-                Ok(Some(certificate.thumbprint()))
+                assertion::check(assertion, tenant, client_id, Some(certificate.thumbprint), state).await?;
+                Ok(Some(certificate.thumbprint))
             }
         }
     }
@@ -103,7 +103,7 @@ fn presented_certificate(
 }
 
 fn check_usable(certificate: &IssuedCertificate, state: &EmulatorState) -> Result<(), TokenError> {
-    if state.revoked.contains(&certificate.thumbprint()) {
+    if state.revoked.contains(&certificate.thumbprint) {
         return Err(TokenError::REVOKED);
     }
     if !certificate.is_usable(state.clock.now()) {
