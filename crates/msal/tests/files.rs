@@ -231,7 +231,7 @@ async fn only_plain_valid_tokens_are_imported() {
 }
 
 #[tokio::test]
-async fn assertion_token_is_served_for_its_assertion() {
+async fn token_is_served_for_its_assertion() {
     let env = FileEnv::new();
     let mut item = env.app_token();
     for (name, text) in [

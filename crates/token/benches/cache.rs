@@ -1,4 +1,4 @@
-//! What a cache hit costs, with few and with many tokens, and what the core adds to a miss.
+//! The cost of a cache hit, with few and with many tokens, and of a miss without its exchange.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up should stop")]
 
@@ -35,12 +35,7 @@ fn client(capacity: usize) -> TokenClient {
 }
 
 fn token(client: &TokenClient, scope: &str) -> Token {
-    client
-        .token(scope)
-        .into_future()
-        .now_or_never()
-        .expect("a transport that answers at once")
-        .expect("a token")
+    client.token(scope).into_future().now_or_never().expect("an immediate response").expect("a token")
 }
 
 fn numbered_scopes(count: usize) -> impl Iterator<Item = String> {
@@ -109,7 +104,7 @@ fn benches(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
-    // The floor: a borrowed key in a map, a reference counted, and a clock read.
+    // The floor: a lookup by a borrowed key, a reference count, and a clock read.
     for count in [1_usize, 1_000, 100_000] {
         let scopes: Vec<String> = numbered_scopes(count).collect();
         let map = bare(&scopes);

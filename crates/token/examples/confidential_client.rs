@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let request = http::Request::get(emulator.resource_url()).body(bytes::Bytes::new())?;
     let response = client.call(&token, request).await?;
 
-    println!("{} token, answer {}", token.token_type(), response.status());
+    println!("{} token, status {}", token.token_type(), response.status());
     assert!(response.status().is_success());
     Ok(())
 }

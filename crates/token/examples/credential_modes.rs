@@ -1,4 +1,4 @@
-//! A token from any OAuth server, in each way that a client can authenticate.
+//! A token from any OAuth server, with each kind of client authentication.
 //!
 //! ```console
 //! $ cargo run -p symbolon-token --example credential_modes -- jwt https://server/token ca.pem CLIENT_ID RESOURCE key.pem
@@ -13,7 +13,7 @@ use symbolon_token::{Application, ClientAssertion, ClientCertificate, ClientSecr
 use symbolon_token::{Token, TokenClient, TokenEndpoint, WorkloadIdentity};
 use symbolon_types::Secret;
 
-/// `file` holds the secret, the certificate with its key, or the assertion.
+/// Requests a token. `file` contains the secret, the certificate with its key, or the assertion.
 pub(crate) async fn token(arguments: [String; 6]) -> Result<Token, Box<dyn Error>> {
     let [mode, endpoint, ca, client_id, resource, file] = arguments;
     let transport = HyperTransport::builder().root_certificates_pem(&fs::read(ca)?).build()?;

@@ -2,17 +2,20 @@
 //!
 //! # Design
 //!
-//! Every kind of credential takes one path from a request to a token:
-//! [`CredentialSource::cache_identity`] → cache key → look-up → one exchange per key
-//! ([`CredentialSource::authenticate`], POST with the certificate on the TLS connection,
-//! classification of the response) → validation of `token_type` and `cnf` → cache. If the credential
-//! is refused, [`CredentialSource::refused`] reports if a successor exists, and the exchange
-//! authenticates and sends once more. A client secret and the minted certificate of a managed
-//! identity are two implementations of this trait.
+//! A token takes the same way for every kind of credential:
 //!
-//! The binding of a request is data: [`Scheme::MtlsPop`] holds the certificate that is part of the
-//! cache key, is presented in the handshake, and is returned with the token. All three come from one
-//! [`ClientAuth`], so they cannot disagree.
+//! 1. [`CredentialSource::cache_identity`] returns the credential's part of the cache key, and the
+//!    cache is read. A hit ends here.
+//! 2. On a miss, requests with the same key share one exchange.
+//! 3. [`CredentialSource::authenticate`] returns the [`ClientAuth`] of the exchange. If the cache
+//!    key depends on it, because no certificate is held yet, this step comes first.
+//! 4. The token request is sent, with the certificate of the `ClientAuth` on the TLS connection.
+//! 5. If the credential is rejected, [`CredentialSource::refused`] returns `true` if there is a
+//!    successor. Then steps 3 and 4 are repeated, once.
+//! 6. `token_type` and `cnf` of the response are validated, and the token is cached and returned.
+//!
+//! For a bound token, [`Scheme::MtlsPop`] holds the certificate. The cache key, the TLS handshake
+//! and the [`Token`] take it from the same [`ClientAuth`], so they cannot differ.
 //!
 //! # Logs
 //!
@@ -27,7 +30,7 @@
 //! | `the credential was refused` | warn | `code`, `has_successor` (one more attempt follows) |
 //! | `served a token`, for each request | debug | `source` (`network`, `cache`, or `joined` for the fetch of another request), `audience`, `token_type`, `correlation_id` (of the fetch) |
 //!
-//! Other events are details at debug level; their text and fields may change.
+//! Other events have debug level; their texts and fields may change.
 //!
 //! # Request headers
 //!

@@ -1,14 +1,17 @@
-//! The cost of cache hits in allocations, and of tokens in memory.
+//! Allocations of cache hits, and the memory of tokens.
 
 #![cfg(test)]
 
 use futures_util::FutureExt;
 use http::StatusCode;
+use rcgen::{CertificateParams, KeyPair};
+use symbolon_hyper::client_identity_from_pem;
 use symbolon_token::authority::Authority;
 use symbolon_token::{
-    Application, ClientSecret, Error, Token, TokenClient, TokenEndpoint, TokenRequest, TokenSource,
+    Application, ClientCertificate, ClientSecret, Error, Token, TokenClient, TokenEndpoint, TokenRequest,
+    TokenSource,
 };
-use symbolon_transport::{Response, transport_fn};
+use symbolon_transport::{Capabilities, Response, transport_fn};
 use symbolon_types::Secret;
 
 fn client_of(application: Application, access_token: &str) -> TokenClient {
@@ -69,4 +72,24 @@ fn hit_in_another_tenant_allocates_nothing() {
             request.into_future().now_or_never()
         });
     }
+}
+
+#[test]
+fn hit_of_bound_token_allocates_nothing() {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::default().self_signed(&key).unwrap();
+    let pem = certificate.pem() + &key.serialize_pem();
+    let identity = client_identity_from_pem(pem.as_bytes()).unwrap();
+    let transport = transport_fn(|_| async {
+        let body = r#"{"token_type":"mtls_pop","access_token":"t","expires_in":3600}"#;
+        Ok(Response::new(StatusCode::OK, body))
+    });
+    let transport = transport.with_capabilities(Capabilities::none().with_client_certificates());
+    let endpoint = TokenEndpoint::parse("https://login.example/tenant/oauth2/v2.0/token").unwrap();
+    let application = Application::at(endpoint, "client").unwrap();
+    let credential = ClientCertificate::new(application, identity).unwrap();
+    let client = TokenClient::builder(credential, transport).build();
+    hit_allocates_nothing(|| {
+        client.token("https://graph.example/.default").proof_of_possession().into_future().now_or_never()
+    });
 }

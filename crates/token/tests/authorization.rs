@@ -83,7 +83,7 @@ fn code_of(received: Result<AuthorizationCode, Error>) -> (ErrorKind, String) {
 }
 
 #[tokio::test]
-async fn authorization_url_has_required_parameters() {
+async fn authorization_url_has_all_parameters() {
     let application = entra();
     let client = idle(&application);
     let request = client.authorization_request(&application, REDIRECT_URI, "User.Read openid");
@@ -192,7 +192,7 @@ async fn invalid_request_is_refused() {
 }
 
 #[tokio::test]
-async fn openid_authorization_endpoint_is_discovered() {
+async fn openid_sign_in_endpoint_is_discovered() {
     let transport = ScriptedTransport::new([metadata(serde_json::json!({}))]);
     let application = oidc();
     let client = client(&application, &transport);

@@ -112,7 +112,7 @@ impl<F: Fn(bool, ClientAuth) -> ClientAuth + Send + Sync + 'static> CredentialSo
 }
 
 #[tokio::test]
-async fn call_returns_the_response_of_the_resource() {
+async fn call_returns_the_resource_response() {
     let headers: HeaderMap = [(http::header::ETAG, HeaderValue::from_static("x"))].into_iter().collect();
     let answer = Ok(Response::new(StatusCode::NOT_FOUND, "no such secret").with_headers(headers));
     let transport = ScriptedTransport::new([issued("one"), answer]);
@@ -361,7 +361,7 @@ async fn correlation_id_is_sent_and_returned() {
 }
 
 #[tokio::test]
-async fn joined_request_has_the_sent_correlation_id() {
+async fn joined_request_has_sent_correlation_id() {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&sent);
     let transport = transport_fn(move |request: Request| {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use symbolon_token::{
-    Application, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest, CredentialSource, Error,
-    Partition, TokenClient, TokenEndpoint, TokenSource,
+    Application, CacheKey, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest,
+    CredentialSource, Error, Partition, RequestOptions, TokenClient, TokenEndpoint, TokenSource,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
@@ -210,29 +210,27 @@ async fn transient_errors_are_retried() {
 
 #[tokio::test]
 async fn request_ends_at_its_deadline() {
-    let manual_clock = ManualClock::new();
-    let transport = transport_fn(|_| std::future::pending());
-    let client = TokenClient::builder(secret(), transport)
-        .context(Context::default().with_clock(&manual_clock))
-        .deadline(Duration::from_secs(20))
-        .build();
-    let cache = client.cache().clone();
-    let start = SharedClock::from(&manual_clock).now();
-    let acquiring = tokio::spawn(async move { client.token("a").await });
-    while !acquiring.is_finished() {
-        tokio::task::yield_now().await;
-        manual_clock.advance_to_next();
+    let own = RequestOptions::default().with_deadline(Duration::from_secs(5));
+    for (options, deadline) in [(RequestOptions::default(), 20), (own, 5)] {
+        let manual_clock = ManualClock::new();
+        let transport = transport_fn(|_| std::future::pending());
+        let client = TokenClient::builder(secret(), transport)
+            .context(Context::default().with_clock(&manual_clock))
+            .deadline(Duration::from_secs(20))
+            .build();
+        let cache = client.cache().clone();
+        let start = SharedClock::from(&manual_clock).now();
+        let acquiring = tokio::spawn(async move { client.token("a").options(options).await });
+        while !acquiring.is_finished() {
+            tokio::task::yield_now().await;
+            manual_clock.advance_to_next();
+        }
+        let error = acquiring.await.unwrap().unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), ("timeout", true));
+        let elapsed = SharedClock::from(&manual_clock).now().duration_since(start).unwrap();
+        assert_eq!(elapsed, Duration::from_secs(deadline));
+        assert!(cache.find(&CacheKey::bearer(&Partition::new("x"), "a")).is_none() && cache.is_empty());
     }
-    let error = acquiring.await.unwrap().unwrap_err();
-    assert_eq!((error.code(), error.is_transient()), ("timeout", true));
-    assert_eq!(
-        SharedClock::from(&manual_clock).now().duration_since(start).unwrap(),
-        Duration::from_secs(20)
-    );
-    assert!(
-        cache.find(&symbolon_token::CacheKey::bearer(&Partition::new("x"), "a")).is_none()
-            && cache.is_empty()
-    );
 }
 
 /// A credential with successors that records its rejections.
@@ -305,7 +303,7 @@ async fn second_rejection_is_returned() {
 }
 
 #[tokio::test]
-async fn credential_without_successor_is_not_retried() {
+async fn no_retry_without_credential_successor() {
     let transport =
         ScriptedTransport::new([refused_response(401, "invalid_client", 7_000_215), issued("never")]);
     let (client, _) = rotating(&transport, 0);
@@ -342,7 +340,7 @@ async fn only_rejections_reach_the_credential() {
 }
 
 #[tokio::test]
-async fn transport_without_certificates_is_refused() {
+async fn transport_must_support_certificates() {
     let transport = transport_fn(|_| async { issued("never") });
     let credential = RotatingCredential::until(0);
     let client = TokenClient::builder(credential.clone(), transport).build();

@@ -85,7 +85,7 @@ fn redemption(refresh_token: &str, scope: &str) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn on_behalf_of_token_is_cached_by_assertion() {
+async fn obo_token_is_cached_by_assertion() {
     let (client, transport) =
         client([about_user("one", Some("rt")), about_user("two", None), about_user("three", None)]);
     let [assertion, other] = ["assertion", "another"].map(Secret::new);
@@ -252,7 +252,7 @@ async fn code_tokens_belong_to_the_account() {
 }
 
 #[tokio::test]
-async fn refresh_token_of_another_library_is_redeemed() {
+async fn foreign_refresh_token_is_redeemed() {
     let (client, transport) = client([about_user("one", Some("rotated")), about_user("two", None)]);
     let token = client.redeem_refresh_token(&Secret::new("imported"), "api").await.unwrap();
     let account = token.account().unwrap();
@@ -334,7 +334,7 @@ async fn form_names(client: &TokenClient, transport: &ScriptedTransport) -> Vec<
 }
 
 #[tokio::test]
-async fn tenant_has_its_own_endpoint_and_cache_key() {
+async fn tenant_has_own_endpoint_and_cache_key() {
     let transport = ScriptedTransport::new([issued("own"), issued("other")]);
     let authority = Authority::parse("https://login.microsoftonline.com/contoso.example").unwrap();
     let application = Application::new(authority, "client").unwrap();
@@ -370,7 +370,7 @@ async fn fixed_endpoint_has_no_other_tenant() {
 }
 
 #[tokio::test]
-async fn callback_is_called_once_for_each_exchange() {
+async fn callback_is_called_once_per_exchange() {
     let made = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&made);
     let source = assertion_fn(move |_| {

@@ -87,7 +87,7 @@ fn telemetry(transport: &ScriptedTransport) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn tr07_tr08_caller_parameters_go_to_the_header() {
+async fn tr07_tr08_caller_is_named_in_the_header() {
     let transport = ScriptedTransport::new([issued()]);
     let client = builder(&transport).build();
     let request = |id: &str, version: &str| {
@@ -246,7 +246,7 @@ async fn only_token_requests_have_telemetry() {
 }
 
 #[tokio::test]
-async fn tr17_stored_refresh_token_has_routing_hint() {
+async fn tr17_stored_refresh_token_routes() {
     let transport = ScriptedTransport::new((0..8).map(|_| about_user()));
     let client = builder(&transport).build();
     let theirs = Secret::new("theirs");

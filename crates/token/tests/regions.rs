@@ -94,7 +94,7 @@ async fn rg17_region_serves_client_tokens() {
 }
 
 #[tokio::test]
-async fn rg17_region_serves_all_flows_with_certificate() {
+async fn rg17_certificate_flows_use_the_region() {
     let identity = identity();
     for flow in FLOWS {
         let transport = ScriptedTransport::new([issued()]);
@@ -124,7 +124,7 @@ async fn rg05_region_is_detected_only_if_used() {
 }
 
 #[tokio::test]
-async fn rg13_invalid_region_fails_client_tokens_only() {
+async fn rg13_bad_region_fails_client_tokens_only() {
     let env: Env = [("MSAL_FORCE_REGION", "for.ced")].into_iter().collect();
     for flow in FLOWS {
         let transport = ScriptedTransport::new([issued()]);
@@ -138,7 +138,7 @@ async fn rg13_invalid_region_fails_client_tokens_only() {
 }
 
 #[tokio::test]
-async fn n13_regional_and_global_requests_alternate() {
+async fn n13_region_and_global_host_alternate() {
     let transport = ScriptedTransport::new([issued(), issued(), issued()]);
     let client = client(fixed(), Env::empty(), None, &transport);
     // Both look-ups share the cached client authentication.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use symbolon_types::{Env, Error, ErrorKind};
 
-/// Switches regions off, whatever the configuration.
+/// Switches regions off, also if they are configured.
 const DISABLE_REGION: &str = "MSAL_DISABLE_REGION";
 /// The region to use without a configured one.
 const FORCE_REGION: &str = "MSAL_FORCE_REGION";

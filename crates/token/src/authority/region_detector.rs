@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failed_detection_is_repeated_in_background() {
+    async fn failed_detection_is_retried_later() {
         let transport = ScriptedTransport::new([answer(404, ""), located("eastus")]);
         let clock = ManualClock::new();
         let (http, env, detector) = (client(transport.clone(), &clock), Env::empty(), RegionDetector::new());

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn route_01_to_09_known_cloud_needs_no_request() {
+    async fn route_01_to_09_known_cloud_is_not_probed() {
         let common = "https://login.microsoftonline.com/common";
         for (authority, region, tenant, mtls, outcome) in [
             (

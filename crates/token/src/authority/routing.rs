@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn route_10_to_17_hosts_for_regions_and_mtls() {
+    fn route_10_to_17_regional_and_mtls_hosts() {
         for (authority, plain, mtls, regional_mtls, regional) in [
             (
                 "login.microsoftonline.com",
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn route_06_to_08_certificate_needs_a_tenant() {
+    fn route_06_to_08_certificate_needs_tenant() {
         for (authority, outcome) in [
             ("https://login.microsoftonline.com/common", Some("missing_tenanted_authority")),
             ("https://login.microsoftonline.com/Organizations", Some("missing_tenanted_authority")),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn idp_01_to_03_other_services_keep_host_and_path() {
+    fn idp_01_to_03_others_keep_host_and_path() {
         for (authority, url) in [
             ("https://dsts.example/dstsv2/t", "https://dsts.example/dstsv2/t/oauth2/v2.0/token"),
             ("https://sts.example/adfs", "https://sts.example/adfs/oauth2/token"),

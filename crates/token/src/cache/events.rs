@@ -7,12 +7,12 @@ use tracing::{Span, debug, info, info_span, warn};
 
 use crate::token::{CacheKey, IssuedToken, Token};
 
-/// A fetch is under way; `renewal` if there is a token that it replaces.
+/// Returns the span of a fetch; `renewal` is `true` if the fetch replaces a token.
 pub(crate) fn fetch(key: &CacheKey<'_>, renewal: bool) -> Span {
     info_span!("token", audience = key.audience, bound = key.is_bound, renewal)
 }
 
-/// A fetch ended, after `took`.
+/// Logs the result of a fetch that took this time.
 pub(crate) fn fetched(outcome: &Result<IssuedToken, Error>, took: Duration) {
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match outcome {
@@ -35,12 +35,12 @@ pub(crate) fn fetched(outcome: &Result<IssuedToken, Error>, took: Duration) {
     }
 }
 
-/// The credential was refused; with a successor, there is one more attempt.
+/// Logs a refused credential; with a successor, another attempt follows.
 pub(crate) fn credential_refused(error: &Error, has_successor: bool) {
     warn!(code = error.code(), has_successor, "the credential was refused");
 }
 
-/// A token was handed out.
+/// Logs a token that a request returns.
 pub(crate) fn served(token: &Token) {
     debug!(
         source = token.source().as_str(),

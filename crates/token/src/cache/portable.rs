@@ -1,4 +1,4 @@
-//! The tokens of one application, read from a cache and put into one: for other cache formats.
+//! Export and import of an application's tokens, for other cache formats.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +25,7 @@ pub enum TokenSubject {
     Session(String),
 }
 
-/// A bearer token that depends on nothing but client, tenant, subject and audience.
+/// A bearer token that depends only on client, tenant, subject and audience.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "built by its callers, member by member")]
 pub struct PortableToken {

@@ -1,19 +1,18 @@
-//! Refresh tokens, beside the access tokens.
+//! The refresh tokens of a token cache.
 
 use std::time::Duration;
 
-use crate::token::RefreshToken;
 use symbolon_lease::{Lease, LeaseKey};
 use symbolon_types::Secret;
 
 use super::token_cache::TokenCache;
-use crate::token::{CacheKey, DatedRefreshToken, Partition, TokenKey};
+use crate::token::{CacheKey, DatedRefreshToken, Partition, RefreshToken, TokenKey};
 
-/// A refresh token is kept until the token service refuses it, or room is needed.
+/// The lifetime of a refresh token in memory: in practice until the token service refuses it.
 const LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
 impl TokenCache {
-    /// The refresh token of a user that was issued last, as far as the store behind can be asked.
+    /// Returns the newest refresh token of a user, from the store or from memory.
     pub(crate) async fn refresh_token(&self, partition: &Partition, subject: &str) -> Option<RefreshToken> {
         let key = key_of(partition, subject);
         if let Some(store) = &self.store
@@ -24,7 +23,7 @@ impl TokenCache {
         self.refresh_tokens.find(&key).map(|held| held.value.token)
     }
 
-    /// Keeps a refresh token that was issued now.
+    /// Stores a refresh token that was issued now.
     pub(crate) async fn keep_refresh_token(&self, partition: &Partition, subject: &str, token: RefreshToken) {
         let dated = DatedRefreshToken { token, issued_at: self.clock.now() };
         self.keep_dated_refresh_token(partition, subject, dated).await;
@@ -44,7 +43,7 @@ impl TokenCache {
         self.hold_refresh_token(key, newer.unwrap_or(dated));
     }
 
-    /// Forgets a refresh token; a newer one stays if one is named.
+    /// Removes a user's refresh token, or only this one. Returns `true` if there was one.
     pub(crate) async fn forget_refresh_token(
         &self,
         partition: &Partition,
@@ -62,12 +61,12 @@ impl TokenCache {
         was_held || was_stored
     }
 
-    /// Every refresh token in memory.
+    /// Returns the refresh tokens in memory.
     pub(crate) fn refresh_token_snapshot(&self) -> Vec<(TokenKey, Lease<DatedRefreshToken>)> {
         self.refresh_tokens.snapshot()
     }
 
-    /// Puts a refresh token into memory, unless there is one that was issued later.
+    /// Puts a refresh token into memory, unless a newer one is there.
     fn hold_refresh_token(&self, key: TokenKey, dated: DatedRefreshToken) {
         let is_older = |held: DatedRefreshToken| held.issued_at <= dated.issued_at;
         if self.refresh_tokens.find(&key).is_none_or(|held| is_older(held.value)) {

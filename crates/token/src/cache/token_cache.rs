@@ -1,4 +1,4 @@
-//! The one cache.
+//! The token cache.
 
 use std::time::SystemTime;
 
@@ -11,14 +11,14 @@ use crate::oauth::FetchReason;
 use crate::store::{CacheStore, StoreClient};
 use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey, TokenSource};
 
-/// Tokens under everything that makes them differ; clones share the tokens.
+/// A bounded cache of access tokens, with the refresh tokens of users. Clones share the tokens.
 ///
-/// Bounded in entries; when full, expired tokens go first, then the one that expires next. A token
-/// is served until shortly before it expires, and renewed before that in the background; a renewal
-/// that fails keeps it. Misses of one key share one fetch; other keys never wait for it. Refresh
-/// tokens are kept beside, under their user, within the same bound.
+/// When the cache is full, expired tokens are evicted first, then the token that expires next. A
+/// token is served until shortly before it expires, and renewed before that in the background; if
+/// the renewal fails, the token stays. Misses of one key share one fetch, for which other keys
+/// never wait. The refresh tokens have the same bound of their own.
 ///
-/// There may be a [`CacheStore`] behind it, which other processes share
+/// A [`CacheStore`] behind the cache lets processes share the tokens
 /// ([`with_store`](Self::with_store)).
 #[derive(Clone, Debug)]
 pub struct TokenCache {
@@ -44,18 +44,18 @@ impl TokenCache {
         Self { leases, refresh_tokens, store: None, capacity, clock, jitter }
     }
 
-    /// The same cache with a store behind it; clones that were made before are without.
+    /// Returns the cache with a store behind it. Clones that were made before have no store.
     ///
-    /// A token that is not in memory is looked for in the store before it is fetched, and what was
-    /// fetched is put there until it expires. A token that is asked for with the claims of a challenge,
-    /// or with `force_refresh`, is not looked for, but put. Refresh tokens are read from the store
-    /// whenever one is needed, because another process may have got a newer one, and a write never
-    /// replaces one that was issued later, as far as the store can compare. They are kept for 90
-    /// days. Tokens of managed identities, and tokens that are bound to a certificate, go only into
-    /// a store that [is local to the machine](CacheStore::is_local_to_machine).
+    /// A token that is not in memory is read from the store before it is fetched, and a fetched
+    /// token is written to the store, until it expires. A request with the claims of a challenge or
+    /// with `force_refresh` does not read from the store, but writes to it. Refresh tokens are read
+    /// from the store for every use, because another process may have received a newer one, and are
+    /// stored for 90 days; a write does not replace a newer refresh token if the store supports
+    /// preconditions. Tokens of managed identities and bound tokens are written only to a store
+    /// that [is local to the machine](CacheStore::is_local_to_machine).
     ///
-    /// A hit in memory does not involve the store. A store that fails, or that takes longer than two
-    /// seconds, is as good as none.
+    /// A hit in memory does not use the store. A store that fails, or that takes longer than two
+    /// seconds, is skipped.
     #[must_use]
     pub fn with_store(mut self, store: impl CacheStore) -> Self {
         self.store = Some(StoreClient::new(store, self.capacity, self.clock.clone()));
@@ -74,17 +74,18 @@ impl TokenCache {
         self.leases.is_empty()
     }
 
-    /// Forgets every token, refresh tokens included. What is in the store behind it stays there.
+    /// Removes all tokens from memory, refresh tokens included. The store keeps its tokens.
     pub fn clear(&self) {
         self.leases.clear();
         self.refresh_tokens.clear();
     }
 
-    /// Forgets a token that a resource refused, so that the next request gets another. A newer
-    /// token in its place stays. Tells whether it was there.
+    /// Removes a token that a resource refused, so that the next request leads to a new one. A
+    /// newer token in its place stays. Returns `true` if the token was in memory.
     ///
-    /// This process takes it from the store no more from now on. It is removed there in the background
-    /// of the current Tokio runtime; where there is none, the next token replaces it.
+    /// From now on, this process ignores the token if it reads it from the store. On a Tokio
+    /// runtime it is removed from the store in the background; otherwise the next token replaces
+    /// it.
     pub fn invalidate(&self, token: &Token) -> bool {
         if let Some(store) = &self.store {
             store.refuse(token);
@@ -92,14 +93,14 @@ impl TokenCache {
         self.leases.remove_if(&token.key().borrowed(), |held| held.is_same(token))
     }
 
-    /// The token under a key, unless it has ended or should be renewed now. Never waits, and
+    /// Returns the token under a key, unless it has expired or is due for refresh. Never waits, and
     /// allocates nothing.
     #[must_use]
     pub fn find(&self, key: &CacheKey<'_>) -> Option<Token> {
         self.find_at(key, self.clock.now())
     }
 
-    /// The same at a time that was read off this cache's clock before.
+    /// Like [`find`](Self::find), at a time that the caller has already read from the clock.
     pub(crate) fn find_at(&self, key: &CacheKey<'_>, now: SystemTime) -> Option<Token> {
         let found = self.leases.find_at(key, now)?;
         (!found.is_due).then(|| {
@@ -122,40 +123,40 @@ impl TokenCache {
         self.store.is_some()
     }
 
-    /// The token under a key, unless it has ended, also if it should be renewed now. Never waits, and
-    /// allocates nothing.
+    /// Returns the token under a key, unless it has expired. Never waits, and allocates nothing.
     #[must_use]
     pub fn find_even_if_due(&self, key: &CacheKey<'_>) -> Option<Token> {
         Some(self.leases.find(key)?.value.from(TokenSource::Cache))
     }
 
-    /// The token under a key, fetched if there is none, renewed in the background if it is time.
+    /// Returns the token under a key. Fetches it if it is missing, and renews it in the background
+    /// if it is due for refresh.
     ///
     /// # Errors
-    /// Those of the fetch, if there is no token to serve.
+    /// Those of the fetch, if the cache has no token to serve.
     pub async fn obtain<F, R>(&self, key: &CacheKey<'_>, fetch: F) -> Result<Token, Error>
     where
         F: FnOnce() -> R,
         R: Future<Output = Result<IssuedToken, Error>> + Send + 'static,
     {
-        let stored = Stored::WillDo(key.identity.cloned());
+        let read = StoreRead::Allowed(key.identity.cloned());
         let key: TokenKey = key.to_key();
-        self.leases.obtain(&key, || self.load(key.clone(), stored, fetch())).await.map(served)
+        self.leases.obtain(&key, || self.load(key.clone(), read, fetch())).await.map(served)
     }
 
-    /// The token under a key as it is fetched now, whatever is in the cache. Fetches that ask for
-    /// the same `variant` at the same time are one.
+    /// Fetches the token under a key without reading the cache, and replaces the cached one.
+    /// Simultaneous fetches with the same key and `bypass_key` are one.
     ///
     /// # Errors
     /// Those of the fetch. A token in the cache stays.
-    pub async fn renew<F, R>(&self, key: &CacheKey<'_>, variant: &str, fetch: F) -> Result<Token, Error>
+    pub async fn renew<F, R>(&self, key: &CacheKey<'_>, bypass_key: &str, fetch: F) -> Result<Token, Error>
     where
         F: FnOnce() -> R,
         R: Future<Output = Result<IssuedToken, Error>> + Send + 'static,
     {
         let key: TokenKey = key.to_key();
-        let load = || self.load(key.clone(), Stored::WillNotDo, fetch());
-        self.leases.renew(&key, variant, load).await.map(served)
+        let load = || self.load(key.clone(), StoreRead::Skipped, fetch());
+        self.leases.renew(&key, bypass_key, load).await.map(served)
     }
 
     /// Puts a token into memory.
@@ -163,7 +164,7 @@ impl TokenCache {
         self.leases.insert(token.key().clone(), lease(token, served_until));
     }
 
-    /// Every token in memory.
+    /// Returns the tokens in memory.
     pub(crate) fn snapshot(&self) -> Vec<(TokenKey, Lease<Token>)> {
         self.leases.snapshot()
     }
@@ -178,11 +179,11 @@ impl TokenCache {
         &self.jitter
     }
 
-    /// Looks in the store, if what is there will do; then fetches, and puts the token there.
+    /// Reads the token from the store, or fetches it and writes it to the store.
     fn load<R>(
         &self,
-        asked: TokenKey,
-        stored: Stored,
+        requested: TokenKey,
+        read: StoreRead,
         fetch: R,
     ) -> impl Future<Output = Result<Loaded<TokenKey, Token>, Error>> + Send + 'static + use<R>
     where
@@ -190,15 +191,15 @@ impl TokenCache {
     {
         let cache = self.clone();
         async move {
-            if let (Some(store), Stored::WillDo(identity)) = (&cache.store, &stored) {
-                let held = || cache.find_even_if_due(&asked.borrowed());
-                if let Some(stored) = store.token(&asked, identity.as_ref(), held).await {
-                    let (token, served_until) = stored.issued(asked, cache.clock.now(), &cache.jitter);
+            if let (Some(store), StoreRead::Allowed(identity)) = (&cache.store, &read) {
+                let held = || cache.find_even_if_due(&requested.borrowed());
+                if let Some(stored) = store.token(&requested, identity.as_ref(), held).await {
+                    let (token, served_until) = stored.issued(requested, cache.clock.now(), &cache.jitter);
                     return Ok(Loaded::new(lease(token.from(TokenSource::Cache), served_until)));
                 }
             }
-            let renewal = cache.leases.find(&asked).is_some();
-            let span = events::fetch(&asked.borrowed(), renewal);
+            let renewal = cache.leases.find(&requested).is_some();
+            let span = events::fetch(&requested.borrowed(), renewal);
             let fetch = async {
                 let began = cache.clock.now();
                 let outcome = fetch.await;
@@ -207,8 +208,8 @@ impl TokenCache {
                 outcome
             };
             let mut fetched = fetch.instrument(span).await?;
-            let actual = fetched.key.take().filter(|actual| *actual != asked);
-            let key = actual.clone().unwrap_or(asked);
+            let actual = fetched.key.take().filter(|actual| *actual != requested);
+            let key = actual.clone().unwrap_or(requested);
             let (token, served_until) = fetched.issued(key, cache.clock.now(), &cache.jitter);
             if let Some(store) = &cache.store {
                 store.keep_token(&token).await;
@@ -222,10 +223,10 @@ impl TokenCache {
     }
 }
 
-/// Use of the store: tokens are read, bound ones with this certificate, or ignored.
-enum Stored {
-    WillDo(Option<ClientIdentity>),
-    WillNotDo,
+/// Permission to read a token from the store; a bound one is read with this certificate.
+enum StoreRead {
+    Allowed(Option<ClientIdentity>),
+    Skipped,
 }
 
 fn lease(token: Token, served_until: SystemTime) -> Lease<Token> {

@@ -1,4 +1,4 @@
-//! The way to the sign-in page.
+//! Authorization requests: the URL of the sign-in page.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,10 +13,11 @@ use super::pending_authorization::PendingAuthorization;
 use crate::credential::Application;
 use crate::oauth::{merge_claims, user_scopes};
 
-/// The URL to send a browser to, and what to keep until it comes back.
+/// The URL to send a browser to, and the state to keep until the browser returns.
 type Outcome = Result<(Url, PendingAuthorization), Error>;
 
-/// Parameters that the request itself sets, or must not contain (RFC 6749 §4.1.1, RFC 7636 §4.3, OIDC Core §3.1.2.1).
+/// Parameters that the request itself sets, or must not contain (RFC 6749 §4.1.1, RFC 7636 §4.3,
+/// OIDC Core §3.1.2.1).
 const RESERVED: [&str; 17] = [
     "claims",
     "client_id",
@@ -37,11 +38,11 @@ const RESERVED: [&str; 17] = [
     "token_type",
 ];
 
-/// A request to sign a user in (RFC 6749 §4.1.1) under construction; `.await` it for the URL to send
-/// their browser to, and for what to keep until they come back.
+/// A request to sign a user in (RFC 6749 §4.1.1) under construction. `.await` it for the URL to
+/// send the user's browser to, and for the state to keep until the browser returns.
 ///
-/// It always carries a state, a nonce (OIDC Core §3.1.2.1) and a challenge with S256 (RFC 7636), all
-/// from the random source of the operating system.
+/// The request always has a state, a nonce (OIDC Core §3.1.2.1) and an S256 challenge (RFC 7636),
+/// all from the random source of the operating system.
 ///
 /// ```no_run
 /// # use symbolon_token::{Application, Prompt, TokenClient};
@@ -49,17 +50,20 @@ const RESERVED: [&str; 17] = [
 /// # struct Session { sign_in: Secret }
 /// const REDIRECT_URI: &str = "https://app.example/signed-in";
 ///
-/// # async fn begin(client: &TokenClient, application: &Application, session: &mut Session)
-/// #     -> Result<url::Url, symbolon_token::Error> {
-/// // A user wants to sign in: send their browser to the URL.
+/// # async fn begin(
+/// #     client: &TokenClient, application: &Application, session: &mut Session,
+/// # ) -> Result<url::Url, symbolon_token::Error> {
+/// // Send the user's browser to the URL.
 /// let request = client.authorization_request(application, REDIRECT_URI, "User.Read");
 /// let (url, pending) = request.prompt(Prompt::SelectAccount).await?;
 /// session.sign_in = pending.to_session();
 /// # Ok(url) }
 ///
-/// # async fn end(client: &TokenClient, session: &Session, query: &str) -> Result<(), symbolon_token::Error> {
+/// # async fn end(
+/// #     client: &TokenClient, session: &Session, query: &str,
+/// # ) -> Result<(), symbolon_token::Error> {
 /// # use symbolon_token::PendingAuthorization;
-/// // Their browser comes back to `REDIRECT_URI?query`.
+/// // The browser returns to `REDIRECT_URI?query`.
 /// let pending = PendingAuthorization::from_session(&session.sign_in)?;
 /// let token = client.redeem_code(&pending.receive(query)?, "User.Read").await?;
 /// let account = token.account().cloned();
@@ -69,8 +73,8 @@ const RESERVED: [&str; 17] = [
 /// # Errors
 /// Before anything is sent: `invalid_redirect_uri`, `invalid_parameter`, `invalid_claims`,
 /// `authorization_endpoint_unknown` for an application of a fixed token endpoint, and those of
-/// [`Authority::with_tenant`](crate::authority::Authority::with_tenant). Then those of the discovery
-/// of the authority, where there is any.
+/// [`Authority::with_tenant`](crate::authority::Authority::with_tenant). After that, those of
+/// discovery, if the authority needs it.
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is awaited"]
 pub struct AuthorizationRequest<'a> {
@@ -87,15 +91,16 @@ pub struct AuthorizationRequest<'a> {
     parameters: Vec<(&'a str, &'a str)>,
 }
 
-/// Delivery of the authorization response (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, OAuth 2.0 Form
-/// Post Response Mode). A fragment never reaches a server, so it is none of them.
+/// Delivery of the authorization response (OAuth 2.0 Multiple Response Type Encoding Practices, OAuth
+/// 2.0 Form Post Response Mode). The mode `fragment` is missing because a fragment never reaches a
+/// server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseMode {
     /// In the query of the redirect URI.
     Query,
-    /// In the body of a form that the browser posts there. A session cookie then has to be
-    /// `SameSite=None`.
+    /// In the body of a form that the browser posts to the redirect URI. The browser sends the
+    /// session cookie only if the cookie is `SameSite=None`.
     FormPost,
 }
 
@@ -103,15 +108,15 @@ pub enum ResponseMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Prompt {
-    /// Nothing: if they would have to do something, the answer is an error.
+    /// No prompt: if the user would have to act, the response is an error.
     None,
-    /// To sign in, even if they are.
+    /// Signing in, even if the user is already signed in.
     Login,
-    /// To agree, even if they have.
+    /// Consent, even if the user has already consented.
     Consent,
-    /// To select one of their accounts.
+    /// Selection of an account.
     SelectAccount,
-    /// To register.
+    /// Registration of a new account.
     Create,
 }
 
@@ -144,38 +149,38 @@ impl<'a> AuthorizationRequest<'a> {
         self
     }
 
-    /// Has the answer come back like this. Default: as the authority does it, which is in the query.
+    /// Sets the delivery of the response. Default: that of the authority, which is the query.
     pub fn response_mode(mut self, mode: ResponseMode) -> Self {
         self.response_mode = Some(mode);
         self
     }
 
-    /// Asks the user for this. Default: for whatever is needed.
+    /// Sets the prompt. Default: the prompts that the authority needs.
     pub fn prompt(mut self, prompt: Prompt) -> Self {
         self.prompt = Some(prompt);
         self
     }
 
-    /// Fills in the name that the user signs in with.
+    /// Fills in the name that the user signs in with, such as an email address.
     pub fn login_hint(mut self, name: &'a str) -> Self {
         self.login_hint = Some(name);
         self
     }
 
-    /// Says to which domain the user belongs, which spares them a step at Entra.
+    /// Names the domain of the user, with which Entra skips the search for the user's directory.
     pub fn domain_hint(mut self, domain: &'a str) -> Self {
         self.domain_hint = Some(domain);
         self
     }
 
-    /// Adds claims as JSON, such as those of a challenge; the capabilities of the client are merged into
-    /// them. Give the same to the [redemption](crate::TokenRequest::claims).
+    /// Adds claims as JSON, such as those of a challenge. The capabilities of the client are merged
+    /// into them. Pass the same claims to the [redemption](crate::TokenRequest::claims).
     pub fn claims(mut self, claims: &'a str) -> Self {
         self.claims = Some(claims);
         self
     }
 
-    /// Adds a parameter of your own; a later one of the same name replaces it.
+    /// Adds a parameter of your own, and replaces an earlier one of the same name.
     pub fn parameter(mut self, name: &'a str, value: &'a str) -> Self {
         self.parameters.retain(|(known, _)| *known != name);
         self.parameters.push((name, value));
@@ -222,19 +227,20 @@ impl<'a> AuthorizationRequest<'a> {
             if name.is_empty() || RESERVED.contains(name) {
                 let error = format!("the request sets the parameter {name:?} itself; nothing was sent");
                 return Err(Error::new(ErrorKind::Request, "invalid_parameter", error)
-                    .with_advice("leave it out, or use the method that is meant for it"));
+                    .with_advice("remove it, or use the method of the request that sets it"));
             }
         }
         Ok(())
     }
 }
 
-/// It goes out as it is: the authority compares it to the letter (RFC 6749 §3.1.2, RFC 9700 §4.1.3).
+/// Validates a redirect URI. It is sent unchanged, because the authority compares it character by
+/// character (RFC 6749 §3.1.2, RFC 9700 §4.1.3).
 fn check_redirect_uri(text: &str) -> Result<(), Error> {
     match text.parse::<Url>() {
         Ok(url) if url.fragment().is_none() => Ok(()),
         _ => {
-            let error = "the redirect URI is no absolute URI without a fragment; nothing was sent";
+            let error = "the redirect URI is not an absolute URI, or has a fragment; nothing was sent";
             Err(Error::new(ErrorKind::Request, "invalid_redirect_uri", error).with_advice(
                 "use it exactly as it was registered, for example https://app.example/signed-in",
             ))
@@ -289,7 +295,7 @@ impl fmt::Debug for AuthorizationFuture<'_> {
     }
 }
 
-/// Hides who the user may be.
+/// Hides the hints about the user.
 impl fmt::Debug for AuthorizationRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizationRequest")

@@ -30,7 +30,7 @@ pub struct TokenClientBuilder {
 }
 
 impl TokenClient {
-    /// Starts a client that authenticates with this credential over this transport.
+    /// Returns the builder of a client that authenticates with this credential over this transport.
     pub fn builder(credential: impl CredentialSource, transport: impl Transport) -> TokenClientBuilder {
         TokenClientBuilder::new(Arc::new(credential), SharedTransport::new(transport))
     }
@@ -58,7 +58,7 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Keeps tokens in this cache, which other clients may share. Default: one of its own with
+    /// Sets the token cache, which clients may share. Default: a cache of the client's own with
     /// [`TokenCache::DEFAULT_CAPACITY`].
     #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
@@ -66,37 +66,37 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Declares what the client can handle, such as `cp1` for claims challenges. Sent in the
-    /// claims of every request.
+    /// Sets the capabilities of the client, such as `cp1` for claims challenges. They are sent in
+    /// the claims of every request.
     #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.capabilities = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Tries again by this policy. Default: [`RetryPolicy::token_endpoint`].
+    /// Sets the retry policy. Default: [`RetryPolicy::token_endpoint`].
     #[must_use]
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Bounds an acquisition as a whole. Default: two minutes.
+    /// Limits the time of a request as a whole. Default: two minutes.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Tells Entra which library of yours asks: the first 10 characters of its name and the first 20
-    /// of its version, in `x-client-current-telemetry`. Default: none.
+    /// Names the library that uses this client: the first 10 characters of its name and the first
+    /// 20 of its version are sent in `x-client-current-telemetry`. Default: none.
     #[must_use]
     pub fn caller_sdk(mut self, name: &str, version: &str) -> Self {
         self.caller = CallerSdk { id: name.to_owned(), version: version.to_owned() };
         self
     }
 
-    /// The client. Does no I/O and needs no runtime.
+    /// Returns the client. Does no I/O and needs no runtime.
     #[must_use]
     pub fn build(self) -> TokenClient {
         let new_cache = || TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context);

@@ -71,7 +71,7 @@ impl TokenExchange {
         })
     }
 
-    /// Sends the token request, and a second one if the credential was rejected and has a successor.
+    /// Sends the token request, and another one if the credential was rejected and has a successor.
     async fn run_unlimited(mut self) -> Result<IssuedToken, Error> {
         let auth = match self.auth.take() {
             Some(auth) => auth,
@@ -156,12 +156,12 @@ impl TokenExchange {
                 {
                     cache.forget_refresh_token(auth.partition(), subject, Some(&stored.secret)).await;
                 }
-                Err(FailedAttempt { error: failed.error.with_correlation_id(self.correlation_id), ..failed })
+                Err(failed)
             }
         }
     }
 
-    /// The refresh token to use, for a grant that is founded on one that we keep.
+    /// Returns the stored refresh token, for a grant that uses one.
     async fn stored_refresh_token(&self, auth: &ClientAuth) -> Result<Option<RefreshToken>, Error> {
         if !matches!(self.grant, Grant::StoredRefreshToken) {
             return Ok(None);
@@ -169,7 +169,7 @@ impl TokenExchange {
         let subject = self.subject.name().unwrap_or_default();
         let stored = self.parts.cache.refresh_token(auth.partition(), subject).await;
         stored.map(Some).ok_or_else(|| {
-            let error = "there is no refresh token for this user; nothing was sent";
+            let error = "no refresh token is stored for this user; nothing was sent";
             Error::new(ErrorKind::Request, "no_tokens_found", error).with_advice("let the user sign in again")
         })
     }
@@ -234,7 +234,7 @@ impl TokenExchange {
         let retry_after = response.retry_after(self.parts.http.context().clock().now());
         let Some(ErrorResponse { code, server_codes, claims, description }) = ErrorResponse::read(response)
         else {
-            let error = "the token service answered something that is not an OAuth error";
+            let error = "the response of the token service is not an OAuth error";
             return Error::new(ErrorKind::Service, "invalid_response", error)
                 .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
                 .with_status(status.as_u16())
@@ -266,7 +266,7 @@ impl TokenExchange {
 /// Returns the advice for an error (`docs/protocol/errors.md#aadsts-codes`).
 fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'static str {
     if is_challenge {
-        return "ask again with the claims of this error";
+        return "repeat the request with the claims of this error";
     }
     for code in server_codes {
         return match code {
@@ -276,13 +276,13 @@ fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'sta
                 "check that the certificate is registered for the application, and the clock of this machine"
             }
             90_002 => "check the tenant",
-            500_011 | 650_057 => "check the resource, and that the client may ask for it",
-            392_196 => "the resource does not accept bound tokens; ask for a bearer token",
+            500_011 | 650_057 => "check the resource, and that the client is allowed to request it",
+            392_196 => "the resource does not accept bound tokens; request a bearer token",
             392_200 => {
-                "the client certificate did not reach the service; a proxy that ends TLS would cause this"
+                "the client certificate did not reach the service; check for a proxy that terminates TLS"
             }
             51_000 => "mutual-TLS client authentication is not enabled for this client",
-            1_000_901 => "the certificate is past the time until which it gets tokens",
+            1_000_901 => "the certificate is no longer accepted for new tokens; renew it",
             _ => continue,
         };
     }
@@ -299,7 +299,7 @@ fn unanswered(error: TransportError) -> FailedAttempt {
         TransportErrorKind::IdentityUnusable if is_key_gone(&error) => Some(CredentialRejection::KeyGone),
         _ => None,
     };
-    let error = error.into_error("the token service could not be asked for a token");
+    let error = error.into_error("the token request could not be sent");
     FailedAttempt { error, rejection }
 }
 

@@ -1,26 +1,25 @@
-//! The state of a sign-in until the user comes back.
+//! The state of a sign-in while the user is at the authority.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::authority::ExpectedIssuer;
-use crate::oauth::is_same;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
 use url::form_urlencoded;
 
-use crate::oauth::{AuthorizationCode, is_code};
+use crate::authority::ExpectedIssuer;
+use crate::oauth::{AuthorizationCode, is_code, is_same};
 
-/// Random bytes in each of the values: 43 characters, as RFC 7636 §4.1 recommends of a verifier.
+/// Random bytes in each value: 43 characters, as RFC 7636 §4.1 recommends for a verifier.
 const ENTROPY: usize = 32;
-/// The form of what a session keeps.
+/// The version of the text form.
 const VERSION: u8 = 1;
 
 /// The state of a sign-in while the user is at the authority.
 ///
-/// It belongs into the user's session, where only their own browser reaches it: that is what makes
-/// somebody else's code worthless here. Either keep the value, or its text
+/// Keep it in the user's session, which only the user's own browser reaches: a code from another
+/// sign-in is then refused. Keep either the value, or its text form
 /// ([`to_session`](Self::to_session)), which is a secret.
 #[derive(Clone)]
 pub struct PendingAuthorization {
@@ -31,7 +30,7 @@ pub struct PendingAuthorization {
     issuer: ExpectedIssuer,
 }
 
-/// The text form.
+/// The text form of a pending authorization.
 #[derive(Serialize, Deserialize)]
 struct Session<'a> {
     version: u8,
@@ -49,30 +48,30 @@ impl PendingAuthorization {
         Ok(Self { state: random()?, nonce: random()?, verifier: random()?, redirect_uri, issuer })
     }
 
-    /// The value that ties the answer to this request (RFC 6749 §10.12).
+    /// Returns the value that ties the response to this request (RFC 6749 §10.12).
     #[must_use]
     pub fn state(&self) -> &Secret {
         &self.state
     }
 
-    /// The value that ties the ID token to this request (OIDC Core §15.5.2).
+    /// Returns the value that ties the ID token to this request (OIDC Core §15.5.2).
     #[must_use]
     pub fn nonce(&self) -> &Secret {
         &self.nonce
     }
 
-    /// The value that only whoever made this request knows (RFC 7636 §4.1).
+    /// Returns the secret behind the code challenge (RFC 7636 §4.1).
     #[must_use]
     pub fn verifier(&self) -> &Secret {
         &self.verifier
     }
 
-    /// Its challenge (RFC 7636 §4.2).
+    /// Returns the code challenge (RFC 7636 §4.2).
     pub(super) fn challenge(&self) -> String {
         Thumbprint::of(self.verifier.expose().as_bytes()).to_string()
     }
 
-    /// All of it as a text of less than a kilobyte, for a session that keeps texts.
+    /// Returns the text form, of less than a kilobyte, for a session that stores text.
     #[must_use]
     pub fn to_session(&self) -> Secret {
         let session = Session {
@@ -83,17 +82,17 @@ impl PendingAuthorization {
             redirect_uri: Cow::Borrowed(&self.redirect_uri),
             issuer: self.issuer.clone(),
         };
-        // Of texts and numbers alone, it always has a JSON form; without one, nothing matches it.
+        // Serialising text and numbers cannot fail. An empty text would be refused when it is read.
         Secret::new(serde_json::to_string(&session).unwrap_or_default())
     }
 
     /// Restores the value from the text of [`to_session`](Self::to_session).
     ///
     /// # Errors
-    /// `invalid_session`, kind `Request`, if the text is something else.
+    /// `invalid_session`, kind `Request`, if the text does not come from `to_session`.
     pub fn from_session(text: &Secret) -> Result<Self, Error> {
         let invalid = || {
-            let error = "the session does not hold what a sign-in left there; nothing was sent";
+            let error = "the session holds no valid state of a sign-in; nothing was sent";
             Error::new(ErrorKind::Request, "invalid_session", error).with_advice("let the user sign in again")
         };
         let session: Session<'_> = serde_json::from_str(text.expose()).map_err(|_| invalid())?;
@@ -109,44 +108,44 @@ impl PendingAuthorization {
         })
     }
 
-    /// Reads what the user's browser brought to the redirect URI: the query without its `?`, or for
-    /// [`ResponseMode::FormPost`](crate::ResponseMode::FormPost) the body. Sends nothing.
+    /// Reads the response that the user's browser delivered to the redirect URI: the query without
+    /// its `?`, or for [`ResponseMode::FormPost`](crate::ResponseMode::FormPost) the body. Sends
+    /// nothing.
     ///
-    /// The code is good for [`TokenClient::redeem_code`](crate::TokenClient::redeem_code), once. A
-    /// request that brings another's answer is an error before anything else in it is believed; the
-    /// state is compared in a time that tells nothing about it.
+    /// [`TokenClient::redeem_code`](crate::TokenClient::redeem_code) takes the code, once. The
+    /// state is checked before everything else in the response, and compared in constant time.
     ///
     /// # Errors
-    /// `state_mismatch` when it answers another request, `issuer_mismatch` when another issuer answers
-    /// (RFC 9207), `invalid_response` when it makes no sense; all of kind `Response`. Of kind `Service`,
-    /// with the code that the issuer gave, when there is no code (RFC 6749 §4.1.2.1): `access_denied`,
-    /// `login_required`.
+    /// Of kind `Response`: `state_mismatch` if the response belongs to another request,
+    /// `issuer_mismatch` if it comes from another issuer (RFC 9207), `invalid_response` if it is
+    /// malformed. Of kind `Service`, with the error code of the issuer (RFC 6749 §4.1.2.1), if the
+    /// sign-in failed: for example `access_denied` or `login_required`.
     pub fn receive(&self, response: &str) -> Result<AuthorizationCode, Error> {
-        let answer = Answer::read(response)?;
+        let response = AuthorizationResponse::read(response)?;
         let is_ours = |state: &Secret| is_same(state, &self.state);
-        if !answer.state.as_ref().is_some_and(is_ours) {
-            let error = "the answer belongs to another sign-in; nothing was sent";
+        if !response.state.as_ref().is_some_and(is_ours) {
+            let error = "the response belongs to another sign-in; nothing was sent";
             return Err(Error::new(ErrorKind::Response, "state_mismatch", error)
-                .with_advice("let the user sign in again, in the browser in which they began"));
+                .with_advice("let the user sign in again, in the browser in which the sign-in began"));
         }
-        if !self.issuer.matches(answer.issuer.as_deref()) {
-            let error = "the answer is that of another issuer; nothing was sent";
+        if !self.issuer.matches(response.issuer.as_deref()) {
+            let error = "the response comes from another issuer; nothing was sent";
             return Err(Error::new(ErrorKind::Response, "issuer_mismatch", error)
-                .with_advice("check the authority; somebody may have mixed up two sign-ins on purpose"));
+                .with_advice("check the authority; if it is right, this may be a mix-up attack (RFC 9207)"));
         }
-        match (answer.error, answer.code) {
-            (Some(error), _) => Err(refused(&error, answer.description.as_deref())),
+        match (response.error, response.code) {
+            (Some(error), _) => Err(refused(&error, response.description.as_deref())),
             (None, Some(code)) => Ok(AuthorizationCode::new(code, self.redirect_uri.clone())
                 .with_verifier(self.verifier.clone())
                 .with_nonce(self.nonce.clone())),
-            (None, None) => Err(unusable("the answer holds neither a code nor an error")),
+            (None, None) => Err(unusable("the response contains neither a code nor an error")),
         }
     }
 }
 
 /// A parsed authorization response (RFC 6749 §4.1.2, §4.1.2.1, RFC 9207 §2).
 #[derive(Default)]
-struct Answer {
+struct AuthorizationResponse {
     state: Option<Secret>,
     code: Option<Secret>,
     issuer: Option<String>,
@@ -154,27 +153,27 @@ struct Answer {
     description: Option<String>,
 }
 
-impl Answer {
-    /// Parameters that nobody knows are ignored, and none is there twice (RFC 6749 §3.1).
+impl AuthorizationResponse {
+    /// Parses a response. Unknown parameters are ignored, repeated ones refused (RFC 6749 §3.1).
     fn read(response: &str) -> Result<Self, Error> {
-        let mut answer = Self::default();
+        let mut parsed = Self::default();
         for (name, value) in form_urlencoded::parse(response.as_bytes()) {
             if value.is_empty() {
                 continue;
             }
-            let earlier = match &*name {
-                "state" => answer.state.replace(value.into_owned().into()).is_some(),
-                "code" => answer.code.replace(value.into_owned().into()).is_some(),
-                "iss" => answer.issuer.replace(value.into_owned()).is_some(),
-                "error" => answer.error.replace(value.into_owned()).is_some(),
-                "error_description" => answer.description.replace(value.into_owned()).is_some(),
+            let is_repeated = match &*name {
+                "state" => parsed.state.replace(value.into_owned().into()).is_some(),
+                "code" => parsed.code.replace(value.into_owned().into()).is_some(),
+                "iss" => parsed.issuer.replace(value.into_owned()).is_some(),
+                "error" => parsed.error.replace(value.into_owned()).is_some(),
+                "error_description" => parsed.description.replace(value.into_owned()).is_some(),
                 _ => false,
             };
-            if earlier {
-                return Err(unusable("the answer holds a parameter twice"));
+            if is_repeated {
+                return Err(unusable("the response contains a parameter twice"));
             }
         }
-        Ok(answer)
+        Ok(parsed)
     }
 }
 
@@ -183,9 +182,11 @@ fn refused(code: &str, description: Option<&str>) -> Error {
     let code = if is_code(code) { code } else { "invalid_response" };
     let is_transient = matches!(code, "temporarily_unavailable" | "server_error");
     let advice = match code {
-        "access_denied" => "the user, or a policy, said no: explain what the access is for, and ask again",
+        "access_denied" => {
+            "the user or a policy denied the access: explain its purpose, and let the user sign in again"
+        }
         "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
-            "ask again without Prompt::None: the user has to do something"
+            "repeat the request without Prompt::None: the user has to act"
         }
         _ if is_transient => "try again later",
         _ => "look up the code in the documentation of the token service",
@@ -199,18 +200,18 @@ fn refused(code: &str, description: Option<&str>) -> Error {
     }
 }
 
-/// The number with which Entra's descriptions begin: `AADSTS65004: …`.
+/// Returns the code at the beginning of Entra's descriptions: `AADSTS65004: …`.
 fn aadsts(description: &str) -> Vec<u32> {
     let digits = |rest: &str| rest.split(|byte: char| !byte.is_ascii_digit()).next()?.parse().ok();
     description.strip_prefix("AADSTS").and_then(digits).into_iter().collect()
 }
 
-fn unusable(what: &'static str) -> Error {
-    Error::new(ErrorKind::Response, "invalid_response", format!("a user came back from the sign-in: {what}"))
-        .with_advice("let the user sign in again")
+fn unusable(reason: &'static str) -> Error {
+    let error = format!("the response to a sign-in is invalid: {reason}");
+    Error::new(ErrorKind::Response, "invalid_response", error).with_advice("let the user sign in again")
 }
 
-/// A value that nobody can guess, of the characters that RFC 7636 §4.1 allows.
+/// Returns an unguessable value, of the characters that RFC 7636 §4.1 allows.
 fn random() -> Result<Secret, Error> {
     let mut bytes = zeroize::Zeroizing::new([0; ENTROPY]);
     getrandom::fill(&mut *bytes).map_err(|_| {
@@ -221,7 +222,7 @@ fn random() -> Result<Secret, Error> {
     Ok(Secret::new(Base64UrlUnpadded::encode_string(&*bytes)))
 }
 
-/// Hides what is secret, which is nearly all.
+/// Hides the secrets.
 impl fmt::Debug for PendingAuthorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PendingAuthorization")

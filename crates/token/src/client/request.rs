@@ -85,8 +85,8 @@ impl<'a> TokenRequest<'a> {
     ///
     /// The request bypasses the token cache, and the new token replaces the challenged one. It does
     /// not mint a new certificate for a managed identity: a claims challenge is about the token, so
-    /// the token is requested again with the certificate that is held, and a bound token stays bound
-    /// to the same key.
+    /// the token is requested again with the certificate that is held, and a bound token stays
+    /// bound to the same key.
     pub fn claims(mut self, challenge: &'a str) -> Self {
         self.options = self.options.with_claims(challenge);
         self

@@ -1,4 +1,4 @@
-//! Requests that the token service asked to delay.
+//! Requests that must wait for the time in `Retry-After`.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +9,16 @@ use crate::token::{CacheKey, TokenKey};
 
 /// Maximum number of remembered requests.
 const CAPACITY: usize = 1_000;
-/// A service is not believed when it asks for more (MSAL.NET `RetryAfterProvider`).
+/// Maximum delay. A longer `Retry-After` is cut to it
+/// (`docs/protocol/token-request.md#throttling`).
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// Errors that came with `Retry-After`, under the key of the request that got them, so that the
-/// same request is not sent again before its time, and nothing is signed or minted for it.
+/// Errors with `Retry-After`, under the cache key of the failed request. Until the delay is over,
+/// the same request returns the error again: no assertion is signed and nothing is sent to the
+/// token endpoint.
 ///
-/// The key is the token's: one user's limit is not another's. At most 1,000 are remembered.
+/// A binding that is missing is minted all the same, because its certificate is part of the key.
+/// At most 1,000 errors are held.
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
     errors: LeaseCache<TokenKey, (Error, SystemTime)>,
@@ -27,7 +30,7 @@ impl Throttle {
         Self { errors: LeaseCache::new(CAPACITY, clock.clone()), clock }
     }
 
-    /// The error that stands in the way of a request, with the time left.
+    /// Returns the error of a request that must still wait, with the time left.
     pub(crate) fn check(&self, key: &CacheKey<'_>) -> Result<(), Error> {
         if self.errors.is_empty() {
             return Ok(());
@@ -37,7 +40,7 @@ impl Throttle {
         Err(error.with_retry_after(until.duration_since(self.clock.now()).ok()))
     }
 
-    /// Remembers an error that asks for a wait.
+    /// Stores an error that has a delay.
     pub(crate) fn note(&self, key: TokenKey, error: &Error) {
         let Some(wait) = error.retry_after().filter(|wait| !wait.is_zero()) else { return };
         let until = self.clock.now() + wait.min(LONGEST);

@@ -12,12 +12,14 @@ use crate::cache::TokenCache;
 use crate::oauth::Audience;
 use crate::token::Token;
 
-/// Gets tokens for one credential and keeps them. Clones are cheap and share everything.
+/// A client that requests tokens with one credential and caches them. Clones are cheap and share
+/// everything.
 ///
 /// ```no_run
 /// # use symbolon_token::{Application, ClientSecret, TokenClient, authority::Authority};
 /// # use symbolon_types::Secret;
-/// # async fn example(transport: impl symbolon_transport::Transport) -> Result<(), symbolon_token::Error> {
+/// # use symbolon_transport::Transport;
+/// # async fn example(transport: impl Transport) -> Result<(), symbolon_token::Error> {
 /// let authority = Authority::parse("https://login.microsoftonline.com/contoso.example")?;
 /// let application = Application::new(authority, "6731de76-14a6-49ae-97bc-6eba6914391e")?;
 /// let credential = ClientSecret::new(application, Secret::new("…"))?;
@@ -31,36 +33,36 @@ pub struct TokenClient {
 }
 
 impl TokenClient {
-    /// Asks for a token for these scopes, separated by spaces; their order has no meaning.
+    /// Requests a token for these scopes, separated by spaces. Their order has no meaning.
     #[inline]
     pub fn token<'a>(&'a self, scopes: &'a str) -> TokenRequest<'a> {
         TokenRequest::new(&self.parts, Audience::scopes(scopes))
     }
 
-    /// Asks for a token for this resource: `https://vault.azure.net`, with or without
-    /// `/.default`. It is cached under the resource, and `/.default` is put behind it on the wire.
+    /// Requests a token for this resource, such as `https://vault.azure.net`, with or without
+    /// `/.default`. The token is cached under the resource; the request sends `/.default` with it.
     #[inline]
     pub fn token_for_resource<'a>(&'a self, resource: &'a str) -> TokenRequest<'a> {
         TokenRequest::new(&self.parts, Audience::resource(resource))
     }
 
-    /// The tokens that the client keeps.
+    /// Returns the token cache.
     #[must_use]
     pub fn cache(&self) -> &TokenCache {
         &self.parts.cache
     }
 
-    /// Forgets a token that a resource refused, so that the next request gets another. A newer
-    /// token in its place stays. Tells whether it was there.
+    /// Removes a token that a resource refused, so that the next request leads to a new one. A
+    /// newer token in its place stays. Returns `true` if the token was in the cache.
     pub fn invalidate(&self, token: &Token) -> bool {
         self.parts.cache.invalidate(token)
     }
 
-    /// Calls a resource with a token: scheme, header and certificate travel together or not at
-    /// all. The answer is returned whatever its status; nothing is retried.
+    /// Calls a resource with a token, in the header and, for a bound token, with its certificate.
+    /// Responses of any status are returned; nothing is retried.
     ///
     /// # Errors
-    /// As [`Token::authorize`], and when there is no answer.
+    /// Those of [`Token::authorize`], and those of the transport.
     pub async fn call(
         &self,
         token: &Token,
@@ -68,9 +70,9 @@ impl TokenClient {
     ) -> Result<http::Response<Bytes>, Error> {
         let sent = self.parts.http.transport().send(token.authorize(request)?).await;
         let response = sent.map_err(|error| error.into_error("the resource could not be called"))?;
-        let mut answer = http::Response::new(response.body().clone());
-        *answer.status_mut() = response.status();
-        *answer.headers_mut() = response.headers().clone();
-        Ok(answer)
+        let mut received = http::Response::new(response.body().clone());
+        *received.status_mut() = response.status();
+        *received.headers_mut() = response.headers().clone();
+        Ok(received)
     }
 }

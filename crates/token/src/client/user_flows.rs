@@ -1,4 +1,4 @@
-//! Tokens about a user.
+//! Requests for tokens about a user.
 
 use symbolon_types::{Error, Secret};
 
@@ -9,32 +9,32 @@ use crate::credential::{Application, CredentialRequest};
 use crate::oauth::{Account, Audience, AuthorizationCode, Grant, Subject};
 
 impl TokenClient {
-    /// Asks for a token on behalf of the user whose token another client sent us (Entra's
-    /// on-behalf-of flow). Cached under the assertion: the same assertion hits, another one of the
-    /// same user does not.
+    /// Requests a token on behalf of a user, with the token that a client of this service sent
+    /// (`docs/protocol/token-request.md#on-behalf-of`). The result is cached under this assertion:
+    /// another assertion of the same user leads to another token.
     pub fn on_behalf_of<'a>(&'a self, assertion: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::OnBehalfOf { assertion: assertion.clone() };
         TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, Subject::of_assertion(assertion))
     }
 
-    /// Starts a long-running session on behalf of a user: the exchange of
-    /// [`on_behalf_of`](Self::on_behalf_of), whose tokens, the refresh token included, are kept
-    /// under a key of yours. The cache is not read.
+    /// Starts a long-running session on behalf of a user. Like
+    /// [`on_behalf_of`](Self::on_behalf_of), but the tokens, the refresh token included, are stored
+    /// under a key of yours, and the cache is not read.
     pub fn start_session<'a>(&'a self, key: &str, assertion: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::OnBehalfOf { assertion: assertion.clone() };
         TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, Subject::session(key))
             .force_refresh()
     }
 
-    /// Asks for a token of a session that was started before: from the cache, or by the session's
-    /// refresh token. Without one, the error is `no_tokens_found`.
+    /// Requests a token of a session that was started before: from the cache, or with the session's
+    /// refresh token. Without a refresh token, the error is `no_tokens_found`.
     pub fn session_token<'a>(&'a self, key: &str, scopes: &'a str) -> TokenRequest<'a> {
         let audience = Audience::scopes(scopes);
         TokenRequest::for_user(&self.parts, audience, Grant::StoredRefreshToken, Subject::session(key))
     }
 
-    /// Ends a session: its refresh token is forgotten, so it gets no more tokens; those that it has
-    /// end by themselves. Tells whether there was one.
+    /// Ends a session: removes its refresh token, so that the session leads to no new tokens. Its
+    /// access tokens stay valid until they expire. Returns `true` if there was a refresh token.
     ///
     /// # Errors
     /// Those of the credential.
@@ -57,10 +57,11 @@ impl TokenClient {
         Ok(parts.cache.forget_refresh_token(&partition, subject, None).await)
     }
 
-    /// Asks a user to sign in, for these scopes: makes the URL to send their browser to. `application` is
-    /// the one whose credential this client has; the redirect URI is registered there.
+    /// Starts the sign-in of a user for these scopes, and builds the URL to send the browser to.
+    /// `application` is the application that this client authenticates, and `redirect_uri` is
+    /// registered for it.
     ///
-    /// Asked for beside the scopes are `openid`, `profile` and `offline_access`.
+    /// The scopes `openid`, `profile` and `offline_access` are added.
     pub fn authorization_request<'a>(
         &'a self,
         application: &'a Application,
@@ -70,16 +71,16 @@ impl TokenClient {
         AuthorizationRequest::new(&self.parts, application, redirect_uri, scopes)
     }
 
-    /// Redeems the authorization code with which a user came back (RFC 6749 §4.1.3). The token's
-    /// [`account`](crate::Token::account) names the user for [`token_for_account`](Self::token_for_account).
+    /// Redeems the authorization code of a sign-in (RFC 6749 §4.1.3). Pass the token's
+    /// [`account`](crate::Token::account) to [`token_for_account`](Self::token_for_account) later.
     pub fn redeem_code<'a>(&'a self, code: &AuthorizationCode, scopes: &'a str) -> TokenRequest<'a> {
         let subject = Subject::of_secret(&code.code);
         let grant = Grant::AuthorizationCode(Box::new(code.clone()));
         TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, subject)
     }
 
-    /// Asks for a token about the user of an account: from the cache, or by their refresh token.
-    /// Without one, the error is `no_tokens_found`, and the user must sign in again.
+    /// Requests a token about the user of an account: from the cache, or with the stored refresh
+    /// token. Without a refresh token, the error is `no_tokens_found`, and the user must sign in.
     pub fn token_for_account<'a>(&'a self, account: &Account, scopes: &'a str) -> TokenRequest<'a> {
         let audience = Audience::scopes(scopes);
         TokenRequest::for_user(
@@ -90,7 +91,7 @@ impl TokenClient {
         )
     }
 
-    /// Redeems a refresh token that another library kept.
+    /// Redeems a refresh token that another library stored.
     pub fn redeem_refresh_token<'a>(&'a self, token: &Secret, scopes: &'a str) -> TokenRequest<'a> {
         let grant = Grant::RefreshToken { token: token.clone() };
         TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, Subject::of_secret(token))

@@ -43,8 +43,8 @@ enum EndpointSource {
 }
 
 impl Application {
-    /// Creates a client of this authority. Its token endpoint follows from the authority and, for an
-    /// unknown host, from instance discovery.
+    /// Creates a client of this authority. Its token endpoint follows from the authority and, for
+    /// an unknown host, from instance discovery.
     ///
     /// # Errors
     /// `invalid_client_credential` if the client id is empty.
@@ -77,8 +77,7 @@ impl Application {
             let error = Error::new(ErrorKind::Request, "invalid_client_credential", "the client id is empty");
             return Err(error.with_advice("set the client id of the app registration"));
         }
-        // The partition names the authority, not the endpoint: a token is valid whichever region
-        // issued it.
+        // The partition names the authority, not the endpoint: a token is valid in all regions.
         let partition = Partition::of_tenant(&format!("app\0{issuer}\0"), tenant, &format!("\0{client_id}"));
         let client_id: Arc<str> = client_id.into();
         let tenant_id = (!tenant.is_empty()).then(|| tenant.into());
@@ -86,8 +85,8 @@ impl Application {
         Ok(Self { client_id, endpoint, owner, partition })
     }
 
-    /// Sets the region of Entra that issues the tokens. Default: none, unless the environment forces
-    /// one.
+    /// Sets the region of Entra that issues the tokens. Default: none, unless the environment
+    /// forces one.
     ///
     /// Tokens about a user come from a region only with a certificate, otherwise from the global
     /// host of the cloud (`docs/protocol/routing.md#regions`).
@@ -134,8 +133,8 @@ impl Application {
         CacheIdentity::in_tenant(&self.partition, request.tenant())
     }
 
-    /// Returns the client at its token endpoint, without its credential. `mtls` selects the endpoint
-    /// for requests with a client certificate.
+    /// Returns the client at its token endpoint, without its credential. `mtls` selects the
+    /// endpoint for requests with a client certificate.
     pub(crate) async fn authenticate(
         &self,
         request: &CredentialRequest<'_>,

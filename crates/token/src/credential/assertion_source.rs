@@ -7,9 +7,9 @@ use symbolon_types::{ClientIdentity, CorrelationId, Error, Secret};
 
 use super::source::CredentialRequest;
 
-/// Makes assertions for a client.
+/// A source of assertions for a client.
 pub trait AssertionSource: fmt::Debug + Send + Sync + 'static {
-    /// An assertion for one exchange, with the certificate that it is bound to if it is.
+    /// Returns an assertion for one exchange; a bound assertion comes with its certificate.
     fn assertion(
         &self,
         request: &AssertionRequest<'_>,
@@ -35,19 +35,19 @@ impl<'a> AssertionRequest<'a> {
         }
     }
 
-    /// The client that the assertion is about.
+    /// Returns the client that the assertion is about.
     #[must_use]
     pub fn client_id(&self) -> &'a str {
         self.client_id
     }
 
-    /// The tenant that the request is for, if it is not the client's own.
+    /// Returns the tenant of this request if it is not the client's own.
     #[must_use]
     pub fn tenant(&self) -> Option<&'a str> {
         self.tenant
     }
 
-    /// The id under which the exchange will be logged.
+    /// Returns the id under which the exchange is logged.
     #[must_use]
     pub fn correlation_id(&self) -> CorrelationId {
         self.correlation_id
@@ -60,7 +60,7 @@ impl<'a> AssertionRequest<'a> {
     }
 }
 
-/// An assertion, and the certificate that it is bound to.
+/// A client assertion, and the certificate that it is bound to, if any.
 #[derive(Clone, Debug)]
 pub struct SignedAssertion {
     pub(super) assertion: Secret,
@@ -68,13 +68,13 @@ pub struct SignedAssertion {
 }
 
 impl SignedAssertion {
-    /// An assertion that is bound to nothing.
+    /// Creates an assertion that is not bound.
     #[must_use]
     pub fn new(assertion: Secret) -> Self {
         Self { assertion, binding: None }
     }
 
-    /// The same, bound to this certificate by its `cnf` claim.
+    /// Declares the assertion bound to this certificate by its `cnf` claim.
     #[must_use]
     pub fn bound_to(mut self, identity: ClientIdentity) -> Self {
         self.binding = Some(identity);
@@ -86,7 +86,7 @@ impl SignedAssertion {
 #[derive(Clone)]
 pub struct AssertionFn<F>(F);
 
-/// Makes an assertion source of a closure.
+/// Returns an assertion source that calls a closure.
 ///
 /// ```
 /// # use symbolon_token::{SignedAssertion, assertion_fn};
@@ -120,7 +120,7 @@ impl<F> fmt::Debug for AssertionFn<F> {
     }
 }
 
-/// The twin of [`AssertionSource`] that can stand behind a pointer.
+/// An [`AssertionSource`] behind a pointer.
 #[async_trait]
 pub(super) trait ErasedSource: fmt::Debug + Send + Sync {
     async fn assertion_erased(&self, request: &AssertionRequest<'_>) -> Result<SignedAssertion, Error>;

@@ -14,10 +14,10 @@ use crate::token::{Partition, TokenOwner};
 
 /// A parameter of the body of a token request.
 type Parameter = (Cow<'static, str>, Secret);
-/// Makes parameters anew for each request that is sent, at the time given.
+/// A function that creates the parameters of one HTTP request, at the time given.
 type Fresh = dyn Fn(SystemTime) -> Result<FreshParameters, Error> + Send + Sync;
 
-/// Parameters that are made anew for each request that is sent, retries included.
+/// Parameters that are created anew for each HTTP request, retries included.
 pub type FreshParameters = Vec<(Cow<'static, str>, Secret)>;
 
 /// The authentication of a client at a token endpoint. Immutable; clones are cheap.
@@ -39,7 +39,7 @@ struct ClientAuthParts {
 }
 
 impl ClientAuth {
-    /// A client that asks this endpoint for bearer tokens, so far without any credential.
+    /// Creates the authentication of a client for bearer tokens, without a credential as yet.
     #[must_use]
     pub fn new(client_id: impl Into<Arc<str>>, token_endpoint: TokenEndpoint, partition: Partition) -> Self {
         let client_id = client_id.into();
@@ -57,20 +57,20 @@ impl ClientAuth {
         }))
     }
 
-    /// The same, in this tenant.
+    /// Sets the tenant.
     #[must_use]
     pub fn with_tenant_id(self, tenant_id: impl Into<Arc<str>>) -> Self {
         self.edit(|parts| Arc::make_mut(&mut parts.owner).tenant_id = Some(tenant_id.into()))
     }
 
-    /// The same, with a parameter in the body of the token request.
+    /// Adds a parameter to the body of the token request.
     #[must_use]
     pub fn with_parameter(self, name: impl Into<Cow<'static, str>>, value: Secret) -> Self {
         self.edit(|parts| parts.parameters.push((name.into(), value)))
     }
 
-    /// The same, with parameters that are made anew for each request that is sent, such as an
-    /// assertion that must not be used twice (RFC 7523 §3).
+    /// Adds parameters that are created anew for each HTTP request, such as a client assertion that
+    /// must not be sent twice (RFC 7523 §3).
     #[must_use]
     pub fn with_fresh_parameters(
         self,
@@ -79,14 +79,13 @@ impl ClientAuth {
         self.edit(|parts| parts.fresh = Some(Arc::new(make)))
     }
 
-    /// The same, presenting a certificate to the token endpoint. The token stays a bearer token.
+    /// Presents a certificate to the token endpoint. The token stays a bearer token.
     #[must_use]
     pub fn with_identity(self, identity: ClientIdentity) -> Self {
         self.edit(|parts| parts.identity = Some(identity))
     }
 
-    /// The same, presenting a certificate to the token endpoint and asking for a token that is
-    /// bound to it.
+    /// Presents a certificate to the token endpoint, and requests a token that is bound to it.
     #[must_use]
     pub fn with_proof_of_possession(self, identity: ClientIdentity) -> Self {
         self.edit(|parts| {
@@ -95,7 +94,7 @@ impl ClientAuth {
         })
     }
 
-    /// The same, for a managed identity of this kind.
+    /// Declares the client a managed identity of this kind.
     #[must_use]
     pub fn of_managed_identity(self, kind: ManagedIdentityKind) -> Self {
         self.edit(|parts| parts.managed_identity = Some(kind))
@@ -110,13 +109,13 @@ impl ClientAuth {
         self
     }
 
-    /// The client identifier (RFC 6749 §2.2).
+    /// Returns the client identifier (RFC 6749 §2.2).
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.0.client_id
     }
 
-    /// The tenant, where there is one.
+    /// Returns the tenant, if known.
     #[must_use]
     pub fn tenant_id(&self) -> Option<&str> {
         self.0.owner.tenant_id.as_deref()
@@ -128,7 +127,7 @@ impl ClientAuth {
         &self.0.token_endpoint
     }
 
-    /// The certificate to present to the token endpoint.
+    /// Returns the certificate to present to the token endpoint.
     #[must_use]
     pub fn identity(&self) -> Option<&ClientIdentity> {
         self.0.identity.as_ref()
@@ -171,7 +170,7 @@ impl ClientAuth {
         }
     }
 
-    /// The parameters of a request that is sent at this time.
+    /// Returns the parameters of a request that is sent at this time.
     pub(crate) fn parameters(&self, now: SystemTime) -> Result<Vec<Parameter>, Error> {
         let mut parameters = self.0.parameters.clone();
         if let Some(fresh) = &self.0.fresh {

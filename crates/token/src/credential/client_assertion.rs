@@ -71,7 +71,7 @@ impl CredentialSource for ClientAssertion {
         })
     }
 
-    /// Another assertion would come from the same source.
+    /// Another assertion would come from the same source, so a retry does not help.
     async fn refused(&self, _used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! A certificate as the credential.
+//! Client authentication with a certificate.
 
 use std::borrow::Cow;
 
@@ -14,8 +14,8 @@ use crate::oauth::{ASSERTION, ASSERTION_TYPE, AssertionSigner, CredentialRejecti
 /// A client that authenticates with a certificate: by an assertion signed with its key
 /// (`private_key_jwt`, RFC 7523), or by presenting it in the TLS handshake (RFC 8705 §2).
 ///
-/// A request for proof of possession always presents it, and its token is bound to it; so one
-/// credential serves both kinds, and their tokens are kept apart.
+/// A request for proof-of-possession presents the certificate in the handshake, and its token is
+/// bound to it. One credential serves both kinds of tokens, which are cached apart.
 #[derive(Debug)]
 pub struct ClientCertificate {
     application: Application,
@@ -25,17 +25,17 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// The certificate of this application, with its key.
+    /// Creates the credential of this application from its certificate and key.
     ///
-    /// Assertions are signed with PS256, or with RS256 where the authority knows no better (ADFS,
-    /// dSTS and other `OpenID` providers); by a P-256 or P-384 key with ES256 or ES384.
+    /// An RSA key signs assertions with PS256, and for AD FS, dSTS and other `OpenID` providers
+    /// with RS256. A P-256 or P-384 key signs with ES256 or ES384.
     ///
     /// # Errors
-    /// `key_unusable` if the key offers no scheme that an assertion can be signed with.
+    /// `key_unusable` if the key supports none of these algorithms.
     pub fn new(application: Application, identity: ClientIdentity) -> Result<Self, Error> {
         let signer = AssertionSigner::new(identity.clone())?;
         let signer = match application.authority_kind() {
-            // A key that is none of RSA has its own algorithm, wherever it signs.
+            // An EC key has one algorithm, for all authorities.
             Some(AuthorityKind::Adfs | AuthorityKind::Dsts | AuthorityKind::Oidc) => {
                 signer.clone().rs256().unwrap_or(signer)
             }
@@ -44,11 +44,11 @@ impl ClientCertificate {
         Ok(Self { application, identity, signer, over_mtls: false })
     }
 
-    /// Signs with RS256 and names the certificate by its SHA-1 thumbprint, for a server that knows
-    /// no better.
+    /// Signs with RS256, and names the certificate by its SHA-1 thumbprint, for a server that
+    /// supports nothing newer.
     ///
     /// # Errors
-    /// `key_unusable` if the key cannot.
+    /// `key_unusable` if the key is not an RSA key.
     pub fn rs256(mut self) -> Result<Self, Error> {
         self.signer = self.signer.rs256()?;
         Ok(self)
@@ -65,14 +65,15 @@ impl ClientCertificate {
     /// Adds claims of your own to each assertion, as a JSON object.
     ///
     /// # Errors
-    /// `invalid_client_assertion` if it is none, or sets a claim that the assertion itself needs.
+    /// `invalid_client_assertion` if the text is not a JSON object, or sets a claim that the
+    /// assertion itself sets.
     pub fn assertion_claims(mut self, object: &str) -> Result<Self, Error> {
         self.signer = self.signer.with_claims(object)?;
         Ok(self)
     }
 
-    /// Presents the certificate in the TLS handshake also for bearer tokens. Entra still expects
-    /// an assertion then, with `x5c`; other servers take the handshake alone.
+    /// Presents the certificate in the TLS handshake also for bearer tokens. Entra then receives an
+    /// assertion with `x5c` as well; for other servers the handshake is enough.
     #[must_use]
     pub fn over_mtls(mut self) -> Self {
         self.over_mtls = true;
@@ -103,13 +104,13 @@ impl CredentialSource for ClientCertificate {
         })
     }
 
-    /// There is only one certificate.
+    /// The credential has no other certificate.
     async fn refused(&self, _used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
         false
     }
 }
 
-/// Adds an assertion, which is signed anew for each HTTP request: no assertion is sent twice.
+/// Adds a client assertion, which is signed anew for each HTTP request.
 fn asserting(auth: ClientAuth, signer: AssertionSigner) -> ClientAuth {
     let mut audience = auth.token_endpoint().url().clone();
     audience.set_query(None);

@@ -1,4 +1,4 @@
-//! The simplest credential.
+//! Client authentication with a secret.
 
 use symbolon_types::{Error, ErrorKind, Secret};
 
@@ -11,7 +11,7 @@ use crate::oauth::CredentialRejection;
 /// A client that authenticates with a secret in the body of the request: `client_secret_post`
 /// (RFC 6749 §2.3.1).
 ///
-/// It cannot bind tokens: a request for proof of possession fails before anything is sent.
+/// A secret cannot bind tokens: a request for proof-of-possession fails before anything is sent.
 #[derive(Debug)]
 pub struct ClientSecret {
     application: Application,
@@ -19,7 +19,7 @@ pub struct ClientSecret {
 }
 
 impl ClientSecret {
-    /// The secret of this application.
+    /// Creates the credential of this application from its secret.
     ///
     /// # Errors
     /// `invalid_client_credential` if the secret is empty.
@@ -27,7 +27,7 @@ impl ClientSecret {
         if secret.expose().is_empty() {
             let error =
                 Error::new(ErrorKind::Request, "invalid_client_credential", "the client secret is empty");
-            return Err(error.with_advice("set it as it was registered"));
+            return Err(error.with_advice("set the client secret of the app registration"));
         }
         Ok(Self { application, secret })
     }
@@ -48,7 +48,7 @@ impl CredentialSource for ClientSecret {
         Ok(auth.with_parameter("client_secret", self.secret.clone()))
     }
 
-    /// There is only one secret.
+    /// The credential has no other secret.
     async fn refused(&self, _used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
         false
     }

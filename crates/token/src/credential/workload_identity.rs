@@ -1,4 +1,4 @@
-//! The federated identity of a workload, on Kubernetes and elsewhere.
+//! Client assertions from the federated token file of a workload.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use super::assertion_source::{AssertionRequest, AssertionSource, SignedAssertion
 use super::client_assertion::ClientAssertion;
 use crate::authority::Authority;
 
-/// A projected service account token is a few kilobytes.
+/// Maximum size of the token file. A projected service account token has a few kilobytes.
 const LONGEST_TOKEN: u64 = 64 * 1024;
 /// The default of `AZURE_AUTHORITY_HOST`.
 const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com/";
 
 /// Assertions from a file that the platform renews, such as a projected service account token.
 ///
-/// The file is read for each exchange: it is replaced while the process runs.
+/// The file is read for each exchange, because the platform replaces it while the process runs.
 #[derive(Clone, Debug)]
 pub struct WorkloadIdentity {
     file: PathBuf,
@@ -29,16 +29,17 @@ impl WorkloadIdentity {
         Self { file: file.into() }
     }
 
-    /// The credential that the webhook of Azure Workload Identity describes: `AZURE_CLIENT_ID`,
-    /// `AZURE_TENANT_ID`, `AZURE_FEDERATED_TOKEN_FILE`, and `AZURE_AUTHORITY_HOST` where it is set.
+    /// Creates the credential from the variables that the webhook of Azure Workload Identity sets:
+    /// `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, `AZURE_FEDERATED_TOKEN_FILE`, and optionally
+    /// `AZURE_AUTHORITY_HOST`.
     ///
     /// # Errors
     /// `workload_identity_unavailable`, kind `Environment`, if one of the first three is not set;
-    /// `invalid_authority` if they make none.
+    /// `invalid_authority` if host and tenant do not form an authority.
     pub fn from_env(env: &Env) -> Result<ClientAssertion, Error> {
         let required = |name: &'static str| {
             env.var(name).ok_or_else(|| {
-                let error = format!("there is no workload identity here: {name} is not set");
+                let error = format!("no workload identity is configured: {name} is not set");
                 Error::new(ErrorKind::Environment, "workload_identity_unavailable", error)
                     .with_advice("check the label of the pod and the annotation of its service account")
             })

@@ -108,7 +108,7 @@ impl Challenge {
         self.parameter("authorization_uri").or_else(|| self.parameter("authorization"))
     }
 
-    /// Returns the `claims` parameter as JSON text, whatever the error. It may be sent as JSON, or
+    /// Returns the `claims` parameter as JSON text, for any error. It may be sent as JSON, or
     /// as base64 of JSON in either alphabet, with or without padding.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    /// A claims challenge of MSAL.NET's tests.
+    /// A claims challenge as MSAL.NET 4.x tests it.
     const CLAIMS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"cp1"}}}"#;
     const CLAIMS_BASE64: &str =
         "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiY3AxIn19fQ==";
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Unlike MSAL.NET, escapes are removed and the first of two equal parameters counts.
+    /// Unlike in MSAL.NET 4.x, escapes are removed and the first of two equal parameters counts.
     #[test]
     fn claims_challenge_is_found_in_headers() {
         let escaped = CLAIMS.replace('"', r#"\""#);

@@ -97,7 +97,7 @@ mod tests {
         }
     }
 
-    /// Cases from the tests of MSAL.NET (CM1 to CM19) and MSAL Go (CM20 to CM27).
+    /// Cases that MSAL.NET 4.x (CM1 to CM19) and MSAL Go 1.x (CM20 to CM27) test.
     #[test]
     fn claims_are_merged() {
         let nwp = r#"{"access_token":{"xms_az_nwperimid":{"essential":true}}}"#;

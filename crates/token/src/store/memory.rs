@@ -62,7 +62,7 @@ impl MemoryStore {
         self.entries().entries.len()
     }
 
-    /// Returns whether the store is empty.
+    /// Returns `true` if the store is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -79,29 +79,43 @@ impl MemoryStore {
     fn entries(&self) -> MutexGuard<'_, MemoryEntries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl MemoryEntries {
-    fn satisfies(&self, key: &str, precondition: Precondition<'_>) -> bool {
-        let version = self.entries.get(key).map(|entry| entry.version.as_str());
-        match precondition {
+    /// Inserts or removes an entry, if the precondition holds.
+    fn write(
+        &self,
+        key: &str,
+        entry: Option<(&[u8], Duration)>,
+        precondition: Precondition<'_>,
+    ) -> PutOutcome {
+        let now = self.clock.now();
+        let mut memory = self.entries();
+        memory.entries.retain(|_, held| held.until.is_none_or(|until| now < until));
+        let version = memory.entries.get(key).map(|held| held.version.as_str());
+        let is_satisfied = match precondition {
             Precondition::None => true,
             Precondition::Absent => version.is_none(),
             Precondition::Unchanged(expected) => version == Some(expected),
+        };
+        if !is_satisfied {
+            return PutOutcome::Conflict;
         }
-    }
-
-    fn expire(&mut self, now: SystemTime) {
-        self.entries.retain(|_, entry| entry.until.is_none_or(|until| now < until));
+        memory.entries.remove(key);
+        if let Some((bytes, ttl)) = entry {
+            memory.writes += 1;
+            let (bytes, version) = (Zeroizing::new(bytes.to_vec()), memory.writes.to_string());
+            let held = MemoryEntry { bytes, version, until: now.checked_add(ttl) };
+            memory.entries.insert(key.to_owned(), held);
+        }
+        PutOutcome::Done
     }
 }
 
 impl CacheStore for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
         let now = self.clock.now();
-        let entries = self.entries();
-        let kept = entries.entries.get(key).filter(|kept| kept.until.is_none_or(|until| now < until));
-        Ok(kept.map(|kept| StoredEntry { bytes: kept.bytes.clone(), version: Some(kept.version.clone()) }))
+        let memory = self.entries();
+        let held = memory.entries.get(key).filter(|held| held.until.is_none_or(|until| now < until));
+        Ok(held.map(|held| StoredEntry { bytes: held.bytes.clone(), version: Some(held.version.clone()) }))
     }
 
     async fn put(
@@ -111,31 +125,11 @@ impl CacheStore for MemoryStore {
         ttl: Duration,
         precondition: Precondition<'_>,
     ) -> Result<PutOutcome, Error> {
-        let now = self.clock.now();
-        let mut entries = self.entries();
-        entries.expire(now);
-        if !entries.satisfies(key, precondition) {
-            return Ok(PutOutcome::Conflict);
-        }
-        entries.writes += 1;
-        let kept = MemoryEntry {
-            bytes: Zeroizing::new(entry.to_vec()),
-            version: entries.writes.to_string(),
-            until: now.checked_add(ttl),
-        };
-        entries.entries.insert(key.to_owned(), kept);
-        Ok(PutOutcome::Done)
+        Ok(self.write(key, Some((entry, ttl)), precondition))
     }
 
     async fn remove(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
-        let now = self.clock.now();
-        let mut entries = self.entries();
-        entries.expire(now);
-        if !entries.satisfies(key, precondition) {
-            return Ok(PutOutcome::Conflict);
-        }
-        entries.entries.remove(key);
-        Ok(PutOutcome::Done)
+        Ok(self.write(key, None, precondition))
     }
 
     fn is_local_to_machine(&self) -> bool {

@@ -14,8 +14,8 @@ use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, Stor
 
 /// The first byte of every sealed entry, which changes with the construction.
 const VERSION: u8 = 1;
-/// The length of an XChaCha20 nonce (draft-irtf-cfrg-xchacha §2.1). Random nonces of this length
-/// are safe for any number of entries.
+/// The length of an XChaCha20 nonce (draft-irtf-cfrg-xchacha-03). Random nonces of this length are
+/// safe for any number of entries.
 const NONCE_LENGTH: usize = 24;
 /// The maximum length of a key id, which is stored in one byte.
 const LONGEST_ID: usize = 255;

@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    /// Returns texts that cannot be told apart when they are concatenated.
+    /// Generates texts that are ambiguous when they are concatenated.
     fn text() -> impl Strategy<Value = String> {
         "[ab\0]{0,3}"
     }

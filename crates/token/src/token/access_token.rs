@@ -97,8 +97,8 @@ impl Token {
 
     /// Returns the text of the token.
     ///
-    /// Prefer [`authorize`](Self::authorize): a resource server refuses a bound token in a header of
-    /// your own, unless the connection presents the same certificate.
+    /// Prefer [`authorize`](Self::authorize): a resource server refuses a bound token unless the
+    /// connection presents its certificate.
     #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.parts.secret

@@ -73,7 +73,7 @@ async fn failing_store_fails_no_request() {
 }
 
 #[tokio::test]
-async fn slow_store_delays_by_two_seconds_each_way() {
+async fn slow_store_delays_two_seconds_each_way() {
     let env = TestEnv::new();
     let cache = TokenCache::new(
         100,

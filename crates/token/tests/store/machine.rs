@@ -70,7 +70,7 @@ fn bound(token: &str) -> Result<Response, TransportError> {
 }
 
 #[tokio::test]
-async fn bound_token_stays_local_and_needs_certificate() {
+async fn bound_token_stays_on_the_machine() {
     let (first, second) = (identity(), identity());
     for is_local in [true, false] {
         let mut env = TestEnv::new();

@@ -113,7 +113,7 @@ async fn refresh_token_entry(env: &TestEnv) -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn concurrent_write_keeps_newest_refresh_token() {
+async fn newest_refresh_token_wins_the_write() {
     for has_entry_before in [false, true] {
         for (rival_is_later, expected) in [(true, "rival"), (false, "ours")] {
             assert_eq!(token_after_race(has_entry_before, rival_is_later).await, [expected]);

@@ -14,7 +14,7 @@ pub(super) fn challenges(field: &str) -> Vec<ParsedChallenge<'_>> {
     let mut challenges: Vec<ParsedChallenge<'_>> = Vec::new();
     let mut reader = FieldReader(field);
     loop {
-        // Commas may be missing, as in MSAL.NET, or repeated (RFC 9110 §5.6.1.2).
+        // Commas may be missing, as MSAL.NET 4.x accepts, or repeated (RFC 9110 §5.6.1.2).
         reader.take_while(|c| c == ',' || is_whitespace(c));
         if reader.0.is_empty() {
             return challenges;
