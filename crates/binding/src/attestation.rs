@@ -34,7 +34,7 @@ const CAPACITY: usize = 64;
 ///
 /// impl Attester for FixedAttester {
 ///     async fn attest(&self, request: &AttestationRequest<'_>) -> Result<Attestation, Error> {
-///         println!("attesting at {} until {:?}", request.endpoint(), request.deadline());
+///         println!("attesting at {} until {:?}", request.endpoint, request.deadline);
 ///         Ok(Attestation::new(self.token.clone(), self.expires_at))
 ///     }
 /// }
@@ -56,44 +56,18 @@ pub trait Attester: fmt::Debug + Send + Sync + 'static {
 
 /// Key to attest, and the service to attest it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct AttestationRequest<'a> {
-    endpoint: &'a Url,
-    key: &'a SharedSigningKey,
-    client_id: &'a str,
-    correlation_id: CorrelationId,
-    deadline: SystemTime,
-}
-
-impl<'a> AttestationRequest<'a> {
-    /// Returns the URL of the service: `attestationEndpoint` of the platform metadata.
-    #[must_use]
-    pub fn endpoint(&self) -> &'a Url {
-        self.endpoint
-    }
-
-    /// Returns the key.
-    #[must_use]
-    pub fn key(&self) -> &'a SharedSigningKey {
-        self.key
-    }
-
-    /// Returns the client id of the managed identity.
-    #[must_use]
-    pub fn client_id(&self) -> &'a str {
-        self.client_id
-    }
-
-    /// Returns the id under which the mint is logged.
-    #[must_use]
-    pub fn correlation_id(&self) -> CorrelationId {
-        self.correlation_id
-    }
-
-    /// Returns the time at which the mint stops waiting.
-    #[must_use]
-    pub fn deadline(&self) -> SystemTime {
-        self.deadline
-    }
+    /// URL of the service: `attestationEndpoint` of the platform metadata.
+    pub endpoint: &'a Url,
+    /// Key to attest.
+    pub key: &'a SharedSigningKey,
+    /// Client id of the managed identity.
+    pub client_id: &'a str,
+    /// Id under which the mint is logged.
+    pub correlation_id: CorrelationId,
+    /// Time at which the mint stops waiting.
+    pub deadline: SystemTime,
 }
 
 /// Attestation of a key: `attestation_token` of the certificate request.

@@ -44,16 +44,13 @@ impl Pkcs11Key {
         in_hardware: bool,
     ) -> Result<Self, Pkcs11Error> {
         let KeyPair { private, id, public_key, never_extractable } = pair;
-        let strength = match (never_extractable, in_hardware) {
-            (true, true) => Strength::Hardware,
-            (false, true) => {
-                tracing::warn!(
-                    "the key was not created on its token, or can be extracted; its strength is `software`"
-                );
-                Strength::Software
-            }
-            _ => Strength::Software,
-        };
+        let is_protected = in_hardware && never_extractable;
+        if in_hardware && !is_protected {
+            tracing::warn!(
+                "the key was not created on its token, or can be extracted; its strength is `software`"
+            );
+        }
+        let strength = if is_protected { Strength::Hardware } else { Strength::Software };
         let mut schemes = Vec::new();
         match algorithm {
             KeyPairAlgorithm::P256 => schemes.push(SignatureScheme::EcdsaP256Sha256),

@@ -60,12 +60,11 @@ impl Attester for Service {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let now = *self.now.lock().unwrap();
         assert!(
-            ["https://attest.example/", "https://attest.example/moved"]
-                .contains(&request.endpoint().as_str())
+            ["https://attest.example/", "https://attest.example/moved"].contains(&request.endpoint.as_str())
         );
-        assert!([CLIENT, OTHER_CLIENT].contains(&request.client_id()));
-        assert!(!request.key().public_key().is_empty());
-        assert_eq!(request.deadline(), now + Duration::from_secs(30));
+        assert!([CLIENT, OTHER_CLIENT].contains(&request.client_id));
+        assert!(!request.key.public_key().is_empty());
+        assert_eq!(request.deadline, now + Duration::from_secs(30));
         let says = self.result.lock().unwrap().clone();
         // Attesting takes a while.
         for _ in 0..10 {

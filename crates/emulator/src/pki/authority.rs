@@ -145,7 +145,7 @@ impl CertificateAuthority {
         leaf: &LeafContents<'_>,
     ) -> Result<Arc<IssuedCertificate>, Error> {
         let key = csr::parse_subject_key(spki)
-            .map_err(|violation| Error::certificate(std::io::Error::other(violation.explanation())))?;
+            .map_err(|violation| Error::certificate(std::io::Error::other(violation.rule().1)))?;
         self.issue(&key, leaf)
     }
 

@@ -66,39 +66,28 @@ pub(crate) enum CsrViolation {
 }
 
 impl CsrViolation {
-    pub(crate) fn rule(self) -> &'static str {
+    /// Returns the name of the rule and its explanation.
+    pub(crate) fn rule(self) -> (&'static str, &'static str) {
         match self {
-            Self::Base64 => "csr_base64",
-            Self::TrailingData => "csr_trailing_data",
-            Self::Structure => "csr_structure",
-            Self::Version => "csr_version",
-            Self::Subject => "csr_subject",
-            Self::PublicKey => "csr_public_key",
-            Self::AttributeCount => "csr_attribute_count",
-            Self::ComputeUnit => "csr_compute_unit",
-            Self::SignatureAlgorithm => "csr_signature_algorithm",
-            Self::Signature => "csr_signature",
-        }
-    }
-
-    pub(crate) fn explanation(self) -> &'static str {
-        match self {
-            Self::Base64 => "csr must be one line of standard base64 with padding",
-            Self::TrailingData => "octets follow the DER of the certificate request",
-            Self::Structure => "csr must be a PKCS#10 certificate request in DER",
-            Self::Version => "the version of a certificate request must be 0",
-            Self::Subject => {
-                "the subject must be DC=tenant id (IA5String), then CN=client id (PrintableString)"
-            }
-            Self::PublicKey => "the key must be RSA with at least 2048 bits, or P-256",
-            Self::AttributeCount => "the request must carry exactly one attribute",
-            Self::ComputeUnit => {
-                "the attribute must be 1.3.6.1.4.1.311.90.2.10 with the compact JSON of cuId as one UTF8String"
-            }
-            Self::SignatureAlgorithm => {
-                "the algorithm must be RSASSA-PSS with SHA-256, MGF1-SHA-256, salt 32 and no NULLs, or ecdsa-with-SHA256"
-            }
-            Self::Signature => "the signature does not verify with the key of the request",
+            Self::Base64 => ("csr_base64", "csr must be one line of standard base64 with padding"),
+            Self::TrailingData => ("csr_trailing_data", "octets follow the DER of the certificate request"),
+            Self::Structure => ("csr_structure", "csr must be a PKCS#10 certificate request in DER"),
+            Self::Version => ("csr_version", "the version of a certificate request must be 0"),
+            Self::Subject => (
+                "csr_subject",
+                "the subject must be DC=tenant id (IA5String), then CN=client id (PrintableString)",
+            ),
+            Self::PublicKey => ("csr_public_key", "the key must be RSA with at least 2048 bits, or P-256"),
+            Self::AttributeCount => ("csr_attribute_count", "the request must carry exactly one attribute"),
+            Self::ComputeUnit => (
+                "csr_compute_unit",
+                "the attribute must be 1.3.6.1.4.1.311.90.2.10 with the compact JSON of cuId as one UTF8String",
+            ),
+            Self::SignatureAlgorithm => (
+                "csr_signature_algorithm",
+                "the algorithm must be RSASSA-PSS with SHA-256, MGF1-SHA-256, salt 32 and no NULLs, or ecdsa-with-SHA256",
+            ),
+            Self::Signature => ("csr_signature", "the signature does not verify with the key of the request"),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The self-signed certificate of the Service Fabric endpoint. Clients pin it by its thumbprint
 //! (docs/protocol/sources.md#service-fabric).
 
-use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -15,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use crate::error::Error;
 
 /// A self-signed certificate that can be replaced while the server runs.
+#[derive(Debug)]
 pub(crate) struct FabricCertificate(RwLock<Arc<CertifiedKey>>);
 
 impl FabricCertificate {
@@ -71,12 +71,5 @@ fn generate() -> Result<Arc<CertifiedKey>, Error> {
 impl ResolvesServerCert for FabricCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
-    }
-}
-
-/// Shows the thumbprint.
-impl fmt::Debug for FabricCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FabricCertificate").field(&self.thumbprint()).finish()
     }
 }

@@ -1,7 +1,6 @@
 //! TLS of the token service and the resource.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
@@ -28,7 +27,7 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The client certificates that the TLS servers refuse, and the resumable sessions, which would
 /// bypass the check.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct RefusedCertificates {
     /// Every certificate is refused.
     all: bool,
@@ -59,14 +58,6 @@ impl RefusedCertificates {
         let sessions = Arc::new(ResettableSessions(RwLock::new(ServerSessionMemoryCache::new(SESSIONS))));
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&sessions));
         sessions
-    }
-}
-
-/// Shows the number of certificates.
-impl fmt::Debug for RefusedCertificates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).len();
-        f.debug_struct("Refusals").field("certificates", &certificates).finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,6 @@ use symbolon_types::Thumbprint;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::faults::{Fault, FaultEffect};
 use crate::journal::{EntryOutcome, JournalEntry};
@@ -51,7 +50,7 @@ async fn accept_connection(
     let number = state.connections.next_number();
     let Some(config) = tls else {
         let connection = state.connections.open(number, None);
-        return serve_connection(stream, role, connection, state).await;
+        return serve_connection(stream, |stream| stream, role, connection, state).await;
     };
     let fault = state.faults.take(Step::Handshake, state.clock.now());
     let name = fault.as_ref().map(|fault| fault.name);
@@ -69,7 +68,7 @@ async fn accept_connection(
     match TlsAcceptor::from(config).accept(stream).into_fallible().await {
         Ok(stream) => {
             let connection = state.connections.open(number, Some(session(stream.get_ref().1)));
-            serve_connection(stream, role, connection, state).await;
+            serve_connection(stream, |stream| stream.get_ref().0, role, connection, state).await;
         }
         Err((error, stream)) => {
             let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
@@ -151,8 +150,10 @@ async fn drain(mut stream: TcpStream, state: &EmulatorState) {
     }
 }
 
-async fn serve_connection<S: TcpBacked>(
+/// Serves HTTP on a stream; `tcp` returns the socket below it.
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
+    tcp: fn(&S) -> &TcpStream,
     role: ServerRole,
     connection: Arc<TrackedConnection>,
     state: Arc<EmulatorState>,
@@ -169,26 +170,9 @@ async fn serve_connection<S: TcpBacked>(
         () = connection.reset.notified() => {
             let stream = http.into_parts().io.into_inner();
             // Dropping a socket with zero linger sends a reset.
-            let _zero_linger = stream.tcp().set_zero_linger();
+            let _zero_linger = tcp(&stream).set_zero_linger();
         }
         // Errors of a single connection are the client's.
         _ended = &mut http => {}
-    }
-}
-
-/// A stream over TCP.
-trait TcpBacked: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    fn tcp(&self) -> &TcpStream;
-}
-
-impl TcpBacked for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-}
-
-impl TcpBacked for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
     }
 }

@@ -132,9 +132,11 @@ fn issue_credential(
         client_id: principal.client_id,
         compute_unit_json: &state.machine.compute_unit_json(),
     };
-    let key = csr::decode(&issuance.csr)
-        .and_then(|der| csr::check(&der, &expected))
-        .map_err(|violation| ImdsError::bad_request(violation.rule(), violation.explanation()))?;
+    let key =
+        csr::decode(&issuance.csr).and_then(|der| csr::check(&der, &expected)).map_err(|violation| {
+            let (rule, explanation) = violation.rule();
+            ImdsError::bad_request(rule, explanation)
+        })?;
     let fault = match effect {
         FaultEffect::Certificate(fault) => Some(*fault),
         _ => None,
