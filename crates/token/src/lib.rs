@@ -45,8 +45,8 @@
 //! | `x-anchormailbox` | the user, for Entra's backup service, if known ([`RoutingHint`]); personal, and never logged |
 //!
 //! The parameters `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` of
-//! [`query_parameter`](TokenRequest::query_parameter) are sent in the telemetry header and not in the
-//! query.
+//! [`query_parameter`](TokenRequest::query_parameter) are sent in the telemetry header and not in
+//! the query.
 
 pub mod authority;
 mod cache;

@@ -91,9 +91,9 @@ pub struct AuthorizationRequest<'a> {
     parameters: Vec<(&'a str, &'a str)>,
 }
 
-/// Delivery of the authorization response (OAuth 2.0 Multiple Response Type Encoding Practices, OAuth
-/// 2.0 Form Post Response Mode). The mode `fragment` is missing because a fragment never reaches a
-/// server.
+/// Delivery of the authorization response (OAuth 2.0 Multiple Response Type Encoding Practices,
+/// OAuth 2.0 Form Post Response Mode). The mode `fragment` is missing because a fragment never
+/// reaches a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseMode {
