@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::invocation::Invocation;
 use crate::metadata::Metadata;
-use crate::{examples, fuzz, layers, modules, package};
+use crate::{examples, layers, modules, package};
 
 /// Run every check in order, and stop at the first that fails
 ///
@@ -103,7 +103,10 @@ impl CheckStep {
             Self::Doctest => Invocation::cargo(["test", "--doc", "--workspace", "--all-features"]).run(),
             Self::Examples => examples::run(metadata),
             Self::Package => package::run(metadata),
-            Self::FuzzBuild => fuzz::check(metadata),
+            // Into the target directory of the main workspace, which has most of the dependencies.
+            Self::FuzzBuild => Invocation::cargo(["check", "--manifest-path", "fuzz/Cargo.toml"])
+                .args(["--target-dir", &*metadata.target_directory().to_string_lossy()])
+                .run(),
         }
     }
 }

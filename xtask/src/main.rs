@@ -7,10 +7,8 @@
 #![expect(clippy::print_stdout, reason = "a command line tool answers on standard output")]
 #![expect(clippy::print_stderr, reason = "and complains on standard error")]
 
-mod bench;
 mod check;
 mod examples;
-mod fuzz;
 mod invocation;
 mod language;
 mod layers;
@@ -48,10 +46,6 @@ enum XtaskCommand {
     /// builder.
     Layers,
     Language(language::LanguageArgs),
-    /// Build and run every example of every crate; each must end with success
-    Examples,
-    Bench(bench::BenchArgs),
-    Fuzz(fuzz::FuzzArgs),
 }
 
 fn main() -> ExitCode {
@@ -73,9 +67,6 @@ fn run(command: &XtaskCommand) -> Result<(), String> {
         XtaskCommand::Check(arguments) => check::run(arguments, &members),
         XtaskCommand::Layers => layers::run().and(modules::run(&members)),
         XtaskCommand::Language(arguments) => language::run(arguments),
-        XtaskCommand::Examples => examples::run(&members),
-        XtaskCommand::Bench(arguments) => bench::run(arguments, &members),
-        XtaskCommand::Fuzz(arguments) => fuzz::run(arguments),
     }
 }
 

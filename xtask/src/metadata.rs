@@ -77,11 +77,6 @@ impl Metadata {
         Self::read(&[])
     }
 
-    /// The members of the workspace of another manifest.
-    pub(crate) fn of_manifest(manifest: &Path) -> Result<Self, String> {
-        Self::read(&["--no-deps", "--manifest-path", &manifest.to_string_lossy()])
-    }
-
     fn read(arguments: &[&str]) -> Result<Self, String> {
         let metadata = Invocation::cargo(["metadata", "--format-version", "1"]);
         let metadata = metadata.args(arguments.iter().copied()).output()?;

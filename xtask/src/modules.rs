@@ -13,29 +13,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::metadata::Metadata;
+use crate::report::Checklist;
 use graph::FileGraph;
 use tree::ModuleTree;
 
 /// Prints each circle of files and each import against the declared order of modules.
 pub(crate) fn run(metadata: &Metadata) -> Result<(), String> {
-    let mut violations = 0;
+    let mut report = Checklist::new(usize::MAX);
     for package in metadata.members() {
         let order = package.module_order();
         let mut found = Vec::new();
         for target in package.code_targets() {
-            found.extend(violations_of(&target.src_path, &order)?);
+            // Relative to the root, where every command runs.
+            let root = target.src_path.strip_prefix(&metadata.workspace_root);
+            found.extend(violations_of(root.unwrap_or(&target.src_path), &order)?);
         }
-        let word = if found.is_empty() { "ok" } else { "FAILED" };
-        println!("{word:<6} modules of {} without a circle, imports downwards", package.name);
-        for line in &found {
-            println!("       {}", line.replace(&format!("{}/", metadata.workspace_root.display()), ""));
-        }
-        violations += found.len();
+        report.checked(format!("modules of {} without a circle, imports downwards", package.name), &found);
     }
-    match violations {
-        0 => Ok(()),
-        n => Err(format!("{n} violations of module direction")),
-    }
+    report.verdict()
 }
 
 /// Circles of files, and imports from a lower into a higher module of `order` (lowest first).

@@ -47,40 +47,20 @@ impl<'tree> FileGraph<'tree> {
         self.edges.values()
     }
 
-    /// A line for each group of files that depend on each other: its size and its shortest circle.
+    /// A line for each circle: the shortest through a file that no earlier line has.
     pub(super) fn circles(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut done: BTreeSet<&Path> = BTreeSet::new();
         for file in &self.files {
-            if done.contains(file) {
-                continue;
-            }
-            let group: Vec<_> = self
-                .reachable(file)
-                .into_iter()
-                .filter(|other| self.reachable(other).contains(file))
-                .collect();
-            done.extend(&group);
-            let shortest = group.iter().filter_map(|file| self.circle_through(file)).min_by_key(Vec::len);
-            if let Some(circle) = shortest {
+            if !done.contains(file)
+                && let Some(circle) = self.circle_through(file)
+            {
+                done.extend(circle.iter().map(|edge| edge.from));
                 let steps: Vec<String> = circle.iter().map(ToString::to_string).collect();
-                found.push(format!("circle of {} files: {}", group.len(), steps.join(", ")));
+                found.push(format!("circle of {} files: {}", circle.len(), steps.join(", ")));
             }
         }
         found
-    }
-
-    fn next(&self, file: &'tree Path) -> impl Iterator<Item = &Edge<'tree>> {
-        self.edges().filter(move |edge| edge.from == file)
-    }
-
-    fn reachable(&self, file: &'tree Path) -> BTreeSet<&'tree Path> {
-        let mut reached = BTreeSet::new();
-        let mut open = vec![file];
-        while let Some(file) = open.pop() {
-            open.extend(self.next(file).map(|edge| edge.to).filter(|to| reached.insert(*to)));
-        }
-        reached
     }
 
     /// The shortest way from a file back to itself.
@@ -88,7 +68,7 @@ impl<'tree> FileGraph<'tree> {
         let mut seen = BTreeSet::new();
         let mut open = VecDeque::from([(start, Vec::new())]);
         while let Some((file, way)) = open.pop_front() {
-            for edge in self.next(file) {
+            for edge in self.edges().filter(|edge| edge.from == file) {
                 let mut way = way.clone();
                 way.push(edge);
                 if edge.to == start {
