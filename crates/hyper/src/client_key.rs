@@ -8,6 +8,7 @@ use rustls::{OtherError, SignatureAlgorithm, SignatureScheme as Wire};
 use symbolon_types::{ClientIdentity, SharedSigningKey, SignatureScheme, SigningError, SigningKey as _};
 
 use crate::client_auth;
+use crate::scheme::on_the_wire;
 
 /// Presents one certificate to every server that requests one.
 ///
@@ -93,19 +94,4 @@ impl Signer for NoCommonScheme {
 /// Carries the error through rustls; [`classify`](crate::classify) extracts it.
 fn unusable(error: SigningError) -> rustls::Error {
     rustls::Error::Other(OtherError(Arc::new(error)))
-}
-
-/// Returns the code point of a scheme (RFC 8446 §4.2.3).
-fn on_the_wire(scheme: SignatureScheme) -> Option<Wire> {
-    Some(match scheme {
-        SignatureScheme::RsaPssSha256 => Wire::RSA_PSS_SHA256,
-        SignatureScheme::RsaPssSha384 => Wire::RSA_PSS_SHA384,
-        SignatureScheme::RsaPssSha512 => Wire::RSA_PSS_SHA512,
-        SignatureScheme::RsaPkcs1Sha256 => Wire::RSA_PKCS1_SHA256,
-        SignatureScheme::RsaPkcs1Sha384 => Wire::RSA_PKCS1_SHA384,
-        SignatureScheme::RsaPkcs1Sha512 => Wire::RSA_PKCS1_SHA512,
-        SignatureScheme::EcdsaP256Sha256 => Wire::ECDSA_NISTP256_SHA256,
-        SignatureScheme::EcdsaP384Sha384 => Wire::ECDSA_NISTP384_SHA384,
-        _ => return None,
-    })
 }

@@ -45,6 +45,7 @@ mod origin;
 mod pinned;
 mod pool;
 mod proxy;
+mod scheme;
 mod stream;
 mod tls;
 mod transport;

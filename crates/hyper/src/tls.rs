@@ -73,10 +73,10 @@ impl TlsFactory {
                 .map_err(|error| failed().with_source(error))?;
         let config = match pinned_server {
             // The roots are not read.
-            Some(pin) => config.dangerous().with_custom_certificate_verifier(Arc::new(PinnedServer::new(
-                pin,
-                Arc::clone(&self.provider),
-            ))),
+            Some(pin) => {
+                let verifier = Arc::new(PinnedServer::new(pin, &self.provider));
+                config.dangerous().with_custom_certificate_verifier(verifier)
+            }
             None => {
                 let verifier = self.trust.verifier().await.map_err(|error| failed().with_source(error))?;
                 config.with_webpki_verifier(verifier)

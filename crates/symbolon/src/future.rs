@@ -53,7 +53,7 @@ fn downgrade<'a>(request: ManagedIdentityRequest<'a>, error: &Error) -> RequestS
 
 /// Returns the request for the token client, which has a certificate for every request.
 fn token_request<'a>(request: &ManagedIdentityRequest<'a>) -> TokenRequest<'a> {
-    let token = request.identity.token_client().token_for_resource(request.resource);
+    let token = request.identity.0.token_client.token_for_resource(request.resource);
     let token = token.options(request.options);
     if request.proof_of_possession { token.proof_of_possession() } else { token }
 }
@@ -61,11 +61,11 @@ fn token_request<'a>(request: &ManagedIdentityRequest<'a>) -> TokenRequest<'a> {
 /// Refuses a request for a certificate that this host cannot fulfil, judging by its environment.
 fn check_host(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
     let Detection { source, reason, .. } = request.identity.detection();
-    let is_disabled = request.identity.is_imds_v2_disabled();
+    let is_disabled = request.identity.0.is_imds_v2_disabled;
     if *source == Source::Imds && !is_disabled {
         return Ok(());
     }
-    let (code, error, advice) = match request.identity.minimum_strength() {
+    let (code, error, advice) = match request.identity.0.minimum_strength {
         // The key strength is checked first. (docs/protocol/imdsv2.md#guards)
         Some(minimum) => (
             "min_strength_not_met",
@@ -106,14 +106,14 @@ impl Future for ManagedIdentityFuture<'_> {
         if let RequestState::Bearer(pending) = &mut self.0 {
             // By reference, so that a hit does not move the request.
             let cached = pending.as_ref().and_then(|request| {
-                request.identity.bearer_tokens().cached(request.resource, &request.options)
+                request.identity.0.bearer_tokens.cached(request.resource, &request.options)
             });
             if let Some(token) = cached {
                 *pending = None;
                 return Poll::Ready(Ok(token));
             }
             if let Some(ManagedIdentityRequest { identity, resource, options, .. }) = pending.take() {
-                let acquire = identity.bearer_tokens().acquire(resource, options);
+                let acquire = identity.0.bearer_tokens.acquire(resource, options);
                 self.0 = RequestState::Acquiring(Box::pin(acquire));
             }
         }

@@ -30,20 +30,20 @@ use crate::downgrade::Downgrade;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManagedIdentity(Arc<IdentityParts>);
+pub struct ManagedIdentity(pub(crate) Arc<IdentityParts>);
 
 #[derive(Debug)]
-struct IdentityParts {
+pub(crate) struct IdentityParts {
     id: ManagedIdentityId,
-    bearer_tokens: BearerTokens,
+    pub(crate) bearer_tokens: BearerTokens,
     minter: Minter,
-    token_client: TokenClient,
+    pub(crate) token_client: TokenClient,
     prober: HostProber,
-    minimum_strength: Option<Strength>,
+    pub(crate) minimum_strength: Option<Strength>,
     /// The strength of new keys, if it is known before there is one.
     new_key_strength: Option<Strength>,
-    downgrade: Downgrade,
-    is_imds_v2_disabled: bool,
+    pub(crate) downgrade: Downgrade,
+    pub(crate) is_imds_v2_disabled: bool,
 }
 
 impl ManagedIdentity {
@@ -104,25 +104,5 @@ impl ManagedIdentity {
         let current_strength = self.binding().map(|binding| binding.identity().strength());
         let strength = current_strength.or(self.0.new_key_strength);
         self.0.prober.capabilities(self.detection(), strength).await
-    }
-
-    pub(crate) fn downgrade(&self) -> Downgrade {
-        self.0.downgrade
-    }
-
-    pub(crate) fn minimum_strength(&self) -> Option<Strength> {
-        self.0.minimum_strength
-    }
-
-    pub(crate) fn is_imds_v2_disabled(&self) -> bool {
-        self.0.is_imds_v2_disabled
-    }
-
-    pub(crate) fn bearer_tokens(&self) -> &BearerTokens {
-        &self.0.bearer_tokens
-    }
-
-    pub(crate) fn token_client(&self) -> &TokenClient {
-        &self.0.token_client
     }
 }

@@ -30,7 +30,7 @@ impl ManagedIdentity {
             resource,
             proof_of_possession: false,
             over_mtls: false,
-            downgrade: self.downgrade(),
+            downgrade: self.0.downgrade,
             options: RequestOptions::default(),
         }
     }

@@ -71,6 +71,15 @@ impl Response {
 }
 
 /// Shows the status and the length of the body: headers and body may contain a token.
+impl From<Response> for http::Response<Bytes> {
+    fn from(response: Response) -> Self {
+        let mut converted = Self::new(response.body);
+        *converted.status_mut() = response.status;
+        *converted.headers_mut() = response.headers;
+        converted
+    }
+}
+
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")

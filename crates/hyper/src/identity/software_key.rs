@@ -9,18 +9,7 @@ use rustls::sign;
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
 use super::LoadError;
-
-/// Schemes that keys may support, preferred first, with their code points (RFC 8446 §4.2.3).
-const SCHEMES: [(SignatureScheme, Wire); 8] = [
-    (SignatureScheme::RsaPssSha256, Wire::RSA_PSS_SHA256),
-    (SignatureScheme::RsaPssSha384, Wire::RSA_PSS_SHA384),
-    (SignatureScheme::RsaPssSha512, Wire::RSA_PSS_SHA512),
-    (SignatureScheme::RsaPkcs1Sha256, Wire::RSA_PKCS1_SHA256),
-    (SignatureScheme::RsaPkcs1Sha384, Wire::RSA_PKCS1_SHA384),
-    (SignatureScheme::RsaPkcs1Sha512, Wire::RSA_PKCS1_SHA512),
-    (SignatureScheme::EcdsaP256Sha256, Wire::ECDSA_NISTP256_SHA256),
-    (SignatureScheme::EcdsaP384Sha384, Wire::ECDSA_NISTP384_SHA384),
-];
+use crate::scheme::{SCHEMES, on_the_wire};
 
 /// A key that the crypto provider loaded.
 pub(super) struct SoftwareKey {
@@ -53,8 +42,7 @@ impl SigningKey for SoftwareKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
-        let wire = SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, wire)| *wire);
-        let signer = wire.and_then(|wire| self.key.choose_scheme(&[wire]));
+        let signer = on_the_wire(scheme).and_then(|wire| self.key.choose_scheme(&[wire]));
         let signer = signer.ok_or(SigningError::UnsupportedScheme(scheme))?;
         signer.sign(message).map_err(SigningError::failed)
     }

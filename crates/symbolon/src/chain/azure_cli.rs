@@ -21,7 +21,7 @@ const AZ: ToolSpec = ToolSpec {
 
 /// Tokens of the user who is logged in to the Azure CLI (`az account get-access-token`).
 #[derive(Clone, Debug)]
-pub struct AzureCli(ToolSettings);
+pub struct AzureCli(pub(super) ToolSettings);
 
 impl AzureCli {
     /// Uses the tenant of the subscription that is selected in the Azure CLI.
@@ -34,9 +34,10 @@ impl AzureCli {
     ///
     /// # Errors
     /// `invalid_configuration` if the value has characters other than letters, digits, `-` and `.`.
-    pub fn tenant(self, tenant: &str) -> Result<Self, Error> {
+    pub fn tenant(mut self, tenant: &str) -> Result<Self, Error> {
         let tenant = validated_argument("the tenant", tenant, |c| matches!(c, '-' | '.'))?;
-        Ok(Self(self.0.with_selection("--tenant", tenant)))
+        self.0.selection = Some(("--tenant", tenant));
+        Ok(self)
     }
 
     /// Selects the tenant of a subscription by the subscription's id or name. Replaces a selected
@@ -45,20 +46,18 @@ impl AzureCli {
     /// # Errors
     /// `invalid_configuration` if the value has characters other than letters, digits, spaces, `-`,
     /// `_` and `.`.
-    pub fn subscription(self, subscription: &str) -> Result<Self, Error> {
+    pub fn subscription(mut self, subscription: &str) -> Result<Self, Error> {
         let subscription =
             validated_argument("the subscription", subscription, |c| matches!(c, '-' | '_' | '.' | ' '))?;
-        Ok(Self(self.0.with_selection("--subscription", subscription)))
+        self.0.selection = Some(("--subscription", subscription));
+        Ok(self)
     }
 
     /// Sets the timeout, after which the tool is killed. Default: 13 seconds.
     #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self(self.0.with_timeout(timeout))
-    }
-
-    pub(super) fn into_settings(self) -> ToolSettings {
-        self.0
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout = timeout;
+        self
     }
 }
 

@@ -20,7 +20,7 @@ const AZD: ToolSpec = ToolSpec {
 
 /// Tokens of the user who is logged in to the Azure Developer CLI (`azd auth token`).
 #[derive(Clone, Debug)]
-pub struct AzureDeveloperCli(ToolSettings);
+pub struct AzureDeveloperCli(pub(super) ToolSettings);
 
 impl AzureDeveloperCli {
     /// Uses the default tenant of the Azure Developer CLI.
@@ -33,19 +33,17 @@ impl AzureDeveloperCli {
     ///
     /// # Errors
     /// `invalid_configuration` if the value has characters other than letters, digits, `-` and `.`.
-    pub fn tenant(self, tenant: &str) -> Result<Self, Error> {
+    pub fn tenant(mut self, tenant: &str) -> Result<Self, Error> {
         let tenant = validated_argument("the tenant", tenant, |c| matches!(c, '-' | '.'))?;
-        Ok(Self(self.0.with_selection("--tenant-id", tenant)))
+        self.0.selection = Some(("--tenant-id", tenant));
+        Ok(self)
     }
 
     /// Sets the timeout, after which the tool is killed. Default: 13 seconds.
     #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self(self.0.with_timeout(timeout))
-    }
-
-    pub(super) fn into_settings(self) -> ToolSettings {
-        self.0
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout = timeout;
+        self
     }
 }
 

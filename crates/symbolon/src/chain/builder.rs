@@ -8,8 +8,8 @@ use symbolon_types::Context;
 use super::azure_cli::AzureCli;
 use super::azure_developer_cli::AzureDeveloperCli;
 use super::credential_chain::CredentialChain;
-use super::link::ChainLink;
-use super::links::{Link, WorkloadLink};
+use super::link::{ChainLink, LinkError};
+use super::links::Link;
 use super::tool::DeveloperTool;
 use super::tool_spec::ToolSettings;
 use super::variable;
@@ -74,13 +74,13 @@ impl CredentialChainBuilder {
     /// Adds the Azure CLI.
     #[must_use]
     pub fn azure_cli(self, tool: AzureCli) -> Self {
-        self.plan(PlannedLink::Tool(tool.into_settings()))
+        self.plan(PlannedLink::Tool(tool.0))
     }
 
     /// Adds the Azure Developer CLI.
     #[must_use]
     pub fn azure_developer_cli(self, tool: AzureDeveloperCli) -> Self {
-        self.plan(PlannedLink::Tool(tool.into_settings()))
+        self.plan(PlannedLink::Tool(tool.0))
     }
 
     /// Adds the links that `AZURE_TOKEN_CREDENTIALS` names, the variable of the Azure SDKs. Case
@@ -179,19 +179,16 @@ impl LinkFactory {
     fn workload_identity(&self) -> Link {
         let credential = WorkloadIdentity::from_env(self.context.env());
         Link::WorkloadIdentity(match credential {
-            Ok(credential) => WorkloadLink::Configured(
-                TokenClient::builder(credential, self.transport.clone())
-                    .context(self.context.clone())
-                    .cache(self.cache.clone())
-                    .build(),
-            ),
-            Err(error) if self.context.env().var(TOKEN_FILE).is_some() => WorkloadLink::Invalid(error),
+            Ok(credential) => Ok(TokenClient::builder(credential, self.transport.clone())
+                .context(self.context.clone())
+                .cache(self.cache.clone())
+                .build()),
+            Err(error) if self.context.env().var(TOKEN_FILE).is_some() => Err(LinkError::Failed(error)),
             Err(_) => {
                 let error = format!("this host has no workload identity: {TOKEN_FILE} is not set");
-                WorkloadLink::Absent(
-                    Error::new(ErrorKind::Environment, "workload_identity_unavailable", error)
-                        .with_advice("check the label of the pod and the annotation of its service account"),
-                )
+                let error = Error::new(ErrorKind::Environment, "workload_identity_unavailable", error)
+                    .with_advice("check the label of the pod and the annotation of its service account");
+                Err(LinkError::Unavailable(error))
             }
         })
     }
@@ -204,8 +201,8 @@ impl LinkFactory {
         Ok(match name {
             ChainLink::WorkloadIdentity => self.workload_identity(),
             ChainLink::ManagedIdentity => Link::ManagedIdentity(self.managed_identity()?),
-            ChainLink::AzureCli => self.tool(AzureCli::new().into_settings()),
-            ChainLink::AzureDeveloperCli => self.tool(AzureDeveloperCli::new().into_settings()),
+            ChainLink::AzureCli => self.tool(AzureCli::new().0),
+            ChainLink::AzureDeveloperCli => self.tool(AzureDeveloperCli::new().0),
         })
     }
 

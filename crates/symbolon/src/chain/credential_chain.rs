@@ -113,11 +113,8 @@ impl CredentialChain {
             return identity.call(token, request).await;
         }
         let sent = self.0.transport.send(token.authorize(request)?).await;
-        let received = sent.map_err(|error| error.into_error("the resource could not be called"))?;
-        let mut response = http::Response::new(received.body().clone());
-        *response.status_mut() = received.status();
-        *response.headers_mut() = received.headers().clone();
-        Ok(response)
+        let response = sent.map_err(|error| error.into_error("the resource could not be called"))?;
+        Ok(response.into())
     }
 
     /// Removes a token that a resource refused from the cache, so that the next request gets

@@ -63,7 +63,7 @@ pub(super) struct LinkRequest<'a> {
 }
 
 /// The failure of a link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum LinkError {
     /// The link's identity does not exist here. The next link is tried.
     Unavailable(Error),

@@ -10,19 +10,10 @@ use crate::identity::ManagedIdentity;
 /// A link, ready to request tokens.
 #[derive(Debug)]
 pub(super) enum Link {
-    WorkloadIdentity(WorkloadLink),
+    /// An error if the environment describes none, or describes it incompletely.
+    WorkloadIdentity(Result<TokenClient, LinkError>),
     ManagedIdentity(ManagedIdentity),
     Tool(Box<DeveloperTool>),
-}
-
-/// The workload identity that the environment describes.
-#[derive(Debug)]
-pub(super) enum WorkloadLink {
-    Configured(TokenClient),
-    /// The environment does not describe one.
-    Absent(Error),
-    /// The description is incomplete or wrong.
-    Invalid(Error),
 }
 
 impl Link {
@@ -48,7 +39,14 @@ impl Link {
         check_host: bool,
     ) -> Result<Token, LinkError> {
         match self {
-            Self::WorkloadIdentity(workload) => workload.token(request).await,
+            Self::WorkloadIdentity(client) => {
+                let client = client.as_ref().map_err(LinkError::clone)?;
+                if request.proof_of_possession {
+                    return Err(LinkError::Failed(cannot_bind()));
+                }
+                let token = client.token_for_resource(request.resource).options(request.options);
+                token.await.map_err(LinkError::Failed)
+            }
             Self::ManagedIdentity(identity) => {
                 if check_host {
                     find_source(identity).await.map_err(LinkError::Unavailable)?;
@@ -58,21 +56,6 @@ impl Link {
             Self::Tool(_) if request.proof_of_possession => Err(LinkError::Unavailable(cannot_bind())),
             Self::Tool(tool) => tool.token(request).await,
         }
-    }
-}
-
-impl WorkloadLink {
-    async fn token(&self, request: &LinkRequest<'_>) -> Result<Token, LinkError> {
-        let client = match self {
-            Self::Configured(client) => client,
-            Self::Absent(error) => return Err(LinkError::Unavailable(error.clone())),
-            Self::Invalid(error) => return Err(LinkError::Failed(error.clone())),
-        };
-        if request.proof_of_possession {
-            return Err(LinkError::Failed(cannot_bind()));
-        }
-        let token = client.token_for_resource(request.resource).options(request.options);
-        token.await.map_err(LinkError::Failed)
     }
 }
 

@@ -40,16 +40,6 @@ impl ToolSettings {
     pub(super) fn new(tool: ToolSpec) -> Self {
         Self { tool, selection: None, timeout: TIMEOUT }
     }
-
-    pub(super) fn with_selection(mut self, option: &'static str, value: String) -> Self {
-        self.selection = Some((option, value));
-        self
-    }
-
-    pub(super) fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
 }
 
 /// Validates a value for a command line. A value with a leading `-` would be read as an option.

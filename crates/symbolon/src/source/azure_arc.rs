@@ -57,8 +57,7 @@ fn http_request(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error
         append(&mut url, name, value);
     }
     let mut built = Request::new(Method::GET, url, Route::Local);
-    let (name, value) = metadata_header();
-    built.headers_mut().insert(name, value);
+    built.headers_mut().extend([metadata_header()]);
     Ok(built)
 }
 

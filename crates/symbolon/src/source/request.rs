@@ -92,11 +92,8 @@ fn app_service(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error>
     }
     let mut built = Request::new(Method::GET, url, Route::Local);
     let secret = secret_of(Source::AppService, env, "IDENTITY_HEADER")?;
-    let headers = built.headers_mut();
-    headers.insert(HeaderName::from_static("x-identity-header"), secret);
-    // Required by Automation.
-    let (name, value) = metadata_header();
-    headers.insert(name, value);
+    // Automation requires the second one.
+    built.headers_mut().extend([(HeaderName::from_static("x-identity-header"), secret), metadata_header()]);
     Ok(built)
 }
 
@@ -117,10 +114,7 @@ fn machine_learning(request: &SourceRequest<'_>, env: &Env) -> Result<Request, E
     append(&mut url, "clientid", &client_id);
     let mut built = Request::new(Method::GET, url, Route::Local);
     let secret = secret_of(Source::MachineLearning, env, "MSI_SECRET")?;
-    let headers = built.headers_mut();
-    headers.insert(HeaderName::from_static("secret"), secret);
-    let (name, value) = metadata_header();
-    headers.insert(name, value);
+    built.headers_mut().extend([(HeaderName::from_static("secret"), secret), metadata_header()]);
     Ok(built)
 }
 
@@ -129,9 +123,7 @@ fn cloud_shell(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error>
     let url = endpoint_of(Source::CloudShell, env, "MSI_ENDPOINT")?;
     let body = Serializer::new(String::new()).append_pair("resource", request.resource).finish();
     let mut built = Request::new(Method::POST, url, Route::Local).with_body(body);
-    let headers = built.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    let (name, value) = metadata_header();
-    headers.insert(name, value);
+    let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+    built.headers_mut().extend([(CONTENT_TYPE, content_type), metadata_header()]);
     Ok(built)
 }

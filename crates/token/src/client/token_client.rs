@@ -70,9 +70,6 @@ impl TokenClient {
     ) -> Result<http::Response<Bytes>, Error> {
         let sent = self.parts.http.transport().send(token.authorize(request)?).await;
         let response = sent.map_err(|error| error.into_error("the resource could not be called"))?;
-        let mut received = http::Response::new(response.body().clone());
-        *received.status_mut() = response.status();
-        *received.headers_mut() = response.headers().clone();
-        Ok(received)
+        Ok(response.into())
     }
 }
