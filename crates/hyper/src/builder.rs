@@ -62,8 +62,8 @@ impl HyperTransportBuilder {
         self
     }
 
-    /// Adds the trusted root certificates in this PEM text. Other blocks are skipped; a text without
-    /// a certificate is an error of [`build`](Self::build).
+    /// Adds the trusted root certificates in this PEM text. Other blocks are skipped; a text
+    /// without a certificate is an error of [`build`](Self::build).
     #[must_use]
     pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
         let mut blocks = 0;
@@ -88,8 +88,8 @@ impl HyperTransportBuilder {
         }
     }
 
-    /// Sets whether the roots of the platform are trusted. Default: true. They are read at the first
-    /// TLS connection.
+    /// Sets whether the roots of the platform are trusted. Default: true. They are read at the
+    /// first TLS connection.
     #[must_use]
     pub fn platform_roots(mut self, trusted: bool) -> Self {
         self.platform_roots = trusted;
@@ -108,12 +108,14 @@ impl HyperTransportBuilder {
     ///
     /// These variables are read when the transport is built:
     ///
-    /// - `SSL_CERT_FILE`: a PEM file of roots that are trusted in addition to the others. It is read
-    ///   at the first TLS connection, which fails if the file is unreadable or empty.
+    /// - `SSL_CERT_FILE`: a PEM file of roots that are trusted in addition to the others. It is
+    ///   read at the first TLS connection, which fails if the file is unreadable or empty.
     /// - `HTTPS_PROXY`, or else `ALL_PROXY`, in upper or lower case: the proxy for requests by
-    ///   [`Route::Public`](symbolon_transport::Route::Public), as `http://[user:password@]host:port`.
-    /// - `NO_PROXY`: a comma-separated list of domains (with their subdomains), addresses and networks
-    ///   that bypass the proxy, or `*`. This machine and link-local addresses always bypass it.
+    ///   [`Route::Public`](symbolon_transport::Route::Public), as
+    ///   `http://[user:password@]host:port`.
+    /// - `NO_PROXY`: a comma-separated list of domains (with their subdomains), addresses and
+    ///   networks that bypass the proxy, or `*`. This machine and link-local addresses always
+    ///   bypass it.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;

@@ -23,11 +23,11 @@
 //! [`IdentityNotRequested`](symbolon_transport::TransportErrorKind::IdentityNotRequested) before it
 //! is written, and the session is not stored, so that no resumption bypasses the check.
 //!
-//! **Pinned servers are separate.** For a request with a
-//! [pin](symbolon_transport::CertificatePin), the thumbprint of the server's certificate replaces
-//! chain, name and validity, and roots are not read. The signature of the handshake is verified,
-//! because a certificate is public. Connections and sessions of one pin are never used with another,
-//! so a replaced certificate takes effect at the next request.
+//! **Pinned servers are separate.** For a request with a [pin](symbolon_transport::CertificatePin),
+//! the thumbprint of the server's certificate replaces chain, name and validity, and roots are not
+//! read. The signature of the handshake is verified, because a certificate is public. Connections
+//! and sessions of one pin are never used with another, so a replaced certificate takes effect at
+//! the next request.
 //!
 //! **Dependencies are passed in.** The crypto provider goes into every TLS configuration and is
 //! never installed for the process. The clock and the variables come from a

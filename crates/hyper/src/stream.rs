@@ -1,5 +1,6 @@
 //! The byte stream of a connection.
 
+use std::fmt::Debug;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,20 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 /// A TCP connection, with or without TLS, that records if bytes were received.
 #[derive(Debug)]
 pub(crate) struct HttpStream {
-    carrier: StreamCarrier,
+    carrier: Box<dyn AsyncStream>,
     received: Received,
-}
-
-#[derive(Debug)]
-enum StreamCarrier {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// A flag that is set when bytes are received, until it is cleared.
@@ -38,34 +31,20 @@ impl Received {
 }
 
 impl HttpStream {
+    pub(crate) fn new(carrier: impl AsyncStream + 'static) -> Self {
+        Self { carrier: Box::new(carrier), received: Received::default() }
+    }
+
     /// Returns the flag for decrypted bytes.
     pub(crate) fn received(&self) -> Received {
         self.received.clone()
     }
-
-    fn carrier(&mut self) -> Pin<&mut (dyn AsyncStream + '_)> {
-        match &mut self.carrier {
-            StreamCarrier::Plain(stream) => Pin::new(stream),
-            StreamCarrier::Tls(stream) => Pin::new(&mut **stream),
-        }
-    }
 }
 
-impl From<TcpStream> for HttpStream {
-    fn from(stream: TcpStream) -> Self {
-        Self { carrier: StreamCarrier::Plain(stream), received: Received::default() }
-    }
-}
+/// A stream of TCP or TLS.
+pub(crate) trait AsyncStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
 
-impl From<TlsStream<TcpStream>> for HttpStream {
-    fn from(stream: TlsStream<TcpStream>) -> Self {
-        Self { carrier: StreamCarrier::Tls(Box::new(stream)), received: Received::default() }
-    }
-}
-
-trait AsyncStream: AsyncRead + AsyncWrite + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncStream for S {}
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> AsyncStream for S {}
 
 impl AsyncRead for HttpStream {
     fn poll_read(
@@ -74,7 +53,7 @@ impl AsyncRead for HttpStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let polled = self.carrier().poll_read(context, buffer);
+        let polled = Pin::new(&mut self.carrier).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.received.0.store(true, Ordering::Relaxed);
         }
@@ -88,15 +67,15 @@ impl AsyncWrite for HttpStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.carrier().poll_write(context, bytes)
+        Pin::new(&mut self.carrier).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.carrier().poll_flush(context)
+        Pin::new(&mut self.carrier).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.carrier().poll_shutdown(context)
+        Pin::new(&mut self.carrier).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -104,13 +83,10 @@ impl AsyncWrite for HttpStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.carrier().poll_write_vectored(context, slices)
+        Pin::new(&mut self.carrier).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.carrier {
-            StreamCarrier::Plain(stream) => stream.is_write_vectored(),
-            StreamCarrier::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.carrier.is_write_vectored()
     }
 }

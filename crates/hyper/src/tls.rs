@@ -59,8 +59,8 @@ impl TlsFactory {
         Ok(Self { provider, minimum, trust, time: Arc::new(TlsClock(clock)) })
     }
 
-    /// Creates the configuration for this identity, which verifies servers by the pin or else by the
-    /// roots.
+    /// Creates the configuration for this identity, which verifies servers by the pin or else by
+    /// the roots.
     pub(crate) async fn client(
         &self,
         identity: Option<&ClientIdentity>,
@@ -94,8 +94,8 @@ impl TlsFactory {
 }
 
 impl TlsClient {
-    /// Performs a handshake. With a certificate, it succeeds only if the server requested it, in this
-    /// handshake or in the resumed session.
+    /// Performs a handshake. With a certificate, it succeeds only if the server requested it, in
+    /// this handshake or in the resumed session.
     pub(crate) async fn connect(
         &self,
         stream: TcpStream,

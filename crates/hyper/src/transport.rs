@@ -137,9 +137,9 @@ impl TransportParts {
             // Roots and key are loaded before connecting, so that no connection waits for them.
             let tls = client.tls(&self.tls, request.identity(), request.pinned_server()).await?;
             let stream = connect(origin, proxy).await?;
-            HttpStream::from(tls.connect(stream, origin, record).await?)
+            HttpStream::new(tls.connect(stream, origin, record).await?)
         } else {
-            HttpStream::from(connect(origin, proxy).await?)
+            HttpStream::new(connect(origin, proxy).await?)
         };
         let connection = Http1Connection::new(stream).await;
         connection.map_err(|error| TransportError::new(TransportErrorKind::Interrupted).with_source(error))

@@ -57,8 +57,8 @@ impl Trust {
         Self { sources, provider, verifier: OnceCell::new() }
     }
 
-    /// Returns the verifier. Loads the roots once, on a blocking thread; concurrent callers wait, and
-    /// a failure is not cached.
+    /// Returns the verifier. Loads the roots once, on a blocking thread; concurrent callers wait,
+    /// and a failure is not cached.
     pub(crate) async fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
         let load = || async {
             let sources = self.sources.clone();

@@ -12,7 +12,7 @@ use symbolon_types::{ClientIdentity, Context, Env};
 
 use crate::authority::Authority;
 use crate::openssl::{KINDS, OpenSsl};
-use crate::server::{Asks, Handshake, Setup, VERSIONS};
+use crate::server::{ClientCertificates, Handshake, ServerOptions, VERSIONS};
 
 async fn get(url: &str, root: &[u8], identity: ClientIdentity) -> String {
     let transport = HyperTransport::builder()
@@ -36,7 +36,7 @@ async fn loaded_identity_is_presented() {
         .concat();
     let identity = client_identity_from_pem(pem.as_bytes()).unwrap();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let root = authority.pem();
         assert_eq!(get(&server.url(), root.as_bytes(), identity.clone()).await, "hello");
         let expected = Handshake { certificate: Some(identity.thumbprint()), is_resumed: false };

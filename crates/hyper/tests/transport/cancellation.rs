@@ -7,7 +7,7 @@ use symbolon_types::{Context, Jitter, SharedClock};
 
 use crate::authority::Authority;
 use crate::keys::Algorithm;
-use crate::server::{Asks, Fault, Setup, VERSIONS};
+use crate::server::{ClientCertificates, Fault, ServerOptions, VERSIONS};
 use crate::{eventually, get, outcome, trusting};
 
 #[tokio::test]
@@ -16,12 +16,13 @@ async fn cancelled_request_closes_its_connection_only() {
     let clock = SharedClock::system();
     for version in VERSIONS {
         for fault in [Fault::Stall, Fault::Mute] {
-            let server = Setup::new(version, Asks::Required).start(&authority);
+            let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
             let transport = trusting(&authority).build().unwrap();
             let identity = authority.identity(Algorithm::P256);
             outcome(&transport, get(&server.url(), Some(&identity))).await.unwrap();
 
-            let stalling = Setup::new(version, Asks::Required).fault(fault).start(&authority);
+            let stalling =
+                ServerOptions::new(version, ClientCertificates::Required).fault(fault).start(&authority);
             let (url, task_transport, task_identity) = (stalling.url(), transport.clone(), identity.clone());
             let given_up =
                 tokio::spawn(async move { outcome(&task_transport, get(&url, Some(&task_identity))).await });
@@ -49,7 +50,7 @@ async fn cancelled_request_closes_its_connection_only() {
 #[tokio::test]
 async fn request_can_be_cancelled_at_any_point() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     drop(symbolon_transport::Transport::send(&transport, get(&server.url(), None)));
     // Cancel at every await point.
@@ -67,7 +68,8 @@ async fn stalled_endpoint_times_out() {
     let authority = Authority::new();
     let identity = authority.identity(Algorithm::P256);
     for fault in [Fault::Stall, Fault::Mute] {
-        let server = Setup::new(VERSIONS[1], Asks::Required).fault(fault).start(&authority);
+        let server =
+            ServerOptions::new(VERSIONS[1], ClientCertificates::Required).fault(fault).start(&authority);
         let transport = SharedTransport::new(trusting(&authority).build().unwrap());
         let client = HttpClient::new(transport, Context::default().with_jitter(Jitter::fixed(0.5)));
         let policy = RetryPolicy::once().with_attempt_timeout(Duration::from_millis(300));

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::authority::Authority;
 use crate::keys::Algorithm;
-use crate::server::{Asks, Setup, VERSIONS, read_head};
+use crate::server::{ClientCertificates, ServerOptions, VERSIONS, read_head};
 use crate::{get, outcome, trusting};
 
 /// A proxy that connects every name to the same server.
@@ -60,7 +60,7 @@ fn public(url: &str, identity: Option<&ClientIdentity>) -> Request {
 async fn proxied_request_presents_its_certificate() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
         let url = format!("http://user:p%40ss@127.0.0.1:{}", proxy.port);
         let env = [("HTTPS_PROXY", url)].into_iter().collect();
@@ -84,7 +84,7 @@ async fn proxied_request_presents_its_certificate() {
 #[tokio::test]
 async fn local_requests_bypass_the_proxy() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
     let env = [("ALL_PROXY", format!("http://127.0.0.1:{}", proxy.port))].into_iter().collect();
     let transport = trusting(&authority).context(Context::default().with_env(env)).build().unwrap();
@@ -103,7 +103,7 @@ async fn local_requests_bypass_the_proxy() {
 #[tokio::test]
 async fn no_proxy_hosts_bypass_the_proxy() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let proxy = TunnelProxy::start(server.address(), ESTABLISHED).await;
     let variables =
         [("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port)), ("NO_PROXY", ".example".to_owned())];
@@ -120,7 +120,7 @@ async fn no_proxy_hosts_bypass_the_proxy() {
 #[tokio::test]
 async fn refused_tunnel_is_a_connect_error() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Required).start(&authority);
     let identity = authority.identity(Algorithm::P256);
     for answer in [
         "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
@@ -142,7 +142,8 @@ async fn refused_tunnel_is_a_connect_error() {
 #[tokio::test]
 async fn ssl_cert_file_adds_roots() {
     let (given, named) = (Authority::new(), Authority::new());
-    let servers = [&given, &named].map(|authority| Setup::new(VERSIONS[1], Asks::Never).start(authority));
+    let servers = [&given, &named]
+        .map(|authority| ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(authority));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), named.pem()).unwrap();
     let env: Env = [("SSL_CERT_FILE", file.path().to_str().unwrap())].into_iter().collect();
@@ -160,7 +161,7 @@ async fn ssl_cert_file_adds_roots() {
 #[tokio::test]
 async fn unreadable_ssl_cert_file_is_named() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("roots.pem");
     let env: Env = [("SSL_CERT_FILE", path.to_str().unwrap())].into_iter().collect();
@@ -234,7 +235,7 @@ fn unsuitable_crypto_provider_is_refused() {
 #[tokio::test]
 async fn no_process_wide_provider_is_installed() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     outcome(&trusting(&authority).build().unwrap(), get(&server.url(), None)).await.unwrap();
     assert!(rustls::crypto::CryptoProvider::get_default().is_none());
 }

@@ -7,7 +7,7 @@ use symbolon_types::{SignatureScheme, Thumbprint};
 
 use crate::authority::Authority;
 use crate::keys::{ALGORITHMS, Algorithm, TestKey};
-use crate::server::{Asks, Handshake, Setup, VERSIONS};
+use crate::server::{ClientCertificates, Handshake, ServerOptions, VERSIONS};
 use crate::{eventually, get, outcome, trusting};
 
 #[tokio::test]
@@ -21,7 +21,7 @@ async fn server_receives_the_certificate() {
     let authority = Authority::new();
     for version in VERSIONS {
         for algorithm in ALGORITHMS {
-            let server = Setup::new(version, Asks::Required).start(&authority);
+            let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
             let transport = trusting(&authority).build().unwrap();
             let key = TestKey::generate(algorithm);
             let identity = authority.identity_of(key.clone());
@@ -47,7 +47,7 @@ async fn common_signature_scheme_is_used() {
         (VERSIONS[1], SignatureScheme::RsaPkcs1Sha256, Err(TransportErrorKind::IdentityUnusable)),
     ] {
         // The request is not sent, even to a server for which the certificate is optional.
-        let server = Setup::new(version, Asks::Optional).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Optional).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity_of(rsa.clone().only(scheme));
         let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
@@ -60,7 +60,7 @@ async fn common_signature_scheme_is_used() {
 async fn connection_of_an_identity_is_reused() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
         for _ in 0..5 {
@@ -74,7 +74,7 @@ async fn connection_of_an_identity_is_reused() {
 async fn identities_share_no_connection_or_session() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Optional).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Optional).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let (one, other) = (authority.identity(Algorithm::Rsa2048), authority.identity(Algorithm::P256));
         let speakers = [Some(&one), Some(&other), None];
@@ -107,7 +107,7 @@ async fn identities_share_no_connection_or_session() {
 async fn parallel_identities_stay_separate() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identities: Vec<_> = (0..8).map(|_| authority.identity(Algorithm::P256)).collect();
         let tasks: Vec<_> = (0..96)
@@ -134,7 +134,7 @@ async fn parallel_identities_stay_separate() {
 async fn connections_close_with_their_identity() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Optional).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Optional).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let (kept, dropped) = (authority.identity(Algorithm::P256), authority.identity(Algorithm::P256));
         let weak = dropped.downgrade();
@@ -154,7 +154,7 @@ async fn connections_close_with_their_identity() {
 async fn renewed_certificate_gets_new_connection() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let key = TestKey::generate(Algorithm::P256);
         let generations = [authority.identity_of(key.clone()), authority.identity_of(key)];
@@ -170,7 +170,7 @@ async fn renewed_certificate_gets_new_connection() {
 #[tokio::test]
 async fn number_of_identities_is_bounded() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Required).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     let identities: Vec<_> = (0..80).map(|_| authority.identity(Algorithm::P256)).collect();
     for identity in &identities {

@@ -6,7 +6,7 @@ use symbolon_transport::Transport;
 
 use crate::authority::Authority;
 use crate::keys::Algorithm;
-use crate::server::{Asks, Fault, Setup, VERSIONS};
+use crate::server::{ClientCertificates, Fault, ServerOptions, VERSIONS};
 use crate::{get, outcome, trusting};
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn logs_contain_no_secret() {
     let logs = CapturedLogs::begin();
 
     let authority = Authority::new();
-    let mut setup = Setup::new(VERSIONS[1], Asks::Required);
+    let mut setup = ServerOptions::new(VERSIONS[1], ClientCertificates::Required);
     setup.body = "s3cr3t-response".to_owned();
     let server = setup.start(&authority);
     let transport = trusting(&authority).build().unwrap();

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{HandshakeKind, ServerConfig};
 use sha1::{Digest, Sha1};
 use symbolon_hyper::HyperTransport;
@@ -45,21 +44,12 @@ impl Presented {
     }
 }
 
-/// Presents the certificate with or without its key; rustls checks that elsewhere.
-#[derive(Debug)]
-struct Always(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Always {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-}
-
 /// A server whose response states if its handshake was `full` or `resumed`.
 fn serve(version: Version, presented: Presented) -> String {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let key = provider.key_provider.load_private_key(presented.key).unwrap();
-    let resolver = Always(Arc::new(CertifiedKey::new(vec![presented.certificate], key)));
+    // Unlike `with_single_cert`, it accepts the key of another certificate.
+    let resolver = SingleCertAndKey::from(CertifiedKey::new(vec![presented.certificate], key));
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
@@ -130,7 +120,8 @@ async fn pinned_certificate_needs_its_key() {
 async fn trusted_certificate_must_match_the_pin() {
     let authority = crate::authority::Authority::new();
     for version in VERSIONS {
-        let server = crate::server::Setup::new(version, crate::server::Asks::Never).start(&authority);
+        let server = crate::server::ServerOptions::new(version, crate::server::ClientCertificates::Never)
+            .start(&authority);
         let transport = crate::trusting(&authority).build().unwrap();
         assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
         let sent = outcome(&transport, pinned(&server.url(), Presented::new().pin())).await;

@@ -8,7 +8,7 @@ use symbolon_transport::{BODY_LIMIT, Request, Route, Transport, TransportErrorKi
 use symbolon_types::{Context, Env, ManualClock};
 
 use crate::authority::Authority;
-use crate::server::{Asks, Fault, Setup, VERSIONS};
+use crate::server::{ClientCertificates, Fault, ServerOptions, VERSIONS};
 use crate::{eventually, get, outcome, trusting};
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn transport_conformance() {
 async fn request_without_identity_presents_none() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Optional).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Optional).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
         assert_eq!(server.journal().handshakes[0].certificate, None);
@@ -34,7 +34,7 @@ async fn request_without_identity_presents_none() {
 async fn missing_certificate_is_a_tls_error() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let sent = outcome(&transport, get(&server.url(), None)).await;
         // Under TLS 1.3, a reset may overtake the alert.
@@ -47,7 +47,7 @@ async fn missing_certificate_is_a_tls_error() {
 async fn untrusted_server_is_a_tls_error() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&stranger);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&stranger);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity(crate::keys::Algorithm::P256);
         for identity in [None, Some(&identity)] {
@@ -62,7 +62,8 @@ async fn untrusted_server_is_a_tls_error() {
 async fn wrong_server_name_is_a_tls_error() {
     let authority = Authority::new();
     for names in [&["service.example"][..], &["127.0.0.1"]] {
-        let server = Setup::new(VERSIONS[1], Asks::Never).named(names).start(&authority);
+        let server =
+            ServerOptions::new(VERSIONS[1], ClientCertificates::Never).named(names).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         assert_eq!(outcome(&transport, get(&server.url(), None)).await, Err(TransportErrorKind::Tls));
         assert_eq!(server.journal().accepted, 1);
@@ -72,7 +73,10 @@ async fn wrong_server_name_is_a_tls_error() {
 #[tokio::test]
 async fn minimum_tls_version_is_enforced() {
     let authority = Authority::new();
-    let (old, new) = (Setup::new(VERSIONS[0], Asks::Never), Setup::new(VERSIONS[1], Asks::Never));
+    let (old, new) = (
+        ServerOptions::new(VERSIONS[0], ClientCertificates::Never),
+        ServerOptions::new(VERSIONS[1], ClientCertificates::Never),
+    );
     let (old, new) = (old.start(&authority), new.start(&authority));
     let transport = trusting(&authority).minimum_tls(TlsVersion::V1_3).build().unwrap();
     assert_eq!(outcome(&transport, get(&old.url(), None)).await, Err(TransportErrorKind::Tls));
@@ -82,7 +86,7 @@ async fn minimum_tls_version_is_enforced() {
 #[tokio::test]
 async fn target_and_headers_arrive_unchanged() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     let path = "/a%2Fb//c;d=1/?q=%20x`|^&e=a+b&&=";
     let url = format!("https://localhost:{}{path}#fragment", server.address().port());
@@ -97,7 +101,7 @@ async fn target_and_headers_arrive_unchanged() {
 #[tokio::test]
 async fn empty_post_sends_content_length() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     let request = Request::new(Method::POST, server.url().parse().unwrap(), Route::Local);
     outcome(&transport, request).await.unwrap();
@@ -107,7 +111,7 @@ async fn empty_post_sends_content_length() {
 #[tokio::test]
 async fn idle_connection_is_reused_until_limit() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let manual_clock = ManualClock::new();
     let transport =
         trusting(&authority).context(Context::default().with_clock(&manual_clock)).build().unwrap();
@@ -123,7 +127,9 @@ async fn idle_connection_is_reused_until_limit() {
 async fn closed_connection_is_replaced() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Never).fault(Fault::CloseAfterResponse).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Never)
+            .fault(Fault::CloseAfterResponse)
+            .start(&authority);
         let transport = trusting(&authority).build().unwrap();
         // No pause, so that the close arrives before or after the request is written.
         for sent in 1..=20 {
@@ -137,7 +143,7 @@ async fn closed_connection_is_replaced() {
 async fn lost_kept_connection_is_replaced_once() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Never).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Never).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         outcome(&transport, get(&server.url(), None)).await.unwrap();
         // The server now closes after each request, on the kept and on the fresh connection.
@@ -152,7 +158,7 @@ async fn lost_kept_connection_is_replaced_once() {
 #[tokio::test]
 async fn partial_response_is_not_retried() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     outcome(&transport, get(&server.url(), None)).await.unwrap();
     server.set_fault(Fault::HangUpAfter(1));
@@ -164,7 +170,7 @@ async fn partial_response_is_not_retried() {
 async fn newest_open_connection_is_used() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Never).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Never).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let request = || get(&server.url(), None);
         let (one, other) = tokio::join!(outcome(&transport, request()), outcome(&transport, request()));
@@ -181,7 +187,7 @@ async fn newest_open_connection_is_used() {
 async fn announced_large_body_fails_at_once() {
     let authority = Authority::new();
     let fault = Fault::Announce(BODY_LIMIT + 1);
-    let server = Setup::new(VERSIONS[1], Asks::Never).fault(fault).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).fault(fault).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     assert_eq!(outcome(&transport, get(&server.url(), None)).await, Err(TransportErrorKind::TooLarge));
     eventually("its connection is closed", || server.journal().open == 0).await;
@@ -190,7 +196,7 @@ async fn announced_large_body_fails_at_once() {
 #[tokio::test]
 async fn idle_connections_are_bounded() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Never).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     let burst: Vec<_> = (0..30)
         .map(|_| {
@@ -211,7 +217,8 @@ fn connections_stay_in_their_runtime() {
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let servers = runtime();
-    let server = servers.block_on(async { Setup::new(VERSIONS[1], Asks::Never).start(&authority) });
+    let server = servers
+        .block_on(async { ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(&authority) });
     let transport = trusting(&authority).build().unwrap();
     // The first runtime still exists, but no thread drives it.
     let first = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

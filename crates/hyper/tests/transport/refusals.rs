@@ -7,7 +7,7 @@ use symbolon_types::SigningError;
 
 use crate::authority::Authority;
 use crate::keys::{ALGORITHMS, Algorithm, TestKey};
-use crate::server::{Asks, Fault, Setup, VERSIONS};
+use crate::server::{ClientCertificates, Fault, ServerOptions, VERSIONS};
 use crate::{get, outcome, trusting};
 
 #[tokio::test]
@@ -15,7 +15,7 @@ async fn rejected_certificate_is_identity_rejected() {
     let authority = Authority::new();
     for version in VERSIONS {
         for algorithm in ALGORITHMS {
-            let server = Setup::new(version, Asks::Required).start(&authority);
+            let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
             let transport = trusting(&authority).build().unwrap();
             let identity = authority.identity(algorithm);
             server.reject(identity.thumbprint());
@@ -31,7 +31,7 @@ async fn rejected_certificate_is_identity_rejected() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_parallel_task_sees_the_rejection() {
     let authority = Authority::new();
-    let server = Setup::new(VERSIONS[1], Asks::Required).start(&authority);
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Required).start(&authority);
     let transport = trusting(&authority).build().unwrap();
     let (good, bad) = (authority.identity(Algorithm::P256), authority.identity(Algorithm::P256));
     server.reject(bad.thumbprint());
@@ -57,7 +57,7 @@ async fn every_parallel_task_sees_the_rejection() {
 async fn unknown_issuer_is_identity_rejected() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = stranger.identity(Algorithm::P256);
         let sent = outcome(&transport, get(&server.url(), Some(&identity))).await;
@@ -82,7 +82,8 @@ async fn loss_of_fresh_connection_is_a_rejection() {
             // The server has responded, so it accepted the certificate.
             (Fault::HangUpAfter(20), TransportErrorKind::Interrupted, TransportErrorKind::Interrupted),
         ] {
-            let server = Setup::new(version, Asks::Optional).fault(fault).start(&authority);
+            let server =
+                ServerOptions::new(version, ClientCertificates::Optional).fault(fault).start(&authority);
             let transport = trusting(&authority).build().unwrap();
             for (identity, expected) in [(Some(&identity), with), (None, without)] {
                 for _ in 0..10 {
@@ -100,7 +101,9 @@ async fn loss_of_fresh_connection_is_a_rejection() {
 async fn closed_kept_connection_is_no_rejection() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).fault(Fault::CloseAfterResponse).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required)
+            .fault(Fault::CloseAfterResponse)
+            .start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
         for _ in 0..20 {
@@ -114,7 +117,8 @@ async fn closed_kept_connection_is_no_rejection() {
 async fn rejection_is_reported_after_reconnect() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).without_resumption().start(&authority);
+        let server =
+            ServerOptions::new(version, ClientCertificates::Required).without_resumption().start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
         outcome(&transport, get(&server.url(), Some(&identity))).await.unwrap();
@@ -130,7 +134,7 @@ async fn rejection_is_reported_after_reconnect() {
 async fn rejected_identity_makes_full_handshake() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Required).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
         let request = || get(&server.url(), Some(&identity));
@@ -149,7 +153,7 @@ async fn rejected_identity_makes_full_handshake() {
 async fn server_without_request_gets_nothing() {
     let authority = Authority::new();
     for version in VERSIONS {
-        let server = Setup::new(version, Asks::Never).start(&authority);
+        let server = ServerOptions::new(version, ClientCertificates::Never).start(&authority);
         let transport = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
         // Repeated: the session of the first handshake must not bypass the check in the second.
@@ -172,7 +176,7 @@ async fn failing_key_is_identity_unusable() {
     let authority = Authority::new();
     for version in VERSIONS {
         for algorithm in ALGORITHMS {
-            let server = Setup::new(version, Asks::Optional).start(&authority);
+            let server = ServerOptions::new(version, ClientCertificates::Optional).start(&authority);
             let transport = trusting(&authority).build().unwrap();
             let identity = authority.identity_of(TestKey::generate(algorithm).failing());
             let error = transport.send(get(&server.url(), Some(&identity))).await.unwrap_err();

@@ -29,7 +29,7 @@ pub(crate) const VERSIONS: [Version; 2] = [&rustls::version::TLS12, &rustls::ver
 
 /// The server's handling of client certificates.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Asks {
+pub(crate) enum ClientCertificates {
     Never,
     Optional,
     Required,
@@ -55,18 +55,25 @@ pub(crate) enum Fault {
     Announce(usize),
 }
 
-pub(crate) struct Setup {
+pub(crate) struct ServerOptions {
     pub(crate) version: Version,
-    pub(crate) asks: Asks,
+    pub(crate) client_certificates: ClientCertificates,
     pub(crate) fault: Fault,
     pub(crate) resumes: bool,
     pub(crate) names: &'static [&'static str],
     pub(crate) body: String,
 }
 
-impl Setup {
-    pub(crate) fn new(version: Version, asks: Asks) -> Self {
-        Self { version, asks, fault: Fault::None, resumes: true, names: &NAMES, body: "hello".to_owned() }
+impl ServerOptions {
+    pub(crate) fn new(version: Version, client_certificates: ClientCertificates) -> Self {
+        Self {
+            version,
+            client_certificates,
+            fault: Fault::None,
+            resumes: true,
+            names: &NAMES,
+            body: "hello".to_owned(),
+        }
     }
 
     pub(crate) fn fault(mut self, fault: Fault) -> Self {
@@ -97,7 +104,7 @@ pub(crate) struct Server {
 struct State {
     fault: Mutex<Fault>,
     body: String,
-    journal: Mutex<Journal>,
+    journal: Mutex<ServerRecord>,
     rejected: Mutex<HashSet<Thumbprint>>,
     /// The number of a connection, or `None` for all.
     closing: broadcast::Sender<Option<usize>>,
@@ -105,7 +112,7 @@ struct State {
 
 /// A record of connections, handshakes and requests.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Journal {
+pub(crate) struct ServerRecord {
     pub(crate) accepted: usize,
     /// Open connections, counted from TCP on.
     pub(crate) open: usize,
@@ -128,19 +135,19 @@ pub(crate) struct Received {
 }
 
 impl Server {
-    fn start(setup: Setup, authority: &Authority) -> Self {
+    fn start(options: ServerOptions, authority: &Authority) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
-            fault: Mutex::new(setup.fault),
-            body: setup.body.clone(),
+            fault: Mutex::new(options.fault),
+            body: options.body.clone(),
             journal: Mutex::default(),
             rejected: Mutex::default(),
             closing: broadcast::channel(1).0,
         });
-        let config = Arc::new(config(&setup, authority, &state));
+        let config = Arc::new(config(&options, authority, &state));
         tokio::spawn(accept(listener, TlsAcceptor::from(config), Arc::clone(&state)));
         Self { address, state }
     }
@@ -153,7 +160,7 @@ impl Server {
         format!("https://localhost:{}/token?a=b", self.address.port())
     }
 
-    pub(crate) fn journal(&self) -> Journal {
+    pub(crate) fn journal(&self) -> ServerRecord {
         lock(&self.state.journal).clone()
     }
 
@@ -180,28 +187,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn config(setup: &Setup, authority: &Authority, state: &Arc<State>) -> ServerConfig {
+fn config(options: &ServerOptions, authority: &Authority, state: &Arc<State>) -> ServerConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[setup.version])
+        .with_protocol_versions(&[options.version])
         .unwrap();
-    let builder = if setup.asks == Asks::Never {
+    let builder = if options.client_certificates == ClientCertificates::Never {
         builder.with_no_client_auth()
     } else {
         let mut roots = RootCertStore::empty();
         roots.add(authority.certificate()).unwrap();
         let webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-        let is_mandatory = setup.asks == Asks::Required;
+        let is_mandatory = options.client_certificates == ClientCertificates::Required;
         builder.with_client_cert_verifier(Arc::new(Verifier {
             webpki,
             is_mandatory,
             state: Arc::clone(state),
         }))
     };
-    let (certificate, key) = authority.server(setup.names);
+    let (certificate, key) = authority.server(options.names);
     let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if !setup.resumes {
+    if !options.resumes {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
