@@ -127,8 +127,8 @@ where
         self.find_at(key, self.0.clock.now())
     }
 
-    /// Returns the value of a key at a time that the caller has already read. Reading the clock takes
-    /// as long as half a lookup.
+    /// Returns the value of a key at a time that the caller has already read. Reading the clock
+    /// takes as long as half a lookup.
     pub fn find_at<Q: LeaseKey<K>>(&self, key: &Q, now: SystemTime) -> Option<Found<V>> {
         let now = UnixNanos::from_time(now);
         let hash = self.0.hasher.hash_one(key);
@@ -189,7 +189,8 @@ where
         self.0.store(key, lease, load);
     }
 
-    /// Removes the value of a key if `predicate` returns true for it. Returns true if it was removed.
+    /// Removes the value of a key if `predicate` returns true for it. Returns true if it was
+    /// removed.
     pub fn remove_if<Q: LeaseKey<K>>(&self, key: &Q, predicate: impl FnOnce(&V) -> bool) -> bool {
         let hash = self.0.hasher.hash_one(key);
         let mut shard = self.0.shard(hash).write();
@@ -411,8 +412,8 @@ where
         }
     }
 
-    /// Returns the shard of a hash. The table itself uses the lowest and the highest bits; the shard
-    /// is chosen by bits from the middle.
+    /// Returns the shard of a hash. The table itself uses the lowest and the highest bits; the
+    /// shard is chosen by bits from the middle.
     fn shard(&self, hash: u64) -> &Shard<K, V> {
         &self.shards[self.shard_index(hash)]
     }

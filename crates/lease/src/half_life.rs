@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use symbolon_types::Jitter;
 
-/// The largest jitter of a half-life, in either direction (`docs/protocol/imdsv2.md#binding-lifetime`).
+/// The largest jitter of a half-life, in either direction
+/// (`docs/protocol/imdsv2.md#binding-lifetime`).
 const MAX_JITTER: Duration = Duration::from_secs(5 * 60);
 
 /// Returns the middle between two times, moved by at most five minutes or a twentieth of the time

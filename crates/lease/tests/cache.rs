@@ -528,8 +528,8 @@ mod model {
     }
 
     proptest! {
-        /// After any sequence of steps, the cache returns the value of the last successful load until
-        /// it expires, and an error only when there is no value.
+        /// After any sequence of steps, the cache returns the value of the last successful load
+        /// until it expires, and an error only when there is no value.
         #[test]
         fn cache_matches_model(steps in prop::collection::vec(step(), 1..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

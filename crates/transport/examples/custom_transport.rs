@@ -1,7 +1,7 @@
 //! A custom transport: a blocking HTTP client behind the contract, with the conformance suite.
 //!
-//! It does not declare client certificates, so Symbolon requests bearer tokens over it and refuses to
-//! request bound tokens.
+//! It does not declare client certificates, so Symbolon requests bearer tokens over it and refuses
+//! to request bound tokens.
 
 #![expect(clippy::print_stdout, reason = "examples print")]
 

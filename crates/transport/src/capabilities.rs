@@ -20,7 +20,8 @@ impl Capabilities {
         Self::default()
     }
 
-    /// Declares that the transport presents the identity of a request in the TLS handshake, or fails.
+    /// Declares that the transport presents the identity of a request in the TLS handshake, or
+    /// fails.
     #[must_use]
     pub fn with_client_certificates(mut self) -> Self {
         self.client_certificates = true;

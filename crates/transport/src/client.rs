@@ -124,7 +124,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use futures_util::FutureExt;
-    use http::{Method, StatusCode};
+    use http::header::RETRY_AFTER;
+    use http::{HeaderValue, Method, StatusCode};
     use symbolon_types::{Jitter, ManualClock};
 
     use super::*;
@@ -171,6 +172,24 @@ mod tests {
         assert_eq!(waits_of_three_attempts(3.0), [10, 3, 6]);
         assert_eq!(waits_of_three_attempts(0.0), [10]);
         assert_eq!(waits_of_three_attempts(f64::NAN), [10, 1, 2]);
+    }
+
+    #[test]
+    fn retry_scale_applies_to_retry_after() {
+        let manual_clock = ManualClock::new();
+        let transport = transport_fn(|_| async {
+            let headers = [(RETRY_AFTER, HeaderValue::from_static("60"))].into_iter().collect();
+            Ok(Response::new(StatusCode::SERVICE_UNAVAILABLE, "").with_headers(headers))
+        });
+        let context = Context::default().with_clock(&manual_clock).with_retry_scale(0.5);
+        let client = HttpClient::new(SharedTransport::new(transport), context);
+        let policy = RetryPolicy::token_endpoint();
+        let mut sending = Box::pin(client.send(&policy, request));
+        for _ in 0..2 {
+            assert!((&mut sending).now_or_never().is_none());
+            assert_eq!(manual_clock.advance_to_next(), Some(Duration::from_secs(30)));
+        }
+        assert_eq!(sending.now_or_never().unwrap().unwrap().attempts, 3);
     }
 
     /// Returns the waits, in seconds, of a client whose first attempt times out and whose second is

@@ -1,9 +1,9 @@
 //! A test suite for implementors of [`Transport`] (feature `conformance`).
 //!
 //! The cases use a plain server on loopback, which this module starts; they need no TLS, no network
-//! and no particular runtime. They do not cover the TLS part of the contract: for
-//! [pinned servers](crate::Capabilities::pinned_servers), pass a TLS server to [`check_pinned`]; for
-//! client certificates, run an mTLS server, as the tests of `symbolon-hyper` do.
+//! and no particular runtime. They do not cover the TLS part of the contract: for [pinned
+//! servers](crate::Capabilities::pinned_servers), pass a TLS server to [`check_pinned`]; for client
+//! certificates, run an mTLS server, as the tests of `symbolon-hyper` do.
 //!
 //! ```no_run
 //! # use symbolon_transport::{Transport, conformance};
@@ -59,6 +59,7 @@ impl fmt::Display for ConformanceReport {
 
 /// Runs all cases against a transport.
 pub async fn check(transport: impl Transport) -> ConformanceReport {
+    use TransportErrorKind as Kind;
     let transport = SharedTransport::new(transport);
     let mut cases = vec![
         ("the request arrives unchanged", request_arrives(&transport).await),
@@ -67,9 +68,23 @@ pub async fn check(transport: impl Transport) -> ConformanceReport {
         ("a body at the limit is accepted", body_at_limit(&transport).await),
         ("a body over the limit is refused", body_over_limit(&transport).await),
         ("an endless chunked body is refused", endless_body(&transport).await),
-        ("an incomplete body is an interruption", torn_body(&transport).await),
-        ("a connection closed before the response is an interruption", hang_up(&transport).await),
-        ("a reply that is not HTTP is a protocol error", not_http(&transport).await),
+        (
+            "an incomplete body is an interruption",
+            reply_fails(
+                &transport,
+                "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this",
+                Kind::Interrupted,
+            )
+            .await,
+        ),
+        (
+            "a connection closed before the response is an interruption",
+            reply_fails(&transport, "", Kind::Interrupted).await,
+        ),
+        (
+            "a reply that is not HTTP is a protocol error",
+            reply_fails(&transport, "SSH-2.0-OpenSSH_9.2\r\n\r\n", Kind::Protocol).await,
+        ),
         ("a closed port is a connection failure", closed_port(&transport).await),
         ("a closed kept connection does not fail the next request", stale(&transport).await),
         ("a URL cannot inject a header", no_injection(&transport).await),
@@ -80,8 +95,8 @@ pub async fn check(transport: impl Transport) -> ConformanceReport {
     ConformanceReport(cases)
 }
 
-/// Runs the cases for [pinned servers](crate::Capabilities::pinned_servers) against a transport that
-/// declares them. `url` must be at a TLS server on loopback that returns 200 to every GET. Its
+/// Runs the cases for [pinned servers](crate::Capabilities::pinned_servers) against a transport
+/// that declares them. `url` must be at a TLS server on loopback that returns 200 to every GET. Its
 /// certificate has the thumbprint `pin`, another name, and an issuer that the transport does not
 /// trust.
 ///
@@ -113,6 +128,8 @@ fn served(sent: Result<Response, TransportError>) -> Case {
 
 type Case = Result<(), String>;
 
+const EMPTY_OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
 fn get(url: Url) -> Request {
     Request::new(Method::GET, url, Route::Local)
 }
@@ -125,6 +142,15 @@ fn expect_kind(sent: Result<Response, TransportError>, expected: TransportErrorK
     }
 }
 
+async fn reply_fails(
+    transport: &SharedTransport,
+    reply: impl Into<Vec<u8>>,
+    expected: TransportErrorKind,
+) -> Case {
+    let server = Server::replying(reply).map_err(describe)?;
+    expect_kind(transport.send(get(server.url("/"))).await, expected)
+}
+
 fn expect(holds: bool, wrong: &str) -> Case {
     if holds { Ok(()) } else { Err(wrong.to_owned()) }
 }
@@ -134,7 +160,7 @@ fn describe(error: impl fmt::Display) -> String {
 }
 
 async fn request_arrives(transport: &SharedTransport) -> Case {
-    let server = Server::replying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
+    let server = Server::replying(EMPTY_OK).map_err(describe)?;
     let url = server.url("/metadata/x?api-version=2.0&resource=a%2Bb%26c");
     let mut request = Request::new(Method::POST, url, Route::Local).with_body(&b"{\"csr\":\"x\"}"[..]);
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -170,7 +196,7 @@ async fn response_arrives(transport: &SharedTransport) -> Case {
 }
 
 async fn redirect_is_response(transport: &SharedTransport) -> Case {
-    let target = Server::replying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
+    let target = Server::replying(EMPTY_OK).map_err(describe)?;
     let location = target.url("/elsewhere");
     let reply =
         format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
@@ -193,8 +219,7 @@ async fn body_over_limit(transport: &SharedTransport) -> Case {
     let over = BODY_LIMIT + 1;
     let mut reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {over}\r\n\r\n").into_bytes();
     reply.resize(reply.len() + over, b'x');
-    let server = Server::replying(reply).map_err(describe)?;
-    expect_kind(transport.send(get(server.url("/"))).await, TransportErrorKind::TooLarge)
+    reply_fails(transport, reply, TransportErrorKind::TooLarge).await
 }
 
 async fn endless_body(transport: &SharedTransport) -> Case {
@@ -204,24 +229,7 @@ async fn endless_body(transport: &SharedTransport) -> Case {
         reply.resize(reply.len() + 0x1_0000, b'x');
         reply.extend_from_slice(b"\r\n");
     }
-    let server = Server::replying(reply).map_err(describe)?;
-    expect_kind(transport.send(get(server.url("/"))).await, TransportErrorKind::TooLarge)
-}
-
-async fn torn_body(transport: &SharedTransport) -> Case {
-    let server =
-        Server::replying("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this").map_err(describe)?;
-    expect_kind(transport.send(get(server.url("/"))).await, TransportErrorKind::Interrupted)
-}
-
-async fn hang_up(transport: &SharedTransport) -> Case {
-    let server = Server::replying("").map_err(describe)?;
-    expect_kind(transport.send(get(server.url("/"))).await, TransportErrorKind::Interrupted)
-}
-
-async fn not_http(transport: &SharedTransport) -> Case {
-    let server = Server::replying("SSH-2.0-OpenSSH_9.2\r\n\r\n").map_err(describe)?;
-    expect_kind(transport.send(get(server.url("/"))).await, TransportErrorKind::Protocol)
+    reply_fails(transport, reply, TransportErrorKind::TooLarge).await
 }
 
 async fn closed_port(transport: &SharedTransport) -> Case {
@@ -231,7 +239,7 @@ async fn closed_port(transport: &SharedTransport) -> Case {
 
 /// The server responds without `connection: close`, and closes the connection.
 async fn stale(transport: &SharedTransport) -> Case {
-    let server = Server::replying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
+    let server = Server::replying(EMPTY_OK).map_err(describe)?;
     for _ in 0..3 {
         transport.send(get(server.url("/"))).await.map_err(describe)?;
         server.wait_until_closed();
@@ -240,8 +248,7 @@ async fn stale(transport: &SharedTransport) -> Case {
 }
 
 async fn nothing_without_tls(transport: &SharedTransport) -> Case {
-    let server =
-        Server::replying_at_once("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
+    let server = Server::replying_at_once(EMPTY_OK).map_err(describe)?;
     let mut url = server.url("/token");
     url.set_scheme("https").map_err(|()| "the URL cannot be one of https")?;
     let mut request = get(url).with_pinned_server(Some(CertificatePin::from_sha1([7; 20])));
@@ -254,7 +261,7 @@ async fn nothing_without_tls(transport: &SharedTransport) -> Case {
 }
 
 async fn no_injection(transport: &SharedTransport) -> Case {
-    let server = Server::replying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").map_err(describe)?;
+    let server = Server::replying(EMPTY_OK).map_err(describe)?;
     let url = server.url("/path?client_id=a%0d%0ainjected:%20yes");
     transport.send(get(url)).await.map_err(describe)?;
     let received = server.received();

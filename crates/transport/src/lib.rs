@@ -5,8 +5,8 @@
 //! A [`Transport`] sends a request once and declares its optional abilities. The rules for all
 //! transports are implemented above it: [`SharedTransport`] refuses a request that would be sent
 //! without its certificate or without TLS, and [`HttpClient`] adds time limits and retries on the
-//! clock of its context. An implementor needs no timers, no retries and no policy. The `conformance`
-//! module (feature `conformance`) tests the rest.
+//! clock of its context. An implementor needs no timers, no retries and no policy. The
+//! `conformance` module (feature `conformance`) tests the rest.
 
 mod capabilities;
 mod client;

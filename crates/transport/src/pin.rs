@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The SHA-1 thumbprint of a server certificate, which authenticates the server instead of a name and
-/// an issuer.
+/// The SHA-1 thumbprint of a server certificate, which authenticates the server instead of a name
+/// and an issuer.
 ///
 /// Azure Service Fabric passes the thumbprint of its self-signed endpoint certificate in
-/// `IDENTITY_SERVER_THUMBPRINT`, and thereby chooses SHA-1. A transport must also verify the signature
-/// of the handshake, because a certificate is public.
+/// `IDENTITY_SERVER_THUMBPRINT`, and thereby chooses SHA-1. A transport must also verify the
+/// signature of the handshake, because a certificate is public.
 ///
 /// ```
 /// # use symbolon_transport::CertificatePin;

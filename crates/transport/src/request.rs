@@ -70,8 +70,8 @@ impl Request {
         self
     }
 
-    /// Requires a server with this certificate. The thumbprint replaces the checks of chain, name and
-    /// validity.
+    /// Requires a server with this certificate. The thumbprint replaces the checks of chain, name
+    /// and validity.
     #[must_use]
     pub fn with_pinned_server(mut self, pin: Option<CertificatePin>) -> Self {
         self.pinned_server = pin;

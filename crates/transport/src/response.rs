@@ -47,8 +47,8 @@ impl Response {
         &self.body
     }
 
-    /// Returns the wait of `Retry-After` (RFC 9110 §10.2.3), relative to `now`. A date in the past is
-    /// a wait of zero.
+    /// Returns the wait of `Retry-After` (RFC 9110 §10.2.3), relative to `now`. A date in the past
+    /// is a wait of zero.
     #[must_use]
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

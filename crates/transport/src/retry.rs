@@ -30,8 +30,8 @@ pub fn is_transient_status(status: StatusCode) -> bool {
 /// The failures of a request that are retried, the number of retries and their delays.
 ///
 /// There is one policy for each kind of service: [`imds`](Self::imds),
-/// [`managed_identity`](Self::managed_identity), [`token_endpoint`](Self::token_endpoint). A request
-/// takes at most `attempts × attempt timeout + sum of the delays`.
+/// [`managed_identity`](Self::managed_identity), [`token_endpoint`](Self::token_endpoint). A
+/// request takes at most `attempts × attempt timeout + sum of the delays`.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
     statuses: fn(StatusCode) -> bool,
@@ -69,9 +69,9 @@ impl RetryPolicy {
     /// Returns the policy of the instance metadata service
     /// (docs/protocol/imdsv2.md#retries).
     ///
-    /// A [transient status](is_transient_status), 404, 410, a lost connection and an attempt of more
-    /// than 10 seconds are retried after 1, 2 and 4 seconds. If the first status is 410, there are
-    /// up to seven retries, with ten seconds after each 410.
+    /// A [transient status](is_transient_status), 404, 410, a lost connection and an attempt of
+    /// more than 10 seconds are retried after 1, 2 and 4 seconds. If the first status is 410, there
+    /// are up to seven retries, with ten seconds after each 410.
     #[must_use]
     pub fn imds() -> Self {
         Self {
@@ -93,9 +93,10 @@ impl RetryPolicy {
     /// Returns the policy of the other managed identity sources
     /// (docs/protocol/sources.md#retries).
     ///
-    /// 404, which an identity returns while it propagates, 408, 429, 500, 503, 504 and an attempt of
-    /// more than 30 seconds are retried three times, after one second each or after `Retry-After`.
-    /// A failed connection is not retried: the endpoint does not exist or is the wrong one.
+    /// 404, which an identity returns while it propagates, 408, 429, 500, 503, 504 and an attempt
+    /// of more than 30 seconds are retried three times, after one second each or after
+    /// `Retry-After`. A failed connection is not retried: the endpoint does not exist or is the
+    /// wrong one.
     #[must_use]
     pub fn managed_identity() -> Self {
         Self {

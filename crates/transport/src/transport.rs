@@ -19,13 +19,13 @@ use crate::response::Response;
 ///   connection that presented another identity, or none; a request without identity is never sent
 ///   on a connection that presented one. A resumed TLS session counts as presenting the identity of
 ///   its first handshake.
-/// - A [pinned server](Request::pinned_server) is authenticated by the thumbprint of its certificate
-///   only, and proves in the handshake that it has the key. Any other server is
-///   [`Tls`](TransportErrorKind::Tls) before a byte of the request is sent. Connections and sessions
-///   are never shared between pins, or with requests without a pin.
+/// - A [pinned server](Request::pinned_server) is authenticated by the thumbprint of its
+///   certificate only, and proves in the handshake that it has the key. Any other server is
+///   [`Tls`](TransportErrorKind::Tls) before a byte of the request is sent. Connections and
+///   sessions are never shared between pins, or with requests without a pin.
 /// - A certificate that the server refuses is
-///   [`IdentityRejected`](TransportErrorKind::IdentityRejected), under TLS 1.2, where the refusal is
-///   part of the handshake, and under TLS 1.3, where it follows the handshake.
+///   [`IdentityRejected`](TransportErrorKind::IdentityRejected), under TLS 1.2, where the refusal
+///   is part of the handshake, and under TLS 1.3, where it follows the handshake.
 /// - A redirect is returned, not followed. A body over [`BODY_LIMIT`](crate::BODY_LIMIT) is
 ///   [`TooLarge`](TransportErrorKind::TooLarge).
 /// - [`Route::Local`] never uses a proxy.

@@ -44,17 +44,10 @@ impl fmt::Debug for CorrelationId {
 }
 
 /// The error of parsing a text that is not a hyphenated UUID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a correlation id is a UUID of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")]
 #[non_exhaustive]
 pub struct InvalidCorrelationId;
-
-impl fmt::Display for InvalidCorrelationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a correlation id is a UUID of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
-    }
-}
-
-impl std::error::Error for InvalidCorrelationId {}
 
 impl FromStr for CorrelationId {
     type Err = InvalidCorrelationId;

@@ -47,8 +47,8 @@ impl Env {
         .filter(|value| !value.is_empty())
     }
 
-    /// Returns the variables of an explicit set, to pass to a child process; `None` for the variables
-    /// of this process, which a child inherits.
+    /// Returns the variables of an explicit set, to pass to a child process; `None` for the
+    /// variables of this process, which a child inherits.
     #[must_use]
     pub fn explicit(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
         match &self.0 {

@@ -16,9 +16,9 @@ const TOKEN_LENGTH: usize = 36;
 /// The error returned when a token cannot be acquired.
 ///
 /// `Display` is one line: the failed operation, then the advice. The cause is the
-/// [`source`](std::error::Error::source). `Debug`, which `unwrap` and a `main` that returns an error
-/// print, adds the code, the chain of causes and the correlation id, one per line. None of them
-/// contains a response body, a token or claims. Match on [`kind`](Self::kind) and
+/// [`source`](std::error::Error::source). `Debug`, which `unwrap` and a `main` that returns an
+/// error print, adds the code, the chain of causes and the correlation id, one per line. None of
+/// them contains a response body, a token or claims. Match on [`kind`](Self::kind) and
 /// [`code`](Self::code), never on the text. Clones are cheap: all callers that share one token
 /// request get the same error.
 #[derive(Clone)]

@@ -14,9 +14,9 @@ use crate::{SharedSigningKey, SigningKey, Strength, Thumbprint};
 
 /// A client certificate chain, the key of its leaf, and the thumbprint that tokens are bound to.
 ///
-/// A credential, its TLS connections, its cache keys and the resulting tokens share one value of this
-/// type, so that they cannot disagree. It is immutable and cheap to clone. Two identities are equal
-/// if their leaf certificates are.
+/// A credential, its TLS connections, its cache keys and the resulting tokens share one value of
+/// this type, so that they cannot disagree. It is immutable and cheap to clone. Two identities are
+/// equal if their leaf certificates are.
 #[derive(Clone)]
 pub struct ClientIdentity(Arc<ClientIdentityParts>);
 
@@ -30,38 +30,25 @@ struct ClientIdentityParts {
 }
 
 /// The error of combining a chain and a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
     /// The chain is empty.
+    #[error("the certificate chain is empty")]
     EmptyChain,
     /// A certificate of the chain is not exactly one X.509 certificate in DER.
+    #[error("certificate {position} of the chain is not an X.509 certificate in DER")]
     MalformedCertificate {
         /// The position in the chain, 0 for the leaf.
         position: usize,
     },
     /// The public key of the signing key is not a SubjectPublicKeyInfo in DER.
+    #[error("the public key of the signing key is not a SubjectPublicKeyInfo in DER")]
     MalformedPublicKey,
     /// The leaf certificate is for another key.
+    #[error("the leaf certificate is for another key")]
     KeyMismatch,
 }
-
-impl fmt::Display for IdentityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EmptyChain => f.write_str("the certificate chain is empty"),
-            Self::MalformedCertificate { position } => {
-                write!(f, "certificate {position} of the chain is not an X.509 certificate in DER")
-            }
-            Self::MalformedPublicKey => {
-                f.write_str("the public key of the signing key is not a SubjectPublicKeyInfo in DER")
-            }
-            Self::KeyMismatch => f.write_str("the leaf certificate is for another key"),
-        }
-    }
-}
-
-impl std::error::Error for IdentityError {}
 
 impl ClientIdentity {
     /// Creates an identity from a chain, leaf first, and the key of its leaf.
@@ -93,8 +80,8 @@ impl ClientIdentity {
         })))
     }
 
-    /// Shortens the time in which tokens can be requested to `limit`: an issuer may limit it to less
-    /// than the certificate's validity. A later `limit` changes nothing.
+    /// Shortens the time in which tokens can be requested to `limit`: an issuer may limit it to
+    /// less than the certificate's validity. A later `limit` changes nothing.
     #[must_use]
     pub fn usable_until_at_most(self, limit: SystemTime) -> Self {
         if limit >= self.0.usable_until {
@@ -139,8 +126,8 @@ impl ClientIdentity {
         self.0.not_after
     }
 
-    /// Returns the time until which tokens can be requested: `not_after`, or an earlier limit of the
-    /// issuer.
+    /// Returns the time until which tokens can be requested: `not_after`, or an earlier limit of
+    /// the issuer.
     #[must_use]
     pub fn usable_until(&self) -> SystemTime {
         self.0.usable_until

@@ -112,35 +112,19 @@ impl fmt::Display for Strength {
 }
 
 /// The error of signing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigningError {
     /// The key does not support this scheme.
+    #[error("the key cannot sign with {0:?}")]
     UnsupportedScheme(SignatureScheme),
     /// The key or its device failed; see the source.
-    Failed(Arc<dyn std::error::Error + Send + Sync>),
-    /// The private key no longer exists: it was deleted, or lost with a reboot or with its device. A
-    /// retry cannot succeed; a certificate for another key is needed.
-    Gone(Arc<dyn std::error::Error + Send + Sync>),
-}
-
-impl fmt::Display for SigningError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnsupportedScheme(scheme) => write!(f, "the key cannot sign with {scheme:?}"),
-            Self::Failed(_) => f.write_str("the private key failed to sign"),
-            Self::Gone(_) => f.write_str("the private key no longer exists"),
-        }
-    }
-}
-
-impl std::error::Error for SigningError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::UnsupportedScheme(_) => None,
-            Self::Failed(cause) | Self::Gone(cause) => Some(&**cause),
-        }
-    }
+    #[error("the private key failed to sign")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The private key no longer exists: it was deleted, or lost with a reboot or with its device.
+    /// A retry cannot succeed; a certificate for another key is needed.
+    #[error("the private key no longer exists")]
+    Gone(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl SigningError {

@@ -52,17 +52,10 @@ impl fmt::Debug for Thumbprint {
 }
 
 /// The error of parsing a text that is not 43 characters of unpadded base64url.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an x5t#S256 thumbprint is 43 characters of unpadded base64url")]
 #[non_exhaustive]
 pub struct InvalidThumbprint;
-
-impl fmt::Display for InvalidThumbprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an x5t#S256 thumbprint is 43 characters of unpadded base64url")
-    }
-}
-
-impl std::error::Error for InvalidThumbprint {}
 
 impl FromStr for Thumbprint {
     type Err = InvalidThumbprint;
