@@ -38,7 +38,7 @@ impl Agent {
     #[must_use]
     pub fn builder(identity: ManagedIdentity) -> AgentBuilder {
         AgentBuilder {
-            policy: Policy { identities: vec![identity], resources: Vec::new(), over_mtls: false },
+            policy: Policy { identities: vec![identity], resources: Some(Vec::new()), over_mtls: false },
             clock: SharedClock::system(),
             observer: Box::new(|_| {}),
         }
@@ -97,11 +97,18 @@ impl AgentBuilder {
         self
     }
 
-    /// Adds a resource that clients may request. A final slash makes no difference. Default: all
-    /// resources are permitted.
+    /// Adds a resource that clients may request. A final slash makes no difference. Default: none,
+    /// so that an empty list permits nothing.
     #[must_use]
     pub fn allow(mut self, resource: impl Into<String>) -> Self {
-        self.policy.resources.push(resource.into());
+        self.policy.resources.get_or_insert_default().push(resource.into());
+        self
+    }
+
+    /// Lets clients request all resources. A later [`allow`](Self::allow) starts a list.
+    #[must_use]
+    pub fn allow_all_resources(mut self) -> Self {
+        self.policy.resources = None;
         self
     }
 

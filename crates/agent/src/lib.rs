@@ -2,14 +2,16 @@
 //!
 //! # Design
 //!
-//! `serve.rs` accepts connections from `listener.rs`; `connection.rs` bounds each of them. Each request passes
-//! `guard.rs` (host and secret), `query.rs` (parsing), `policy.rs` (permitted identities and resources), a
+//! `serve.rs` accepts connections from `listener.rs` as far as `limits.rs` has slots;
+//! `connection.rs` serves each of them. Each request passes `guard.rs` (host and secret),
+//! `query.rs` (parsing), `policy.rs` (permitted identities and resources), a
 //! [`ManagedIdentity`](symbolon::ManagedIdentity) with its cache and retries, and `response.rs`
 //! (the format of App Service). Any step can end in a rejection (`rejection.rs`).
 
 mod agent;
 mod connection;
 mod guard;
+mod limits;
 mod listener;
 mod policy;
 mod query;

@@ -1,9 +1,9 @@
 //! The identities and resources that clients may request.
 
 use http::StatusCode;
-use symbolon::{Error, ManagedIdentity, ManagedIdentityId, Token};
+use symbolon::{Error, ManagedIdentity, Token};
 
-use crate::query::TokenQuery;
+use crate::query::{TokenQuery, same_identity};
 use crate::rejection::Rejection;
 
 /// The agent's configuration of permitted requests.
@@ -11,16 +11,16 @@ use crate::rejection::Rejection;
 pub(crate) struct Policy {
     /// Never empty; the first is the default.
     pub(crate) identities: Vec<ManagedIdentity>,
-    /// Permitted resources; empty permits all.
-    pub(crate) resources: Vec<String>,
+    /// Permitted resources; `None` permits all, an empty list permits none.
+    pub(crate) resources: Option<Vec<String>>,
     pub(crate) over_mtls: bool,
 }
 
 impl Policy {
     /// Returns the requested identity if the client may have this token.
     pub(crate) fn authorize(&self, query: &TokenQuery) -> Result<&ManagedIdentity, Rejection> {
-        if !self.resources.is_empty() && !self.resources.iter().any(|one| same_resource(one, &query.resource))
-        {
+        let is_permitted = |list: &Vec<String>| list.iter().any(|one| same_resource(one, &query.resource));
+        if !self.resources.as_ref().is_none_or(is_permitted) {
             return Err(Rejection::new(
                 StatusCode::FORBIDDEN,
                 "resource",
@@ -54,16 +54,6 @@ fn same_resource(one: &str, other: &str) -> bool {
     bare(one) == bare(other)
 }
 
-/// Compares ids without case, as Azure does.
-fn same_identity(one: &ManagedIdentityId, other: &ManagedIdentityId) -> bool {
-    let same_value = match (one.value(), other.value()) {
-        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
-        (None, None) => true,
-        _ => false,
-    };
-    one.kind() == other.kind() && same_value
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,21 +68,6 @@ mod tests {
             ("https://x.example", "https://x.example/path", false),
         ] {
             assert_eq!(same_resource(one, other), same, "{one} {other}");
-        }
-    }
-
-    #[test]
-    fn identities_compare_by_kind_and_value() {
-        let client = ManagedIdentityId::client_id("aB").unwrap();
-        let system = ManagedIdentityId::system_assigned();
-        assert!(same_identity(&client, &ManagedIdentityId::client_id("Ab").unwrap()));
-        assert!(same_identity(&system, &ManagedIdentityId::system_assigned()));
-        for other in [
-            &ManagedIdentityId::object_id("aB").unwrap(),
-            &ManagedIdentityId::client_id("a").unwrap(),
-            &system,
-        ] {
-            assert!(!same_identity(&client, other), "{other:?}");
         }
     }
 }

@@ -26,16 +26,18 @@ impl TokenQuery {
         let (mut version, mut resource, mut identity) = (None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let value = value.into_owned();
-            match &*name {
-                "api-version" => set_once(&mut version, value, "api_version", "api-version")?,
+            match normalized(&name).as_str() {
+                "apiversion" => set_once(&mut version, value, "api_version", "api-version")?,
                 "resource" => set_once(&mut resource, value, "resource", "resource")?,
-                "client_id" => set_identity(&mut identity, ManagedIdentityId::client_id(value))?,
-                "principal_id" | "object_id" => {
+                "clientid" => set_identity(&mut identity, ManagedIdentityId::client_id(value))?,
+                "principalid" | "objectid" => {
                     set_identity(&mut identity, ManagedIdentityId::object_id(value))?;
                 }
-                "mi_res_id" => set_identity(&mut identity, ManagedIdentityId::resource_id(value))?,
-                "token_type" if value.eq_ignore_ascii_case("bearer") => {}
-                "token_type" | "req_cnf" => {
+                "miresid" | "msiresid" => {
+                    set_identity(&mut identity, ManagedIdentityId::resource_id(value))?;
+                }
+                "tokentype" if value.eq_ignore_ascii_case("bearer") => {}
+                "tokentype" | "reqcnf" => {
                     let message = "This agent issues bearer tokens only. A bound token cannot be used by another \
                                    process, which does not have its key: request it with the symbolon library or \
                                    command in the process that calls the resource";
@@ -45,6 +47,12 @@ impl TokenQuery {
                 "claims" => {
                     let message = "This agent does not accept claims, as App Service does not either";
                     return Err(invalid_query("claims", message));
+                }
+                // Ignoring it would return a token of the default identity in place of the one meant.
+                other if may_name_identity(other) => {
+                    let message = "The query has an unknown parameter that looks like an identity: name the identity \
+                                   by client_id, object_id or mi_res_id";
+                    return Err(invalid_query("unknown_identity", message));
                 }
                 _ => {}
             }
@@ -58,6 +66,29 @@ impl TokenQuery {
             None => Err(invalid_query("resource", "The parameter resource is required")),
         }
     }
+}
+
+/// Returns the name of a parameter without case and separators, which Azure's sources and clients
+/// use differently.
+///
+/// docs/protocol/sources.md#identity-parameters
+fn normalized(name: &str) -> String {
+    let letters = name.chars().filter(|character| character.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+/// Returns whether a client may mean an identity by an unknown parameter.
+fn may_name_identity(normalized: &str) -> bool {
+    let is_trace_id = ["requestid", "correlationid", "sessionid", "traceid"]
+        .iter()
+        .any(|suffix| normalized.ends_with(suffix));
+    let is_identity = ["identity", "principal", "assigned", "uami", "msires", "mires", "clientid"]
+        .iter()
+        .any(|part| normalized.contains(part));
+    let is_name = ["id", "ids", "client", "clients", "object", "application", "app", "account", "user"]
+        .iter()
+        .any(|suffix| normalized.ends_with(suffix));
+    is_identity || (is_name && !is_trace_id)
 }
 
 fn set_once(
@@ -77,10 +108,24 @@ fn set_identity(
     id: Result<ManagedIdentityId, symbolon::Error>,
 ) -> Result<(), Rejection> {
     let id = id.map_err(|_| invalid_query("identity", "The id of the identity is empty"))?;
-    match slot.replace(id) {
-        None => Ok(()),
+    match slot {
+        Some(other) if same_identity(other, &id) => Ok(()),
         Some(_) => Err(invalid_query("identities", "At most one identity may be named")),
+        None => {
+            *slot = Some(id);
+            Ok(())
+        }
     }
+}
+
+/// Compares ids without case, as Azure does.
+pub(crate) fn same_identity(one: &ManagedIdentityId, other: &ManagedIdentityId) -> bool {
+    let same_value = match (one.value(), other.value()) {
+        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+        (None, None) => true,
+        _ => false,
+    };
+    one.kind() == other.kind() && same_value
 }
 
 fn invalid_query(reason: &'static str, message: impl Into<Cow<'static, str>>) -> Rejection {
@@ -98,6 +143,17 @@ mod tests {
             (String::new(), None),
             ("&unknown=1&token_type=Bearer".to_owned(), None),
             (format!("&client_id={id}"), ManagedIdentityId::client_id(id).ok()),
+            (format!("&clientid={id}"), ManagedIdentityId::client_id(id).ok()),
+            (format!("&Client-ID={id}"), ManagedIdentityId::client_id(id).ok()),
+            (
+                format!("&client_id={id}&clientId={}", id.to_uppercase()),
+                ManagedIdentityId::client_id(id).ok(),
+            ),
+            (format!("&principalId={id}"), ManagedIdentityId::object_id(id).ok()),
+            (format!("&objectid={id}"), ManagedIdentityId::object_id(id).ok()),
+            ("&msi_res_id=%2Fx".to_owned(), ManagedIdentityId::resource_id("/x").ok()),
+            ("&MI-Res-Id=%2Fx".to_owned(), ManagedIdentityId::resource_id("/x").ok()),
+            ("&x-ms-client-request-id=1&xms_cc=cp1&bypass_cache=true".to_owned(), None),
             (format!("&principal_id={id}"), ManagedIdentityId::object_id(id).ok()),
             (format!("&object_id={id}"), ManagedIdentityId::object_id(id).ok()),
             (
@@ -113,6 +169,21 @@ mod tests {
     }
 
     #[test]
+    fn identities_compare_by_kind_and_value() {
+        let client = ManagedIdentityId::client_id("aB").unwrap();
+        let system = ManagedIdentityId::system_assigned();
+        assert!(same_identity(&client, &ManagedIdentityId::client_id("Ab").unwrap()));
+        assert!(same_identity(&system, &ManagedIdentityId::system_assigned()));
+        for other in [
+            &ManagedIdentityId::object_id("aB").unwrap(),
+            &ManagedIdentityId::client_id("a").unwrap(),
+            &system,
+        ] {
+            assert!(!same_identity(&client, other), "{other:?}");
+        }
+    }
+
+    #[test]
     fn invalid_queries_are_rejected_with_a_reason() {
         for (query, reason) in [
             ("", "api_version"),
@@ -123,6 +194,17 @@ mod tests {
             ("api-version=2019-08-01&resource=x&resource=y", "resource"),
             ("api-version=2019-08-01&resource=x&client_id=", "identity"),
             ("api-version=2019-08-01&resource=x&client_id=a&object_id=b", "identities"),
+            ("api-version=2019-08-01&resource=x&client_id=a&clientid=b", "identities"),
+            ("api-version=2019-08-01&resource=x&clientid=", "identity"),
+            ("api-version=2019-08-01&resource=x&msi_res_id=%20", "identity"),
+            ("api-version=2019-08-01&resource=x&identity=a", "unknown_identity"),
+            ("api-version=2019-08-01&resource=x&resource_id=a", "unknown_identity"),
+            ("api-version=2019-08-01&resource=x&user-assigned=a", "unknown_identity"),
+            ("api-version=2019-08-01&resource=x&managedIdentityClientId=a", "unknown_identity"),
+            ("api-version=2019-08-01&resource=x&cIient_id=a", "unknown_identity"),
+            ("api-version=2019-08-01&resource=x&clients=a", "unknown_identity"),
+            ("api-version=2019-08-01&resource=x&Resource=y", "resource"),
+            ("api-version=2019-08-01&resource=x&tokenType=mtls_pop", "bound_token"),
             ("api-version=2019-08-01&resource=x&token_type=mtls_pop", "bound_token"),
             ("api-version=2019-08-01&resource=x&req_cnf=e30", "bound_token"),
             ("api-version=2019-08-01&resource=x&claims=%7B%7D", "claims"),

@@ -1,6 +1,8 @@
 //! Rejections: the status and message for the client, the reason for the log.
 
 use std::borrow::Cow;
+use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -34,6 +36,13 @@ impl Rejection {
 
 impl From<Error> for Rejection {
     fn from(error: Error) -> Self {
+        if lacks_descriptors(&error) {
+            let message = "The agent has no free file descriptor for a connection to the host: raise the limit of \
+                           open files of its process (ulimit -n), and try again";
+            let mut rejection = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_open_files", message);
+            rejection.retry_after = Some(Duration::from_secs(1));
+            return rejection;
+        }
         let message = match error.excerpt().filter(|excerpt| !excerpt.is_empty()) {
             Some(excerpt) => format!("{error}; the service said: {excerpt}"),
             None => error.to_string(),
@@ -48,8 +57,38 @@ impl From<Error> for Rejection {
     }
 }
 
-/// Returns the status that makes SDKs retry exactly where a retry can help: 404, 408, 429, 500, 503
-/// and 504 are retried by all of them, 400, 501 and 502 by few.
+/// Returns whether a system call failed for lack of file descriptors, in this process or on the
+/// machine.
+fn lacks_descriptors(error: &Error) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        let io_error = error.downcast_ref::<io::Error>();
+        if io_error.and_then(io::Error::raw_os_error).is_some_and(is_descriptor_limit) {
+            return true;
+        }
+        // `source` skips the error that an `io::Error` wraps.
+        next = match io_error.and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+#[cfg(unix)]
+fn is_descriptor_limit(code: i32) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| errno.raw_os_error() == code)
+}
+
+#[cfg(not(unix))]
+fn is_descriptor_limit(code: i32) -> bool {
+    // WSAEMFILE
+    code == 10_024
+}
+
+/// Returns the status for a failed token request. Statuses 429, 503 and 504 are retried by most
+/// clients, 404 and 502 by some, 400 and 501 by none.
 ///
 /// docs/protocol/sources.md#retries
 fn status(error: &Error) -> StatusCode {
@@ -89,6 +128,21 @@ mod tests {
         ] {
             assert_eq!(status(&error).as_u16(), expected, "{error:?}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn lack_of_descriptors_is_named() {
+        let limit = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        let unreachable = |source: io::Error| {
+            Error::new(ErrorKind::Network, "managed_identity_unreachable", "cannot be reached")
+                .with_source(source)
+        };
+        let rejection = Rejection::from(unreachable(io::Error::other(limit)));
+        assert_eq!((rejection.status.as_u16(), &*rejection.reason), (503, "too_many_open_files"));
+        assert!(rejection.message.contains("ulimit -n"), "{}", rejection.message);
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(Rejection::from(unreachable(refused)).reason, "managed_identity_unreachable");
     }
 
     #[test]

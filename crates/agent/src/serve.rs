@@ -1,17 +1,17 @@
 //! The accept loop.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::connection::serve_connection;
+use crate::limits::ConnectionLimits;
 use crate::listener::Listener;
 use crate::service::AgentService;
 
-/// Maximum number of concurrent connections; further clients wait in the listen queue.
-const MAX_CONNECTIONS: usize = 256;
 /// Time that pending requests get when the agent stops.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// Pause after a failed `accept`, which fails for example without free file descriptors.
@@ -23,15 +23,14 @@ pub(crate) async fn serve(
     service: Arc<AgentService>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let limits = ConnectionLimits::new();
     let mut connections = JoinSet::new();
     loop {
         let next = async {
-            // The semaphore is never closed.
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
+            let (stream, peer) = listener.accept().await?;
+            Ok::<_, io::Error>((stream, peer, limits.admit().await))
         };
-        let (slot, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             // An error means that the agent was dropped, which stops the server as well.
             _stopped = stopped.wait_for(|stop| *stop) => break,
@@ -39,14 +38,14 @@ pub(crate) async fn serve(
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((stream, peer, slot)) => {
                 let (service, stopped) = (Arc::clone(&service), stopped.clone());
-                connections.spawn(async move {
-                    serve_connection(stream, peer, service, stopped).await;
-                    drop(slot);
-                });
+                connections.spawn(serve_connection(stream, peer, slot, service, stopped));
             }
-            Err(_) => service.clock.sleep(ACCEPT_BACKOFF).await,
+            Err(_) => {
+                let _reclaimed = limits.reclaim();
+                service.clock.sleep(ACCEPT_BACKOFF).await;
+            }
         }
     }
     // New connections are refused while pending requests finish.

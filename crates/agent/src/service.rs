@@ -1,10 +1,12 @@
 //! The service: authorizes, reads and answers one request.
 
-use http::{Method, Request, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, StatusCode};
 use hyper::body::{Body, Incoming};
 use symbolon::SharedClock;
 
 use crate::guard::RequestGuard;
+use crate::limits::ConnectionSlot;
 use crate::policy::Policy;
 use crate::query::TokenQuery;
 use crate::record::{Peer, Record};
@@ -27,23 +29,35 @@ pub(crate) struct AgentService {
 }
 
 impl AgentService {
-    /// Answers one request and reports it to the observer.
-    pub(crate) async fn respond(&self, request: Request<Incoming>, peer: Peer) -> AgentResponse {
-        let mut resource = None;
-        match self.handle(&request, peer, &mut resource).await {
+    /// Answers one request and reports it to the observer. Only a request with the secret keeps its
+    /// connection open.
+    pub(crate) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        slot: &ConnectionSlot,
+    ) -> AgentResponse {
+        let mut progress = RequestProgress::default();
+        let mut response = match self.handle(&request, peer, slot, &mut progress).await {
             Ok(response) => response,
             Err(rejection) => {
-                (self.observer)(&Record::rejected(peer, resource.as_deref(), &rejection));
+                let resource = progress.resource.as_deref();
+                (self.observer)(&Record::rejected(peer, resource, &rejection));
                 response::rejection(&rejection)
             }
+        };
+        if !progress.is_authenticated || slot.is_wanted() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        response
     }
 
     async fn handle(
         &self,
         request: &Request<Incoming>,
         peer: Peer,
-        resource: &mut Option<String>,
+        slot: &ConnectionSlot,
+        progress: &mut RequestProgress,
     ) -> Result<AgentResponse, Rejection> {
         self.guard.check_host(request.uri(), request.headers())?;
         let path = request.uri().path();
@@ -62,11 +76,20 @@ impl AgentService {
             return Ok(response::healthy());
         }
         self.guard.check_secret(request.headers())?;
+        slot.authenticate().await?;
+        progress.is_authenticated = true;
         let query = TokenQuery::parse(request.uri().query().unwrap_or_default())?;
-        let resource = resource.insert(query.resource.clone());
+        let resource = progress.resource.insert(query.resource.clone());
         let identity = self.policy.authorize(&query)?;
         let token = self.policy.token(identity, resource).await?;
         (self.observer)(&Record::served(peer, resource, &token, self.clock.now()));
         Ok(response::token(&token, resource))
     }
+}
+
+/// The facts about a request that are known before its response.
+#[derive(Default)]
+struct RequestProgress {
+    is_authenticated: bool,
+    resource: Option<String>,
 }

@@ -1,9 +1,10 @@
 //! A client that sends raw HTTP requests.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
-use symbolon::{Context, Env, ManagedIdentity, ManagedIdentityId, SoftwareKeys};
+use symbolon::{Context, Env, ManagedIdentity, ManagedIdentityId, SharedClock, SoftwareKeys};
 use symbolon_agent::{Agent, AgentBuilder};
 use symbolon_emulator::Emulator;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -33,7 +34,7 @@ impl LogLines {
 
 impl AgentEnv {
     pub(crate) async fn new() -> Self {
-        Self::with(|agent, _| agent).await
+        Self::with(|agent, _| agent.allow_all_resources()).await
     }
 
     pub(crate) async fn with(setup: impl FnOnce(AgentBuilder, &Emulator) -> AgentBuilder) -> Self {
@@ -84,6 +85,15 @@ pub(crate) fn identity(emulator: &Emulator, id: ManagedIdentityId) -> ManagedIde
         .key_provider(SoftwareKeys::p256())
         .build()
         .unwrap()
+}
+
+/// Returns the output of `future`, which must not take longer than five seconds.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    let clock = SharedClock::system();
+    tokio::select! {
+        output = future => output,
+        () = clock.sleep(Duration::from_secs(5)) => panic!("no response within five seconds"),
+    }
 }
 
 pub(crate) fn secret(agent: &Agent) -> String {

@@ -9,7 +9,10 @@ use symbolon_emulator::{Emulator, Fault, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::{AgentEnv, exchange, identity};
+use crate::client::{AgentEnv, exchange, identity, within};
+
+/// More connections than an agent serves at a time.
+const MANY: usize = 300;
 
 #[tokio::test(flavor = "current_thread")]
 async fn non_loopback_addresses_are_rejected() {
@@ -46,7 +49,10 @@ async fn headers_are_limited_in_size_and_number() {
 #[tokio::test(flavor = "current_thread")]
 async fn only_idle_connections_are_closed() {
     let manual_clock = ManualClock::new();
-    let env = AgentEnv::with(|agent, _| agent.context(Context::default().with_clock(&manual_clock))).await;
+    let env = AgentEnv::with(|agent, _| {
+        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
+    })
+    .await;
     env.emulator.inject(Fault::stall(Step::ImdsToken).once());
     let mut silent = env.connect().await;
     let mut halting = env.connect().await;
@@ -54,7 +60,7 @@ async fn only_idle_connections_are_closed() {
     let mut waiting = env.connect().await;
     waiting.write_all(env.request("").as_bytes()).await.unwrap();
     // Wait until the agent has accepted all three and the third request has reached the host.
-    while manual_clock.sleepers() < 3 || env.emulator.journal().count(Step::ImdsToken) == 0 {
+    while manual_clock.sleepers() < 2 || env.emulator.journal().count(Step::ImdsToken) == 0 {
         tokio::task::yield_now().await;
     }
     for _ in 0..3 {
@@ -96,4 +102,102 @@ async fn stopping_waits_for_pending_requests() {
     }
     env.agent.stop().await;
     assert_eq!(pending.await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn silent_connections_last_one_second() {
+    let manual_clock = ManualClock::new();
+    let env = AgentEnv::with(|agent, _| {
+        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
+    })
+    .await;
+    let mut silent = env.connect().await;
+    while manual_clock.sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    manual_clock.advance(Duration::from_secs(1));
+    let mut rest = Vec::new();
+    assert_eq!(within(silent.read_to_end(&mut rest)).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn silent_clients_do_not_block_others() {
+    let manual_clock = ManualClock::new();
+    let env = AgentEnv::with(|agent, _| {
+        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..MANY {
+        silent.push(env.connect().await);
+    }
+    let response = within(env.send(&env.request(""))).await;
+    assert_eq!(response.status, 200, "{}", response.head);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn idle_connections_make_room_for_others() {
+    let manual_clock = ManualClock::new();
+    let env = AgentEnv::with(|agent, _| {
+        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
+    })
+    .await;
+    let request = env.request("").replace("Connection: close\r\n", "");
+    let mut kept = Vec::new();
+    for _ in 0..MANY {
+        let mut stream = env.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        within(stream.read_exact(&mut start)).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        kept.push(stream);
+    }
+    let response = within(env.send(&env.request(""))).await;
+    assert_eq!(response.status, 200, "{}", response.head);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn busy_connections_take_turns() {
+    let env = AgentEnv::new().await;
+    let request = env.request("").replace("Connection: close\r\n", "");
+    let busy = || async {
+        loop {
+            let mut stream = env.connect().await;
+            // The agent closes the connection in favor of another.
+            while stream.write_all(request.as_bytes()).await.is_ok()
+                && stream.read(&mut [0; 8192]).await.is_ok_and(|read| read > 0)
+            {}
+        }
+    };
+    let clients = futures_util::future::join_all((0..400).map(|_| busy()));
+    let owner = async {
+        for _ in 0..5 {
+            let response = within(env.send(&env.request(""))).await;
+            assert_eq!(response.status, 200, "{}", response.head);
+        }
+    };
+    tokio::select! {
+        _never = clients => unreachable!("the clients never stop"),
+        () = owner => {}
+    }
+}
+
+// Requests with the secret that wait for the host leave a place for health checks.
+#[tokio::test(flavor = "current_thread")]
+async fn health_is_served_when_all_are_busy() {
+    let env = AgentEnv::new().await;
+    env.emulator.inject(Fault::stall(Step::ImdsToken).always());
+    let mut waiting = Vec::new();
+    for _ in 0..600 {
+        let mut stream = env.connect().await;
+        stream.write_all(env.request("").as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    let health = format!("GET /healthz HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", env.port());
+    assert_eq!(within(env.send(&health)).await.status, 200);
+    // Those for whom there is no place are told so.
+    let response = within(env.send(&env.request(""))).await;
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{}", response.head);
+    assert!(response.body["message"].as_str().unwrap().contains("busy"), "{}", response.body);
+    assert!(env.log.lines().iter().any(|line| line.contains("503 busy")));
 }

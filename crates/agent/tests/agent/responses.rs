@@ -3,7 +3,9 @@
 use symbolon::ManagedIdentityId;
 use symbolon_emulator::{Fault, Step};
 
-use crate::client::{AgentEnv, identity, secret};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::client::{AgentEnv, identity, secret, within};
 
 #[tokio::test(flavor = "current_thread")]
 async fn token_response_matches_app_service() {
@@ -46,7 +48,7 @@ async fn second_token_comes_from_the_cache() {
 async fn only_configured_identities_are_served() {
     let env = AgentEnv::with(|agent, emulator| {
         let client_id = ManagedIdentityId::client_id(emulator.user_assigned().client_id()).unwrap();
-        agent.identity(identity(emulator, client_id))
+        agent.allow_all_resources().identity(identity(emulator, client_id))
     })
     .await;
     let user_assigned = env.emulator.user_assigned();
@@ -147,7 +149,7 @@ async fn host_errors_use_app_service_format() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn over_mtls_still_serves_bearer_tokens() {
-    let env = AgentEnv::with(|agent, _| agent.over_mtls()).await;
+    let env = AgentEnv::with(|agent, _| agent.allow_all_resources().over_mtls()).await;
     let response = env.send(&env.request("")).await;
     assert_eq!((response.status, &response.body["token_type"]), (200, &"Bearer".into()), "{}", response.body);
     let journal = env.emulator.journal();
@@ -160,4 +162,55 @@ async fn each_run_has_its_own_secret() {
     let (one, other) = (AgentEnv::new().await, AgentEnv::new().await);
     let (one, other) = (secret(&one.agent), secret(&other.agent));
     assert!(one != other && one.len() == 43 && other.len() == 43);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn only_the_secret_keeps_a_connection() {
+    let env = AgentEnv::new().await;
+    let good = env.request("").replace("Connection: close\r\n", "");
+    for request in [
+        good.replace("/msi/token", "/healthz"),
+        good.replace(&secret(&env.agent), "wrong"),
+        good.replace("127.0.0.1", "attacker.example"),
+        good.replace("/msi/token", "/msi/tokens"),
+        good.replace("GET", "POST"),
+    ] {
+        let response = within(env.send(&request)).await;
+        assert_eq!(response.header("connection"), Some("close"), "{request}\n{}", response.head);
+    }
+    let mut stream = env.connect().await;
+    for request in [&good, &good.replace("2019-08-01", "1"), &good] {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = [0; 8192];
+        let length = within(stream.read(&mut response)).await.unwrap();
+        let response = String::from_utf8_lossy(&response[..length]);
+        assert!(response.starts_with("HTTP/1.1 ") && !response.contains("connection: close"), "{response}");
+    }
+}
+
+// A misspelled parameter must not select the default identity.
+#[tokio::test(flavor = "current_thread")]
+async fn misspelled_identities_get_no_token() {
+    let env = AgentEnv::new().await;
+    for (more, status) in [
+        ("&msi_res_id=%2Fx", 403),
+        ("&clientid=x", 403),
+        ("&principalId=x", 403),
+        ("&Client_ID=x", 403),
+        ("&user_assigned=x", 400),
+    ] {
+        let response = env.send(&env.request(more)).await;
+        assert_eq!((response.status, &response.body["statusCode"]), (status, &status.into()), "{more}");
+    }
+    assert_eq!(env.emulator.journal().entries().len(), 0, "no request reached the host");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn empty_allow_list_permits_nothing() {
+    let emulator = symbolon_emulator::Emulator::start().await.unwrap();
+    let agent = symbolon_agent::Agent::builder(identity(&emulator, ManagedIdentityId::system_assigned()));
+    let agent = agent.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let env = AgentEnv { emulator, agent, log: crate::client::LogLines::default() };
+    let response = env.send(&env.request("")).await;
+    assert_eq!((response.status, &response.body["statusCode"]), (403, &403.into()));
 }

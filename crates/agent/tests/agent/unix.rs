@@ -8,12 +8,12 @@ use symbolon_agent::Agent;
 use symbolon_emulator::Emulator;
 use tokio::net::UnixStream;
 
-use crate::client::{LogLines, VAULT, exchange, identity, secret};
+use crate::client::{LogLines, VAULT, exchange, identity, secret, within};
 
 async fn agent(emulator: &Emulator, path: &Path, log: &LogLines) -> Result<Agent, Error> {
     let log = log.clone();
     let agent = Agent::builder(identity(emulator, ManagedIdentityId::system_assigned()));
-    agent.observer(move |record| log.add(record.to_string())).listen_unix(path).await
+    agent.allow_all_resources().observer(move |record| log.add(record.to_string())).listen_unix(path).await
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -65,4 +65,23 @@ async fn only_a_leftover_socket_is_replaced() {
     let error = agent(&emulator, &path, &log).await.unwrap_err();
     assert!(error.to_string().contains("is not a socket"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "something else");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn silent_unix_clients_do_not_block() {
+    let emulator = Emulator::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.sock");
+    let agent = agent(&emulator, &path, &LogLines::default()).await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(UnixStream::connect(&path).await.unwrap());
+    }
+    let request = format!(
+        "GET /msi/token?api-version=2019-08-01&resource={VAULT} HTTP/1.1\r\nHost: localhost\r\n\
+         X-IDENTITY-HEADER: {}\r\nConnection: close\r\n\r\n",
+        secret(&agent)
+    );
+    let response = within(exchange(UnixStream::connect(&path).await.unwrap(), &request)).await;
+    assert_eq!(response.status, 200, "{}", response.head);
 }

@@ -25,6 +25,9 @@ pub(super) fn builder(
     for id in identities {
         agent = agent.identity(identity(id)?);
     }
+    if options.allow.is_empty() {
+        agent = agent.allow_all_resources();
+    }
     for resource in &options.allow {
         agent = agent.allow(resource);
     }

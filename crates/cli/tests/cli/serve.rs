@@ -241,3 +241,38 @@ fn timeout_ends_serve() {
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.lines().last().unwrap().contains(r#""code":"timeout""#), "{}", ran.stderr);
 }
+
+// Clients that send nothing, or only health checks, take no descriptor that a token needs.
+#[test]
+fn run_09_few_descriptors() {
+    let env = TestEnv::new();
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().envs(env.emulator.environment_with_ca(&env.ca_file));
+    let limited = r#"ulimit -n 64; exec "$0" serve"#;
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_symbolon")]);
+    let serving = RunningAgent::start(command);
+    let health = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", serving.address());
+    let mut clients = Vec::new();
+    for number in 0..100 {
+        let mut stream = TcpStream::connect(serving.address()).unwrap();
+        if number % 2 == 0 {
+            stream.write_all(health.as_bytes()).unwrap();
+        }
+        clients.push(stream);
+    }
+    assert_eq!(
+        request_token(&serving, &["--timeout", "10"]).json()[0]["client_id"],
+        env.emulator.client_id()
+    );
+    let mut last = TcpStream::connect(serving.address()).unwrap();
+    last.write_all(health.as_bytes()).unwrap();
+    let mut response = String::new();
+    last.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+}
+
+#[test]
+fn empty_resource_is_not_allowed() {
+    let ran = RunResult::of(symbolon().args(["serve", "--allow", ""]).output().unwrap());
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+}
