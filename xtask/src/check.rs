@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::invocation::Invocation;
+use crate::language::{self, LanguageArgs};
 use crate::metadata::Metadata;
 use crate::{examples, layers, modules, package};
 
@@ -31,6 +32,8 @@ enum CheckStep {
     Format,
     /// Crates and their modules depend on each other in one direction
     Layers,
+    /// Names, doc summaries, citations and commit subjects follow the rules of language
+    Language,
     /// Bans, licenses and sources of dependencies (deny.toml)
     Deny,
     /// No warning of rustc or clippy, in any target with any feature
@@ -80,6 +83,7 @@ impl CheckStep {
         match self {
             Self::Format => Invocation::cargo(["fmt", "--all", "--check"]).run(),
             Self::Layers => layers::run().and(modules::run(metadata)),
+            Self::Language => language::run(&LanguageArgs::default()),
             Self::Deny if !Invocation::cargo(["deny", "--version"]).succeeds() => {
                 Err("cargo-deny is missing: cargo install --locked cargo-deny".to_owned())
             }

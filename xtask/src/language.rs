@@ -16,7 +16,7 @@ const QUESTIONS: f64 = 1.0;
 const AMBIGUOUS_TYPES: f64 = 5.0;
 
 /// Check names, doc summaries, line widths, citations and commit subjects
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct LanguageArgs {
     /// Print only violations that name this path, such as crates/token
     path: Option<String>,

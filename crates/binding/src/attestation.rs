@@ -20,9 +20,9 @@ const CAPACITY: usize = 64;
 
 /// Client of an attestation service, which certifies how a key is protected.
 ///
-/// With an attester, every key is attested before a certificate is requested for it; a failure fails
-/// the mint. This crate contains no attester, because the evidence depends on the key: Windows
-/// KeyGuard uses a library of Microsoft, a TPM uses quotes.
+/// With an attester, every key is attested before a certificate is requested for it; a failure
+/// fails the mint. This crate contains no attester, because the evidence depends on the key:
+/// Windows KeyGuard uses a library of Microsoft, a TPM uses quotes.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -46,8 +46,8 @@ pub trait Attester: fmt::Debug + Send + Sync + 'static {
     /// minutes before it expires.
     ///
     /// # Errors
-    /// When the key cannot be attested. The mint fails with `attestation_failed` and this error as its
-    /// source.
+    /// When the key cannot be attested. The mint fails with `attestation_failed` and this error as
+    /// its source.
     fn attest(
         &self,
         request: &AttestationRequest<'_>,
@@ -99,7 +99,8 @@ pub(crate) struct AttestationCache {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct AttestedKey {
     endpoint: Url,
-    /// SHA-256 of the SubjectPublicKeyInfo. A key name is no replacement, because it outlives its key.
+    /// SHA-256 of the SubjectPublicKeyInfo. A key name is no replacement, because it outlives its
+    /// key.
     key: Box<[u8]>,
 }
 

@@ -8,9 +8,9 @@ use crate::issuance::PlatformMetadata;
 /// Identity of a binding: the managed identity, the machine, and whether the key is attested.
 ///
 /// The metadata service resolves the client id, object id and resource id of an identity to one
-/// client, so all of them lead to one `BindingId`. A cloned machine has a compute unit of its own, so
-/// its bindings have other ids (docs/protocol/imdsv2.md#binding-store). A binding for one scope only
-/// would add the scope as another member. Clones are cheap.
+/// client, so all of them lead to one `BindingId`. A cloned machine has a compute unit of its own,
+/// so its bindings have other ids (docs/protocol/imdsv2.md#binding-store). A binding for one scope
+/// only would add the scope as another member. Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct BindingId(Arc<BindingIdParts>);
 

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 /// ```
 ///
 /// # Errors
-/// `work_failed` when no thread can be started, when the work panics, or when the runtime shuts down
-/// before the work starts.
+/// `work_failed` when no thread can be started, when the work panics, or when the runtime shuts
+/// down before the work starts.
 pub async fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {

@@ -63,8 +63,8 @@ impl MinterBuilder {
         self
     }
 
-    /// Attests every key before a certificate is requested for it. If the attestation fails, or takes
-    /// more than 30 seconds, the mint fails. Default: no attestation.
+    /// Attests every key before a certificate is requested for it. If the attestation fails, or
+    /// takes more than 30 seconds, the mint fails. Default: no attestation.
     pub fn attester(mut self, attester: impl Attester) -> Self {
         let clock = self.http.context().clock().clone();
         self.attestations = Some(AttestationCache::new(attester, clock, ATTESTATION_TIMEOUT));
@@ -87,24 +87,24 @@ impl MinterBuilder {
     /// [`PersistedKeys`](crate::PersistedKeys); a binding whose key is gone is minted again.
     ///
     /// Each process still requests the platform metadata once, so that a copy of the disk does not
-    /// use the bindings of the original machine. An unusable file is set aside with a warning; nothing
-    /// is deleted. Only on Unix.
+    /// use the bindings of the original machine. An unusable file is set aside with a warning;
+    /// nothing is deleted. Only on Unix.
     #[cfg(unix)]
     pub fn store(mut self, folder: impl Into<PathBuf>) -> Self {
         self.store = Some(folder.into());
         self
     }
 
-    /// Sends `bypass_cache=true` with a mint that follows a refusal, so that the metadata service does
-    /// not return a cached certificate. It is part of Microsoft's design of the revocation and was
-    /// never tried against the service (docs/protocol/imdsv2.md#recovery). Default: false.
+    /// Sends `bypass_cache=true` with a mint that follows a refusal, so that the metadata service
+    /// does not return a cached certificate. It is part of Microsoft's design of the revocation and
+    /// was never tried against the service (docs/protocol/imdsv2.md#recovery). Default: false.
     pub fn bypass_cache_on_remint(mut self, bypass: bool) -> Self {
         self.bypass_cache_on_remint = bypass;
         self
     }
 
-    /// Sets the retry policy of the metadata request. Default: [`RetryPolicy::imds_endpoint`], which
-    /// does not retry after a 404, because the service then has no such endpoint.
+    /// Sets the retry policy of the metadata request. Default: [`RetryPolicy::imds_endpoint`],
+    /// which does not retry after a 404, because the service then has no such endpoint.
     pub fn metadata_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.metadata_policy = policy;
         self
@@ -116,15 +116,15 @@ impl MinterBuilder {
         self
     }
 
-    /// Trusts token endpoints on these hosts and their subdomains, in addition to loopback addresses
-    /// and the Microsoft token services of the public, US Government and China clouds.
+    /// Trusts token endpoints on these hosts and their subdomains, in addition to loopback
+    /// addresses and the Microsoft token services of the public, US Government and China clouds.
     pub fn trusted_token_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.trusted_token_hosts.extend(hosts.into_iter().map(Into::into));
         self
     }
 
-    /// Accepts a token endpoint on a loopback address without TLS, for tests. No transport presents a
-    /// certificate there. Default: false.
+    /// Accepts a token endpoint on a loopback address without TLS, for tests. No transport presents
+    /// a certificate there. Default: false.
     pub fn allow_insecure_loopback(mut self, allow: bool) -> Self {
         self.allow_insecure_loopback = allow;
         self

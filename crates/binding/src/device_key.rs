@@ -1,8 +1,9 @@
 //! Encodings of public keys, digests and signatures, for providers of keys in devices.
 //!
 //! A device returns the parts of a public key and signs digests. A
-//! [`SigningKey`](symbolon_types::SigningKey) returns a SubjectPublicKeyInfo and signs messages. The
-//! functions of this module convert between the two, for PKCS#11, TPMs, CNG and remote services.
+//! [`SigningKey`](symbolon_types::SigningKey) returns a SubjectPublicKeyInfo and signs messages.
+//! The functions of this module convert between the two, for PKCS#11, TPMs, CNG and remote
+//! services.
 
 mod rsa_padding;
 
@@ -64,8 +65,8 @@ pub fn p256_public_key(point: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>,
     encode().map(SubjectPublicKeyInfoDer::from).map_err(|_| invalid_public_key())
 }
 
-/// Encodes an ECDSA signature on P-256 for TLS and X.509 (RFC 3279 §2.2.3), from `r || s` of 32 bytes
-/// each, as most devices return it.
+/// Encodes an ECDSA signature on P-256 for TLS and X.509 (RFC 3279 §2.2.3), from `r || s` of 32
+/// bytes each, as most devices return it.
 ///
 /// # Errors
 /// When `r` or `s` is not in the range of the curve's order.

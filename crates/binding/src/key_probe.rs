@@ -11,9 +11,9 @@ use crate::csr_algorithm::CsrAlgorithm;
 /// Signs random bytes with the key and verifies the signature with its public key.
 ///
 /// A key can vanish while its handle remains: by a reboot (keys of Windows KeyGuard exist until the
-/// next boot), a token that is initialized again, or an object that is deleted. Probe the key before
-/// you use a stored certificate. A key that is about to be certified needs no probe, because its
-/// signature on the certificate request is verified before the request is sent.
+/// next boot), a token that is initialized again, or an object that is deleted. Probe the key
+/// before you use a stored certificate. A key that is about to be certified needs no probe, because
+/// its signature on the certificate request is verified before the request is sent.
 ///
 /// Blocks for as long as the key takes to sign.
 ///
@@ -27,9 +27,9 @@ use crate::csr_algorithm::CsrAlgorithm;
 /// ```
 ///
 /// # Errors
-/// `key_gone` when the key no longer exists: create another one. `key_unusable` when it cannot sign,
-/// or its signature does not match its public key. `key_not_supported` when no certificate can be
-/// requested for it.
+/// `key_gone` when the key no longer exists: create another one. `key_unusable` when it cannot
+/// sign, or its signature does not match its public key. `key_not_supported` when no certificate
+/// can be requested for it.
 pub fn probe_key(key: &SharedSigningKey) -> Result<(), Error> {
     let mut challenge = [0; 32];
     SystemRandom::new().fill(&mut challenge).map_err(|error| unusable().with_source(error))?;

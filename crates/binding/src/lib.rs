@@ -2,15 +2,17 @@
 //!
 //! # Design
 //!
-//! A mint requests the platform metadata and a key in parallel, signs a certificate request, has the
-//! key attested if there is an [`Attester`], and requests the certificate, which is validated before
-//! it is used. [`Minter`] holds the resulting [`Binding`] under the [`ManagedIdentityId`] of the
-//! request and under the identity that the service resolves it to, and in a folder if one is
-//! configured. It renews a binding at half of its lifetime, and forgets exactly the certificate that
-//! was refused, so that a late refusal cannot undo a newer mint. This crate requests no tokens: a
+//! A mint requests the platform metadata and a key in parallel, signs a certificate request, has
+//! the key attested if there is an [`Attester`], and requests the certificate, which is validated
+//! before it is used. [`Minter`] holds the resulting [`Binding`] under the [`ManagedIdentityId`] of
+//! the request and under the identity that the service resolves it to, and in a folder if one is
+//! configured. It renews a binding at half of its lifetime, and forgets exactly the certificate
+//! that was refused, so that a late refusal cannot undo a newer mint. This crate requests no
+//! tokens: a
 //! [`Binding`] contains the certificate, the key and the token endpoint for the token client. Keys
 //! come from a [`KeyProvider`]; a key signs and never leaves its provider. [`device_key`] contains
-//! the encodings for providers of keys in devices, and [`keyguard`] the facts about Windows KeyGuard.
+//! the encodings for providers of keys in devices, and [`keyguard`] the facts about Windows
+//! KeyGuard.
 
 mod attestation;
 mod binding;

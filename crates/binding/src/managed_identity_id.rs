@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use symbolon_types::{Error, ErrorKind, IdKind};
 
-/// Id of a managed identity of the machine: system-assigned, or user-assigned with its client id, its
-/// object id or its Azure resource id.
+/// Id of a managed identity of the machine: system-assigned, or user-assigned with its client id,
+/// its object id or its Azure resource id.
 ///
 /// The three ids of one user-assigned identity are three different values, because only the service
 /// can resolve them. Clones are cheap.
@@ -83,16 +83,17 @@ impl ManagedIdentityId {
         self.value.as_deref()
     }
 
-    /// Returns the query parameter for the `IMDSv2` endpoints, without percent-encoding; `None` for the
-    /// system-assigned identity (docs/protocol/imdsv2.md#platform-metadata).
+    /// Returns the query parameter for the `IMDSv2` endpoints, without percent-encoding; `None` for
+    /// the system-assigned identity (docs/protocol/imdsv2.md#platform-metadata).
     #[must_use]
     pub fn imdsv2_parameter(&self) -> Option<(&'static str, &str)> {
         self.parameter("mi_res_id")
     }
 
-    /// Returns the query parameter for the `IMDSv1` token endpoint, without percent-encoding; `None`
-    /// for the system-assigned identity. It differs from [`imdsv2_parameter`](Self::imdsv2_parameter)
-    /// for resource ids (docs/protocol/sources.md#identity-parameters).
+    /// Returns the query parameter for the `IMDSv1` token endpoint, without percent-encoding;
+    /// `None` for the system-assigned identity. It differs from
+    /// [`imdsv2_parameter`](Self::imdsv2_parameter) for resource ids
+    /// (docs/protocol/sources.md#identity-parameters).
     #[must_use]
     pub fn imdsv1_parameter(&self) -> Option<(&'static str, &str)> {
         self.parameter("msi_res_id")

@@ -18,8 +18,8 @@ use crate::renewal::renewal_time;
 use crate::step_timer::StepTimer;
 use crate::{Binding, KeyProvider, ManagedIdentityId, SharedKeyProvider};
 
-/// Client of everything that takes part in a mint: metadata service, key provider, attester. It keeps
-/// no bindings.
+/// Client of everything that takes part in a mint: metadata service, key provider, attester. It
+/// keeps no bindings.
 pub(crate) struct IssuanceClient {
     pub(crate) imds: ImdsClient,
     pub(crate) metadata_policy: RetryPolicy,

@@ -33,13 +33,13 @@ const CAPACITY: usize = 256;
 /// Number of characters of a thumbprint in logs, enough to tell two apart.
 const LOGGED_THUMBPRINT_CHARS: usize = 6;
 
-/// Client of the metadata service that mints bindings, caches them, and renews them: one binding for
-/// each managed identity, whichever of its ids is used.
+/// Client of the metadata service that mints bindings, caches them, and renews them: one binding
+/// for each managed identity, whichever of its ids is used.
 ///
 /// A binding is returned until the usable end of its certificate. From half of its lifetime, a
-/// request starts a renewal in the background and returns the old binding meanwhile. A failed renewal
-/// changes nothing and is tried again later. Concurrent requests for one binding share one mint,
-/// which runs as long as at least one of them waits.
+/// request starts a renewal in the background and returns the old binding meanwhile. A failed
+/// renewal changes nothing and is tried again later. Concurrent requests for one binding share one
+/// mint, which runs as long as at least one of them waits.
 ///
 /// At most 256 bindings are kept; another one replaces the one that expires first. Clones share all
 /// state. Creating a minter starts nothing and requires no runtime.
@@ -116,8 +116,8 @@ impl Minter {
         &self.0.watches
     }
 
-    /// Forgets all attestations, so that the next mint attests its key again. Call this when the token
-    /// service rejects an attestation (AADSTS1000610 to 1000614).
+    /// Forgets all attestations, so that the next mint attests its key again. Call this when the
+    /// token service rejects an attestation (AADSTS1000610 to 1000614).
     pub fn forget_attestations(&self) {
         if let Some(attestations) = &self.0.client.attestations {
             attestations.clear();
@@ -153,14 +153,14 @@ impl Minter {
         Ok(self.0.by_name.obtain(id, load).await?.value)
     }
 
-    /// Records that the token service, or the TLS handshake with it, refused the certificate `used`.
-    /// Returns true if the caller should retry with [`binding`](Self::binding).
+    /// Records that the token service, or the TLS handshake with it, refused the certificate
+    /// `used`. Returns true if the caller should retry with [`binding`](Self::binding).
     ///
     /// - If `used` is the current certificate, it is forgotten, and the next request mints: true.
     /// - If another certificate is current, or none, nothing is forgotten: true.
-    /// - If `used` is current and the last mint after a refusal is less than [`REMINT_COOLDOWN`] ago,
-    ///   another mint would be refused as well. The binding stays, and the caller should report the
-    ///   refusal: false.
+    /// - If `used` is current and the last mint after a refusal is less than [`REMINT_COOLDOWN`]
+    ///   ago, another mint would be refused as well. The binding stays, and the caller should
+    ///   report the refusal: false.
     #[must_use]
     pub fn report_refusal(&self, id: &ManagedIdentityId, used: Thumbprint) -> bool {
         let decision = self.0.handle_refusal(id, used);
@@ -234,8 +234,8 @@ impl MinterState {
         Ok(Loaded::new(lease(binding)))
     }
 
-    /// Returns the binding that the identity has under another id, or a new one. The metadata request,
-    /// which resolves the id, and the key provider run in parallel.
+    /// Returns the binding that the identity has under another id, or a new one. The metadata
+    /// request, which resolves the id, and the key provider run in parallel.
     async fn obtain(self: &Arc<Self>, mint: &MintRequest, or_due: bool) -> Result<Binding, Error> {
         // An `Err` ends both branches early, with the result of this function.
         let resolve = async {

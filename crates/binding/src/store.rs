@@ -19,7 +19,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! All functions except [`PrivateDir::lock`] block for as long as the file system takes. Only on Unix.
+//! All functions except [`PrivateDir::lock`] block for as long as the file system takes. Only on
+//! Unix.
 
 mod file_lock;
 mod private_dir;

@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use crate::{Binding, ManagedIdentityId, Minter};
 
-/// Receiver of the changes of an identity's binding, for components that keep something made with the
-/// certificate, such as connections.
+/// Receiver of the changes of an identity's binding, for components that keep something made with
+/// the certificate, such as connections.
 ///
 /// ```no_run
 /// # async fn example(minter: symbolon_binding::Minter, id: symbolon_binding::ManagedIdentityId) {

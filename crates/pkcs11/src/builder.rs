@@ -81,8 +81,8 @@ impl Pkcs11KeysBuilder {
         self
     }
 
-    /// Declares that this token is hardware, which PKCS#11 cannot prove. A key that was created on the
-    /// token, was always sensitive and was never extractable then has
+    /// Declares that this token is hardware, which PKCS#11 cannot prove. A key that was created on
+    /// the token, was always sensitive and was never extractable then has
     /// [`Strength::Hardware`](symbolon_types::Strength::Hardware). Any other key still counts as
     /// software. Default: false.
     pub fn in_hardware(mut self, in_hardware: bool) -> Self {

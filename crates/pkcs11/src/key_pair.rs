@@ -12,8 +12,8 @@ use crate::error::{OperationContext, Pkcs11Error, environment_error};
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// Length of an uncompressed point.
 const POINT_LENGTH: usize = 65;
-/// Header of the OCTET STRING around the point in `CKA_EC_POINT` (PKCS#11 v3.0 §2.3.3). Some modules
-/// omit it.
+/// Header of the OCTET STRING around the point in `CKA_EC_POINT` (PKCS#11 v3.0 §2.3.3). Some
+/// modules omit it.
 const OCTET_STRING_OF_POINT: [u8; 2] = [0x04, 0x41];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub(crate) struct KeyPair {
 }
 
 impl KeySpec {
-    /// Finds the key. Two processes may have created keys at the same time: of several keys, the one
-    /// with the smallest id is used, so that all processes agree.
+    /// Finds the key. Two processes may have created keys at the same time: of several keys, the
+    /// one with the smallest id is used, so that all processes agree.
     pub(crate) fn find(&self, session: &Session) -> Result<Option<KeyPair>, Pkcs11Error> {
         let mut template = self.algorithm.private_key_template();
         template.push(Attribute::Label(self.label.clone().into_bytes()));
@@ -141,7 +141,8 @@ impl KeyPairAlgorithm {
     }
 
     fn read(self, session: &Session, private: ObjectHandle, id: Vec<u8>) -> Result<KeyPair, Pkcs11Error> {
-        // The public key is another object; some modules store its attributes in the private one too.
+        // The public key is another object; some modules store its attributes in the private one
+        // too.
         let template = [
             Attribute::Class(ObjectClass::PUBLIC_KEY),
             Attribute::KeyType(self.key_type()),

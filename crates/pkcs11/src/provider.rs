@@ -11,19 +11,20 @@ use crate::key::Pkcs11Key;
 use crate::key_pair::KeySpec;
 use crate::token::{Pkcs11Token, SessionAccess};
 
-/// Locked while a key is looked up and created, so that the providers of this process create it once.
+/// Locked while a key is looked up and created, so that the providers of this process create it
+/// once.
 static CREATION: Mutex<()> = Mutex::new(());
 
 /// Key provider of the key with a certain label on a PKCS#11 token. The key is created if it is
 /// missing.
 ///
-/// The token is used with [`spawn_blocking`](symbolon_binding::spawn_blocking); an HSM takes seconds
-/// to create a key pair. Signing, which happens inside TLS handshakes, blocks its thread for as long
-/// as the token takes. Clones share one key and one session.
+/// The token is used with [`spawn_blocking`](symbolon_binding::spawn_blocking); an HSM takes
+/// seconds to create a key pair. Signing, which happens inside TLS handshakes, blocks its thread
+/// for as long as the token takes. Clones share one key and one session.
 ///
 /// A process creates a key at most once. Several processes that start at the same time on an empty
-/// token may each create one, because PKCS#11 cannot prevent it; later requests use the key with the
-/// smallest `CKA_ID`. Nothing is ever deleted.
+/// token may each create one, because PKCS#11 cannot prevent it; later requests use the key with
+/// the smallest `CKA_ID`. Nothing is ever deleted.
 ///
 /// ```
 /// use symbolon_pkcs11::Pkcs11Keys;

@@ -14,8 +14,8 @@ use symbolon_types::Secret;
 
 use crate::error::{OperationContext, Pkcs11Error, environment_error};
 
-/// Locked while a module is initialized. That happens once for the process, and most modules crash if
-/// two threads do it at the same time.
+/// Locked while a module is initialized. That happens once for the process, and most modules crash
+/// if two threads do it at the same time.
 static INITIALIZATION: Mutex<()> = Mutex::new(());
 
 /// Selection of a token.

@@ -23,11 +23,11 @@ pub struct TpmKeysBuilder {
 
 impl TpmKeys {
     /// Returns a builder. `tcti` is the address of the TPM in the notation of the TCG's tools
-    /// (`device:/dev/tpmrm0`, `swtpm:host=localhost,port=2321`, `swtpm:path=/run/swtpm.sock`); `folder`
-    /// is the folder of the wrapped key.
+    /// (`device:/dev/tpmrm0`, `swtpm:host=localhost,port=2321`, `swtpm:path=/run/swtpm.sock`);
+    /// `folder` is the folder of the wrapped key.
     ///
-    /// Use the device with the resource manager (`tpmrm`). On the other device, keys stay loaded when
-    /// a process is killed.
+    /// Use the device with the resource manager (`tpmrm`). On the other device, keys stay loaded
+    /// when a process is killed.
     ///
     /// # Errors
     /// `invalid_configuration` when `tcti` is not the address of a TPM.
@@ -64,8 +64,8 @@ impl TpmKeysBuilder {
         self
     }
 
-    /// Sets the authorization value of the owner. Required to derive the storage key if the owner has
-    /// one.
+    /// Sets the authorization value of the owner. Required to derive the storage key if the owner
+    /// has one.
     pub fn owner_authorization(mut self, value: Secret) -> Self {
         self.owner = Some(value);
         self

@@ -36,7 +36,8 @@ impl ResponseCode {
         matches!(self.0, 0x910..=0x91e) || self.parameter_error() == Some(0x0b)
     }
 
-    /// Returns true if the command should be sent again (`TPM_RC_YIELDED`, `TPM_RC_TESTING`, `TPM_RC_RETRY`).
+    /// Returns true if the command should be sent again (`TPM_RC_YIELDED`, `TPM_RC_TESTING`,
+    /// `TPM_RC_RETRY`).
     pub(crate) fn should_retry(self) -> bool {
         matches!(self.0, 0x908 | 0x90a | 0x922)
     }

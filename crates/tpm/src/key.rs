@@ -45,8 +45,8 @@ impl Tpm {
             .map(|(_, wrapped)| wrapped)
     }
 
-    /// Loads a key. Fails with `KeyGone` if the key belongs to another TPM, or the TPM was cleared and
-    /// has another storage key now.
+    /// Loads a key. Fails with `KeyGone` if the key belongs to another TPM, or the TPM was cleared
+    /// and has another storage key now.
     pub(crate) fn load(&self, wrapped: &WrappedKey) -> Result<LoadedKey, TpmError> {
         let loaded = self.under_parent(|connection, parent| {
             commands::load(connection, parent, wrapped)

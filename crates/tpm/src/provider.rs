@@ -23,16 +23,16 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(180);
 ///
 /// The first process creates the key; processes that start at the same time wait for it. The file
 /// (`rsa-2048.tpm`, `p-256.tpm`) is useless without this TPM, which encrypts the private key. It is
-/// still kept in a [`PrivateDir`](symbolon_binding::store::PrivateDir), because a user who replaces it
-/// would get another key certified. A key that was not created by a TPM for this TPM only (`fixedTPM`,
-/// `fixedParent`, `sensitiveDataOrigin`) is not used.
+/// still kept in a [`PrivateDir`](symbolon_binding::store::PrivateDir), because a user who replaces
+/// it would get another key certified. A key that was not created by a TPM for this TPM only
+/// (`fixedTPM`, `fixedParent`, `sensitiveDataOrigin`) is not used.
 ///
 /// An unusable file, or a key that the TPM cannot load because it was cleared or is another one, is
 /// set aside with a warning in the log, and a new key is created.
 ///
-/// The TPM is used with [`spawn_blocking`]. Signing, which happens inside TLS handshakes, blocks its
-/// thread for as long as the TPM takes: some tens of milliseconds for P-256, one or two hundred for
-/// RSA. Clones share one key on one connection.
+/// The TPM is used with [`spawn_blocking`]. Signing, which happens inside TLS handshakes, blocks
+/// its thread for as long as the TPM takes: some tens of milliseconds for P-256, one or two hundred
+/// for RSA. Clones share one key on one connection.
 ///
 /// ```
 /// # fn main() -> Result<(), symbolon_binding::Error> {
@@ -99,8 +99,8 @@ enum StoredTpmKey {
 impl TpmKeySource {
     /// Returns the current or stored key, or else the folder to create it in.
     fn find(&self) -> Result<Result<TpmKey, PrivateDir>, Error> {
-        // Locked until the end: some TPMs serve one connection at a time, which the key of the first
-        // caller keeps.
+        // Locked until the end: some TPMs serve one connection at a time, which the key of the
+        // first caller keeps.
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = existing(&mut current)? {
             return Ok(Ok(key));
@@ -112,7 +112,8 @@ impl TpmKeySource {
         })
     }
 
-    /// Returns the key that another process created while this one waited for the lock, or a new key.
+    /// Returns the key that another process created while this one waited for the lock, or a new
+    /// key.
     fn find_or_create(&self, dir: &PrivateDir, lock: &FileLock) -> Result<TpmKey, Error> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = existing(&mut current)? {

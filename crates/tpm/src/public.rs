@@ -68,8 +68,8 @@ impl TpmAlgorithm {
         public
     }
 
-    /// Returns the public key if the area is a completed [`template`](Self::template). Any other area
-    /// may belong to an imported key, whose private key is known outside of the TPM.
+    /// Returns the public key if the area is a completed [`template`](Self::template). Any other
+    /// area may belong to an imported key, whose private key is known outside of the TPM.
     pub(crate) fn read(self, public: &[u8]) -> Option<SubjectPublicKeyInfoDer<'static>> {
         let template = self.template();
         // The template ends with the empty size of the modulus, or of both coordinates.

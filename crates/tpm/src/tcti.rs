@@ -47,8 +47,8 @@ impl Tcti {
         })
     }
 
-    /// Returns the strength of keys: a device belongs to the machine or its hypervisor, while swtpm is
-    /// an ordinary process.
+    /// Returns the strength of keys: a device belongs to the machine or its hypervisor, while swtpm
+    /// is an ordinary process.
     pub(crate) fn strength(&self) -> Strength {
         match self {
             Self::Device(_) => Strength::Hardware,

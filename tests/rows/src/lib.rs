@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn rows_and_tests_must_agree() {
-        let cases: [(&str, &[&str], &[&str], &[&str]); 5] = [
+        type Names = &'static [&'static str];
+        let cases: [(&str, Names, Names, Names); 5] = [
             ("| DEL-01 | x | |", &["m::del_01_a", "del_01_b", "other"], &["other"], &[]),
             ("| DEL-01 | x |", &["other"], &[], &["DEL-01 has no test"]),
             ("| DEL-01 | x |", &["del_01_a"], &["del_01_a"], &["del_01_a is ignored"]),

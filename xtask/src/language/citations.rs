@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::SourceFile;
 
 /// Public documents besides RFCs whose sections are cited as `NAME §1.2`.
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 16] = [
     "CSP Level 3",
     "FIPS 180-4",
     "FIPS 186-5",
+    "OAuth 2.0 Multiple Response Type Encoding Practices",
     "OIDC Core",
     "OpenID Connect Core 1.0",
     "OpenID Connect Discovery 1.0",
@@ -20,6 +21,7 @@ const DOCUMENTS: [&str; 14] = [
     "X.509",
     "X.680",
     "X.690",
+    "draft-irtf-cfrg-xchacha",
 ];
 /// Prefixes of ids from documents that are not in the repository, each followed by a number.
 const PRIVATE_IDS: [&str; 5] = ["DEV-", "NET-", "GO-", "H-", "finding "];

@@ -9,8 +9,8 @@ use super::{algorithm, digest_info};
 /// Pads the digest of a message with EMSA-PKCS1-v1_5 (RFC 8017 §9.2).
 ///
 /// # Errors
-/// [`SigningError::UnsupportedScheme`] for a scheme with another padding; `Failed` for a modulus that
-/// is too short.
+/// [`SigningError::UnsupportedScheme`] for a scheme with another padding; `Failed` for a modulus
+/// that is too short.
 pub fn emsa_pkcs1_v1_5(
     scheme: SignatureScheme,
     message: &[u8],
@@ -24,12 +24,12 @@ pub fn emsa_pkcs1_v1_5(
 }
 
 /// Pads the digest of a message with EMSA-PSS (RFC 8017 §9.1.1) and MGF1, both with the digest of
-/// the scheme and a salt of the same length, as TLS 1.3 requires (RFC 8446 §4.2.3). The highest bit of
-/// the modulus must be set.
+/// the scheme and a salt of the same length, as TLS 1.3 requires (RFC 8446 §4.2.3). The highest bit
+/// of the modulus must be set.
 ///
 /// # Errors
-/// [`SigningError::UnsupportedScheme`] for a scheme with another padding; `Failed` for a modulus that
-/// is too short, or when the random number source fails.
+/// [`SigningError::UnsupportedScheme`] for a scheme with another padding; `Failed` for a modulus
+/// that is too short, or when the random number source fails.
 pub fn emsa_pss(
     scheme: SignatureScheme,
     message: &[u8],

@@ -27,7 +27,8 @@ struct SecurityProfile {
 
 impl ImdsClient {
     /// Returns true if the machine reports that it runs Windows with trusted launch, or as a
-    /// confidential machine. Such a machine can bind tokens once its metadata service has version 2.
+    /// confidential machine. Such a machine can bind tokens once its metadata service has version
+    /// 2.
     pub async fn is_trusted_launch(&self) -> bool {
         let url = self.url(PATH, QUERY);
         let mut request = Request::new(Method::GET, url, Route::Local);

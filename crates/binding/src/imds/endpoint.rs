@@ -24,7 +24,8 @@ impl ImdsEndpoint {
     }
 
     /// Returns the name and the value of the version parameter
-    /// (docs/protocol/imdsv2.md#certificate-request, docs/protocol/sources.md#instance-metadata-v1).
+    /// (docs/protocol/imdsv2.md#certificate-request,
+    /// docs/protocol/sources.md#instance-metadata-v1).
     pub(super) fn api_version(self) -> (&'static str, &'static str) {
         match self {
             Self::PlatformMetadata | Self::IssueCredential => ("cred-api-version", "2.0"),

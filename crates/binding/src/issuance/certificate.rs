@@ -15,8 +15,8 @@ use x509_cert::time::Time;
 /// Extension with the time after which the token service accepts the certificate for no new tokens,
 /// although it is still valid (docs/protocol/imdsv2.md#binding-lifetime).
 const TOKEN_NOT_AFTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.1");
-/// Signature algorithms whose digest has known collisions: MD5 and SHA-1 with RSA (RFC 8017 §A.2.4),
-/// SHA-1 with ECDSA (RFC 3279 §2.2.3).
+/// Signature algorithms whose digest has known collisions: MD5 and SHA-1 with RSA (RFC 8017
+/// §A.2.4), SHA-1 with ECDSA (RFC 3279 §2.2.3).
 const BROKEN_SIGNATURES: [ObjectIdentifier; 3] = [
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.4"),
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5"),
@@ -24,7 +24,8 @@ const BROKEN_SIGNATURES: [ObjectIdentifier; 3] = [
 ];
 /// Maximum time that the issuer's clock may be ahead of the clock of this machine.
 const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
-/// Difference to the `Date` of the issuer, which has whole seconds, from which a clock counts as wrong.
+/// Difference to the `Date` of the issuer, which has whole seconds, from which a clock counts as
+/// wrong.
 const WRONG_CLOCK: Duration = Duration::from_secs(30);
 
 /// Certificate as the metadata service issued it, with the values to validate it against.

@@ -64,9 +64,9 @@ impl fmt::Debug for Csr {
     }
 }
 
-/// Encodes the subject with the domain component first: .NET encodes the text
-/// `CN={client id}, DC={tenant}` in reverse order (docs/protocol/imdsv2.md#subject). The name is built
-/// of values and not of that text, in which a comma would start another component.
+/// Encodes the subject with the domain component first: .NET encodes the text `CN={client id},
+/// DC={tenant}` in reverse order (docs/protocol/imdsv2.md#subject). The name is built of values and
+/// not of that text, in which a comma would start another component.
 fn distinguished_name(subject: &CsrSubject<'_>) -> der::Result<Name> {
     let tenant = Any::encode_from(&Ia5StringRef::new(subject.tenant_id)?)?;
     let client = Any::encode_from(&PrintableStringRef::new(subject.client_id)?)?;

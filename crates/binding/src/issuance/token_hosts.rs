@@ -1,4 +1,5 @@
-//! Token endpoints that the metadata service may name (docs/protocol/imdsv2.md#checks-on-the-answer).
+//! Token endpoints that the metadata service may name
+//! (docs/protocol/imdsv2.md#checks-on-the-answer).
 
 use symbolon_types::{Error, ErrorKind};
 use url::{Host, Url};

@@ -18,17 +18,18 @@ const LOCK: &str = "keys.lock";
 /// Creating an RSA key takes a tenth of a second, or longer while a machine starts.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Key provider with one key for each algorithm in a private folder, shared by all processes of this
-/// user.
+/// Key provider with one key for each algorithm in a private folder, shared by all processes of
+/// this user.
 ///
 /// The first process creates the key; processes that start at the same time wait for it. The folder
-/// has mode 0700; the file has mode 0600 and contains unencrypted PKCS#8 (RFC 5958) in DER. Symbolic
-/// links are not followed. Anyone who can read the file can use the key, so its strength is
+/// has mode 0700; the file has mode 0600 and contains unencrypted PKCS#8 (RFC 5958) in DER.
+/// Symbolic links are not followed. Anyone who can read the file can use the key, so its strength
+/// is
 /// [`Software`](symbolon_types::Strength::Software); prefer a key in a device if there is one.
 ///
 /// A file that is damaged, has another algorithm, belongs to another user or is open to other users
-/// is renamed to `NAME.set-aside` with a warning in the log, and a new key is created. Certificates of
-/// the old key cannot be used any more, and the minter mints new ones.
+/// is renamed to `NAME.set-aside` with a warning in the log, and a new key is created. Certificates
+/// of the old key cannot be used any more, and the minter mints new ones.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,8 +10,8 @@ use crate::blocking::spawn_blocking;
 /// Key provider that creates a new key in memory for each mint. A key exists until the last binding
 /// that uses it is dropped.
 ///
-/// Keys are created with [`spawn_blocking`]. An RSA key takes tens of milliseconds, sometimes several
-/// times that; a P-256 key takes less than one.
+/// Keys are created with [`spawn_blocking`]. An RSA key takes tens of milliseconds, sometimes
+/// several times that; a P-256 key takes less than one.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), symbolon_binding::Error> {

@@ -7,14 +7,14 @@ use symbolon_types::Thumbprint;
 
 use crate::binding_id::BindingId;
 
-/// Minimum time between two mints of an identity that follow a refusal. If the token service refuses
-/// every certificate of the identity, more mints do not help.
+/// Minimum time between two mints of an identity that follow a refusal. If the token service
+/// refuses every certificate of the identity, more mints do not help.
 pub const REMINT_COOLDOWN: Duration = Duration::from_secs(5 * 60);
 
 /// Refused certificates, and for each binding the last mint that followed a refusal.
 ///
-/// Each list has at most `capacity` members. Mints whose cooldown is over are removed first, then the
-/// oldest mints; of the certificates, the oldest.
+/// Each list has at most `capacity` members. Mints whose cooldown is over are removed first, then
+/// the oldest mints; of the certificates, the oldest.
 pub(super) struct RefusalHistory {
     mints: HashMap<BindingId, Remint>,
     certificates: VecDeque<Thumbprint>,

@@ -52,7 +52,8 @@ impl BindingStore {
         Self { folder, clock }
     }
 
-    /// Returns the stored binding, or issues one and stores it. Of concurrent processes, one issues.
+    /// Returns the stored binding, or issues one and stores it. Of concurrent processes, one
+    /// issues.
     ///
     /// A stored binding that is due for renewal is returned only if issuing fails and `or_due` is
     /// true.

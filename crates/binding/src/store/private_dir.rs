@@ -79,8 +79,8 @@ impl PrivateDir {
     ///
     /// # Errors
     /// `store_unusable` when the folder cannot be created or opened, is a symbolic link, belongs to
-    /// another user, or is open to others. Its permissions are not repaired, because another user may
-    /// have changed its content already.
+    /// another user, or is open to others. Its permissions are not repaired, because another user
+    /// may have changed its content already.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let folder =
@@ -139,8 +139,8 @@ impl PrivateDir {
         Ok(StoredFile::Content(content))
     }
 
-    /// Writes a file, replacing an existing one atomically: readers, also after a crash, find either
-    /// the complete old file or the complete new one.
+    /// Writes a file, replacing an existing one atomically: readers, also after a crash, find
+    /// either the complete old file or the complete new one.
     ///
     /// The lock protects the temporary file. Any lock in this folder works, if all writers of this
     /// name use the same one.
@@ -199,9 +199,9 @@ impl PrivateDir {
 
     /// Acquires a lock on the file `name`, waiting up to `timeout` on this clock.
     ///
-    /// The lock is polled, at least every 50 milliseconds, instead of waiting in the kernel: a thread
-    /// that waits there cannot be interrupted when the caller gives up or the runtime ends. Dropping
-    /// the future ends the wait.
+    /// The lock is polled, at least every 50 milliseconds, instead of waiting in the kernel: a
+    /// thread that waits there cannot be interrupted when the caller gives up or the runtime ends.
+    /// Dropping the future ends the wait.
     ///
     /// # Errors
     /// `store_locked`, which is transient, when the lock is still held elsewhere after `timeout`;
@@ -225,8 +225,8 @@ impl PrivateDir {
         }
     }
 
-    /// Acquires a lock on the file `name`, creating the file if it is missing; returns `None` if the
-    /// lock is held elsewhere.
+    /// Acquires a lock on the file `name`, creating the file if it is missing; returns `None` if
+    /// the lock is held elsewhere.
     ///
     /// # Errors
     /// `store_unusable` when the file system fails.

@@ -36,8 +36,8 @@ fn every_requirement_has_a_test() {
     }
 }
 
-/// Returns true for the name of a test of this crate, the path and name of a test of another crate, or
-/// the path of a file.
+/// Returns true for the name of a test of this crate, the path and name of a test of another crate,
+/// or the path of a file.
 fn exists(test: &str, own: &[String]) -> bool {
     let has = |text: &String, name: &str| text.contains(&format!("fn {name}("));
     match test.split_once(": ") {
