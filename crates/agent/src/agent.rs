@@ -45,8 +45,8 @@ impl Agent {
     }
 
     /// Returns the variables that point an Azure SDK at the agent: `IDENTITY_ENDPOINT`, and
-    /// `IDENTITY_HEADER`, which is the secret of this run. With a Unix socket the host of the endpoint
-    /// is only a placeholder.
+    /// `IDENTITY_HEADER`, which is the secret of this run. With a Unix socket the host of the
+    /// endpoint is only a placeholder.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
         [("IDENTITY_ENDPOINT", self.endpoint.clone()), ("IDENTITY_HEADER", self.secret.expose().to_owned())]
@@ -137,8 +137,8 @@ impl AgentBuilder {
     /// Starts the agent on a loopback address; port 0 selects a free port. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// `invalid_configuration` for an address that other machines can reach, `local_error` if binding
-    /// fails.
+    /// `invalid_configuration` for an address that other machines can reach, `local_error` if
+    /// binding fails.
     pub async fn listen(self, address: SocketAddr) -> Result<Agent, Error> {
         let (listener, address) = Listener::tcp(address).await?;
         self.start(listener, Some(address))
@@ -148,8 +148,8 @@ impl AgentBuilder {
     /// replaced; the socket is removed at the end. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// `invalid_configuration` if the path exists and is not a socket, or another process listens on
-    /// it; `local_error` if the socket cannot be created.
+    /// `invalid_configuration` if the path exists and is not a socket, or another process listens
+    /// on it; `local_error` if the socket cannot be created.
     #[cfg(unix)]
     pub async fn listen_unix(self, path: impl AsRef<Path>) -> Result<Agent, Error> {
         let (listener, socket) = Listener::unix(path.as_ref()).await?;

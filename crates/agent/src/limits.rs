@@ -32,8 +32,8 @@ impl ConnectionLimits {
         Arc::new(Self { newcomers: SlotPool::new(size), authenticated: SlotPool::new(size) })
     }
 
-    /// Waits for the slot of a new connection. If all slots are taken, the oldest connection without
-    /// a request is closed.
+    /// Waits for the slot of a new connection. If all slots are taken, the oldest connection
+    /// without a request is closed.
     pub(crate) async fn admit(self: &Arc<Self>) -> ConnectionSlot {
         let permit = self.newcomers.acquire().await;
         ConnectionSlot {
