@@ -48,8 +48,7 @@ impl TokenQuery {
                     let message = "This agent does not accept claims, as App Service does not either";
                     return Err(invalid_query("claims", message));
                 }
-                // Ignoring it would return a token of the default identity in place of the one
-                // meant.
+                // Ignoring it would return a token of the default identity.
                 other if may_name_identity(other) => {
                     let message = "The query has an unknown parameter that looks like an identity: name the identity \
                                    by client_id, object_id or mi_res_id";
