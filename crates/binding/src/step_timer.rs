@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use symbolon_types::SharedClock;
 
-/// StepTimer on an injected clock.
+/// A stopwatch on an injected clock.
 pub(crate) struct StepTimer<'c> {
     clock: &'c SharedClock,
     start: SystemTime,

@@ -1,4 +1,4 @@
-//! IdleConnection connections, pooled per client identity.
+//! Idle connections, pooled per client identity.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -17,7 +17,7 @@ use crate::tls::{TlsClient, TlsFactory};
 /// Older idle connections are not reused: load balancers and firewalls drop idle flows silently
 /// after a few minutes, those of Azure after four.
 const IDLE_LIMIT: Duration = Duration::from_secs(90);
-/// IdleConnection connections kept per origin, for a burst of requests.
+/// Idle connections kept per origin, for a burst of requests.
 const IDLE_PER_KEY: usize = 8;
 /// Identities and pins whose sessions and connections are kept. A process has a handful; beyond the
 /// limit, the least recently used one is dropped and needs a full handshake again.
