@@ -24,7 +24,6 @@ pub use authorization_code::AuthorizationCode;
 pub use challenge::{Challenge, claims_challenge};
 pub use claims::merge as merge_claims;
 pub use endpoint::TokenEndpoint;
-pub(crate) use endpoint::is_loopback;
 pub use expiry::Expiry;
 pub(crate) use grant::{Grant, user_scopes};
 pub use parameters::Caching;

@@ -25,7 +25,7 @@ pub use capabilities::Capabilities;
 pub use client::{HttpClient, HttpOutcome, timeout};
 pub use error::{TransportError, TransportErrorKind};
 pub use pin::{CertificatePin, InvalidCertificatePin};
-pub use request::{Request, Route};
+pub use request::{Request, Route, is_loopback};
 pub use response::Response;
 pub use retry::{RetryPolicy, is_transient_status};
 pub use transport::{SharedTransport, Transport, TransportFn, transport_fn};

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use symbolon_types::ClientIdentity;
-use url::Url;
+use url::{Host, Url};
 
 use crate::CertificatePin;
 
@@ -136,5 +136,16 @@ impl fmt::Debug for Request {
             .field("has_identity", &self.identity.is_some())
             .field("pinned_server", &self.pinned_server)
             .finish_non_exhaustive()
+    }
+}
+
+/// Returns whether the host is a loopback address or `localhost` (RFC 6761 §6.3).
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }

@@ -39,7 +39,7 @@ async fn cfg_02_bound_assertion_gets_a_bound_token() {
     assert_eq!(request.certificate(), token.bound_to().map(ClientIdentity::thumbprint));
     assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(test_env.last_certificate()));
     let hit = test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
-    assert_eq!(hit.source(), TokenSource::Cache, "the next look-up knows the certificate");
+    assert_eq!(hit.source(), TokenSource::Cache, "the next lookup uses the certificate");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Token endpoints that the metadata service may name
 //! (docs/protocol/imdsv2.md#checks-on-the-answer).
 
+use symbolon_transport::is_loopback;
 use symbolon_types::{Error, ErrorKind};
 use url::{Host, Url};
 
@@ -84,16 +85,6 @@ impl TokenHosts {
             host.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         is_loopback(url) || self.names.iter().any(is_at_or_under)
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        // RFC 6761 §6.3.
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }
 

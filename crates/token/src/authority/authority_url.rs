@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use symbolon_transport::is_loopback;
 use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
 use super::cloud::Cloud;
 use super::layout::{self, AuthorityLayout, OIDC_ADVICE, parse_url};
 use super::tenant::Tenant;
-use crate::oauth::is_loopback;
 
 /// An issuer of tokens in canonical form: a tenant of Microsoft Entra, or another token service.
 ///

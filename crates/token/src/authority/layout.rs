@@ -1,10 +1,10 @@
 //! The parts of an authority URL.
 
+use symbolon_transport::is_loopback;
 use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
 use super::tenant::{Tenant, is_segment};
-use crate::oauth::is_loopback;
 
 /// The domain of the hosts of external tenants.
 pub(super) const CIAM_SUFFIX: &str = ".ciamlogin.com";

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use symbolon_transport::Route;
+use symbolon_transport::{Route, is_loopback};
 use symbolon_types::{Error, ErrorKind};
-use url::{Host, Url};
+use url::Url;
 
 /// The validated URL of a token endpoint (RFC 6749 §3.2). Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -77,16 +77,6 @@ impl TokenEndpoint {
 fn invalid(reason: &str) -> Error {
     Error::new(ErrorKind::Request, "invalid_endpoint", format!("the token endpoint {reason}"))
         .with_advice("use the form https://host/tenant/oauth2/v2.0/token")
-}
-
-/// Returns whether the host is a loopback address or `localhost` (RFC 6761 §6.3).
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// Shows the origin only, because the path contains the tenant.
