@@ -7,9 +7,10 @@ use symbolon_binding::ManagedIdentityId;
 use symbolon_token::{
     CacheKey, Error, ErrorKind, Partition, RequestOptions, Token, TokenCache, merge_claims, resource_name,
 };
-use symbolon_types::{CorrelationId, Source};
+use symbolon_types::{CorrelationId, Env, Source};
 
 use crate::detection::Detection;
+use crate::partition::{self, CurrentPartition, hexadecimal};
 use crate::source::fetch::TokenFetcher;
 
 /// The bearer tokens of one managed identity.
@@ -17,33 +18,22 @@ use crate::source::fetch::TokenFetcher;
 pub(crate) struct BearerTokens {
     fetcher: Arc<TokenFetcher>,
     cache: TokenCache,
-    detected: OnceLock<DetectedSource>,
-}
-
-/// The result of the first look at the environment.
-#[derive(Debug)]
-struct DetectedSource {
-    detection: Detection,
-    /// Contains the source, because identities in other environments may share the cache.
-    partition: Partition,
+    detection: OnceLock<Detection>,
+    partition: CurrentPartition,
 }
 
 impl BearerTokens {
     pub(crate) fn new(fetcher: TokenFetcher, cache: TokenCache) -> Self {
-        Self { fetcher: Arc::new(fetcher), cache, detected: OnceLock::new() }
+        Self {
+            fetcher: Arc::new(fetcher),
+            cache,
+            detection: OnceLock::new(),
+            partition: CurrentPartition::default(),
+        }
     }
 
     pub(crate) fn detection(&self) -> &Detection {
-        &self.detected().detection
-    }
-
-    fn detected(&self) -> &DetectedSource {
-        self.detected.get_or_init(|| {
-            let detection = Detection::of(self.fetcher.http.context().env());
-            let scheme = format!("bearer\0{}", detection.source.as_str());
-            let partition = partition(&self.fetcher.id, &scheme);
-            DetectedSource { detection, partition }
-        })
+        self.detection.get_or_init(|| Detection::of(self.fetcher.http.context().env()))
     }
 
     /// Returns the token if it is in the cache. Does not allocate.
@@ -51,23 +41,32 @@ impl BearerTokens {
         if options.bypass_key().is_some() || options.client_claims().is_some() {
             return None;
         }
-        self.cache.find(&CacheKey::bearer(&self.detected().partition, resource_name(resource)))
+        self.cache.find(&CacheKey::bearer(&self.partition.get()?, resource_name(resource)))
     }
 
     pub(crate) async fn acquire(&self, resource: &str, options: RequestOptions<'_>) -> Result<Token, Error> {
-        let DetectedSource { detection, partition } = self.detected();
-        let source = detection.source;
+        let source = self.detection().source;
+        let environment = self.fetcher.environment(source);
+        let partition = partition(&self.fetcher.id, source, &environment);
+        self.partition.set(&partition);
         let correlation_id = options.correlation_id().unwrap_or_else(CorrelationId::random);
         let resource = resource_name(resource);
         check(&options, source, resource).map_err(|error| error.with_correlation_id(correlation_id))?;
-        let key = CacheKey::bearer(partition, resource);
+        let key = CacheKey::bearer(&partition, resource);
         // A token that is due, or whose refresh is forced, can still be the one that was refused.
         // (docs/protocol/sources.md#claims-and-revocation)
         let refused = options.claims().and_then(|_| self.cache.find_even_if_due(&key));
         let refused = refused.map(|token| sha256_hex(token.secret().expose()));
         let fetch = || {
             let fetcher = Arc::clone(&self.fetcher);
-            fetcher.fetch(source, resource.to_owned(), refused, options.deadline(), correlation_id)
+            fetcher.fetch(
+                source,
+                environment,
+                resource.to_owned(),
+                refused,
+                options.deadline(),
+                correlation_id,
+            )
         };
         match options.bypass_key() {
             Some(bypass_key) => self.cache.renew(&key, bypass_key, fetch).await,
@@ -76,16 +75,12 @@ impl BearerTokens {
     }
 }
 
-/// Returns the partition of one identity's tokens. Ids compare without case, as Azure compares
-/// them. The kind of id is part of the partition, because only the source can tell that two ids
-/// name the same identity.
-pub(crate) fn partition(id: &ManagedIdentityId, scheme: &str) -> Partition {
-    let value = id.value().unwrap_or_default().to_ascii_lowercase();
-    Partition::machine_bound(format!("mi\0{}\0{value}\0{scheme}", id.kind()))
+fn partition(id: &ManagedIdentityId, source: Source, environment: &Env) -> Partition {
+    partition::of_managed_identity(id, &format!("bearer\0{}", source.as_str()), environment)
 }
 
 fn sha256_hex(token: &str) -> String {
-    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(token))
 }
 
 /// Refuses a request that the source cannot fulfil completely.

@@ -22,6 +22,7 @@ mod downgrade;
 mod federation;
 mod future;
 mod identity;
+mod partition;
 mod request;
 mod source;
 

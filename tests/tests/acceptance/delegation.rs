@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::test_env::TestEnv;
-use symbolon::{ClientIdentity, CorrelationId, Env, ErrorKind, TokenSource};
+use symbolon::{ClientIdentity, CorrelationId, Env, ErrorKind, TokenCache, TokenSource};
 use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 
@@ -234,6 +234,23 @@ async fn del_15_mtls_bearer_shares_the_mint() {
     // A request for both gets the bound token.
     let both = test_env.keep(over_mtls().proof_of_possession().await.unwrap());
     assert_eq!((both.token_type(), both.source()), ("mtls_pop", TokenSource::Cache));
+}
+
+/// The system-assigned identities of two machines have the same name.
+#[tokio::test]
+async fn del_15_shared_cache_separates_machines() {
+    let machines = [TestEnv::new().await, TestEnv::new().await];
+    let cache = TokenCache::new(100, &machines[0].context());
+    let mut secrets = Vec::new();
+    for machine in &machines {
+        let identity = machine.builder().cache(cache.clone()).build().unwrap();
+        for expected in [TokenSource::Network, TokenSource::Cache] {
+            let token = machine.keep(identity.token(RESOURCE).over_mtls().await.unwrap());
+            assert_eq!(token.source(), expected);
+            secrets.push(token.secret().expose().to_owned());
+        }
+    }
+    assert_ne!(secrets[1], secrets[2]);
 }
 
 #[tokio::test]

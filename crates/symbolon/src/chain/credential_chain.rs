@@ -53,9 +53,9 @@ use super::links::Link;
 /// The tools run without a shell, with validated arguments, from the absolute folders of `PATH`.
 /// After 13 seconds, or when the request is dropped, they are killed, on Unix together with the
 /// processes that they started. Their tokens are cached like all others: a login as another user
-/// has an effect when the token is renewed. The Azure CLI was tested in version 2.91.0 without a
-/// login. The Azure Developer CLI was not tested, nor was Windows, where the Azure CLI is the
-/// script `az.cmd`.
+/// has an effect when the token is renewed, and at once in another process. The Azure CLI was
+/// tested in version 2.91.0 without a login. The Azure Developer CLI was not tested, nor was
+/// Windows, where the Azure CLI is the script `az.cmd`.
 ///
 /// [`ManagedIdentity::capabilities`]: crate::ManagedIdentity::capabilities
 #[derive(Clone, Debug)]

@@ -13,13 +13,14 @@ use url::Url;
 
 use super::minter_options::{AddAttester, MinterOptions};
 use super::{IdentityParts, ManagedIdentity};
-use crate::bearer::{BearerTokens, partition};
+use crate::bearer::BearerTokens;
 use crate::capabilities::{HostProber, is_imds_v2_disabled};
 use crate::default_transport::default_transport;
 use crate::delegation::MintedCertificate;
 use crate::detection::missing_variables;
 use crate::downgrade::Downgrade;
-use crate::source::fetch::TokenFetcher;
+use crate::partition;
+use crate::source::fetch::{TokenFetcher, imds_environment};
 
 /// The default deadline. A metadata service that is being updated can require 70 seconds of
 /// retries.
@@ -84,8 +85,9 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Sets the token cache, which several identities can share and which can have a store.
-    /// Default: an own cache in memory for 10,000 tokens.
+    /// Sets the token cache, which several identities can share and which can have a store. Tokens
+    /// of other environments stay apart: endpoint and secret of the source are part of the cache
+    /// key, as a digest. Default: an own cache in memory for 10,000 tokens.
     #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
@@ -216,12 +218,12 @@ impl ManagedIdentityBuilder {
         let minimum_strength = self.minter.minimum_strength;
         let new_key_strength = self.minter.new_key_strength();
         let minter = self.minter.build(imds_url, &http, retry)?;
-        let credential = MintedCertificate::new(
-            minter.clone(),
-            self.id.clone(),
-            partition(&self.id, &format!("pop\0{requirements}")),
-            partition(&self.id, &format!("mtls\0{requirements}")),
-        );
+        let environment = imds_environment(&imds);
+        let partition = |scheme| {
+            partition::of_managed_identity(&self.id, &format!("{scheme}\0{requirements}"), &environment)
+        };
+        let credential =
+            MintedCertificate::new(minter.clone(), self.id.clone(), partition("pop"), partition("mtls"));
         let token_client = TokenClient::builder(credential, transport)
             .context(self.context)
             .cache(cache.clone())

@@ -8,7 +8,7 @@ use symbolon_binding::ManagedIdentityId;
 use symbolon_binding::imds::ImdsClient;
 use symbolon_token::{Error, ErrorKind, IssuedToken};
 use symbolon_transport::{HttpClient, RetryPolicy, timeout};
-use symbolon_types::{CorrelationId, Source};
+use symbolon_types::{CorrelationId, Env, Source};
 
 use super::azure_arc::{self, ArcAgent};
 use super::client::SourceClient;
@@ -31,11 +31,24 @@ pub(crate) struct TokenFetcher {
 }
 
 impl TokenFetcher {
-    /// Requests a token within `deadline`, or the identity's own. `refused` is the hash of the
-    /// token that a resource refused.
+    /// Returns the variables that the source reads, as they are now. The metadata service has its
+    /// origin since the identity was built.
+    pub(crate) fn environment(&self, source: Source) -> Env {
+        if source == Source::Imds {
+            return imds_environment(&self.imds);
+        }
+        let env = self.http.context().env();
+        let info = source.info();
+        let names = info.required_variables.iter().chain(info.optional_variables);
+        names.filter_map(|name| Some((*name, env.var(name)?))).collect()
+    }
+
+    /// Requests a token in an [`environment`](Self::environment), within `deadline`, or the
+    /// identity's own. `refused` is the hash of the token that a resource refused.
     pub(crate) async fn fetch(
         self: Arc<Self>,
         source: Source,
+        environment: Env,
         resource: String,
         refused: Option<String>,
         deadline: Option<Duration>,
@@ -52,7 +65,7 @@ impl TokenFetcher {
         let deadline = deadline.unwrap_or(self.deadline);
         let clock = self.http.context().clock();
         let started = clock.now();
-        let result = timeout(clock, deadline, self.send(source, &request)).await;
+        let result = timeout(clock, deadline, self.send(source, &request, &environment)).await;
         let elapsed = clock.now().duration_since(started).unwrap_or_default();
         result
             .unwrap_or_else(|| Err(timeout_error(source, deadline)))
@@ -60,11 +73,15 @@ impl TokenFetcher {
             .map_err(|error| error.with_correlation_id(correlation_id))
     }
 
-    async fn send(&self, source: Source, request: &SourceRequest<'_>) -> Result<(IssuedToken, usize), Error> {
+    async fn send(
+        &self,
+        source: Source,
+        request: &SourceRequest<'_>,
+        environment: &Env,
+    ) -> Result<(IssuedToken, usize), Error> {
         if source == Source::Imds {
             return imds_v1::token(request, &self.imds, &self.imds_retry_policy).await;
         }
-        let env = self.http.context().env();
         let client = SourceClient {
             source,
             http: &self.http,
@@ -73,12 +90,18 @@ impl TokenFetcher {
         };
         if source == Source::AzureArc {
             let directory = self.azure_arc_tokens.clone();
-            let directory = directory.or_else(|| ArcAgent::of_this_machine(env).tokens());
-            return azure_arc::token(request, env, directory.as_deref(), &client).await;
+            let directory =
+                directory.or_else(|| ArcAgent::of_this_machine(self.http.context().env()).tokens());
+            return azure_arc::token(request, environment, directory.as_deref(), &client).await;
         }
-        let http_request = http_request(source, request, env)?;
+        let http_request = http_request(source, request, environment)?;
         client.token(&client.send(&http_request).await?)
     }
+}
+
+/// Returns the variable with the origin of the metadata service, also if the origin is the default.
+pub(crate) fn imds_environment(imds: &ImdsClient) -> Env {
+    [(Source::IMDS_VARIABLE, imds.origin())].into_iter().collect()
 }
 
 fn timeout_error(source: Source, deadline: Duration) -> Error {

@@ -110,6 +110,40 @@ async fn tool_accounts_are_cached_separately() {
     assert_eq!(chain.token(VAULT).await.unwrap().source(), TokenSource::Network);
 }
 
+/// A login as another user changes a file of the tool, in a folder that a variable may select.
+#[tokio::test]
+async fn tool_logins_are_cached_separately() {
+    let cache = symbolon::TokenCache::new(10, &Context::default().with_clock(&clock()));
+    for (variable, folder, file, is_azd) in [
+        ("HOME", ".azure", "azureProfile.json", false),
+        ("AZURE_CONFIG_DIR", "", "azureProfile.json", false),
+        ("HOME", ".azd", "auth.json", true),
+        ("AZD_CONFIG_DIR", "", "auth.json", true),
+    ] {
+        let tools = match is_azd {
+            true => ToolFolder::azd(&prints_azd_token()),
+            false => ToolFolder::az(&prints_az_token()),
+        };
+        let home = tools.path("home");
+        std::fs::create_dir_all(home.join(folder)).unwrap();
+        let context = tools.context().with_env(tools.env_with(&[(variable, home.to_str().unwrap())]));
+        // Each is another process with the same cache.
+        let source = async || {
+            let chain = tools.chain().cache(cache.clone()).context(context.clone());
+            let chain = match is_azd {
+                true => chain.azure_developer_cli(AzureDeveloperCli::new()),
+                false => chain.azure_cli(AzureCli::new()),
+            };
+            chain.build().unwrap().token(VAULT).await.unwrap().source()
+        };
+        for user in ["one", "two"] {
+            std::fs::write(home.join(folder).join(file), user).unwrap();
+            assert_eq!(source().await, TokenSource::Network, "{variable} {file} {user}");
+            assert_eq!(source().await, TokenSource::Cache, "{variable} {file} {user}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn unsafe_arguments_are_refused() {
     for text in ["", "-t", "--query", "a b", "a;b", "$(id)", "a&b", "a\nb", "é", "a\"b", "%PATH%"] {

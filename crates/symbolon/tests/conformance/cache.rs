@@ -208,6 +208,73 @@ fn shared_cache_separates_kinds_of_ids() {
     assert_eq!(cache.len(), 3);
 }
 
+/// Every variable that a source reads is part of the cache key, in memory and in a local store: two
+/// environments of one kind of source are two identities.
+#[test]
+fn shared_cache_separates_environments() {
+    use symbolon::parts::token::MemoryStore;
+    use symbolon::parts::transport::testing::ScriptedTransport;
+    for source in Source::ALL {
+        let base: Vec<(String, String)> = variables(source)
+            .explicit()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        // The last character of an endpoint, a secret, a pin or an id becomes another digit.
+        let others = (0..base.len()).map(|changed| {
+            let mut other = base.clone();
+            let last = other[changed].1.pop();
+            other[changed].1.push(if last == Some('7') { '8' } else { '7' });
+            other
+        });
+        let environments: Vec<_> = std::iter::once(base.clone()).chain(others).collect();
+        let manual_clock = symbolon::parts::types::ManualClock::new();
+        let context = Context::default().with_clock(&manual_clock);
+        let store = MemoryStore::new(symbolon::SharedClock::from(&manual_clock));
+        let answers = (0..environments.len())
+            .map(|of| answer(200, &format!(r#"{{"access_token":"token-{of}","expires_in":"3600"}}"#)));
+        let transport = ScriptedTransport::new(answers);
+        for round in 0..3 {
+            // The last round begins with an empty memory, as another process does.
+            let cache = TokenCache::new(100, &context).with_store(store.clone());
+            for (of, environment) in environments.iter().enumerate() {
+                let env = environment.iter().cloned().collect();
+                let identity = symbolon::ManagedIdentity::builder()
+                    .context(context.clone().with_env(env))
+                    .cache(cache.clone())
+                    .transport(transport.clone())
+                    .build()
+                    .unwrap();
+                let token = drive(identity.token(RESOURCE), &manual_clock).0.unwrap();
+                assert_eq!(
+                    token.secret().expose(),
+                    format!("token-{of}"),
+                    "{source} {round}: {environment:?}"
+                );
+            }
+        }
+        assert_eq!(transport.requests().len(), environments.len(), "{source}");
+    }
+}
+
+/// Two applications of one Service Fabric cluster, and two machines, over real TLS.
+#[tokio::test]
+async fn shared_cache_separates_two_hosts() {
+    for source in Source::ALL {
+        let hosts = [SourceTestEnv::new().await, SourceTestEnv::new().await];
+        let cache = TokenCache::new(100, &Context::default().with_clock(&hosts[0].manual_clock));
+        let mut secrets = Vec::new();
+        for host in &hosts {
+            let identity = host.builder(source).cache(cache.clone()).build().unwrap();
+            let token = identity.token(RESOURCE).await.unwrap();
+            assert_eq!(token.source(), TokenSource::Network, "{source}");
+            secrets.push(token.secret().expose().to_owned());
+        }
+        assert_ne!(secrets[0], secrets[1], "{source}");
+    }
+}
+
 /// The spelling of the resource in the response does not matter.
 #[test]
 fn cache_key_is_the_requested_resource() {
