@@ -1,6 +1,5 @@
 //! Result of a mint.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -78,14 +77,9 @@ impl Binding {
     }
 }
 
-/// Shows the strength of the key and the times, and hides the ids.
-impl fmt::Debug for Binding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Binding")
-            .field("strength", &self.0.identity.strength())
-            .field("minted_at", &self.0.minted_at)
-            .field("renew_at", &self.0.renew_at)
-            .field("usable_until", &self.0.identity.usable_until())
-            .finish_non_exhaustive()
-    }
-}
+// Shows the strength of the key and the times, and hides the ids.
+symbolon_types::debug_fields!(
+    Binding |this|
+    strength: this.0.identity.strength(), minted_at: this.0.minted_at, renew_at: this.0.renew_at,
+    usable_until: this.0.identity.usable_until()
+);

@@ -1,6 +1,5 @@
 //! Identity of a binding.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::issuance::PlatformMetadata;
@@ -41,12 +40,8 @@ impl BindingId {
     }
 }
 
-/// Hides the ids.
-impl fmt::Debug for BindingId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BindingId").field("is_attested", &self.0.is_attested).finish_non_exhaustive()
-    }
-}
+// Hides the ids.
+symbolon_types::debug_fields!(BindingId |this| is_attested: this.0.is_attested);
 
 #[cfg(test)]
 impl BindingId {

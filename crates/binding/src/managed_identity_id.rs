@@ -1,6 +1,5 @@
 //! Ids of managed identities.
 
-use std::fmt;
 use std::sync::Arc;
 
 use symbolon_types::{Error, ErrorKind, IdKind};
@@ -110,12 +109,8 @@ impl ManagedIdentityId {
     }
 }
 
-/// Shows the kind, and hides the id.
-impl fmt::Debug for ManagedIdentityId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManagedIdentityId").field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
+// Shows the kind, and hides the id.
+symbolon_types::debug_fields!(ManagedIdentityId: kind);
 
 #[cfg(test)]
 mod tests {

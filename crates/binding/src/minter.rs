@@ -7,7 +7,6 @@ mod store;
 mod store_entry;
 mod watches;
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -304,11 +303,7 @@ impl MinterState {
     }
 }
 
-impl fmt::Debug for Minter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minter")
-            .field("key_provider", &self.0.client.keys)
-            .field("minimum_strength", &self.0.client.minimum_strength)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(
+    Minter |this|
+    key_provider: this.0.client.keys, minimum_strength: this.0.client.minimum_strength
+);

@@ -1,7 +1,5 @@
 //! Stream of the bindings of an identity.
 
-use std::fmt;
-
 use tokio::sync::watch;
 
 use crate::{Binding, ManagedIdentityId, Minter};
@@ -53,8 +51,4 @@ impl Minter {
     }
 }
 
-impl fmt::Debug for BindingWatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BindingWatch").field("minter", &self.minter).finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(BindingWatch: minter);

@@ -1,6 +1,5 @@
 //! TLS configurations, one for each client identity.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -141,11 +140,7 @@ impl TlsClient {
     }
 }
 
-impl fmt::Debug for TlsFactory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsFactory").field("minimum", &self.minimum).finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(TlsFactory: minimum);
 
 fn name_of(version: ProtocolVersion) -> &'static str {
     match version {

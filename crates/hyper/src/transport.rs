@@ -1,6 +1,5 @@
 //! The transport over hyper and rustls.
 
-use std::fmt;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST};
@@ -197,11 +196,4 @@ fn message(
     Ok(message)
 }
 
-impl fmt::Debug for HyperTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HyperTransport")
-            .field("tls", &self.0.tls)
-            .field("proxies", &self.0.proxies)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(HyperTransport |this| tls: this.0.tls, proxies: this.0.proxies);

@@ -1,6 +1,5 @@
 //! Signing key on a token.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
@@ -144,8 +143,4 @@ impl SigningKey for Pkcs11Key {
     }
 }
 
-impl fmt::Debug for Pkcs11Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pkcs11Key").finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(Pkcs11Key);

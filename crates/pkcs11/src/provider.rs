@@ -1,6 +1,5 @@
 //! Key provider of a token.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symbolon_binding::{Error, KeyProvider, spawn_blocking};
@@ -112,8 +111,4 @@ impl Pkcs11KeySource {
     }
 }
 
-impl fmt::Debug for Pkcs11Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pkcs11Keys").field("token", &self.0.token).finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(Pkcs11Keys |this| token: this.0.token);

@@ -1,6 +1,5 @@
 //! Connection to a token: module, slot and login.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -221,11 +220,4 @@ fn is_pin_error(error: &ModuleError) -> bool {
     )
 }
 
-impl fmt::Debug for Pkcs11Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("module", &self.module)
-            .field("selector", &self.selector)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(Pkcs11Token: module, selector);

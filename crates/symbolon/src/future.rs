@@ -1,6 +1,5 @@
 //! The future of a managed identity request.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -128,8 +127,4 @@ impl Future for ManagedIdentityFuture<'_> {
     }
 }
 
-impl fmt::Debug for ManagedIdentityFuture<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ManagedIdentityFuture")
-    }
-}
+symbolon_types::debug_fields!(ManagedIdentityFuture<'_>);

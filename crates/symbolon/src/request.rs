@@ -1,7 +1,5 @@
 //! The request for a token of a managed identity.
 
-use std::fmt;
-
 use symbolon_token::RequestOptions;
 use symbolon_types::CorrelationId;
 
@@ -100,13 +98,4 @@ impl<'a> ManagedIdentityRequest<'a> {
     }
 }
 
-impl fmt::Debug for ManagedIdentityRequest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManagedIdentityRequest")
-            .field("resource", &self.resource)
-            .field("proof_of_possession", &self.proof_of_possession)
-            .field("over_mtls", &self.over_mtls)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(ManagedIdentityRequest<'_>: resource, proof_of_possession, over_mtls, options);

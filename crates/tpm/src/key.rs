@@ -1,6 +1,5 @@
 //! Signing key in a TPM.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symbolon_binding::device_key::{RSA_SCHEMES, digest, ecdsa_signature, emsa_pkcs1_v1_5, emsa_pss};
@@ -169,11 +168,7 @@ impl SigningKey for TpmKey {
     }
 }
 
-impl fmt::Debug for TpmKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TpmKey").finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(TpmKey);
 
 impl Drop for LoadedKey {
     /// Unloads the key; a TPM without a resource manager would keep it until it is reset.

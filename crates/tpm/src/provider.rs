@@ -1,6 +1,5 @@
 //! Key provider of a TPM.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -185,11 +184,4 @@ fn existing(current: &mut Option<TpmKey>) -> Result<Option<TpmKey>, Error> {
     }
 }
 
-impl fmt::Debug for TpmKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TpmKeys")
-            .field("tpm", &self.0.tpm)
-            .field("folder", &self.0.folder)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(TpmKeys |this| tpm: this.0.tpm, folder: this.0.folder);

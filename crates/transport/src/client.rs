@@ -1,6 +1,5 @@
 //! A transport with deadlines and retries.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -99,11 +98,7 @@ impl HttpClient {
     }
 }
 
-impl fmt::Debug for HttpClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClient").field("transport", &self.transport).finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(HttpClient: transport);
 
 /// Returns the output of a future, or `None` after `limit` on this clock.
 pub async fn timeout<F: Future>(clock: &SharedClock, limit: Duration, future: F) -> Option<F::Output> {

@@ -1,7 +1,5 @@
 //! Requests.
 
-use std::fmt;
-
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use symbolon_types::ClientIdentity;
@@ -126,18 +124,12 @@ impl Request {
     }
 }
 
-/// Shows the method and the origin: path, query, headers and body may contain a secret.
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
-            .field("method", &self.method)
-            .field("origin", &self.url.origin().ascii_serialization())
-            .field("route", &self.route)
-            .field("has_identity", &self.identity.is_some())
-            .field("pinned_server", &self.pinned_server)
-            .finish_non_exhaustive()
-    }
-}
+// Shows the method and the origin: path, query, headers and body may contain a secret.
+symbolon_types::debug_fields!(
+    Request |this|
+    method: this.method, origin: this.url.origin().ascii_serialization(), route: this.route,
+    has_identity: this.identity.is_some(), pinned_server: this.pinned_server
+);
 
 /// Returns whether the host is a loopback address or `localhost` (RFC 6761 §6.3).
 #[must_use]

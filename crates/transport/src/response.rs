@@ -1,6 +1,5 @@
 //! Responses.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -80,14 +79,7 @@ impl From<Response> for http::Response<Bytes> {
     }
 }
 
-impl fmt::Debug for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Response")
-            .field("status", &self.status)
-            .field("body_length", &self.body.len())
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(Response |this| status: this.status, body_length: this.body.len());
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! Client identities.
 
-use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -172,16 +171,11 @@ impl Hash for ClientIdentity {
     }
 }
 
-impl fmt::Debug for ClientIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientIdentity")
-            .field("thumbprint", &self.0.thumbprint)
-            .field("not_after", &self.0.not_after)
-            .field("usable_until", &self.0.usable_until)
-            .field("strength", &self.strength())
-            .finish_non_exhaustive()
-    }
-}
+crate::debug_fields!(
+    ClientIdentity |this|
+    thumbprint: this.0.thumbprint, not_after: this.0.not_after, usable_until: this.0.usable_until,
+    strength: this.strength()
+);
 
 /// A reference to a [`ClientIdentity`] that does not keep it alive.
 #[derive(Clone)]
@@ -195,8 +189,4 @@ impl WeakClientIdentity {
     }
 }
 
-impl fmt::Debug for WeakClientIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakClientIdentity")
-    }
-}
+crate::debug_fields!(WeakClientIdentity);

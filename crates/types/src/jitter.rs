@@ -1,6 +1,5 @@
 //! Random parts of delays.
 
-use std::fmt;
 use std::sync::Arc;
 
 /// A source of the random part of refresh times and retry delays, which spreads clients in time.
@@ -43,11 +42,7 @@ impl Default for Jitter {
     }
 }
 
-impl fmt::Debug for Jitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Jitter")
-    }
-}
+crate::debug_fields!(Jitter);
 
 #[cfg(test)]
 mod tests {

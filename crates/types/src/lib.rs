@@ -10,6 +10,7 @@
 mod clock;
 mod context;
 mod correlation;
+mod debug;
 mod env;
 mod error;
 mod identity;

@@ -1,7 +1,5 @@
 //! Certificate signing request (RFC 2986, docs/protocol/imdsv2.md#certificate-request).
 
-use std::fmt;
-
 use base64ct::{Base64, Encoding};
 use symbolon_types::{Error, ErrorKind, SharedSigningKey, SigningKey};
 use x509_cert::attr::{Attribute, AttributeTypeAndValue, Attributes};
@@ -58,11 +56,7 @@ impl Csr {
     }
 }
 
-impl fmt::Debug for Csr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Csr").finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(Csr);
 
 /// Encodes the subject with the domain component first: .NET encodes the text `CN={client id},
 /// DC={tenant}` in reverse order (docs/protocol/imdsv2.md#subject). The name is built of values and

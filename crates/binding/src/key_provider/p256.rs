@@ -1,7 +1,5 @@
 //! ECDSA keys on P-256 in pure Rust.
 
-use std::fmt;
-
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey as EcdsaKey};
 use p256::elliptic_curve::Generate;
@@ -65,8 +63,4 @@ impl SigningKey for P256Key {
     }
 }
 
-impl fmt::Debug for P256Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("P256Key").finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(P256Key);

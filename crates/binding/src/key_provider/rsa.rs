@@ -1,7 +1,5 @@
 //! RSA keys of aws-lc-rs.
 
-use std::fmt;
-
 use aws_lc_rs::encoding::AsDer;
 #[cfg(unix)]
 use aws_lc_rs::encoding::Pkcs8V1Der;
@@ -81,8 +79,4 @@ impl SigningKey for RsaKey {
     }
 }
 
-impl fmt::Debug for RsaKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RsaKey").finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(RsaKey);

@@ -1,6 +1,5 @@
 //! Options of the commands that request no token.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -56,12 +55,8 @@ pub(crate) struct InspectOptions {
     pub(crate) token: Vec<String>,
 }
 
-/// Omits the token.
-impl fmt::Debug for InspectOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InspectOptions").finish_non_exhaustive()
-    }
-}
+// Omits the token.
+symbolon::parts::types::debug_fields!(InspectOptions);
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsOptions {

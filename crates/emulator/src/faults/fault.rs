@@ -1,6 +1,5 @@
 //! Scripted faults: step, effect and limit.
 
-use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -366,14 +365,5 @@ impl Fault {
     }
 }
 
-/// Omits bodies and claims.
-impl fmt::Debug for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fault")
-            .field("step", &self.step)
-            .field("effect", &self.name)
-            .field("delay", &self.delay)
-            .field("limit", &self.limit)
-            .finish()
-    }
-}
+// Omits bodies and claims.
+symbolon_types::debug_fields!(Fault: step, name, delay, limit);

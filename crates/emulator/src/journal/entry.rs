@@ -246,24 +246,13 @@ impl JournalEntry {
     }
 }
 
-impl fmt::Debug for JournalEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("sequence", &self.sequence)
-            .field("at", &self.at)
-            .field("connection", &self.connection)
-            .field("step", &self.step)
-            .field("method", &self.method)
-            .field("path", &self.path())
-            .field("authorization", &self.authorization)
-            .field("form", &self.form_names().collect::<Vec<_>>())
-            .field("tls", &self.tls)
-            .field("outcome", &self.outcome)
-            .field("fault", &self.fault)
-            .field("reason", &self.reason)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(
+    JournalEntry |this|
+    sequence: this.sequence, at: this.at, connection: this.connection, step: this.step,
+    method: this.method, path: this.path(), authorization: this.authorization,
+    form: this.form_names().collect::<Vec<_>>(), tls: this.tls, outcome: this.outcome, fault: this.fault,
+    reason: this.reason
+);
 
 /// One line with the columns time of day (UTC), step, outcome, identity and certificate, followed
 /// by an unknown path, the fault and the reason of a refusal.

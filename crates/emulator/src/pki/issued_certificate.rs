@@ -1,6 +1,5 @@
 //! The certificates that the emulator issues.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -34,19 +33,11 @@ impl IssuedCertificate {
     }
 }
 
-/// Omits the DER.
-impl fmt::Debug for IssuedCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuedCertificate")
-            .field("thumbprint", &self.thumbprint)
-            .field("client_id", &self.client_id)
-            .field("tenant_id", &self.tenant_id)
-            .field("not_before", &self.not_before)
-            .field("not_after", &self.not_after)
-            .field("token_not_after", &self.token_not_after)
-            .finish()
-    }
-}
+// Omits the DER.
+symbolon_types::debug_fields!(
+    IssuedCertificate:
+    thumbprint, client_id, tenant_id, not_before, not_after, token_not_after
+);
 
 /// A certificate with its private key.
 #[derive(Clone)]
@@ -70,9 +61,5 @@ impl CertifiedKey {
     }
 }
 
-/// Omits the private key.
-impl fmt::Debug for CertifiedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertifiedKey").field("certificate", &self.certificate).finish_non_exhaustive()
-    }
-}
+// Omits the private key.
+symbolon_types::debug_fields!(CertifiedKey: certificate);

@@ -388,19 +388,12 @@ impl EmulatorBuilder {
     }
 }
 
-/// Omits the secrets of the applications.
-impl std::fmt::Debug for EmulatorBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EmulatorBuilder")
-            .field("imds", &self.imds)
-            .field("token", &self.token)
-            .field("resource", &self.resource)
-            .field("hosts", &self.hosts)
-            .field("fabric", &self.fabric)
-            .field("tls", &self.settings.tls_versions)
-            .finish_non_exhaustive()
-    }
-}
+// Omits the secrets of the applications.
+symbolon_types::debug_fields!(
+    EmulatorBuilder |this|
+    imds: this.imds, token: this.token, resource: this.resource, hosts: this.hosts, fabric: this.fabric,
+    tls: this.settings.tls_versions
+);
 
 /// Runs the emulator's thread. Its own runtime keeps the servers responsive while a test blocks
 /// another runtime, for example by waiting for a child process.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::{fmt, fs, io};
+use std::{fs, io};
 
 use symbolon_types::{Source, Thumbprint};
 use tokio::sync::oneshot;
@@ -293,12 +293,8 @@ impl Emulator {
     }
 }
 
-/// Shows the URLs.
-impl fmt::Debug for Emulator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emulator").field("urls", &self.state.urls).finish_non_exhaustive()
-    }
-}
+// Shows the URLs.
+symbolon_types::debug_fields!(Emulator |this| urls: this.state.urls);
 
 impl Drop for Emulator {
     fn drop(&mut self) {

@@ -1,6 +1,5 @@
 //! Private keys in memory, held by the crypto provider.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::SignatureScheme as Wire;
@@ -52,8 +51,4 @@ impl SigningKey for SoftwareKey {
     }
 }
 
-impl fmt::Debug for SoftwareKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SoftwareKey").field("schemes", &self.schemes).finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(SoftwareKey: schemes);

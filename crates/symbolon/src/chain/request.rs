@@ -1,6 +1,5 @@
 //! The request for a token of a chain.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -65,15 +64,11 @@ impl<'a> IntoFuture for ChainRequest<'a> {
     }
 }
 
-impl fmt::Debug for ChainRequest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChainRequest")
-            .field("resource", &self.request.resource)
-            .field("proof_of_possession", &self.request.proof_of_possession)
-            .field("options", &self.request.options)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(
+    ChainRequest<'_> |this|
+    resource: this.request.resource, proof_of_possession: this.request.proof_of_possession,
+    options: this.request.options
+);
 
 /// The future of a [`ChainRequest`].
 pub struct ChainFuture<'a>(Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>);
@@ -86,8 +81,4 @@ impl Future for ChainFuture<'_> {
     }
 }
 
-impl fmt::Debug for ChainFuture<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ChainFuture")
-    }
-}
+symbolon_types::debug_fields!(ChainFuture<'_>);

@@ -1,6 +1,5 @@
 //! The options of a managed identity that concern certificates.
 
-use std::fmt;
 #[cfg(unix)]
 use std::path::PathBuf;
 
@@ -31,11 +30,7 @@ impl AddAttester {
     }
 }
 
-impl fmt::Debug for AddAttester {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AddAttester")
-    }
-}
+symbolon_types::debug_fields!(AddAttester);
 
 impl MinterOptions {
     /// Returns the strength of new keys, if it is known before there is one.

@@ -1,7 +1,6 @@
 //! The URL and the kind of an authority.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use symbolon_transport::is_loopback;
 use symbolon_types::{Error, ErrorKind};
@@ -193,13 +192,11 @@ impl Authority {
     }
 }
 
-/// Shows the kind and the host, but not the path, which contains the tenant.
-impl fmt::Debug for Authority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.url.host_str().unwrap_or_default();
-        f.debug_struct("Authority").field("kind", &self.kind()).field("host", &host).finish_non_exhaustive()
-    }
-}
+// Shows the kind and the host, but not the path, which contains the tenant.
+symbolon_types::debug_fields!(
+    Authority |this|
+    kind: this.kind(), host: this.url.host_str().unwrap_or_default()
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! Cached results of instance discovery and of OpenID discovery.
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -112,11 +111,7 @@ fn unknown_host(authority: &Authority) -> Option<&str> {
     authority.cloud_host().filter(|_| !authority.is_known())
 }
 
-impl fmt::Debug for Discovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Discovery")
-    }
-}
+symbolon_types::debug_fields!(Discovery);
 
 #[cfg(test)]
 mod tests {

@@ -53,12 +53,8 @@ impl fmt::Display for Tenant {
     }
 }
 
-/// Hides the name.
-impl fmt::Debug for Tenant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tenant")
-    }
-}
+// Hides the name.
+symbolon_types::debug_fields!(Tenant);
 
 #[cfg(test)]
 mod tests {

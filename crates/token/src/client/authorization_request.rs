@@ -1,6 +1,5 @@
 //! Authorization requests: the URL of the sign-in page.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -289,19 +288,7 @@ impl Future for AuthorizationFuture<'_> {
     }
 }
 
-impl fmt::Debug for AuthorizationFuture<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AuthorizationFuture")
-    }
-}
+symbolon_types::debug_fields!(AuthorizationFuture<'_>);
 
-/// Hides the hints about the user.
-impl fmt::Debug for AuthorizationRequest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthorizationRequest")
-            .field("scopes", &self.scopes)
-            .field("response_mode", &self.response_mode)
-            .field("prompt", &self.prompt)
-            .finish_non_exhaustive()
-    }
-}
+// Hides the hints about the user.
+symbolon_types::debug_fields!(AuthorizationRequest<'_>: scopes, response_mode, prompt);

@@ -1,6 +1,5 @@
 //! Options that all kinds of token requests share.
 
-use std::fmt;
 use std::time::Duration;
 
 use symbolon_types::CorrelationId;
@@ -95,15 +94,9 @@ impl<'a> RequestOptions<'a> {
     }
 }
 
-/// Hides the claims.
-impl fmt::Debug for RequestOptions<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestOptions")
-            .field("has_claims", &self.claims.is_some())
-            .field("has_client_claims", &self.client_claims.is_some())
-            .field("force_refresh", &self.force_refresh)
-            .field("deadline", &self.deadline)
-            .field("correlation_id", &self.correlation_id)
-            .finish()
-    }
-}
+// Hides the claims.
+symbolon_types::debug_fields!(
+    RequestOptions<'_> |this|
+    has_claims: this.claims.is_some(), has_client_claims: this.client_claims.is_some(),
+    force_refresh: this.force_refresh, deadline: this.deadline, correlation_id: this.correlation_id
+);

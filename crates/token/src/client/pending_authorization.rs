@@ -1,7 +1,6 @@
 //! The state of a sign-in while the user is at the authority.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
@@ -222,12 +221,8 @@ fn random() -> Result<Secret, Error> {
     Ok(Secret::new(Base64UrlUnpadded::encode_string(&*bytes)))
 }
 
-/// Hides the secrets.
-impl fmt::Debug for PendingAuthorization {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PendingAuthorization")
-    }
-}
+// Hides the secrets.
+symbolon_types::debug_fields!(PendingAuthorization);
 
 #[cfg(test)]
 mod tests {

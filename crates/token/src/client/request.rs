@@ -1,6 +1,5 @@
 //! Token requests.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -255,15 +254,11 @@ impl<'a> TokenRequest<'a> {
     }
 }
 
-impl fmt::Debug for TokenRequest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenRequest")
-            .field("audience", &self.audience.as_str())
-            .field("proof_of_possession", &self.proof_of_possession)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(
+    TokenRequest<'_> |this|
+    audience: this.audience.as_str(), proof_of_possession: this.proof_of_possession,
+    options: this.options
+);
 
 impl<'a> IntoFuture for TokenRequest<'a> {
     type Output = Result<Token, Error>;
@@ -305,8 +300,4 @@ impl Future for TokenFuture<'_> {
     }
 }
 
-impl fmt::Debug for TokenFuture<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenFuture")
-    }
-}
+symbolon_types::debug_fields!(TokenFuture<'_>);

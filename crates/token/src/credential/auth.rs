@@ -1,7 +1,6 @@
 //! The authentication of a client.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -180,12 +179,8 @@ impl ClientAuth {
     }
 }
 
-impl fmt::Debug for ClientAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientAuth")
-            .field("token_endpoint", &self.0.token_endpoint)
-            .field("scheme", &self.0.scheme.token_type())
-            .field("has_identity", &self.0.identity.is_some())
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(
+    ClientAuth |this|
+    token_endpoint: this.0.token_endpoint, scheme: this.0.scheme.token_type(),
+    has_identity: this.0.identity.is_some()
+);

@@ -1,6 +1,5 @@
 //! The user account that a token is about.
 
-use std::fmt;
 use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -75,12 +74,8 @@ impl Account {
     }
 }
 
-/// Hides the user.
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Account")
-    }
-}
+// Hides the user.
+symbolon_types::debug_fields!(Account);
 
 /// Returns the unverified claims of a signed JWT (RFC 7519); `None` for any other text.
 pub(crate) fn jwt_payload(token: &str) -> Option<Value> {
@@ -116,6 +111,6 @@ mod tests {
         assert_eq!(id(None, Some("opaque")), None);
         let account = Account::of(None, Some(&id_token)).unwrap();
         assert_eq!((account.username(), account.tenant_id()), (Some("user@contoso.example"), Some("tenant")));
-        assert_eq!(format!("{account:?}"), "Account");
+        assert_eq!(format!("{account:?}"), "Account { .. }");
     }
 }

@@ -5,7 +5,6 @@ mod ecdsa;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
@@ -176,16 +175,11 @@ impl AssertionSigner {
     }
 }
 
-/// Hides the claims.
-impl fmt::Debug for AssertionSigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AssertionSigner")
-            .field("identity", &self.identity)
-            .field("algorithm", &self.choice.preferred)
-            .field("with_chain", &self.with_chain)
-            .finish_non_exhaustive()
-    }
-}
+// Hides the claims.
+symbolon_types::debug_fields!(
+    AssertionSigner |this|
+    identity: this.identity, algorithm: this.choice.preferred, with_chain: this.with_chain
+);
 
 fn encode(object: Map<String, Value>) -> String {
     Base64UrlUnpadded::encode_string(Value::Object(object).to_string().as_bytes())

@@ -2,8 +2,6 @@
 
 mod grammar;
 
-use std::fmt;
-
 use base64ct::{Base64UrlUnpadded, Encoding};
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
@@ -138,16 +136,11 @@ impl Challenge {
     }
 }
 
-/// Shows the scheme and the names of the parameters; their values may be claims.
-impl fmt::Debug for Challenge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.parameters().map(|(name, _)| name).collect();
-        f.debug_struct("Challenge")
-            .field("scheme", &self.scheme)
-            .field("parameters", &names)
-            .finish_non_exhaustive()
-    }
-}
+// Shows the scheme and the names of the parameters; their values may be claims.
+symbolon_types::debug_fields!(
+    Challenge |this|
+    scheme: this.scheme, parameters: this.parameters().map(|(name, _)| name).collect::<Vec<_>>()
+);
 
 /// Returns the JSON text of an object that was sent as JSON or as base64.
 fn json_object(sent: &str) -> Option<String> {

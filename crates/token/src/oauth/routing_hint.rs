@@ -1,7 +1,5 @@
 //! The routing hint of a request about a user.
 
-use std::fmt;
-
 use http::HeaderValue;
 use symbolon_types::{Error, ErrorKind};
 
@@ -77,12 +75,8 @@ fn invalid() -> Error {
         .with_advice("pass the object id and the tenant id of the user, or the sign-in name")
 }
 
-/// Hides the user.
-impl fmt::Debug for RoutingHint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RoutingHint")
-    }
-}
+// Hides the user.
+symbolon_types::debug_fields!(RoutingHint);
 
 #[cfg(test)]
 mod tests {
@@ -124,6 +118,6 @@ mod tests {
             assert!(!error.to_string().contains("evil"), "{error}");
         }
         let hint = RoutingHint::username("me@contoso.example").unwrap();
-        assert_eq!(format!("{hint:?} {:?}", hint.header()), "RoutingHint Sensitive");
+        assert_eq!(format!("{hint:?} {:?}", hint.header()), "RoutingHint { .. } Sensitive");
     }
 }

@@ -112,12 +112,8 @@ impl StoredEntry {
     }
 }
 
-/// Hides the bytes.
-impl fmt::Debug for StoredEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredEntry").field("version", &self.version).finish_non_exhaustive()
-    }
-}
+// Hides the bytes.
+symbolon_types::debug_fields!(StoredEntry: version);
 
 /// The condition of a write, as in RFC 9110 §13.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

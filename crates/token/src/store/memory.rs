@@ -1,7 +1,6 @@
 //! A store in the memory of this process.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -137,12 +136,8 @@ impl CacheStore for MemoryStore {
     }
 }
 
-/// Hides keys and entries.
-impl fmt::Debug for MemoryStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("is_local", &self.is_local).finish_non_exhaustive()
-    }
-}
+// Hides keys and entries.
+symbolon_types::debug_fields!(MemoryStore: is_local);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! A store with encrypted entries.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,18 +166,10 @@ impl CacheStore for SealedStore {
     }
 }
 
-impl fmt::Debug for SealedStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealedStore").field("store", &self.store).finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(SealedStore: store);
 
-/// Hides the key.
-impl fmt::Debug for SealingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealingKey").field("id", &self.id).finish_non_exhaustive()
-    }
-}
+// Hides the key.
+symbolon_types::debug_fields!(SealingKey: id);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! The client of a token store.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -212,8 +211,4 @@ fn digest(secret: &Secret) -> Thumbprint {
     Thumbprint::of(secret.expose().as_bytes())
 }
 
-impl fmt::Debug for StoreClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreClient").field("store", &self.store).finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(StoreClient: store);

@@ -1,6 +1,5 @@
 //! Access tokens with their certificates.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -224,13 +223,8 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("token_type", &self.token_type())
-            .field("audience", &self.audience())
-            .field("expires_on", &self.expires_on())
-            .field("source", &self.source)
-            .finish_non_exhaustive()
-    }
-}
+symbolon_types::debug_fields!(
+    Token |this|
+    token_type: this.token_type(), audience: this.audience(), expires_on: this.expires_on(),
+    source: this.source
+);

@@ -1,6 +1,5 @@
 //! Partitions of the token cache: one for each caller.
 
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -85,12 +84,8 @@ impl Hash for Partition {
     }
 }
 
-/// Hides the text: it names clients and tenants.
-impl fmt::Debug for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Partition")
-    }
-}
+// Hides the text: it names clients and tenants.
+symbolon_types::debug_fields!(Partition);
 
 /// A borrowed partition, possibly with another tenant, so that a lookup builds no new partition.
 #[derive(Clone, Copy)]
@@ -155,11 +150,7 @@ impl Hash for PartitionRef<'_> {
     }
 }
 
-impl fmt::Debug for PartitionRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PartitionRef")
-    }
-}
+symbolon_types::debug_fields!(PartitionRef<'_>);
 
 /// Hashes the tenant in lower case, without allocating.
 fn digest_in_tenant(caller_digest: u64, tenant: &str) -> u64 {
