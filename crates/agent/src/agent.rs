@@ -35,7 +35,6 @@ pub struct Agent {
 
 impl Agent {
     /// Returns a builder with the identity that clients get when they name none.
-    #[must_use]
     pub fn builder(identity: ManagedIdentity) -> AgentBuilder {
         AgentBuilder {
             policy: Policy { identities: vec![identity], resources: Some(Vec::new()), over_mtls: false },
@@ -82,6 +81,7 @@ impl fmt::Debug for Agent {
 }
 
 /// A builder of [`Agent`]s.
+#[must_use]
 pub struct AgentBuilder {
     policy: Policy,
     clock: SharedClock,
@@ -91,7 +91,6 @@ pub struct AgentBuilder {
 impl AgentBuilder {
     /// Lets clients request this identity too, by the id it was built with. Default: only the
     /// first.
-    #[must_use]
     pub fn identity(mut self, identity: ManagedIdentity) -> Self {
         self.policy.identities.push(identity);
         self
@@ -99,14 +98,12 @@ impl AgentBuilder {
 
     /// Adds a resource that clients may request. A final slash makes no difference. Default: none,
     /// so that an empty list permits nothing.
-    #[must_use]
     pub fn allow(mut self, resource: impl Into<String>) -> Self {
         self.policy.resources.get_or_insert_default().push(resource.into());
         self
     }
 
     /// Lets clients request all resources. A later [`allow`](Self::allow) starts a list.
-    #[must_use]
     pub fn allow_all_resources(mut self) -> Self {
         self.policy.resources = None;
         self
@@ -114,21 +111,18 @@ impl AgentBuilder {
 
     /// Requests the bearer tokens over mTLS, with the managed identity's certificate. Clients see
     /// no difference.
-    #[must_use]
     pub fn over_mtls(mut self) -> Self {
         self.policy.over_mtls = true;
         self
     }
 
     /// Sets the context, of which the agent uses the clock. Default: the process's own.
-    #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.clock = context.clock().clone();
         self
     }
 
     /// Sets a callback that receives a record of every request before the response is sent.
-    #[must_use]
     pub fn observer(mut self, observer: impl Fn(&Record) + Send + Sync + 'static) -> Self {
         self.observer = Box::new(observer);
         self

@@ -16,6 +16,7 @@ use crate::{BuildError, HyperTransport, TlsVersion};
 
 /// A builder of [`HyperTransport`]; see [`HyperTransport::builder`].
 #[derive(Debug)]
+#[must_use]
 pub struct HyperTransportBuilder {
     provider: CryptoProvider,
     roots: RootCertStore,
@@ -28,7 +29,6 @@ pub struct HyperTransportBuilder {
 
 impl HyperTransport {
     /// Returns a builder.
-    #[must_use]
     pub fn builder() -> HyperTransportBuilder {
         HyperTransportBuilder {
             provider: aws_lc_rs::default_provider(),
@@ -44,14 +44,12 @@ impl HyperTransport {
 impl HyperTransportBuilder {
     /// Sets the crypto provider. Default: AWS-LC. It is passed to every TLS configuration of this
     /// transport and never installed for the process.
-    #[must_use]
     pub fn crypto_provider(mut self, provider: CryptoProvider) -> Self {
         self.provider = provider;
         self
     }
 
     /// Adds trusted root certificates.
-    #[must_use]
     pub fn root_certificates(
         mut self,
         certificates: impl IntoIterator<Item = CertificateDer<'static>>,
@@ -64,7 +62,6 @@ impl HyperTransportBuilder {
 
     /// Adds the trusted root certificates in this PEM text. Other blocks are skipped; a text
     /// without a certificate is an error of [`build`](Self::build).
-    #[must_use]
     pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
         let mut blocks = 0;
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -90,14 +87,12 @@ impl HyperTransportBuilder {
 
     /// Sets whether the roots of the platform are trusted. Default: true. They are read at the
     /// first TLS connection.
-    #[must_use]
     pub fn platform_roots(mut self, trusted: bool) -> Self {
         self.platform_roots = trusted;
         self
     }
 
     /// Sets the oldest accepted version of TLS. Default: 1.2.
-    #[must_use]
     pub fn minimum_tls(mut self, version: TlsVersion) -> Self {
         self.minimum_tls = version;
         self
@@ -116,7 +111,6 @@ impl HyperTransportBuilder {
     /// - `NO_PROXY`: a comma-separated list of domains (with their subdomains), addresses and
     ///   networks that bypass the proxy, or `*`. This machine and link-local addresses always
     ///   bypass it.
-    #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self

@@ -75,6 +75,7 @@ pub fn client_identity_from_pkcs12(der: &[u8], passphrase: &Secret) -> Result<Cl
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct ClientIdentityLoader {
     keys: &'static dyn KeyProvider,
     #[cfg(feature = "encrypted-keys")]
@@ -83,7 +84,6 @@ pub struct ClientIdentityLoader {
 
 impl ClientIdentityLoader {
     /// Creates a loader with AWS-LC and no passphrase.
-    #[must_use]
     pub fn new() -> Self {
         Self {
             keys: aws_lc_rs::default_provider().key_provider,
@@ -94,7 +94,6 @@ impl ClientIdentityLoader {
 
     /// Sets the crypto provider that reads and signs with private keys. It is never installed for
     /// the process.
-    #[must_use]
     pub fn crypto_provider(mut self, provider: &CryptoProvider) -> Self {
         self.keys = provider.key_provider;
         self
@@ -103,7 +102,6 @@ impl ClientIdentityLoader {
     /// Sets the passphrase of an encrypted private key or of a PKCS#12 file. An unencrypted key
     /// ignores it.
     #[cfg(feature = "encrypted-keys")]
-    #[must_use]
     pub fn passphrase(mut self, passphrase: Secret) -> Self {
         self.passphrase = Some(passphrase);
         self

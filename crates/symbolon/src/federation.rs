@@ -29,6 +29,7 @@ const TOKEN_EXCHANGE: &str = "api://AzureADTokenExchange";
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct ManagedIdentityAssertions {
     identity: ManagedIdentity,
     audience: String,
@@ -37,7 +38,6 @@ pub struct ManagedIdentityAssertions {
 
 impl ManagedIdentity {
     /// Returns the tokens of this identity as client assertions of an application that trusts it.
-    #[must_use]
     pub fn assertions(&self) -> ManagedIdentityAssertions {
         ManagedIdentityAssertions {
             identity: self.clone(),
@@ -50,14 +50,12 @@ impl ManagedIdentity {
 impl ManagedIdentityAssertions {
     /// Sets the audience of a sovereign cloud: `api://AzureADTokenExchangeUSGov` or
     /// `api://AzureADTokenExchangeChina`.
-    #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
     /// Also binds the assertion if the application's own token is a bearer token.
-    #[must_use]
     pub fn always_bound(mut self) -> Self {
         self.always_bound = true;
         self

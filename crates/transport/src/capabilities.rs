@@ -8,6 +8,7 @@
 /// assert!(capabilities.client_certificates() && !capabilities.pinned_servers());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
 pub struct Capabilities {
     client_certificates: bool,
     pinned_servers: bool,
@@ -15,14 +16,12 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Creates capabilities without any ability.
-    #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
     /// Declares that the transport presents the identity of a request in the TLS handshake, or
     /// fails.
-    #[must_use]
     pub fn with_client_certificates(mut self) -> Self {
         self.client_certificates = true;
         self
@@ -30,7 +29,6 @@ impl Capabilities {
 
     /// Declares that the transport authenticates a server by the thumbprint of its certificate
     /// alone, verifies that the server has the key, and sends nothing before.
-    #[must_use]
     pub fn with_pinned_servers(mut self) -> Self {
         self.pinned_servers = true;
         self

@@ -44,7 +44,6 @@ impl HttpClient {
     }
 
     /// Returns the context: the clock, the jitter and the scale of retry delays, the variables.
-    #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }

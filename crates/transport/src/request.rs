@@ -18,6 +18,7 @@ use crate::CertificatePin;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Request {
     method: Method,
     url: Url,
@@ -41,7 +42,6 @@ pub enum Route {
 
 impl Request {
     /// Creates a request without headers, body and client certificate.
-    #[must_use]
     pub fn new(method: Method, url: Url, route: Route) -> Self {
         Self {
             method,
@@ -55,14 +55,12 @@ impl Request {
     }
 
     /// Sets the body.
-    #[must_use]
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
     /// Requires a connection that presents this client certificate.
-    #[must_use]
     pub fn with_identity(mut self, identity: Option<ClientIdentity>) -> Self {
         self.identity = identity;
         self
@@ -70,7 +68,6 @@ impl Request {
 
     /// Requires a server with this certificate. The thumbprint replaces the checks of chain, name
     /// and validity.
-    #[must_use]
     pub fn with_pinned_server(mut self, pin: Option<CertificatePin>) -> Self {
         self.pinned_server = pin;
         self

@@ -33,6 +33,7 @@ pub fn is_transient_status(status: StatusCode) -> bool {
 /// [`managed_identity`](Self::managed_identity), [`token_endpoint`](Self::token_endpoint). A
 /// request takes at most `attempts × attempt timeout + sum of the delays`.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct RetryPolicy {
     statuses: fn(StatusCode) -> bool,
     delays: &'static [Duration],
@@ -53,7 +54,6 @@ struct GoneRetries {
 
 impl RetryPolicy {
     /// Returns a policy of one attempt of 30 seconds.
-    #[must_use]
     pub fn once() -> Self {
         Self {
             statuses: is_transient_status,
@@ -72,7 +72,6 @@ impl RetryPolicy {
     /// A [transient status](is_transient_status), 404, 410, a lost connection and an attempt of
     /// more than 10 seconds are retried after 1, 2 and 4 seconds. If the first status is 410, there
     /// are up to seven retries, with ten seconds after each 410.
-    #[must_use]
     pub fn imds() -> Self {
         Self {
             statuses: |status| is_transient_status(status) || matches!(status.as_u16(), 404 | 410),
@@ -85,7 +84,6 @@ impl RetryPolicy {
 
     /// Returns the policy [`imds`](Self::imds) without 404, for an endpoint that a version of the
     /// service may lack.
-    #[must_use]
     pub fn imds_endpoint() -> Self {
         Self { statuses: |status| is_transient_status(status) || status == StatusCode::GONE, ..Self::imds() }
     }
@@ -97,7 +95,6 @@ impl RetryPolicy {
     /// of more than 30 seconds are retried three times, after one second each or after
     /// `Retry-After`. A failed connection is not retried: the endpoint does not exist or is the
     /// wrong one.
-    #[must_use]
     pub fn managed_identity() -> Self {
         Self {
             statuses: |status| match status.as_u16() {
@@ -115,13 +112,11 @@ impl RetryPolicy {
     ///
     /// A [transient status](is_transient_status), a lost connection and an attempt of more than 30
     /// seconds are retried after 1 and 2 seconds, moved by up to a quarter, or after `Retry-After`.
-    #[must_use]
     pub fn token_endpoint() -> Self {
         Self { delays: &TOKEN_DELAYS, honours_retry_after: true, spread: 0.25, ..Self::once() }
     }
 
     /// Limits the policy to one attempt.
-    #[must_use]
     pub fn without_retries(mut self) -> Self {
         self.delays = &[];
         self.gone = None;
@@ -129,7 +124,6 @@ impl RetryPolicy {
     }
 
     /// Sets the time limit of one attempt.
-    #[must_use]
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
         self

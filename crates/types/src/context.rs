@@ -18,6 +18,7 @@ const MAX_RETRY_SCALE: f64 = 1000.0;
 /// assert_eq!(context.env().var("PATH"), None);
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Context {
     env: Env,
     clock: SharedClock,
@@ -33,21 +34,18 @@ impl Default for Context {
 
 impl Context {
     /// Sets the environment variables.
-    #[must_use]
     pub fn with_env(mut self, env: Env) -> Self {
         self.env = env;
         self
     }
 
     /// Sets the clock.
-    #[must_use]
     pub fn with_clock(mut self, clock: impl Into<SharedClock>) -> Self {
         self.clock = clock.into();
         self
     }
 
     /// Sets the randomness of refresh times and retry delays.
-    #[must_use]
     pub fn with_jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
@@ -55,14 +53,12 @@ impl Context {
 
     /// Multiplies every delay between attempts by `factor`, at most 1,000; 0 retries at once.
     /// Timeouts are not scaled. A factor that is not finite counts as 1.
-    #[must_use]
     pub fn with_retry_scale(mut self, factor: f64) -> Self {
         self.retry_scale = if factor.is_finite() { factor.clamp(0.0, MAX_RETRY_SCALE) } else { 1.0 };
         self
     }
 
     /// Returns the environment variables.
-    #[must_use]
     pub fn env(&self) -> &Env {
         &self.env
     }
@@ -74,7 +70,6 @@ impl Context {
     }
 
     /// Returns the randomness.
-    #[must_use]
     pub fn jitter(&self) -> &Jitter {
         &self.jitter
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 /// assert_eq!(env.var("EMPTY"), None);
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Env(Variables);
 
 #[derive(Clone)]
@@ -26,13 +27,11 @@ enum Variables {
 
 impl Env {
     /// Returns the variables of this process, read at each call of [`var`](Self::var).
-    #[must_use]
     pub fn process() -> Self {
         Self(Variables::Process)
     }
 
     /// Returns an empty set.
-    #[must_use]
     pub fn empty() -> Self {
         Self(Variables::Explicit(Arc::default()))
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 /// A draw is made once and stored with its value. If each check drew again, the earliest draw would
 /// win, and all clients would refresh at the same time.
 #[derive(Clone)]
+#[must_use]
 pub struct Jitter(Arc<dyn Fn() -> f64 + Send + Sync>);
 
 impl Jitter {
     /// Returns a source that draws from the operating system.
-    #[must_use]
     pub fn os() -> Self {
         Self(Arc::new(|| {
             let mut bytes = [0; 4];
@@ -23,7 +23,6 @@ impl Jitter {
     }
 
     /// Returns a source that always draws the same number, for tests.
-    #[must_use]
     pub fn fixed(draw: f64) -> Self {
         let draw = if draw.is_finite() { draw.clamp(0.0, 1.0) } else { 0.5 };
         Self(Arc::new(move || draw))

@@ -46,6 +46,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// Only on Unix.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct PersistedKeys {
     algorithm: SoftwareAlgorithm,
     folder: PathBuf,
@@ -54,13 +55,11 @@ pub struct PersistedKeys {
 
 impl PersistedKeys {
     /// Uses the RSA key of 2048 bits in this folder: `rsa-2048.pkcs8`.
-    #[must_use]
     pub fn rsa_2048(folder: impl Into<PathBuf>) -> Self {
         Self::new(SoftwareAlgorithm::Rsa2048, folder.into())
     }
 
     /// Uses the ECDSA key on P-256 in this folder: `p-256.pkcs8`.
-    #[must_use]
     pub fn p256(folder: impl Into<PathBuf>) -> Self {
         Self::new(SoftwareAlgorithm::P256, folder.into())
     }
@@ -71,7 +70,6 @@ impl PersistedKeys {
 
     /// Sets the clock that measures the wait for another process that creates the key. Default: the
     /// process's own.
-    #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
         self.clock = context.clock().clone();
         self

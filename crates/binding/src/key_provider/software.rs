@@ -23,6 +23,7 @@ use crate::blocking::spawn_blocking;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug)]
+#[must_use]
 pub struct SoftwareKeys(SoftwareAlgorithm);
 
 #[derive(Clone, Copy, Debug)]
@@ -34,13 +35,11 @@ pub(super) enum SoftwareAlgorithm {
 impl SoftwareKeys {
     /// Creates RSA keys of 2048 bits, the kind that `IMDSv2` certifies
     /// (docs/protocol/imdsv2.md#certificate-request).
-    #[must_use]
     pub fn rsa_2048() -> Self {
         Self(SoftwareAlgorithm::Rsa2048)
     }
 
     /// Creates ECDSA keys on P-256. No released client of `IMDSv2` is known to use them.
-    #[must_use]
     pub fn p256() -> Self {
         Self(SoftwareAlgorithm::P256)
     }

@@ -18,6 +18,7 @@ use crate::protocol::{ExpiryFormat, Step};
 /// let slow = Fault::delay(Step::PlatformMetadata, Duration::from_secs(3)).always();
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Fault {
     pub(crate) step: Step,
     /// The kind in fault files and in the journal.
@@ -124,57 +125,48 @@ impl Fault {
 
     /// Replaces the response by an HTTP status, with the [`header`](Self::header)s and the
     /// [`body`](Self::body) that are added.
-    #[must_use]
     pub fn status(step: Step, status: u16) -> Self {
         Self::new(step, "status", FaultEffect::Status { status, headers: Vec::new(), body: Bytes::new() })
     }
 
     /// Delays the correct response, on the emulator's clock.
-    #[must_use]
     pub fn delay(step: Step, delay: Duration) -> Self {
         Self::new(step, "delay", FaultEffect::None).after(delay)
     }
 
     /// Resets the TCP connection before the first octet of the response, or before the handshake.
-    #[must_use]
     pub fn reset(step: Step) -> Self {
         Self::new(step, "reset", FaultEffect::Reset)
     }
 
     /// Never responds; the connection stays open.
-    #[must_use]
     pub fn stall(step: Step) -> Self {
         Self::new(step, "stall", FaultEffect::Stall)
     }
 
     /// Sends half of the body that `Content-Length` announces, and closes the connection.
-    #[must_use]
     pub fn torn_body(step: Step) -> Self {
         Self::new(step, "torn-body", FaultEffect::TornBody)
     }
 
     /// Appends white space to the correct response, to more than 1 MiB. Only a size limit refuses
     /// it.
-    #[must_use]
     pub fn oversized_body(step: Step) -> Self {
         Self::new(step, "oversized-body", FaultEffect::OversizedBody)
     }
 
     /// Omits the last brace of the correct response.
-    #[must_use]
     pub fn malformed_json(step: Step) -> Self {
         Self::new(step, "malformed-json", FaultEffect::MalformedJson)
     }
 
     /// Redirects to this URL with a 307.
-    #[must_use]
     pub fn redirect(step: Step, location: &str) -> Self {
         Self::status(step, 307).header("location", location)
     }
 
     /// Returns an OAuth error from the token endpoint with these AADSTS codes. The status is 401
     /// for `invalid_client` (RFC 6749 §5.2), and 400 otherwise.
-    #[must_use]
     pub fn oauth_error(error: &str, codes: &[u64]) -> Self {
         let status = if error == "invalid_client" { 401 } else { 400 };
         Self::new(
@@ -191,51 +183,43 @@ impl Fault {
 
     /// Returns a claims challenge: `interaction_required` with `claims` from the token endpoint, or
     /// a 401 with `insufficient_claims` from the resource.
-    #[must_use]
     pub fn claims_challenge(step: Step, claims: &str) -> Self {
         Self::new(step, "claims-challenge", FaultEffect::ClaimsChallenge(claims.to_owned()))
     }
 
     /// Returns a bearer token without `cnf` to a request for a bound token.
-    #[must_use]
     pub fn downgrade_to_bearer() -> Self {
         Self::new(Step::Token, "downgrade-to-bearer", FaultEffect::DowngradeToBearer)
     }
 
     /// Returns a bound token that confirms another certificate.
-    #[must_use]
     pub fn wrong_cnf() -> Self {
         Self::new(Step::Token, "wrong-cnf", FaultEffect::WrongConfirmation)
     }
 
     /// Omits `token_type` from a token response.
-    #[must_use]
     pub fn without_token_type(step: Step) -> Self {
         Self::new(step, "without-token-type", FaultEffect::WithoutTokenType)
     }
 
     /// Changes the format of the expiry in the token response of a host other than a virtual
     /// machine.
-    #[must_use]
     pub fn expiry(step: Step, format: ExpiryFormat) -> Self {
         Self::new(step, "expiry", FaultEffect::Expiry(format))
     }
 
     /// Omits `access_token` from a token response.
-    #[must_use]
     pub fn without_access_token(step: Step) -> Self {
         Self::new(step, "without-access-token", FaultEffect::WithoutAccessToken)
     }
 
     /// Omits the `Server` header that identifies the metadata service.
-    #[must_use]
     pub fn without_server_header(step: Step) -> Self {
         Self::new(step, "without-server-header", FaultEffect::WithoutServerHeader)
     }
 
     /// Returns a 404, as while an assigned identity has not reached the metadata service yet.
     /// Usually [for a period](Self::lasting).
-    #[must_use]
     pub fn identity_not_found(step: Step) -> Self {
         Self::status(step, 404).body(
             r#"{"error":"not_found","error_description":"Identity not found: it has not propagated yet"}"#,
@@ -244,7 +228,6 @@ impl Fault {
 
     /// Returns a 410, as the metadata service does for up to 70 seconds during an update. Usually
     /// [for a period](Self::lasting).
-    #[must_use]
     pub fn gone(step: Step) -> Self {
         Self::status(step, 410)
             .body(r#"{"error":"gone","error_description":"The service is being updated: try again later"}"#)
@@ -252,54 +235,46 @@ impl Fault {
 
     /// Returns a 429 with `Retry-After: 1` to requests above this number per second,
     /// [always](Self::always) by default. Other faults of the step apply to the remaining requests.
-    #[must_use]
     pub fn throttle(step: Step, per_second: NonZeroU32) -> Self {
         Self::new(step, "throttle", FaultEffect::Throttle { per_second }).always()
     }
 
     /// Answers a TLS handshake with a fatal alert, by its number (RFC 8446 §6): 40 is
     /// `handshake_failure`, 42 `bad_certificate`, 80 `internal_error`.
-    #[must_use]
     pub fn tls_alert(number: u8) -> Self {
         Self::new(Step::Handshake, "tls-alert", FaultEffect::TlsAlert(number))
     }
 
     /// Refuses every client certificate in a TLS handshake, with the alert `certificate_revoked`. A
     /// client without a certificate is served.
-    #[must_use]
     pub fn refuse_certificate() -> Self {
         Self::new(Step::Handshake, "refuse-certificate", FaultEffect::RefuseCertificate)
     }
 
     /// [Revokes](crate::Emulator::revoke) the client certificate permanently, before the request is
     /// processed.
-    #[must_use]
     pub fn revoke_certificate(step: Step) -> Self {
         Self::new(step, "revoke-certificate", FaultEffect::RevokeCertificate)
     }
 
     /// [Renews](crate::Emulator::renew) the client certificate and revokes the old one, before the
     /// request is processed.
-    #[must_use]
     pub fn renew_certificate(step: Step) -> Self {
         Self::new(step, "renew-certificate", FaultEffect::RenewCertificate)
     }
 
     /// [Reboots](crate::Emulator::reboot) the machine during the request.
-    #[must_use]
     pub fn reboot(step: Step) -> Self {
         Self::new(step, "reboot", FaultEffect::Reboot)
     }
 
     /// Issues a defective certificate.
-    #[must_use]
     pub fn certificate(fault: CertificateFault) -> Self {
         Self::new(Step::IssueCredential, "certificate", FaultEffect::Certificate(fault))
     }
 
     /// Adds a header to a [`status`](Self::status) or an [`oauth_error`](Self::oauth_error). Faults
     /// of other kinds do not change.
-    #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let FaultEffect::Status { headers, .. } | FaultEffect::OAuthError { headers, .. } =
             &mut self.effect
@@ -311,7 +286,6 @@ impl Fault {
 
     /// Sets the body of a [`status`](Self::status), sent as JSON unless a header is added. Faults
     /// of other kinds do not change.
-    #[must_use]
     pub fn body(mut self, text: impl Into<Bytes>) -> Self {
         if let FaultEffect::Status { body, .. } = &mut self.effect {
             *body = text.into();
@@ -321,7 +295,6 @@ impl Fault {
 
     /// Sets the HTTP status of an [`oauth_error`](Self::oauth_error). Faults of other kinds do not
     /// change.
-    #[must_use]
     pub fn with_status(mut self, code: u16) -> Self {
         if let FaultEffect::OAuthError { status, .. } = &mut self.effect {
             *status = code;
@@ -330,20 +303,17 @@ impl Fault {
     }
 
     /// Delays the fault, on the emulator's clock.
-    #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
     /// Applies to one request, the default.
-    #[must_use]
     pub fn once(self) -> Self {
         self.times(1)
     }
 
     /// Applies to `n` requests.
-    #[must_use]
     pub fn times(mut self, n: u64) -> Self {
         self.limit = FaultLimit::Times(n);
         self
@@ -351,14 +321,12 @@ impl Fault {
 
     /// Applies to every request for this period, starting at the first one, on the emulator's
     /// clock.
-    #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {
         self.limit = FaultLimit::Lasting(duration);
         self
     }
 
     /// Applies to every request until the faults are cleared.
-    #[must_use]
     pub fn always(mut self) -> Self {
         self.limit = FaultLimit::Always;
         self

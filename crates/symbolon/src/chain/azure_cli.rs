@@ -21,11 +21,11 @@ const AZ: ToolSpec = ToolSpec {
 
 /// Tokens of the user who is logged in to the Azure CLI (`az account get-access-token`).
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct AzureCli(pub(super) ToolSettings);
 
 impl AzureCli {
     /// Uses the tenant of the subscription that is selected in the Azure CLI.
-    #[must_use]
     pub fn new() -> Self {
         Self(ToolSettings::new(AZ))
     }
@@ -54,7 +54,6 @@ impl AzureCli {
     }
 
     /// Sets the timeout, after which the tool is killed. Default: 13 seconds.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.0.timeout = timeout;
         self

@@ -20,11 +20,11 @@ const AZD: ToolSpec = ToolSpec {
 
 /// Tokens of the user who is logged in to the Azure Developer CLI (`azd auth token`).
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct AzureDeveloperCli(pub(super) ToolSettings);
 
 impl AzureDeveloperCli {
     /// Uses the default tenant of the Azure Developer CLI.
-    #[must_use]
     pub fn new() -> Self {
         Self(ToolSettings::new(AZD))
     }
@@ -40,7 +40,6 @@ impl AzureDeveloperCli {
     }
 
     /// Sets the timeout, after which the tool is killed. Default: 13 seconds.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.0.timeout = timeout;
         self

@@ -25,6 +25,7 @@ const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 
 /// A builder of a [`CredentialChain`]. Links are tried in the order in which they are added.
 #[derive(Debug)]
+#[must_use]
 pub struct CredentialChainBuilder {
     plan: Vec<PlannedLink>,
     context: Context,
@@ -42,7 +43,6 @@ enum PlannedLink {
 
 impl CredentialChain {
     /// Returns a builder of a chain without links.
-    #[must_use]
     pub fn builder() -> CredentialChainBuilder {
         CredentialChainBuilder { plan: Vec::new(), context: Context::default(), transport: None, cache: None }
     }
@@ -60,25 +60,21 @@ impl CredentialChain {
 impl CredentialChainBuilder {
     /// Adds the workload identity that `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`,
     /// `AZURE_FEDERATED_TOKEN_FILE` and `AZURE_AUTHORITY_HOST` describe.
-    #[must_use]
     pub fn workload_identity(self) -> Self {
         self.plan(PlannedLink::WorkloadIdentity)
     }
 
     /// Adds a managed identity, which keeps its own cache, transport and retries.
-    #[must_use]
     pub fn managed_identity(self, identity: ManagedIdentity) -> Self {
         self.plan(PlannedLink::ManagedIdentity(identity))
     }
 
     /// Adds the Azure CLI.
-    #[must_use]
     pub fn azure_cli(self, tool: AzureCli) -> Self {
         self.plan(PlannedLink::Tool(tool.0))
     }
 
     /// Adds the Azure Developer CLI.
-    #[must_use]
     pub fn azure_developer_cli(self, tool: AzureDeveloperCli) -> Self {
         self.plan(PlannedLink::Tool(tool.0))
     }
@@ -97,14 +93,12 @@ impl CredentialChainBuilder {
     /// set, names a credential that only the SDKs have, such as `EnvironmentCredential`, or is
     /// `prod` while `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set, because the
     /// SDKs then use that secret or certificate first.
-    #[must_use]
     pub fn named_by_environment(self) -> Self {
         self.plan(PlannedLink::NamedByEnvironment)
     }
 
     /// Sets environment variables, clock, randomness and the scale of retry delays. Developer tools
     /// run with these variables. Default: those of the process.
-    #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
@@ -113,7 +107,6 @@ impl CredentialChainBuilder {
     /// Sets the HTTP transport of all links other than managed identities added with their own.
     /// Default, with the feature `hyper`: a [`HyperTransport`](crate::HyperTransport), which reads
     /// proxies and additional root certificates from the variables of the context.
-    #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(SharedTransport::new(transport));
         self
@@ -121,7 +114,6 @@ impl CredentialChainBuilder {
 
     /// Sets the token cache of all links other than managed identities added with their own.
     /// Default: a cache in memory for 10,000 tokens.
-    #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
         self

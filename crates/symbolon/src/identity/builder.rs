@@ -28,6 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A builder of a [`ManagedIdentity`].
 #[derive(Debug)]
+#[must_use]
 pub struct ManagedIdentityBuilder {
     id: ManagedIdentityId,
     context: Context,
@@ -43,7 +44,6 @@ pub struct ManagedIdentityBuilder {
 
 impl ManagedIdentity {
     /// Returns a builder for the system-assigned identity.
-    #[must_use]
     pub fn builder() -> ManagedIdentityBuilder {
         ManagedIdentityBuilder {
             id: ManagedIdentityId::system_assigned(),
@@ -62,7 +62,6 @@ impl ManagedIdentity {
 
 impl ManagedIdentityBuilder {
     /// Selects the identity. Default: the system-assigned one.
-    #[must_use]
     pub fn identity(mut self, id: ManagedIdentityId) -> Self {
         self.id = id;
         self
@@ -70,7 +69,6 @@ impl ManagedIdentityBuilder {
 
     /// Sets environment variables, clock, randomness and the scale of retry delays. Default: those
     /// of the process.
-    #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
@@ -79,7 +77,6 @@ impl ManagedIdentityBuilder {
     /// Sets the HTTP transport. Default, with the feature `hyper`: a
     /// [`HyperTransport`](crate::HyperTransport), which reads proxies and additional root
     /// certificates from the variables of the context.
-    #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(SharedTransport::new(transport));
         self
@@ -88,7 +85,6 @@ impl ManagedIdentityBuilder {
     /// Sets the token cache, which several identities can share and which can have a store. Tokens
     /// of other environments stay apart: endpoint and secret of the source are part of the cache
     /// key, as a digest. Default: an own cache in memory for 10,000 tokens.
-    #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
         self
@@ -99,7 +95,6 @@ impl ManagedIdentityBuilder {
     #[cfg_attr(unix, doc = "[`persist_bindings`](Self::persist_bindings)")]
     #[cfg_attr(not(unix), doc = "`persist_bindings`")]
     /// an RSA key of 2048 bits in the same folder.
-    #[must_use]
     pub fn key_provider(mut self, provider: impl KeyProvider) -> Self {
         self.minter.keys = Some(SharedKeyProvider::new(provider));
         self
@@ -107,7 +102,6 @@ impl ManagedIdentityBuilder {
 
     /// Attests each key before a certificate is requested. Without an attestation no certificate is
     /// requested. Default: no attestation.
-    #[must_use]
     pub fn attester(mut self, attester: impl Attester) -> Self {
         self.minter.attester = Some(AddAttester::new(attester));
         self
@@ -118,7 +112,6 @@ impl ManagedIdentityBuilder {
     /// [`key_provider`](Self::key_provider) the folder also holds the key; a key provider should
     /// return a key that outlives the process. Default: certificates in memory only. Unix only.
     #[cfg(unix)]
-    #[must_use]
     pub fn persist_bindings(mut self, folder: impl Into<PathBuf>) -> Self {
         self.minter.store_folder = Some(folder.into());
         self
@@ -128,7 +121,6 @@ impl ManagedIdentityBuilder {
     /// the metadata service does not answer from its own cache. Microsoft's design of the
     /// revocation describes the parameter; it is not known if the service implements it. Default:
     /// false.
-    #[must_use]
     pub fn bypass_cache_on_remint(mut self, bypass: bool) -> Self {
         self.minter.bypass_cache_on_remint = bypass;
         self
@@ -136,7 +128,6 @@ impl ManagedIdentityBuilder {
 
     /// Refuses requests for bound tokens, before anything is issued, if the key is protected less
     /// well than this. The option does not select a key. Default: none.
-    #[must_use]
     pub fn minimum_strength(mut self, minimum: Option<Strength>) -> Self {
         self.minter.minimum_strength = minimum;
         self
@@ -144,7 +135,6 @@ impl ManagedIdentityBuilder {
 
     /// Sets the policy for requests for bound tokens on a host that cannot bind tokens. Default:
     /// [`Downgrade::Never`].
-    #[must_use]
     pub fn downgrade(mut self, policy: Downgrade) -> Self {
         self.downgrade = policy;
         self
@@ -153,14 +143,12 @@ impl ManagedIdentityBuilder {
     /// Declares capabilities of this client, such as `cp1` for claims challenges. They are sent in
     /// the claims of requests for bound tokens, and to Service Fabric (`xms_cc`). The other sources
     /// of bearer tokens do not take them.
-    #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.capabilities = names.into_iter().map(Into::into).collect();
         self
     }
 
     /// Trusts token endpoints on these host names, in addition to Microsoft's and loopback.
-    #[must_use]
     pub fn trusted_token_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.minter.trusted_token_hosts = hosts.into_iter().map(Into::into).collect();
         self
@@ -171,21 +159,18 @@ impl ManagedIdentityBuilder {
     /// Windows). The option is for tests with a replacement of the agent: the content of a file
     /// there is sent to the endpoint as a secret, so only the agent may write to the directory. No
     /// environment variable sets it.
-    #[must_use]
     pub fn azure_arc_tokens(mut self, directory: impl Into<PathBuf>) -> Self {
         self.azure_arc_tokens = Some(directory.into());
         self
     }
 
     /// Sends each request once. A refused certificate is still replaced once.
-    #[must_use]
     pub fn without_retries(mut self) -> Self {
         self.retries = false;
         self
     }
 
     /// Limits the whole acquisition of a token, retries included. Default: two minutes.
-    #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

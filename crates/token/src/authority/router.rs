@@ -34,6 +34,7 @@ use crate::oauth::TokenEndpoint;
 /// For other requests no region is determined, and the cloud's global host serves
 /// (`docs/protocol/routing.md#regions`).
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Router(Arc<RouterState>);
 
 /// A token endpoint, with the region that was considered for it.
@@ -69,7 +70,6 @@ struct RouterSettings {
 impl Router {
     /// Creates a router with instance discovery for unknown hosts, and without a region unless the
     /// environment forces one.
-    #[must_use]
     pub fn new(authority: Authority) -> Self {
         Self::of(RouterSettings {
             authority,
@@ -81,26 +81,22 @@ impl Router {
     }
 
     /// Sets the region.
-    #[must_use]
     pub fn with_region(self, region: RegionChoice) -> Self {
         Self::of(RouterSettings { region, ..self.settings().clone() })
     }
 
     /// Switches instance discovery on or off. Without it, the host of the authority is not
     /// validated.
-    #[must_use]
     pub fn with_instance_discovery(self, instance_discovery: bool) -> Self {
         Self::of(RouterSettings { instance_discovery, ..self.settings().clone() })
     }
 
     /// Shares the cache of a discovery.
-    #[must_use]
     pub fn with_discovery(self, discovery: Discovery) -> Self {
         Self::of(RouterSettings { discovery, ..self.settings().clone() })
     }
 
     /// Shares the cache of a region detector.
-    #[must_use]
     pub fn with_region_detector(self, detector: RegionDetector) -> Self {
         Self::of(RouterSettings { detector, ..self.settings().clone() })
     }

@@ -21,6 +21,7 @@ use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey, To
 /// A [`CacheStore`] behind the cache lets processes share the tokens
 /// ([`with_store`](Self::with_store)).
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct TokenCache {
     leases: LeaseCache<TokenKey, Token>,
     pub(super) refresh_tokens: LeaseCache<TokenKey, DatedRefreshToken>,
@@ -36,7 +37,6 @@ impl TokenCache {
 
     /// Creates an empty cache of at most `capacity` tokens, with the clock and the randomness of
     /// `context`.
-    #[must_use]
     pub fn new(capacity: usize, context: &Context) -> Self {
         let (clock, jitter) = (context.clock().clone(), context.jitter().clone());
         let leases = LeaseCache::new(capacity, clock.clone());
@@ -56,7 +56,6 @@ impl TokenCache {
     ///
     /// A hit in memory does not use the store. A store that fails, or that takes longer than two
     /// seconds, is skipped.
-    #[must_use]
     pub fn with_store(mut self, store: impl CacheStore) -> Self {
         self.store = Some(StoreClient::new(store, self.capacity, self.clock.clone()));
         self

@@ -18,6 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Builder of a [`TokenClient`].
 #[derive(Debug)]
+#[must_use]
 pub struct TokenClientBuilder {
     credential: Arc<dyn ErasedCredential>,
     transport: SharedTransport,
@@ -52,7 +53,6 @@ impl TokenClientBuilder {
 
     /// Sets the environment variables, the clock, the randomness of renewals and retries, and the
     /// scale of retry delays. Default: the process's own.
-    #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
@@ -60,7 +60,6 @@ impl TokenClientBuilder {
 
     /// Sets the token cache, which clients may share. Default: a cache of the client's own with
     /// [`TokenCache::DEFAULT_CAPACITY`].
-    #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
         self
@@ -68,21 +67,18 @@ impl TokenClientBuilder {
 
     /// Sets the capabilities of the client, such as `cp1` for claims challenges. They are sent in
     /// the claims of every request.
-    #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.capabilities = names.into_iter().map(Into::into).collect();
         self
     }
 
     /// Sets the retry policy. Default: [`RetryPolicy::token_endpoint`].
-    #[must_use]
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
     /// Limits the time of a request as a whole. Default: two minutes.
-    #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -90,7 +86,6 @@ impl TokenClientBuilder {
 
     /// Names the library that uses this client: the first 10 characters of its name and the first
     /// 20 of its version are sent in `x-client-current-telemetry`. Default: none.
-    #[must_use]
     pub fn caller_sdk(mut self, name: &str, version: &str) -> Self {
         self.caller = CallerSdk { id: name.to_owned(), version: version.to_owned() };
         self

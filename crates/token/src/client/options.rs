@@ -11,6 +11,7 @@ use symbolon_types::CorrelationId;
 /// if it deserves a method on [`TokenRequest`](crate::TokenRequest), add that in
 /// `client/request.rs`. No other file changes.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[must_use]
 pub struct RequestOptions<'a> {
     claims: Option<&'a str>,
     client_claims: Option<&'a str>,
@@ -21,21 +22,18 @@ pub struct RequestOptions<'a> {
 
 impl<'a> RequestOptions<'a> {
     /// Sets the claims of a challenge, as JSON. A blank text is ignored.
-    #[must_use]
     pub fn with_claims(mut self, challenge: &'a str) -> Self {
         self.claims = Some(challenge).filter(|claims| !claims.trim().is_empty());
         self
     }
 
     /// Sets claims that the client itself originates, as JSON. A blank text is ignored.
-    #[must_use]
     pub fn with_client_claims(mut self, claims: &'a str) -> Self {
         self.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
         self
     }
 
     /// Bypasses the token cache: a new token is requested.
-    #[must_use]
     pub fn with_force_refresh(mut self, force_refresh: bool) -> Self {
         self.force_refresh = force_refresh;
         self
@@ -43,14 +41,12 @@ impl<'a> RequestOptions<'a> {
 
     /// Limits the time of the request as a whole. Requests that share one exchange share the
     /// deadline of the first. Default: that of the client.
-    #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
     /// Sets the id under which every service involved logs the request. Default: a new one.
-    #[must_use]
     pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
         self.correlation_id = Some(id);
         self

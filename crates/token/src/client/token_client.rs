@@ -47,7 +47,6 @@ impl TokenClient {
     }
 
     /// Returns the token cache.
-    #[must_use]
     pub fn cache(&self) -> &TokenCache {
         &self.parts.cache
     }

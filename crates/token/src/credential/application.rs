@@ -26,6 +26,7 @@ use crate::token::{CacheKey, Partition, TokenOwner};
 /// # Ok::<(), symbolon_token::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Application {
     client_id: Arc<str>,
     endpoint: EndpointSource,
@@ -90,14 +91,12 @@ impl Application {
     ///
     /// Tokens about a user come from a region only with a certificate, otherwise from the global
     /// host of the cloud (`docs/protocol/routing.md#regions`).
-    #[must_use]
     pub fn region(self, region: RegionChoice) -> Self {
         self.routed(|router| router.with_region(region))
     }
 
     /// Sets whether an unknown host of Entra is validated before anything is sent to it. Default:
     /// `true`.
-    #[must_use]
     pub fn instance_discovery(self, validates: bool) -> Self {
         self.routed(|router| router.with_instance_discovery(validates))
     }

@@ -62,6 +62,7 @@ impl<'a> AssertionRequest<'a> {
 
 /// A client assertion, and the certificate that it is bound to, if any.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct SignedAssertion {
     pub(super) assertion: Secret,
     pub(super) binding: Option<ClientIdentity>,
@@ -69,13 +70,11 @@ pub struct SignedAssertion {
 
 impl SignedAssertion {
     /// Creates an assertion that is not bound.
-    #[must_use]
     pub fn new(assertion: Secret) -> Self {
         Self { assertion, binding: None }
     }
 
     /// Declares the assertion bound to this certificate by its `cnf` claim.
-    #[must_use]
     pub fn bound_to(mut self, identity: ClientIdentity) -> Self {
         self.binding = Some(identity);
         self

@@ -21,6 +21,7 @@ pub type FreshParameters = Vec<(Cow<'static, str>, Secret)>;
 
 /// The authentication of a client at a token endpoint. Immutable; clones are cheap.
 #[derive(Clone)]
+#[must_use]
 pub struct ClientAuth(Arc<ClientAuthParts>);
 
 #[derive(Clone)]
@@ -39,7 +40,6 @@ struct ClientAuthParts {
 
 impl ClientAuth {
     /// Creates the authentication of a client for bearer tokens, without a credential as yet.
-    #[must_use]
     pub fn new(client_id: impl Into<Arc<str>>, token_endpoint: TokenEndpoint, partition: Partition) -> Self {
         let client_id = client_id.into();
         Self(Arc::new(ClientAuthParts {
@@ -57,20 +57,17 @@ impl ClientAuth {
     }
 
     /// Sets the tenant.
-    #[must_use]
     pub fn with_tenant_id(self, tenant_id: impl Into<Arc<str>>) -> Self {
         self.edit(|parts| Arc::make_mut(&mut parts.owner).tenant_id = Some(tenant_id.into()))
     }
 
     /// Adds a parameter to the body of the token request.
-    #[must_use]
     pub fn with_parameter(self, name: impl Into<Cow<'static, str>>, value: Secret) -> Self {
         self.edit(|parts| parts.parameters.push((name.into(), value)))
     }
 
     /// Adds parameters that are created anew for each HTTP request, such as a client assertion that
     /// must not be sent twice (RFC 7523 §3).
-    #[must_use]
     pub fn with_fresh_parameters(
         self,
         make: impl Fn(SystemTime) -> Result<FreshParameters, Error> + Send + Sync + 'static,
@@ -79,13 +76,11 @@ impl ClientAuth {
     }
 
     /// Presents a certificate to the token endpoint. The token stays a bearer token.
-    #[must_use]
     pub fn with_identity(self, identity: ClientIdentity) -> Self {
         self.edit(|parts| parts.identity = Some(identity))
     }
 
     /// Presents a certificate to the token endpoint, and requests a token that is bound to it.
-    #[must_use]
     pub fn with_proof_of_possession(self, identity: ClientIdentity) -> Self {
         self.edit(|parts| {
             parts.scheme = Scheme::MtlsPop(identity.clone());
@@ -94,7 +89,6 @@ impl ClientAuth {
     }
 
     /// Declares the client a managed identity of this kind.
-    #[must_use]
     pub fn of_managed_identity(self, kind: ManagedIdentityKind) -> Self {
         self.edit(|parts| parts.managed_identity = Some(kind))
     }

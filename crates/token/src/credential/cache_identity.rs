@@ -9,6 +9,7 @@ use crate::token::{CacheKey, Partition, PartitionRef};
 /// The part of a cache key that depends on the credential: the caller, and for a bound token the
 /// certificate.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct CacheIdentity<'a> {
     partition: PartitionRef<'a>,
     bound_to: Option<Cow<'a, ClientIdentity>>,
@@ -16,7 +17,6 @@ pub struct CacheIdentity<'a> {
 
 impl<'a> CacheIdentity<'a> {
     /// Returns the identity of bearer tokens in this partition.
-    #[must_use]
     pub fn bearer(partition: &'a Partition) -> Self {
         Self::in_tenant(partition, None)
     }
@@ -27,7 +27,6 @@ impl<'a> CacheIdentity<'a> {
     }
 
     /// Returns the same for tokens that are bound to this certificate.
-    #[must_use]
     pub fn bound_to(mut self, identity: Cow<'a, ClientIdentity>) -> Self {
         self.bound_to = Some(identity);
         self

@@ -17,6 +17,7 @@ use crate::oauth::{ASSERTION, ASSERTION_TYPE, AssertionSigner, CredentialRejecti
 /// A request for proof-of-possession presents the certificate in the handshake, and its token is
 /// bound to it. One credential serves both kinds of tokens, which are cached apart.
 #[derive(Debug)]
+#[must_use]
 pub struct ClientCertificate {
     application: Application,
     identity: ClientIdentity,
@@ -56,7 +57,6 @@ impl ClientCertificate {
 
     /// Sends the certificate chain in the header of each assertion (`x5c`), for authorities that
     /// trust the issuer of the certificate and its subject name.
-    #[must_use]
     pub fn send_x5c(mut self) -> Self {
         self.signer = self.signer.with_chain();
         self
@@ -74,7 +74,6 @@ impl ClientCertificate {
 
     /// Presents the certificate in the TLS handshake also for bearer tokens. Entra then receives an
     /// assertion with `x5c` as well; for other servers the handshake is enough.
-    #[must_use]
     pub fn over_mtls(mut self) -> Self {
         self.over_mtls = true;
         self

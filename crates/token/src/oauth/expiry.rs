@@ -18,6 +18,7 @@ const SPREAD: Duration = Duration::from_secs(5 * 60);
 
 /// The lifetime of a token as its issuer states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Expiry {
     lifetime: Duration,
     refresh_in: Option<Duration>,
@@ -28,14 +29,12 @@ impl Expiry {
     pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
     /// Creates the expiry of a token that lives this long from now (`expires_in`).
-    #[must_use]
     pub fn after(lifetime: Duration) -> Self {
         Self { lifetime: lifetime.min(Self::LONGEST_LIFE), refresh_in: None }
     }
 
     /// Sets the time after which the token is refreshed (`refresh_in`). Zero counts as absent,
     /// because it would refresh the token at every request.
-    #[must_use]
     pub fn refreshed_after(mut self, refresh_in: Option<Duration>) -> Self {
         self.refresh_in = refresh_in.filter(|refresh_in| !refresh_in.is_zero());
         self

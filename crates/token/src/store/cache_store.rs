@@ -80,6 +80,7 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
 
 /// An entry of a [`CacheStore`]. Its bytes are overwritten when it is dropped.
 #[derive(Clone)]
+#[must_use]
 pub struct StoredEntry {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     pub(super) version: Option<String>,
@@ -87,13 +88,11 @@ pub struct StoredEntry {
 
 impl StoredEntry {
     /// Creates an entry without a version, for a store without support for preconditions.
-    #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: Zeroizing::new(bytes.into()), version: None }
     }
 
     /// Sets the version: a text that changes with each write, such as an `ETag`.
-    #[must_use]
     pub fn with_version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self

@@ -23,6 +23,7 @@ use super::cache_store::{CacheStore, Precondition, PutOutcome, StoredEntry};
 /// assert!(store.is_empty());
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct MemoryStore {
     entries: Arc<Mutex<MemoryEntries>>,
     clock: SharedClock,
@@ -43,13 +44,11 @@ struct MemoryEntry {
 
 impl MemoryStore {
     /// Creates an empty store with this clock.
-    #[must_use]
     pub fn new(clock: SharedClock) -> Self {
         Self { entries: Arc::default(), clock, is_local: true }
     }
 
     /// Makes [`is_local_to_machine`](CacheStore::is_local_to_machine) return false.
-    #[must_use]
     pub fn as_if_shared(mut self) -> Self {
         self.is_local = false;
         self

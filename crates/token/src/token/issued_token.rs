@@ -12,6 +12,7 @@ use crate::oauth::{Account, Expiry, Scheme};
 
 /// A newly issued token with its lifetime, as a [`TokenCache`](crate::TokenCache) takes it.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct IssuedToken {
     secret: Secret,
     expiry: Expiry,
@@ -26,7 +27,6 @@ pub struct IssuedToken {
 
 impl IssuedToken {
     /// Creates a bearer token that was issued for the request with this id.
-    #[must_use]
     pub fn bearer(secret: Secret, expiry: Expiry, correlation_id: CorrelationId) -> Self {
         Self::new(secret, expiry, Scheme::Bearer, correlation_id)
     }
@@ -46,14 +46,12 @@ impl IssuedToken {
     }
 
     /// Sets the client that the token was issued to.
-    #[must_use]
     pub fn with_client_id(mut self, client_id: Option<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.owner).client_id = client_id;
         self
     }
 
     /// Sets the number of HTTP requests, and their duration in total.
-    #[must_use]
     pub fn after(mut self, attempts: usize, duration: Duration) -> Self {
         self.attempts = attempts;
         self.duration = duration;

@@ -20,6 +20,7 @@ use super::{Clock, SharedClock};
 /// assert_eq!(clock.now(), start + Duration::from_secs(60));
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct ManualClock(Arc<Mutex<ClockState>>);
 
 #[derive(Debug)]
@@ -38,13 +39,11 @@ struct Sleeper {
 
 impl ManualClock {
     /// Creates a clock that stands still at the current system time.
-    #[must_use]
     pub fn new() -> Self {
         Self::at(super::SystemClock::new().now())
     }
 
     /// Creates a clock that stands still at `now`.
-    #[must_use]
     pub fn at(now: SystemTime) -> Self {
         Self(Arc::new(Mutex::new(ClockState { now, sleepers: Vec::new(), next_id: 0 })))
     }
