@@ -15,7 +15,8 @@ use crate::metadata::Metadata;
 use crate::report::Checklist;
 
 /// Crates that a member must not reach with its default features.
-const OPTIONAL: [(&str, &[&str]); 1] = [("symbolon-hyper", &["pkcs8", "pkcs5", "cbc", "des", "rc2"])];
+const OPTIONAL: [(&str, &[&str]); 2] = [("symbolon-hyper", OLD_CIPHERS), ("symbolon-rustls", OLD_CIPHERS)];
+const OLD_CIPHERS: &[&str] = &["pkcs8", "pkcs5", "cbc", "des", "rc2"];
 
 pub(crate) fn run() -> Result<(), String> {
     let metadata = Metadata::of_graph()?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use symbolon::PersistedKeys;
-use symbolon::parts::hyper::BuildError;
+use symbolon::parts::hyper::{BuildError, ConfigError};
 use symbolon::{
     Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, Token,
 };
@@ -31,7 +31,7 @@ pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransp
     }
     transport.build().map_err(|error| {
         let what = match (&error, ca_file) {
-            (BuildError::MalformedRoot { .. } | BuildError::NoRoot, Some(path)) => {
+            (BuildError::Tls(ConfigError::MalformedRoot { .. } | ConfigError::NoRoot), Some(path)) => {
                 format!("--ca-file {}: {error}", path.display())
             }
             _ => error.to_string(),

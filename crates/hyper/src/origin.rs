@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use symbolon_rustls::pki_types::{InvalidDnsNameError, ServerName};
 use symbolon_transport::{Request, Route, TransportErrorKind};
 use url::Host;
 

@@ -1,67 +1,31 @@
 //! Idle connections, pooled per client identity.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use symbolon_transport::{CertificatePin, TransportError};
-use symbolon_types::{ClientIdentity, Thumbprint, WeakClientIdentity};
+use symbolon_rustls::IdentityMap;
+use symbolon_types::{CertificatePin, ClientIdentity};
 use tokio::runtime;
-use tokio::sync::OnceCell;
 
 use crate::http1::Http1Connection;
 use crate::origin::HttpOrigin;
-use crate::tls::{TlsClient, TlsFactory};
 
 /// Older idle connections are not reused: load balancers and firewalls drop idle flows silently
 /// after a few minutes, those of Azure after four.
 const IDLE_LIMIT: Duration = Duration::from_secs(90);
 /// Idle connections kept per origin, for a burst of requests.
 const IDLE_PER_KEY: usize = 8;
-/// Identities and pins whose sessions and connections are kept. A process has a handful; beyond the
-/// limit, the least recently used one is dropped and needs a full handshake again.
-const IDENTITIES: usize = 64;
-
-/// The clients of a transport: one without a certificate, and one for each pair of identity and
-/// pinned server.
+/// The idle connections of a transport, apart for each pair of identity and pinned server.
 ///
-/// There are at most 64 of these, each with at most 8 idle connections per origin. A client with an
-/// identity is dropped when no one else holds the identity; any may be dropped as the least
-/// recently used one.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    anonymous: Arc<ClientConnections>,
-    identified: Mutex<IdentityClients>,
-}
-
+/// Each origin has at most 8. Those of an identity are closed when no one else holds the identity;
+/// any may be closed with those of the least recently used identity.
 #[derive(Debug, Default)]
-struct IdentityClients {
-    clients: HashMap<TlsKey, PooledClient>,
-    uses: u64,
-}
+pub(crate) struct Pool(Mutex<IdentityMap<Arc<ClientConnections>>>);
 
-/// The identity that the client presents and the pin that the server must match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct TlsKey {
-    identity: Option<Thumbprint>,
-    pinned_server: Option<CertificatePin>,
-}
-
-#[derive(Debug)]
-struct PooledClient {
-    identity: Option<WeakClientIdentity>,
-    client: Arc<ClientConnections>,
-    last_use: u64,
-}
-
-/// A client: its TLS configuration, created when first needed, and its idle connections, which are
-/// closed when it is dropped.
+/// The idle connections of one client, which are closed when it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct ClientConnections {
-    tls: OnceCell<TlsClient>,
-    idle: Mutex<HashMap<ConnectionKey, VecDeque<IdleConnection>>>,
-}
+pub(crate) struct ClientConnections(Mutex<HashMap<ConnectionKey, VecDeque<IdleConnection>>>);
 
 /// The properties that connections must share to be interchangeable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,10 +43,6 @@ struct IdleConnection {
 }
 
 impl Pool {
-    pub(crate) fn new() -> Self {
-        Self { anonymous: Arc::default(), identified: Mutex::default() }
-    }
-
     /// Returns the client for this identity and pin. Outdated connections are closed first.
     pub(crate) fn client(
         &self,
@@ -90,85 +50,31 @@ impl Pool {
         pinned_server: Option<CertificatePin>,
         now: SystemTime,
     ) -> Arc<ClientConnections> {
-        self.anonymous.close_outdated(now);
-        let mut identified = self.identified();
-        identified.clients.retain(|_, kept| kept.has_owner());
-        for kept in identified.clients.values() {
-            kept.client.close_outdated(now);
+        let mut clients = self.clients();
+        clients.drop_unowned();
+        for client in clients.values() {
+            client.close_outdated(now);
         }
-        match (identity, pinned_server) {
-            (None, None) => Arc::clone(&self.anonymous),
-            _ => identified.client(identity, pinned_server),
-        }
+        Arc::clone(clients.get_or_insert_with(identity, pinned_server, Arc::default))
     }
 
-    /// Drops the client of an identity unless it was replaced already: its sessions, and its
-    /// connections as they become idle.
+    /// Drops the client of an identity unless it was replaced already; its connections are closed
+    /// as they become idle.
     pub(crate) fn forget(
         &self,
-        identity: &ClientIdentity,
+        identity: Option<&ClientIdentity>,
         pinned_server: Option<CertificatePin>,
         client: &Arc<ClientConnections>,
     ) {
-        let key = TlsKey::of(Some(identity), pinned_server);
-        if let Entry::Occupied(entry) = self.identified().clients.entry(key)
-            && Arc::ptr_eq(&entry.get().client, client)
-        {
-            entry.remove();
-        }
+        self.clients().remove_if(identity, pinned_server, |kept| Arc::ptr_eq(kept, client));
     }
 
-    fn identified(&self) -> MutexGuard<'_, IdentityClients> {
-        self.identified.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl IdentityClients {
-    fn client(
-        &mut self,
-        identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
-    ) -> Arc<ClientConnections> {
-        self.uses += 1;
-        let key = TlsKey::of(identity, pinned_server);
-        if self.clients.len() >= IDENTITIES && !self.clients.contains_key(&key) {
-            let oldest = self.clients.iter().min_by_key(|(_, kept)| kept.last_use).map(|(key, _)| *key);
-            oldest.and_then(|key| self.clients.remove(&key));
-        }
-        let kept = self.clients.entry(key).or_insert_with(|| PooledClient {
-            identity: identity.map(ClientIdentity::downgrade),
-            client: Arc::default(),
-            last_use: 0,
-        });
-        kept.last_use = self.uses;
-        Arc::clone(&kept.client)
-    }
-}
-
-impl TlsKey {
-    fn of(identity: Option<&ClientIdentity>, pinned_server: Option<CertificatePin>) -> Self {
-        Self { identity: identity.map(ClientIdentity::thumbprint), pinned_server }
-    }
-}
-
-impl PooledClient {
-    /// Returns true if the identity, if there is one, still has an owner.
-    fn has_owner(&self) -> bool {
-        self.identity.as_ref().is_none_or(|identity| identity.upgrade().is_some())
+    fn clients(&self) -> MutexGuard<'_, IdentityMap<Arc<ClientConnections>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ClientConnections {
-    /// Returns the TLS configuration, created at the first use.
-    pub(crate) async fn tls(
-        &self,
-        factory: &TlsFactory,
-        identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
-    ) -> Result<&TlsClient, TransportError> {
-        self.tls.get_or_try_init(|| factory.client(identity, pinned_server)).await
-    }
-
     /// Takes the most recently used idle connection.
     pub(crate) fn take(&self, key: &ConnectionKey) -> Option<Http1Connection> {
         self.idle().get_mut(key)?.pop_back().map(|idle| idle.connection)
@@ -193,6 +99,6 @@ impl ClientConnections {
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<ConnectionKey, VecDeque<IdleConnection>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

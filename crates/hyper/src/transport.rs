@@ -6,22 +6,23 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use http_body_util::Full;
+use symbolon_rustls::rustls::{HandshakeKind, ProtocolVersion};
+use symbolon_rustls::{ClientAuthRecord, ClientConfigs, TlsClient, TlsStream};
 use symbolon_transport::{
     Capabilities, Request, Response, Route, Transport, TransportError, TransportErrorKind,
 };
 use symbolon_types::SharedClock;
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use url::{Position, Url};
 
 use crate::classify;
-use crate::client_auth::ClientAuthRecord;
 use crate::connect::connect;
 use crate::http1::{ExchangeError, Http1Connection};
 use crate::origin::HttpOrigin;
 use crate::pool::{ClientConnections, ConnectionKey, Pool};
 use crate::proxy::{Proxies, Proxy};
 use crate::stream::HttpStream;
-use crate::tls::TlsFactory;
 
 /// The default [`Transport`]: HTTP/1.1 with hyper, TLS 1.2 and 1.3 with rustls.
 ///
@@ -37,7 +38,7 @@ use crate::tls::TlsFactory;
 pub struct HyperTransport(Arc<TransportParts>);
 
 struct TransportParts {
-    tls: TlsFactory,
+    tls: ClientConfigs,
     proxies: Proxies,
     clock: SharedClock,
     pool: Pool,
@@ -62,8 +63,8 @@ impl HyperTransport {
         Some(format!("{}:{}", proxy.host(), proxy.port()))
     }
 
-    pub(crate) fn new(tls: TlsFactory, proxies: Proxies, clock: SharedClock) -> Self {
-        Self(Arc::new(TransportParts { tls, proxies, clock, pool: Pool::new() }))
+    pub(crate) fn new(tls: ClientConfigs, proxies: Proxies, clock: SharedClock) -> Self {
+        Self(Arc::new(TransportParts { tls, proxies, clock, pool: Pool::default() }))
     }
 }
 
@@ -104,44 +105,36 @@ impl TransportParts {
             }
         }
 
-        let record = Arc::new(ClientAuthRecord::default());
+        let record = ClientAuthRecord::default();
+        // Roots and key are loaded before connecting, so that no connection waits for them.
+        let tls = match key.origin.is_tls() {
+            true => Some(self.tls_client(request).await?),
+            false => None,
+        };
         let fresh = async {
-            let connection = self.open(request, &key.origin, proxy.as_ref(), &client, &record).await?;
+            let connection = open(&key.origin, proxy.as_ref(), tls.as_deref(), &record).await?;
             let exchanged = connection.exchange(message).await;
             exchanged.map_err(|failure| classify::exchange_failed(failure, &record))
         };
         match fresh.await {
             Ok((response, connection)) => Ok(self.done(&client, key, response, connection)),
             Err(error) => {
-                if let (TransportErrorKind::IdentityRejected, Some(refused)) =
-                    (error.kind(), request.identity())
-                {
-                    self.pool.forget(refused, request.pinned_server(), &client);
+                if error.kind() == TransportErrorKind::IdentityRejected {
+                    let (identity, pin) = (request.identity(), request.pinned_server());
+                    self.pool.forget(identity, pin, &client);
+                    // The next connection makes a full handshake.
+                    if let Some(tls) = &tls {
+                        self.tls.forget(identity, pin, tls);
+                    }
                 }
                 Err(error)
             }
         }
     }
 
-    /// Opens a connection, with TLS and the client's certificate if the origin requires it.
-    async fn open(
-        &self,
-        request: &Request,
-        origin: &HttpOrigin,
-        proxy: Option<&Proxy>,
-        client: &ClientConnections,
-        record: &Arc<ClientAuthRecord>,
-    ) -> Result<Http1Connection, TransportError> {
-        let stream = if origin.is_tls() {
-            // Roots and key are loaded before connecting, so that no connection waits for them.
-            let tls = client.tls(&self.tls, request.identity(), request.pinned_server()).await?;
-            let stream = connect(origin, proxy).await?;
-            HttpStream::new(tls.connect(stream, origin, record).await?)
-        } else {
-            HttpStream::new(connect(origin, proxy).await?)
-        };
-        let connection = Http1Connection::new(stream).await;
-        connection.map_err(|error| TransportError::new(TransportErrorKind::Interrupted).with_source(error))
+    async fn tls_client(&self, request: &Request) -> Result<Arc<TlsClient>, TransportError> {
+        let client = self.tls.client(request.identity(), request.pinned_server()).await;
+        client.map_err(classify::tls_failed)
     }
 
     fn done(
@@ -155,6 +148,51 @@ impl TransportParts {
             client.keep(key, connection, self.clock.now());
         }
         response
+    }
+}
+
+/// Opens a connection, with TLS and the client's certificate if the origin requires it.
+async fn open(
+    origin: &HttpOrigin,
+    proxy: Option<&Proxy>,
+    tls: Option<&TlsClient>,
+    record: &ClientAuthRecord,
+) -> Result<Http1Connection, TransportError> {
+    let stream = connect(origin, proxy).await?;
+    let stream = match tls {
+        Some(tls) => HttpStream::new(handshake(tls, stream, origin, record).await?),
+        None => HttpStream::new(stream),
+    };
+    let connection = Http1Connection::new(stream).await;
+    connection.map_err(|error| TransportError::new(TransportErrorKind::Interrupted).with_source(error))
+}
+
+async fn handshake(
+    tls: &TlsClient,
+    stream: TcpStream,
+    origin: &HttpOrigin,
+    record: &ClientAuthRecord,
+) -> Result<TlsStream<TcpStream>, TransportError> {
+    let name = origin
+        .server_name()
+        .map_err(|error| TransportError::new(TransportErrorKind::Tls).with_source(error))?;
+    let stream = tls.connect(name, stream, record).await.map_err(classify::tls_failed)?;
+    let (_, connection) = stream.get_ref();
+    tracing::debug!(
+        origin = %origin,
+        version = connection.protocol_version().map_or("unknown", name_of),
+        is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        has_identity = tls.has_identity(),
+        "TLS handshake"
+    );
+    Ok(stream)
+}
+
+fn name_of(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::TLSv1_2 => "1.2",
+        ProtocolVersion::TLSv1_3 => "1.3",
+        _ => "unknown",
     }
 }
 

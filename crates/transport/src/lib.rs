@@ -13,7 +13,6 @@ mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
-mod pin;
 mod request;
 mod response;
 mod retry;
@@ -24,11 +23,13 @@ mod transport;
 pub use capabilities::Capabilities;
 pub use client::{HttpClient, HttpOutcome, timeout};
 pub use error::{TransportError, TransportErrorKind};
-pub use pin::{CertificatePin, InvalidCertificatePin};
 pub use request::{Request, Route, is_loopback};
 pub use response::Response;
 pub use retry::{RetryPolicy, is_transient_status};
 pub use transport::{SharedTransport, Transport, TransportFn, transport_fn};
+
+#[doc(no_inline)]
+pub use symbolon_types::{CertificatePin, InvalidCertificatePin};
 
 /// The maximum size of a response body: 1 MiB.
 pub const BODY_LIMIT: usize = 1 << 20;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use http::Method;
-use symbolon_hyper::{BuildError, HyperTransport};
+use symbolon_hyper::{BuildError, ConfigError, HyperTransport};
 use symbolon_transport::{Request, Route, Transport, TransportErrorKind};
 use symbolon_types::{ClientIdentity, Context, Env};
 use tokio::io::AsyncWriteExt;
@@ -203,10 +203,13 @@ fn malformed_root_is_reported_by_position() {
     for (text, expected) in [
         (pem.clone(), None),
         (format!("{key}{pem}text between\n{pem}"), None),
-        (String::new(), Some(BuildError::NoRoot)),
-        (key.to_owned(), Some(BuildError::NoRoot)),
-        (format!("{pem}{broken}{pem}"), Some(BuildError::MalformedRoot { position: 2 })),
-        (format!("{key}{pem}{pem}{bogus}"), Some(BuildError::MalformedRoot { position: 3 })),
+        (String::new(), Some(BuildError::Tls(ConfigError::NoRoot))),
+        (key.to_owned(), Some(BuildError::Tls(ConfigError::NoRoot))),
+        (format!("{pem}{broken}{pem}"), Some(BuildError::Tls(ConfigError::MalformedRoot { position: 2 }))),
+        (
+            format!("{key}{pem}{pem}{bogus}"),
+            Some(BuildError::Tls(ConfigError::MalformedRoot { position: 3 })),
+        ),
     ] {
         let builder = HyperTransport::builder()
             .context(Context::default().with_env(Env::empty()))
@@ -215,7 +218,7 @@ fn malformed_root_is_reported_by_position() {
     }
     let builder = HyperTransport::builder().context(Context::default().with_env(Env::empty()));
     let built = builder.root_certificates([Authority::new().certificate(), b"123"[..].into()]).build();
-    assert_eq!(built.err(), Some(BuildError::MalformedRoot { position: 2 }));
+    assert_eq!(built.err(), Some(BuildError::Tls(ConfigError::MalformedRoot { position: 2 })));
 }
 
 #[test]
@@ -229,7 +232,10 @@ fn unsuitable_crypto_provider_is_refused() {
         builder.minimum_tls(minimum).build().err()
     };
     assert_eq!(build(symbolon_hyper::TlsVersion::V1_3), None);
-    assert_eq!(build(symbolon_hyper::TlsVersion::V1_2), Some(BuildError::UnsuitableCryptoProvider));
+    assert_eq!(
+        build(symbolon_hyper::TlsVersion::V1_2),
+        Some(BuildError::Tls(ConfigError::UnsuitableCryptoProvider))
+    );
 }
 
 #[tokio::test]

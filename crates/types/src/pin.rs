@@ -11,10 +11,10 @@ use std::str::FromStr;
 /// signature of the handshake, because a certificate is public.
 ///
 /// ```
-/// # use symbolon_transport::CertificatePin;
+/// # use symbolon_types::CertificatePin;
 /// let pin: CertificatePin = "a9:99:3e:36:47:06:81:6a:ba:3e:25:71:78:50:c2:6c:9c:d0:d8:9d".parse()?;
 /// assert_eq!(pin.to_string(), "A9993E364706816ABA3E25717850C26C9CD0D89D");
-/// # Ok::<(), symbolon_transport::InvalidCertificatePin>(())
+/// # Ok::<(), symbolon_types::InvalidCertificatePin>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CertificatePin([u8; 20]);

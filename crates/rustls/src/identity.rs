@@ -27,7 +27,7 @@ pub use error::LoadError;
 ///
 /// ```
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let identity = symbolon_hyper::client_identity_from_pem(&std::fs::read("client.pem")?)?;
+/// let identity = symbolon_rustls::client_identity_from_pem(&std::fs::read("client.pem")?)?;
 /// println!("tokens will be bound to {}", identity.thumbprint());
 /// # Ok(()) }
 /// ```
@@ -48,7 +48,7 @@ pub fn client_identity_from_pem(pem: &[u8]) -> Result<ClientIdentity, LoadError>
 /// use symbolon_types::Secret;
 ///
 /// let passphrase = Secret::new(std::fs::read_to_string("client.pfx.passphrase")?.trim_end());
-/// let identity = symbolon_hyper::client_identity_from_pkcs12(&std::fs::read("client.pfx")?, &passphrase)?;
+/// let identity = symbolon_rustls::client_identity_from_pkcs12(&std::fs::read("client.pfx")?, &passphrase)?;
 /// # Ok(()) }
 /// ```
 ///
@@ -67,7 +67,8 @@ pub fn client_identity_from_pkcs12(der: &[u8], passphrase: &Secret) -> Result<Cl
 /// memory, and every intermediate copy is overwritten.
 ///
 /// ```
-/// use symbolon_hyper::{ClientIdentityLoader, CryptoProvider};
+/// use symbolon_rustls::ClientIdentityLoader;
+/// use symbolon_rustls::rustls::crypto::CryptoProvider;
 ///
 /// # fn example(your_provider: &CryptoProvider) -> Result<(), Box<dyn std::error::Error>> {
 /// let loader = ClientIdentityLoader::new().crypto_provider(your_provider);

@@ -1,6 +1,6 @@
 //! Encrypted private keys in PEM.
 
-use symbolon_hyper::{ClientIdentityLoader, client_identity_from_pem};
+use symbolon_rustls::{ClientIdentityLoader, client_identity_from_pem};
 use symbolon_types::Secret;
 
 use crate::openssl::{KINDS, OpenSsl};

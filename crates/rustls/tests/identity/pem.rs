@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::sign::SigningKey;
-use symbolon_hyper::{ClientIdentityLoader, LoadError, client_identity_from_pem};
+use symbolon_rustls::{ClientIdentityLoader, LoadError, client_identity_from_pem};
 use symbolon_types::{ClientIdentity, Strength, Thumbprint};
 
 use crate::openssl::{KINDS, OpenSsl};

@@ -18,12 +18,17 @@ thread_local! {
     /// rustls resumes a session only with the resolver that created it, so all connections of an
     /// identity share one resolver, which cannot distinguish them. It is called within the poll of
     /// its handshake, though.
-    static CURRENT: RefCell<Option<Arc<ClientAuthRecord>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<ClientAuthRecord>> = const { RefCell::new(None) };
 }
 
-/// The client authentication of one connection.
+/// A record of the client authentication of one connection. Clones share it.
+///
+/// A new record is empty. [`TlsClient::connect`](crate::TlsClient::connect) fills it.
+#[derive(Clone, Debug, Default)]
+pub struct ClientAuthRecord(Arc<Observed>);
+
 #[derive(Debug, Default)]
-pub(crate) struct ClientAuthRecord {
+struct Observed {
     presented: AtomicBool,
     offered_session: AtomicBool,
 }
@@ -38,12 +43,24 @@ pub(crate) fn server_requested() {
 }
 
 impl ClientAuthRecord {
+    /// Returns true if the certificate was presented, in this handshake or in the resumed session.
+    #[must_use]
+    pub fn is_presented(&self) -> bool {
+        self.0.presented.load(Ordering::Relaxed)
+    }
+
+    /// Returns true if the server may have seen the certificate, even through an offered session.
+    #[must_use]
+    pub fn is_known_to_server(&self) -> bool {
+        self.is_presented() || self.0.offered_session.load(Ordering::Relaxed)
+    }
+
     /// Drives a handshake and records if the server requests a certificate.
-    pub(crate) async fn observe<F: Future>(self: &Arc<Self>, handshake: F) -> F::Output {
+    pub(crate) async fn observe<F: Future>(&self, handshake: F) -> F::Output {
         let mut handshake = pin!(handshake);
         poll_fn(|context| {
             // A key may block on a runtime of its own, in which other handshakes are polled.
-            let outer = CURRENT.replace(Some(Arc::clone(self)));
+            let outer = CURRENT.replace(Some(self.clone()));
             let polled = handshake.as_mut().poll(context);
             CURRENT.set(outer);
             polled
@@ -53,21 +70,12 @@ impl ClientAuthRecord {
 
     /// Records that the certificate was presented, in this handshake or in the resumed session.
     pub(crate) fn set_presented(&self) {
-        self.presented.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_presented(&self) -> bool {
-        self.presented.load(Ordering::Relaxed)
-    }
-
-    /// Returns true if the server may have seen the certificate, even through an offered session.
-    pub(crate) fn is_known_to_server(&self) -> bool {
-        self.is_presented() || self.offered_session.load(Ordering::Relaxed)
+        self.0.presented.store(true, Ordering::Relaxed);
     }
 
     fn record_offer<T>(&self, session: Option<T>) -> Option<T> {
         if session.is_some() {
-            self.offered_session.store(true, Ordering::Relaxed);
+            self.0.offered_session.store(true, Ordering::Relaxed);
         }
         session
     }
@@ -78,7 +86,7 @@ impl ClientAuthRecord {
 #[derive(Debug)]
 pub(crate) struct RecordedSessions {
     pub(crate) shared: Arc<ClientSessionMemoryCache>,
-    pub(crate) record: Arc<ClientAuthRecord>,
+    pub(crate) record: ClientAuthRecord,
 }
 
 impl ClientSessionStore for RecordedSessions {

@@ -4,26 +4,38 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
 
 use base64ct::{Base64, Encoding};
-use http::Method;
-use rustls::pki_types::PrivateKeyDer;
-use symbolon_hyper::{HyperTransport, client_identity_from_pem};
-use symbolon_transport::{Request, Route, Transport};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use symbolon_rustls::{ClientAuthRecord, ClientConfigs, client_identity_from_pem};
 use symbolon_types::{ClientIdentity, Context, Env};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::authority::Authority;
 use crate::openssl::{KINDS, OpenSsl};
 use crate::server::{ClientCertificates, Handshake, ServerOptions, VERSIONS};
 
-async fn get(url: &str, root: &[u8], identity: ClientIdentity) -> String {
-    let transport = HyperTransport::builder()
+/// Sends a request to a port of localhost. Returns the response.
+async fn get(port: u16, root: &[u8], identity: &ClientIdentity) -> String {
+    let configs = ClientConfigs::builder()
         .platform_roots(false)
         .context(Context::default().with_env(Env::empty()))
         .root_certificates_pem(root)
         .build()
         .unwrap();
-    let request = Request::new(Method::GET, url.parse().unwrap(), Route::Local).with_identity(Some(identity));
-    let response = transport.send(request).await.unwrap();
-    String::from_utf8_lossy(response.body()).into_owned()
+    let client = configs.client(Some(identity), None).await.unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = client.connect(name, stream, &ClientAuthRecord::default()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut response = Vec::new();
+    // The test server keeps the connection open.
+    while let Ok(byte) = stream.read_u8().await {
+        response.push(byte);
+        if response.ends_with(b"hello") {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 #[tokio::test]
@@ -38,7 +50,8 @@ async fn loaded_identity_is_presented() {
     for version in VERSIONS {
         let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let root = authority.pem();
-        assert_eq!(get(&server.url(), root.as_bytes(), identity.clone()).await, "hello");
+        let response = get(server.address().port(), root.as_bytes(), &identity).await;
+        assert!(response.ends_with("hello"), "{version:?} {response}");
         let expected = Handshake { certificate: Some(identity.thumbprint()), is_resumed: false };
         assert_eq!(server.journal().handshakes, [expected]);
     }
@@ -50,7 +63,7 @@ fn block(label: &str, der: &[u8]) -> String {
 
 /// An `openssl s_server` that trusts the root only, so the client must present the intermediate.
 struct Server {
-    url: String,
+    port: u16,
     child: Child,
     /// The process exits if its output is not read.
     _output: BufReader<ChildStdout>,
@@ -74,10 +87,10 @@ impl Server {
             line.clear();
             assert_ne!(output.read_line(&mut line).unwrap(), 0, "openssl ended");
             if let Some(address) = line.trim().strip_prefix("ACCEPT ") {
-                break address.rsplit_once(':').unwrap().1.to_owned();
+                break address.rsplit_once(':').unwrap().1.parse().unwrap();
             }
         };
-        Self { url: format!("https://localhost:{port}/"), child, _output: output }
+        Self { port, child, _output: output }
     }
 }
 
@@ -99,7 +112,7 @@ async fn openssl_accepts_loaded_identity() {
         let identity = client_identity_from_pem(&pem).unwrap();
         for version in ["-tls1_2", "-tls1_3"] {
             let server = Server::start(&openssl, version);
-            let page = get(&server.url, &root, identity.clone()).await;
+            let page = get(server.port, &root, &identity).await;
             assert!(
                 page.contains("CN=client") || page.contains("CN = client"),
                 "{version} {generate} {page}"

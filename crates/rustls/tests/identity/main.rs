@@ -3,13 +3,13 @@
 #![cfg(test)]
 
 #[expect(dead_code, reason = "shared with the tests of the transport, which use more of it")]
-#[path = "../transport/authority.rs"]
+#[path = "../../../hyper/tests/transport/authority.rs"]
 mod authority;
 #[expect(dead_code, reason = "shared with the tests of the transport, which use more of it")]
-#[path = "../transport/keys.rs"]
+#[path = "../../../hyper/tests/transport/keys.rs"]
 mod keys;
 #[expect(dead_code, reason = "shared with the tests of the transport, which use more of it")]
-#[path = "../transport/server.rs"]
+#[path = "../../../hyper/tests/transport/server.rs"]
 mod server;
 
 #[cfg(feature = "encrypted-keys")]
@@ -21,7 +21,7 @@ mod pem;
 mod pkcs12;
 mod signing;
 
-use symbolon_hyper::LoadError;
+use symbolon_rustls::LoadError;
 use symbolon_types::ClientIdentity;
 
 /// Returns the variant name of the error.

@@ -9,7 +9,7 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 use sha1::{Digest, Sha1};
-use symbolon_transport::CertificatePin;
+use symbolon_types::CertificatePin;
 
 /// A verifier that accepts only the certificate with this thumbprint, from a server that has its
 /// key.

@@ -1,6 +1,6 @@
 //! PKCS#12 files.
 
-use symbolon_hyper::{client_identity_from_pem, client_identity_from_pkcs12};
+use symbolon_rustls::{client_identity_from_pem, client_identity_from_pkcs12};
 use symbolon_types::Secret;
 
 use crate::openssl::{KINDS, OpenSsl};

@@ -91,7 +91,7 @@ impl Signer for NoCommonScheme {
     }
 }
 
-/// Carries the error through rustls; [`classify`](crate::classify) extracts it.
+/// Carries the error through rustls; [`TlsError`](crate::TlsError) extracts it.
 fn unusable(error: SigningError) -> rustls::Error {
     rustls::Error::Other(OtherError(Arc::new(error)))
 }

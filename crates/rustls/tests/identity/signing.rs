@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
     UnparsedPublicKey, VerificationAlgorithm,
 };
-use symbolon_hyper::client_identity_from_pem;
+use symbolon_rustls::client_identity_from_pem;
 use symbolon_types::{SignatureScheme, SigningError, SigningKey};
 
 use crate::openssl::{KINDS, OpenSsl};

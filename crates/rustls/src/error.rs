@@ -1,0 +1,250 @@
+//! Errors of settings and of connections, and the classification of TLS failures.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use rustls::AlertDescription;
+use symbolon_types::SigningError;
+
+use crate::client_auth::ClientAuthRecord;
+
+/// The error of [`ClientConfigsBuilder::build`](crate::ClientConfigsBuilder::build).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A root certificate is malformed.
+    #[error("root certificate {position} is malformed; give each as one X.509 certificate")]
+    MalformedRoot {
+        /// The position among the given certificates or in the PEM text, counted from 1.
+        position: usize,
+    },
+    /// The PEM text contains no certificate.
+    #[error("the PEM text of root certificates contains no CERTIFICATE block")]
+    NoRoot,
+    /// The crypto provider supports none of the allowed TLS versions.
+    #[error("the crypto provider has no cipher suite or no key exchange for the allowed TLS versions")]
+    UnsuitableCryptoProvider,
+}
+
+/// The error of a TLS connection, or of making its configuration.
+#[derive(Debug)]
+pub struct TlsError {
+    kind: TlsErrorKind,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The category of a TLS error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsErrorKind {
+    /// The root certificates could not be loaded. Nothing was sent.
+    Roots,
+    /// The client refused the server's certificate: its issuer is not trusted, it is for another
+    /// name, or it is not the pinned one.
+    ServerCertificate,
+    /// The handshake failed for another reason that is not the client certificate, such as no
+    /// common version.
+    Handshake,
+    /// The server refused the client certificate: a fatal alert in or after the handshake, or the
+    /// loss of a new connection that presented it before the first byte of a response.
+    IdentityRejected,
+    /// The private key of the client certificate failed to sign the handshake.
+    IdentityUnusable,
+    /// The server did not request the client certificate in the handshake.
+    IdentityNotRequested,
+    /// The connection was lost, and the server had not seen a client certificate.
+    Interrupted,
+}
+
+impl TlsError {
+    /// Creates an error without a cause.
+    #[must_use]
+    pub fn new(kind: TlsErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// Returns the category.
+    #[must_use]
+    pub fn kind(&self) -> TlsErrorKind {
+        self.kind
+    }
+
+    /// Returns the cause, for an error with a summary of its own.
+    #[must_use]
+    pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.source
+    }
+
+    pub(crate) fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// Returns the error for a failed handshake.
+    pub(crate) fn of_handshake(error: io::Error, record: &ClientAuthRecord) -> Self {
+        match tls_error(&error).and_then(signing_error) {
+            Some(signing) => Self::new(TlsErrorKind::IdentityUnusable).with_source(signing.clone()),
+            None => Self::new(record.failure_kind(&error)).with_source(error),
+        }
+    }
+}
+
+impl ClientAuthRecord {
+    /// Returns the kind of a failure of the recorded connection, in the handshake or before the
+    /// first byte of a response.
+    ///
+    /// Under TLS 1.3 a server refuses a client certificate after the handshake: the first read
+    /// fails with the alert, or the connection is closed. Do not classify the loss of a connection
+    /// that was idle: it does not concern the certificate.
+    ///
+    /// ```
+    /// # use symbolon_rustls::{ClientAuthRecord, TlsErrorKind};
+    /// let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    /// let kind = ClientAuthRecord::default().failure_kind(&reset);
+    /// assert_eq!(kind, TlsErrorKind::Interrupted, "no certificate was presented");
+    /// ```
+    #[must_use]
+    pub fn failure_kind(&self, error: &(dyn Error + 'static)) -> TlsErrorKind {
+        match tls_error(error) {
+            Some(tls) if signing_error(tls).is_some() => TlsErrorKind::IdentityUnusable,
+            Some(rustls::Error::InvalidCertificate(_)) => TlsErrorKind::ServerCertificate,
+            Some(rustls::Error::AlertReceived(alert))
+                if self.is_known_to_server() && may_concern_client_certificate(*alert) =>
+            {
+                TlsErrorKind::IdentityRejected
+            }
+            Some(_) => TlsErrorKind::Handshake,
+            // Some servers refuse a certificate by closing the connection.
+            None if self.is_known_to_server() => TlsErrorKind::IdentityRejected,
+            None => TlsErrorKind::Interrupted,
+        }
+    }
+}
+
+/// Returns true unless a server sends this alert for another reason than the client certificate.
+///
+/// Alerts about the version, the name and the application protocol (RFC 8446 §6.2, RFC 6066 §3,
+/// RFC 7301 §3.2) do not concern the certificate. All others may: servers send `handshake_failure`,
+/// `internal_error` or `decrypt_error` as well as `certificate_unknown`.
+#[must_use]
+pub fn may_concern_client_certificate(alert: AlertDescription) -> bool {
+    !matches!(
+        alert,
+        AlertDescription::ProtocolVersion
+            | AlertDescription::UnrecognisedName
+            | AlertDescription::NoApplicationProtocol
+    )
+}
+
+/// Returns the error of rustls among the causes of an error of an I/O or HTTP library.
+#[must_use]
+pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// Iterates over an error and its causes. An `io::Error` reports the source of the error it wraps
+/// as its own, so the wrapped error itself, where rustls puts the alert, is added.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    fn cause<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+        let error = *error;
+        match error.downcast_ref::<io::Error>() {
+            Some(io) => io.get_ref().map(|wrapped| wrapped as _),
+            None => error.source(),
+        }
+    }
+    std::iter::successors(Some(error), cause)
+}
+
+fn signing_error(error: &rustls::Error) -> Option<&SigningError> {
+    let rustls::Error::Other(other) = error else { return None };
+    other.0.downcast_ref()
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            TlsErrorKind::Roots => "the root certificates could not be loaded",
+            TlsErrorKind::ServerCertificate => {
+                "the server's certificate was refused; check that its issuer is trusted and that it is for this host"
+            }
+            TlsErrorKind::Handshake => "the TLS handshake failed",
+            TlsErrorKind::IdentityRejected => {
+                "the server refused the client certificate; check that it is not revoked and that the server trusts its issuer"
+            }
+            TlsErrorKind::IdentityUnusable => {
+                "the private key of the client certificate failed to sign; check the device or the provider that holds it"
+            }
+            TlsErrorKind::IdentityNotRequested => {
+                "the server did not request the client certificate; use an endpoint that requests it in the TLS handshake, not by renegotiation"
+            }
+            TlsErrorKind::Interrupted => "the server closed the connection early; try again",
+        })
+    }
+}
+
+impl Error for TlsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn kind(error: io::Error, is_presented: bool) -> TlsErrorKind {
+        let record = ClientAuthRecord::default();
+        if is_presented {
+            record.set_presented();
+        }
+        let kind = record.failure_kind(&error);
+        assert_eq!(TlsError::of_handshake(error, &record).kind(), kind);
+        kind
+    }
+
+    fn wrapped(error: rustls::Error) -> io::Error {
+        io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    #[test]
+    fn fatal_alerts_reject_a_shown_certificate() {
+        // All alerts of TLS 1.2 and 1.3, and one that is not assigned.
+        for number in 0..=u8::MAX {
+            let alert = AlertDescription::from(number);
+            let expected = match alert {
+                AlertDescription::ProtocolVersion
+                | AlertDescription::UnrecognisedName
+                | AlertDescription::NoApplicationProtocol => TlsErrorKind::Handshake,
+                _ => TlsErrorKind::IdentityRejected,
+            };
+            assert_eq!(kind(wrapped(rustls::Error::AlertReceived(alert)), true), expected, "{alert:?}");
+            let unseen = kind(wrapped(rustls::Error::AlertReceived(alert)), false);
+            assert_eq!(unseen, TlsErrorKind::Handshake, "{alert:?}");
+        }
+    }
+
+    #[test]
+    fn loss_rejects_a_shown_certificate_only() {
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(kind(reset(), true), TlsErrorKind::IdentityRejected);
+        assert_eq!(kind(reset(), false), TlsErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn refused_server_is_no_rejection() {
+        for is_presented in [true, false] {
+            let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+            assert_eq!(kind(wrapped(refused), is_presented), TlsErrorKind::ServerCertificate);
+        }
+    }
+
+    #[test]
+    fn signing_errors_are_unwrapped() {
+        let signing = rustls::Error::Other(rustls::OtherError(Arc::new(SigningError::failed("no device"))));
+        let error = TlsError::of_handshake(wrapped(signing), &ClientAuthRecord::default());
+        assert_eq!(error.kind(), TlsErrorKind::IdentityUnusable);
+        assert!(error.source().is_some_and(|source| source.is::<SigningError>()));
+    }
+}
