@@ -316,7 +316,7 @@ where
         let now = self.now();
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash).write();
-        let slot = slot_of(&mut shard, hash, key);
+        let slot = slot_of(&mut shard, &self.hasher, hash, key);
         // Another caller may have loaded the value since this one's lookup.
         if let Some(lease) = slot.live(now)
             && match reason {
@@ -350,7 +350,7 @@ where
         let now = self.now();
         let hash = self.hasher.hash_one(&key);
         let mut shard = self.shard(hash).write();
-        let slot = slot_of(&mut shard, hash, &key);
+        let slot = slot_of(&mut shard, &self.hasher, hash, &key);
         slot.finish(id);
         let loaded = match outcome {
             Ok(loaded) => loaded,
@@ -388,7 +388,7 @@ where
     fn store(&self, key: K, lease: Lease<V>, load: u64) {
         let hash = self.hasher.hash_one(&key);
         let mut shard = self.shard(hash).write();
-        slot_of(&mut shard, hash, &key).fill(lease, load);
+        slot_of(&mut shard, &self.hasher, hash, &key).fill(lease, load);
         self.make_room(&mut shard, hash, &key);
     }
 
@@ -402,13 +402,13 @@ where
         let now = self.now();
         shard.retain(|entry| !entry.slot.is_disposable(now));
         while shard.len() > capacity {
-            let is_newest = |entry: &CacheEntry<K, V>| entry.hash == hash && newest.matches(&entry.key);
+            let is_newest = |entry: &CacheEntry<K, V>| newest.matches(&entry.key);
             let idle = shard.iter().filter(|entry| !is_newest(entry) && !entry.slot.is_loading());
             let expiring =
                 idle.filter_map(|entry| Some((entry.slot.lease.as_ref()?.expires_at_nanos(), entry)));
             let Some((_, next)) = expiring.min_by_key(|(expires_at, _)| *expires_at) else { return };
-            let (hash, key) = (next.hash, next.key.to_key());
-            remove(shard, hash, &key);
+            let key = next.key.to_key();
+            remove(shard, self.hasher.hash_one(&key), &key);
         }
     }
 

@@ -1,8 +1,9 @@
 //! The tables of the cache.
 
+use std::hash::BuildHasher as _;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::key::LeaseKey;
 use crate::slot::Slot;
@@ -17,7 +18,6 @@ pub(crate) struct Shard<K, V>(RwLock<Table<K, V>>);
 /// An entry of a table. A lookup reads its first half; that of a token fits in one cache line.
 #[repr(align(64))]
 pub(crate) struct CacheEntry<K, V> {
-    pub(crate) hash: u64,
     pub(crate) key: K,
     pub(crate) slot: Slot<V>,
 }
@@ -39,11 +39,13 @@ impl<K, V> Shard<K, V> {
 /// Returns the slot of a key, creating it if there is none.
 pub(crate) fn slot_of<'t, K: LeaseKey<K>, V: Clone, Q: LeaseKey<K>>(
     table: &'t mut Table<K, V>,
+    hasher: &DefaultHashBuilder,
     hash: u64,
     key: &Q,
 ) -> &'t mut Slot<V> {
-    let entry = table.entry(hash, |entry| key.matches(&entry.key), |entry| entry.hash);
-    &mut entry.or_insert_with(|| CacheEntry { hash, key: key.to_key(), slot: Slot::new() }).into_mut().slot
+    let rehash = |entry: &CacheEntry<K, V>| hasher.hash_one(&entry.key);
+    let entry = table.entry(hash, |entry| key.matches(&entry.key), rehash);
+    &mut entry.or_insert_with(|| CacheEntry { key: key.to_key(), slot: Slot::new() }).into_mut().slot
 }
 
 pub(crate) fn remove<K: LeaseKey<K>, V>(table: &mut Table<K, V>, hash: u64, key: &K) {

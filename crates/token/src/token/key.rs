@@ -1,10 +1,10 @@
 //! Keys of the token cache.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use symbolon_lease::LeaseKey;
 use symbolon_types::{ClientIdentity, Thumbprint};
+use triomphe::{Arc, HeaderSlice};
 
 use super::partition::{Partition, PartitionRef};
 
@@ -98,13 +98,16 @@ impl Hash for CacheKey<'_> {
 }
 
 /// A cache key, owned by the cache and by the token. Clones share it.
+///
+/// The audience follows the other members in the same allocation, so that a lookup reads one piece
+/// of memory to compare them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenKey(Arc<TokenKeyParts>);
+pub(crate) struct TokenKey(Arc<HeaderSlice<KeyHeader, str>>);
 
+/// The members of a key before its audience.
 #[derive(Debug, PartialEq, Eq)]
-struct TokenKeyParts {
+struct KeyHeader {
     partition: Partition,
-    audience: Box<str>,
     qualifiers: Option<Box<Qualifiers>>,
 }
 
@@ -120,12 +123,12 @@ struct Qualifiers {
 
 impl TokenKey {
     pub(crate) fn audience(&self) -> &str {
-        &self.0.audience
+        &self.0.slice
     }
 
     pub(crate) fn borrowed(&self) -> CacheKey<'_> {
-        let plain = CacheKey::bearer(&self.0.partition, &self.0.audience);
-        let Some(qualifiers) = &self.0.qualifiers else { return plain };
+        let plain = CacheKey::bearer(&self.0.header.partition, self.audience());
+        let Some(qualifiers) = &self.0.header.qualifiers else { return plain };
         CacheKey {
             subject: qualifiers.subject.as_deref(),
             is_bound: qualifiers.is_bound,
@@ -145,9 +148,9 @@ impl Hash for TokenKey {
 
 impl LeaseKey<TokenKey> for CacheKey<'_> {
     fn matches(&self, key: &TokenKey) -> bool {
-        self.partition.is(&key.0.partition)
-            && self.audience == &*key.0.audience
-            && match &key.0.qualifiers {
+        self.partition.is(&key.0.header.partition)
+            && self.audience == key.audience()
+            && match &key.0.header.qualifiers {
                 None => self.is_plain(),
                 Some(qualifiers) => {
                     self.is_bound == qualifiers.is_bound
@@ -167,11 +170,11 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
             client_claims: self.client_claims.map(Into::into),
             parameters: self.parameters.into(),
         };
-        TokenKey(Arc::new(TokenKeyParts {
+        let header = KeyHeader {
             partition: self.partition.to_partition(),
-            audience: self.audience.into(),
             qualifiers: (!self.is_plain()).then(|| Box::new(qualifiers())),
-        }))
+        };
+        TokenKey(Arc::from_header_and_str(header, self.audience))
     }
 }
 
