@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, Ident};
+use syn::{Attribute, Ident, Item, ItemEnum, ItemFn, ItemStruct, ItemTrait, ItemType};
 
 use crate::source::SourceFile;
 
@@ -86,34 +86,23 @@ impl FileNames<'_> {
 }
 
 impl<'ast> Visit<'ast> for FileNames<'_> {
-    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
-        self.type_name(&item.ident);
-        visit::visit_item_struct(self, item);
-    }
-
-    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
-        self.type_name(&item.ident);
-        visit::visit_item_enum(self, item);
-    }
-
-    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
-        self.type_name(&item.ident);
-        visit::visit_item_trait(self, item);
-    }
-
-    fn visit_item_type(&mut self, item: &'ast syn::ItemType) {
-        self.type_name(&item.ident);
-        visit::visit_item_type(self, item);
-    }
-
-    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        let is_test = |attribute: &Attribute| {
-            attribute.path().segments.last().is_some_and(|segment| segment.ident == "test")
-        };
-        if item.attrs.iter().any(is_test) {
-            self.names.tests.push((item.sig.ident.to_string(), self.place(&item.sig.ident)));
+    fn visit_item(&mut self, item: &'ast Item) {
+        match item {
+            Item::Struct(ItemStruct { ident, .. })
+            | Item::Enum(ItemEnum { ident, .. })
+            | Item::Trait(ItemTrait { ident, .. })
+            | Item::Type(ItemType { ident, .. }) => self.type_name(ident),
+            Item::Fn(ItemFn { attrs, sig, .. }) => {
+                let is_test = |attribute: &Attribute| {
+                    attribute.path().segments.last().is_some_and(|segment| segment.ident == "test")
+                };
+                if attrs.iter().any(is_test) {
+                    self.names.tests.push((sig.ident.to_string(), self.place(&sig.ident)));
+                }
+            }
+            _ => {}
         }
-        visit::visit_item_fn(self, item);
+        visit::visit_item(self, item);
     }
 }
 

@@ -108,18 +108,11 @@ impl ModuleTree {
     }
 
     fn resolve_within(&self, from: usize, path: &[String], depth: usize) -> Option<Definition> {
-        if depth > MAX_DEPTH {
-            return None;
-        }
-        let (first, mut rest) = path.split_first()?;
-        let mut found = match first.as_str() {
-            "crate" => Definition::Module(0),
-            "self" => Definition::Module(from),
-            "super" => Definition::Module(self.modules[from].parent),
-            name => self.look_up(from, name, !rest.is_empty(), depth + 1)?,
-        };
+        let mut found = Definition::Module(from);
+        let mut rest = path;
         while let (Definition::Module(module), Some((name, tail))) = (found, rest.split_first()) {
             found = match name.as_str() {
+                "crate" => Definition::Module(0),
                 "self" => found,
                 "super" => Definition::Module(self.modules[module].parent),
                 name => self.look_up(module, name, !tail.is_empty(), depth + 1)?,
@@ -165,18 +158,15 @@ impl Module {
 pub(super) fn flatten(tree: &UseTree) -> Vec<(Vec<String>, Option<String>)> {
     match tree {
         UseTree::Path(path) => {
-            let inner = flatten(&path.tree).into_iter();
-            inner
-                .map(|(mut tail, name)| {
-                    let name = if tail == ["self"] && name.as_deref() == Some("self") {
-                        Some(path.ident.to_string())
-                    } else {
-                        name
-                    };
-                    tail.insert(0, path.ident.to_string());
-                    (tail, name)
-                })
-                .collect()
+            let module = path.ident.to_string();
+            let mut paths = flatten(&path.tree);
+            for (tail, name) in &mut paths {
+                if tail == &["self"] && name.as_deref() == Some("self") {
+                    *name = Some(module.clone());
+                }
+                tail.insert(0, module.clone());
+            }
+            paths
         }
         UseTree::Name(name) => vec![(vec![name.ident.to_string()], Some(name.ident.to_string()))],
         UseTree::Rename(name) => vec![(vec![name.ident.to_string()], Some(name.rename.to_string()))],
