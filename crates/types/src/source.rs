@@ -76,9 +76,26 @@ pub struct SourceInfo {
 }
 
 const ALL_IDS: &[IdKind] = &[IdKind::ClientId, IdKind::ObjectId, IdKind::ResourceId];
-const HOST_IDENTITY: &str = "the host's own";
 const STALE_HEADER: &str =
     "the secret in IDENTITY_HEADER was not accepted; restart the process if the host was restarted";
+
+/// The facts that most sources share.
+const COMMON: SourceInfo = SourceInfo {
+    source: Source::Imds,
+    name: "",
+    display_name: "",
+    products: "",
+    required_variables: &[],
+    optional_variables: &[],
+    detected_reason: "",
+    own_identity: "the host's own",
+    id_kinds: ALL_IDS,
+    id_error_code: "",
+    id_advice: "",
+    unauthorized_advice: None,
+    issues_certificates: false,
+    replaces_refused_tokens: false,
+};
 
 /// In order of detection: App Service also sets the variables of Azure Machine Learning.
 /// (docs/protocol/sources.md#detection)
@@ -89,15 +106,13 @@ static SOURCES: [SourceInfo; 6] = [
         display_name: "Service Fabric",
         products: "Service Fabric",
         required_variables: &["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"],
-        optional_variables: &[],
         detected_reason: "IDENTITY_ENDPOINT, IDENTITY_HEADER and IDENTITY_SERVER_THUMBPRINT are set",
-        own_identity: HOST_IDENTITY,
         id_kinds: &[IdKind::ObjectId],
         id_error_code: "user_assigned_managed_identity_not_configurable_at_runtime",
         id_advice: "name the identity by its object id, or assign it in the application manifest",
         unauthorized_advice: Some(STALE_HEADER),
-        issues_certificates: false,
         replaces_refused_tokens: true,
+        ..COMMON
     },
     SourceInfo {
         source: Source::AppService,
@@ -105,15 +120,9 @@ static SOURCES: [SourceInfo; 6] = [
         display_name: "App Service",
         products: "App Service, Functions, Container Apps, Automation",
         required_variables: &["IDENTITY_ENDPOINT", "IDENTITY_HEADER"],
-        optional_variables: &[],
         detected_reason: "IDENTITY_ENDPOINT and IDENTITY_HEADER are set",
-        own_identity: HOST_IDENTITY,
-        id_kinds: ALL_IDS,
-        id_error_code: "",
-        id_advice: "",
         unauthorized_advice: Some(STALE_HEADER),
-        issues_certificates: false,
-        replaces_refused_tokens: false,
+        ..COMMON
     },
     SourceInfo {
         source: Source::MachineLearning,
@@ -123,13 +132,11 @@ static SOURCES: [SourceInfo; 6] = [
         required_variables: &["MSI_ENDPOINT", "MSI_SECRET"],
         optional_variables: &["DEFAULT_IDENTITY_CLIENT_ID"],
         detected_reason: "MSI_ENDPOINT and MSI_SECRET are set",
-        own_identity: HOST_IDENTITY,
         id_kinds: &[IdKind::ClientId],
         id_error_code: "invalid_managed_identity_id_type",
         id_advice: "name the identity by its client id",
         unauthorized_advice: Some("the secret in MSI_SECRET was not accepted"),
-        issues_certificates: false,
-        replaces_refused_tokens: false,
+        ..COMMON
     },
     SourceInfo {
         source: Source::CloudShell,
@@ -137,15 +144,12 @@ static SOURCES: [SourceInfo; 6] = [
         display_name: "Cloud Shell",
         products: "Cloud Shell",
         required_variables: &["MSI_ENDPOINT"],
-        optional_variables: &[],
         detected_reason: "MSI_ENDPOINT is set, and MSI_SECRET is not",
         own_identity: "that of the signed-in user",
         id_kinds: &[],
         id_error_code: "user_assigned_managed_identity_not_supported",
         id_advice: "use the system-assigned identity; in Cloud Shell it is the signed-in user",
-        unauthorized_advice: None,
-        issues_certificates: false,
-        replaces_refused_tokens: false,
+        ..COMMON
     },
     SourceInfo {
         source: Source::AzureArc,
@@ -153,31 +157,19 @@ static SOURCES: [SourceInfo; 6] = [
         display_name: "Azure Arc",
         products: "Azure Arc",
         required_variables: &["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"],
-        optional_variables: &[],
         detected_reason: "IDENTITY_ENDPOINT and IMDS_ENDPOINT are set",
-        own_identity: HOST_IDENTITY,
-        id_kinds: ALL_IDS,
-        id_error_code: "",
-        id_advice: "",
         unauthorized_advice: Some("the key of the Azure Arc agent was not accepted; try again"),
-        issues_certificates: false,
-        replaces_refused_tokens: false,
+        ..COMMON
     },
     SourceInfo {
         source: Source::Imds,
         name: "imds",
         display_name: "the instance metadata service",
         products: "Virtual machines: the instance metadata service",
-        required_variables: &[],
         optional_variables: &[Source::IMDS_VARIABLE],
         detected_reason: "nothing names another source",
-        own_identity: HOST_IDENTITY,
-        id_kinds: ALL_IDS,
-        id_error_code: "",
-        id_advice: "",
-        unauthorized_advice: None,
         issues_certificates: true,
-        replaces_refused_tokens: false,
+        ..COMMON
     },
 ];
 
