@@ -124,21 +124,13 @@ pub(crate) async fn token(
     options: &AcquireOptions,
     force_refresh: bool,
 ) -> Result<Token, Error> {
-    let mut request = identity.token(&options.resource);
+    let claims = options.claims.options().with_force_refresh(force_refresh);
+    let mut request = identity.token(&options.resource).options(claims);
     if options.pop {
         request = request.proof_of_possession();
     }
     if options.over_mtls {
         request = request.over_mtls();
-    }
-    if let Some(claims) = &options.claims.claims {
-        request = request.claims(claims);
-    }
-    if let Some(claims) = &options.claims.client_claims {
-        request = request.claims_from_client(claims);
-    }
-    if force_refresh {
-        request = request.force_refresh();
     }
     request.await
 }

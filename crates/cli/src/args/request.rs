@@ -1,7 +1,7 @@
 //! Options of token requests that several commands share.
 
 use clap::{Args, ValueEnum};
-use symbolon::{Error, ManagedIdentityId, Strength};
+use symbolon::{Error, ManagedIdentityId, RequestOptions, Strength};
 
 use super::values;
 use crate::{failure, json};
@@ -49,6 +49,13 @@ impl ClaimsOptions {
                 .map_err(|what| failure::request("invalid_claims", format!("{option} {what}")))?;
         }
         Ok(())
+    }
+
+    /// Returns the options of a token request with these claims.
+    pub(crate) fn options(&self) -> RequestOptions<'_> {
+        RequestOptions::default()
+            .with_claims(self.claims.as_deref().unwrap_or_default())
+            .with_client_claims(self.client_claims.as_deref().unwrap_or_default())
     }
 }
 

@@ -25,15 +25,9 @@ pub(super) async fn run(
         .capabilities(options.claims.capabilities.iter().cloned())
         .context(acquire::context(env)?)
         .build();
-    let mut request = client.token(&options.scope);
+    let mut request = client.token(&options.scope).options(options.claims.options());
     if options.pop {
         request = request.proof_of_possession();
-    }
-    if let Some(claims) = &options.claims.claims {
-        request = request.claims(claims);
-    }
-    if let Some(claims) = &options.claims.client_claims {
-        request = request.claims_from_client(claims);
     }
     anstream::println!("{}", output::token(&request.await?, global.output));
     Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ mod step;
 
 use std::process::ExitCode;
 
+use futures_util::future::BoxFuture;
 use symbolon::{Error, Source, TokenSource};
 use symbolon_emulator::Step;
 
@@ -22,76 +23,65 @@ const PERIMETER: &str = r#"{"access_token":{"xms_az_nwperimid":{"values":["perim
 
 pub(super) async fn run(format: OutputFormat) -> Result<ExitCode, Error> {
     let env = DemoEnv::start().await?;
-    let mut report = DemoReport::new(format, &env.emulator);
-    report
-        .step(
+    let steps: [(&str, &str, RequestFilter, BoxFuture<'_, StepResult>); 8] = [
+        (
             "Detect the managed identity source",
             "Environment variables select the source. No request is sent.",
             RequestFilter::All,
-            async || detect(&env),
-        )
-        .await;
-    report
-        .step(
+            Box::pin(async { detect(&env) }),
+        ),
+        (
             "Mint a certificate for a key that never leaves this process",
             "The key is generated while the metadata service describes the machine, which\n\
              then certifies the key. The same call also sends the requests of step 3.",
             RequestFilter::Until(Step::IssueCredential),
-            async || mint(&env).await,
-        )
-        .await;
-    report
-        .step(
+            Box::pin(mint(&env)),
+        ),
+        (
             "Exchange the certificate for a token that is bound to it",
             "The certificate authenticates the TLS connection. No secret is sent.",
             RequestFilter::All,
-            async || exchange(&env).await,
-        )
-        .await;
-    report
-        .step(
+            Box::pin(exchange(&env)),
+        ),
+        (
             "Call a resource with token and certificate",
             "The resource checks the signature, the audience, and that the token names the\n\
              certificate of the connection.",
             RequestFilter::All,
-            async || call(&env).await,
-        )
-        .await;
-    report
-        .step(
+            Box::pin(call(&env)),
+        ),
+        (
             "Request the token again, from the cache",
             "The cache holds the token together with its certificate. No request is sent.",
             RequestFilter::All,
-            async || hit(&env).await,
-        )
-        .await;
-    report
-        .step(
+            Box::pin(hit(&env)),
+        ),
+        (
             "Steal the token and replay it",
             "A thief replays the token from another process without a certificate, then\n\
              with another certificate, and a bearer token for comparison.",
             RequestFilter::Only(Step::Resource),
-            async || steal(&env).await,
-        )
-        .await;
-    report
-        .step(
+            Box::pin(steal(&env)),
+        ),
+        (
             "Revoke the certificate and replace it once",
             "The token service now refuses the certificate. The client forgets only this\n\
              certificate, mints another, and repeats the request once.",
             RequestFilter::All,
-            async || revoke(&env).await,
-        )
-        .await;
-    report
-        .step(
+            Box::pin(revoke(&env)),
+        ),
+        (
             "Send client claims, which are part of the cache key",
             "The same claims hit the cache, other claims cause an exchange with the same\n\
              certificate.",
             RequestFilter::All,
-            async || claims(&env).await,
-        )
-        .await;
+            Box::pin(claims(&env)),
+        ),
+    ];
+    let mut report = DemoReport::new(format, &env.emulator);
+    for (title, reason, filter, result) in steps {
+        report.step(title, reason, filter, result).await;
+    }
     Ok(report.finish())
 }
 

@@ -66,7 +66,7 @@ impl<'a> DemoReport<'a> {
         title: &'static str,
         reason: &str,
         filter: RequestFilter,
-        run: impl AsyncFnOnce() -> StepResult,
+        result: impl Future<Output = StepResult>,
     ) {
         let number = self.steps.len() + 1;
         self.print(&format!("\n{TITLE}{number}. {title}{TITLE:#}"));
@@ -74,7 +74,7 @@ impl<'a> DemoReport<'a> {
             self.print(&format!("   {FAINT}{}{FAINT:#}", line.trim()));
         }
         let start = self.clock.now();
-        let result = run().await;
+        let result = result.await;
         let duration = self.since(start);
         self.print_requests(filter);
         let error = match result {
