@@ -34,7 +34,7 @@ pub use error::Error;
 pub use faults::{CertificateFault, Fault};
 pub use journal::{EntryOutcome, Journal, JournalEntry, Subscription};
 pub use pki::{CertifiedKey, IssuedCertificate, TlsVersion};
-pub use protocol::{ExpiryFormat, Step};
+pub use protocol::{ExpiryFormat, Server, Step};
 pub use run::builder::EmulatorBuilder;
 pub use run::emulator::Emulator;
 pub use state::UserAssigned;

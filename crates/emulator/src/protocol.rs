@@ -11,6 +11,7 @@ pub(crate) mod scope;
 mod step;
 pub(crate) mod token_error;
 
+pub use self::address::Server;
 pub(crate) use self::body::ResponseBody;
 pub use self::expiry::ExpiryFormat;
 pub(crate) use self::jwt::{CompactJws, TokenSigner};

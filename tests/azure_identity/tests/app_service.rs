@@ -24,7 +24,7 @@ async fn azure_identity_gets_tokens_from_app_service() {
         return;
     }
     let emulator = Emulator::start().await.unwrap();
-    for client_id in ["", emulator.user_assigned().client_id()] {
+    for client_id in ["", emulator.user_assigned().client_id.as_str()] {
         let before = emulator.journal().count(Step::AppService);
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "azure_identity_gets_tokens_from_app_service"])

@@ -55,7 +55,7 @@ fn value_of(line: &str) -> Option<String> {
 /// Serves Azure's endpoints until the process is killed.
 async fn azure() {
     let emulator = Emulator::builder().azure_addresses().start().await.unwrap();
-    println!("{PREFIX}{} {}", emulator.client_id(), emulator.user_assigned().client_id());
+    println!("{PREFIX}{} {}", emulator.client_id(), emulator.user_assigned().client_id);
     std::future::pending().await
 }
 

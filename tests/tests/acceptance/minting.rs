@@ -14,9 +14,9 @@ fn names(test_env: &TestEnv) -> [ManagedIdentityId; 4] {
     let ids = test_env.emulator.user_assigned();
     [
         ManagedIdentityId::system_assigned(),
-        ManagedIdentityId::client_id(ids.client_id()).unwrap(),
-        ManagedIdentityId::object_id(ids.object_id()).unwrap(),
-        ManagedIdentityId::resource_id(ids.resource_id()).unwrap(),
+        ManagedIdentityId::client_id(&ids.client_id).unwrap(),
+        ManagedIdentityId::object_id(&ids.object_id).unwrap(),
+        ManagedIdentityId::resource_id(&ids.resource_id).unwrap(),
     ]
 }
 
@@ -28,7 +28,7 @@ async fn every_identity_kind_gets_a_bound_token() {
         let client = if at == 0 {
             test_env.emulator.client_id()
         } else {
-            test_env.emulator.user_assigned().client_id()
+            &test_env.emulator.user_assigned().client_id
         };
         let identity = test_env.builder().identity(name.clone()).build().unwrap();
         let first = test_env.bound_token(&identity).await;

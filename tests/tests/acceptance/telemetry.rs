@@ -73,7 +73,7 @@ async fn failed_fetch_logs_its_error() {
 #[tokio::test]
 async fn identity_kind_is_sent_as_telemetry() {
     let test_env = TestEnv::new().await;
-    let assigned = ManagedIdentityId::client_id(test_env.emulator.user_assigned().client_id()).unwrap();
+    let assigned = ManagedIdentityId::client_id(&test_env.emulator.user_assigned().client_id).unwrap();
     for (id, api) in [(ManagedIdentityId::system_assigned(), 1015), (assigned, 1016)] {
         test_env.bound_token(&test_env.builder().identity(id).build().unwrap()).await;
         let request = test_env.last_token_request();

@@ -67,7 +67,7 @@ fn check(interpreter: &Path, script: &str, library: &str, hosts: &[Source], user
             continue;
         }
         let own = emulator.client_id();
-        let other = emulator.user_assigned().client_id();
+        let other = emulator.user_assigned().client_id.as_str();
         let other = user_assigned.contains(source).then_some((other, Some(other)));
         for (expected, asked) in [Some((own, None)), other].into_iter().flatten() {
             let mut command = Command::new(interpreter);
@@ -92,7 +92,7 @@ fn check_agent(interpreter: &Path, script: &str, library: &str) {
     let emulator = runtime.block_on(Emulator::start()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let trusted = emulator.write_ca(folder.path()).unwrap();
-    let (own, other) = (emulator.client_id(), emulator.user_assigned().client_id());
+    let (own, other) = (emulator.client_id(), emulator.user_assigned().client_id.as_str());
     let named = format!("client-id:{other}");
     let ask = |options: &[&str], resource: &str, asked: Option<&str>| {
         let mut command = Command::new(&symbolon);

@@ -47,15 +47,15 @@ async fn second_token_comes_from_the_cache() {
 #[tokio::test(flavor = "current_thread")]
 async fn only_configured_identities_are_served() {
     let env = AgentEnv::with(|agent, emulator| {
-        let client_id = ManagedIdentityId::client_id(emulator.user_assigned().client_id()).unwrap();
+        let client_id = ManagedIdentityId::client_id(&emulator.user_assigned().client_id).unwrap();
         agent.allow_all_resources().identity(identity(emulator, client_id))
     })
     .await;
     let user_assigned = env.emulator.user_assigned();
-    let given = env.send(&env.request(&format!("&client_id={}", user_assigned.client_id()))).await;
-    assert_eq!((given.status, &given.body["client_id"]), (200, &user_assigned.client_id().into()));
+    let given = env.send(&env.request(&format!("&client_id={}", &user_assigned.client_id))).await;
+    assert_eq!((given.status, &given.body["client_id"]), (200, &user_assigned.client_id.as_str().into()));
     // The agent cannot tell that two kinds of id belong to one identity.
-    for more in [format!("&object_id={}", user_assigned.object_id()), "&client_id=x".to_owned()] {
+    for more in [format!("&object_id={}", &user_assigned.object_id), "&client_id=x".to_owned()] {
         let response = env.send(&env.request(&more)).await;
         assert_eq!((response.status, &response.body["statusCode"]), (403, &403.into()), "{more}");
         assert!(response.body["message"].as_str().unwrap().contains("--identity"), "{}", response.body);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use symbolon::{Error, Source};
-use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry};
+use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry, Server};
 
 use self::run_dir::RunDir;
 use crate::args::tools::EmulateOptions;
@@ -99,12 +99,12 @@ fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
     if options.azure_addresses {
         return emulator.azure_addresses();
     }
-    let emulator = match options.source {
-        Source::Imds => emulator.imds_address(options.listen),
-        Source::ServiceFabric => emulator.service_fabric_address(options.listen),
-        _ => emulator.hosts_address(options.listen),
+    let server = match options.source {
+        Source::Imds => Server::Imds,
+        Source::ServiceFabric => Server::ServiceFabric,
+        _ => Server::Hosts,
     };
-    emulator.source(options.source)
+    emulator.address(server, options.listen).source(options.source)
 }
 
 /// Returns an example command for the emulator.
@@ -127,9 +127,9 @@ fn describe(emulator: &Emulator, options: &EmulateOptions) -> String {
         ("page", emulator.admin_url().unwrap_or_default().to_owned()),
         ("tenant", emulator.tenant_id().to_owned()),
         ("system-assigned", format!("client id {}", emulator.client_id())),
-        ("user-assigned", format!("client id {}", user_assigned.client_id())),
-        ("", format!("object id {}", user_assigned.object_id())),
-        ("", format!("resource id {}", user_assigned.resource_id())),
+        ("user-assigned", format!("client id {}", &user_assigned.client_id)),
+        ("", format!("object id {}", &user_assigned.object_id)),
+        ("", format!("resource id {}", &user_assigned.resource_id)),
     ];
     if options.azure_addresses {
         let address = emulator.imds_url().trim_start_matches("http://");

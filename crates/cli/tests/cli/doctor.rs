@@ -294,9 +294,9 @@ fn doc_17_kinds_of_identity() {
         let (identities, _) = identities.split_once(" skipped ").unwrap();
         let other = env.emulator.user_assigned();
         for (kind, name, id) in [
-            ("client-id", "client id", other.client_id()),
-            ("object-id", "object id", other.object_id()),
-            ("resource-id", "resource id", other.resource_id()),
+            ("client-id", "client id", &other.client_id),
+            ("object-id", "object id", &other.object_id),
+            ("resource-id", "resource id", &other.resource_id),
         ] {
             let identity = format!("{kind}:{id}");
             let ran = env.run(&["token", "--resource", "https://x.example", "--identity", &identity]);

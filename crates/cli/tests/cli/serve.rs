@@ -119,7 +119,7 @@ fn run_06_secret_of_each_run() {
 #[test]
 fn only_allowed_requests_get_a_token() {
     let env = TestEnv::new();
-    let user_assigned = env.emulator.user_assigned().client_id().to_owned();
+    let user_assigned = env.emulator.user_assigned().client_id.clone();
     let named = format!("client-id:{user_assigned}");
     let serving = serve(&env, &["--allow", "https://vault.azure.net", "--identity", &named]);
     for more in [&[][..], &["--identity", &named]] {

@@ -132,15 +132,15 @@ fn tok_06_to_08_user_assigned_identities() {
     let env = TestEnv::new();
     let ids = env.emulator.user_assigned();
     for (identity, parameter, value) in [
-        (format!("client-id:{}", ids.client_id()), "client_id", ids.client_id()),
-        (format!("object-id:{}", ids.object_id()), "object_id", ids.object_id()),
-        (format!("resource-id:{}", ids.resource_id()), "mi_res_id", ids.resource_id()),
+        (format!("client-id:{}", &ids.client_id), "client_id", &ids.client_id),
+        (format!("object-id:{}", &ids.object_id), "object_id", &ids.object_id),
+        (format!("resource-id:{}", &ids.resource_id), "mi_res_id", &ids.resource_id),
     ] {
         let ran = request_token(&env, &["--pop", "--identity", &identity]);
-        assert_eq!(ran.json()[0]["client_id"], ids.client_id(), "{identity}");
+        assert_eq!(ran.json()[0]["client_id"], ids.client_id.as_str(), "{identity}");
         let journal = env.emulator.journal();
         let request = journal.last(Step::IssueCredential).unwrap();
-        assert_eq!(request.query(parameter), Some(value), "{identity}");
+        assert_eq!(request.query(parameter), Some(value.as_str()), "{identity}");
     }
 }
 

@@ -138,9 +138,9 @@ fn about(state: &EmulatorState) -> Value {
     let machine = &state.machine;
     let user_assigned = machine.user_assigned.iter().map(|identity| {
         json!({
-            "client_id": identity.client_id(),
-            "object_id": identity.object_id(),
-            "resource_id": identity.resource_id(),
+            "client_id": identity.client_id,
+            "object_id": identity.object_id,
+            "resource_id": identity.resource_id,
         })
     });
     let examples = file::EXAMPLES

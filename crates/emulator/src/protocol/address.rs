@@ -14,6 +14,22 @@ pub(crate) const TOKEN_SERVICE: SocketAddr = SocketAddr::new(AZURE, 443);
 /// The address of the resource, with a port that the system chooses.
 pub(crate) const RESOURCE: SocketAddr = SocketAddr::new(AZURE, 0);
 
+/// A server of the emulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Server {
+    /// The metadata service.
+    Imds,
+    /// The token service.
+    Token,
+    /// The resource.
+    Resource,
+    /// The identity endpoints of App Service, Azure Machine Learning, Cloud Shell and Azure Arc.
+    Hosts,
+    /// The identity endpoint of Service Fabric.
+    ServiceFabric,
+}
+
 /// The names of the token service: the mTLS name with the region of the compute metadata, which is
 /// the one in its URL, the mTLS name without a region, and the name without mTLS
 /// (docs/protocol/routing.md#mtls-hosts).
@@ -22,18 +38,28 @@ pub(crate) const TOKEN_SERVICE_NAMES: &[&str] =
 /// The names in every server certificate.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+impl Server {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Imds, Self::Token, Self::Resource, Self::Hosts, Self::ServiceFabric];
+
+    /// Refuses an address that other machines can reach. Three servers may also listen at Azure's.
+    pub(crate) fn check(self, address: SocketAddr) -> Result<(), Error> {
+        let has_azure_address = matches!(self, Self::Imds | Self::Token | Self::Resource);
+        if has_azure_address && address.ip() == AZURE { Ok(()) } else { check_loopback(address) }
+    }
+
+    /// Returns the base URL of this server at an address.
+    pub(crate) fn url(self, address: SocketAddr) -> String {
+        url(if matches!(self, Self::Imds | Self::Hosts) { "http" } else { "https" }, address)
+    }
+}
+
 /// Refuses an address outside of loopback.
 pub(crate) fn check_loopback(address: SocketAddr) -> Result<(), Error> {
     if address.ip().is_loopback() { Ok(()) } else { Err(Error::NotLoopback(address)) }
 }
 
-/// Refuses an address that is neither on loopback nor Azure's link-local one.
-pub(crate) fn check_loopback_or_azure(address: SocketAddr) -> Result<(), Error> {
-    if address.ip() == AZURE { Ok(()) } else { check_loopback(address) }
-}
-
-/// Returns the base URL of a server at this address.
-pub(crate) fn url(scheme: &str, address: SocketAddr) -> String {
+fn url(scheme: &str, address: SocketAddr) -> String {
     match address {
         METADATA_SERVICE => format!("{scheme}://{}", address.ip()),
         TOKEN_SERVICE => format!("{scheme}://{}", TOKEN_SERVICE_NAMES[0]),

@@ -18,9 +18,8 @@ use crate::journal::Recorder;
 use crate::pki::{
     CertificateAuthority, FabricCertificate, RefusedCertificates, TlsVersion, fabric_certificate, tls,
 };
-use crate::protocol::{TokenSigner, address};
+use crate::protocol::{Server, TokenSigner, address};
 use crate::random::guid;
-use crate::run::dispatch::ServerRole;
 use crate::run::emulator::Emulator;
 use crate::run::server;
 use crate::settings::EmulatorSettings;
@@ -44,11 +43,7 @@ impl Emulator {
         let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         EmulatorBuilder {
             clock: SharedClock::system(),
-            imds: any_port,
-            token: any_port,
-            resource: any_port,
-            hosts: any_port,
-            fabric: any_port,
+            addresses: [any_port; 5],
             admin: None,
             arc_tokens: None,
             user_assigned: Vec::new(),
@@ -62,11 +57,8 @@ impl Emulator {
 #[must_use = "an emulator runs once it is started"]
 pub struct EmulatorBuilder {
     clock: SharedClock,
-    imds: SocketAddr,
-    token: SocketAddr,
-    resource: SocketAddr,
-    hosts: SocketAddr,
-    fabric: SocketAddr,
+    /// The addresses of [`Server::ALL`].
+    addresses: [SocketAddr; 5],
     admin: Option<SocketAddr>,
     arc_tokens: Option<PathBuf>,
     user_assigned: Vec<UserAssigned>,
@@ -87,37 +79,10 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Sets the address of the metadata service. Defaults to 127.0.0.1 with a free port. Only
-    /// loopback addresses and the one of [`azure_addresses`](Self::azure_addresses) are accepted.
-    pub fn imds_address(mut self, address: SocketAddr) -> Self {
-        self.imds = address;
-        self
-    }
-
-    /// Sets the address of the token service, like [`imds_address`](Self::imds_address).
-    pub fn token_address(mut self, address: SocketAddr) -> Self {
-        self.token = address;
-        self
-    }
-
-    /// Sets the address of the resource, like [`imds_address`](Self::imds_address).
-    pub fn resource_address(mut self, address: SocketAddr) -> Self {
-        self.resource = address;
-        self
-    }
-
-    /// Sets the address of the identity endpoints of App Service, Azure Machine Learning, Cloud
-    /// Shell and Azure Arc. Defaults to 127.0.0.1 with a free port. Only loopback addresses are
-    /// accepted.
-    pub fn hosts_address(mut self, address: SocketAddr) -> Self {
-        self.hosts = address;
-        self
-    }
-
-    /// Sets the address of the identity endpoint of Service Fabric, like
-    /// [`hosts_address`](Self::hosts_address).
-    pub fn service_fabric_address(mut self, address: SocketAddr) -> Self {
-        self.fabric = address;
+    /// Sets the address of a server. Defaults to 127.0.0.1 with a free port. Only loopback
+    /// addresses and those of [`azure_addresses`](Self::azure_addresses) are accepted.
+    pub fn address(mut self, server: Server, address: SocketAddr) -> Self {
+        self.addresses[server as usize] = address;
         self
     }
 
@@ -138,11 +103,10 @@ impl EmulatorBuilder {
     ///     > /etc/netns/azure/hosts
     /// ip netns exec azure cargo test
     /// ```
-    pub fn azure_addresses(mut self) -> Self {
-        self.imds = address::METADATA_SERVICE;
-        self.token = address::TOKEN_SERVICE;
-        self.resource = address::RESOURCE;
-        self
+    pub fn azure_addresses(self) -> Self {
+        self.address(Server::Imds, address::METADATA_SERVICE)
+            .address(Server::Token, address::TOKEN_SERVICE)
+            .address(Server::Resource, address::RESOURCE)
     }
 
     /// Serves the admin page and its API at this address, see [`Emulator::admin_url`]. Not served
@@ -299,9 +263,11 @@ impl EmulatorBuilder {
     /// port or an address that is not available. [`Error::Certificate`] and [`Error::Thread`] if
     /// the operating system provides no randomness or no thread.
     pub async fn start(self) -> Result<Emulator, Error> {
-        let azure = [self.imds, self.token, self.resource];
-        azure.into_iter().try_for_each(address::check_loopback_or_azure)?;
-        [self.hosts, self.fabric].into_iter().chain(self.admin).try_for_each(address::check_loopback)?;
+        Server::ALL
+            .into_iter()
+            .zip(self.addresses)
+            .try_for_each(|(server, address)| server.check(address))?;
+        self.admin.map_or(Ok(()), address::check_loopback)?;
         let (report, started) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -317,20 +283,31 @@ impl EmulatorBuilder {
     async fn open(self) -> Result<Arc<EmulatorState>, Error> {
         let settings = self.settings;
         let ca = CertificateAuthority::new()?;
-        let server = ca.server(address::certificate_names(self.token))?;
+        let names = address::certificate_names(self.addresses[Server::Token as usize]);
+        let certificate = ca.server(names)?;
         let skew = SkewedClock::new(self.clock, settings.clock_skew_seconds);
         let clock = SharedClock::new(skew.clone());
         let refused_in_tls = Arc::default();
-        let tls = |refused| tls::server_config(&ca, &server, &settings.tls_versions, &clock, refused);
-        let (token_tls, resource_tls) = (tls(&refused_in_tls)?, tls(&refused_in_tls)?);
+        let tls = |refused: &Arc<RefusedCertificates>| {
+            tls::server_config(&ca, &certificate, &settings.tls_versions, &clock, refused)
+        };
         let refusing_tls = tls(&Arc::new(RefusedCertificates::all()))?;
         let fabric_certificate = Arc::new(FabricCertificate::new()?);
-        let fabric_tls = fabric_certificate::server_config(Arc::clone(&fabric_certificate))?;
-        let (imds, imds_address) = listen(self.imds).await?;
-        let (token, token_address) = listen(self.token).await?;
-        let (resource, resource_address) = listen(self.resource).await?;
-        let (hosts, hosts_address) = listen(self.hosts).await?;
-        let (fabric, fabric_address) = listen(self.fabric).await?;
+        let mut urls = [const { String::new() }; 5];
+        let mut servers = Vec::new();
+        for ((server, address), url) in Server::ALL.into_iter().zip(self.addresses).zip(&mut urls) {
+            let tls = match server {
+                Server::Imds | Server::Hosts => None,
+                Server::Token | Server::Resource => Some(tls(&refused_in_tls)?),
+                Server::ServiceFabric => {
+                    Some(fabric_certificate::server_config(Arc::clone(&fabric_certificate))?)
+                }
+            };
+            let (listener, address) = listen(address).await?;
+            *url = server.url(address);
+            servers.push((listener, server, tls));
+        }
+        let [imds, token, resource, hosts, fabric] = urls;
         let admin = match self.admin {
             Some(address) => {
                 let (listener, address) = listen(address).await?;
@@ -344,13 +321,7 @@ impl EmulatorBuilder {
             skew,
             machine: Machine::new(tenant_id, settings.scale_set, self.user_assigned),
             settings,
-            urls: ServiceUrls {
-                imds: address::url("http", imds_address),
-                token: address::url("https", token_address),
-                resource: address::url("https", resource_address),
-                hosts: address::url("http", hosts_address),
-                fabric: address::url("https", fabric_address),
-            },
+            urls: ServiceUrls { imds, token, resource, hosts, fabric },
             admin_url: admin.as_ref().map(|(_, endpoint)| endpoint.url()),
             ca,
             signer: TokenSigner::new(Handle::current()),
@@ -369,14 +340,8 @@ impl EmulatorBuilder {
         for fault in self.faults {
             state.faults.inject(fault);
         }
-        for (listener, role, tls) in [
-            (imds, ServerRole::Imds, None),
-            (token, ServerRole::Token, Some(token_tls)),
-            (resource, ServerRole::Resource, Some(resource_tls)),
-            (hosts, ServerRole::Hosts, None),
-            (fabric, ServerRole::Fabric, Some(fabric_tls)),
-        ] {
-            tokio::spawn(server::serve(listener, role, tls, Arc::clone(&state)));
+        for (listener, server, tls) in servers {
+            tokio::spawn(server::serve(listener, server, tls, Arc::clone(&state)));
         }
         if let Some((listener, endpoint)) = admin {
             tokio::spawn(admin::server::serve(listener, endpoint, Arc::clone(&state)));
@@ -389,11 +354,7 @@ impl EmulatorBuilder {
 }
 
 // Omits the secrets of the applications.
-symbolon_types::debug_fields!(
-    EmulatorBuilder |this|
-    imds: this.imds, token: this.token, resource: this.resource, hosts: this.hosts, fabric: this.fabric,
-    tls: this.settings.tls_versions
-);
+symbolon_types::debug_fields!(EmulatorBuilder |this| addresses: this.addresses, tls: this.settings.tls_versions);
 
 /// Runs the emulator's thread. Its own runtime keeps the servers responsive while a test blocks
 /// another runtime, for example by waiting for a child process.

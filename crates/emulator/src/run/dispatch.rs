@@ -15,7 +15,7 @@ use crate::calendar::since_epoch;
 use crate::faults::{Fault, FaultEffect};
 use crate::journal::{EntryOutcome, JournalEntry};
 use crate::pki::csr;
-use crate::protocol::{CompactJws, ParsedRequest, Reply, ResponseBody, Step, token_error};
+use crate::protocol::{CompactJws, ParsedRequest, Reply, ResponseBody, Server, Step, token_error};
 use crate::state::{EmulatorState, TrackedConnection};
 
 use crate::services::{hosts, imds, resource, token};
@@ -59,22 +59,10 @@ const JOURNAL_PARAMETERS: &[&str] = &[
     "token_type",
 ];
 
-/// The service that a server provides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ServerRole {
-    Imds,
-    Token,
-    Resource,
-    /// The identity endpoints without TLS.
-    Hosts,
-    /// The identity endpoint of Service Fabric.
-    Fabric,
-}
-
 /// Processes one request.
 pub(super) async fn respond(
     request: Request<Incoming>,
-    role: ServerRole,
+    server: Server,
     connection: Arc<TrackedConnection>,
     state: Arc<EmulatorState>,
 ) -> Response<ResponseBody> {
@@ -86,12 +74,12 @@ pub(super) async fn respond(
         return refused;
     };
     let request = ParsedRequest::new(head, body.to_bytes(), connection.certificate());
-    let step = match role {
-        ServerRole::Imds => imds::step(&request.path),
-        ServerRole::Token => token::service::step(&request.path),
-        ServerRole::Resource => Step::Resource,
-        ServerRole::Hosts => hosts::step(&request.path),
-        ServerRole::Fabric => hosts::fabric_step(&request.path),
+    let step = match server {
+        Server::Imds => imds::step(&request.path),
+        Server::Token => token::service::step(&request.path),
+        Server::Resource => Step::Resource,
+        Server::Hosts => hosts::step(&request.path),
+        Server::ServiceFabric => hosts::fabric_step(&request.path),
     };
     let fault = state.faults.take(step, at);
     let effect = fault.as_ref().map_or(&FaultEffect::None, |fault| &fault.effect);
@@ -100,11 +88,11 @@ pub(super) async fn respond(
         // A scripted body is not a token, even if it resembles one.
         Some(reply) => (reply, None),
         None => {
-            let reply = match role {
-                ServerRole::Imds => imds::reply(step, &request, effect, &state).await,
-                ServerRole::Token => token::service::reply(step, &request, effect, &state).await,
-                ServerRole::Resource => resource::reply(&request, &state).await,
-                ServerRole::Hosts | ServerRole::Fabric => hosts::reply(step, &request, effect, &state).await,
+            let reply = match server {
+                Server::Imds => imds::reply(step, &request, effect, &state).await,
+                Server::Token => token::service::reply(step, &request, effect, &state).await,
+                Server::Resource => resource::reply(&request, &state).await,
+                Server::Hosts | Server::ServiceFabric => hosts::reply(step, &request, effect, &state).await,
             };
             let issued = issued_claims(&reply);
             (reply, issued)
@@ -130,8 +118,8 @@ pub(super) async fn respond(
             pending().await
         }
         EntryOutcome::Stalled => pending().await,
-        EntryOutcome::Torn(_) => response(reply, role, effect, &state, ResponseBody::torn),
-        _ => response(reply, role, effect, &state, ResponseBody::whole),
+        EntryOutcome::Torn(_) => response(reply, server, effect, &state, ResponseBody::torn),
+        _ => response(reply, server, effect, &state, ResponseBody::whole),
     }
 }
 
@@ -227,7 +215,7 @@ fn corrupt_reply(mut reply: Reply, effect: &FaultEffect) -> Reply {
 
 fn response(
     reply: Reply,
-    role: ServerRole,
+    server: Server,
     effect: &FaultEffect,
     state: &EmulatorState,
     body: fn(Bytes) -> ResponseBody,
@@ -236,7 +224,7 @@ fn response(
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     let headers = response.headers_mut();
-    if role == ServerRole::Imds
+    if server == Server::Imds
         && !matches!(effect, FaultEffect::WithoutServerHeader)
         && !headers.contains_key(SERVER)
     {

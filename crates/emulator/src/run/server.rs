@@ -17,8 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::faults::{Fault, FaultEffect};
 use crate::journal::{EntryOutcome, JournalEntry};
 use crate::pki::{TlsSession, TlsVersion};
-use crate::protocol::Step;
-use crate::run::dispatch::{self, ServerRole};
+use crate::protocol::{Server, Step};
+use crate::run::dispatch;
 use crate::state::{EmulatorState, TrackedConnection};
 
 /// The time that a refused client may continue sending before its connection is closed. Closing
@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Serves until the runtime ends.
 pub(super) async fn serve(
     listener: TcpListener,
-    role: ServerRole,
+    server: Server,
     tls: Option<Arc<ServerConfig>>,
     state: Arc<EmulatorState>,
 ) {
@@ -37,25 +37,25 @@ pub(super) async fn serve(
         let Ok((stream, _)) = listener.accept().await else { continue };
         // Failure only delays responses.
         let _no_delay = stream.set_nodelay(true);
-        tokio::spawn(accept_connection(stream, role, tls.clone(), Arc::clone(&state)));
+        tokio::spawn(accept_connection(stream, server, tls.clone(), Arc::clone(&state)));
     }
 }
 
 async fn accept_connection(
     stream: TcpStream,
-    role: ServerRole,
+    server: Server,
     tls: Option<Arc<ServerConfig>>,
     state: Arc<EmulatorState>,
 ) {
     let number = state.connections.next_number();
     let Some(config) = tls else {
         let connection = state.connections.open(number, None);
-        return serve_connection(stream, |stream| stream, role, connection, state).await;
+        return serve_connection(stream, |stream| stream, server, connection, state).await;
     };
     let fault = state.faults.take(Step::Handshake, state.clock.now());
     let name = fault.as_ref().map(|fault| fault.name);
     // The endpoint of Service Fabric requests no certificate that could be refused.
-    let refuses = role != ServerRole::Fabric
+    let refuses = server != Server::ServiceFabric
         && matches!(&fault, Some(Fault { effect: FaultEffect::RefuseCertificate, .. }));
     let stream = match fault {
         Some(fault) => match apply_handshake_fault(stream, number, &fault, &state).await {
@@ -68,7 +68,7 @@ async fn accept_connection(
     match TlsAcceptor::from(config).accept(stream).into_fallible().await {
         Ok(stream) => {
             let connection = state.connections.open(number, Some(session(stream.get_ref().1)));
-            serve_connection(stream, |stream| stream.get_ref().0, role, connection, state).await;
+            serve_connection(stream, |stream| stream.get_ref().0, server, connection, state).await;
         }
         Err((error, stream)) => {
             let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
@@ -154,13 +154,13 @@ async fn drain(mut stream: TcpStream, state: &EmulatorState) {
 async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     tcp: fn(&S) -> &TcpStream,
-    role: ServerRole,
+    server: Server,
     connection: Arc<TrackedConnection>,
     state: Arc<EmulatorState>,
 ) {
     let tracked = Arc::clone(&connection);
     let service = service_fn(move |request| {
-        let response = dispatch::respond(request, role, Arc::clone(&tracked), Arc::clone(&state));
+        let response = dispatch::respond(request, server, Arc::clone(&tracked), Arc::clone(&state));
         async move { Ok::<_, Infallible>(response.await) }
     });
     let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);

@@ -7,13 +7,17 @@ use crate::random::guid;
 /// ```
 /// # use symbolon_emulator::UserAssigned;
 /// let identity = UserAssigned::named("backup");
-/// assert!(identity.resource_id().ends_with("/userAssignedIdentities/backup"));
+/// assert!(identity.resource_id.ends_with("/userAssignedIdentities/backup"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserAssigned {
-    client_id: String,
-    object_id: String,
-    resource_id: String,
+    /// The client id, a GUID.
+    pub client_id: String,
+    /// The object id of the service principal, a GUID.
+    pub object_id: String,
+    /// The Azure resource id.
+    pub resource_id: String,
 }
 
 impl UserAssigned {
@@ -28,24 +32,6 @@ impl UserAssigned {
                 "/subscriptions/{subscription}/resourcegroups/emulator/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
             ),
         }
-    }
-
-    /// The client id, a GUID.
-    #[must_use]
-    pub fn client_id(&self) -> &str {
-        &self.client_id
-    }
-
-    /// The object id of the service principal, a GUID.
-    #[must_use]
-    pub fn object_id(&self) -> &str {
-        &self.object_id
-    }
-
-    /// The Azure resource id.
-    #[must_use]
-    pub fn resource_id(&self) -> &str {
-        &self.resource_id
     }
 }
 
@@ -98,28 +84,20 @@ impl Machine {
 
     /// Returns the identity with this id. Ids are compared ignoring case, as in Azure.
     pub(crate) fn find(&self, field: IdField, value: &str) -> Option<Principal<'_>> {
-        let found = self.user_assigned.iter().find(|identity| {
-            let own = match field {
-                IdField::Client => &identity.client_id,
-                IdField::Object => &identity.object_id,
-                IdField::Resource => &identity.resource_id,
-            };
-            own.eq_ignore_ascii_case(value)
+        let user_assigned = self.user_assigned.iter().map(|identity| {
+            let UserAssigned { client_id, object_id, resource_id } = identity;
+            (Principal { client_id, object_id, kind: "UserAssigned" }, Some(resource_id.as_str()))
         });
-        if let Some(found) = found {
-            return Some(Principal {
-                client_id: &found.client_id,
-                object_id: &found.object_id,
-                kind: "UserAssigned",
-            });
-        }
-        let system = self.system_assigned();
-        let own = match field {
-            IdField::Client => system.client_id,
-            IdField::Object => system.object_id,
-            IdField::Resource => return None,
-        };
-        own.eq_ignore_ascii_case(value).then_some(system)
+        let mut all = user_assigned.chain([(self.system_assigned(), None)]);
+        let found = all.find(|(principal, resource_id)| {
+            let own = match field {
+                IdField::Client => Some(principal.client_id),
+                IdField::Object => Some(principal.object_id),
+                IdField::Resource => *resource_id,
+            };
+            own.is_some_and(|own| own.eq_ignore_ascii_case(value))
+        });
+        found.map(|(principal, _)| principal)
     }
 }
 

@@ -203,7 +203,7 @@ async fn invalid_issuance_call_is_refused() {
         (
             "csr_subject",
             request(
-                &format!("{url}&client_id={}", emulator.user_assigned().client_id()),
+                &format!("{url}&client_id={}", &emulator.user_assigned().client_id),
                 true,
                 json,
                 body.clone(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use symbolon_emulator::{Emulator, Error, Fault, Step, TlsVersion};
+use symbolon_emulator::{Emulator, Error, Fault, Server, Step, TlsVersion};
 use symbolon_types::SharedClock;
 use tokio::net::TcpStream;
 
@@ -46,13 +46,13 @@ async fn address_outside_of_loopback_is_refused() {
     for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0", "169.254.169.253:0", "169.254.169.254:0"] {
         let address: SocketAddr = address.parse().unwrap();
         let as_azure = [
-            Emulator::builder().imds_address(address),
-            Emulator::builder().token_address(address),
-            Emulator::builder().resource_address(address),
+            Emulator::builder().address(Server::Imds, address),
+            Emulator::builder().address(Server::Token, address),
+            Emulator::builder().address(Server::Resource, address),
         ];
         let as_other_hosts = [
-            Emulator::builder().hosts_address(address),
-            Emulator::builder().service_fabric_address(address),
+            Emulator::builder().address(Server::Hosts, address),
+            Emulator::builder().address(Server::ServiceFabric, address),
             Emulator::builder().admin_address(address),
         ];
         let is_azure = address.ip().to_string() == "169.254.169.254";
@@ -76,7 +76,7 @@ async fn missing_azure_address_error_has_advice() {
 async fn port_in_use_is_an_error() {
     let first = Emulator::start().await.unwrap();
     let address: SocketAddr = first.imds_url().trim_start_matches("http://").parse().unwrap();
-    let second = Emulator::builder().imds_address(address).start().await;
+    let second = Emulator::builder().address(Server::Imds, address).start().await;
     assert!(matches!(second, Err(Error::Listen { address: taken, .. }) if taken == address));
 }
 
@@ -225,7 +225,9 @@ async fn curl_gets_a_bound_token() {
 #[tokio::test]
 async fn ipv6_loopback_is_supported() {
     let address: SocketAddr = "[::1]:0".parse().unwrap();
-    let Ok(emulator) = Emulator::builder().imds_address(address).token_address(address).start().await else {
+    let Ok(emulator) =
+        Emulator::builder().address(Server::Imds, address).address(Server::Token, address).start().await
+    else {
         // The machine has no IPv6.
         return;
     };

@@ -32,15 +32,15 @@ async fn identity_is_found_by_each_id() {
     let emulator = Emulator::builder().user_assigned(second.clone()).start().await.unwrap();
     let first = emulator.user_assigned().clone();
     let client = Client::new(&emulator, None);
-    let cases = [
-        (PLATFORM, "client_id", first.client_id(), first.client_id()),
-        (PLATFORM, "object_id", first.object_id(), first.client_id()),
-        (PLATFORM, "mi_res_id", first.resource_id(), first.client_id()),
-        (PLATFORM, "mi_res_id", second.resource_id(), second.client_id()),
+    let cases: [(_, _, &str, &str); 8] = [
+        (PLATFORM, "client_id", &first.client_id, &first.client_id),
+        (PLATFORM, "object_id", &first.object_id, &first.client_id),
+        (PLATFORM, "mi_res_id", &first.resource_id, &first.client_id),
+        (PLATFORM, "mi_res_id", &second.resource_id, &second.client_id),
         (PLATFORM, "client_id", emulator.client_id(), emulator.client_id()),
-        (TOKEN, "client_id", first.client_id(), first.client_id()),
-        (TOKEN, "object_id", first.object_id(), first.client_id()),
-        (TOKEN, "msi_res_id", first.resource_id(), first.client_id()),
+        (TOKEN, "client_id", &first.client_id, &first.client_id),
+        (TOKEN, "object_id", &first.object_id, &first.client_id),
+        (TOKEN, "msi_res_id", &first.resource_id, &first.client_id),
     ];
     for (path, parameter, value, expected) in cases {
         let url = format!("{}{path}&{parameter}={value}", emulator.imds_url());

@@ -185,7 +185,7 @@ async fn foreign_certificate_is_refused_in_tls() {
 #[tokio::test]
 async fn certificate_of_other_client_is_refused() {
     let emulator = Emulator::start().await.unwrap();
-    let other = emulator.issue_client_certificate(emulator.user_assigned().client_id()).unwrap();
+    let other = emulator.issue_client_certificate(&emulator.user_assigned().client_id).unwrap();
     let body =
         Client::new(&emulator, Some(&other.into())).send(bound_request(&emulator)).await.unwrap().json();
     assert_eq!(body["error"], "invalid_client");

@@ -63,9 +63,9 @@ async fn unconfirmed_token_is_discarded() {
             .with_jitter(symbolon::parts::types::Jitter::fixed(0.5)),
     );
     for id in [
-        ManagedIdentityId::client_id(ids.client_id()).unwrap(),
-        ManagedIdentityId::object_id(ids.object_id()).unwrap(),
-        ManagedIdentityId::resource_id(ids.resource_id()).unwrap(),
+        ManagedIdentityId::client_id(&ids.client_id).unwrap(),
+        ManagedIdentityId::object_id(&ids.object_id).unwrap(),
+        ManagedIdentityId::resource_id(&ids.resource_id).unwrap(),
     ] {
         let identity = test_env.builder(Source::AzureArc).identity(id).cache(cache.clone()).build().unwrap();
         for _ in 0..2 {
@@ -90,9 +90,9 @@ async fn four_identities_have_four_tokens() {
     );
     let identities: Vec<_> = [
         ManagedIdentityId::system_assigned(),
-        ManagedIdentityId::client_id(ids.client_id()).unwrap(),
-        ManagedIdentityId::object_id(ids.object_id()).unwrap(),
-        ManagedIdentityId::resource_id(ids.resource_id()).unwrap(),
+        ManagedIdentityId::client_id(&ids.client_id).unwrap(),
+        ManagedIdentityId::object_id(&ids.object_id).unwrap(),
+        ManagedIdentityId::resource_id(&ids.resource_id).unwrap(),
     ]
     .into_iter()
     .map(|id| test_env.builder(Source::AzureArc).identity(id).cache(cache.clone()).build().unwrap())

@@ -155,10 +155,10 @@ async fn shared_cache_separates_identities() {
     let identities = || {
         [
             (Source::AppService, ManagedIdentityId::system_assigned()),
-            (Source::AppService, ManagedIdentityId::client_id(ids.client_id()).unwrap()),
-            (Source::AppService, ManagedIdentityId::object_id(ids.object_id()).unwrap()),
-            (Source::AppService, ManagedIdentityId::resource_id(ids.resource_id()).unwrap()),
-            (Source::Imds, ManagedIdentityId::client_id(ids.client_id()).unwrap()),
+            (Source::AppService, ManagedIdentityId::client_id(&ids.client_id).unwrap()),
+            (Source::AppService, ManagedIdentityId::object_id(&ids.object_id).unwrap()),
+            (Source::AppService, ManagedIdentityId::resource_id(&ids.resource_id).unwrap()),
+            (Source::Imds, ManagedIdentityId::client_id(&ids.client_id).unwrap()),
             (Source::Imds, ManagedIdentityId::system_assigned()),
         ]
     };
@@ -171,7 +171,7 @@ async fn shared_cache_separates_identities() {
     }
     assert_eq!(cache.len(), 6);
     // Ids compare without case.
-    let upper_case = ManagedIdentityId::resource_id(ids.resource_id().to_ascii_uppercase()).unwrap();
+    let upper_case = ManagedIdentityId::resource_id(ids.resource_id.to_ascii_uppercase()).unwrap();
     let identity =
         test_env.builder(Source::AppService).identity(upper_case).cache(cache.clone()).build().unwrap();
     assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);

@@ -9,28 +9,28 @@ use crate::test_env::{RESOURCE, ScriptedRun, SourceTestEnv, token};
 async fn each_source_has_its_own_id_parameter() {
     let test_env = SourceTestEnv::new().await;
     let ids = test_env.emulator.user_assigned();
-    let client = || ManagedIdentityId::client_id(ids.client_id()).unwrap();
-    let object = || ManagedIdentityId::object_id(ids.object_id()).unwrap();
-    let resource = || ManagedIdentityId::resource_id(ids.resource_id()).unwrap();
+    let client = || ManagedIdentityId::client_id(&ids.client_id).unwrap();
+    let object = || ManagedIdentityId::object_id(&ids.object_id).unwrap();
+    let resource = || ManagedIdentityId::resource_id(&ids.resource_id).unwrap();
     let selectors = ["client_id", "clientid", "object_id", "principalId", "mi_res_id", "msi_res_id"];
     for (source, id, name, value) in [
-        (Source::AppService, client(), "client_id", ids.client_id()),
-        (Source::AppService, object(), "object_id", ids.object_id()),
-        (Source::AppService, resource(), "mi_res_id", ids.resource_id()),
-        (Source::Imds, client(), "client_id", ids.client_id()),
-        (Source::Imds, object(), "object_id", ids.object_id()),
-        (Source::Imds, resource(), "msi_res_id", ids.resource_id()),
-        (Source::ServiceFabric, object(), "principalId", ids.object_id()),
-        (Source::MachineLearning, client(), "clientid", ids.client_id()),
+        (Source::AppService, client(), "client_id", ids.client_id.as_str()),
+        (Source::AppService, object(), "object_id", &ids.object_id),
+        (Source::AppService, resource(), "mi_res_id", &ids.resource_id),
+        (Source::Imds, client(), "client_id", &ids.client_id),
+        (Source::Imds, object(), "object_id", &ids.object_id),
+        (Source::Imds, resource(), "msi_res_id", &ids.resource_id),
+        (Source::ServiceFabric, object(), "principalId", &ids.object_id),
+        (Source::MachineLearning, client(), "clientid", &ids.client_id),
         (
             Source::MachineLearning,
             ManagedIdentityId::system_assigned(),
             "clientid",
             test_env.emulator.client_id(),
         ),
-        (Source::AzureArc, client(), "client_id", ids.client_id()),
-        (Source::AzureArc, object(), "object_id", ids.object_id()),
-        (Source::AzureArc, resource(), "msi_res_id", ids.resource_id()),
+        (Source::AzureArc, client(), "client_id", &ids.client_id),
+        (Source::AzureArc, object(), "object_id", &ids.object_id),
+        (Source::AzureArc, resource(), "msi_res_id", &ids.resource_id),
     ] {
         test_env.as_id(source, id.clone()).token(RESOURCE).await.unwrap();
         let entry = test_env.last(source);

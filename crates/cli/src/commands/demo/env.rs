@@ -41,7 +41,7 @@ impl DemoEnv {
 
     /// Returns a certificate of another identity, issued by the same authority.
     pub(super) async fn other_certificate(&self) -> Result<ClientIdentity, StepError> {
-        let other = ManagedIdentityId::client_id(self.emulator.user_assigned().client_id())?;
+        let other = ManagedIdentityId::client_id(&self.emulator.user_assigned().client_id)?;
         let identity = identity_builder(&self.emulator)?.identity(other).build()?;
         let token = identity.token("https://other.example").proof_of_possession().await?;
         token.bound_to().cloned().ok_or("the other identity got no certificate".into())
