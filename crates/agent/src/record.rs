@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn rejection_is_logged_on_one_line() {
-        let error = Error::new(ErrorKind::Service, "odd\ncode", "it failed").with_excerpt("busy\r\nserved x");
+        let error = Error::new(ErrorKind::Service, "odd\ncode", "it failed")
+            .with_excerpt("busy\r\nserved x", &symbolon::parts::types::Secrets::none());
         let peer = Peer::Process { uid: 1000, pid: None };
         let line = Record::rejected(peer, Some("x"), &Rejection::from(error)).to_string();
         let expected =

@@ -150,7 +150,7 @@ mod tests {
         let id = CorrelationId::random();
         let error = Error::new(ErrorKind::Service, "managed_identity_request_failed", "it failed")
             .with_advice("wait")
-            .with_excerpt("busy")
+            .with_excerpt("busy", &symbolon::parts::types::Secrets::none())
             .with_retry_after(Some(Duration::from_secs(7)))
             .with_correlation_id(id);
         let rejection = Rejection::from(error);

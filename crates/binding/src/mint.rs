@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use symbolon_transport::RetryPolicy;
 use symbolon_types::{
-    ClientIdentity, CorrelationId, Error, ErrorKind, SharedSigningKey, SigningKey, Strength,
+    ClientIdentity, CorrelationId, Error, ErrorKind, Secret, Secrets, SharedSigningKey, SigningKey, Strength,
 };
 
 use crate::attestation::AttestationCache;
@@ -54,6 +54,7 @@ impl IssuanceClient {
             resource: None,
             bypass_cache: false,
             body: None,
+            secrets: Secrets::none(),
             policy: &self.metadata_policy,
             correlation_id: request.correlation_id,
         };
@@ -101,6 +102,9 @@ impl IssuanceClient {
             resource: None,
             bypass_cache,
             body: Some(request_body(&csr, attestation_token.as_ref())?),
+            secrets: std::iter::once(Secret::new(csr.to_base64().as_str()))
+                .chain(attestation_token)
+                .collect(),
             policy: &self.issuance_policy,
             correlation_id: mint.correlation_id,
         };

@@ -30,7 +30,7 @@ pub use parameters::Caching;
 pub(crate) use parameters::Parameters;
 pub use rejection::CredentialRejection;
 pub(crate) use request_body::TokenRequestBody;
-pub(crate) use response::{ErrorResponse, TokenResponse, is_code, is_same};
+pub(crate) use response::{ErrorResponse, TokenResponse, is_same, shown_code};
 pub use routing_hint::RoutingHint;
 pub use scheme::Scheme;
 pub(crate) use scope::Audience;

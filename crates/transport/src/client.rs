@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use symbolon_types::{Context, SharedClock};
+use symbolon_types::{Context, Secrets, SharedClock};
 
 use crate::error::{TransportError, TransportErrorKind};
 use crate::request::Request;
@@ -63,9 +63,13 @@ impl HttpClient {
         let clock = self.context.clock();
         let mut attempts = policy.start();
         let mut made = 0;
+        // Of all attempts: a server may repeat those of an earlier one.
+        let mut sent = Secrets::none();
         loop {
             made += 1;
-            let sending = self.transport.send(request()?);
+            let request = request()?;
+            sent.extend(request.secrets());
+            let sending = self.transport.send(request);
             let result = timeout(clock, policy.attempt_timeout(), sending)
                 .await
                 .unwrap_or_else(|| Err(TransportErrorKind::Timeout.into()));
@@ -77,7 +81,7 @@ impl HttpClient {
                 Err(error) => AttemptResult::Failed(error),
             };
             let Some(delay) = attempts.next_delay(&attempt, self.context.jitter()) else {
-                return Ok(HttpOutcome { response: result?, attempts: made });
+                return Ok(HttpOutcome { response: result?.with_sent_secrets(sent), attempts: made });
             };
             let scaled = delay.mul_f64(self.context.retry_scale());
             tracing::debug!(

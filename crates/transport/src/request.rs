@@ -1,8 +1,9 @@
 //! Requests.
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
-use symbolon_types::ClientIdentity;
+use symbolon_types::{ClientIdentity, Secret, Secrets};
 use url::{Host, Url};
 
 use crate::CertificatePin;
@@ -27,6 +28,7 @@ pub struct Request {
     body: Bytes,
     identity: Option<ClientIdentity>,
     pinned_server: Option<CertificatePin>,
+    secrets: Secrets,
 }
 
 /// The network path of a request.
@@ -51,6 +53,7 @@ impl Request {
             body: Bytes::new(),
             identity: None,
             pinned_server: None,
+            secrets: Secrets::none(),
         }
     }
 
@@ -71,6 +74,27 @@ impl Request {
     pub fn with_pinned_server(mut self, pin: Option<CertificatePin>) -> Self {
         self.pinned_server = pin;
         self
+    }
+
+    /// Declares secrets that the URL or the body contains, so that no error repeats them. Values of
+    /// [sensitive](http::HeaderValue::is_sensitive) headers are secrets without being declared.
+    pub fn with_secrets(mut self, secrets: impl IntoIterator<Item = Secret>) -> Self {
+        self.secrets.extend(secrets);
+        self
+    }
+
+    /// Returns the declared secrets and the values of sensitive headers, with and without their
+    /// authentication scheme (RFC 9110 §11.4).
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        let mut secrets = self.secrets.clone();
+        for (name, value) in self.headers.iter().filter(|(_, value)| value.is_sensitive()) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let credentials = value.split_once(' ').filter(|_| *name == AUTHORIZATION);
+            secrets.extend(credentials.map(|(_, credentials)| credentials.into()));
+            secrets.push(value.into_owned().into());
+        }
+        secrets
     }
 
     /// Returns the method.

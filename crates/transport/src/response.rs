@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use symbolon_types::Secrets;
 
 /// A complete HTTP response.
 #[derive(Clone)]
@@ -12,13 +13,14 @@ pub struct Response {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    sent: Secrets,
 }
 
 impl Response {
     /// Creates a response without headers.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: HeaderMap::new(), body: body.into() }
+        Self { status, headers: HeaderMap::new(), body: body.into(), sent: Secrets::none() }
     }
 
     /// Sets the headers.
@@ -26,6 +28,20 @@ impl Response {
     pub fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.headers = headers;
         self
+    }
+
+    /// Sets the secrets of the requests that led to the response. [`HttpClient`](crate::HttpClient)
+    /// sets them.
+    #[must_use]
+    pub fn with_sent_secrets(mut self, sent: Secrets) -> Self {
+        self.sent = sent;
+        self
+    }
+
+    /// Returns the secrets of the requests that led to the response. The server may repeat them.
+    #[must_use]
+    pub fn sent_secrets(&self) -> &Secrets {
+        &self.sent
     }
 
     /// Returns the status.

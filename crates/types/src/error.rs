@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::CorrelationId;
+use crate::{CorrelationId, Secrets};
 
 /// The longest body excerpt, in characters.
 const EXCERPT_LENGTH: usize = 512;
@@ -129,10 +129,11 @@ impl Error {
         self.edit(|details| details.correlation_id = Some(id))
     }
 
-    /// Sets a bounded excerpt of the response body, with everything that may be a token redacted.
+    /// Sets a bounded excerpt of the response body, with the secrets of the request and everything
+    /// that may be a token redacted.
     #[must_use]
-    pub fn with_excerpt(self, text: &str) -> Self {
-        self.edit(|details| details.excerpt = Some(redact(text)))
+    pub fn with_excerpt(self, text: &str, sent: &Secrets) -> Self {
+        self.edit(|details| details.excerpt = Some(redact(&sent.redact(text))))
     }
 
     /// Sets the cause.
@@ -212,7 +213,7 @@ impl Error {
     }
 
     /// Returns an excerpt of the response body for a person to read: at most 512 characters, with
-    /// everything that may be a token redacted.
+    /// the secrets of the request and everything that may be a token redacted.
     #[must_use]
     pub fn excerpt(&self) -> Option<&str> {
         self.0.excerpt.as_deref()
@@ -341,7 +342,7 @@ mod tests {
             .with_advice("check the network")
             .with_correlation_id(id)
             .with_claims(Some("s3cr3t".to_owned()))
-            .with_excerpt("s3cr3t")
+            .with_excerpt("s3cr3t", &Secrets::none())
             .with_source(std::io::Error::other("connection refused"));
         assert_eq!(
             format!("{error:?}"),
@@ -389,7 +390,8 @@ mod tests {
                 "a sentence of more than thirty-six characters",
             ),
         ] {
-            let error = Error::new(ErrorKind::Service, "x", "y").with_excerpt(&format!("<{text}>"));
+            let error =
+                Error::new(ErrorKind::Service, "x", "y").with_excerpt(&format!("<{text}>"), &Secrets::none());
             assert_eq!(error.excerpt(), Some(format!("<{shown}>").as_str()), "{case}");
         }
     }
@@ -397,10 +399,11 @@ mod tests {
     #[test]
     fn excerpt_is_bounded_and_redacted() {
         let token = format!("eyJ{}", "A1-_".repeat(200));
-        let error =
-            Error::new(ErrorKind::Service, "x", "y").with_excerpt(&format!("before {token} after\r\nnext"));
+        let error = Error::new(ErrorKind::Service, "x", "y")
+            .with_excerpt(&format!("before {token} after\r\nnext"), &Secrets::none());
         assert_eq!(error.excerpt(), Some("before [redacted] after  next"));
-        let long = Error::new(ErrorKind::Service, "x", "y").with_excerpt(&"word ".repeat(1000));
+        let long =
+            Error::new(ErrorKind::Service, "x", "y").with_excerpt(&"word ".repeat(1000), &Secrets::none());
         assert_eq!(long.excerpt().map(|text| text.chars().count()), Some(EXCERPT_LENGTH + 1));
         for shown in [format!("{error:?}"), format!("{error}")] {
             assert!(!shown.contains("before"), "{shown}");

@@ -19,6 +19,7 @@ mod jitter;
 mod key;
 mod pin;
 mod secret;
+mod secrets;
 mod source;
 mod thumbprint;
 
@@ -33,6 +34,7 @@ pub use jitter::Jitter;
 pub use key::{SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength};
 pub use pin::{CertificatePin, InvalidCertificatePin};
 pub use secret::Secret;
+pub use secrets::Secrets;
 pub use source::{IdKind, Source, SourceInfo};
 pub use thumbprint::{InvalidThumbprint, Thumbprint};
 

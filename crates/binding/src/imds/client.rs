@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use symbolon_transport::{HttpClient, HttpOutcome, Request, RetryPolicy, Route, TransportError};
-use symbolon_types::{CorrelationId, Error, ErrorKind, IMDS_BASE_URL, SharedClock};
+use symbolon_types::{CorrelationId, Error, ErrorKind, IMDS_BASE_URL, Secrets, SharedClock};
 use url::Url;
 
 use super::endpoint::ImdsEndpoint;
@@ -47,6 +47,8 @@ pub struct ImdsRequest<'a> {
     pub bypass_cache: bool,
     /// JSON body; with one, the request is a POST.
     pub body: Option<Bytes>,
+    /// Secrets in the body, which no error repeats.
+    pub secrets: Secrets,
     /// Policy of retries and timeouts.
     pub policy: &'a RetryPolicy,
     /// Id under which the service logs the request.
@@ -131,6 +133,7 @@ impl ImdsClient {
             None => Request::new(Method::GET, url, Route::Local),
             Some(body) => Request::new(Method::POST, url, Route::Local).with_body(body.clone()),
         };
+        http_request = http_request.with_secrets(request.secrets.clone());
         let has_body = !http_request.body().is_empty();
         let headers = http_request.headers_mut();
         headers.insert(METADATA, HeaderValue::from_static("true"));
@@ -201,6 +204,7 @@ mod tests {
             resource,
             bypass_cache: false,
             body: None,
+            secrets: Secrets::none(),
             policy: &RetryPolicy::once(),
             correlation_id: CorrelationId::random(),
         })

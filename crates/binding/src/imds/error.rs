@@ -52,7 +52,7 @@ pub(super) fn status_error(endpoint: ImdsEndpoint, response: &Response, clock: &
         .with_status(status.as_u16())
         .with_transient(RetryPolicy::imds_endpoint().is_transient_status(status))
         .with_retry_after(response.retry_after(clock.now()))
-        .with_excerpt(&String::from_utf8_lossy(response.body()))
+        .with_excerpt(&String::from_utf8_lossy(response.body()), response.sent_secrets())
         .with_advice(advice(endpoint, status, from_imds))
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::Value;
 use symbolon_token::{Error, ErrorKind, Expiry, IssuedToken};
-use symbolon_types::{CorrelationId, Secret};
+use symbolon_types::{CorrelationId, Secret, Secrets};
 
 use super::process::ProcessOutput;
 use super::tool_spec::ToolSpec;
@@ -76,7 +76,7 @@ fn failure(tool: ToolSpec, stderr: &str) -> Error {
     Error::new(ErrorKind::Credential, tool.failed, error)
         .with_advice(advice)
         .with_server_codes(codes)
-        .with_excerpt(stderr)
+        .with_excerpt(stderr, &Secrets::none())
 }
 
 /// Returns the numbers that follow `AADSTS`.

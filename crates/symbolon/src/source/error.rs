@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use symbolon_token::{Error, ErrorKind};
 use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind, is_transient_status};
-use symbolon_types::Source;
+use symbolon_types::{Secrets, Source};
 
 /// The maximum number of AADSTS codes in an error.
 const MAX_SERVER_CODES: usize = 8;
@@ -30,9 +30,11 @@ pub(super) fn http_error(source: Source, response: &Response, now: SystemTime) -
     if body.is_empty() {
         error
     } else if details.is_empty() {
-        error.with_excerpt(&String::from_utf8_lossy(body))
+        error.with_excerpt(&String::from_utf8_lossy(body), response.sent_secrets())
     } else {
-        error.with_excerpt(&details).with_server_codes(server_codes(&parsed))
+        error
+            .with_excerpt(&details, response.sent_secrets())
+            .with_server_codes(server_codes(&parsed, response.sent_secrets()))
     }
 }
 
@@ -70,9 +72,10 @@ fn details(source: Source, body: &Map<String, Value>) -> String {
 }
 
 /// Returns the AADSTS codes, if the source forwards those of the token service.
-fn server_codes(body: &Map<String, Value>) -> Vec<u32> {
+fn server_codes(body: &Map<String, Value>, sent: &Secrets) -> Vec<u32> {
     let codes = body.get("error_codes").and_then(Value::as_array);
     let codes = codes.into_iter().flatten().filter_map(Value::as_u64);
+    let codes = codes.filter(|code| !sent.are_in(&code.to_string()));
     codes.filter_map(|code| u32::try_from(code).ok()).take(MAX_SERVER_CODES).collect()
 }
 

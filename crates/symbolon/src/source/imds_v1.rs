@@ -4,7 +4,7 @@
 use symbolon_binding::imds::{ImdsClient, ImdsEndpoint, ImdsRequest};
 use symbolon_token::{Error, IssuedToken};
 use symbolon_transport::RetryPolicy;
-use symbolon_types::Source;
+use symbolon_types::{Secrets, Source};
 
 use super::request::SourceRequest;
 use super::response;
@@ -22,6 +22,7 @@ pub(super) async fn token(
         resource: Some(request.resource),
         bypass_cache: false,
         body: None,
+        secrets: Secrets::none(),
         policy,
         correlation_id: request.correlation_id,
     };

@@ -53,6 +53,99 @@ fn error_has_source_status_and_excerpt() {
     }
 }
 
+/// A server that repeats the head of each request in its error.
+fn repeating_server() -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                match stream.read(&mut byte) {
+                    Ok(1) => head.push(byte[0]),
+                    _ => break,
+                }
+            }
+            let head = String::from_utf8(head).unwrap();
+            let body = match head.len() % 2 {
+                0 => format!("<p>{head}</p>"),
+                _ => serde_json::json!({"error": {"code": "x", "message": head}, "error_description": head})
+                    .to_string(),
+            };
+            let length = body.len();
+            let response = format!(
+                "HTTP/1.1 400 Bad Request\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+            // A client that is gone needs no response.
+            let _sent = stream.write_all(response.as_bytes());
+        }
+    });
+    address
+}
+
+/// A server may repeat the secret of the request, in plain text and in JSON.
+#[tokio::test]
+async fn repeated_secret_is_not_shown() {
+    let server = repeating_server();
+    for (endpoint, variable) in [("IDENTITY_ENDPOINT", "IDENTITY_HEADER"), ("MSI_ENDPOINT", "MSI_SECRET")] {
+        for secret in
+            ["s", "s3cr3t", "s3cr3t7", "a\"b\\c/<d>", "\"&é\"", "5f1d2a3b-0000-4111-8222-333344445555"]
+        {
+            let env = [
+                (endpoint, format!("http://{server}/token")),
+                (variable, secret.to_owned()),
+                ("DEFAULT_IDENTITY_CLIENT_ID", "default".to_owned()),
+            ];
+            let identity = symbolon::ManagedIdentity::builder()
+                .context(symbolon::Context::default().with_env(env.into_iter().collect()))
+                .without_retries()
+                .build()
+                .unwrap();
+            // A path with another length changes the form of the response.
+            for resource in ["https://one.example", "https://other.example", "https://a.example"] {
+                let error = identity.token(resource).await.unwrap_err();
+                assert_eq!(error.status(), Some(400), "{error:?}");
+                let excerpt = error.excerpt().unwrap();
+                assert!(excerpt.contains("[redacted]"), "{excerpt}");
+                assert!(!excerpt.contains(secret), "{secret}: {excerpt}");
+                let escaped = serde_json::to_string(secret).unwrap();
+                assert!(!excerpt.contains(escaped.trim_matches('"')), "{secret}: {excerpt}");
+            }
+        }
+    }
+}
+
+/// The key of the Azure Arc agent is a secret of the second request only, and Service Fabric is
+/// reached over TLS.
+#[test]
+fn repeated_key_and_fabric_secret_are_hidden() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().canonicalize().unwrap();
+    let key = directory.join("1.key");
+    std::fs::write(&key, "arc-key").unwrap();
+    let challenge = format!("Basic realm={}", key.display());
+    let answers = vec![
+        answer_with(401, &[("www-authenticate", &challenge)]),
+        answer(
+            400,
+            r#"{"error":"x","error_description":"arc-key is wrong: Basic arc-key, basic%20arc-key"}"#,
+        ),
+    ];
+    let run = ScriptedRun::with_builder(Source::AzureArc, answers, |builder| {
+        builder.azure_arc_tokens(&directory).without_retries()
+    });
+    let error = run.result.unwrap_err();
+    let hidden = "[redacted]";
+    assert_eq!(error.excerpt(), Some(&*format!("x; {hidden} is wrong: {hidden}, {hidden}")));
+    let answers =
+        vec![answer(400, r#"{"error":{"code":"s3cr3t","message":"\u00733cr3t"},"error_codes":[5]}"#)];
+    let run = ScriptedRun::with_builder(Source::ServiceFabric, answers, |builder| builder.without_retries());
+    assert_eq!(run.result.unwrap_err().excerpt(), Some(&*format!("{hidden}; {hidden}")));
+}
+
 #[test]
 fn error_without_a_body_has_no_excerpt() {
     for source in Source::ALL {

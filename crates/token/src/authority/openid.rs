@@ -114,7 +114,7 @@ fn error_response(response: &Response, http: &HttpClient) -> Error {
         .with_status(response.status().as_u16())
         .with_transient(is_transient)
         .with_retry_after(response.retry_after(http.context().clock().now()))
-        .with_excerpt(&String::from_utf8_lossy(response.body()))
+        .with_excerpt(&String::from_utf8_lossy(response.body()), response.sent_secrets())
         .with_advice(if is_transient { "try again later" } else { "check the issuer" })
 }
 

@@ -240,7 +240,7 @@ impl TokenExchange {
                 .with_status(status.as_u16())
                 .with_transient(is_transient)
                 .with_retry_after(retry_after)
-                .with_excerpt(&String::from_utf8_lossy(response.body()))
+                .with_excerpt(&String::from_utf8_lossy(response.body()), response.sent_secrets())
                 .into();
         };
         let rejection = CredentialRejection::of(&code, &server_codes);
@@ -256,7 +256,7 @@ impl TokenExchange {
             .with_transient(is_transient)
             .with_retry_after(retry_after);
         let error = match description {
-            Some(description) => error.with_excerpt(&description),
+            Some(description) => error.with_excerpt(&description, response.sent_secrets()),
             None => error,
         };
         FailedAttempt { error, rejection }

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
-use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
+use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
 use url::form_urlencoded;
 
 use crate::authority::ExpectedIssuer;
-use crate::oauth::{AuthorizationCode, is_code, is_same};
+use crate::oauth::{AuthorizationCode, is_same, shown_code};
 
 /// Random bytes in each value: 43 characters, as RFC 7636 §4.1 recommends for a verifier.
 const ENTROPY: usize = 32;
@@ -133,7 +133,11 @@ impl PendingAuthorization {
                 .with_advice("check the authority; if it is right, this may be a mix-up attack (RFC 9207)"));
         }
         match (response.error, response.code) {
-            (Some(error), _) => Err(refused(&error, response.description.as_deref())),
+            (Some(error), code) => {
+                let secrets = [&self.state, &self.nonce, &self.verifier].map(Clone::clone);
+                let secrets = secrets.into_iter().chain(code).collect();
+                Err(refused(&error, response.description.as_deref(), &secrets))
+            }
             (None, Some(code)) => Ok(AuthorizationCode::new(code, self.redirect_uri.clone())
                 .with_verifier(self.verifier.clone())
                 .with_nonce(self.nonce.clone())),
@@ -177,8 +181,8 @@ impl AuthorizationResponse {
 }
 
 /// Returns the error of a response without a code.
-fn refused(code: &str, description: Option<&str>) -> Error {
-    let code = if is_code(code) { code } else { "invalid_response" };
+fn refused(code: &str, description: Option<&str>, sent: &Secrets) -> Error {
+    let code = shown_code(code, sent);
     let is_transient = matches!(code, "temporarily_unavailable" | "server_error");
     let advice = match code {
         "access_denied" => {
@@ -194,7 +198,9 @@ fn refused(code: &str, description: Option<&str>) -> Error {
         .with_advice(advice)
         .with_transient(is_transient);
     match description {
-        Some(description) => error.with_server_codes(aadsts(description)).with_excerpt(description),
+        Some(description) => {
+            error.with_server_codes(aadsts(&sent.redact(description))).with_excerpt(description, sent)
+        }
         None => error,
     }
 }

@@ -47,6 +47,20 @@ impl Grant {
         }
     }
 
+    /// Returns the secrets in the parameters, and the nonce, which the server has.
+    pub(crate) fn secrets(&self) -> Vec<Secret> {
+        match self {
+            Self::ClientCredentials | Self::StoredRefreshToken => Vec::new(),
+            Self::OnBehalfOf { assertion: secret } | Self::RefreshToken { token: secret } => {
+                vec![secret.clone()]
+            }
+            Self::AuthorizationCode(code) => {
+                let AuthorizationCode { code, verifier, nonce, .. } = &**code;
+                [Some(code), verifier.as_ref(), nonce.as_ref()].into_iter().flatten().cloned().collect()
+            }
+        }
+    }
+
     /// Returns `grant_type` and its parameters (`docs/protocol/token-request.md#flows`).
     pub(crate) fn parameters(&self) -> Vec<(&'static str, &str)> {
         match self {

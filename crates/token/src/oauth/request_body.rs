@@ -9,6 +9,7 @@ use symbolon_transport::Request;
 use symbolon_types::{CorrelationId, Secret};
 use url::form_urlencoded::Serializer;
 
+use super::assertion::ASSERTION_TYPE;
 use super::endpoint::TokenEndpoint;
 use super::grant::Grant;
 use super::parameters::Parameters;
@@ -68,6 +69,9 @@ impl TokenRequestBody<'_> {
         }
         let mut request =
             Request::new(Method::POST, url, endpoint.route()).with_body(Bytes::from(body.finish()));
+        let credentials = self.credentials.iter().filter(|(name, _)| name != ASSERTION_TYPE);
+        let credentials = credentials.map(|(_, value)| value.clone());
+        request = request.with_secrets(credentials.chain(self.grant.secrets()));
         *request.headers_mut() = self.headers();
         request
     }

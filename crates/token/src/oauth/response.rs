@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use symbolon_transport::Response;
-use symbolon_types::{Error, ErrorKind, Secret, Thumbprint};
+use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
 
 use super::account::{Account, jwt_payload};
 use super::expiry::Expiry;
@@ -15,6 +15,20 @@ use super::scheme::Scheme;
 const LONGEST_CODE: usize = 64;
 /// The maximum number of AADSTS codes that are taken from a response.
 const MOST_SERVER_CODES: usize = 8;
+
+/// Error codes of RFC 6749 §4.1.2.1 and §5.2.
+const STANDARD_CODES: [&str; 10] = [
+    "access_denied",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+];
 
 /// A validated success response (RFC 6749 §5.1).
 pub(crate) struct TokenResponse {
@@ -132,14 +146,17 @@ struct ErrorResponseBody {
 }
 
 impl ErrorResponse {
-    /// Reads an error response; `None` if the body is not an OAuth error.
+    /// Reads an error response; `None` if the body is not an OAuth error. A code that contains a
+    /// secret of the request is not taken over.
     pub(crate) fn read(response: &Response) -> Option<Self> {
         let body: ErrorResponseBody = serde_json::from_slice(response.body()).ok()?;
+        let sent = response.sent_secrets();
         let number = |code: &Value| match code {
             Value::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
             Value::String(text) => text.parse().ok(),
             _ => None,
         };
+        let number = |code: &Value| number(code).filter(|code| !sent.are_in(&code.to_string()));
         let server_codes = match &body.error_codes {
             Value::Array(codes) => codes.iter().filter_map(number).take(MOST_SERVER_CODES).collect(),
             code => number(code).into_iter().collect(),
@@ -150,15 +167,18 @@ impl ErrorResponse {
             _ => None,
         };
         let description = body.error_description.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let code = if is_code(&body.error) { body.error } else { "invalid_response".to_owned() };
+        let code = shown_code(&body.error, sent).to_owned();
         Some(Self { code, server_codes, claims, description })
     }
 }
 
-/// Returns whether `text` can be an error code, which is printed and compared.
-pub(crate) fn is_code(text: &str) -> bool {
+/// Returns the error code that is printed and compared: `text`, or `invalid_response` if it cannot
+/// be a code, or if it contains one of the secrets that were sent.
+pub(crate) fn shown_code<'t>(text: &'t str, sent: &Secrets) -> &'t str {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    !text.is_empty() && text.len() <= LONGEST_CODE && text.bytes().all(is_allowed)
+    let is_code = !text.is_empty() && text.len() <= LONGEST_CODE && text.bytes().all(is_allowed);
+    // A code of the standard reveals nothing, even if a secret is a part of it.
+    if is_code && (STANDARD_CODES.contains(&text) || !sent.are_in(text)) { text } else { "invalid_response" }
 }
 
 /// Compares secrets by their digests, so that the duration of the comparison reveals nothing.
