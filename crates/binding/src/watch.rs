@@ -1,5 +1,6 @@
 //! Stream of the bindings of an identity.
 
+use symbolon_types::{ClientIdentity, IdentityWatch};
 use tokio::sync::watch;
 
 use crate::{Binding, ManagedIdentityId, Minter};
@@ -18,6 +19,8 @@ use crate::{Binding, ManagedIdentityId, Minter};
 /// }
 /// # }
 /// ```
+///
+/// `symbolon-rustls` makes TLS configurations from it, which follow the binding.
 ///
 /// A watch does not renew the binding; a request for the binding does. It keeps the minter alive.
 #[derive(Clone)]
@@ -39,6 +42,16 @@ impl BindingWatch {
         // Cannot fail: the sender is part of the minter, which this watch keeps alive.
         let _alive = self.receiver.changed().await;
         self.receiver.borrow_and_update().clone()
+    }
+}
+
+impl IdentityWatch for BindingWatch {
+    fn current_identity(&self) -> Option<ClientIdentity> {
+        self.current().map(|binding| binding.identity().clone())
+    }
+
+    async fn identity_changed(&mut self) -> Option<ClientIdentity> {
+        self.changed().await.map(|binding| binding.identity().clone())
     }
 }
 

@@ -22,6 +22,7 @@ pub struct ClientConfigsBuilder {
     roots: RootCertStore,
     platform_roots: bool,
     minimum_tls: TlsVersion,
+    maximum_tls: TlsVersion,
     alpn_protocols: Vec<Vec<u8>>,
     context: Context,
     /// The first error.
@@ -36,6 +37,7 @@ impl ClientConfigs {
             roots: RootCertStore::empty(),
             platform_roots: true,
             minimum_tls: TlsVersion::V1_2,
+            maximum_tls: TlsVersion::V1_3,
             alpn_protocols: Vec::new(),
             context: Context::default(),
             error: None,
@@ -100,6 +102,12 @@ impl ClientConfigsBuilder {
         self
     }
 
+    /// Sets the newest accepted version of TLS. Default: 1.3.
+    pub fn maximum_tls(mut self, version: TlsVersion) -> Self {
+        self.maximum_tls = version;
+        self
+    }
+
     /// Sets the application protocols (RFC 7301), preferred first, such as `h2` and `http/1.1`.
     /// Default: none. Some libraries require that they set the protocols themselves.
     pub fn alpn_protocols(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
@@ -120,7 +128,8 @@ impl ClientConfigsBuilder {
     /// Builds the configurations. It reads the variable, but no file, and needs no runtime.
     ///
     /// # Errors
-    /// [`ConfigError`] if a root certificate or the crypto provider is unusable.
+    /// [`ConfigError`] if a root certificate or the crypto provider is unusable, or no TLS version
+    /// is allowed.
     pub fn build(self) -> Result<ClientConfigs, ConfigError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -133,7 +142,8 @@ impl ClientConfigsBuilder {
         };
         let trust = Trust::new(sources, Arc::clone(&provider));
         let clock = self.context.clock().clone();
-        let settings = TlsSettings::new(provider, self.minimum_tls, self.alpn_protocols, clock)?;
+        let settings =
+            TlsSettings::new(provider, self.minimum_tls..=self.maximum_tls, self.alpn_protocols, clock)?;
         Ok(ClientConfigs::new(settings, trust))
     }
 }

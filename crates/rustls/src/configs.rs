@@ -1,5 +1,6 @@
 //! TLS configurations, one for each client identity.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
@@ -44,7 +45,7 @@ struct ConfigsParts {
 /// The common settings of all configurations.
 pub(crate) struct TlsSettings {
     provider: Arc<CryptoProvider>,
-    minimum: TlsVersion,
+    versions: RangeInclusive<TlsVersion>,
     alpn_protocols: Vec<Vec<u8>>,
     /// With provider, clock and versions.
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
@@ -77,14 +78,30 @@ impl ClientConfigs {
         identity: Option<&ClientIdentity>,
         pinned_server: Option<CertificatePin>,
     ) -> Result<Arc<TlsClient>, TlsError> {
-        let verifier = match pinned_server {
-            Some(pin) => ServerVerifier::Pinned(pin),
-            None => ServerVerifier::Roots(self.roots().await?),
-        };
+        match pinned_server {
+            Some(pin) => Ok(self.kept(identity, pinned_server, ServerVerifier::Pinned(pin))),
+            None => Ok(self.client_with_roots(identity, &self.roots().await?)),
+        }
+    }
+
+    pub(crate) fn client_with_roots(
+        &self,
+        identity: Option<&ClientIdentity>,
+        roots: &Arc<WebPkiServerVerifier>,
+    ) -> Arc<TlsClient> {
+        self.kept(identity, None, ServerVerifier::Roots(Arc::clone(roots)))
+    }
+
+    fn kept(
+        &self,
+        identity: Option<&ClientIdentity>,
+        pinned_server: Option<CertificatePin>,
+        verifier: ServerVerifier,
+    ) -> Arc<TlsClient> {
         let mut clients = self.clients();
         clients.drop_unowned();
         let make = || Arc::new(self.0.settings.client(identity, verifier));
-        Ok(Arc::clone(clients.get_or_insert_with(identity, pinned_server, make)))
+        Arc::clone(clients.get_or_insert_with(identity, pinned_server, make))
     }
 
     /// Drops the client of an identity and a pin unless it was replaced already, so that the next
@@ -98,7 +115,7 @@ impl ClientConfigs {
         self.clients().remove_if(identity, pinned_server, |kept| Arc::ptr_eq(kept, client));
     }
 
-    async fn roots(&self) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    pub(crate) async fn roots(&self) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
         let roots = self.0.trust.verifier().await;
         roots.map_err(|error| TlsError::new(TlsErrorKind::Roots).with_source(error))
     }
@@ -118,7 +135,7 @@ impl TlsSettings {
     /// Checks that the provider supports the allowed versions.
     pub(crate) fn new(
         provider: Arc<CryptoProvider>,
-        minimum: TlsVersion,
+        versions: RangeInclusive<TlsVersion>,
         alpn_protocols: Vec<Vec<u8>>,
         clock: SharedClock,
     ) -> Result<Self, ConfigError> {
@@ -127,11 +144,15 @@ impl TlsSettings {
             let builder = ClientConfig::builder_with_details(Arc::clone(&provider), clock);
             builder.with_protocol_versions(versions).map_err(|_| ConfigError::UnsuitableCryptoProvider)
         };
-        for version in minimum.and_later() {
-            builder(&[version])?;
+        let supported = TlsVersion::supported(&versions);
+        if supported.is_empty() {
+            return Err(ConfigError::NoTlsVersion);
         }
-        let builder = builder(minimum.and_later())?;
-        Ok(Self { provider, minimum, alpn_protocols, builder })
+        for version in &supported {
+            builder(&[*version])?;
+        }
+        let builder = builder(&supported)?;
+        Ok(Self { provider, versions, alpn_protocols, builder })
     }
 
     fn client(&self, identity: Option<&ClientIdentity>, verifier: ServerVerifier) -> TlsClient {
@@ -152,7 +173,7 @@ impl TlsSettings {
     }
 }
 
-symbolon_types::debug_fields!(ClientConfigs |this| minimum: this.0.settings.minimum);
+symbolon_types::debug_fields!(ClientConfigs |this| versions: this.0.settings.versions);
 
 /// Adapter from the context's clock to rustls.
 #[derive(Debug)]

@@ -22,6 +22,9 @@ pub enum ConfigError {
     /// The PEM text contains no certificate.
     #[error("the PEM text of root certificates contains no CERTIFICATE block")]
     NoRoot,
+    /// The minimum TLS version is newer than the maximum.
+    #[error("the minimum TLS version is newer than the maximum; allow TLS 1.2, 1.3 or both")]
+    NoTlsVersion,
     /// The crypto provider supports none of the allowed TLS versions.
     #[error("the crypto provider has no cipher suite or no key exchange for the allowed TLS versions")]
     UnsuitableCryptoProvider,

@@ -13,6 +13,10 @@
 //! so that no resumption bypasses the check. A configuration that another library uses has a
 //! session store of its own, and no such check.
 //!
+//! **A rotation makes a configuration.** [`RotatingConfig`] follows an
+//! [`IdentityWatch`](symbolon_types::IdentityWatch) and returns the configuration of its present
+//! identity, so that sessions of the old certificate are out of reach of the new one.
+//!
 //! **Pinned servers are separate.** With a [pin](symbolon_types::CertificatePin), the thumbprint of
 //! the server's certificate replaces chain, name and validity, and roots are not read. The
 //! signature of the handshake is verified, because a certificate is public. Sessions of one pin are
@@ -31,6 +35,7 @@ mod error;
 mod identity;
 mod identity_map;
 mod pinned;
+mod rotating;
 mod scheme;
 mod trust;
 mod version;
@@ -44,6 +49,7 @@ pub use error::{ConfigError, TlsError, TlsErrorKind, causes, may_concern_client_
 pub use identity::client_identity_from_pkcs12;
 pub use identity::{ClientIdentityLoader, LoadError, client_identity_from_pem};
 pub use identity_map::IdentityMap;
+pub use rotating::RotatingConfig;
 pub use version::TlsVersion;
 
 /// The TLS library whose types appear in signatures of this crate.

@@ -1,5 +1,7 @@
 //! Versions of TLS.
 
+use std::ops::RangeInclusive;
+
 use rustls::SupportedProtocolVersion;
 
 /// A version of TLS.
@@ -13,13 +15,10 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// Returns this version and all later ones.
-    pub(crate) fn and_later(self) -> &'static [&'static SupportedProtocolVersion] {
-        static NEWEST_FIRST: [&SupportedProtocolVersion; 2] =
-            [&rustls::version::TLS13, &rustls::version::TLS12];
-        match self {
-            Self::V1_2 => &NEWEST_FIRST,
-            Self::V1_3 => &NEWEST_FIRST[..1],
-        }
+    /// Returns the versions of a range, newest first.
+    pub(crate) fn supported(range: &RangeInclusive<Self>) -> Vec<&'static SupportedProtocolVersion> {
+        let newest_first = [(Self::V1_3, &rustls::version::TLS13), (Self::V1_2, &rustls::version::TLS12)];
+        let in_range = newest_first.into_iter().filter(|(version, _)| range.contains(version));
+        in_range.map(|(_, version)| version).collect()
     }
 }

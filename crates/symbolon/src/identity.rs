@@ -81,7 +81,7 @@ impl ManagedIdentity {
     }
 
     /// Returns a watch that reports each change of the certificate: the first one, a renewal, a
-    /// replacement after a refusal.
+    /// replacement after a refusal. `symbolon-rustls` makes TLS configurations from it.
     #[must_use]
     pub fn watch_binding(&self) -> BindingWatch {
         self.0.minter.watch(&self.0.id)

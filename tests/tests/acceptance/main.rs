@@ -9,6 +9,7 @@ mod clients;
 mod concurrency;
 mod confidential;
 mod configuration;
+mod data_plane;
 mod delegation;
 mod key;
 mod lifetime;

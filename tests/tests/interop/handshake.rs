@@ -1,14 +1,61 @@
 //! Handshakes with a certificate for every kind of key.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use symbolon::{Context, Env, HyperTransport};
+use symbolon_rustls::ClientConfigs;
+use symbolon_rustls::pki_types::ServerName;
+use symbolon_rustls::rustls::ClientConfig;
 use symbolon_test_programs::{Folder, SoftHsm, find_program, missing};
 use symbolon_transport::{Request, Route, Transport as _, TransportErrorKind};
-use symbolon_types::ClientIdentity;
+use symbolon_types::{ClientIdentity, IdentityCell};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::authority::Authority;
 use crate::keys::{CLIENT, Home, Requested, block_on};
 use crate::servers::{SERVERS, VERSIONS};
+
+/// A stream of configurations presents each of these keys in turn.
+fn configs_present(requests: &[Requested]) {
+    let Some(first) = requests.first() else { return };
+    let folder = Folder::new();
+    let authority = Authority::new(folder.path());
+    let configs = ClientConfigs::builder()
+        .platform_roots(false)
+        .context(Context::default().with_env(Env::empty()))
+        .root_certificates_pem(&authority.pem())
+        .build()
+        .unwrap();
+    for version in VERSIONS {
+        let server = match (SERVERS[0].start)(&folder, version) {
+            Ok(server) => server,
+            Err(what) => return missing(&what),
+        };
+        let port = server.url.trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap();
+        let cell = IdentityCell::new(authority.certify(first));
+        let rotating = block_on(configs.rotating(cell.watch())).unwrap();
+        for requested in requests {
+            cell.replace(authority.certify(requested));
+            let page = block_on(page(rotating.current().unwrap(), port)).unwrap();
+            assert!(page.contains(CLIENT), "{version:?} {}: {page}", requested.name);
+        }
+    }
+}
+
+/// Returns the page of a server with the configuration alone, as another library does.
+async fn page(config: Arc<ClientConfig>, port: u16) -> std::io::Result<String> {
+    let stream = TcpStream::connect(("localhost", port)).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    let mut page = Vec::new();
+    // OpenSSL closes without an alert.
+    let _closed = stream.read_to_end(&mut page).await;
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
 
 /// Every installed server accepts the client by its certificate, and refuses a client of another
 /// authority.
@@ -62,7 +109,9 @@ fn send(
 
 #[test]
 fn keys_in_memory_are_accepted_everywhere() {
-    all_accept(&Home::Memory.keys());
+    let requests = Home::Memory.keys();
+    all_accept(&requests);
+    configs_present(&requests);
 }
 
 #[test]
@@ -72,10 +121,16 @@ fn keys_in_files_are_accepted_everywhere() {
 
 #[test]
 fn keys_on_a_token_are_accepted_everywhere() {
-    SoftHsm::run("handshake::keys_on_a_token_are_accepted_everywhere", |_| all_accept(&Home::Token.keys()));
+    SoftHsm::run("handshake::keys_on_a_token_are_accepted_everywhere", |_| {
+        let requests = Home::Token.keys();
+        all_accept(&requests);
+        configs_present(&requests);
+    });
 }
 
 #[test]
 fn keys_in_a_tpm_are_accepted_everywhere() {
-    all_accept(&Home::Tpm.keys());
+    let requests = Home::Tpm.keys();
+    all_accept(&requests);
+    configs_present(&requests);
 }

@@ -1,0 +1,175 @@
+//! Configurations and their sessions.
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use symbolon_rustls::{ConfigError, TlsErrorKind, TlsVersion};
+use symbolon_types::CertificatePin;
+
+use crate::authority::Authority;
+use crate::keys::{ALGORITHMS, Algorithm};
+use crate::server::{ClientCertificates, Handshake, ServerOptions, VERSIONS};
+use crate::{connect, exchange, request, trusting};
+
+#[tokio::test]
+async fn configuration_presents_its_identity() {
+    let authority = Authority::new();
+    let configs = trusting(&authority).build().unwrap();
+    for version in VERSIONS {
+        for algorithm in ALGORITHMS {
+            let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
+            let identity = authority.identity(algorithm);
+            let config = configs.config(&identity).await.unwrap();
+            for _ in 0..2 {
+                request(&mut connect(&config, server.address()).await).await.unwrap();
+            }
+            let client = configs.client(Some(&identity), None).await.unwrap();
+            for _ in 0..2 {
+                exchange(&client, server.address()).await.unwrap();
+            }
+            let certificate = Some(identity.thumbprint());
+            let shown = |is_resumed| Handshake { certificate, is_resumed };
+            // The client does not resume the sessions of the bare configuration.
+            let expected = [false, true, false, true].map(shown);
+            assert_eq!(server.journal().handshakes, expected, "{version:?} {algorithm:?}");
+        }
+    }
+    assert!(CryptoProvider::get_default().is_none(), "nothing was installed for the process");
+}
+
+#[tokio::test]
+async fn sessions_never_cross_identities() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
+        let configs = trusting(&authority).build().unwrap();
+        let identities = [(); 3].map(|()| authority.identity(Algorithm::P256));
+        let mut expected = Vec::new();
+        for is_resumed in [false, true, true] {
+            for identity in &identities {
+                let config = configs.config(identity).await.unwrap();
+                request(&mut connect(&config, server.address()).await).await.unwrap();
+                expected.push(Handshake { certificate: Some(identity.thumbprint()), is_resumed });
+            }
+        }
+        assert_eq!(server.journal().handshakes, expected, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn server_without_request_is_refused() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let server = ServerOptions::new(version, ClientCertificates::Never).start(&authority);
+        let configs = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        let client = configs.client(Some(&identity), None).await.unwrap();
+        for _ in 0..3 {
+            // Another library stores a session in which no certificate was presented.
+            request(&mut connect(client.config(), server.address()).await).await.unwrap();
+            let refused = exchange(&client, server.address()).await;
+            assert_eq!(refused, Err(TlsErrorKind::IdentityNotRequested), "{version:?}");
+        }
+        assert_eq!(server.journal().requests.len(), 3, "those of the other library");
+        let anonymous = configs.client(None, None).await.unwrap();
+        exchange(&anonymous, server.address()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn configuration_ends_with_its_identity() {
+    let authority = Authority::new();
+    let configs = trusting(&authority).build().unwrap();
+    let identity = authority.identity(Algorithm::P256);
+    let config = configs.config(&identity).await.unwrap();
+    assert!(Arc::ptr_eq(&config, &configs.config(&identity).await.unwrap()));
+    let weak = Arc::downgrade(&config);
+    drop((config, identity));
+    configs.config(&authority.identity(Algorithm::P256)).await.unwrap();
+    assert!(weak.upgrade().is_none());
+}
+
+#[tokio::test]
+async fn configurations_are_bounded() {
+    let authority = Authority::new();
+    let configs = trusting(&authority).build().unwrap();
+    let identities: Vec<_> = (0..65).map(|_| authority.identity(Algorithm::P256)).collect();
+    let mut kept = Vec::new();
+    for identity in &identities {
+        kept.push(Arc::downgrade(&configs.config(identity).await.unwrap()));
+    }
+    let alive: Vec<_> = kept.iter().map(|config| config.upgrade().is_some()).collect();
+    assert!(!alive[0] && alive[1..].iter().all(|alive| *alive), "{alive:?}");
+}
+
+#[tokio::test]
+async fn forgotten_client_is_made_anew() {
+    let authority = Authority::new();
+    let configs = trusting(&authority).build().unwrap();
+    let identity = authority.identity(Algorithm::P256);
+    let first = configs.client(Some(&identity), None).await.unwrap();
+    configs.forget(Some(&identity), None, &first);
+    let second = configs.client(Some(&identity), None).await.unwrap();
+    assert!(!Arc::ptr_eq(&first, &second));
+    // A late rejection of the first does not concern the second.
+    configs.forget(Some(&identity), None, &first);
+    assert!(Arc::ptr_eq(&second, &configs.client(Some(&identity), None).await.unwrap()));
+}
+
+#[tokio::test]
+async fn settings_reach_the_handshake() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (version, own) in VERSIONS.into_iter().zip([TlsVersion::V1_2, TlsVersion::V1_3]) {
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
+        for (minimum, maximum) in [
+            (TlsVersion::V1_2, TlsVersion::V1_2),
+            (TlsVersion::V1_2, TlsVersion::V1_3),
+            (TlsVersion::V1_3, TlsVersion::V1_3),
+        ] {
+            let configs = trusting(&authority).minimum_tls(minimum).maximum_tls(maximum);
+            let configs = configs.alpn_protocols(["h2", "http/1.1"]).build().unwrap();
+            let client = configs.client(Some(&identity), None).await.unwrap();
+            let expected =
+                if (minimum..=maximum).contains(&own) { Ok(()) } else { Err(TlsErrorKind::Handshake) };
+            assert_eq!(exchange(&client, server.address()).await, expected, "{own:?} {minimum:?}");
+        }
+        let configs = trusting(&authority).alpn_protocols(["h2", "http/1.1"]).build().unwrap();
+        let stream = connect(&configs.config(&identity).await.unwrap(), server.address()).await;
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        // The alert `no_application_protocol` does not concern the certificate.
+        let configs = trusting(&authority).alpn_protocols(["h2"]).build().unwrap();
+        let client = configs.client(Some(&identity), None).await.unwrap();
+        assert_eq!(exchange(&client, server.address()).await, Err(TlsErrorKind::Handshake));
+    }
+}
+
+#[test]
+fn unusable_settings_are_refused() {
+    let authority = Authority::new();
+    let reversed = trusting(&authority).minimum_tls(TlsVersion::V1_3).maximum_tls(TlsVersion::V1_2);
+    assert_eq!(reversed.build().err(), Some(ConfigError::NoTlsVersion));
+    let empty = CryptoProvider { cipher_suites: Vec::new(), ..aws_lc_rs::default_provider() };
+    let unsuitable = trusting(&authority).crypto_provider(empty).build();
+    assert_eq!(unsuitable.err(), Some(ConfigError::UnsuitableCryptoProvider));
+}
+
+#[tokio::test]
+async fn untrusted_server_is_no_rejection() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let identity = authority.identity(Algorithm::P256);
+    for version in VERSIONS {
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
+        let configs = trusting(&other).build().unwrap();
+        let client = configs.client(Some(&identity), None).await.unwrap();
+        let refused = exchange(&client, server.address()).await;
+        assert_eq!(refused, Err(TlsErrorKind::ServerCertificate), "{version:?}");
+        let pin = CertificatePin::from_sha1([7; 20]);
+        let configs = trusting(&authority).build().unwrap();
+        let pinned = configs.client(Some(&identity), Some(pin)).await.unwrap();
+        let refused = exchange(&pinned, server.address()).await;
+        assert_eq!(refused, Err(TlsErrorKind::ServerCertificate), "{version:?}");
+        let trusted = configs.client(Some(&identity), None).await.unwrap();
+        exchange(&trusted, server.address()).await.unwrap();
+    }
+}
