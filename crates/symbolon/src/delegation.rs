@@ -45,8 +45,11 @@ impl CredentialSource for MintedCertificate {
         if !request.proof_of_possession() {
             return Some(CacheIdentity::bearer(&self.over_mtls));
         }
-        let binding = self.minter.current_at(&self.id, request.now())?;
-        Some(CacheIdentity::bearer(&self.bound).bound_to(Cow::Owned(binding.identity().clone())))
+        let identity = CacheIdentity::bearer(&self.bound);
+        Some(match self.minter.current_at(&self.id, request.now()) {
+            Some(binding) => identity.bound_to(Cow::Owned(binding.identity().clone())),
+            None => identity.awaiting_certificate(),
+        })
     }
 
     async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
@@ -64,7 +67,11 @@ impl CredentialSource for MintedCertificate {
         })
     }
 
+    /// Any other rejection would come back with every certificate of the identity.
     async fn refused(&self, used: &ClientAuth, rejection: &CredentialRejection) -> bool {
+        if !rejection.concerns_certificate() {
+            return false;
+        }
         if let CredentialRejection::Client { server_codes } = rejection
             && server_codes.iter().any(|code| ATTESTATION_CODES.contains(code))
         {

@@ -1,10 +1,13 @@
 //! The token client: requests, the exchange with the token endpoint, and sign-in.
 
+mod acquisition;
 mod authenticate;
 mod authorization_request;
+mod bound_tokens;
 mod builder;
 mod exchange;
 mod options;
+mod owned_request;
 mod parts;
 mod pending_authorization;
 mod request;

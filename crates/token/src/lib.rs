@@ -6,7 +6,8 @@
 //!
 //! 1. [`CredentialSource::cache_identity`] returns the credential's part of the cache key, and the
 //!    cache is read. A hit ends here.
-//! 2. On a miss, requests with the same key share one exchange.
+//! 2. On a miss, a token of an earlier certificate is served, if there is one, and the next steps
+//!    run in the background. Requests with the same key share one exchange.
 //! 3. [`CredentialSource::authenticate`] returns the [`ClientAuth`] of the exchange. If the cache
 //!    key depends on it, because no certificate is held yet, this step comes first.
 //! 4. The token request is sent, with the certificate of the `ClientAuth` on the TLS connection.

@@ -53,7 +53,10 @@ async fn cache_02_renewed_certificate_is_a_miss() {
         after = test_env.bound_token(&identity).await;
     }
     assert_ne!(after.bound_to(), before.bound_to(), "the new certificate is in use within five seconds");
-    assert_eq!(after.source(), TokenSource::Network);
+    let new = after.bound_to().map(ClientIdentity::thumbprint);
+    let journal = test_env.emulator.journal();
+    let exchanges = journal.of(Step::Token).filter(|request| request.certificate() == new).count();
+    assert_eq!(exchanges, 1, "a miss");
     let key = |token: &symbolon::Token| {
         use symbolon_types::SigningKey;
         token.bound_to().map(|identity| identity.key().public_key().as_ref().to_vec())

@@ -18,6 +18,7 @@ mod recovery;
 mod request;
 mod routing;
 mod sources;
+mod succession;
 mod telemetry;
 mod test_env;
 mod transport;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::test_env::{Counts, TestEnv};
-use symbolon::{ClientIdentity, Error, KeyProvider, SoftwareKeys, Strength, TokenSource};
+use symbolon::{ClientIdentity, Error, ErrorKind, KeyProvider, SoftwareKeys, Strength, TokenSource};
 use symbolon_binding::REMINT_COOLDOWN;
 use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
@@ -233,4 +233,20 @@ async fn del_14_certificate_without_tokens_has_expired() {
     let after = test_env.bound_token(&identity).await;
     assert_ne!(before.bound_to(), after.bound_to(), "by its own extension");
     assert_eq!(test_env.counts(), Counts::of(2, 2, 2));
+}
+
+#[tokio::test]
+async fn del_16_other_refusals_keep_the_binding() {
+    for code in [7_000_222, 7_000_215, 700_016, 7_000_112, 392_200] {
+        let test_env = TestEnv::new().await;
+        let identity = test_env.identity();
+        let token = test_env.bound_token(&identity).await;
+        test_env.emulator.inject(Fault::oauth_error("invalid_client", &[code]));
+        let error = identity.token("https://other.example").proof_of_possession().await.unwrap_err();
+        assert_eq!((error.code(), error.kind()), ("invalid_client", ErrorKind::Credential));
+        assert_eq!(error.server_codes(), [u32::try_from(code).unwrap()]);
+        assert_eq!(test_env.bound_token(&identity).await.source(), TokenSource::Cache);
+        assert_eq!(identity.binding().unwrap().identity(), token.bound_to().unwrap());
+        assert_eq!(test_env.counts(), Counts::of(1, 1, 2), "{code}");
+    }
 }

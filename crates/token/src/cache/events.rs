@@ -35,6 +35,11 @@ pub(crate) fn fetched(outcome: &Result<IssuedToken, Error>, took: Duration) {
     }
 }
 
+/// Logs that no token replaces one of an earlier certificate yet.
+pub(crate) fn not_replaced(error: &Error) {
+    debug!(code = error.code(), "could not replace the token of an earlier certificate");
+}
+
 /// Logs a refused credential; with a successor, another attempt follows.
 pub(crate) fn credential_refused(error: &Error, has_successor: bool) {
     warn!(code = error.code(), has_successor, "the credential was refused");

@@ -109,6 +109,10 @@ impl TokenCache {
         })
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Returns the reason why a request for this key leads to an exchange.
     pub(crate) fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
         match self.leases.find(key) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
 use symbolon_types::Context;
 
+use super::bound_tokens::BoundTokens;
 use super::parts::ClientParts;
 use super::throttle::Throttle;
 use super::token_client::TokenClient;
@@ -96,10 +97,12 @@ impl TokenClientBuilder {
     pub fn build(self) -> TokenClient {
         let new_cache = || TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context);
         let cache = self.cache.unwrap_or_else(new_cache);
+        let clock = self.context.clock();
         TokenClient {
             parts: Arc::new(ClientParts {
                 capabilities: self.capabilities,
-                throttle: Throttle::new(self.context.clock().clone()),
+                throttle: Throttle::new(clock.clone()),
+                bound_tokens: BoundTokens::new(cache.capacity(), clock.clone()),
                 http: HttpClient::new(self.transport, self.context),
                 credential: self.credential,
                 cache,

@@ -1,40 +1,30 @@
 //! The exchange with the token endpoint: the only place that sends token requests.
 
+use std::io;
 use std::sync::Arc;
 
 use symbolon_lease::LeaseKey;
 use symbolon_transport::{Response, TransportError, TransportErrorKind, is_transient_status};
-use symbolon_types::{CorrelationId, Error, ErrorKind, SigningError};
+use symbolon_types::{Error, ErrorKind, SigningError};
 
-use super::authenticate::authenticate;
-use super::parts::{ClientParts, Started};
+use super::owned_request::OwnedRequest;
+use super::parts::ClientParts;
 use crate::cache::events;
-use crate::credential::{ClientAuth, CredentialRequest};
+use crate::credential::ClientAuth;
 use crate::oauth::{
-    CredentialRejection, ErrorResponse, FetchReason, Grant, Parameters, RoutingHint, Subject,
-    TelemetryHeader, TokenRequestBody, TokenResponse,
+    CredentialRejection, ErrorResponse, FetchReason, Grant, RoutingHint, TelemetryHeader, TokenRequestBody,
+    TokenResponse,
 };
 use crate::token::{CacheKey, IssuedToken, RefreshToken, TokenKey};
 
 /// One exchange, before it is made.
 pub(crate) struct TokenExchange {
-    pub(super) parts: Arc<ClientParts>,
+    pub(super) request: Arc<OwnedRequest>,
     /// The key of the request.
     pub(super) key: TokenKey,
     /// The authentication, if the key depended on it.
     pub(super) auth: Option<ClientAuth>,
-    pub(super) proof_of_possession: bool,
-    pub(super) tenant: Option<String>,
-    pub(super) grant: Grant,
-    pub(super) subject: Subject,
-    pub(super) scope: String,
-    /// All claims, merged.
-    pub(super) claims: Option<String>,
-    pub(super) parameters: Parameters,
-    pub(super) routing_hint: Option<RoutingHint>,
-    pub(super) correlation_id: CorrelationId,
     pub(super) reason: FetchReason,
-    pub(super) started: Started,
 }
 
 /// A failed attempt; with a rejection if the credential is the cause.
@@ -64,7 +54,8 @@ impl From<TransportError> for SendError {
 impl TokenExchange {
     /// Requests the token, within the time limit of the request.
     pub(super) async fn run(self) -> Result<IssuedToken, Error> {
-        let (parts, started, id) = (Arc::clone(&self.parts), self.started, self.correlation_id);
+        let (parts, started, id) =
+            (Arc::clone(&self.request.parts), self.request.started, self.request.correlation_id);
         parts.until(started, self.run_unlimited()).await.map_err(|error| match error.correlation_id() {
             Some(_) => error,
             None => error.with_correlation_id(id),
@@ -75,49 +66,43 @@ impl TokenExchange {
     async fn run_unlimited(mut self) -> Result<IssuedToken, Error> {
         let auth = match self.auth.take() {
             Some(auth) => auth,
-            None => self.authenticate().await?,
+            None => self.request.authenticate().await?,
         };
         let FailedAttempt { error, rejection } = match self.attempt(&auth).await {
             Ok(issued) => return Ok(issued),
             Err(failed) => failed,
         };
         let Some(rejection) = rejection else { return Err(error) };
-        let has_successor = self.parts.credential.refused_erased(&auth, &rejection).await;
+        let has_successor = self.request.parts.credential.refused_erased(&auth, &rejection).await;
         events::credential_refused(&error, has_successor);
+        if has_successor
+            && rejection.withdraws_tokens()
+            && let Some(identity) = auth.identity()
+        {
+            self.request.parts.bound_tokens.refuse(identity.thumbprint());
+        }
         if !has_successor {
             return Err(error);
         }
-        let successor = self.authenticate().await?;
+        let successor = self.request.authenticate().await?;
         self.attempt(&successor).await.map_err(|failed| failed.error)
     }
 
-    async fn authenticate(&self) -> Result<ClientAuth, Error> {
-        let request = CredentialRequest {
-            proof_of_possession: self.proof_of_possession,
-            for_user: self.grant.is_for_user(),
-            tenant: self.tenant.as_deref(),
-            correlation_id: Some(self.correlation_id),
-            now: self.parts.http.context().clock().now(),
-            http: &self.parts.http,
-        };
-        authenticate(&self.parts, &request).await
-    }
-
     async fn attempt(&self, auth: &ClientAuth) -> Result<IssuedToken, FailedAttempt> {
-        let ClientParts { http, retry, cache, caller, .. } = &*self.parts;
+        let ClientParts { http, retry, cache, caller, .. } = &*self.request.parts;
         let stored = self.stored_refresh_token(auth).await?;
         let grant = stored.as_ref().map(|stored| Grant::RefreshToken { token: stored.secret.clone() });
         let scheme = auth.scheme();
         let telemetry = TelemetryHeader {
-            grant: &self.grant,
-            subject: &self.subject,
+            grant: &self.request.grant,
+            subject: &self.request.subject,
             managed_identity: auth.managed_identity(),
             is_bound: scheme.bound_to().is_some(),
             reason: self.reason,
             region: auth.region().telemetry_fields(),
             has_store: cache.has_store(),
             caller,
-            parameters: &self.parameters,
+            parameters: &self.request.parameters,
         };
         let telemetry = telemetry.value();
         let routing_hint = self.routing_hint(stored.as_ref());
@@ -127,11 +112,11 @@ impl TokenExchange {
                 client_id: auth.client_id(),
                 credentials: auth.parameters(http.context().clock().now()).map_err(SendError::Build)?,
                 scheme,
-                grant: grant.as_ref().unwrap_or(&self.grant),
-                scope: &self.scope,
-                claims: self.claims.as_deref(),
-                parameters: &self.parameters,
-                correlation_id: self.correlation_id,
+                grant: grant.as_ref().unwrap_or(&self.request.grant),
+                scope: &self.request.scope,
+                claims: self.request.claims.as_deref(),
+                parameters: &self.request.parameters,
+                correlation_id: self.request.correlation_id,
                 telemetry: telemetry.clone(),
                 routing_hint: routing_hint.as_ref(),
             };
@@ -150,9 +135,12 @@ impl TokenExchange {
                 Ok(self.fetched(auth, granted, stored).await.after(attempts, took))
             }
             Err(failed) => {
-                self.parts.throttle.note(self.key_of(auth, self.subject.name()), &failed.error);
+                self.request
+                    .parts
+                    .throttle
+                    .note(self.key_of(auth, self.request.subject.name()), &failed.error);
                 if let (Some(stored), "invalid_grant", Some(subject)) =
-                    (&stored, failed.error.code(), self.subject.name())
+                    (&stored, failed.error.code(), self.request.subject.name())
                 {
                     cache.forget_refresh_token(auth.partition(), subject, Some(&stored.secret)).await;
                 }
@@ -163,11 +151,11 @@ impl TokenExchange {
 
     /// Returns the stored refresh token, for a grant that uses one.
     async fn stored_refresh_token(&self, auth: &ClientAuth) -> Result<Option<RefreshToken>, Error> {
-        if !matches!(self.grant, Grant::StoredRefreshToken) {
+        if !matches!(self.request.grant, Grant::StoredRefreshToken) {
             return Ok(None);
         }
-        let subject = self.subject.name().unwrap_or_default();
-        let stored = self.parts.cache.refresh_token(auth.partition(), subject).await;
+        let subject = self.request.subject.name().unwrap_or_default();
+        let stored = self.request.parts.cache.refresh_token(auth.partition(), subject).await;
         stored.map(Some).ok_or_else(|| {
             let error = "no refresh token is stored for this user; nothing was sent";
             Error::new(ErrorKind::Request, "no_tokens_found", error).with_advice("let the user sign in again")
@@ -176,11 +164,11 @@ impl TokenExchange {
 
     /// Returns the routing hint of the caller, or of the account of the refresh token.
     fn routing_hint(&self, used: Option<&RefreshToken>) -> Option<RoutingHint> {
-        if !self.grant.is_for_user() {
+        if !self.request.grant.is_for_user() {
             return None;
         }
         let of_account = || RoutingHint::of_account(used?.account.as_ref()?);
-        self.routing_hint.clone().or_else(of_account)
+        self.request.routing_hint.clone().or_else(of_account)
     }
 
     /// Stores the refresh token, and returns the access token with its cache key.
@@ -190,17 +178,21 @@ impl TokenExchange {
         granted: TokenResponse,
         used: Option<RefreshToken>,
     ) -> IssuedToken {
-        let cache = &self.parts.cache;
+        let cache = &self.request.parts.cache;
         let account = granted.account.or_else(|| used.as_ref().and_then(|used| used.account.clone()));
-        let subject = self.subject.about(account.as_ref());
-        if self.subject.keeps_refresh_token()
+        let subject = self.request.subject.about(account.as_ref());
+        if self.request.subject.keeps_refresh_token()
             && let (Some(secret), Some(subject)) = (granted.refresh_token, &subject)
         {
             let token = RefreshToken { secret, account: account.clone() };
             cache.keep_refresh_token(auth.partition(), subject, token).await;
         }
         let key = self.key_of(auth, subject.as_deref());
-        IssuedToken::new(granted.secret, granted.expiry, auth.scheme().clone(), self.correlation_id)
+        // A token that the request leads to under another key is not recorded by the request.
+        if let (Some(identity), true) = (auth.scheme().bound_to(), key != self.key) {
+            self.request.parts.bound_tokens.record(&key, identity);
+        }
+        IssuedToken::new(granted.secret, granted.expiry, auth.scheme().clone(), self.request.correlation_id)
             .with_owner(auth.owner())
             .about(account)
             .stored_under(key)
@@ -224,14 +216,14 @@ impl TokenExchange {
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
         }
-        TokenResponse::read(response, auth.scheme(), self.grant.nonce())
+        TokenResponse::read(response, auth.scheme(), self.request.grant.nonce())
             .map_err(|error| error.with_status(200).into())
     }
 
     fn refused(&self, response: &Response) -> FailedAttempt {
         let status = response.status();
         let is_transient = is_transient_status(status);
-        let retry_after = response.retry_after(self.parts.http.context().clock().now());
+        let retry_after = response.retry_after(self.request.parts.http.context().clock().now());
         let Some(ErrorResponse { code, server_codes, claims, description }) = ErrorResponse::read(response)
         else {
             let error = "the response of the token service is not an OAuth error";
@@ -294,16 +286,37 @@ fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'sta
 }
 
 fn unanswered(error: TransportError) -> FailedAttempt {
-    let rejection = match error.kind() {
-        TransportErrorKind::IdentityRejected => Some(CredentialRejection::Tls),
-        TransportErrorKind::IdentityUnusable if is_key_gone(&error) => Some(CredentialRejection::KeyGone),
-        _ => None,
-    };
+    let rejection = rejection(&error);
     let error = error.into_error("the token request could not be sent");
     FailedAttempt { error, rejection }
 }
 
+/// Returns the rejection of a certificate that a request without a response stands for, if any.
+pub(super) fn rejection(error: &TransportError) -> Option<CredentialRejection> {
+    match error.kind() {
+        TransportErrorKind::IdentityRejected if is_loss(error) => Some(CredentialRejection::Lost),
+        TransportErrorKind::IdentityRejected => Some(CredentialRejection::Tls),
+        TransportErrorKind::IdentityUnusable if is_key_gone(error) => Some(CredentialRejection::KeyGone),
+        _ => None,
+    }
+}
+
 fn is_key_gone(error: &TransportError) -> bool {
-    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.any(|cause| matches!(cause.downcast_ref(), Some(SigningError::Gone(_))))
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(SigningError::Gone(_))))
+}
+
+/// Returns `true` if the connection was lost without an alert. Implementations of TLS report an
+/// alert as invalid data.
+fn is_loss(error: &TransportError) -> bool {
+    let is_alert = |cause: &io::Error| cause.kind() == io::ErrorKind::InvalidData;
+    causes(error).next().is_some() && !causes(error).any(|cause| cause.downcast_ref().is_some_and(is_alert))
+}
+
+/// Iterates over the causes of an error. The source of an `io::Error` is that of the error which it
+/// wraps, so the wrapped error itself is added.
+fn causes(error: &TransportError) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| match cause.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().map(|wrapped| wrapped as _),
+        None => cause.source(),
+    })
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use symbolon_transport::{HttpClient, RetryPolicy, timeout};
 use symbolon_types::{Error, ErrorKind};
 
+use super::bound_tokens::BoundTokens;
 use super::throttle::Throttle;
 use crate::cache::TokenCache;
 use crate::credential::ErasedCredential;
@@ -17,6 +18,7 @@ pub(crate) struct ClientParts {
     pub(super) http: HttpClient,
     pub(super) credential: Arc<dyn ErasedCredential>,
     pub(super) cache: TokenCache,
+    pub(super) bound_tokens: BoundTokens,
     pub(super) throttle: Throttle,
     pub(super) retry: RetryPolicy,
     pub(super) deadline: Duration,

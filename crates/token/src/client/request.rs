@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use symbolon_lease::LeaseKey;
 use symbolon_types::{CorrelationId, Error};
 
-use super::authenticate::{authenticate, check_transport};
-use super::exchange::TokenExchange;
+use super::acquisition::acquire;
+use super::authenticate::check_transport;
 use super::options::RequestOptions;
+use super::owned_request::OwnedRequest;
 use super::parts::{ClientParts, Started};
-use crate::cache::events;
 use crate::credential::{CacheIdentity, CredentialRequest};
-use crate::oauth::{Audience, Caching, FetchReason, Grant, Parameters, RoutingHint, Subject, merge_claims};
+use crate::oauth::{Audience, Caching, Grant, Parameters, RoutingHint, Subject, merge_claims};
 use crate::token::{CacheKey, Token};
 
 /// A token request under construction; `.await` it.
@@ -137,7 +136,7 @@ impl<'a> TokenRequest<'a> {
             return None;
         }
         let now = self.parts.cache.clock().now();
-        let request = self.credential_request(None, now);
+        let request = self.credential_request(now);
         let identity = self.parts.credential.cache_identity_erased(&request)?;
         self.parts.cache.find_at(&self.key(&identity), now)
     }
@@ -159,7 +158,7 @@ impl<'a> TokenRequest<'a> {
         };
         self.parameters.check()?;
         let (claims, client_claims) = (self.options.claims(), self.options.client_claims());
-        let claims = merge_claims(claims, client_claims, &parts.capabilities)?;
+        let merged_claims = merge_claims(claims, client_claims, &parts.capabilities)?;
         if self.proof_of_possession {
             check_transport(parts.http.transport())?;
         }
@@ -167,67 +166,31 @@ impl<'a> TokenRequest<'a> {
             at: parts.http.context().clock().now(),
             deadline: self.options.deadline().unwrap_or(parts.deadline),
         };
-        let request = self.credential_request(Some(correlation_id), started.at);
-        let credential = &parts.credential;
-        // The credential authenticates once for each exchange: here if the cache key depends on it,
-        // otherwise in the exchange, which all requests for the key share.
-        let auth;
-        let (identity, auth) = match credential.cache_identity_erased(&request) {
-            Some(identity) => (identity, None),
-            None => {
-                auth = parts.until(started, authenticate(parts, &request)).await?;
-                (auth.cache_identity(), Some(auth.clone()))
-            }
-        };
-        let key = self.key(&identity);
-        let bypass_key = self.bypass_key();
-        let exchange = TokenExchange {
+        let request = OwnedRequest {
             parts: Arc::clone(parts),
-            key: key.to_key(),
-            auth,
+            audience: self.audience.as_str().to_owned(),
             proof_of_possession: self.proof_of_possession,
             tenant: self.tenant.map(str::to_owned),
             grant: self.user.as_ref().map_or(Grant::ClientCredentials, |user| user.grant.clone()),
             subject: self.subject().cloned().unwrap_or(Subject::Client),
             scope,
-            claims,
+            claims: merged_claims,
+            client_claims: client_claims.map(str::to_owned),
+            bypass_key: self.bypass_key().map(str::to_owned),
             parameters: self.parameters.clone(),
             routing_hint: self.routing_hint.as_deref().cloned(),
             correlation_id,
-            reason: self.fetch_reason(&key),
             started,
         };
-        let is_throttled = parts.throttle.check(&key);
-        match (bypass_key, is_throttled) {
-            (Some(_), Err(error)) => Err(error),
-            // A token that is due for refresh is better than an error.
-            (None, Err(error)) => parts.cache.find_even_if_due(&key).inspect(events::served).ok_or(error),
-            (Some(bypass_key), Ok(())) => parts.cache.renew(&key, bypass_key, || exchange.run()).await,
-            (None, Ok(())) => parts.cache.obtain(&key, || exchange.run()).await,
-        }
+        acquire(Arc::new(request)).await
     }
 
-    fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
-        match self.user.as_deref() {
-            Some(UserGrant { subject: Subject::Unknown(_), .. })
-            | Some(UserGrant { subject: Subject::Session(_), grant: Grant::OnBehalfOf { .. } }) => {
-                FetchReason::NotApplicable
-            }
-            _ if self.bypass_key().is_some() => FetchReason::ForcedOrClaims,
-            _ => self.parts.cache.fetch_reason(key),
-        }
-    }
-
-    fn credential_request(
-        &self,
-        correlation_id: Option<CorrelationId>,
-        now: SystemTime,
-    ) -> CredentialRequest<'_> {
+    fn credential_request(&self, now: SystemTime) -> CredentialRequest<'_> {
         CredentialRequest {
             proof_of_possession: self.proof_of_possession,
             for_user: self.user.is_some(),
             tenant: self.tenant,
-            correlation_id,
+            correlation_id: None,
             now,
             http: &self.parts.http,
         }

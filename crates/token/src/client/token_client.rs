@@ -6,6 +6,7 @@ use bytes::Bytes;
 use symbolon_transport::Transport;
 use symbolon_types::Error;
 
+use super::exchange::rejection;
 use super::parts::ClientParts;
 use super::request::TokenRequest;
 use crate::cache::TokenCache;
@@ -58,7 +59,8 @@ impl TokenClient {
     }
 
     /// Calls a resource with a token, in the header and, for a bound token, with its certificate.
-    /// Responses of any status are returned; nothing is retried.
+    /// Responses of any status are returned; nothing is retried. If the resource refuses the
+    /// certificate on TLS, its tokens are no longer served in place of those of a successor.
     ///
     /// # Errors
     /// Those of [`Token::authorize`], and those of the transport.
@@ -68,6 +70,11 @@ impl TokenClient {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
         let sent = self.parts.http.transport().send(token.authorize(request)?).await;
+        if let (Err(error), Some(identity)) = (&sent, token.bound_to())
+            && rejection(error).is_some_and(|rejection| rejection.withdraws_tokens())
+        {
+            self.parts.bound_tokens.refuse(identity.thumbprint());
+        }
         let response = sent.map_err(|error| error.into_error("the resource could not be called"))?;
         Ok(response.into())
     }

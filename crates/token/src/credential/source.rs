@@ -17,8 +17,11 @@ pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
     /// Returns the part of the cache key that depends on this credential, without waiting.
     ///
     /// It runs before every cache lookup, so it should not allocate. `None` if
-    /// [`authenticate`](Self::authenticate) must run first: no certificate is held yet, or the
-    /// request will fail. The default is `None`, with which every request authenticates.
+    /// [`authenticate`](Self::authenticate) must run first, because the caller is not known without
+    /// it, or because the request will fail. The default is `None`, with which every request
+    /// authenticates. A source that only lacks a current certificate returns an identity that is
+    /// [awaiting one](CacheIdentity::awaiting_certificate), so that tokens of an earlier one are
+    /// served meanwhile.
     fn cache_identity<'a>(&'a self, request: &CredentialRequest<'a>) -> Option<CacheIdentity<'a>> {
         let _ = request;
         None
@@ -34,7 +37,8 @@ pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<ClientAuth, Error>> + Send;
 
     /// Handles the rejection of exactly `used` by the token endpoint or by the TLS peer. Returns
-    /// `true` if another authentication is available: then the exchange is tried once more.
+    /// `true` if another authentication is available: then the exchange is tried once more, and
+    /// tokens that are bound to a refused certificate are no longer served.
     fn refused(
         &self,
         used: &ClientAuth,

@@ -63,6 +63,11 @@ impl<'a> CacheKey<'a> {
         self
     }
 
+    /// Returns the key without the certificate, which is the same for all certificates of a client.
+    pub(crate) fn without_certificate(self) -> Self {
+        Self { thumbprint: None, identity: None, ..self }
+    }
+
     /// Returns `true` for a bearer token of the client itself, without claims or parameters.
     fn is_plain(&self) -> bool {
         // Only a bound token has a thumbprint.
