@@ -40,7 +40,7 @@ pub(crate) struct MintRequest {
 /// Mint whose platform metadata and key are available.
 pub(crate) struct PreparedMint {
     pub(crate) mint: MintRequest,
-    pub(crate) id: BindingId,
+    pub(crate) binding_id: BindingId,
     pub(crate) metadata: PlatformMetadata,
     pub(crate) key: SharedSigningKey,
 }
@@ -86,7 +86,7 @@ impl IssuanceClient {
         request: &PreparedMint,
         bypass_cache: bool,
     ) -> Result<(IssuedCredential, Binding), Error> {
-        let PreparedMint { mint, id, metadata, key } = request;
+        let PreparedMint { mint, binding_id, metadata, key } = request;
         let (csr, key) = self.certificate_request(metadata, key).await?;
         let attestation_token = match &self.attestations {
             None => None,
@@ -119,7 +119,7 @@ impl IssuanceClient {
             now,
         };
         let identity = certificate.validate().map_err(|error| error.into_error(now, response.date()))?;
-        let binding = self.binding(id, &credential, identity, now)?;
+        let binding = self.binding(binding_id, &credential, identity, now)?;
         Ok((credential, binding))
     }
 

@@ -253,7 +253,7 @@ impl MinterState {
             Ok(resolved) => resolved,
             Err(result) => return result,
         };
-        let request = PreparedMint { mint: mint.clone(), id: id.clone(), metadata, key };
+        let request = PreparedMint { mint: mint.clone(), binding_id: id.clone(), metadata, key };
         let this = Arc::clone(self);
         let load = || async move { Ok(Loaded::new(lease(this.get_or_issue(request, or_due).await?))) };
         Ok(self.by_id.renew(&id, "", load).await?.value)
@@ -262,7 +262,7 @@ impl MinterState {
     #[cfg_attr(not(unix), expect(unused_variables, reason = "only a store returns bindings that are due"))]
     async fn get_or_issue(&self, request: PreparedMint, or_due: bool) -> Result<Binding, Error> {
         // A request under another id may have minted since the look-up.
-        if let Some(fresh) = self.fresh(&request.id) {
+        if let Some(fresh) = self.fresh(&request.binding_id) {
             return Ok(fresh);
         }
         let issue = self.issue(&request);
@@ -277,7 +277,7 @@ impl MinterState {
     }
 
     async fn issue(&self, request: &PreparedMint) -> Result<(IssuedCredential, Binding), Error> {
-        let follows_refusal = self.refusals().is_remint(&request.id);
+        let follows_refusal = self.refusals().is_remint(&request.binding_id);
         let bypass_cache = follows_refusal && self.bypass_cache_on_remint;
         let timer = StepTimer::start(self.clock());
         let issued = self.client.issue(request, bypass_cache).await;

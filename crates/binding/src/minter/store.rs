@@ -68,7 +68,7 @@ impl BindingStore {
     {
         let folder = self.folder.clone();
         let dir = spawn_blocking(move || PrivateDir::open(folder)).await??;
-        let name = file_stem(&query.request.id, &query.request.key);
+        let name = file_stem(&query.request.binding_id, &query.request.key);
         if let Some(binding) = self.current(&self.read(&dir, &name, query).await?) {
             return Ok(binding);
         }
@@ -139,7 +139,7 @@ impl BindingStore {
     /// Validates an entry exactly like a newly issued credential.
     fn validate(&self, entry: StoreEntry, query: &StoreQuery<'_>) -> StoredBinding {
         let StoreQuery { request, client, is_refused } = query;
-        if entry.id != request.id.text() {
+        if entry.id != request.binding_id.text() {
             return StoredBinding::Unusable("is for another identity or machine".into());
         }
         let now = self.clock.now();
@@ -162,7 +162,7 @@ impl BindingStore {
         if is_refused(identity.thumbprint()) {
             return StoredBinding::Absent;
         }
-        match client.binding(&request.id, &credential, identity, minted_at) {
+        match client.binding(&request.binding_id, &credential, identity, minted_at) {
             Ok(binding) => StoredBinding::Binding(binding),
             Err(error) => StoredBinding::Unusable(format!("cannot be used: {error}")),
         }
