@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use symbolon::{Token, TokenSource};
+use symbolon::{Token, TokenOrigin};
 use url::Url;
 
 use crate::rejection::Rejection;
@@ -47,7 +47,7 @@ enum RequestOutcome {
 impl Record {
     pub(crate) fn served(peer: Peer, resource: &str, token: &Token, now: SystemTime) -> Self {
         let outcome = RequestOutcome::Served {
-            from_cache: token.source() == TokenSource::Cache,
+            from_cache: token.origin() == TokenOrigin::Cache,
             next_refresh: token.refresh_on().duration_since(now).unwrap_or_default(),
         };
         Self { peer, resource: loggable_resource(resource), outcome }

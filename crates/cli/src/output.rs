@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use symbolon::parts::types::pki_types::CertificateDer;
-use symbolon::{ClientIdentity, Token, TokenSource};
+use symbolon::{ClientIdentity, Token, TokenOrigin};
 
 use crate::timestamp::Timestamp;
 
@@ -73,7 +73,7 @@ fn token_json(token: &Token) -> String {
         access_token: token.secret().expose(),
         expires_on: unix(token.expires_on()),
         refresh_on: Some(unix(token.refresh_on())),
-        source: source(token),
+        source: origin(token),
         resource: token.audience(),
         client_id: token.client_id(),
         tenant_id: token.tenant_id(),
@@ -90,9 +90,9 @@ fn token_text(token: &Token) -> String {
         ("resource", token.audience().to_owned()),
         ("client id", token.client_id().unwrap_or("unknown").to_owned()),
         ("tenant id", token.tenant_id().unwrap_or("unknown").to_owned()),
-        ("source", source(token).to_owned()),
+        ("origin", origin(token).to_owned()),
         ("expires", date(token.expires_on())),
-        ("refreshed from", date(token.refresh_on())),
+        ("refresh due", date(token.refresh_on())),
         ("correlation id", token.correlation_id().to_string()),
     ];
     match token.bound_to() {
@@ -101,7 +101,7 @@ fn token_text(token: &Token) -> String {
             ("bound to", format!("x5t#S256 {}", identity.thumbprint())),
             ("key strength", identity.strength().to_string()),
             ("certificate until", date(identity.not_after())),
-            ("used until", date(identity.usable_until())),
+            ("certificate usable until", date(identity.usable_until())),
         ]),
     }
     rows.push(("access token", "not shown; use --output json or --output header".to_owned()));
@@ -156,9 +156,9 @@ pub(crate) fn wrap(text: &str, margin: usize) -> Vec<String> {
     lines
 }
 
-fn source(token: &Token) -> &'static str {
-    match token.source() {
-        TokenSource::Cache => "cache",
+fn origin(token: &Token) -> &'static str {
+    match token.origin() {
+        TokenOrigin::Cache => "cache",
         _ => "network",
     }
 }

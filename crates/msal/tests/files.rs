@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use symbolon_token::authority::Authority;
 use symbolon_token::{
     Account, Application, ClientSecret, MemoryStore, Token, TokenCache, TokenClient, TokenEndpoint,
-    TokenSource,
+    TokenOrigin,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, RetryPolicy, TransportError};
@@ -47,8 +47,8 @@ fn ok_response(body: &Value) -> Result<Response, TransportError> {
     Ok(Response::new(StatusCode::OK, body.to_string()))
 }
 
-fn shown(token: &Token) -> (&str, TokenSource) {
-    (token.secret().expose(), token.source())
+fn shown(token: &Token) -> (&str, TokenOrigin) {
+    (token.secret().expose(), token.origin())
 }
 
 fn parsed(json: &str) -> Value {
@@ -118,11 +118,11 @@ async fn tokens_are_exchanged_with_msal_python() {
     let app = json!({"token_type": "Bearer", "access_token": "app-2", "expires_in": 3600});
     let transport = ScriptedTransport::new([ok_response(&user), ok_response(&app)]);
     let client = client(&cache, &clock, &transport);
-    assert_eq!(shown(&client.token(VAULT).await.unwrap()), ("app-1", TokenSource::Cache));
+    assert_eq!(shown(&client.token(VAULT).await.unwrap()), ("app-1", TokenOrigin::Cache));
     let token = client.token_for_resource("https://vault.azure.net").await.unwrap();
-    assert_eq!(shown(&token), ("app-1", TokenSource::Cache));
+    assert_eq!(shown(&token), ("app-1", TokenOrigin::Cache));
     let token = client.token_for_account(account, "User.Read").await.unwrap();
-    assert_eq!(shown(&token), ("user-1", TokenSource::Cache));
+    assert_eq!(shown(&token), ("user-1", TokenOrigin::Cache));
     assert_eq!(token.account().and_then(Account::username), Some("user@contoso.example"));
     // With the imported refresh token.
     assert_eq!(client.token_for_account(account, "Mail.Read").await.unwrap().secret().expose(), "user-2");

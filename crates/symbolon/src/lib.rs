@@ -50,7 +50,7 @@ pub use symbolon_binding::{
 #[doc(inline)]
 pub use symbolon_hyper::HyperTransport;
 #[doc(inline)]
-pub use symbolon_token::{Error, ErrorKind, RequestOptions, Token, TokenCache, TokenSource};
+pub use symbolon_token::{Error, ErrorKind, RequestOptions, Token, TokenCache, TokenOrigin};
 #[doc(inline)]
 pub use symbolon_transport::Transport;
 #[doc(inline)]

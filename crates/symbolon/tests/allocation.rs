@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 
 use futures_util::FutureExt;
-use symbolon::{Context, Env, HyperTransport, ManagedIdentity, SoftwareKeys, Token, TokenSource};
+use symbolon::{Context, Env, HyperTransport, ManagedIdentity, SoftwareKeys, Token, TokenOrigin};
 use symbolon_emulator::Emulator;
 
 #[test]
@@ -26,9 +26,9 @@ fn cache_hit_allocates_nothing() {
     for ask in [&bearer as &dyn Fn() -> Option<Result<Token, _>>, &bound] {
         let mut source = None;
         let counted = allocation_counter::measure(|| {
-            source = ask().and_then(Result::ok).map(|token| token.source());
+            source = ask().and_then(Result::ok).map(|token| token.origin());
         });
-        assert_eq!(source, Some(TokenSource::Cache));
+        assert_eq!(source, Some(TokenOrigin::Cache));
         assert_eq!(counted.count_total, 0, "{counted:?}");
     }
 }

@@ -74,5 +74,11 @@ pub use oauth::{
 pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoredEntry};
 #[cfg(feature = "sealed-store")]
 pub use store::{SealedStore, SealingKey};
-pub use symbolon_types::{Error, ErrorKind};
-pub use token::{CacheKey, IssuedToken, Partition, Token, TokenSource};
+#[doc(inline)]
+pub use symbolon_transport::Transport;
+#[doc(inline)]
+pub use symbolon_types::{
+    ClientIdentity, Context, CorrelationId, Env, Error, ErrorKind, Jitter, ManualClock, Secret, SharedClock,
+    SharedSigningKey, Thumbprint,
+};
+pub use token::{CacheKey, IssuedToken, Partition, Token, TokenOrigin};

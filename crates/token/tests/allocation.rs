@@ -8,8 +8,8 @@ use rcgen::{CertificateParams, KeyPair};
 use symbolon_hyper::client_identity_from_pem;
 use symbolon_token::authority::Authority;
 use symbolon_token::{
-    Application, ClientCertificate, ClientSecret, Error, Token, TokenClient, TokenEndpoint, TokenRequest,
-    TokenSource,
+    Application, ClientCertificate, ClientSecret, Error, Token, TokenClient, TokenEndpoint, TokenOrigin,
+    TokenRequest,
 };
 use symbolon_transport::{Capabilities, Response, transport_fn};
 use symbolon_types::Secret;
@@ -47,8 +47,8 @@ fn hit_allocates_nothing(request: impl Fn() -> Option<Result<Token, Error>>) {
     request().unwrap().unwrap();
     let mut source = None;
     let counted =
-        allocation_counter::measure(|| source = request().and_then(Result::ok).map(|token| token.source()));
-    assert_eq!(source, Some(TokenSource::Cache));
+        allocation_counter::measure(|| source = request().and_then(Result::ok).map(|token| token.origin()));
+    assert_eq!(source, Some(TokenOrigin::Cache));
     assert_eq!(counted.count_total, 0, "{counted:?}");
 }
 

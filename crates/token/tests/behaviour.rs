@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use symbolon_token::{
     Application, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest, CredentialSource, Error,
-    ErrorKind, Partition, TokenClient, TokenClientBuilder, TokenEndpoint, TokenSource,
+    ErrorKind, Partition, TokenClient, TokenClientBuilder, TokenEndpoint, TokenOrigin,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, transport_fn};
@@ -150,15 +150,15 @@ async fn bound_request_gets_no_bearer_token() {
     });
     let client = TokenClient::builder(credential, transport.clone()).build();
     for (is_bound, secret, source) in [
-        (false, "bearer", TokenSource::Network),
-        (true, "bound", TokenSource::Network),
-        (false, "bearer", TokenSource::Cache),
-        (true, "bound", TokenSource::Cache),
+        (false, "bearer", TokenOrigin::Network),
+        (true, "bound", TokenOrigin::Network),
+        (false, "bearer", TokenOrigin::Cache),
+        (true, "bound", TokenOrigin::Cache),
     ] {
         let request = client.token("a");
         let request = if is_bound { request.proof_of_possession() } else { request };
         let token = request.await.unwrap();
-        assert_eq!((token.secret().expose(), token.source()), (secret, source));
+        assert_eq!((token.secret().expose(), token.origin()), (secret, source));
         assert_eq!(token.bound_to(), is_bound.then_some(&identity));
     }
     let asked: Vec<_> = transport.requests().iter().map(|request| value(request, "token_type")).collect();
@@ -177,10 +177,10 @@ async fn bound_token_is_cached_by_certificate() {
     let [first, second] = [identity(), identity()];
     let of_first = client(&first).build();
     let of_second = client(&second).cache(of_first.cache().clone()).build();
-    for source in [TokenSource::Network, TokenSource::Cache] {
+    for source in [TokenOrigin::Network, TokenOrigin::Cache] {
         for (client, identity, secret) in [(&of_first, &first, "one"), (&of_second, &second, "two")] {
             let token = client.token("a").proof_of_possession().await.unwrap();
-            assert_eq!((token.secret().expose(), token.source()), (secret, source));
+            assert_eq!((token.secret().expose(), token.origin()), (secret, source));
             assert_eq!(token.bound_to(), Some(identity));
         }
     }
@@ -233,7 +233,7 @@ async fn bound_token_ends_before_its_certificate() {
     assert!(token.expires_on() > ends && token.refresh_on() < ends);
     manual_clock.set(ends - Duration::from_secs(10));
     let token = client.token("a").proof_of_possession().await.unwrap();
-    assert_eq!((token.secret().expose(), token.source()), ("two", TokenSource::Network));
+    assert_eq!((token.secret().expose(), token.origin()), ("two", TokenOrigin::Network));
 }
 
 #[tokio::test]
@@ -249,11 +249,11 @@ async fn due_token_is_served_and_refreshed_once() {
     manual_clock.set(first.refresh_on());
     for _ in 0..3 {
         let token = client.token("a").await.unwrap();
-        assert_eq!((token.secret().expose(), token.source()), ("one", TokenSource::Cache));
+        assert_eq!((token.secret().expose(), token.origin()), ("one", TokenOrigin::Cache));
     }
     run_background_tasks().await;
     let renewed = client.token("a").await.unwrap();
-    assert_eq!((renewed.secret().expose(), renewed.source()), ("two", TokenSource::Cache));
+    assert_eq!((renewed.secret().expose(), renewed.origin()), ("two", TokenOrigin::Cache));
     assert_eq!(transport.requests().len(), 2);
 }
 
@@ -295,12 +295,12 @@ async fn successors_token_is_cached_by_its_claims() {
         issued("plain"),
     ]);
     let client = TokenClient::builder(WithSuccessor::default(), transport.clone()).build();
-    for source in [TokenSource::Network, TokenSource::Cache] {
+    for source in [TokenOrigin::Network, TokenOrigin::Cache] {
         let token = client.token("a").claims_from_client(CHALLENGE).await.unwrap();
-        assert_eq!((token.secret().expose(), token.source()), ("claimed", source));
+        assert_eq!((token.secret().expose(), token.origin()), ("claimed", source));
     }
     let plain = client.token("a").await.unwrap();
-    assert_eq!((plain.secret().expose(), plain.source()), ("plain", TokenSource::Network));
+    assert_eq!((plain.secret().expose(), plain.origin()), ("plain", TokenOrigin::Network));
 }
 
 #[tokio::test]
@@ -335,11 +335,11 @@ async fn blank_claims_are_ignored() {
     let client = client(&transport);
     let mut sources = Vec::new();
     for blank in ["", " ", "\r\n\t"] {
-        sources.push(client.token("a").claims(blank).await.unwrap().source());
-        sources.push(client.token("a").claims_from_client(blank).await.unwrap().source());
+        sources.push(client.token("a").claims(blank).await.unwrap().origin());
+        sources.push(client.token("a").claims_from_client(blank).await.unwrap().origin());
     }
-    assert_eq!(sources[0], TokenSource::Network);
-    assert!(sources[1..].iter().all(|source| *source == TokenSource::Cache), "{sources:?}");
+    assert_eq!(sources[0], TokenOrigin::Network);
+    assert!(sources[1..].iter().all(|source| *source == TokenOrigin::Cache), "{sources:?}");
     assert_eq!(value(&transport.requests()[0], "claims"), None);
 }
 
@@ -499,7 +499,7 @@ async fn throttled_refresh_serves_the_token() {
     manual_clock.set(token.refresh_on());
     assert_eq!(client.token("a").force_refresh().await.unwrap_err().status(), Some(429));
     let served = client.token("a").await.unwrap();
-    assert_eq!((served.secret().expose(), served.source()), ("one", TokenSource::Cache));
+    assert_eq!((served.secret().expose(), served.origin()), ("one", TokenOrigin::Cache));
     run_background_tasks().await;
     assert_eq!(transport.requests().len(), 2, "due, but not refreshed while it is throttled");
 }
@@ -512,7 +512,7 @@ async fn invalidation_keeps_a_newer_token() {
     assert!(client.invalidate(&old));
     assert!(!client.invalidate(&old), "it is already removed");
     let new = client.token("a").await.unwrap();
-    assert_eq!((new.secret().expose(), new.source()), ("two", TokenSource::Network));
+    assert_eq!((new.secret().expose(), new.origin()), ("two", TokenOrigin::Network));
     assert!(!client.invalidate(&old));
     assert_eq!(client.token("a").await.unwrap().secret().expose(), "two");
     assert!(client.invalidate(&client.token("a").await.unwrap()), "a hit is the same token");

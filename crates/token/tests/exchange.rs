@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use symbolon_token::{
     Application, CacheKey, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest,
-    CredentialSource, Error, Partition, RequestOptions, TokenClient, TokenEndpoint, TokenSource,
+    CredentialSource, Error, Partition, RequestOptions, TokenClient, TokenEndpoint, TokenOrigin,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
@@ -49,9 +49,9 @@ async fn token_is_fetched_and_cached() {
     let transport = ScriptedTransport::new([issued("one")]);
     let client = client(&transport);
     let token = client.token("https://graph.example/.default").await.unwrap();
-    assert_eq!((token.secret().expose(), token.source()), ("one", TokenSource::Network));
+    assert_eq!((token.secret().expose(), token.origin()), ("one", TokenOrigin::Network));
     let again = client.token("https://graph.example/.default").await.unwrap();
-    assert_eq!((again.secret().expose(), again.source()), ("one", TokenSource::Cache));
+    assert_eq!((again.secret().expose(), again.origin()), ("one", TokenOrigin::Cache));
 
     let [request] = &transport.requests()[..] else { panic!("one request") };
     assert_eq!((request.method().as_str(), request.url().as_str()), ("POST", ENDPOINT));
@@ -78,7 +78,7 @@ async fn order_of_scopes_does_not_matter() {
     let transport = ScriptedTransport::new([issued("one")]);
     let client = client(&transport);
     client.token("b a").await.unwrap();
-    assert_eq!(client.token(" a b a").await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(client.token(" a b a").await.unwrap().origin(), TokenOrigin::Cache);
     assert_eq!(value(&transport.requests()[0], "scope").as_deref(), Some("a b"));
 }
 
@@ -99,10 +99,10 @@ async fn server_claims_replace_the_cached_token() {
     client.token("a").await.unwrap();
     let challenge = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
     let stepped_up = client.token("a").claims(challenge).await.unwrap();
-    assert_eq!((stepped_up.secret().expose(), stepped_up.source()), ("stepped up", TokenSource::Network));
+    assert_eq!((stepped_up.secret().expose(), stepped_up.origin()), ("stepped up", TokenOrigin::Network));
     assert_eq!(value(&transport.requests()[1], "claims").as_deref(), Some(challenge));
     let plain = client.token("a").await.unwrap();
-    assert_eq!((plain.secret().expose(), plain.source()), ("stepped up", TokenSource::Cache));
+    assert_eq!((plain.secret().expose(), plain.origin()), ("stepped up", TokenOrigin::Cache));
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn client_claims_are_part_of_the_key() {
     let first = client.token("a").claims_from_client(claims).await.unwrap();
     let second = client.token("a").claims_from_client(claims).await.unwrap();
     let third = client.token("a").claims_from_client(spelled).await.unwrap();
-    assert_eq!((first.source(), second.source()), (TokenSource::Network, TokenSource::Cache));
+    assert_eq!((first.origin(), second.origin()), (TokenOrigin::Network, TokenOrigin::Cache));
     assert_eq!(second.secret().expose(), "perimeter");
     assert_eq!(third.secret().expose(), "other spelling");
     assert_eq!(client.token("a").await.unwrap().secret().expose(), "plain");
@@ -284,7 +284,7 @@ async fn rejected_credential_is_replaced_once() {
         *credential.refusals.lock().unwrap(),
         [CredentialRejection::Client { server_codes: vec![1_000_610] }]
     );
-    assert_eq!(client.token("a").await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(client.token("a").await.unwrap().origin(), TokenOrigin::Cache);
     assert_eq!(client.cache().len(), 1);
 }
 
@@ -374,13 +374,13 @@ async fn shared_cache_separates_clients() {
     let at_another_endpoint = other("https://login.example/another/oauth2/v2.0/token", "client");
     let the_same = other(ENDPOINT, "client");
     for (client, secret, source) in [
-        (&first, "first", TokenSource::Network),
-        (&of_another_client, "second", TokenSource::Network),
-        (&at_another_endpoint, "third", TokenSource::Network),
-        (&the_same, "first", TokenSource::Cache),
+        (&first, "first", TokenOrigin::Network),
+        (&of_another_client, "second", TokenOrigin::Network),
+        (&at_another_endpoint, "third", TokenOrigin::Network),
+        (&the_same, "first", TokenOrigin::Cache),
     ] {
         let token = client.token("a").await.unwrap();
-        assert_eq!((token.secret().expose(), token.source()), (secret, source));
+        assert_eq!((token.secret().expose(), token.origin()), (secret, source));
     }
     assert_eq!(first.cache().len(), 3);
 }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use symbolon_token::authority::Authority;
 use symbolon_token::{
     Application, AuthorizationCode, Caching, ClientAssertion, ClientSecret, Error, ErrorKind, MemoryStore,
-    SignedAssertion, TokenCache, TokenClient, TokenEndpoint, TokenSource, WorkloadIdentity, assertion_fn,
+    SignedAssertion, TokenCache, TokenClient, TokenEndpoint, TokenOrigin, WorkloadIdentity, assertion_fn,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError};
@@ -92,9 +92,9 @@ async fn obo_token_is_cached_by_assertion() {
     let first = client.on_behalf_of(&assertion, "api").await.unwrap();
     let again = client.on_behalf_of(&assertion, "api").await.unwrap();
     let of_other = client.on_behalf_of(&other, "api").await.unwrap();
-    assert_eq!((first.secret().expose(), first.source()), ("one", TokenSource::Network));
-    assert_eq!((again.secret().expose(), again.source()), ("one", TokenSource::Cache));
-    assert_eq!((of_other.secret().expose(), of_other.source()), ("two", TokenSource::Network));
+    assert_eq!((first.secret().expose(), first.origin()), ("one", TokenOrigin::Network));
+    assert_eq!((again.secret().expose(), again.origin()), ("one", TokenOrigin::Cache));
+    assert_eq!((of_other.secret().expose(), of_other.origin()), ("two", TokenOrigin::Network));
     let exchange = |assertion: &str, scope: &str| {
         pairs(&[
             ("scope", scope),
@@ -150,10 +150,10 @@ async fn session_continues_with_its_refresh_token() {
 
     client.start_session("session", &assertion, "api").await.unwrap();
     let hit = client.session_token("session", "api").await.unwrap();
-    assert_eq!((hit.secret().expose(), hit.source()), ("one", TokenSource::Cache));
+    assert_eq!((hit.secret().expose(), hit.origin()), ("one", TokenOrigin::Cache));
     for (scope, secret) in [("b", "two"), ("c", "three"), ("d", "four")] {
         let token = client.session_token("session", scope).await.unwrap();
-        assert_eq!((token.secret().expose(), token.source()), (secret, TokenSource::Network));
+        assert_eq!((token.secret().expose(), token.origin()), (secret, TokenOrigin::Network));
         assert_eq!(token.account().map(symbolon_token::Account::id), Some("uid.utid"));
     }
     assert_eq!(client.session_token("another", "b").await.unwrap_err().code(), "no_tokens_found");
@@ -180,7 +180,7 @@ async fn ended_session_gets_no_new_tokens() {
     assert!(client.end_session("session").await.unwrap());
     assert!(!client.end_session("session").await.unwrap(), "the session has already ended");
     assert_eq!(client.session_token("session", "b").await.unwrap_err().code(), "no_tokens_found");
-    assert_eq!(client.session_token("session", "api").await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(client.session_token("session", "api").await.unwrap().origin(), TokenOrigin::Cache);
     assert_eq!(transport.requests().len(), 1);
 }
 
@@ -215,10 +215,10 @@ async fn code_tokens_belong_to_the_account() {
     assert_eq!((token.secret().expose(), account.id()), ("one", "uid.utid"));
 
     let hit = client.token_for_account(account, "api").await.unwrap();
-    assert_eq!((hit.secret().expose(), hit.source()), ("one", TokenSource::Cache));
+    assert_eq!((hit.secret().expose(), hit.origin()), ("one", TokenOrigin::Cache));
     for (scope, secret) in [("b", "two"), ("c", "three")] {
         let other = client.token_for_account(account, scope).await.unwrap();
-        assert_eq!((other.secret().expose(), other.source()), (secret, TokenSource::Network));
+        assert_eq!((other.secret().expose(), other.origin()), (secret, TokenOrigin::Network));
         assert_eq!(other.account(), Some(account));
     }
     let again = client.redeem_code(&code, "api").await.unwrap();
@@ -256,7 +256,7 @@ async fn foreign_refresh_token_is_redeemed() {
     let (client, transport) = client([about_user("one", Some("rotated")), about_user("two", None)]);
     let token = client.redeem_refresh_token(&Secret::new("imported"), "api").await.unwrap();
     let account = token.account().unwrap();
-    assert_eq!(client.token_for_account(account, "api").await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(client.token_for_account(account, "api").await.unwrap().origin(), TokenOrigin::Cache);
     client.token_for_account(account, "b").await.unwrap();
     let sent: Vec<_> = transport.requests().iter().map(form).collect();
     assert_eq!(
@@ -340,11 +340,11 @@ async fn tenant_has_own_endpoint_and_cache_key() {
     let application = Application::new(authority, "client").unwrap();
     let client = client_of(application, &transport);
     for (tenant, secret, source) in [
-        (None, "own", TokenSource::Network),
-        (Some("Fabrikam.example"), "other", TokenSource::Network),
-        (None, "own", TokenSource::Cache),
-        (Some("fabrikam.example"), "other", TokenSource::Cache),
-        (Some("contoso.example"), "own", TokenSource::Cache),
+        (None, "own", TokenOrigin::Network),
+        (Some("Fabrikam.example"), "other", TokenOrigin::Network),
+        (None, "own", TokenOrigin::Cache),
+        (Some("fabrikam.example"), "other", TokenOrigin::Cache),
+        (Some("contoso.example"), "own", TokenOrigin::Cache),
     ] {
         let request = client.token("a");
         let request = match tenant {
@@ -352,7 +352,7 @@ async fn tenant_has_own_endpoint_and_cache_key() {
             None => request,
         };
         let token = request.await.unwrap();
-        assert_eq!((token.secret().expose(), token.source()), (secret, source), "{tenant:?}");
+        assert_eq!((token.secret().expose(), token.origin()), (secret, source), "{tenant:?}");
         let expected = if secret == "own" { "contoso.example" } else { "fabrikam.example" };
         assert_eq!(token.tenant_id(), Some(expected));
     }
@@ -384,7 +384,7 @@ async fn callback_is_called_once_per_exchange() {
         .build();
     let token = client.token("a").await.unwrap();
     assert_eq!((token.attempts(), made.load(Ordering::SeqCst)), (3, 1));
-    assert_eq!(client.token("a").await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(client.token("a").await.unwrap().origin(), TokenOrigin::Cache);
     assert_eq!(made.load(Ordering::SeqCst), 1, "a hit needs no assertion");
     client.token("b").await.unwrap();
     assert_eq!(assertions(&transport), ["assertion 0", "assertion 0", "assertion 0", "assertion 1"]);
@@ -430,7 +430,7 @@ async fn federated_token_file_is_read_each_time() {
     let client = file.client(&transport);
     client.token("a").await.unwrap();
     std::fs::write(&file.0, "second").unwrap();
-    assert_eq!(client.token("a").await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(client.token("a").await.unwrap().origin(), TokenOrigin::Cache);
     client.token("b").await.unwrap();
     assert_eq!(assertions(&transport), ["first", "second"]);
 }

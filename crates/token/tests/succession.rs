@@ -11,7 +11,7 @@ use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use symbolon_token::{
     Application, CacheIdentity, ClientAssertion, ClientAuth, CredentialRejection, CredentialRequest,
     CredentialSource, Error, Partition, SignedAssertion, Token, TokenClient, TokenClientBuilder,
-    TokenEndpoint, TokenSource, assertion_fn,
+    TokenEndpoint, TokenOrigin, assertion_fn,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind};
@@ -137,8 +137,8 @@ async fn token(client: &TokenClient) -> Result<Token, Error> {
     token
 }
 
-fn facts(token: &Token) -> (&str, Option<&ClientIdentity>, TokenSource) {
-    (token.secret().expose(), token.bound_to(), token.source())
+fn facts(token: &Token) -> (&str, Option<&ClientIdentity>, TokenOrigin) {
+    (token.secret().expose(), token.bound_to(), token.origin())
 }
 
 #[tokio::test]
@@ -153,11 +153,11 @@ async fn predecessor_is_served_until_replaced() {
     // Back-off: the second attempt follows after 30 seconds, the third after a minute.
     for (wait, requests) in [(0, 2), (29, 2), (1, 3), (59, 3), (1, 4)] {
         clock.advance(Duration::from_secs(wait));
-        assert_eq!(facts(&token(&client).await.unwrap()), ("old", Some(&old), TokenSource::Cache));
+        assert_eq!(facts(&token(&client).await.unwrap()), ("old", Some(&old), TokenOrigin::Cache));
         assert_eq!(transport.requests().len(), requests, "{wait}");
     }
     assert_eq!(transport.requests()[3].identity(), Some(&new));
-    assert_eq!(facts(&token(&client).await.unwrap()), ("new", Some(&new), TokenSource::Cache));
+    assert_eq!(facts(&token(&client).await.unwrap()), ("new", Some(&new), TokenOrigin::Cache));
 }
 
 #[tokio::test]
@@ -185,10 +185,10 @@ fn caller_without_runtime_waits_for_successor() {
     let token = || client.token("a").proof_of_possession().into_future().now_or_never().unwrap().unwrap();
     token();
     credential.set(Some(&new));
-    assert_eq!(facts(&token()), ("old", Some(&old), TokenSource::Cache));
+    assert_eq!(facts(&token()), ("old", Some(&old), TokenOrigin::Cache));
     clock.advance(MINUTE);
     credential.set(Some(&newest));
-    assert_eq!(facts(&token()), ("newest", Some(&newest), TokenSource::Network));
+    assert_eq!(facts(&token()), ("newest", Some(&newest), TokenOrigin::Network));
 }
 
 #[tokio::test]
@@ -202,13 +202,13 @@ async fn missing_certificate_is_awaited() {
     token(&client).await.unwrap();
     credential.set(None);
     for _ in 0..3 {
-        assert_eq!(facts(&token(&client).await.unwrap()), ("old", Some(&old), TokenSource::Cache));
+        assert_eq!(facts(&token(&client).await.unwrap()), ("old", Some(&old), TokenOrigin::Cache));
         clock.advance(5 * MINUTE);
     }
     assert_eq!(client.token("b").proof_of_possession().await.unwrap_err().code(), "no_certificate");
     credential.set(Some(&new));
     token(&client).await.unwrap();
-    assert_eq!(facts(&token(&client).await.unwrap()), ("new", Some(&new), TokenSource::Cache));
+    assert_eq!(facts(&token(&client).await.unwrap()), ("new", Some(&new), TokenOrigin::Cache));
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn assertion_keeps_token_of_last_certificate() {
     assert_eq!(transport.requests().len(), 3, "the refresh, and the successor");
     clock.advance(MINUTE);
     token(&client).await.unwrap();
-    assert_eq!(facts(&token(&client).await.unwrap()), ("new", Some(&certificates[1]), TokenSource::Cache));
+    assert_eq!(facts(&token(&client).await.unwrap()), ("new", Some(&certificates[1]), TokenOrigin::Cache));
 }
 
 #[tokio::test]

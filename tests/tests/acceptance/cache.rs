@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::key::{OpaqueKey, OpaqueKeys};
 use crate::test_env::TestEnv;
-use symbolon::{ClientIdentity, Context, TokenSource};
+use symbolon::{ClientIdentity, Context, TokenOrigin};
 use symbolon_emulator::{CertifiedKey, Fault, Step};
 use symbolon_tests::RESOURCE;
 use symbolon_token::{
@@ -22,7 +22,7 @@ async fn cache_01_same_request_is_a_hit() {
     let identity = test_env.identity();
     let first = test_env.bound_token(&identity).await;
     let second = test_env.bound_token(&identity).await;
-    assert_eq!((first.source(), second.source()), (TokenSource::Network, TokenSource::Cache));
+    assert_eq!((first.origin(), second.origin()), (TokenOrigin::Network, TokenOrigin::Cache));
     assert_eq!(first.secret().expose(), second.secret().expose());
     assert_eq!(test_env.call(&identity, &second).await.status(), 200);
 }
@@ -106,11 +106,11 @@ async fn cache_03_certificates_of_one_app_stay_apart() {
     };
     let first = client(&issued[0]).build();
     let second = client(&issued[1]).cache(first.cache().clone()).build();
-    for round in [TokenSource::Network, TokenSource::Cache] {
+    for round in [TokenOrigin::Network, TokenOrigin::Cache] {
         for (client, issued) in [(&first, &issued[0]), (&second, &issued[1])] {
             let token =
                 test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
-            assert_eq!(token.source(), round);
+            assert_eq!(token.origin(), round);
             let thumbprint = issued.certificate.thumbprint;
             assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(thumbprint));
             let answer = client.call(&token, test_env.resource_request()).await.unwrap();
@@ -135,7 +135,7 @@ async fn cache_04_same_leaf_is_a_hit() {
     let second = test_env.client_builder(credential).cache(first.cache().clone()).build();
     let token = test_env.keep(first.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
     let hit = test_env.keep(second.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
-    assert_eq!((token.source(), hit.source()), (TokenSource::Network, TokenSource::Cache));
+    assert_eq!((token.origin(), hit.origin()), (TokenOrigin::Network, TokenOrigin::Cache));
     assert_eq!(second.call(&hit, test_env.resource_request()).await.unwrap().status(), 200);
 }
 
@@ -150,7 +150,7 @@ async fn cache_05_downgrade_writes_nothing() {
     }
     assert_eq!(test_env.counts().tokens, 2);
     let bearer = test_env.keep(identity.token(RESOURCE).await.unwrap());
-    assert_eq!((bearer.token_type(), bearer.source()), ("Bearer", TokenSource::Network));
+    assert_eq!((bearer.token_type(), bearer.origin()), ("Bearer", TokenOrigin::Network));
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn cache_06_store_separates_certificates() {
     let test_env = TestEnv::new().await;
     let store = MemoryStore::new(test_env.clock());
     let certificates = [test_env.certificate(), test_env.certificate()];
-    for source in [TokenSource::Network, TokenSource::Cache] {
+    for source in [TokenOrigin::Network, TokenOrigin::Cache] {
         for certificate in &certificates {
             // Like two processes: each has its own memory, and both use the store.
             let cache = TokenCache::new(10, &test_env.context()).with_store(store.clone());
@@ -166,7 +166,7 @@ async fn cache_06_store_separates_certificates() {
             let client = test_env.client_builder(credential).cache(cache).build();
             let token =
                 test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
-            assert_eq!((token.source(), token.bound_to()), (source, Some(certificate)));
+            assert_eq!((token.origin(), token.bound_to()), (source, Some(certificate)));
             assert_eq!(client.call(&token, test_env.resource_request()).await.unwrap().status(), 200);
         }
     }
@@ -179,7 +179,7 @@ async fn cache_07_hit_keeps_type_and_binding() {
     let identity = test_env.identity();
     let first = test_env.bound_token(&identity).await;
     let hit = test_env.bound_token(&identity).await;
-    assert_eq!((hit.source(), hit.token_type()), (TokenSource::Cache, "mtls_pop"));
+    assert_eq!((hit.origin(), hit.token_type()), (TokenOrigin::Cache, "mtls_pop"));
     assert_eq!(hit.bound_to(), first.bound_to());
     assert_eq!(hit.expires_on(), first.expires_on());
 }
@@ -200,11 +200,11 @@ async fn refused_token_leaves_memory_and_store() {
     test_env.wait_until(|| store.is_empty()).await;
     let renewed =
         [test_env.keep(identity.token(RESOURCE).await.unwrap()), test_env.bound_token(&identity).await];
-    assert_eq!(renewed.map(|token| token.source()), [TokenSource::Network; 2]);
+    assert_eq!(renewed.map(|token| token.origin()), [TokenOrigin::Network; 2]);
     // Another process of the machine can use a bearer token, but has no key for a bound one.
     let other = test_env.builder().cache(cache()).build().unwrap();
-    assert_eq!(test_env.keep(other.token(RESOURCE).await.unwrap()).source(), TokenSource::Cache);
-    assert_eq!(test_env.bound_token(&other).await.source(), TokenSource::Network);
+    assert_eq!(test_env.keep(other.token(RESOURCE).await.unwrap()).origin(), TokenOrigin::Cache);
+    assert_eq!(test_env.bound_token(&other).await.origin(), TokenOrigin::Network);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::test_env::{Counts, TestEnv};
-use symbolon::{Downgrade, Env, ImdsVersion, SharedClock, Source, Strength, TokenSource};
+use symbolon::{Downgrade, Env, ImdsVersion, SharedClock, Source, Strength, TokenOrigin};
 use symbolon_emulator::{Fault, Source as Host, Step};
 use symbolon_tests::RESOURCE;
 
@@ -175,10 +175,10 @@ async fn downgrade_only_where_binding_is_unsupported() {
             .downgrade(Downgrade::ToBearerWhereUnsupported)
             .build()
             .unwrap();
-        for source in [TokenSource::Network, TokenSource::Cache] {
+        for source in [TokenOrigin::Network, TokenOrigin::Cache] {
             let token = test_env.keep(lenient.token(RESOURCE).proof_of_possession().await.unwrap());
             assert_eq!(
-                (token.token_type(), token.bound_to(), token.source()),
+                (token.token_type(), token.bound_to(), token.origin()),
                 ("Bearer", None, source),
                 "{code}"
             );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::test_env::TestEnv;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use symbolon::{ClientIdentity, Context, TokenSource};
+use symbolon::{ClientIdentity, Context, TokenOrigin};
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::RESOURCE;
 
@@ -100,7 +100,7 @@ async fn life_02_stalled_resource_blocks_no_other() {
     for resource in others.iter().cycle().take(1000) {
         let hit = identity.token(resource).proof_of_possession().into_future().now_or_never();
         let hit = hit.expect("a hit that waits for nothing").unwrap();
-        assert_eq!(hit.source(), TokenSource::Cache);
+        assert_eq!(hit.origin(), TokenOrigin::Cache);
     }
     assert!(stalled.now_or_never().is_none(), "it still waits");
 }
@@ -132,7 +132,7 @@ async fn life_03_cancelled_leader_costs_one_exchange() {
     leader.abort();
     for follower in followers {
         let token = test_env.keep(follower.await.unwrap().unwrap());
-        assert_ne!(token.source(), TokenSource::Cache);
+        assert_ne!(token.origin(), TokenOrigin::Cache);
         assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(test_env.last_certificate()));
     }
     let counts = test_env.counts();

@@ -2,7 +2,7 @@
 
 use crate::clients::CLIENT_ID;
 use crate::test_env::TestEnv;
-use symbolon::{ClientIdentity, ErrorKind, Secret, TokenSource};
+use symbolon::{ClientIdentity, ErrorKind, Secret, TokenOrigin};
 use symbolon_emulator::{JournalEntry, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 use symbolon_token::{
@@ -39,7 +39,7 @@ async fn cfg_02_bound_assertion_gets_a_bound_token() {
     assert_eq!(request.certificate(), token.bound_to().map(ClientIdentity::thumbprint));
     assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(test_env.last_certificate()));
     let hit = test_env.keep(client.token_for_resource(RESOURCE).proof_of_possession().await.unwrap());
-    assert_eq!(hit.source(), TokenSource::Cache, "the next lookup uses the certificate");
+    assert_eq!(hit.origin(), TokenOrigin::Cache, "the next lookup uses the certificate");
 }
 
 #[tokio::test]
@@ -133,9 +133,9 @@ async fn sni_02_to_03_bearer_and_bound_entries_differ() {
             let token = if is_bound { request.proof_of_possession().await } else { request.await };
             let token = test_env.keep(token.unwrap());
             assert_eq!(token.bound_to().is_some(), is_bound);
-            sources.push(token.source());
+            sources.push(token.origin());
         }
-        use TokenSource::{Cache, Network};
+        use TokenOrigin::{Cache, Network};
         assert_eq!(sources, [Network, Network, Cache, Cache]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::key::{OpaqueKey, OpaqueKeys};
 use crate::test_env::TestEnv;
-use symbolon::{ClientIdentity, ErrorKind, Strength, TokenSource};
+use symbolon::{ClientIdentity, ErrorKind, Strength, TokenOrigin};
 use symbolon_emulator::{Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 use symbolon_types::{IdentityError, SharedSigningKey};
@@ -94,7 +94,7 @@ async fn unsupported_request_is_refused_on_a_hit() {
     }
     assert_eq!(test_env.count(Step::ImdsToken), 1, "none of them was sent");
     let blank = test_env.keep(identity.token(RESOURCE).claims(" ").claims_from_client("").await.unwrap());
-    assert_eq!(blank.source(), TokenSource::Cache, "blank claims are none");
+    assert_eq!(blank.origin(), TokenOrigin::Cache, "blank claims are none");
 }
 
 #[tokio::test]
@@ -103,15 +103,15 @@ async fn bearer_token_is_cached_by_resource() {
     let identity = test_env.identity();
     let default = format!("{RESOURCE}/.default");
     let first = test_env.keep(identity.token(&default).await.unwrap());
-    assert_eq!((first.audience(), first.source()), (RESOURCE, TokenSource::Network));
+    assert_eq!((first.audience(), first.origin()), (RESOURCE, TokenOrigin::Network));
     assert_eq!(first.client_id(), Some(test_env.emulator.client_id()));
     let journal = test_env.emulator.journal();
     assert_eq!(journal.last(Step::ImdsToken).unwrap().query("resource"), Some(RESOURCE));
     let hit = test_env.keep(identity.token(RESOURCE).await.unwrap());
-    assert_eq!((hit.secret().expose(), hit.source()), (first.secret().expose(), TokenSource::Cache));
+    assert_eq!((hit.secret().expose(), hit.origin()), (first.secret().expose(), TokenOrigin::Cache));
     let forced = test_env.keep(identity.token(RESOURCE).force_refresh().await.unwrap());
-    assert_eq!(forced.source(), TokenSource::Network);
+    assert_eq!(forced.origin(), TokenOrigin::Network);
     let hit = test_env.keep(identity.token(RESOURCE).await.unwrap());
-    assert_eq!((hit.secret().expose(), hit.source()), (forced.secret().expose(), TokenSource::Cache));
+    assert_eq!((hit.secret().expose(), hit.origin()), (forced.secret().expose(), TokenOrigin::Cache));
     assert_eq!(test_env.count(Step::ImdsToken), 2);
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::test_env::TestEnv;
-use symbolon::{ClientIdentity, CorrelationId, Env, ErrorKind, TokenCache, TokenSource};
+use symbolon::{ClientIdentity, CorrelationId, Env, ErrorKind, TokenCache, TokenOrigin};
 use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 
@@ -40,12 +40,12 @@ async fn del_02_the_same_client_claims_hit_and_others_miss() {
     let mut sources = Vec::new();
     for claims in [PERIMETER, PERIMETER, &others, &others, PERIMETER] {
         let token = identity.token(RESOURCE).proof_of_possession().claims_from_client(claims).await.unwrap();
-        sources.push(test_env.keep(token).source());
+        sources.push(test_env.keep(token).origin());
     }
-    use TokenSource::{Cache, Network};
+    use TokenOrigin::{Cache, Network};
     assert_eq!(sources, [Network, Cache, Network, Cache, Cache]);
     assert_eq!(
-        test_env.bound_token(&identity).await.source(),
+        test_env.bound_token(&identity).await.origin(),
         Network,
         "without claims it is another entry again"
     );
@@ -58,9 +58,9 @@ async fn del_03_server_claims_bypass_the_cache() {
     let identity = test_env.identity();
     let old = test_env.bound_token(&identity).await;
     let new = test_env.keep(identity.token(RESOURCE).proof_of_possession().claims(CHALLENGE).await.unwrap());
-    assert_eq!(new.source(), TokenSource::Network);
+    assert_eq!(new.origin(), TokenOrigin::Network);
     let hit = test_env.bound_token(&identity).await;
-    assert_eq!(hit.source(), TokenSource::Cache);
+    assert_eq!(hit.origin(), TokenOrigin::Cache);
     assert_eq!(hit.secret().expose(), new.secret().expose());
     assert_ne!(hit.secret().expose(), old.secret().expose());
 }
@@ -82,7 +82,7 @@ async fn del_09_wire_scope_ends_in_one_default() {
             "{resource}"
         );
         let hit = test_env.keep(identity.token(cached).proof_of_possession().await.unwrap());
-        assert_eq!(hit.source(), TokenSource::Cache, "{resource}");
+        assert_eq!(hit.origin(), TokenOrigin::Cache, "{resource}");
     }
 }
 
@@ -173,7 +173,7 @@ async fn del_12_bearer_and_bound_tokens_coexist() {
         }
         assert_eq!(tokens[0].secret().expose(), tokens[2].secret().expose());
         assert_eq!(tokens[1].secret().expose(), tokens[3].secret().expose());
-        assert_eq!(tokens[3].source(), TokenSource::Cache);
+        assert_eq!(tokens[3].origin(), TokenOrigin::Cache);
     }
 }
 
@@ -223,17 +223,17 @@ async fn del_15_mtls_bearer_shares_the_mint() {
     let request = test_env.last_token_request();
     assert_eq!(request.form("token_type"), None);
     assert_eq!(request.certificate(), Some(test_env.last_certificate()));
-    assert_eq!(over_mtls().await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(over_mtls().await.unwrap().origin(), TokenOrigin::Cache);
     // The other two kinds of token have entries of their own, and share the certificate.
     let bearer = test_env.keep(identity.token(RESOURCE).await.unwrap());
     let bound = test_env.bound_token(&identity).await;
-    assert_eq!([bearer.source(), bound.source()], [TokenSource::Network; 2]);
+    assert_eq!([bearer.origin(), bound.origin()], [TokenOrigin::Network; 2]);
     let secrets = [&token, &bearer, &bound].map(|token| token.secret().expose().to_owned());
     assert!(secrets[0] != secrets[1] && secrets[1] != secrets[2] && secrets[0] != secrets[2]);
     assert_eq!(test_env.counts().issuances, 1);
     // A request for both gets the bound token.
     let both = test_env.keep(over_mtls().proof_of_possession().await.unwrap());
-    assert_eq!((both.token_type(), both.source()), ("mtls_pop", TokenSource::Cache));
+    assert_eq!((both.token_type(), both.origin()), ("mtls_pop", TokenOrigin::Cache));
 }
 
 /// The system-assigned identities of two machines have the same name.
@@ -244,9 +244,9 @@ async fn del_15_shared_cache_separates_machines() {
     let mut secrets = Vec::new();
     for machine in &machines {
         let identity = machine.builder().cache(cache.clone()).build().unwrap();
-        for expected in [TokenSource::Network, TokenSource::Cache] {
+        for expected in [TokenOrigin::Network, TokenOrigin::Cache] {
             let token = machine.keep(identity.token(RESOURCE).over_mtls().await.unwrap());
-            assert_eq!(token.source(), expected);
+            assert_eq!(token.origin(), expected);
             secrets.push(token.secret().expose().to_owned());
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::test_env::{Counts, TestEnv};
-use symbolon::{ClientIdentity, Thumbprint, Token, TokenSource};
+use symbolon::{ClientIdentity, Thumbprint, Token, TokenOrigin};
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::RESOURCE;
 
@@ -106,7 +106,7 @@ async fn life_06_clock_jump_is_harmless() {
         test_env.manual_clock.set(if back { now - HOUR } else { now + HOUR });
         for _ in 0..50 {
             let token = test_env.bound_token(&identity).await;
-            assert_eq!((token.source(), bound_to(&token)), (TokenSource::Cache, bound_to(&first)));
+            assert_eq!((token.origin(), bound_to(&token)), (TokenOrigin::Cache, bound_to(&first)));
             test_env.call(&identity, &token).await;
             tokio::task::yield_now().await;
         }

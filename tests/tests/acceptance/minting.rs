@@ -1,7 +1,7 @@
 //! Managed identities through IMDSv2: minting, token request, cache.
 
 use crate::test_env::{Counts, TestEnv};
-use symbolon::{ClientIdentity, ManagedIdentityId, Thumbprint, Token, TokenSource};
+use symbolon::{ClientIdentity, ManagedIdentityId, Thumbprint, Token, TokenOrigin};
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::RESOURCE;
 
@@ -33,7 +33,7 @@ async fn every_identity_kind_gets_a_bound_token() {
         let identity = test_env.builder().identity(name.clone()).build().unwrap();
         let first = test_env.bound_token(&identity).await;
         let hit = test_env.bound_token(&identity).await;
-        assert_eq!([first.source(), hit.source()], [TokenSource::Network, TokenSource::Cache], "{name:?}");
+        assert_eq!([first.origin(), hit.origin()], [TokenOrigin::Network, TokenOrigin::Cache], "{name:?}");
         for token in [&first, &hit] {
             assert_eq!((token.token_type(), token.client_id()), ("mtls_pop", Some(client)), "{name:?}");
             assert_eq!(bound_to(token), test_env.last_certificate(), "{name:?}");
@@ -61,8 +61,8 @@ async fn forced_refresh_does_not_mint() {
         ] {
             let token = test_env.keep(forced.proof_of_possession().await.unwrap());
             assert_eq!(
-                (token.source(), bound_to(&token)),
-                (TokenSource::Network, bound_to(&last)),
+                (token.origin(), bound_to(&token)),
+                (TokenOrigin::Network, bound_to(&last)),
                 "{name:?}"
             );
             assert_ne!(token.secret().expose(), last.secret().expose(), "{name:?}");
@@ -70,7 +70,7 @@ async fn forced_refresh_does_not_mint() {
             last = token;
         }
         let hit = test_env.bound_token(&identity).await;
-        assert_eq!((hit.source(), hit.secret().expose()), (TokenSource::Cache, last.secret().expose()));
+        assert_eq!((hit.origin(), hit.secret().expose()), (TokenOrigin::Cache, last.secret().expose()));
         assert_eq!(test_env.counts(), Counts::of(at + 1, at + 1, 3 * (at + 1)), "{name:?}");
     }
 }
@@ -117,8 +117,8 @@ async fn unrelated_errors_do_not_mint_again() {
         let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
         assert_eq!((error.code(), test_env.counts()), (code, counts), "{error}");
         assert_eq!(
-            test_env.bound_token(&identity).await.source(),
-            TokenSource::Network,
+            test_env.bound_token(&identity).await.origin(),
+            TokenOrigin::Network,
             "nothing stays of it"
         );
     }
@@ -159,9 +159,9 @@ mod on_one_store {
         for _ in 0..2 {
             let token = test_env.bound_token(&floored).await;
             assert_eq!(bound_to(&token), bound_to(&first));
-            sources.push(token.source());
+            sources.push(token.origin());
         }
-        assert_eq!(sources, [TokenSource::Network, TokenSource::Cache]);
+        assert_eq!(sources, [TokenOrigin::Network, TokenOrigin::Cache]);
         assert_eq!(test_env.counts(), Counts::of(2, 1, 2));
         let too_high = sharing(&test_env, &folder, &cache).minimum_strength(Some(Strength::KeyGuard));
         let error = too_high.build().unwrap().token(RESOURCE).proof_of_possession().await.unwrap_err();
@@ -194,6 +194,6 @@ mod on_one_store {
         }
         assert_eq!((test_env.emulator.issued().len(), test_env.counts().tokens), (1, 1));
         let hit = test_env.bound_token(&attesting).await;
-        assert_eq!((hit.source(), bound_to(&hit)), (TokenSource::Cache, bound_to(&attested)));
+        assert_eq!((hit.origin(), bound_to(&hit)), (TokenOrigin::Cache, bound_to(&attested)));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::test_env::{Counts, TestEnv};
-use symbolon::{ClientIdentity, Error, ErrorKind, KeyProvider, SoftwareKeys, Strength, TokenSource};
+use symbolon::{ClientIdentity, Error, ErrorKind, KeyProvider, SoftwareKeys, Strength, TokenOrigin};
 use symbolon_binding::REMINT_COOLDOWN;
 use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
@@ -24,7 +24,7 @@ async fn del_04_refused_certificate_is_replaced() {
         journal.of(Step::IssueCredential).filter_map(|entry| entry.csr.as_deref()).collect();
     assert_ne!(requests[0], requests[1], "a new certificate request");
     assert_eq!(token.bound_to().map(ClientIdentity::thumbprint), Some(test_env.last_certificate()));
-    assert_eq!(test_env.bound_token(&identity).await.source(), TokenSource::Cache);
+    assert_eq!(test_env.bound_token(&identity).await.origin(), TokenOrigin::Cache);
     assert_eq!(test_env.call(&identity, &token).await.status(), 200);
 }
 
@@ -205,8 +205,8 @@ async fn del_13_other_token_errors_mint_nothing() {
         assert_eq!(error.code(), code, "{case}: {error}");
         assert_eq!(test_env.counts(), Counts::of(1, 1, requests), "{case}");
         assert_eq!(
-            test_env.bound_token(&identity).await.source(),
-            TokenSource::Network,
+            test_env.bound_token(&identity).await.origin(),
+            TokenOrigin::Network,
             "{case}: nothing was kept"
         );
         assert_eq!(test_env.counts().issuances, 1, "{case}: the binding was kept");
@@ -245,7 +245,7 @@ async fn del_16_other_refusals_keep_the_binding() {
         let error = identity.token("https://other.example").proof_of_possession().await.unwrap_err();
         assert_eq!((error.code(), error.kind()), ("invalid_client", ErrorKind::Credential));
         assert_eq!(error.server_codes(), [u32::try_from(code).unwrap()]);
-        assert_eq!(test_env.bound_token(&identity).await.source(), TokenSource::Cache);
+        assert_eq!(test_env.bound_token(&identity).await.origin(), TokenOrigin::Cache);
         assert_eq!(identity.binding().unwrap().identity(), token.bound_to().unwrap());
         assert_eq!(test_env.counts(), Counts::of(1, 1, 2), "{code}");
     }

@@ -34,7 +34,7 @@ async fn req_05_a_bearer_answer_to_a_bound_request_is_refused() {
     assert_eq!(error.code(), "token_type_mismatch");
     assert!(!error.is_transient() && error.excerpt().is_none());
     let token = test_env.bound_token(&identity).await;
-    assert_eq!(token.source(), symbolon::TokenSource::Network, "the refused answer was not kept");
+    assert_eq!(token.origin(), symbolon::TokenOrigin::Network, "the refused answer was not kept");
 }
 
 #[tokio::test]
@@ -45,6 +45,6 @@ async fn req_06_token_of_another_certificate_is_refused() {
     let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
     assert_eq!(error.code(), "invalid_response");
     let token = test_env.bound_token(&identity).await;
-    assert_eq!(token.source(), symbolon::TokenSource::Network, "the refused answer was not kept");
+    assert_eq!(token.origin(), symbolon::TokenOrigin::Network, "the refused answer was not kept");
     assert_eq!(test_env.call(&identity, &token).await.status(), 200);
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::test_env::TestEnv;
-use symbolon::{ClientIdentity, Error, ManagedIdentity, Thumbprint, Token, TokenSource};
+use symbolon::{ClientIdentity, Error, ManagedIdentity, Thumbprint, Token, TokenOrigin};
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::RESOURCE;
 use symbolon_token::{
@@ -76,7 +76,7 @@ async fn life_07_token_survives_its_binding() {
             for served in futures_util::future::join_all(callers).await {
                 let served = test_env.keep(served.unwrap_or_else(|error| panic!("{outage}: {error}")));
                 assert_eq!(served.secret().expose(), token.secret().expose(), "{outage}");
-                assert_eq!(served.source(), TokenSource::Cache, "{outage}");
+                assert_eq!(served.origin(), TokenOrigin::Cache, "{outage}");
             }
             let_background_run().await;
             test_env.manual_clock.advance(MINUTE);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::test_env::TestEnv;
 use futures_util::FutureExt;
-use symbolon::{Context, HyperTransport, TokenSource};
+use symbolon::{Context, HyperTransport, TokenOrigin};
 use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_hyper::TlsVersion as Minimum;
 use symbolon_tests::RESOURCE;
@@ -75,10 +75,10 @@ async fn http_06_cancelled_request_ends_at_once() {
             () = clock.sleep(Duration::from_millis(300)) => {}
         }
         let hit = identity.token(RESOURCE).proof_of_possession().into_future().now_or_never();
-        assert_eq!(hit.unwrap().unwrap().source(), TokenSource::Cache, "a hit does not wait for anybody");
+        assert_eq!(hit.unwrap().unwrap().origin(), TokenOrigin::Cache, "a hit does not wait for anybody");
         drop(stuck);
         let token = test_env.bound_token(&other).await;
-        assert_eq!(token.source(), TokenSource::Network, "nothing of the cancelled request was kept");
+        assert_eq!(token.origin(), TokenOrigin::Network, "nothing of the cancelled request was kept");
     }
 }
 

@@ -7,7 +7,7 @@ use crate::test_env::TestEnv;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use serde_json::Value;
-use symbolon::{ErrorKind, Secret, TokenSource};
+use symbolon::{ErrorKind, Secret, TokenOrigin};
 use symbolon_emulator::{Fault, Step};
 use symbolon_token::{Account, Application, ClientCertificate, ClientSecret, TokenClient, TokenEndpoint};
 use symbolon_transport::{Request, Route};
@@ -53,7 +53,7 @@ async fn every_credential_gets_a_user_token() {
         let request = test_env.last_token_request();
         assert_eq!(request.form("requested_token_use"), Some("on_behalf_of"), "{case}");
         assert_eq!(request.certificate().is_some(), has_certificate, "{case}");
-        assert_eq!((token.token_type(), token.source()), ("Bearer", TokenSource::Network), "{case}");
+        assert_eq!((token.token_type(), token.origin()), ("Bearer", TokenOrigin::Network), "{case}");
         let account = token.account().unwrap();
         assert_eq!(account.username(), Some("adele@contoso.example"), "{case}");
         let tenant_id = test_env.emulator.tenant_id();
@@ -64,10 +64,10 @@ async fn every_credential_gets_a_user_token() {
 
         let asked = test_env.count(Step::Token);
         let hit = test_env.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
-        assert_eq!((hit.source(), test_env.count(Step::Token)), (TokenSource::Cache, asked), "{case}");
+        assert_eq!((hit.origin(), test_env.count(Step::Token)), (TokenOrigin::Cache, asked), "{case}");
         let ben = assertion(&test_env, "ben@contoso.example").await;
         let other = test_env.keep(client.on_behalf_of(&ben, SCOPE).await.unwrap());
-        assert_eq!(other.source(), TokenSource::Network, "{case}");
+        assert_eq!(other.origin(), TokenOrigin::Network, "{case}");
         assert_ne!(other.account().map(Account::id), Some(account.id()), "{case}");
     }
 }
@@ -93,10 +93,10 @@ async fn user_token_over_mtls_is_bound() {
             ("mtls_pop", Some(bound_to))
         );
         assert_eq!(client.call(&token, test_env.resource_request()).await.unwrap().status(), 200);
-        assert_eq!(test_env.keep(ask().await.unwrap()).source(), TokenSource::Cache);
+        assert_eq!(test_env.keep(ask().await.unwrap()).origin(), TokenOrigin::Cache);
         // A bearer token of the same assertion is another token.
         let bearer = test_env.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
-        assert_eq!((bearer.token_type(), bearer.source()), ("Bearer", TokenSource::Network));
+        assert_eq!((bearer.token_type(), bearer.origin()), ("Bearer", TokenOrigin::Network));
     }
 }
 
@@ -111,11 +111,11 @@ async fn refresh_token_outlives_the_assertion() {
     for hours in [0, 2, 24 * 60] {
         test_env.manual_clock.advance(Duration::from_secs(hours * 60 * 60));
         let token = test_env.keep(client.session_token("a session", other).await.unwrap());
-        assert_eq!(token.source(), TokenSource::Network, "after {hours} hours");
+        assert_eq!(token.origin(), TokenOrigin::Network, "after {hours} hours");
         assert_eq!(test_env.last_token_request().form("grant_type"), Some("refresh_token"));
         assert_eq!(token.account().map(Account::id), first.account().map(Account::id));
         let hit = test_env.keep(client.session_token("a session", other).await.unwrap());
-        assert_eq!(hit.source(), TokenSource::Cache, "after {hours} hours");
+        assert_eq!(hit.origin(), TokenOrigin::Cache, "after {hours} hours");
     }
     let error = client.on_behalf_of(&adele, SCOPE).await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_grant", &[500_133][..]));

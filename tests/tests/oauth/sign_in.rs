@@ -7,7 +7,7 @@ use symbolon_tests::RESOURCE;
 use symbolon_token::authority::Authority;
 use symbolon_token::{
     Application, AuthorizationCode, ClientSecret, ErrorKind, PendingAuthorization, Prompt, TokenClient,
-    TokenSource,
+    TokenOrigin,
 };
 use symbolon_types::Secret;
 
@@ -54,7 +54,7 @@ async fn user_signs_in_and_stays_signed_in() {
         let account = token.account().unwrap_or_else(|| panic!("{way}: no account"));
         assert_eq!(account.id(), USER, "{way}");
         let hit = client.token_for_account(account, &scope).await.unwrap();
-        assert_eq!(hit.source(), TokenSource::Cache, "{way}");
+        assert_eq!(hit.origin(), TokenOrigin::Cache, "{way}");
         let renewed = client.token_for_account(account, &scope).force_refresh().await;
         let renewed = renewed.unwrap_or_else(|error| panic!("{way}: {error} {:?}", error.excerpt()));
         assert_eq!(claims(&renewed)["sub"], USER, "{way}");

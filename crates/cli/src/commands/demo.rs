@@ -8,7 +8,7 @@ mod step;
 use std::process::ExitCode;
 
 use futures_util::future::BoxFuture;
-use symbolon::{Error, Source, TokenSource};
+use symbolon::{Error, Source, TokenOrigin};
 use symbolon_emulator::Step;
 
 use self::env::{DemoEnv, RESOURCE};
@@ -135,7 +135,7 @@ async fn call(env: &DemoEnv) -> StepResult {
 async fn hit(env: &DemoEnv) -> StepResult {
     let before = env.emulator.journal().entries().len();
     let token = env.bound_token().await?;
-    ensure(token.source() == TokenSource::Cache, "the token did not come from the cache")?;
+    ensure(token.origin() == TokenOrigin::Cache, "the token did not come from the cache")?;
     ensure(env.emulator.journal().entries().len() == before, "a request was sent")?;
     Ok(vec!["the same token and certificate, from the cache".to_owned()])
 }
@@ -178,8 +178,8 @@ async fn claims(env: &DemoEnv) -> StepResult {
         |claims| env.identity.token(RESOURCE).proof_of_possession().claims_from_client(claims).into_future();
     let others = PERIMETER.replace("perimeter-1", "perimeter-2");
     let sources = [request(PERIMETER).await?, request(PERIMETER).await?, request(&others).await?]
-        .map(|token| token.source());
-    let expected = [TokenSource::Network, TokenSource::Cache, TokenSource::Network];
+        .map(|token| token.origin());
+    let expected = [TokenOrigin::Network, TokenOrigin::Cache, TokenOrigin::Network];
     ensure(sources == expected, "the claims are not part of the cache key")?;
     let journal = env.emulator.journal();
     let sent = journal.last(Step::Token).and_then(|request| request.form("claims"));

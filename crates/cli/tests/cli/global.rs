@@ -50,7 +50,7 @@ fn cli_01_json_results_are_one_object_per_line() {
 #[test]
 fn cli_02_text_is_aligned_in_80_columns() {
     let env = TestEnv::new();
-    for (arguments, column) in [(TOKEN, 16), (POP, 19), (&["doctor"], 18)] {
+    for (arguments, column) in [(TOKEN, 16), (POP, 26), (&["doctor"], 18)] {
         for more in [&[][..], &["--output", "text"]] {
             let mut command = env.symbolon();
             let command = command.env("HTTPS_PROXY", CLOSED).args(arguments).args(more);

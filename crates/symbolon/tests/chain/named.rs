@@ -3,7 +3,7 @@
 use http::StatusCode;
 use symbolon::parts::transport::Response;
 use symbolon::parts::transport::testing::ScriptedTransport;
-use symbolon::{ChainLink, ErrorKind, TokenSource};
+use symbolon::{ChainLink, ErrorKind, TokenOrigin};
 
 use crate::tool_folder::{TOKEN, ToolFolder, VAULT, prints_az_token, prints_azd_token};
 
@@ -50,7 +50,7 @@ async fn prod_names_the_identity_of_the_client_id() {
     let token = chain.token(VAULT).await.unwrap();
     let url = transport.requests()[0].url().to_string();
     assert!(url.ends_with("client_id=751a212b-4003-416e-b600-e1f48e40db9f"), "{url}");
-    assert_eq!(chain.token(VAULT).await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(chain.token(VAULT).await.unwrap().origin(), TokenOrigin::Cache);
     assert!(chain.invalidate(&token));
     assert_eq!(tools.calls("az"), [""; 0]);
 }

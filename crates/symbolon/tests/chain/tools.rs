@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use symbolon::parts::transport::Response;
 use symbolon::parts::transport::testing::ScriptedTransport;
-use symbolon::{AzureCli, AzureDeveloperCli, Context, Error, ErrorKind, TokenSource};
+use symbolon::{AzureCli, AzureDeveloperCli, Context, Error, ErrorKind, TokenOrigin};
 
 use symbolon_test_logs::CapturedLogs;
 
@@ -23,10 +23,10 @@ async fn azure_cli_token_is_cached() {
     let token = chain.token(VAULT).await.unwrap();
     assert_eq!((token.secret().expose(), token.token_type(), token.audience()), (TOKEN, "Bearer", VAULT));
     let ends = token.expires_on().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    assert_eq!((ends, token.source()), (NOW + 3600, TokenSource::Network));
+    assert_eq!((ends, token.origin()), (NOW + 3600, TokenOrigin::Network));
     // The same resource, written as a scope.
     let again = chain.token("https://vault.azure.net/.default").await.unwrap();
-    assert_eq!(again.source(), TokenSource::Cache);
+    assert_eq!(again.origin(), TokenOrigin::Cache);
     assert_eq!(
         tools.calls("az"),
         ["account get-access-token --output json --resource https://vault.azure.net"]
@@ -96,7 +96,7 @@ async fn tool_accounts_are_cached_separately() {
         (AzureCli::new().tenant("t").unwrap().subscription("My sub_1").unwrap(), " --subscription My sub_1"),
     ] {
         let chain = tools.chain().cache(cache.clone()).azure_cli(tool).build().unwrap();
-        assert_eq!(chain.token(VAULT).await.unwrap().source(), TokenSource::Network);
+        assert_eq!(chain.token(VAULT).await.unwrap().origin(), TokenOrigin::Network);
         let called = tools.calls("az").pop().unwrap();
         assert_eq!(called, format!("account get-access-token --output json --resource {VAULT}{expected}"));
     }
@@ -107,7 +107,7 @@ async fn tool_accounts_are_cached_separately() {
         .cache(cache)
         .context(tools.context().with_env(tools.env_with(&[("HOME", "/home/other")])));
     let chain = chain.azure_cli(AzureCli::new()).build().unwrap();
-    assert_eq!(chain.token(VAULT).await.unwrap().source(), TokenSource::Network);
+    assert_eq!(chain.token(VAULT).await.unwrap().origin(), TokenOrigin::Network);
 }
 
 /// A login as another user changes a file of the tool, in a folder that a variable may select.
@@ -134,12 +134,12 @@ async fn tool_logins_are_cached_separately() {
                 true => chain.azure_developer_cli(AzureDeveloperCli::new()),
                 false => chain.azure_cli(AzureCli::new()),
             };
-            chain.build().unwrap().token(VAULT).await.unwrap().source()
+            chain.build().unwrap().token(VAULT).await.unwrap().origin()
         };
         for user in ["one", "two"] {
             std::fs::write(home.join(folder).join(file), user).unwrap();
-            assert_eq!(source().await, TokenSource::Network, "{variable} {file} {user}");
-            assert_eq!(source().await, TokenSource::Cache, "{variable} {file} {user}");
+            assert_eq!(source().await, TokenOrigin::Network, "{variable} {file} {user}");
+            assert_eq!(source().await, TokenOrigin::Cache, "{variable} {file} {user}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Azure Arc: the challenge, and identities that the agent must confirm.
 
-use symbolon::{Context, ErrorKind, ManagedIdentityId, TokenSource};
+use symbolon::{Context, ErrorKind, ManagedIdentityId, TokenOrigin};
 use symbolon_emulator::{Fault, Source, Step};
 
 use crate::test_env::{RESOURCE, ScriptedRun, SourceTestEnv, VAULT, token};
@@ -9,7 +9,7 @@ use crate::test_env::{RESOURCE, ScriptedRun, SourceTestEnv, VAULT, token};
 async fn challenge_is_answered_from_the_file() {
     let test_env = SourceTestEnv::new().await;
     let identity = test_env.on(Source::AzureArc);
-    assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Network);
+    assert_eq!(identity.token(RESOURCE).await.unwrap().origin(), TokenOrigin::Network);
     let journal = test_env.emulator.journal();
     let requests: Vec<_> = journal
         .of(Step::AzureArc)
@@ -23,7 +23,7 @@ async fn challenge_is_answered_from_the_file() {
             (Some("2020-06-01"), Some(RESOURCE))
         );
     }
-    assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(identity.token(RESOURCE).await.unwrap().origin(), TokenOrigin::Cache);
     assert_eq!(test_env.emulator.journal().count(Step::AzureArc), 2);
 }
 
@@ -107,7 +107,7 @@ async fn four_identities_have_four_tokens() {
     assert_eq!((distinct.len(), cache.len(), test_env.request_count(Source::AzureArc)), (4, 4, 4));
     for (identity, first) in identities.iter().zip(&first) {
         let token = identity.token(RESOURCE).await.unwrap();
-        assert_eq!((token.source(), token.secret().expose()), (TokenSource::Cache, first.as_str()));
+        assert_eq!((token.origin(), token.secret().expose()), (TokenOrigin::Cache, first.as_str()));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use symbolon::{Context, ManagedIdentityId, TokenCache, TokenSource};
+use symbolon::{Context, ManagedIdentityId, TokenCache, TokenOrigin};
 use symbolon_emulator::{ExpiryFormat, Fault, Source};
 
 use crate::test_env::{RESOURCE, SourceTestEnv, VAULT, answer, drive, resource, variables};
@@ -16,18 +16,18 @@ async fn resource_is_requested_once() {
         let identity = test_env.on(source);
         assert_eq!(identity.detection().source, source);
         for (spelled, wire, expected) in [
-            (RESOURCE, RESOURCE, TokenSource::Network),
-            ("https://management.azure.com/.default", RESOURCE, TokenSource::Cache),
-            ("https://vault.azure.net/.default", VAULT, TokenSource::Network),
-            (RESOURCE, RESOURCE, TokenSource::Cache),
-            (VAULT, VAULT, TokenSource::Cache),
+            (RESOURCE, RESOURCE, TokenOrigin::Network),
+            ("https://management.azure.com/.default", RESOURCE, TokenOrigin::Cache),
+            ("https://vault.azure.net/.default", VAULT, TokenOrigin::Network),
+            (RESOURCE, RESOURCE, TokenOrigin::Cache),
+            (VAULT, VAULT, TokenOrigin::Cache),
             // The first of two slashes belongs to the resource.
-            ("https://vault.azure.net//.default", "https://vault.azure.net/", TokenSource::Network),
+            ("https://vault.azure.net//.default", "https://vault.azure.net/", TokenOrigin::Network),
         ] {
             let token = identity.token(spelled).await.unwrap();
-            assert_eq!(token.source(), expected, "{source} {spelled}");
+            assert_eq!(token.origin(), expected, "{source} {spelled}");
             assert_eq!((token.audience(), token.token_type()), (wire, "Bearer"), "{source}");
-            if expected == TokenSource::Network {
+            if expected == TokenOrigin::Network {
                 assert_eq!(resource(&test_env.last(source)), Some(wire), "{source} {spelled}");
             }
         }
@@ -41,9 +41,9 @@ async fn forced_refresh_replaces_the_cached_token() {
         let test_env = SourceTestEnv::new().await;
         let identity = test_env.on(source);
         let first = identity.token(RESOURCE).await.unwrap();
-        assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);
+        assert_eq!(identity.token(RESOURCE).await.unwrap().origin(), TokenOrigin::Cache);
         let second = identity.token(RESOURCE).force_refresh().await.unwrap();
-        assert_eq!(second.source(), TokenSource::Network, "{source}");
+        assert_eq!(second.origin(), TokenOrigin::Network, "{source}");
         let third = identity.token(RESOURCE).await.unwrap();
         assert_eq!(third.secret().expose(), second.secret().expose(), "{source}");
         assert_ne!(third.secret().expose(), first.secret().expose(), "{source}");
@@ -57,7 +57,7 @@ async fn concurrent_callers_share_one_request() {
         let test_env = SourceTestEnv::new().await;
         let identity = test_env.on(source);
         let tokens = join_all((0..10).map(|_| identity.token(RESOURCE).into_future())).await;
-        let from_network = |token: &symbolon::Token| token.source() == TokenSource::Network;
+        let from_network = |token: &symbolon::Token| token.origin() == TokenOrigin::Network;
         let leaders = tokens.iter().filter(|token| from_network(token.as_ref().unwrap())).count();
         assert_eq!((leaders, test_env.request_count(source)), (1, 1), "{source}");
     }
@@ -162,11 +162,11 @@ async fn shared_cache_separates_identities() {
             (Source::Imds, ManagedIdentityId::system_assigned()),
         ]
     };
-    for expected in [TokenSource::Network, TokenSource::Cache] {
+    for expected in [TokenOrigin::Network, TokenOrigin::Cache] {
         for (source, id) in identities() {
             let identity =
                 test_env.builder(source).identity(id.clone()).cache(cache.clone()).build().unwrap();
-            assert_eq!(identity.token(RESOURCE).await.unwrap().source(), expected, "{source} {id:?}");
+            assert_eq!(identity.token(RESOURCE).await.unwrap().origin(), expected, "{source} {id:?}");
         }
     }
     assert_eq!(cache.len(), 6);
@@ -174,7 +174,7 @@ async fn shared_cache_separates_identities() {
     let upper_case = ManagedIdentityId::resource_id(ids.resource_id.to_ascii_uppercase()).unwrap();
     let identity =
         test_env.builder(Source::AppService).identity(upper_case).cache(cache.clone()).build().unwrap();
-    assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(identity.token(RESOURCE).await.unwrap().origin(), TokenOrigin::Cache);
 }
 
 /// Only the source can tell that two ids name the same identity.
@@ -200,9 +200,9 @@ fn shared_cache_separates_kinds_of_ids() {
             .transport(transport.clone())
             .build()
             .unwrap();
-        for expected in [TokenSource::Network, TokenSource::Cache] {
+        for expected in [TokenOrigin::Network, TokenOrigin::Cache] {
             let token = drive(identity.token(RESOURCE), &manual_clock).0.unwrap();
-            assert_eq!(token.source(), expected, "{id:?}");
+            assert_eq!(token.origin(), expected, "{id:?}");
         }
     }
     assert_eq!(cache.len(), 3);
@@ -268,7 +268,7 @@ async fn shared_cache_separates_two_hosts() {
         for host in &hosts {
             let identity = host.builder(source).cache(cache.clone()).build().unwrap();
             let token = identity.token(RESOURCE).await.unwrap();
-            assert_eq!(token.source(), TokenSource::Network, "{source}");
+            assert_eq!(token.origin(), TokenOrigin::Network, "{source}");
             secrets.push(token.secret().expose().to_owned());
         }
         assert_ne!(secrets[0], secrets[1], "{source}");
@@ -288,9 +288,9 @@ fn cache_key_is_the_requested_resource() {
             .transport(transport)
             .build()
             .unwrap();
-        for expected in [TokenSource::Network, TokenSource::Cache] {
+        for expected in [TokenOrigin::Network, TokenOrigin::Cache] {
             let (token, waits) = drive(identity.token(RESOURCE), &manual_clock);
-            assert_eq!(token.unwrap().source(), expected, "{source}");
+            assert_eq!(token.unwrap().origin(), expected, "{source}");
             assert!(waits.is_empty());
         }
     }

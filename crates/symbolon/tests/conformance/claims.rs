@@ -1,6 +1,6 @@
 //! Claims challenges, capabilities and refused tokens.
 
-use symbolon::{ErrorKind, TokenSource};
+use symbolon::{ErrorKind, TokenOrigin};
 use symbolon_emulator::Source;
 
 use crate::test_env::{RESOURCE, SourceTestEnv};
@@ -27,10 +27,10 @@ async fn service_fabric_replaces_the_refused_token() {
         let refused = identity.token(RESOURCE).await.unwrap();
         let entry = test_env.last(Source::ServiceFabric);
         assert_eq!((entry.query("xms_cc"), entry.query("token_sha256_to_refresh")), (joined, None));
-        assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);
+        assert_eq!(identity.token(RESOURCE).await.unwrap().origin(), TokenOrigin::Cache);
 
         let token = identity.token(RESOURCE).claims(CLAIMS).await.unwrap();
-        assert_eq!(token.source(), TokenSource::Network);
+        assert_eq!(token.origin(), TokenOrigin::Network);
         let entry = test_env.last(Source::ServiceFabric);
         let hash = sha256_hex(refused.secret().expose());
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Service Fabric: the pinned server certificate.
 
-use symbolon::{Env, TokenSource};
+use symbolon::{Env, TokenOrigin};
 use symbolon_emulator::{Fault, Source, Step};
 
 use crate::test_env::{RESOURCE, SourceTestEnv, VAULT};
@@ -15,8 +15,8 @@ fn with_variable(test_env: &SourceTestEnv, name: &str, value: &str) -> Env {
 async fn pinned_certificate_is_trusted() {
     let test_env = SourceTestEnv::new().await;
     let identity = test_env.on(Source::ServiceFabric);
-    assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Network);
-    assert_eq!(identity.token(RESOURCE).await.unwrap().source(), TokenSource::Cache);
+    assert_eq!(identity.token(RESOURCE).await.unwrap().origin(), TokenOrigin::Network);
+    assert_eq!(identity.token(RESOURCE).await.unwrap().origin(), TokenOrigin::Cache);
     let entry = test_env.last(Source::ServiceFabric);
     assert_eq!((entry.query("api-version"), entry.query("resource")), (Some("2020-05-01"), Some(RESOURCE)));
     assert!(entry.tls_version().is_some());

@@ -48,7 +48,7 @@ pub(crate) fn credential_refused(error: &Error, has_successor: bool) {
 /// Logs a token that a request returns.
 pub(crate) fn served(token: &Token) {
     debug!(
-        source = token.source().as_str(),
+        source = token.origin().as_str(),
         audience = token.audience(),
         token_type = token.token_type(),
         correlation_id = %token.correlation_id(),

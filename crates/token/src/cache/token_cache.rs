@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use super::events;
 use crate::oauth::FetchReason;
 use crate::store::{CacheStore, StoreClient};
-use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey, TokenSource};
+use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey, TokenOrigin};
 
 /// A bounded cache of access tokens, with the refresh tokens of users. Clones share the tokens.
 ///
@@ -103,7 +103,7 @@ impl TokenCache {
     pub(crate) fn find_at(&self, key: &CacheKey<'_>, now: SystemTime) -> Option<Token> {
         let found = self.leases.find_at(key, now)?;
         (!found.is_due).then(|| {
-            let token = found.value.from(TokenSource::Cache);
+            let token = found.value.from(TokenOrigin::Cache);
             events::served(&token);
             token
         })
@@ -129,7 +129,7 @@ impl TokenCache {
     /// Returns the token under a key, unless it has expired. Never waits, and allocates nothing.
     #[must_use]
     pub fn find_even_if_due(&self, key: &CacheKey<'_>) -> Option<Token> {
-        Some(self.leases.find(key)?.value.from(TokenSource::Cache))
+        Some(self.leases.find(key)?.value.from(TokenOrigin::Cache))
     }
 
     /// Returns the token under a key. Fetches it if it is missing, and renews it in the background
@@ -198,7 +198,7 @@ impl TokenCache {
                 let held = || cache.find_even_if_due(&requested.borrowed());
                 if let Some(stored) = store.token(&requested, identity.as_ref(), held).await {
                     let (token, served_until) = stored.issued(requested, cache.clock.now(), &cache.jitter);
-                    return Ok(Loaded::new(lease(token.from(TokenSource::Cache), served_until)));
+                    return Ok(Loaded::new(lease(token.from(TokenOrigin::Cache), served_until)));
                 }
             }
             let renewal = cache.leases.find(&requested).is_some();
@@ -238,12 +238,12 @@ fn lease(token: Token, served_until: SystemTime) -> Lease<Token> {
 }
 
 fn served(obtained: Obtained<Token>) -> Token {
-    let is_from_store = obtained.value.source() == TokenSource::Cache;
+    let is_from_store = obtained.value.origin() == TokenOrigin::Cache;
     let token = obtained.value.from(match obtained.origin {
-        _ if is_from_store => TokenSource::Cache,
-        Origin::Cache => TokenSource::Cache,
-        Origin::Joined => TokenSource::Joined,
-        _ => TokenSource::Network,
+        _ if is_from_store => TokenOrigin::Cache,
+        Origin::Cache => TokenOrigin::Cache,
+        Origin::Joined => TokenOrigin::Joined,
+        _ => TokenOrigin::Network,
     });
     events::served(&token);
     token

@@ -8,7 +8,7 @@ use symbolon_lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
 use symbolon_types::{ClientIdentity, Error, SharedClock, Thumbprint};
 
 use crate::cache::{TokenCache, events};
-use crate::token::{CacheKey, Token, TokenKey, TokenSource};
+use crate::token::{CacheKey, Token, TokenKey, TokenOrigin};
 
 /// Maximum number of remembered refused certificates.
 const REFUSED_CAPACITY: usize = 64;
@@ -68,7 +68,7 @@ impl BoundTokens {
             return predecessor;
         };
         match cache.find_even_if_due(&newest.borrowed()) {
-            Some(successor) if origin == Origin::Load => successor.from(TokenSource::Network),
+            Some(successor) if origin == Origin::Load => successor.from(TokenOrigin::Network),
             Some(token) => token,
             None => predecessor,
         }

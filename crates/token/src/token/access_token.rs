@@ -20,7 +20,7 @@ use crate::oauth::{Account, Scheme};
 #[derive(Clone)]
 pub struct Token {
     parts: Arc<TokenParts>,
-    source: TokenSource,
+    origin: TokenOrigin,
 }
 
 /// The content of a token. Its members are small, because a cache holds thousands of them.
@@ -55,7 +55,7 @@ impl UnixMicros {
 /// The origin of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum TokenSource {
+pub enum TokenOrigin {
     /// The token was issued for this request.
     Network,
     /// The token was issued for an earlier request, whose exchange this one joined.
@@ -64,7 +64,7 @@ pub enum TokenSource {
     Cache,
 }
 
-impl TokenSource {
+impl TokenOrigin {
     /// Returns `network`, `joined` or `cache`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -78,11 +78,11 @@ impl TokenSource {
 
 impl Token {
     pub(crate) fn new(parts: TokenParts) -> Self {
-        Self { parts: Arc::new(parts), source: TokenSource::Network }
+        Self { parts: Arc::new(parts), origin: TokenOrigin::Network }
     }
 
-    pub(crate) fn from(mut self, source: TokenSource) -> Self {
-        self.source = source;
+    pub(crate) fn from(mut self, origin: TokenOrigin) -> Self {
+        self.origin = origin;
         self
     }
 
@@ -153,8 +153,8 @@ impl Token {
 
     /// Returns the origin of the token.
     #[must_use]
-    pub fn source(&self) -> TokenSource {
-        self.source
+    pub fn origin(&self) -> TokenOrigin {
+        self.origin
     }
 
     /// Returns the correlation id of the request that the token was issued for.
@@ -226,5 +226,5 @@ impl Token {
 symbolon_types::debug_fields!(
     Token |this|
     token_type: this.token_type(), audience: this.audience(), expires_on: this.expires_on(),
-    source: this.source
+    origin: this.origin
 );

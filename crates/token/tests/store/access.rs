@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use symbolon_token::{CacheStore as _, Precondition, TokenCache, TokenSource};
+use symbolon_token::{CacheStore as _, Precondition, TokenCache, TokenOrigin};
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_types::{Context, Jitter};
 
@@ -16,13 +16,13 @@ async fn token_of_another_process_is_served() {
     let second = env.process(&ScriptedTransport::new([]));
     let issued = first.token(SCOPE).await.unwrap();
     let stored = second.token(SCOPE).await.unwrap();
-    assert_eq!(shown(&stored), ("one", TokenSource::Cache));
+    assert_eq!(shown(&stored), ("one", TokenOrigin::Cache));
     assert_eq!(stored.correlation_id(), issued.correlation_id());
     assert_eq!((stored.audience(), stored.client_id()), (SCOPE, Some("client")));
     assert_eq!(stored.tenant_id(), Some("contoso.example"));
     // Afterwards it is served from memory.
     env.store.remove(&env.store.keys()[0], Precondition::None).now_or_never().unwrap().unwrap();
-    assert_eq!(shown(&second.token(SCOPE).await.unwrap()), ("one", TokenSource::Cache));
+    assert_eq!(shown(&second.token(SCOPE).await.unwrap()), ("one", TokenOrigin::Cache));
 }
 
 #[tokio::test]
@@ -42,12 +42,12 @@ async fn forced_refresh_writes_without_reading() {
     let transport = ScriptedTransport::new([issued("one"), issued("forced"), issued("claimed")]);
     env.process(&transport).token(SCOPE).await.unwrap();
     let forced = env.process(&transport).token(SCOPE).force_refresh().await.unwrap();
-    assert_eq!(shown(&forced), ("forced", TokenSource::Network));
-    assert_eq!(shown(&env.process(&transport).token(SCOPE).await.unwrap()), ("forced", TokenSource::Cache));
+    assert_eq!(shown(&forced), ("forced", TokenOrigin::Network));
+    assert_eq!(shown(&env.process(&transport).token(SCOPE).await.unwrap()), ("forced", TokenOrigin::Cache));
     let claims = r#"{"access_token":{"acrs":{"value":"c1"}}}"#;
     let claimed = env.process(&transport).token(SCOPE).claims(claims).await.unwrap();
-    assert_eq!(shown(&claimed), ("claimed", TokenSource::Network));
-    assert_eq!(shown(&env.process(&transport).token(SCOPE).await.unwrap()), ("claimed", TokenSource::Cache));
+    assert_eq!(shown(&claimed), ("claimed", TokenOrigin::Network));
+    assert_eq!(shown(&env.process(&transport).token(SCOPE).await.unwrap()), ("claimed", TokenOrigin::Cache));
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn each_cache_key_has_an_entry() {
     assert_eq!(env.store.len(), 4);
     let other = env.process(&ScriptedTransport::new([]));
     let token = other.token(SCOPE).tenant("fabrikam.example").await.unwrap();
-    assert_eq!(shown(&token), ("c", TokenSource::Cache));
+    assert_eq!(shown(&token), ("c", TokenOrigin::Cache));
 }
 
 #[tokio::test]
@@ -70,14 +70,14 @@ async fn refresh_uses_token_refreshed_elsewhere() {
     let env = TestEnv::new();
     let transport = ScriptedTransport::new([issued("old"), issued("new")]);
     let (first, second) = (env.process(&transport), env.process(&transport));
-    assert_eq!(shown(&first.token(SCOPE).await.unwrap()), ("old", TokenSource::Network));
-    assert_eq!(shown(&second.token(SCOPE).await.unwrap()), ("old", TokenSource::Cache));
+    assert_eq!(shown(&first.token(SCOPE).await.unwrap()), ("old", TokenOrigin::Network));
+    assert_eq!(shown(&second.token(SCOPE).await.unwrap()), ("old", TokenOrigin::Cache));
     // Due in both processes and in the store, so that the first process fetches a token.
     env.manual_clock.advance(HOUR - Duration::from_secs(4 * 60));
     for process in [&first, &second] {
         assert_eq!(process.token(SCOPE).await.unwrap().secret().expose(), "old", "renewed in the background");
         run_background_tasks().await;
-        assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("new", TokenSource::Cache));
+        assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("new", TokenOrigin::Cache));
     }
     assert_eq!(transport.requests().len(), 2, "the second process read it from the store");
 }
@@ -92,7 +92,7 @@ async fn refresh_ignores_stored_token_that_is_due() {
     env.manual_clock.advance(HOUR - Duration::from_secs(4 * 60));
     assert_eq!(process.token(SCOPE).await.unwrap().secret().expose(), "one");
     run_background_tasks().await;
-    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("three", TokenSource::Cache));
+    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("three", TokenOrigin::Cache));
 }
 
 #[tokio::test]
@@ -105,12 +105,12 @@ async fn processes_refresh_at_their_own_times() {
     )
     .with_store(env.store.clone());
     let process = env.process_with(&ScriptedTransport::new([issued("two")]), early);
-    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("one", TokenSource::Cache));
+    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("one", TokenOrigin::Cache));
     // Due for this process, but not for the entry, which has the same token.
     env.manual_clock.advance(Duration::from_secs(53 * 60));
     assert_eq!(process.token(SCOPE).await.unwrap().secret().expose(), "one");
     run_background_tasks().await;
-    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenSource::Cache));
+    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenOrigin::Cache));
 }
 
 #[tokio::test]
@@ -119,11 +119,11 @@ async fn due_token_is_served_and_refreshed() {
     env.process(&ScriptedTransport::new([issued("old")])).token(SCOPE).await.unwrap();
     env.manual_clock.advance(HOUR - Duration::from_secs(4 * 60));
     let process = env.process(&ScriptedTransport::new([issued("new")]));
-    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("old", TokenSource::Cache));
+    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("old", TokenOrigin::Cache));
     env.manual_clock.advance(Duration::from_secs(1));
     process.token(SCOPE).await.unwrap();
     run_background_tasks().await;
-    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("new", TokenSource::Cache));
+    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("new", TokenOrigin::Cache));
 }
 
 /// Yields to background tasks, which run on the same thread.
@@ -152,9 +152,9 @@ async fn refused_token_is_not_read_again() {
     assert!(process.invalidate(&revoked));
     // Not even before the entry is removed.
     assert_eq!(env.store.len(), 1);
-    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("good", TokenSource::Network));
+    assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("good", TokenOrigin::Network));
     let other = env.process(&ScriptedTransport::new([]));
-    assert_eq!(shown(&other.token(SCOPE).await.unwrap()), ("good", TokenSource::Cache));
+    assert_eq!(shown(&other.token(SCOPE).await.unwrap()), ("good", TokenOrigin::Cache));
     // The removal of the old token keeps the new one.
     run_background_tasks().await;
     assert_eq!(env.store.len(), 1);
@@ -177,9 +177,9 @@ async fn unreadable_entry_is_replaced() {
         let key = env.store.keys().remove(0);
         env.store.put(&key, entry, HOUR, Precondition::None).await.unwrap();
         let process = env.process(&ScriptedTransport::new([issued("two")]));
-        assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenSource::Network), "{entry:?}");
+        assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenOrigin::Network), "{entry:?}");
         let process = env.process(&ScriptedTransport::new([]));
-        assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenSource::Cache), "{entry:?}");
+        assert_eq!(shown(&process.token(SCOPE).await.unwrap()), ("two", TokenOrigin::Cache), "{entry:?}");
     }
 }
 
@@ -195,5 +195,5 @@ async fn copied_entry_is_not_read() {
     let entry = env.store.get(&graph).await.unwrap().unwrap();
     env.store.put(&vault, entry.bytes(), HOUR, Precondition::None).await.unwrap();
     let token = env.process(&transport).token("vault").await.unwrap();
-    assert_eq!(shown(&token), ("again", TokenSource::Network));
+    assert_eq!(shown(&token), ("again", TokenOrigin::Network));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use symbolon_token::authority::Authority;
-use symbolon_token::{Application, ClientSecret, MemoryStore, Token, TokenCache, TokenClient, TokenSource};
+use symbolon_token::{Application, ClientSecret, MemoryStore, Token, TokenCache, TokenClient, TokenOrigin};
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, RetryPolicy, Transport, TransportError};
 use symbolon_types::{Context, Jitter, ManualClock, Secret, SharedClock};
@@ -71,6 +71,6 @@ pub(crate) fn issued_with_refresh_token(
     Ok(Response::new(StatusCode::OK, body))
 }
 
-pub(crate) fn shown(token: &Token) -> (&str, TokenSource) {
-    (token.secret().expose(), token.source())
+pub(crate) fn shown(token: &Token) -> (&str, TokenOrigin) {
+    (token.secret().expose(), token.origin())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use symbolon_token::{
     AuthorizationCode, CacheStore, Error, ErrorKind, Precondition, PutOutcome, StoredEntry, TokenCache,
-    TokenSource,
+    TokenOrigin,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_types::{Context, Jitter, Secret};
@@ -64,11 +64,11 @@ async fn failing_store_fails_no_request() {
         .redeem_code(&AuthorizationCode::new(Secret::new("code"), "https://app.example"), "a")
         .await
         .unwrap();
-    assert_eq!(shown(&token), ("one", TokenSource::Network));
+    assert_eq!(shown(&token), ("one", TokenOrigin::Network));
     let account = token.account().unwrap();
     // The refresh token is in memory.
     let token = process.token_for_account(account, "b").await.unwrap();
-    assert_eq!(shown(&token), ("two", TokenSource::Network));
+    assert_eq!(shown(&token), ("two", TokenOrigin::Network));
     assert!(calls.load(Ordering::SeqCst) >= 4);
 }
 
@@ -89,11 +89,11 @@ async fn slow_store_delays_two_seconds_each_way() {
         }
         assert_eq!(env.manual_clock.advance_to_next(), Some(Duration::from_secs(2)));
     };
-    assert_eq!(shown(&token), ("one", TokenSource::Network));
+    assert_eq!(shown(&token), ("one", TokenOrigin::Network));
     assert_eq!(env.clock.now().duration_since(began).unwrap(), Duration::from_secs(4));
     assert_eq!(
-        process.token(SCOPE).await.unwrap().source(),
-        TokenSource::Cache,
+        process.token(SCOPE).await.unwrap().origin(),
+        TokenOrigin::Cache,
         "a hit does not call the store"
     );
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use symbolon_token::{
     CacheKey, CacheStore as _, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Error,
     Expiry, IssuedToken, MemoryStore, Partition, Precondition, Token, TokenCache, TokenClient, TokenEndpoint,
-    TokenSource,
+    TokenOrigin,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, TransportError};
@@ -23,7 +23,7 @@ async fn managed_identity_token_stays_local() {
     let partition = Partition::machine_bound("mi\0system");
     let mut env = TestEnv::new();
     obtain(&env.cache(), &partition, "mine").await;
-    assert_eq!(shown(&obtain(&env.cache(), &partition, "x").await), ("mine", TokenSource::Cache));
+    assert_eq!(shown(&obtain(&env.cache(), &partition, "x").await), ("mine", TokenOrigin::Cache));
     // The same name without the binding to this machine.
     assert_eq!(obtain(&env.cache(), &Partition::new("mi\0system"), "y").await.secret().expose(), "y");
 
@@ -36,7 +36,7 @@ async fn managed_identity_token_stays_local() {
     let key = local.store.keys().remove(0);
     let entry = local.store.get(&key).await.unwrap().unwrap();
     env.store.put(&key, entry.bytes(), HOUR, Precondition::None).await.unwrap();
-    assert_eq!(shown(&obtain(&env.cache(), &partition, "own").await), ("own", TokenSource::Network));
+    assert_eq!(shown(&obtain(&env.cache(), &partition, "own").await), ("own", TokenOrigin::Network));
 }
 
 fn identity() -> ClientIdentity {
@@ -85,12 +85,12 @@ async fn bound_token_stays_on_the_machine() {
                 .build();
             client.token("a").proof_of_possession().await.unwrap()
         };
-        assert_eq!(shown(&fetch(&first, &["of the first"]).await), ("of the first", TokenSource::Network));
-        assert_eq!(shown(&fetch(&second, &["of the second"]).await), ("of the second", TokenSource::Network));
+        assert_eq!(shown(&fetch(&first, &["of the first"]).await), ("of the first", TokenOrigin::Network));
+        assert_eq!(shown(&fetch(&second, &["of the second"]).await), ("of the second", TokenOrigin::Network));
         assert_eq!(env.store.len(), if is_local { 2 } else { 0 });
         let again = fetch(&first, if is_local { &[] } else { &["anew"] }).await;
         let expected =
-            if is_local { ("of the first", TokenSource::Cache) } else { ("anew", TokenSource::Network) };
+            if is_local { ("of the first", TokenOrigin::Cache) } else { ("anew", TokenOrigin::Network) };
         assert_eq!(shown(&again), expected);
         assert_eq!(again.bound_to(), Some(&first));
         assert_eq!(again.token_type(), "mtls_pop");

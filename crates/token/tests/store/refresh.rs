@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use symbolon_token::{
     Account, AuthorizationCode, CacheStore, Error, MemoryStore, Precondition, PutOutcome, StoredEntry,
-    TokenCache, TokenClient, TokenSource,
+    TokenCache, TokenClient, TokenOrigin,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, TransportError, transport_fn};
@@ -39,9 +39,9 @@ async fn sign_in_is_shared_between_processes() {
     let account = sign_in(&first).await;
     let transport = ScriptedTransport::new([issued("two")]);
     let second = env.process(&transport);
-    assert_eq!(shown(&second.token_for_account(&account, "a").await.unwrap()), ("one", TokenSource::Cache));
+    assert_eq!(shown(&second.token_for_account(&account, "a").await.unwrap()), ("one", TokenOrigin::Cache));
     let token = second.token_for_account(&account, "b").await.unwrap();
-    assert_eq!(shown(&token), ("two", TokenSource::Network));
+    assert_eq!(shown(&token), ("two", TokenOrigin::Network));
     assert_eq!(token.account().map(Account::id), Some("u.t"));
     assert_eq!(sent_refresh_tokens(&transport), ["rt1"]);
 }
