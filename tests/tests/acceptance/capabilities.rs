@@ -19,6 +19,9 @@ fn env_with(test_env: &TestEnv, name: &str, value: &str) -> Env {
         .collect()
 }
 
+/// The reason of a version that the emulator has.
+const PRESENT: &str = "present (refuses a request without the Metadata header, as it should)";
+
 #[tokio::test]
 async fn imds_v2_is_probed_once() {
     let test_env = TestEnv::new().await;
@@ -28,7 +31,7 @@ async fn imds_v2_is_probed_once() {
         assert_eq!((found.source, found.can_bind()), (Some(Source::Imds), true));
         let imds = found.imds.unwrap();
         assert_eq!((imds.version, imds.skew_seconds), (Some(ImdsVersion::V2), Some(0)));
-        assert_eq!(imds.reasons, ["version 2: answered with status 400"]);
+        assert_eq!(imds.reasons, [format!("version 2: {PRESENT}")]);
         // The provider of keys has not been used yet.
         assert_eq!((found.strength, found.host_strength), (None, Some(Strength::Software)));
     }
@@ -49,7 +52,10 @@ async fn imds_v1_host_reports_its_capabilities() {
         (found.source, imds.version, found.can_bind()),
         (Some(Source::Imds), Some(ImdsVersion::V1), false)
     );
-    assert_eq!(imds.reasons, ["version 2: answered with status 404", "version 1: answered with status 400"]);
+    assert_eq!(
+        imds.reasons,
+        ["version 2: absent: answered with status 404".to_owned(), format!("version 1: {PRESENT}")]
+    );
     assert_eq!((found.strength, found.host_strength), (None, None));
     assert_eq!(test_env.count(Step::ComputeMetadata), 1);
 }

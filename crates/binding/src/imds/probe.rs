@@ -58,9 +58,12 @@ impl ImdsClient {
         let (status, reason, date) = match sent {
             Ok(sent) => {
                 let status = sent.response.status();
-                let reason = format!("answered with status {}", status.as_u16());
-                let is_present = status == StatusCode::BAD_REQUEST;
-                let status = if is_present { ProbeStatus::Present } else { ProbeStatus::Absent };
+                let (status, reason) = if status == StatusCode::BAD_REQUEST {
+                    let reason = "present (refuses a request without the Metadata header, as it should)";
+                    (ProbeStatus::Present, reason.to_owned())
+                } else {
+                    (ProbeStatus::Absent, format!("absent: answered with status {}", status.as_u16()))
+                };
                 (status, reason, sent.response.date())
             }
             Err(error) => {

@@ -7,16 +7,18 @@ use symbolon_types::{Context, Jitter, ManualClock, SharedClock};
 
 use crate::issuer::answer;
 
+const PRESENT: &str = "present (refuses a request without the Metadata header, as it should)";
+
 #[tokio::test]
 async fn probe_status_follows_the_response() {
     let answered = |status| Ok(answer(status, None, "ignored"));
     let failed = |kind: TransportErrorKind| Err(TransportError::from(kind));
     for (outcome, status, reason) in [
-        (answered(400), ProbeStatus::Present, "answered with status 400"),
-        (answered(404), ProbeStatus::Absent, "answered with status 404"),
-        (answered(500), ProbeStatus::Absent, "answered with status 500"),
-        (answered(429), ProbeStatus::Absent, "answered with status 429"),
-        (answered(200), ProbeStatus::Absent, "answered with status 200"),
+        (answered(400), ProbeStatus::Present, PRESENT),
+        (answered(404), ProbeStatus::Absent, "absent: answered with status 404"),
+        (answered(500), ProbeStatus::Absent, "absent: answered with status 500"),
+        (answered(429), ProbeStatus::Absent, "absent: answered with status 429"),
+        (answered(200), ProbeStatus::Absent, "absent: answered with status 200"),
         (failed(TransportErrorKind::Timeout), ProbeStatus::Unreachable, "did not answer in time"),
         (failed(TransportErrorKind::Connect), ProbeStatus::Unreachable, "could not be reached"),
         (failed(TransportErrorKind::Protocol), ProbeStatus::Unreachable, "did not answer like a web server"),
