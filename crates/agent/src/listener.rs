@@ -36,7 +36,10 @@ impl Listener {
             ))
             .with_advice("use a loopback address such as 127.0.0.1:0"));
         }
-        let failed = |error| local(format!("the agent cannot listen on {address}"), error);
+        let failed = |error| {
+            local(format!("the agent cannot listen on {address}"), error)
+                .with_advice("choose a free port, or port 0")
+        };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok((Self::Tcp(listener), address))
@@ -47,7 +50,10 @@ impl Listener {
     #[cfg(unix)]
     pub(crate) async fn unix(path: &Path) -> Result<(Self, SocketFile), Error> {
         refuse_if_in_use(path).await?;
-        let failed = |error| local(format!("the agent cannot create the socket {}", path.display()), error);
+        let failed = |error| {
+            local(format!("the agent cannot create the socket {}", path.display()), error)
+                .with_advice("use a short path in an existing folder of this user")
+        };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| Path::new("."));
         let folder = tempfile::Builder::new().prefix(".").tempdir_in(parent).map_err(failed)?;
@@ -114,7 +120,8 @@ async fn refuse_if_in_use(path: &Path) -> Result<(), Error> {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            return Err(local(format!("the agent cannot read the metadata of {}", path.display()), error));
+            return Err(local(format!("the agent cannot read the metadata of {}", path.display()), error)
+                .with_advice("use a path in an existing folder of this user"));
         }
     };
     if !found.file_type().is_socket() {
@@ -125,7 +132,8 @@ async fn refuse_if_in_use(path: &Path) -> Result<(), Error> {
     match UnixStream::connect(path).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => {
-            Err(local(format!("the agent cannot connect to the existing socket {}", path.display()), error))
+            Err(local(format!("the agent cannot connect to the existing socket {}", path.display()), error)
+                .with_advice("remove it if no process uses it, or use another path"))
         }
         Ok(_) => Err(invalid(format!("another process listens on {}", path.display()))
             .with_advice("stop it, or use another path")),
