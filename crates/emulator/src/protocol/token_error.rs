@@ -85,6 +85,13 @@ impl TokenError {
         "certificate_expired",
         "The certificate is outside its validity, or its token_not_after has passed: get a new one.",
     );
+    pub(crate) const UNKNOWN_CLIENT: Self = Self::bad(
+        "unauthorized_client",
+        700_016,
+        "client_unknown",
+        "The application was not found: register it with EmulatorBuilder::application, or under \
+         [host.applications] in the file of faults.",
+    );
     pub(crate) const SECRET: Self =
         Self::client(7_000_215, "client_secret", "Invalid client secret provided.");
     pub(crate) const NO_CREDENTIAL: Self =

@@ -112,6 +112,14 @@ async fn secret_in_the_body_or_http_basic() {
         assert_eq!((answer.status.as_u16(), &answer.json()["error_codes"]), (401, &json!([7000215])));
     }
     assert_eq!(emulator.journal().last(Step::Token).unwrap().authorization, Some("Basic"));
+    let unknown = "99999999-2222-4333-8444-555555555555";
+    let request =
+        form(&endpoint, &[&[("client_id", unknown), ("client_secret", secret)], &rest[..]].concat());
+    let answer = client.send(request).await.unwrap();
+    let body = answer.json();
+    assert_eq!((answer.status.as_u16(), &body["error"]), (400, &"unauthorized_client".into()));
+    assert_eq!(body["error_codes"], json!([700016]));
+    assert!(body["error_description"].as_str().unwrap().contains("[host.applications]"), "{body}");
 }
 
 #[tokio::test]

@@ -72,11 +72,11 @@ impl<'a> RequestCredential<'a> {
                 check_usable(&certificate, state)?;
                 Ok(Some(certificate.thumbprint))
             }
-            Self::Secret(secret) => {
-                let registered = state.settings.applications.get(client_id);
-                registered.filter(|registered| registered == secret).ok_or(TokenError::SECRET)?;
-                Ok(None)
-            }
+            Self::Secret(secret) => match state.settings.applications.get(client_id) {
+                None => Err(TokenError::UNKNOWN_CLIENT),
+                Some(registered) if registered != secret => Err(TokenError::SECRET),
+                Some(_) => Ok(None),
+            },
             Self::Assertion { assertion, bound: false } => {
                 assertion::check(assertion, tenant, client_id, None, state).await?;
                 Ok(None)
