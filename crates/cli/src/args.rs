@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod request;
+pub(crate) mod suggestion;
 pub(crate) mod token;
 pub(crate) mod tools;
 mod values;

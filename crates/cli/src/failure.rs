@@ -111,7 +111,7 @@ fn json(error: &Error) -> String {
 }
 
 /// Prints clap's message: help and version as results, everything else as an error.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn usage(error: &clap::Error, arguments: &[String]) -> ExitCode {
     use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
 
     let is_help = error.kind() == DisplayHelpOnMissingArgumentOrSubcommand;
@@ -120,8 +120,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         let _printed = error.print();
         return if is_help { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
     }
-    let arguments: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    let format = if requests_json(&arguments) { OutputFormat::Json } else { OutputFormat::Text };
+    let format = if requests_json(arguments) { OutputFormat::Json } else { OutputFormat::Text };
     let message = match error.kind() {
         // Clap's own message would list the hidden command as well.
         MissingSubcommand => "there is no command; see --help".to_owned(),

@@ -21,13 +21,18 @@ use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::{Cli, CliCommand};
+use crate::args::{Cli, CliCommand, suggestion};
 use crate::progress::Progress;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return failure::usage(&error),
+        Err(mut error) => {
+            let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+            let arguments: Vec<_> = words.collect();
+            suggestion::correct(&mut error, &arguments);
+            return failure::usage(&error, &arguments);
+        }
     };
     let format = cli.global.output;
     let env = Env::process();

@@ -71,6 +71,7 @@ fn bad_01_unknown_option() {
         assert_eq!(assert_wrong(&env, arguments, &["'--bogus'"]), "invalid_usage");
     }
     assert_wrong(&env, &["token", "--resource", "x", "--po"], &["'--po'", "'--pop'"]);
+    assert_wrong(&env, &["app-token", "--secret", "x"], &["'--secret'", "'--client-secret-env'"]);
     assert_wrong(&env, &["demo", "surplus"], &["'surplus'"]);
 }
 
