@@ -24,10 +24,11 @@ pub(super) async fn run(global: &GlobalOptions, env: &Env) -> Result<ExitCode, E
     let context = Context::default().with_env(env.clone());
     let identity = ManagedIdentity::builder().context(context).transport(transport.clone()).build()?;
     let token_services = endpoints::token_services(env)?;
-    let (found, mut reached) =
-        futures_util::future::join(identity.capabilities(), endpoints::reach(&transport, &token_services))
-            .await;
-    let proxy = token_services.first().and_then(|url| transport.proxy_for(url));
+    let found = identity.capabilities().await;
+    let is_local = endpoints::is_local(&found);
+    let probed = token_services.iter().filter(|service| !(is_local && service.is_azure));
+    let mut reached = endpoints::reach(&transport, probed).await;
+    let proxy = token_services.first().and_then(|service| transport.proxy_for(&service.url));
     let own = match &found.imds {
         Some(imds) => Some(EndpointReport::of_metadata_service(imds)),
         None => endpoints::of_source(found.detection.source, env).await,

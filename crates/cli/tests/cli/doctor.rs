@@ -102,17 +102,42 @@ fn doc_11_endpoints() {
     let env = TestEnv::new();
     let mut command = env.symbolon();
     command.env("AZURE_AUTHORITY_HOST", env.emulator.token_url()).env("HTTPS_PROXY", "http://127.0.0.1:9");
-    let report = report(&RunResult::of(command.args(JSON).output().unwrap()));
-    let [metadata, tokens, unreachable] = &report["endpoints"].as_array().unwrap()[..] else {
-        panic!("{report}")
-    };
+    let shown = report(&RunResult::of(command.args(JSON).output().unwrap()));
+    let [metadata, tokens] = &shown["endpoints"].as_array().unwrap()[..] else { panic!("{shown}") };
     for (endpoint, url) in [(metadata, env.emulator.imds_url()), (tokens, env.emulator.token_url())] {
         assert_eq!((&endpoint["url"], &endpoint["ok"]), (&url.into(), &true.into()));
         assert!(endpoint["ms"].is_u64() && !endpoint["reason"].as_str().unwrap().is_empty(), "{endpoint}");
     }
-    assert_eq!(unreachable["url"], "https://mtlsauth.microsoft.com");
-    assert_eq!((&unreachable["ok"], &unreachable["ms"]), (&false.into(), &Value::Null));
-    assert_eq!(unreachable["reason"], "the server could not be reached");
+    // Any other host uses Azure's token services.
+    let hosted = TestEnv::with(|emulator| emulator.source(Source::AppService));
+    for report in
+        [report(&doctor(&hosted, &JSON)), report(&RunResult::of(nowhere().args(JSON).output().unwrap()))]
+    {
+        let [_, tokens, mtls] = &report["endpoints"].as_array().unwrap()[..] else { panic!("{report}") };
+        for (endpoint, url) in
+            [(tokens, "https://login.microsoftonline.com"), (mtls, "https://mtlsauth.microsoft.com")]
+        {
+            assert_eq!(endpoint["url"], url);
+            assert_eq!((&endpoint["ok"], &endpoint["ms"]), (&false.into(), &Value::Null));
+            assert_eq!(endpoint["reason"], "the server could not be reached");
+        }
+    }
+}
+
+#[test]
+fn doc_11_azure_is_not_probed_beside_an_emulator() {
+    let env = TestEnv::new();
+    let report = report(&doctor(&env, &JSON));
+    let [metadata] = &report["endpoints"].as_array().unwrap()[..] else { panic!("{report}") };
+    assert_eq!((&metadata["url"], &metadata["ok"]), (&env.emulator.imds_url().into(), &true.into()));
+    let advice = report["advice"].to_string();
+    assert!(advice.contains("the metadata service is on loopback"), "{advice}");
+    assert!(!advice.contains("Let this machine reach"), "{advice}");
+    // A token service that the environment sets is probed, and belongs to the advice.
+    let mut command = env.symbolon();
+    command.env("AZURE_AUTHORITY_HOST", "https://127.0.0.1:9").args(["doctor"]);
+    let shown = RunResult::of(command.output().unwrap()).stdout;
+    assert!(shown.contains("Let this machine reach https://127.0.0.1:9"), "{shown}");
 }
 
 #[test]

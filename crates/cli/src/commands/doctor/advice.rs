@@ -2,7 +2,7 @@
 
 use symbolon::{HostCapabilities, ImdsVersion, Source};
 
-use super::endpoints::EndpointReport;
+use super::endpoints::{self, EndpointReport};
 
 /// Maximum clock skew without advice, in seconds. With a larger one, servers may reject new
 /// certificates as not yet valid.
@@ -36,10 +36,17 @@ pub(super) fn new(found: &HostCapabilities, endpoints: &[EndpointReport]) -> Vec
         .collect();
     if found.can_bind() && !unreachable.is_empty() {
         advice.push(format!(
-            "Let this machine reach {}, which issues tokens in Microsoft's public cloud. A proxy in HTTPS_PROXY \
-             is possible if it does not intercept TLS.",
+            "Let this machine reach {}, which issues tokens. A proxy in HTTPS_PROXY is possible if it does not \
+             intercept TLS.",
             unreachable.join(" and ")
         ));
+    }
+    if endpoints::is_local(found) {
+        advice.push(
+            "To check Azure's token services as well, unset AZURE_POD_IDENTITY_AUTHORITY_HOST: they are not probed \
+             while the metadata service is on loopback."
+                .to_owned(),
+        );
     }
     advice
 }

@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use http::Method;
 use serde::Serialize;
 use symbolon::parts::transport::{
-    HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, timeout,
+    HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, is_loopback, timeout,
 };
-use symbolon::{Context, Env, Error, HyperTransport, ImdsProbes, SharedClock, Source};
+use symbolon::{Context, Env, Error, HostCapabilities, HyperTransport, ImdsProbes, SharedClock, Source};
 use url::Url;
 
 use crate::failure;
@@ -18,8 +18,16 @@ const MTLS_TOKEN_SERVICE: &str = "https://mtlsauth.microsoft.com/";
 const TOKEN_SERVICE: &str = "https://login.microsoftonline.com/";
 /// The variable with the token service of another cloud or of an emulator.
 const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
-/// Timeout of each check. They run in parallel, and the whole report takes less than three seconds.
+/// Timeout of each check. They run in parallel after those of the metadata service, and the whole
+/// report takes less than three seconds.
 const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A token service to check.
+pub(super) struct TokenService {
+    pub(super) url: Url,
+    /// True for Azure's own, false for the one that the environment sets.
+    pub(super) is_azure: bool,
+}
 
 #[derive(Debug, Serialize)]
 pub(super) struct EndpointReport {
@@ -41,20 +49,32 @@ impl EndpointReport {
 }
 
 /// Returns the token services of the public cloud, or the one that the environment sets.
-pub(super) fn token_services(env: &Env) -> Result<Vec<Url>, Error> {
-    let authority = env.var(AUTHORITY_HOST).unwrap_or_else(|| TOKEN_SERVICE.to_owned());
-    let parse = |text: &str| {
-        text.parse::<Url>()
-            .map_err(|_| failure::request("invalid_endpoint", format!("{AUTHORITY_HOST} is not a URL")))
+pub(super) fn token_services(env: &Env) -> Result<Vec<TokenService>, Error> {
+    let authority = env.var(AUTHORITY_HOST);
+    let parse = |text: &str, is_azure| match text.parse() {
+        Ok(url) => Ok(TokenService { url, is_azure }),
+        Err(_) => Err(failure::request("invalid_endpoint", format!("{AUTHORITY_HOST} is not a URL"))),
     };
-    Ok(vec![parse(&authority)?, parse(MTLS_TOKEN_SERVICE)?])
+    let first = parse(authority.as_deref().unwrap_or(TOKEN_SERVICE), authority.is_none())?;
+    Ok(vec![first, parse(MTLS_TOKEN_SERVICE, true)?])
+}
+
+/// Returns true if the metadata service in use is on loopback, as an emulator's is. Its tokens come
+/// from another token service than Azure's.
+pub(super) fn is_local(found: &HostCapabilities) -> bool {
+    let imds = found.imds.as_ref().filter(|imds| imds.version.is_some());
+    let url = imds.and_then(|imds| imds.base.parse::<Url>().ok());
+    url.is_some_and(|url| is_loopback(&url))
 }
 
 /// Checks that the URLs respond over TLS with any status.
-pub(super) async fn reach(transport: &HyperTransport, urls: &[Url]) -> Vec<EndpointReport> {
+pub(super) async fn reach(
+    transport: &HyperTransport,
+    services: impl Iterator<Item = &TokenService>,
+) -> Vec<EndpointReport> {
     let http = HttpClient::new(SharedTransport::new(transport.clone()), Context::default());
     let clock = http.context().clock();
-    join_all(urls.iter().map(async |url| {
+    join_all(services.map(async |TokenService { url, .. }| {
         let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
         let request = Request::new(Method::GET, url.clone(), Route::Public);
         let began = clock.now();
