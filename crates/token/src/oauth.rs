@@ -1,6 +1,7 @@
 //! OAuth 2.0 as data, without input and output: grants, requests, responses, client assertions.
 
 mod account;
+mod advice;
 mod assertion;
 mod authorization_code;
 mod challenge;
@@ -19,6 +20,7 @@ mod subject;
 mod telemetry_header;
 
 pub use account::Account;
+pub(crate) use advice::advice;
 pub(crate) use assertion::{ASSERTION, ASSERTION_TYPE, AssertionSigner, JWT_BEARER};
 pub use authorization_code::AuthorizationCode;
 pub use challenge::{Challenge, claims_challenge};

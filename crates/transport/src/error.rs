@@ -132,7 +132,8 @@ impl Mapping {
                 ErrorKind::Network,
                 "transport_error",
                 "failed the TLS handshake",
-                "check that the server's certificate is issued by a trusted authority",
+                "check that the server's certificate is issued by a trusted authority; add the root certificate of the \
+                 server or proxy with SSL_CERT_FILE, --ca-file or HyperTransport::builder().root_certificates_pem",
             ),
             Kind::IdentityRejected => (
                 ErrorKind::Credential,

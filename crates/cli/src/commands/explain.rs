@@ -10,6 +10,8 @@ use crate::failure;
 use crate::output::{OutputFormat, line, row};
 use crate::troubleshooting::{Explanation, explain, similar_codes};
 
+/// Prefix of the numbers of Microsoft's token service.
+const AADSTS: &str = "AADSTS";
 /// Width of the labels in the text.
 const LABEL_WIDTH: usize = 12;
 
@@ -39,14 +41,16 @@ fn normalize(code: &str) -> String {
     let code = code.trim().to_ascii_lowercase();
     let number = code.strip_prefix("aadsts").unwrap_or(&code);
     if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return format!("AADSTS{number}");
+        return format!("{AADSTS}{number}");
     }
     code
 }
 
 fn unknown(code: &str) -> Error {
-    let advice = match &similar_codes(code)[..] {
-        [] => "a code of the token service is explained by the message next to it".to_owned(),
+    // Numbers with similar digits are unrelated.
+    let similar = if code.starts_with(AADSTS) { Vec::new() } else { similar_codes(code) };
+    let advice = match &similar[..] {
+        [] => "read the message of the service in the error".to_owned(),
         similar => format!("did you mean {}?", similar.join(", ")),
     };
     failure::request("invalid_usage", format!("there is no explanation of the code '{code}'"))

@@ -36,14 +36,18 @@ impl App {
     }
 
     fn ask_at(&self, authority: &str, more: &[&str]) -> RunResult {
+        self.ask(authority, CLIENT_ID, SCOPE, more)
+    }
+
+    fn ask(&self, authority: &str, client_id: &str, scope: &str, more: &[&str]) -> RunResult {
         let token_request = [
             "app-token",
             "--authority",
             authority,
             "--client-id",
-            CLIENT_ID,
+            client_id,
             "--scope",
-            SCOPE,
+            scope,
             "--output",
             "json",
         ];
@@ -282,6 +286,28 @@ fn app_15_members_of_a_token() {
         if !kind.is_empty() {
             assert_eq!(names(&own["binding"]), names(&others["binding"]));
         }
+    }
+}
+
+/// The message and the entry of its number both name the remedy.
+#[test]
+fn app_16_refusals_name_the_remedy() {
+    let app = App::new();
+    let emulator = &app.env.emulator;
+    let authority = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
+    let secret = ["--client-secret-env", "APP_SECRET"];
+    for (client_id, scope, code, number, remedy) in [
+        (CLIENT_ID, "https://vault.azure.net", "invalid_scope", 1_002_012, "/.default"),
+        ("unregistered", SCOPE, "unauthorized_client", 700_016, "check the client id"),
+    ] {
+        let ran = app.ask(&authority, client_id, scope, &secret);
+        let error = ran.error();
+        assert_eq!((&error["code"], &error["error_codes"]), (&code.into(), &json!([number])));
+        assert!(error["message"].as_str().unwrap().contains(remedy), "{error}");
+        let help = format!("symbolon explain AADSTS{number}");
+        assert!(ran.stderr.contains(&help), "{}", ran.stderr);
+        let explained = app.env.run(&["explain", &number.to_string()]).stdout;
+        assert!(explained.contains(remedy), "{explained}");
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cache::events;
 use crate::credential::ClientAuth;
 use crate::oauth::{
     CredentialRejection, ErrorResponse, FetchReason, Grant, RoutingHint, TelemetryHeader, TokenRequestBody,
-    TokenResponse,
+    TokenResponse, advice,
 };
 use crate::token::{CacheKey, IssuedToken, RefreshToken, TokenKey};
 
@@ -240,8 +240,12 @@ impl TokenExchange {
             Some(_) => (ErrorKind::Credential, "the token service refused the credential of this client"),
             None => (ErrorKind::Service, "the token service refused the request"),
         };
+        let advice = match &claims {
+            Some(_) => "repeat the request with the claims of this error",
+            None => advice(&code, &server_codes, is_transient),
+        };
         let error = Error::new(kind, code, summary)
-            .with_advice(advice(&server_codes, claims.is_some(), is_transient))
+            .with_advice(advice)
             .with_status(status.as_u16())
             .with_server_codes(server_codes)
             .with_claims(claims)
@@ -252,36 +256,6 @@ impl TokenExchange {
             None => error,
         };
         FailedAttempt { error, rejection }
-    }
-}
-
-/// Returns the advice for an error (`docs/protocol/errors.md#aadsts-codes`).
-fn advice(server_codes: &[u32], is_challenge: bool, is_transient: bool) -> &'static str {
-    if is_challenge {
-        return "repeat the request with the claims of this error";
-    }
-    for code in server_codes {
-        return match code {
-            7_000_215 | 7_000_222 => "check the client secret, and that it has not expired",
-            700_016 | 7_000_229 => "check the client id, and that the application exists in this tenant",
-            700_027 => {
-                "check that the certificate is registered for the application, and the clock of this machine"
-            }
-            90_002 => "check the tenant",
-            500_011 | 650_057 => "check the resource, and that the client is allowed to request it",
-            392_196 => "the resource does not accept bound tokens; request a bearer token",
-            392_200 => {
-                "the client certificate did not reach the service; check for a proxy that terminates TLS"
-            }
-            51_000 => "mutual-TLS client authentication is not enabled for this client",
-            1_000_901 => "the certificate is no longer accepted for new tokens; renew it",
-            _ => continue,
-        };
-    }
-    if is_transient {
-        "try again later"
-    } else {
-        "look up the code in the documentation of the token service"
     }
 }
 

@@ -8,7 +8,7 @@ use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
 use url::form_urlencoded;
 
 use crate::authority::ExpectedIssuer;
-use crate::oauth::{AuthorizationCode, is_same, shown_code};
+use crate::oauth::{AuthorizationCode, advice, is_same, shown_code};
 
 /// Random bytes in each value: 43 characters, as RFC 7636 §4.1 recommends for a verifier.
 const ENTROPY: usize = 32;
@@ -184,6 +184,7 @@ impl AuthorizationResponse {
 fn refused(code: &str, description: Option<&str>, sent: &Secrets) -> Error {
     let code = shown_code(code, sent);
     let is_transient = matches!(code, "temporarily_unavailable" | "server_error");
+    let server_codes = description.map(|text| aadsts(&sent.redact(text))).unwrap_or_default();
     let advice = match code {
         "access_denied" => {
             "the user or a policy denied the access: explain its purpose, and let the user sign in again"
@@ -191,16 +192,14 @@ fn refused(code: &str, description: Option<&str>, sent: &Secrets) -> Error {
         "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
             "repeat the request without Prompt::None: the user has to act"
         }
-        _ if is_transient => "try again later",
-        _ => "look up the code in the documentation of the token service",
+        _ => advice(code, &server_codes, is_transient),
     };
     let error = Error::new(ErrorKind::Service, code.to_owned(), "the user was not signed in")
         .with_advice(advice)
+        .with_server_codes(server_codes)
         .with_transient(is_transient);
     match description {
-        Some(description) => {
-            error.with_server_codes(aadsts(&sent.redact(description))).with_excerpt(description, sent)
-        }
+        Some(description) => error.with_excerpt(description, sent),
         None => error,
     }
 }
