@@ -1,7 +1,8 @@
 //! A token that is bound to a key of this process, and a call with it.
 //!
-//! The example runs against the emulator. On Azure, remove everything before `let identity`, and
-//! the two lines that point the builder to the emulator.
+//! The example runs against the emulator. On Azure, remove everything before `let identity` and the
+//! two lines that point the builder to the emulator, and put the URL of your resource into the
+//! request.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

@@ -29,8 +29,8 @@ pub struct HostCapabilities {
     /// The strength of the key that tokens can be bound to now, or `None` if they cannot be bound.
     /// With a custom key provider it is known once there is a key.
     pub strength: Option<Strength>,
-    /// The strength of a key that this host offers at least, independent of this client, or `None`
-    /// if it is unknown or tokens cannot be bound. Keys in a TPM or a security module do not count.
+    /// The minimum key strength that the host guarantees, independent of this client, or `None` if
+    /// it is unknown or tokens cannot be bound. Keys in a TPM or a security module do not count.
     pub host_strength: Option<Strength>,
     /// The reason that tokens can, or cannot, be bound.
     pub reason: String,

@@ -22,6 +22,9 @@ pub struct ManagedIdentityRequest<'a> {
 impl ManagedIdentity {
     /// Requests a token for a resource, for example `https://vault.azure.net`: a bearer token,
     /// unless [`proof_of_possession`](ManagedIdentityRequest::proof_of_possession) is called.
+    ///
+    /// A suffix `/.default` is removed. Otherwise the text is sent as it is, and the service
+    /// validates it.
     pub fn token<'a>(&'a self, resource: &'a str) -> ManagedIdentityRequest<'a> {
         ManagedIdentityRequest {
             identity: self,
@@ -44,9 +47,9 @@ impl<'a> ManagedIdentityRequest<'a> {
     }
 
     /// Requests a bearer token over mTLS, with the managed identity's certificate: anybody who has
-    /// the token can use it, but only the owner of the key obtains one. For hosts whose keys the
-    /// token service does not accept for bound tokens. These tokens are cached separately and the
-    /// request is never downgraded. Together with
+    /// the token can use it, but only the owner of the key obtains one. Use it where the token
+    /// service refuses to bind tokens to the keys of this host. These tokens are cached separately
+    /// and the request is never downgraded. Together with
     /// [`proof_of_possession`](Self::proof_of_possession), the token is bound.
     pub fn over_mtls(mut self) -> Self {
         self.over_mtls = true;

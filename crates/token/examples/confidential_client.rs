@@ -4,8 +4,7 @@
 
 use symbolon_emulator::Emulator;
 use symbolon_hyper::HyperTransport;
-use symbolon_token::{Application, ClientSecret, TokenClient, TokenEndpoint};
-use symbolon_types::Secret;
+use symbolon_token::{Application, ClientSecret, Secret, TokenClient, TokenEndpoint};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,8 +10,7 @@ use std::{env, error::Error, fs};
 
 use symbolon_hyper::{HyperTransport, client_identity_from_pem};
 use symbolon_token::{Application, ClientAssertion, ClientCertificate, ClientSecret};
-use symbolon_token::{Token, TokenClient, TokenEndpoint, WorkloadIdentity};
-use symbolon_types::Secret;
+use symbolon_token::{Secret, Token, TokenClient, TokenEndpoint, WorkloadIdentity};
 
 /// Requests a token. `file` contains the secret, the certificate with its key, or the assertion.
 pub(crate) async fn token(arguments: [String; 6]) -> Result<Token, Box<dyn Error>> {

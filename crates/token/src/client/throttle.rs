@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// the same request returns the error again: no assertion is signed and nothing is sent to the
 /// token endpoint.
 ///
-/// A binding that is missing is minted all the same, because its certificate is part of the key.
+/// A missing binding is minted first even then: without its certificate there is no key to look up.
 /// At most 1,000 errors are held.
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
