@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use symbolon::parts::types::printable;
 use symbolon::{Token, TokenOrigin};
 use url::Url;
 
@@ -56,8 +57,8 @@ impl Record {
     pub(crate) fn rejected(peer: Peer, resource: Option<&str>, rejection: &Rejection) -> Self {
         let outcome = RequestOutcome::Rejected {
             status: rejection.status.as_u16(),
-            reason: single_line(&rejection.reason),
-            message: single_line(&rejection.message),
+            reason: printable(&rejection.reason).to_string(),
+            message: printable(&rejection.message).to_string(),
         };
         Self { peer, resource: resource.and_then(loggable_resource), outcome }
     }
@@ -92,11 +93,6 @@ impl Record {
             RequestOutcome::Rejected { reason, .. } => Some(reason),
         }
     }
-}
-
-/// Replaces control characters, so that a service's text cannot forge a log line.
-fn single_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// Returns the resource in a form that is safe to log: without query, user and anything long enough
@@ -157,8 +153,7 @@ mod tests {
             .with_excerpt("busy\r\nserved x", &symbolon::parts::types::Secrets::none());
         let peer = Peer::Process { uid: 1000, pid: None };
         let line = Record::rejected(peer, Some("x"), &Rejection::from(error)).to_string();
-        let expected =
-            "refused x to a process of user 1000: 502 odd code: it failed; the service said: busy  served x";
+        let expected = r"refused x to a process of user 1000: 502 odd\u{a}code: it failed; the service said: busy  served x";
         assert_eq!(line, expected);
     }
 

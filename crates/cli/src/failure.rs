@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 use symbolon::parts::transport::is_transient_status;
+use symbolon::parts::types::printable;
 use symbolon::{Detection, Env, Error, ErrorKind};
 
 use crate::output::{OutputFormat, line};
@@ -48,7 +49,7 @@ pub(crate) fn report(error: &Error, format: OutputFormat) {
     anstream::eprintln!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        anstream::eprintln!("  caused by: {error}");
+        anstream::eprintln!("  caused by: {}", printable(error));
         cause = error.source();
     }
     if let Some(excerpt) = error.excerpt().filter(|excerpt| !excerpt.is_empty()) {

@@ -16,8 +16,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use symbolon::parts::transport;
+use symbolon::parts::types::printable;
 use symbolon::{Env, Error, SharedClock};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{Targets, filter_fn};
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -75,7 +78,15 @@ fn log_to_stderr(env: &Env, progress: Option<Progress>) -> Result<(), Error> {
                 failure::request("invalid_usage", format!("RUST_LOG is not a log filter: {error}"))
             })?;
             let colored = io::stderr().is_terminal() && env.var("NO_COLOR").is_none();
-            let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colored);
+            let fields =
+                debug_fn(|line, field, value| match (field.name(), printable(format_args!("{value:?}"))) {
+                    ("message", value) => write!(line, "{value}"),
+                    (name, value) => write!(line, "{name}={value}"),
+                });
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(colored)
+                .fmt_fields(fields.delimited(" "));
             Some(lines.with_filter(filter))
         }
     };

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use symbolon::parts::types::pki_types::CertificateDer;
+use symbolon::parts::types::{printable, printable_json};
 use symbolon::{ClientIdentity, Token, TokenOrigin};
 
 use crate::timestamp::Timestamp;
@@ -108,10 +109,11 @@ fn token_text(token: &Token) -> String {
     table(&rows)
 }
 
-/// Returns a value as one line of JSON, with its members in the order of their declaration.
+/// Returns a value as one line of JSON, with its members in the order of their declaration. Control
+/// and other invisible characters are escaped.
 pub(crate) fn line(value: &impl Serialize) -> String {
     // The serialized types have string keys only, so that this cannot fail.
-    serde_json::to_string(value).unwrap_or_default()
+    printable_json(&serde_json::to_string(value).unwrap_or_default())
 }
 
 /// Returns environment variables as shell commands or as one JSON object.
@@ -127,10 +129,11 @@ pub(crate) fn variables(
     variables.map(|(name, value)| format!("export {name}='{value}'")).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns two aligned columns.
+/// Returns two aligned columns. Invisible characters of the values are escaped.
 pub(crate) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect();
+    let lines: Vec<String> =
+        rows.iter().map(|(name, value)| format!("{name:<width$}  {}", printable(value))).collect();
     lines.join("\n")
 }
 
@@ -141,10 +144,10 @@ pub(crate) fn row(label: &str, width: usize, text: &str) -> String {
 }
 
 /// Returns the lines of a text right of a margin, broken between words. A longer word has its own
-/// line.
+/// line. Invisible characters are escaped.
 pub(crate) fn wrap(text: &str, margin: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    for word in printable(text).to_string().split_whitespace() {
         match lines.last_mut() {
             Some(line) if margin + line.chars().count() + 1 + word.chars().count() <= TEXT_WIDTH => {
                 line.push(' ');

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use symbolon_types::printable;
+
 /// The error returned when an emulator cannot start, or cannot issue a certificate or a token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,7 +24,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A fault, or a file with faults, is invalid.
-    #[error("line {line}, column {column}: {message}")]
+    #[error("line {line}, column {column}: {}", printable(message))]
     Faults {
         /// The line, from 1.
         line: usize,

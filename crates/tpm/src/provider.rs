@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use symbolon_binding::store::{FileLock, PrivateDir, StoredFile};
 use symbolon_binding::{Error, KeyProvider, spawn_blocking};
-use symbolon_types::{SharedClock, SharedSigningKey};
+use symbolon_types::{SharedClock, SharedSigningKey, printable};
 
 use crate::commands::WrappedKey;
 use crate::error::TpmError;
@@ -123,14 +123,14 @@ impl TpmKeySource {
             StoredTpmKey::Key(key) => return Ok(current.insert(key).clone()),
             StoredTpmKey::Absent => (),
             StoredTpmKey::Unusable(flaw) => {
-                tracing::warn!(file = %path.display(), flaw, "the stored key cannot be used; it is set aside and a new one is created");
+                tracing::warn!(file = %printable(path.display()), flaw, "the stored key cannot be used; it is set aside and a new one is created");
                 dir.set_aside(self.file(), lock)?;
             }
         }
         let wrapped = self.tpm.create(self.algorithm)?;
         let key = self.load(wrapped.clone())?;
         dir.replace(self.file(), &wrapped.to_bytes(), lock)?;
-        tracing::info!(file = %path.display(), "created a key in the TPM, and stored it wrapped");
+        tracing::info!(file = %printable(path.display()), "created a key in the TPM, and stored it wrapped");
         Ok(current.insert(key).clone())
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::printable::{is_shown, printable};
 use crate::{CorrelationId, Secrets};
 
 /// The longest body excerpt, in characters.
@@ -18,7 +19,8 @@ const TOKEN_LENGTH: usize = 36;
 /// `Display` is one line: the failed operation, then the advice. The cause is the
 /// [`source`](std::error::Error::source). `Debug`, which `unwrap` and a `main` that returns an
 /// error print, adds the code, the chain of causes and the correlation id, one per line. None of
-/// them contains a response body, a token or claims. Match on [`kind`](Self::kind) and
+/// them contains a response body, a token or claims. Control and other invisible characters are
+/// escaped in every text, as by [`printable()`]. Match on [`kind`](Self::kind) and
 /// [`code`](Self::code), never on the text. Clones are cheap: all callers that share one token
 /// request get the same error.
 #[derive(Clone)]
@@ -67,8 +69,8 @@ impl Error {
     ) -> Self {
         Self(Arc::new(ErrorDetails {
             kind,
-            code: code.into(),
-            summary: summary.into(),
+            code: visible(code),
+            summary: visible(summary),
             advice: Cow::Borrowed(""),
             transient: false,
             retry_after: None,
@@ -84,13 +86,13 @@ impl Error {
     /// Prefixes the summary with the component that failed.
     #[must_use]
     pub fn with_context(self, component: impl fmt::Display) -> Self {
-        self.edit(|details| details.summary = format!("{component}: {}", details.summary).into())
+        self.edit(|details| details.summary = visible(format!("{component}: {}", details.summary)))
     }
 
     /// Sets the advice.
     #[must_use]
     pub fn with_advice(self, advice: impl Into<Cow<'static, str>>) -> Self {
-        self.edit(|details| details.advice = advice.into())
+        self.edit(|details| details.advice = visible(advice))
     }
 
     /// Sets whether the same request may succeed later.
@@ -220,8 +222,14 @@ impl Error {
     }
 }
 
-/// Cuts a text to its first 512 characters, replaces control characters, and redacts every run that
-/// may be a token, a key or an assertion.
+/// Escapes the invisible characters of a text.
+fn visible(text: impl Into<Cow<'static, str>>) -> Cow<'static, str> {
+    let text = text.into();
+    if text.chars().all(is_shown) { text } else { printable(text).to_string().into() }
+}
+
+/// Cuts a text to its first 512 characters, makes it one line, escapes invisible characters, and
+/// redacts every run that may be a token, a key or an assertion.
 fn redact(text: &str) -> String {
     let mut shown = String::new();
     let mut run = String::new();
@@ -244,7 +252,8 @@ fn redact(text: &str) -> String {
         if shown.chars().count() >= EXCERPT_LENGTH {
             break;
         }
-        shown.push(if character.is_control() { ' ' } else { character });
+        let character = if character.is_whitespace() { ' ' } else { character };
+        shown.push_str(&printable(character).to_string());
     }
     flush(&mut shown, &mut run);
     match shown.char_indices().nth(EXCERPT_LENGTH) {
@@ -289,7 +298,7 @@ impl fmt::Debug for Error {
         write!(f, "\n  code: {} ({:?})", details.code, details.kind)?;
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            write!(f, "\n  caused by: {error}")?;
+            write!(f, "\n  caused by: {}", printable(error))?;
             cause = error.source();
         }
         if let Some(id) = details.correlation_id {
@@ -353,6 +362,24 @@ mod tests {
         );
         let fields = format!("{error:#?}");
         assert!(fields.contains("advice: \"check the network\"") && !fields.contains("s3cr3t"), "{fields}");
+    }
+
+    #[test]
+    fn invisible_characters_are_escaped() {
+        let hostile = "\u{1b}[2J\u{9b}\u{202e}\r\nx";
+        let error = Error::new(ErrorKind::Service, hostile.to_owned(), hostile.to_owned())
+            .with_context(hostile)
+            .with_advice(hostile.to_owned())
+            .with_excerpt(hostile)
+            .with_source(std::io::Error::other(hostile));
+        assert_eq!(error.excerpt(), Some(r"\u{1b}[2J\u{9b}\u{202e}  x"));
+        assert_eq!((error.code(), error.advice()), (printable(hostile).to_string().as_str(), error.code()));
+        assert_eq!(error.to_string().lines().count(), 1);
+        let debug = format!("{error:?}");
+        assert_eq!(debug.lines().count(), 4, "{debug}");
+        for shown in [error.to_string(), debug, format!("{error:#?}")] {
+            assert!(shown.chars().all(|character| is_shown(character) || character == '\n'), "{shown}");
+        }
     }
 
     #[test]

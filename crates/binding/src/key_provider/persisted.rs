@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use symbolon_types::{Context, Error, SharedClock, SharedSigningKey};
+use symbolon_types::{Context, Error, SharedClock, SharedSigningKey, printable};
 use zeroize::Zeroizing;
 
 use super::KeyProvider;
@@ -123,13 +123,13 @@ fn find_or_create(
         StoredKey::Absent => (),
         StoredKey::Unusable(flaw) => {
             let path = dir.path().join(file);
-            tracing::warn!(file = %path.display(), flaw, "the stored key cannot be used; it is set aside and a new one is created");
+            tracing::warn!(file = %printable(path.display()), flaw, "the stored key cannot be used; it is set aside and a new one is created");
             dir.set_aside(file, lock)?;
         }
     }
     let (key, pkcs8) = algorithm.generate().ok_or_else(creation_error)?;
     dir.replace(file, &pkcs8, lock)?;
-    tracing::info!(file = %dir.path().join(file).display(), "created and stored a key");
+    tracing::info!(file = %printable(dir.path().join(file).display()), "created and stored a key");
     Ok(key)
 }
 

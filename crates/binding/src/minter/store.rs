@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use symbolon_types::{Error, SharedClock, SharedSigningKey, SigningKey, Thumbprint};
+use symbolon_types::{Error, SharedClock, SharedSigningKey, SigningKey, Thumbprint, printable};
 
 use super::store_entry::StoreEntry;
 use crate::binding_id::BindingId;
@@ -182,7 +182,7 @@ async fn write(
     let bytes = StoreEntry::new(credential, binding).to_bytes();
     if let Some(flaw) = &flaw {
         let path = dir.path().join(&file);
-        tracing::warn!(file = %path.display(), flaw, "a stored binding cannot be used; it is set aside");
+        tracing::warn!(file = %printable(path.display()), flaw, "a stored binding cannot be used; it is set aside");
     }
     let replace = move || {
         if flaw.is_some() {

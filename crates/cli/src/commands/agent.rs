@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use symbolon::parts::types::printable;
 use symbolon::{Env, Error, ManagedIdentity, ManagedIdentityId, SharedClock};
 use symbolon_agent::{Agent, AgentBuilder};
 
@@ -34,9 +35,9 @@ pub(super) fn builder(
     Ok(if options.over_mtls { agent.over_mtls() } else { agent })
 }
 
-/// Writes a line of the log to stderr.
+/// Writes a line of the log to stderr, with invisible characters escaped.
 pub(super) fn log(message: &str) {
     let now = Timestamp::from(SharedClock::system().now());
     // The agent continues if stderr is closed.
-    let _written = writeln!(io::stderr().lock(), "{now} {message}");
+    let _written = writeln!(io::stderr().lock(), "{now} {}", printable(message));
 }

@@ -1,10 +1,12 @@
 //! `symbolon call`.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
+use symbolon::parts::types::printable;
 use symbolon::{Env, Error};
 
 use crate::acquire;
@@ -46,21 +48,56 @@ fn request(options: &CallOptions) -> Result<Request<Bytes>, Error> {
     request.map_err(|error| failure::request("invalid_usage", format!("the URL cannot be called: {error}")))
 }
 
+/// Prints the response: unchanged for programs, with invisible characters escaped on a terminal.
 fn print(response: &Response<Bytes>, include: bool) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
+    let is_terminal = stdout.is_terminal();
+    let shown = |text| if is_terminal { Cow::Owned(printable_lines(text)) } else { Cow::Borrowed(text) };
     if include {
         writeln!(stdout, "HTTP/1.1 {}", response.status())?;
         for (name, value) in response.headers() {
             write!(stdout, "{name}: ")?;
-            stdout.write_all(value.as_bytes())?;
+            stdout.write_all(&shown(value.as_bytes()))?;
             writeln!(stdout)?;
         }
         writeln!(stdout)?;
     }
-    stdout.write_all(response.body())?;
-    // Programs get the body unchanged; on a terminal the prompt starts on a new line.
-    if stdout.is_terminal() && !response.body().ends_with(b"\n") {
+    stdout.write_all(&shown(response.body()))?;
+    // The prompt of the shell starts on a new line.
+    if is_terminal && !response.body().ends_with(b"\n") {
         writeln!(stdout)?;
     }
     stdout.flush()
+}
+
+/// Escapes the invisible characters of a text, and the octets that are not UTF-8. Line breaks and
+/// tabs stay.
+fn printable_lines(text: &[u8]) -> Vec<u8> {
+    let mut shown = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().replace("\r\n", "\n").chars() {
+            match character {
+                '\n' | '\t' => shown.push(character),
+                _ => shown.push_str(&printable(character).to_string()),
+            }
+        }
+        shown.extend(chunk.invalid().iter().map(|octet| format!("\\x{octet:02x}")));
+    }
+    shown.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_body_stay_lines() {
+        for (body, expected) in [
+            (&b"{\r\n\t\"a\": 1\r\n}\n"[..], "{\n\t\"a\": 1\n}\n"),
+            ("na\u{ef}ve\u{1b}[2J\u{202e}\r".as_bytes(), r"naïve\u{1b}[2J\u{202e}\u{d}"),
+            (b"\x9b31m\xff\xc3", r"\x9b31m\xff\xc3"),
+        ] {
+            assert_eq!(printable_lines(body), expected.as_bytes());
+        }
+    }
 }

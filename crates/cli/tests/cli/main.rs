@@ -13,6 +13,7 @@ mod exec;
 mod explain;
 mod failure;
 mod global;
+mod hostile;
 mod inspect;
 mod manual;
 mod origin;

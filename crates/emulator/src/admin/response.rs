@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
+use symbolon_types::printable_json;
 
 use crate::protocol::ResponseBody;
 
@@ -15,7 +16,7 @@ pub(super) fn error(status: StatusCode, error: &str, message: &str) -> AdminResp
 }
 
 pub(super) fn json(status: StatusCode, body: &Value) -> AdminResponse {
-    text(status, "application/json", body.to_string())
+    text(status, "application/json", printable_json(&body.to_string()))
 }
 
 pub(super) fn text(status: StatusCode, media_type: &'static str, text: String) -> AdminResponse {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
-use symbolon_types::Thumbprint;
+use symbolon_types::{Thumbprint, printable, printable_json};
 
 use crate::calendar::{rfc3339, time_of_day};
 use crate::pki::{TlsSession, TlsVersion};
@@ -139,16 +139,17 @@ impl JournalEntry {
 
     /// Formats the entry as one line of JSON, without tokens, secrets, certificate requests and
     /// claims. The members correspond to the methods of this type; times follow RFC 3339.
+    /// Control and other invisible characters are escaped.
     #[must_use]
     pub fn to_json(&self) -> String {
-        self.members().to_string()
+        printable_json(&self.members().to_string())
     }
 
     /// Like [`to_json`](Self::to_json), with the claims of the issued token.
     pub(crate) fn to_json_with_claims(&self) -> String {
         let mut members = self.members();
         members["issued"] = self.issued.clone().unwrap_or_default();
-        members.to_string()
+        printable_json(&members.to_string())
     }
 
     fn members(&self) -> Value {
@@ -255,7 +256,8 @@ symbolon_types::debug_fields!(
 );
 
 /// One line with the columns time of day (UTC), step, outcome, identity and certificate, followed
-/// by an unknown path, the fault and the reason of a refusal.
+/// by an unknown path, the fault and the reason of a refusal. Control and other invisible
+/// characters of the request are escaped.
 impl fmt::Display for JournalEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |text: &str| text.chars().take(SHORT_ID).collect::<String>();
@@ -279,6 +281,6 @@ impl fmt::Display for JournalEntry {
         if let Some(reason) = self.reason {
             line += &format!("  {reason}");
         }
-        f.write_str(line.trim_end())
+        printable(line.trim_end()).fmt(f)
     }
 }

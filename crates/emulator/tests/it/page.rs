@@ -250,3 +250,20 @@ async fn fault_is_injected_from_a_browser() {
     drop(emulator);
     browser.until("return document.getElementById('live').className === ''").await;
 }
+
+#[tokio::test]
+async fn page_escapes_invisible_characters() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let emulator = Emulator::builder().admin_address(address).start().await.unwrap();
+    let Some(browser) = Browser::open(&emulator).await else { return };
+    browser.send("/url", json!({ "url": emulator.admin_url().unwrap() })).await;
+    browser.until("return document.getElementById('live').textContent === 'live'").await;
+    let client = Client::new(&emulator, None);
+    let target = "/metadata/identity/oauth2/token?resource=x%E2%80%AEy%C2%9B&client_id=%E2%80%AEid";
+    client.send(get(&format!("{}{target}", emulator.imds_url()))).await.unwrap();
+    browser.until("return document.querySelectorAll('.request').length === 1").await;
+    let shown = browser.script("return document.querySelector('.request').textContent").await;
+    let shown = shown.as_str().unwrap();
+    assert!(shown.contains(r"x\u{202e}y\u{9b}") && shown.contains(r"\u{202e}id"), "{shown}");
+    assert!(!shown.contains(['\u{202e}', '\u{9b}']), "{shown}");
+}

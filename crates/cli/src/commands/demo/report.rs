@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use symbolon::SharedClock;
+use symbolon::parts::types::printable;
 use symbolon_emulator::{Emulator, JournalEntry, Step};
 
 use super::step::{StepError, StepResult};
@@ -80,13 +81,13 @@ impl<'a> DemoReport<'a> {
         let error = match result {
             Ok(findings) => {
                 for finding in findings {
-                    self.print(&format!("   {finding}"));
+                    self.print(&format!("   {}", printable(finding)));
                 }
                 self.print(&format!("   {PASSED}passed{PASSED:#} in {}", milliseconds(duration)));
                 None
             }
             Err(StepError(error)) => {
-                self.print(&format!("   {FAILED}failed{FAILED:#}: {error}"));
+                self.print(&format!("   {FAILED}failed{FAILED:#}: {}", printable(&error)));
                 Some(error)
             }
         };
@@ -129,7 +130,7 @@ impl<'a> DemoReport<'a> {
                 continue;
             }
             let at = entry.at.duration_since(self.start).unwrap_or_default();
-            self.print(&format!("   {FAINT}{:>9}  {}{FAINT:#}", milliseconds(at), request(entry)));
+            self.print(&format!("   {FAINT}{:>9}  {}{FAINT:#}", milliseconds(at), printable(request(entry))));
         }
         self.printed += count;
     }

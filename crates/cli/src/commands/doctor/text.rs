@@ -2,6 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use symbolon::Source;
+use symbolon::parts::types::printable;
 
 use super::endpoints::EndpointReport;
 use super::report::DoctorReport;
@@ -80,7 +81,7 @@ impl ReportRows {
     fn endpoint(&mut self, name: &str, endpoint: &EndpointReport) {
         let (style, mark) = if endpoint.ok { (GOOD, "ok  ") } else { (BAD, "fail") };
         let took = endpoint.ms.map_or(String::new(), |ms| format!("{ms} ms"));
-        self.line(name, &format!("{style}{mark}{style:#} {took:>7}  {}", endpoint.url));
+        self.line(name, &format!("{style}{mark}{style:#} {took:>7}  {}", printable(&endpoint.url)));
         for line in wrap(&endpoint.reason, Self::INDENT + 14) {
             self.line("", &format!("{:14}{line}", ""));
         }

@@ -1,6 +1,7 @@
 //! The claims of a token as text: named, with times as dates and the confirmation (`cnf`).
 
 use serde_json::{Map, Value};
+use symbolon::parts::types::printable;
 
 use super::jwt::DecodedJwt;
 use crate::output::row;
@@ -49,7 +50,7 @@ pub(super) fn text(jwt: &DecodedJwt, now: Timestamp) -> String {
     let confirmation = claims.remove("cnf");
     let mut sections = vec![("header", rows(jwt.header.clone(), HEADER))];
     if let Some(scheme) = &jwt.scheme {
-        sections[0].1.insert(0, ("scheme".to_owned(), printable(scheme)));
+        sections[0].1.insert(0, ("scheme".to_owned(), scheme.clone()));
     }
     sections.push(("claims", rows(claims, CLAIMS)));
     sections.push(("times", times));
@@ -86,7 +87,8 @@ fn bound_to(confirmation: Option<Value>) -> Vec<(String, String)> {
     }
 }
 
-/// Returns the known members in the order of `known`, then the others by name.
+/// Returns the known members in the order of `known`, then the others by name, with invisible
+/// characters escaped.
 fn rows(mut members: Map<String, Value>, known: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     for (name, called) in known {
@@ -95,33 +97,19 @@ fn rows(mut members: Map<String, Value>, known: &[(&str, &str)]) -> Vec<(String,
             rows.push((name, display(&value)));
         }
     }
-    rows.extend(members.iter().map(|(name, value)| (printable(name), display(value))));
+    rows.extend(members.iter().map(|(name, value)| (printable(name).to_string(), display(value))));
     rows
 }
 
 /// Returns strings without quotes, lists of strings with commas, everything else as JSON.
 fn display(value: &Value) -> String {
     match value {
-        Value::String(text) => printable(text),
+        Value::String(text) => text.clone(),
         Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
             items.iter().map(display).collect::<Vec<_>>().join(", ")
         }
-        other => printable(&other.to_string()),
+        other => other.to_string(),
     }
-}
-
-/// Escapes control and bidirectional characters, because an attacker may have written the token.
-fn printable(text: &str) -> String {
-    let is_invisible = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || is_invisible(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 #[cfg(test)]
