@@ -223,6 +223,7 @@ async fn only_plain_valid_tokens_are_imported() {
         (json!({"expires_on": u64::MAX}), false),
         (json!({"secret": ""}), false),
         (json!({"secret": 7}), false),
+        (json!({"secret": "two\r\nX: lines"}), false),
     ] {
         let mut item = env.app_token();
         item.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
-use symbolon::parts::token::{CacheKey, Expiry, IssuedToken, Partition};
+use symbolon::parts::token::{AccessToken, CacheKey, Expiry, IssuedToken, Partition};
 use symbolon::{
     Context, CorrelationId, Env, HyperTransport, ManagedIdentity, Secret, SoftwareKeys, TokenCache,
 };
@@ -31,7 +31,7 @@ fn benches(criterion: &mut Criterion) {
         let identity = builder.key_provider(SoftwareKeys::p256()).cache(cache.clone()).build();
         let identity = identity.expect("an identity");
         let fetched = IssuedToken::bearer(
-            Secret::new("token"),
+            AccessToken::parse(Secret::new("token")).expect("a token"),
             Expiry::after(Duration::from_secs(86_400)),
             CorrelationId::random(),
         );

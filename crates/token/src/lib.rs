@@ -68,8 +68,8 @@ pub use credential::{
     WorkloadIdentity, assertion_fn,
 };
 pub use oauth::{
-    Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry, ManagedIdentityKind,
-    RoutingHint, Scheme, TokenEndpoint, claims_challenge, merge_claims, resource_name,
+    AccessToken, Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry,
+    ManagedIdentityKind, RoutingHint, Scheme, TokenEndpoint, claims_challenge, merge_claims, resource_name,
 };
 pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoredEntry};
 #[cfg(feature = "sealed-store")]

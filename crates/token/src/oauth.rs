@@ -1,5 +1,6 @@
 //! OAuth 2.0 as data, without input and output: grants, requests, responses, client assertions.
 
+mod access_token;
 mod account;
 mod advice;
 mod assertion;
@@ -19,6 +20,7 @@ mod scope;
 mod subject;
 mod telemetry_header;
 
+pub use access_token::AccessToken;
 pub use account::Account;
 pub(crate) use advice::advice;
 pub(crate) use assertion::{ASSERTION, ASSERTION_TYPE, AssertionSigner, JWT_BEARER};

@@ -94,20 +94,20 @@ async fn each_resource_has_a_token() {
 
 #[tokio::test]
 async fn server_claims_replace_the_cached_token() {
-    let transport = ScriptedTransport::new([issued("old"), issued("stepped up")]);
+    let transport = ScriptedTransport::new([issued("old"), issued("stepped-up")]);
     let client = client(&transport);
     client.token("a").await.unwrap();
     let challenge = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
     let stepped_up = client.token("a").claims(challenge).await.unwrap();
-    assert_eq!((stepped_up.secret().expose(), stepped_up.origin()), ("stepped up", TokenOrigin::Network));
+    assert_eq!((stepped_up.secret().expose(), stepped_up.origin()), ("stepped-up", TokenOrigin::Network));
     assert_eq!(value(&transport.requests()[1], "claims").as_deref(), Some(challenge));
     let plain = client.token("a").await.unwrap();
-    assert_eq!((plain.secret().expose(), plain.origin()), ("stepped up", TokenOrigin::Cache));
+    assert_eq!((plain.secret().expose(), plain.origin()), ("stepped-up", TokenOrigin::Cache));
 }
 
 #[tokio::test]
 async fn client_claims_are_part_of_the_key() {
-    let transport = ScriptedTransport::new([issued("plain"), issued("perimeter"), issued("other spelling")]);
+    let transport = ScriptedTransport::new([issued("plain"), issued("perimeter"), issued("other-spelling")]);
     let client = client(&transport);
     let claims = r#"{"access_token":{"xms_az_nwperimid":{"values":["p1"]}}}"#;
     let spelled = r#"{"access_token": {"xms_az_nwperimid":{"values":["p1"]}}}"#;
@@ -117,7 +117,7 @@ async fn client_claims_are_part_of_the_key() {
     let third = client.token("a").claims_from_client(spelled).await.unwrap();
     assert_eq!((first.origin(), second.origin()), (TokenOrigin::Network, TokenOrigin::Cache));
     assert_eq!(second.secret().expose(), "perimeter");
-    assert_eq!(third.secret().expose(), "other spelling");
+    assert_eq!(third.secret().expose(), "other-spelling");
     assert_eq!(client.token("a").await.unwrap().secret().expose(), "plain");
 }
 

@@ -370,7 +370,7 @@ mod tests {
         let error = Error::new(ErrorKind::Service, hostile.to_owned(), hostile.to_owned())
             .with_context(hostile)
             .with_advice(hostile.to_owned())
-            .with_excerpt(hostile)
+            .with_excerpt(hostile, &Secrets::default())
             .with_source(std::io::Error::other(hostile));
         assert_eq!(error.excerpt(), Some(r"\u{1b}[2J\u{9b}\u{202e}  x"));
         assert_eq!((error.code(), error.advice()), (printable(hostile).to_string().as_str(), error.code()));

@@ -1,5 +1,6 @@
 //! `symbolon token`.
 
+use serde_json::json;
 use symbolon_emulator::{Fault, Step};
 
 use crate::run::{RunResult, TestEnv};
@@ -125,6 +126,34 @@ fn tok_25_header() {
         ran.stdout.starts_with("Authorization: mtls_pop eyJ") && ran.stdout.lines().count() == 1,
         "{ran:?}"
     );
+}
+
+#[test]
+fn tok_27_token_fits_into_a_header() {
+    for token in ["s3cr3t\r\nX: y", "s3cr3t two", "s3cr3t\u{1b}[2J", "s3cr3t=x"] {
+        let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3599 }).to_string();
+        let fault = |step| Fault::status(step, 200).body(body.clone()).always();
+        let env = TestEnv::with(|emulator| emulator.fault(fault(Step::ImdsToken)).fault(fault(Step::Token)));
+        let authority = format!("{}/contoso.example", env.emulator.token_url());
+        let application = ["app-token", "--authority", &authority, "--client-id", "x", "--scope", "s"];
+        for arguments in [
+            &["token", "--resource", "https://x.example"][..],
+            &[&application[..], &["--client-secret-env", "SECRET"]].concat(),
+        ] {
+            for format in ["header", "json", "text"] {
+                let mut command = env.symbolon();
+                command
+                    .env("SECRET", "s")
+                    .env("RUST_LOG", "trace")
+                    .args(arguments)
+                    .args(["--output", format]);
+                let ran = RunResult::of(command.output().unwrap());
+                assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{token:?} {format}");
+                assert!(ran.stderr.contains("not allowed in an Authorization header"), "{}", ran.stderr);
+                assert!(!ran.stderr.contains("s3cr3t"), "{}", ran.stderr);
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::Value;
-use symbolon_token::{Error, ErrorKind, Expiry, IssuedToken};
+use symbolon_token::{AccessToken, Error, ErrorKind, Expiry, IssuedToken};
 use symbolon_types::{CorrelationId, Secret, Secrets};
 
 use super::process::ProcessOutput;
@@ -50,11 +50,14 @@ pub(super) fn read_token(
         .map_err(|_| invalid("printed something other than a token"))?;
     let secret = printed.token.filter(|token| !token.is_empty()).map(Secret::new);
     let secret = secret.ok_or_else(|| invalid("printed no token"))?;
+    let token = AccessToken::parse(secret).ok_or_else(|| {
+        invalid("printed a token with characters that are not allowed in an Authorization header")
+    })?;
     let expires_on =
         if printed.expires_on.is_null() { &printed.expires_on_date } else { &printed.expires_on };
     let lifetime = lifetime(expires_on, &Value::Null, now).filter(|lifetime| !lifetime.is_zero());
     let lifetime = lifetime.ok_or_else(|| invalid("printed a token without an expiry, or an expired one"))?;
-    Ok(IssuedToken::bearer(secret, Expiry::after(lifetime), id))
+    Ok(IssuedToken::bearer(token, Expiry::after(lifetime), id))
 }
 
 /// Returns the error of a tool that ended with a failure. The exit status does not show if a user

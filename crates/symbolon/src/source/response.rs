@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::Value;
-use symbolon_token::{Error, ErrorKind, Expiry, IssuedToken};
+use symbolon_token::{AccessToken, Error, ErrorKind, Expiry, IssuedToken};
 use symbolon_transport::Response;
 use symbolon_types::{CorrelationId, Secret, Source};
 
@@ -36,13 +36,16 @@ pub(super) fn read(
         .map_err(|_| invalid(source, "sent something other than a token response"))?;
     let secret = body.access_token.filter(|token| !token.is_empty()).map(Secret::new);
     let secret = secret.ok_or_else(|| invalid(source, "sent a response without a token"))?;
+    let token = AccessToken::parse(secret).ok_or_else(|| {
+        invalid(source, "sent a token with characters that are not allowed in an Authorization header")
+    })?;
     let lifetime = lifetime(&body.expires_on, &body.expires_in, now).filter(|lifetime| !lifetime.is_zero());
     let lifetime =
         lifetime.ok_or_else(|| invalid(source, "sent a token without an expiry, or an expired one"))?;
     let refresh_in = seconds(&body.refresh_in).map(Duration::from_secs);
     let client_id = body.client_id.as_str().map(Into::into);
     let expiry = Expiry::after(lifetime).refreshed_after(refresh_in);
-    Ok(IssuedToken::bearer(secret, expiry, id).with_client_id(client_id))
+    Ok(IssuedToken::bearer(token, expiry, id).with_client_id(client_id))
 }
 
 fn invalid(source: Source, problem: &str) -> Error {
@@ -72,6 +75,7 @@ mod tests {
             (r#"{"access_token":"t","expires_in":"0"}"#, Some("invalid_response")),
             (r#"{"access_token":"t","expires_on":"1700000000"}"#, Some("invalid_response")),
             (r#"{"access_token":7,"expires_in":"3599"}"#, Some("invalid_response")),
+            (r#"{"access_token":"t\r\nX: y","expires_in":"3599"}"#, Some("invalid_response")),
             (r#"{"access_token":"t","expires_in":"3599""#, Some("invalid_response")),
             ("", Some("invalid_response")),
             ("null", Some("invalid_response")),

@@ -215,6 +215,7 @@ async fn tool_output_needs_a_valid_token() {
         (r#"{"accessToken": "t"}"#, "invalid_response"),
         (r#"{"accessToken": "t", "expires_on": 1700000000}"#, "invalid_response"),
         (r#"{"accessToken": "t", "expiresOn": "N/A"}"#, "invalid_response"),
+        (r#"{"accessToken": "t\u000d\u000aX: y", "expires_on": 1700003600}"#, "invalid_response"),
     ] {
         let error = failure(&ToolFolder::az(&format!("echo '{printed}'"))).await;
         assert_eq!((error.code(), error.kind()), (code, ErrorKind::Response), "{printed}");

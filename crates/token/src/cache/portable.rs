@@ -7,7 +7,7 @@ use symbolon_types::{CorrelationId, Secret, Thumbprint};
 
 use super::token_cache::TokenCache;
 use crate::credential::Application;
-use crate::oauth::{Account, Expiry, Subject};
+use crate::oauth::{AccessToken, Account, Expiry, Subject};
 use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, RefreshToken};
 
 /// The client itself, or the user that a cached token is about.
@@ -100,13 +100,15 @@ impl TokenCache {
 
     /// Puts a token of the application into memory, unless one that expires later is there.
     ///
-    /// Returns `false` for a token that has expired, or that expires in more than ten years.
+    /// Returns `false` for a token that has expired, that expires in more than ten years, or whose
+    /// text is not an [`AccessToken`].
     pub fn insert_portable(&self, application: &Application, token: PortableToken) -> bool {
         let now = self.clock().now();
         let Ok(life) = token.expires_on.duration_since(now) else { return false };
         if life.is_zero() || life > Expiry::LONGEST_LIFE {
             return false;
         }
+        let Some(secret) = AccessToken::parse(token.secret) else { return false };
         // A zero would be ignored, so a time that has passed becomes the shortest wait.
         let shortest = Duration::from_nanos(1);
         let refresh_in = token.refresh_on.map(|at| at.duration_since(now).unwrap_or_default().max(shortest));
@@ -115,7 +117,7 @@ impl TokenCache {
         let subject = token.subject.to_subject();
         let key = CacheKey::bearer(&partition, &token.audience).about(subject.name());
         let expiry = Expiry::after(life).refreshed_after(refresh_in);
-        let issued = IssuedToken::bearer(token.secret, expiry, CorrelationId::random())
+        let issued = IssuedToken::bearer(secret, expiry, CorrelationId::random())
             .with_client_id(Some(application.client_id().into()))
             .with_tenant_id(tenant.map(Into::into))
             .about(token.account);

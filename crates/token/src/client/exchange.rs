@@ -192,7 +192,7 @@ impl TokenExchange {
         if let (Some(identity), true) = (auth.scheme().bound_to(), key != self.key) {
             self.request.parts.bound_tokens.record(&key, identity);
         }
-        IssuedToken::new(granted.secret, granted.expiry, auth.scheme().clone(), self.request.correlation_id)
+        IssuedToken::new(granted.token, granted.expiry, auth.scheme().clone(), self.request.correlation_id)
             .with_owner(auth.owner())
             .about(account)
             .stored_under(key)

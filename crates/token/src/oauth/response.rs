@@ -7,6 +7,7 @@ use serde_json::Value;
 use symbolon_transport::Response;
 use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
 
+use super::access_token::AccessToken;
 use super::account::{Account, jwt_payload};
 use super::expiry::Expiry;
 use super::scheme::Scheme;
@@ -32,7 +33,7 @@ const STANDARD_CODES: [&str; 10] = [
 
 /// A validated success response (RFC 6749 §5.1).
 pub(crate) struct TokenResponse {
-    pub(crate) secret: Secret,
+    pub(crate) token: AccessToken,
     pub(crate) expiry: Expiry,
     pub(crate) refresh_token: Option<Secret>,
     pub(crate) account: Option<Account>,
@@ -62,6 +63,9 @@ impl TokenResponse {
         let refresh_token = body.refresh_token.filter(|token| !token.is_empty()).map(Secret::new);
         let id_token = body.id_token.map(Secret::new);
         let secret = secret.ok_or_else(|| unusable("the response has no access token"))?;
+        let token = AccessToken::parse(secret).ok_or_else(|| {
+            unusable("the access token has characters that are not allowed in an Authorization header")
+        })?;
         let is_requested = |token_type: &String| token_type.eq_ignore_ascii_case(scheme.token_type());
         if !body.token_type.as_ref().is_some_and(is_requested) {
             let error = format!("the token service did not issue a token of type {}", scheme.token_type());
@@ -70,7 +74,7 @@ impl TokenResponse {
             ));
         }
         if let Some(identity) = scheme.bound_to() {
-            check_confirmation(secret.expose(), identity.thumbprint())?;
+            check_confirmation(token.secret().expose(), identity.thumbprint())?;
         }
         if let (Some(nonce), Some(id_token)) = (nonce, &id_token) {
             check_nonce(id_token, nonce)?;
@@ -79,7 +83,7 @@ impl TokenResponse {
         let lifetime = lifetime.ok_or_else(|| unusable("the response has no valid `expires_in`"))?;
         let expiry = Expiry::after(lifetime).refreshed_after(seconds(&body.refresh_in));
         let account = Account::of(body.client_info.as_deref(), id_token.as_ref().map(Secret::expose));
-        Ok(Self { secret, expiry, refresh_token, account })
+        Ok(Self { token, expiry, refresh_token, account })
     }
 }
 
@@ -235,6 +239,8 @@ mod tests {
             (r#"{"access_token":"t","token_type":"Bearer","expires_in":-5}"#, "invalid_response"),
             (r#"{"access_token":"t","token_type":"Bearer","expires_in":"soon"}"#, "invalid_response"),
             (r#"{"access_token":7,"token_type":"Bearer","expires_in":1}"#, "invalid_response"),
+            (r#"{"access_token":"t\r\nX: y","token_type":"Bearer","expires_in":1}"#, "invalid_response"),
+            (r#"{"access_token":"t t","token_type":"Bearer","expires_in":1}"#, "invalid_response"),
         ] {
             assert_eq!(read_token(body).map(|_| ()), Err(code.to_owned()), "{body}");
         }

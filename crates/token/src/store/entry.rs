@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_types::{ClientIdentity, Secret, Thumbprint};
 use zeroize::Zeroizing;
 
-use crate::oauth::{Account, Expiry, Scheme};
+use crate::oauth::{AccessToken, Account, Expiry, Scheme};
 use crate::token::{CacheKey, IssuedToken, RefreshToken, Token};
 
 /// The first byte of every entry, which changes with the encoding.
@@ -114,8 +114,7 @@ pub(super) fn decode_token(
     let fits = entry.key == store_key
         && entry.token_type == scheme.token_type()
         && thumbprint == scheme.thumbprint()
-        && thumbprint == key.thumbprint
-        && !entry.secret.is_empty();
+        && thumbprint == key.thumbprint;
     if !fits {
         return None;
     }
@@ -126,9 +125,10 @@ pub(super) fn decode_token(
     let until_refresh = time_from(entry.refresh_on)?.duration_since(now).unwrap_or_default();
     // `refreshed_after` ignores zero.
     let refresh_in = until_refresh.max(Duration::from_nanos(1));
-    let secret = Secret::new(entry.secret);
+    let token = AccessToken::parse(Secret::new(entry.secret))?;
+    let secret = token.secret().clone();
     let fetched = IssuedToken::new(
-        secret.clone(),
+        token,
         Expiry::after(life).refreshed_after(Some(refresh_in)),
         scheme,
         entry.correlation_id.parse().ok()?,
@@ -221,7 +221,8 @@ mod tests {
         let account = Account::new("u.t", Some("user@contoso.example".into()), Some("t".into()));
         let expiry = Expiry::after(Duration::from_secs(3600));
         let expiry = expiry.refreshed_after(Some(Duration::from_secs(1800)));
-        IssuedToken::bearer(Secret::new("secret \"text\""), expiry, CorrelationId::random())
+        let secret = AccessToken::parse(Secret::new("eyJ.secret_text.c2ln=")).unwrap();
+        IssuedToken::bearer(secret, expiry, CorrelationId::random())
             .with_client_id(Some("client".into()))
             .with_tenant_id(Some("tenant".into()))
             .about(Some(account))
@@ -277,6 +278,7 @@ mod tests {
             ("a token of another scheme", json(&|members| members["token_type"] = "mtls_pop".into())),
             ("under another key", json(&|members| members["key"] = "symbolon1:other".into())),
             ("no secret", json(&|members| members["secret"] = "".into())),
+            ("a secret of two lines", json(&|members| members["secret"] = "eyJ\r\nx: y".into())),
             ("no expiry", json(&|members| drop(members.remove("expires_on")))),
             ("an expiry beyond all time", json(&|members| members["expires_on"] = u64::MAX.into())),
             ("a damaged id", json(&|members| members["correlation_id"] = "x".into())),

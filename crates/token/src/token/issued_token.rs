@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use symbolon_types::{ClientIdentity, CorrelationId, Jitter, Secret};
+use symbolon_types::{ClientIdentity, CorrelationId, Jitter};
 
 use super::access_token::{Token, TokenParts, UnixMicros};
 use super::key::TokenKey;
 use super::owner::TokenOwner;
-use crate::oauth::{Account, Expiry, Scheme};
+use crate::oauth::{AccessToken, Account, Expiry, Scheme};
 
 /// A newly issued token with its lifetime, as a [`TokenCache`](crate::TokenCache) takes it.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct IssuedToken {
-    secret: Secret,
+    token: AccessToken,
     expiry: Expiry,
     pub(crate) scheme: Scheme,
     owner: Arc<TokenOwner>,
@@ -27,13 +27,18 @@ pub struct IssuedToken {
 
 impl IssuedToken {
     /// Creates a bearer token that was issued for the request with this id.
-    pub fn bearer(secret: Secret, expiry: Expiry, correlation_id: CorrelationId) -> Self {
-        Self::new(secret, expiry, Scheme::Bearer, correlation_id)
+    pub fn bearer(token: AccessToken, expiry: Expiry, correlation_id: CorrelationId) -> Self {
+        Self::new(token, expiry, Scheme::Bearer, correlation_id)
     }
 
-    pub(crate) fn new(secret: Secret, expiry: Expiry, scheme: Scheme, correlation_id: CorrelationId) -> Self {
+    pub(crate) fn new(
+        token: AccessToken,
+        expiry: Expiry,
+        scheme: Scheme,
+        correlation_id: CorrelationId,
+    ) -> Self {
         Self {
-            secret,
+            token,
             expiry,
             scheme,
             owner: Arc::default(),
@@ -78,7 +83,7 @@ impl IssuedToken {
         let bound_until = self.scheme.bound_to().map(ClientIdentity::not_after);
         let deadlines = self.expiry.deadlines(now, bound_until, jitter);
         let token = Token::new(TokenParts {
-            secret: self.secret,
+            secret: self.token.into_secret(),
             scheme: self.scheme,
             owner: self.owner,
             account: self.account,

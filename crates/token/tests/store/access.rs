@@ -186,7 +186,7 @@ async fn unreadable_entry_is_replaced() {
 #[tokio::test]
 async fn copied_entry_is_not_read() {
     let env = TestEnv::new();
-    let transport = ScriptedTransport::new([issued("for graph"), issued("for vault"), issued("again")]);
+    let transport = ScriptedTransport::new([issued("for-graph"), issued("for-vault"), issued("again")]);
     let process = env.process(&transport);
     process.token("graph").await.unwrap();
     let graph = env.store.keys().remove(0);

@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 use symbolon_token::{
-    CacheKey, CacheStore as _, ClientAuth, CredentialRejection, CredentialRequest, CredentialSource, Error,
-    Expiry, IssuedToken, MemoryStore, Partition, Precondition, Token, TokenCache, TokenClient, TokenEndpoint,
-    TokenOrigin,
+    AccessToken, CacheKey, CacheStore as _, ClientAuth, CredentialRejection, CredentialRequest,
+    CredentialSource, Error, Expiry, IssuedToken, MemoryStore, Partition, Precondition, Token, TokenCache,
+    TokenClient, TokenEndpoint, TokenOrigin,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Response, TransportError};
@@ -13,7 +13,8 @@ use symbolon_types::{ClientIdentity, Context, CorrelationId, Secret, SharedSigni
 use crate::env::{HOUR, TestEnv, shown};
 
 async fn obtain(cache: &TokenCache, partition: &Partition, secret: &'static str) -> Token {
-    let issued = IssuedToken::bearer(Secret::new(secret), Expiry::after(HOUR), CorrelationId::random());
+    let secret = AccessToken::parse(Secret::new(secret)).unwrap();
+    let issued = IssuedToken::bearer(secret, Expiry::after(HOUR), CorrelationId::random());
     let key = CacheKey::bearer(partition, "a");
     cache.obtain(&key, || async { Ok(issued) }).await.unwrap()
 }
@@ -85,12 +86,12 @@ async fn bound_token_stays_on_the_machine() {
                 .build();
             client.token("a").proof_of_possession().await.unwrap()
         };
-        assert_eq!(shown(&fetch(&first, &["of the first"]).await), ("of the first", TokenOrigin::Network));
-        assert_eq!(shown(&fetch(&second, &["of the second"]).await), ("of the second", TokenOrigin::Network));
+        assert_eq!(shown(&fetch(&first, &["of-the-first"]).await), ("of-the-first", TokenOrigin::Network));
+        assert_eq!(shown(&fetch(&second, &["of-the-second"]).await), ("of-the-second", TokenOrigin::Network));
         assert_eq!(env.store.len(), if is_local { 2 } else { 0 });
         let again = fetch(&first, if is_local { &[] } else { &["anew"] }).await;
         let expected =
-            if is_local { ("of the first", TokenOrigin::Cache) } else { ("anew", TokenOrigin::Network) };
+            if is_local { ("of-the-first", TokenOrigin::Cache) } else { ("anew", TokenOrigin::Network) };
         assert_eq!(shown(&again), expected);
         assert_eq!(again.bound_to(), Some(&first));
         assert_eq!(again.token_type(), "mtls_pop");
