@@ -1,9 +1,10 @@
 //! TCP connections, direct or through a proxy.
 
 use std::io;
+use std::net::SocketAddr;
 
-use symbolon_transport::{TransportError, TransportErrorKind};
-use tokio::net::TcpStream;
+use symbolon_transport::{TransportError, TransportErrorKind, is_local_address};
+use tokio::net::{TcpStream, lookup_host};
 use url::Host;
 
 use crate::origin::HttpOrigin;
@@ -14,7 +15,11 @@ pub(crate) async fn connect(origin: &HttpOrigin, proxy: Option<&Proxy>) -> Resul
     tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
     let failed = || TransportError::new(TransportErrorKind::Connect);
     match proxy {
-        None => direct(origin).await.map_err(|error| failed().with_source(error)),
+        None => {
+            let addresses = resolve(origin).await.map_err(|error| failed().with_source(error))?;
+            let stream = TcpStream::connect(&*allowed(origin, addresses)?).await;
+            stream.and_then(undelayed).map_err(|error| failed().with_source(error))
+        }
         Some(proxy) => {
             let stream = TcpStream::connect((proxy.host(), proxy.port())).await;
             let stream = stream.and_then(undelayed).map_err(|error| failed().with_source(error))?;
@@ -23,18 +28,49 @@ pub(crate) async fn connect(origin: &HttpOrigin, proxy: Option<&Proxy>) -> Resul
     }
 }
 
-async fn direct(origin: &HttpOrigin) -> io::Result<TcpStream> {
+async fn resolve(origin: &HttpOrigin) -> io::Result<Vec<SocketAddr>> {
     let port = origin.port();
-    let stream = match origin.host() {
-        Host::Domain(name) => TcpStream::connect((name.as_str(), port)).await,
-        Host::Ipv4(address) => TcpStream::connect((*address, port)).await,
-        Host::Ipv6(address) => TcpStream::connect((*address, port)).await,
-    };
-    stream.and_then(undelayed)
+    Ok(match origin.host() {
+        Host::Domain(name) => lookup_host((name.as_str(), port)).await?.collect(),
+        Host::Ipv4(address) => vec![(*address, port).into()],
+        Host::Ipv6(address) => vec![(*address, port).into()],
+    })
+}
+
+/// Returns the addresses to connect to: without TLS only the local ones.
+fn allowed(origin: &HttpOrigin, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, TransportError> {
+    let is_resolved = !addresses.is_empty();
+    addresses.retain(|address| origin.is_tls() || is_local_address(address.ip()));
+    if is_resolved && addresses.is_empty() {
+        return Err(TransportErrorKind::Insecure.into());
+    }
+    Ok(addresses)
 }
 
 /// Requests and handshake flights are written whole, so Nagle's algorithm would only add delay.
 fn undelayed(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use symbolon_transport::{Request, Route};
+
+    use super::*;
+
+    #[test]
+    fn plain_http_goes_to_local_addresses_only() {
+        let origin = |url: &str| {
+            HttpOrigin::of(&Request::new(Method::GET, url.parse().unwrap(), Route::Local)).unwrap()
+        };
+        let (plain, tls) = (origin("http://source.example/"), origin("https://source.example/"));
+        let addresses = ["203.0.113.7:80", "10.0.0.4:80", "[2001:db8::1]:80", "[fd00::4]:80"];
+        let addresses = addresses.map(|address| address.parse().unwrap());
+        assert_eq!(allowed(&plain, addresses.to_vec()).unwrap(), [addresses[1], addresses[3]]);
+        assert_eq!(allowed(&tls, addresses.to_vec()).unwrap(), addresses);
+        let refused = allowed(&plain, vec![addresses[0], addresses[2]]).unwrap_err();
+        assert_eq!(refused.kind(), TransportErrorKind::Insecure);
+    }
 }

@@ -10,6 +10,7 @@ use std::error::Error;
 use bytes::Bytes;
 use symbolon_transport::{
     BODY_LIMIT, Capabilities, Request, Response, Transport, TransportError, TransportErrorKind, conformance,
+    is_loopback,
 };
 
 /// An existing HTTP client: ureq without TLS.
@@ -44,6 +45,11 @@ impl Transport for Ureq {
 }
 
 fn send(agent: &ureq::Agent, request: &Request) -> Result<Response, TransportError> {
+    let url = request.url();
+    // The addresses that ureq resolves a name to cannot be tested here.
+    if url.scheme() == "http" && url.domain().is_some() && !is_loopback(url) {
+        return Err(TransportErrorKind::Insecure.into());
+    }
     let mut outgoing = http::Request::builder().method(request.method()).uri(request.url().as_str());
     if let Some(headers) = outgoing.headers_mut() {
         headers.extend(request.headers().clone());

@@ -3,7 +3,8 @@
 //! The cases use a plain server on loopback, which this module starts; they need no TLS, no network
 //! and no particular runtime. They do not cover the TLS part of the contract: for [pinned
 //! servers](crate::Capabilities::pinned_servers), pass a TLS server to [`check_pinned`]; for client
-//! certificates, run an mTLS server, as the tests of `symbolon-hyper` do.
+//! certificates, run an mTLS server, as the tests of `symbolon-hyper` do. For plain HTTP to a name,
+//! pass a name with a public address to [`check_public_name`].
 //!
 //! ```no_run
 //! # use symbolon_transport::{Transport, conformance};
@@ -88,6 +89,7 @@ pub async fn check(transport: impl Transport) -> ConformanceReport {
         ("a closed port is a connection failure", closed_port(&transport).await),
         ("a closed kept connection does not fail the next request", stale(&transport).await),
         ("a URL cannot inject a header", no_injection(&transport).await),
+        ("plain HTTP reaches a name with a local address", local_name(&transport).await),
     ];
     if transport.capabilities().pinned_servers() {
         cases.push(("a pinned request is not sent without TLS", nothing_without_tls(&transport).await));
@@ -119,6 +121,15 @@ pub async fn check_pinned(transport: impl Transport, url: &Url, pin: Certificate
         ("a pinned connection serves no request without a pin", refused(ask(None).await)),
         ("the pinned server is still served", served(ask(Some(pin)).await)),
     ])
+}
+
+/// Checks that no plain HTTP is sent to a name with a public address. `url` is an `http` URL whose
+/// name resolves to addresses outside of this machine and its private networks only; nothing needs
+/// to listen there.
+pub async fn check_public_name(transport: impl Transport, url: &Url) -> ConformanceReport {
+    let sent = SharedTransport::new(transport).send(get(url.clone())).await;
+    let refused = expect_kind(sent, TransportErrorKind::Insecure);
+    ConformanceReport(vec![("plain HTTP to a public address is refused", refused)])
 }
 
 fn served(sent: Result<Response, TransportError>) -> Case {
@@ -235,6 +246,13 @@ async fn endless_body(transport: &SharedTransport) -> Case {
 async fn closed_port(transport: &SharedTransport) -> Case {
     let url = Server::closed_url().map_err(describe)?;
     expect_kind(transport.send(get(url)).await, TransportErrorKind::Connect)
+}
+
+async fn local_name(transport: &SharedTransport) -> Case {
+    let server = Server::replying(EMPTY_OK).map_err(describe)?;
+    let mut url = server.url("/");
+    url.set_host(Some("localhost")).map_err(describe)?;
+    served(transport.send(get(url)).await)
 }
 
 /// The server responds without `connection: close`, and closes the connection.

@@ -17,7 +17,8 @@ pub struct TransportError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
-    /// The request needs TLS and its URL has none. Nothing was sent.
+    /// The request needs TLS and its URL has none, or plain HTTP would go to an address that is not
+    /// [local](crate::is_local_address). Nothing was sent.
     Insecure,
     /// The transport lacks an ability that the request needs. Nothing was sent.
     Unsupported,
@@ -80,11 +81,18 @@ impl TransportError {
     /// Converts it into the [`Error`] of a managed identity source, which `source` names.
     ///
     /// A source that was not reached is `managed_identity_unreachable`, whatever the cause: the
-    /// endpoint comes from the host, not from the caller.
+    /// endpoint comes from the host, not from the caller. Only an endpoint to which plain HTTP must
+    /// not be sent is `invalid_managed_identity_endpoint`.
     #[must_use]
     pub fn into_source_error(self, source: impl fmt::Display) -> Error {
         let Mapping { kind, code, problem, advice } = Mapping::of(self.kind);
         let (kind, code, problem) = match self.kind {
+            TransportErrorKind::Insecure => (
+                ErrorKind::Environment,
+                "invalid_managed_identity_endpoint",
+                "has an http URL with an address outside of this machine and its private networks; \
+                 nothing was sent",
+            ),
             TransportErrorKind::Unsupported => (ErrorKind::Environment, code, problem),
             TransportErrorKind::Timeout | TransportErrorKind::TooLarge | TransportErrorKind::Protocol => {
                 (kind, code, problem)
@@ -182,7 +190,9 @@ impl Mapping {
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            TransportErrorKind::Insecure => f.write_str("the URL has no TLS; nothing was sent"),
+            TransportErrorKind::Insecure => {
+                f.write_str("the URL has no TLS, which its address requires; nothing was sent")
+            }
             TransportErrorKind::IdentityUnusable => {
                 f.write_str("the private key of the client certificate failed to sign")
             }
@@ -248,7 +258,7 @@ mod tests {
         for (kind, code, party) in [
             (Kind::Connect, "managed_identity_unreachable", ErrorKind::Network),
             (Kind::Tls, "managed_identity_unreachable", ErrorKind::Network),
-            (Kind::Insecure, "managed_identity_unreachable", ErrorKind::Network),
+            (Kind::Insecure, "invalid_managed_identity_endpoint", ErrorKind::Environment),
             (Kind::Unsupported, "transport_unsupported", ErrorKind::Environment),
             (Kind::Timeout, "timeout", ErrorKind::Network),
             (Kind::TooLarge, "response_too_large", ErrorKind::Response),

@@ -23,7 +23,7 @@ mod transport;
 pub use capabilities::Capabilities;
 pub use client::{HttpClient, HttpOutcome, timeout};
 pub use error::{TransportError, TransportErrorKind};
-pub use request::{Request, Route, is_loopback};
+pub use request::{Request, Route, is_local_address, is_loopback};
 pub use response::Response;
 pub use retry::{RetryPolicy, is_transient_status};
 pub use transport::{SharedTransport, Transport, TransportFn, transport_fn};

@@ -1,5 +1,7 @@
 //! Requests.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
@@ -35,8 +37,9 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Route {
-    /// An endpoint of this machine: a metadata service on a link-local address or an agent on
-    /// loopback. Plain HTTP is allowed, proxies are not.
+    /// An endpoint of this machine or its host: a metadata service on a link-local address or an
+    /// agent on loopback. Plain HTTP is allowed to a [local address](is_local_address), proxies are
+    /// not.
     Local,
     /// A remote service. HTTPS only; a configured proxy may be used.
     Public,
@@ -152,6 +155,26 @@ symbolon_types::debug_fields!(
     has_identity: this.identity.is_some(), pinned_server: this.pinned_server
 );
 
+/// Returns whether plain HTTP may be sent to this address: one of this machine, of its link or of a
+/// private network, to which no router of the internet forwards.
+///
+/// These are loopback, link-local addresses (RFC 3927, RFC 4291 §2.5.6), private ones (RFC 1918,
+/// RFC 4193), the shared space that clusters use for their pods (RFC 6598), and IPv6 addresses that
+/// [map](std::net::Ipv6Addr::to_ipv4_mapped) one of them. The unspecified address is none of them.
+#[must_use]
+pub fn is_local_address(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            address.is_loopback() || address.is_link_local() || address.is_private() || is_shared
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unicast_link_local() || address.is_unique_local()
+        }
+    }
+}
+
 /// Returns whether the host is a loopback address or `localhost` (RFC 6761 §6.3).
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
@@ -160,5 +183,52 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_addresses_end_at_their_networks() {
+        for (address, is_local) in [
+            ("127.0.0.1", true),
+            ("127.255.255.255", true),
+            ("169.254.169.254", true),
+            ("169.253.255.255", false),
+            ("10.255.255.255", true),
+            ("11.0.0.0", false),
+            ("172.16.0.0", true),
+            ("172.31.255.255", true),
+            ("172.32.0.0", false),
+            ("172.15.255.255", false),
+            ("192.168.0.1", true),
+            ("192.169.0.1", false),
+            ("100.64.0.0", true),
+            ("100.127.255.255", true),
+            ("100.63.255.255", false),
+            ("100.128.0.0", false),
+            ("0.0.0.0", false),
+            ("255.255.255.255", false),
+            ("168.63.129.16", false),
+            ("203.0.113.7", false),
+            ("::1", true),
+            ("::", false),
+            ("fe80::1", true),
+            ("febf::1", true),
+            ("fec0::1", false),
+            ("fc00::1", true),
+            ("fdff::1", true),
+            ("fe00::1", false),
+            ("2001:db8::1", false),
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:203.0.113.7", false),
+            ("::10.0.0.1", false),
+            ("64:ff9b::a00:1", false),
+            ("2002:a00:1::", false),
+        ] {
+            assert_eq!(is_local_address(address.parse().unwrap()), is_local, "{address}");
+        }
     }
 }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use url::{Host, Url};
+
 use crate::capabilities::Capabilities;
 use crate::error::{TransportError, TransportErrorKind};
-use crate::request::{Request, Route};
+use crate::request::{Request, Route, is_local_address};
 use crate::response::Response;
 
 /// Sends HTTP requests.
@@ -28,7 +30,10 @@ use crate::response::Response;
 ///   is part of the handshake, and under TLS 1.3, where it follows the handshake.
 /// - A redirect is returned, not followed. A body over [`BODY_LIMIT`](crate::BODY_LIMIT) is
 ///   [`TooLarge`](TransportErrorKind::TooLarge).
-/// - [`Route::Local`] never uses a proxy.
+/// - [`Route::Local`] never uses a proxy. Plain HTTP is sent only to an address for which
+///   [`is_local_address`] returns true. A transport that resolves a name tests the addresses that
+///   it connects to, not the name, and returns [`Insecure`](TransportErrorKind::Insecure) if none
+///   is left.
 /// - Dropping the future cancels the request and affects no other request.
 /// - There are no time limits and no retries, except that a request on a kept connection that the
 ///   server had already closed may be sent again on a fresh one.
@@ -44,7 +49,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 ///
 /// All requests of Symbolon pass through it, so it enforces the rules for all transports: a request
 /// with a client certificate or for a pinned server requires TLS and a transport with that ability,
-/// and [`Route::Public`] requires HTTPS.
+/// and [`Route::Public`] requires HTTPS. Plain HTTP to an address in the URL requires a local one;
+/// only the transport can test the addresses of a name.
 #[derive(Clone, Debug)]
 pub struct SharedTransport(Arc<dyn ErasedTransport>);
 
@@ -71,7 +77,7 @@ fn check(request: &Request, capabilities: Capabilities) -> Result<(), TransportE
     let needs_tls = request.route() != Route::Local || request.identity().is_some() || is_pinned;
     match request.url().scheme() {
         "https" => {}
-        "http" if !needs_tls => {}
+        "http" if !needs_tls && is_plain_host(request.url()) => {}
         "http" => return Err(TransportErrorKind::Insecure.into()),
         _ => return Err(TransportErrorKind::Unsupported.into()),
     }
@@ -82,6 +88,16 @@ fn check(request: &Request, capabilities: Capabilities) -> Result<(), TransportE
         return Err(TransportErrorKind::Unsupported.into());
     }
     Ok(())
+}
+
+/// Returns whether plain HTTP may be sent to the host, as far as the URL shows.
+fn is_plain_host(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(_)) => true,
+        Some(Host::Ipv4(address)) => is_local_address(address.into()),
+        Some(Host::Ipv6(address)) => is_local_address(address.into()),
+        None => false,
+    }
 }
 
 type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send + 'a>>;
@@ -183,6 +199,12 @@ mod tests {
             ("http://login.example/token", Route::Public, Err(TransportErrorKind::Insecure)),
             ("http://169.254.169.254/metadata", Route::Local, Ok(())),
             ("https://localhost:1/token", Route::Local, Ok(())),
+            ("http://203.0.113.7/token", Route::Local, Err(TransportErrorKind::Insecure)),
+            ("http://3405803783/token", Route::Local, Err(TransportErrorKind::Insecure)),
+            ("http://[2001:db8::1]/token", Route::Local, Err(TransportErrorKind::Insecure)),
+            ("http://[::ffff:203.0.113.7]/", Route::Local, Err(TransportErrorKind::Insecure)),
+            ("http://[::ffff:10.0.0.1]/", Route::Local, Ok(())),
+            ("https://203.0.113.7/token", Route::Local, Ok(())),
             ("ftp://login.example/token", Route::Public, Err(TransportErrorKind::Unsupported)),
         ] {
             let transport =

@@ -77,6 +77,9 @@ fn advice(endpoint: ImdsEndpoint, status: StatusCode, from_imds: bool) -> &'stat
 pub(super) fn transport_error(error: TransportError, origin: &str) -> Error {
     let advice = match error.kind() {
         TransportErrorKind::Timeout => "try again later; a machine outside of Azure has no managed identity",
+        TransportErrorKind::Insecure => {
+            "set AZURE_POD_IDENTITY_AUTHORITY_HOST to an https URL, or to an address of this machine"
+        }
         TransportErrorKind::TooLarge | TransportErrorKind::Protocol => {
             "check the address of the metadata service"
         }

@@ -19,6 +19,43 @@ async fn transport_conformance() {
     assert!(report.holds(), "{report}");
 }
 
+/// Runs again in namespaces of its own, where a name has public addresses without a network.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn plain_http_to_public_name_is_refused() {
+    use std::net::ToSocketAddrs;
+    use std::process::Command;
+
+    if ("public.symbolon.test", 80).to_socket_addrs().is_ok() {
+        let transport =
+            HyperTransport::builder().context(Context::default().with_env(Env::empty())).build().unwrap();
+        let url = "http://public.symbolon.test/token".parse().unwrap();
+        let report = conformance::check_public_name(transport, &url).await;
+        assert!(report.holds(), "{report}");
+        return;
+    }
+    let hosts = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&hosts, "203.0.113.7 public.symbolon.test\n2001:db8::7 public.symbolon.test\n").unwrap();
+    let isolated = ["--net", "--mount", "--map-root-user"];
+    // The second run must see the name, or it would run a third time.
+    let script = r#"mount --bind "$0" /etc/hosts && getent hosts public.symbolon.test"#;
+    let shell = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(isolated).args(["sh", "-c", script]).arg(hosts.path());
+        command
+    };
+    if !shell(script).output().is_ok_and(|output| output.status.success()) {
+        return symbolon_test_programs::missing("mount namespace");
+    }
+    let output = shell(&format!(r#"{script} && exec "$1" --exact "$2""#))
+        .arg(std::env::current_exe().unwrap())
+        .arg("plain::plain_http_to_public_name_is_refused")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && shown.contains("1 passed"), "{shown}");
+}
+
 #[tokio::test]
 async fn request_without_identity_presents_none() {
     let authority = Authority::new();

@@ -94,6 +94,11 @@ pub(super) fn no_response(source: Source, error: TransportError) -> Error {
         .with_source(error),
         TransportErrorKind::Timeout => error.into_source_error(source).with_advice("try again later"),
         TransportErrorKind::Unsupported => error.into_source_error(source),
+        TransportErrorKind::Insecure => {
+            let variable = source.info().required_variables.first().copied().unwrap_or(Source::IMDS_VARIABLE);
+            let advice = format!("set {variable} to an https URL, or to an address of this machine");
+            error.into_source_error(source).with_advice(advice)
+        }
         _ => error.into_source_error(source).with_advice(CHECK_ENDPOINT),
     }
 }

@@ -146,6 +146,38 @@ fn repeated_key_and_fabric_secret_are_hidden() {
     assert_eq!(run.result.unwrap_err().excerpt(), Some(&*format!("{hidden}; {hidden}")));
 }
 
+/// Neither the secret nor the token travels in clear over the internet.
+#[test]
+fn plain_http_to_public_address_is_refused() {
+    for source in
+        [Source::AppService, Source::MachineLearning, Source::CloudShell, Source::AzureArc, Source::Imds]
+    {
+        for address in ["203.0.113.7", "[2001:db8::7]", "[::ffff:203.0.113.7]", "0.0.0.0", "10.0.0.4"] {
+            let variables = crate::test_env::variables(source);
+            let variables = variables.explicit().into_iter().flatten();
+            let env = variables.map(|(name, value)| {
+                let value = value.replace("localhost", address).replace("127.0.0.1", address);
+                (name.to_owned(), value)
+            });
+            let run = ScriptedRun::in_env(env.collect(), vec![crate::test_env::token()]);
+            if address == "10.0.0.4" {
+                assert_eq!((run.result.is_ok(), run.sent()), (true, 1), "{source}");
+                continue;
+            }
+            assert_eq!(run.sent(), 0, "{source} {address}");
+            let error = run.result.unwrap_err();
+            assert_eq!(
+                (error.code(), error.kind()),
+                ("invalid_managed_identity_endpoint", ErrorKind::Environment),
+                "{source} {address}"
+            );
+            let variable = source.info().required_variables.first();
+            let variable = variable.copied().unwrap_or("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+            assert!(error.advice().contains(variable), "{error}");
+        }
+    }
+}
+
 #[test]
 fn error_without_a_body_has_no_excerpt() {
     for source in Source::ALL {
