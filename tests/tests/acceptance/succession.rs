@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::test_env::TestEnv;
 use symbolon::{ClientIdentity, Error, ManagedIdentity, Thumbprint, Token, TokenOrigin};
-use symbolon_emulator::{Fault, Step};
+use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 use symbolon_token::{
     ClientAuth, ClientCertificate, CredentialRejection, CredentialRequest, CredentialSource, TokenClient,
@@ -136,25 +136,33 @@ async fn life_07_token_survives_its_token_not_after() {
 
 #[tokio::test]
 async fn life_08_refused_certificate_serves_no_token() {
-    let test_env = ten_hours().await;
-    let identity = test_env.identity();
-    let token = test_env.bound_token(&identity).await;
-    // Another request learns that the certificate was revoked, and there is no successor.
-    test_env.emulator.revoke(bound_to(&token));
-    test_env.emulator.inject(Fault::status(Step::IssueCredential, 403).times(3));
-    let error = identity.token("https://other.example").proof_of_possession().await.unwrap_err();
-    assert_eq!(error.code(), "managed_identity_request_failed");
-    for _ in 0..2 {
-        let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
-        assert_eq!(error.code(), "managed_identity_request_failed");
+    for version in [None, Some(TlsVersion::V1_2), Some(TlsVersion::V1_3)] {
+        let test_env = TestEnv::with(|emulator| match version {
+            Some(version) => emulator.tls_version(version),
+            None => emulator,
+        })
+        .await;
+        let identity = test_env.identity();
+        let token = test_env.bound_token(&identity).await;
+        // Another request learns that the certificate was refused, and there is no successor.
+        match version {
+            None => test_env.emulator.revoke(bound_to(&token)),
+            Some(_) => test_env.emulator.reject_in_tls(bound_to(&token)),
+        }
+        test_env.emulator.reset_connections_of(bound_to(&token));
+        test_env.emulator.inject(Fault::status(Step::IssueCredential, 403).times(3));
+        for resource in ["https://other.example", RESOURCE, RESOURCE] {
+            let error = identity.token(resource).proof_of_possession().await.unwrap_err();
+            assert_eq!(error.code(), "managed_identity_request_failed", "{version:?} {resource}");
+        }
+        // Nor does it come back when the successor gets no token.
+        test_env.emulator.inject(Fault::status(Step::Token, 503).always());
+        for _ in 0..2 {
+            let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+            assert_eq!(error.code(), "invalid_response", "{version:?}");
+        }
+        assert_eq!(test_env.emulator.issued().len(), 2, "{version:?}");
     }
-    // Nor does it come back when the successor gets no token.
-    test_env.emulator.inject(Fault::status(Step::Token, 503).always());
-    for _ in 0..2 {
-        let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
-        assert_eq!(error.code(), "invalid_response");
-    }
-    assert_eq!(test_env.emulator.issued().len(), 2);
 }
 
 #[tokio::test]
