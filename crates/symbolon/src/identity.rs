@@ -48,7 +48,8 @@ pub(crate) struct IdentityParts {
 
 impl ManagedIdentity {
     /// Calls a resource with a token. A bound token is sent only over a connection that presents
-    /// its certificate. Returns the response of any status; nothing is retried.
+    /// its certificate. Returns the response of any status; nothing is retried. A `POST` or `PATCH`
+    /// that the resource may have processed is never sent twice.
     ///
     /// # Errors
     /// `insecure_endpoint` if the URL is not `https`; the codes of kind

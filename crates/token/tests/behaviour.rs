@@ -139,6 +139,33 @@ async fn call_returns_the_resource_response() {
     assert_eq!(credentials, ["Bearer one"], "only the token");
 }
 
+/// An error is transient only if the request may be sent again.
+#[tokio::test]
+async fn lost_call_is_transient_if_repeatable() {
+    use symbolon_transport::TransportErrorKind as Kind;
+    let unsent = TransportError::new(Kind::Interrupted).with_unprocessed(true);
+    for (method, error, is_transient) in [
+        ("GET", Kind::Interrupted.into(), true),
+        ("PUT", Kind::Timeout.into(), true),
+        ("POST", Kind::Interrupted.into(), false),
+        ("POST", Kind::Timeout.into(), false),
+        ("PATCH", Kind::Interrupted.into(), false),
+        ("POST", Kind::Connect.into(), true),
+        ("POST", unsent, true),
+        ("POST", Kind::IdentityRejected.into(), false),
+    ] {
+        let transport = ScriptedTransport::new([issued("one"), Err(error.clone())]);
+        let client = client(&transport);
+        let token = client.token("a").await.unwrap();
+        let request = http::Request::builder().method(method).uri("https://vault.example/secrets/x");
+        let failed = client.call(&token, request.body(Bytes::new()).unwrap()).await.unwrap_err();
+        assert_eq!(failed.is_transient(), is_transient, "{method} {error:?}");
+        let is_warned = failed.advice().contains("has processed the request");
+        assert_eq!(is_warned, error.is_transient() && !is_transient, "{method} {error:?}: {failed}");
+        assert_eq!(transport.requests().len(), 2, "{method} {error:?}");
+    }
+}
+
 #[tokio::test]
 async fn bound_request_gets_no_bearer_token() {
     let transport = ScriptedTransport::new([issued("bearer"), issued_as("mtls_pop", "bound")]);

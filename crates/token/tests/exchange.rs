@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use symbolon_token::{
-    Application, CacheKey, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest,
-    CredentialSource, Error, Partition, RequestOptions, TokenClient, TokenEndpoint, TokenOrigin,
+    Application, AuthorizationCode, CacheKey, ClientAuth, ClientSecret, CredentialRejection,
+    CredentialRequest, CredentialSource, Error, Partition, RequestOptions, TokenClient, TokenEndpoint,
+    TokenOrigin,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
@@ -286,6 +287,30 @@ async fn rejected_credential_is_replaced_once() {
     );
     assert_eq!(client.token("a").await.unwrap().origin(), TokenOrigin::Cache);
     assert_eq!(client.cache().len(), 1);
+}
+
+/// The credential has a successor, but the code counts once.
+#[tokio::test]
+async fn rejection_repeats_unprocessed_code_only() {
+    let rejected = |is_unprocessed| {
+        TransportError::new(TransportErrorKind::IdentityRejected).with_unprocessed(is_unprocessed)
+    };
+    for (answer, requests) in [
+        (Err(rejected(true)), 2),
+        (Err(rejected(false)), 1),
+        (refused_response(401, "invalid_client", 7_000_222), 2),
+    ] {
+        let transport = ScriptedTransport::new([answer.clone(), issued("one")]);
+        let (client, credential) = rotating(&transport, 9);
+        let code = AuthorizationCode::new(Secret::new("code"), "https://app.example/");
+        let redeemed = client.redeem_code(&code, "a").await;
+        assert_eq!(redeemed.is_ok(), requests == 2, "{answer:?}");
+        assert_eq!(transport.requests().len(), requests, "{answer:?}");
+        assert_eq!(credential.refusals.lock().unwrap().len(), 1, "the next request has the successor");
+        let transport = ScriptedTransport::new([answer, issued("one")]);
+        let (client, _) = rotating(&transport, 9);
+        client.token("a").await.unwrap();
+    }
 }
 
 #[tokio::test]

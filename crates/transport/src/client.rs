@@ -8,7 +8,7 @@ use std::time::Duration;
 use symbolon_types::{Context, Secrets, SharedClock};
 
 use crate::error::{TransportError, TransportErrorKind};
-use crate::request::Request;
+use crate::request::{Idempotence, Request};
 use crate::response::Response;
 use crate::retry::{AttemptResult, RetryPolicy};
 use crate::transport::{SharedTransport, Transport};
@@ -51,6 +51,10 @@ impl HttpClient {
     /// Sends a request, with the retries of `policy`. `request` is called for each attempt, so that
     /// each can carry a fresh signed assertion.
     ///
+    /// A request that is not [idempotent](Idempotence) is retried only if the server has provably
+    /// not processed it, according to the [response](Response::is_unprocessed) or the
+    /// [error](TransportError::is_unprocessed). After a timeout the server may have processed it.
+    ///
     /// The last response is returned even if its status is an error.
     ///
     /// # Errors
@@ -69,6 +73,7 @@ impl HttpClient {
             made += 1;
             let request = request()?;
             sent.extend(request.secrets());
+            let is_idempotent = request.idempotence() != Idempotence::None;
             let sending = self.transport.send(request);
             let result = timeout(clock, policy.attempt_timeout(), sending)
                 .await
@@ -80,7 +85,10 @@ impl HttpClient {
                 },
                 Err(error) => AttemptResult::Failed(error),
             };
-            let Some(delay) = attempts.next_delay(&attempt, self.context.jitter()) else {
+            let is_unprocessed =
+                result.as_ref().map_or_else(TransportError::is_unprocessed, Response::is_unprocessed);
+            let delay = attempts.next_delay(&attempt, self.context.jitter());
+            let Some(delay) = delay.filter(|_| is_idempotent || is_unprocessed) else {
                 return Ok(HttpOutcome { response: result?.with_sent_secrets(sent), attempts: made });
             };
             let scaled = delay.mul_f64(self.context.retry_scale());
@@ -127,6 +135,7 @@ mod tests {
     use symbolon_types::{Jitter, ManualClock};
 
     use super::*;
+    use crate::testing::ScriptedTransport;
     use crate::{Route, transport_fn};
 
     fn request() -> Result<Request, TransportError> {
@@ -238,7 +247,8 @@ mod tests {
         let sending = client.send(&policy, || {
             number += 1;
             let url = format!("https://login.example/{number}").parse().unwrap();
-            Ok::<_, TransportError>(Request::new(Method::POST, url, Route::Public))
+            let request = Request::new(Method::POST, url, Route::Public);
+            Ok::<_, TransportError>(request.with_idempotence(Idempotence::Operation))
         });
         let sent = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -248,6 +258,62 @@ mod tests {
             .unwrap();
         assert_eq!((sent.response.status(), sent.attempts), (StatusCode::SERVICE_UNAVAILABLE, 3));
         assert_eq!(*seen.lock().unwrap(), ["/1", "/2", "/3"]);
+    }
+
+    /// Returns the number of attempts for a request of this idempotence that fails with `result`
+    /// each time.
+    fn attempts(idempotence: Idempotence, result: &Result<Response, TransportError>) -> usize {
+        let transport = ScriptedTransport::new(vec![result.clone(); 9]);
+        let context = Context::default().with_clock(&ManualClock::new()).with_retry_scale(0.0);
+        let client = HttpClient::new(SharedTransport::new(transport.clone()), context);
+        let policy = RetryPolicy::token_endpoint();
+        let make = || Ok(request()?.with_idempotence(idempotence));
+        let _last = client.send::<TransportError>(&policy, make).now_or_never().unwrap();
+        transport.requests().len()
+    }
+
+    #[test]
+    fn processed_request_is_not_retried() {
+        use TransportErrorKind as Kind;
+        let status = |code: u16| Ok(Response::new(StatusCode::from_u16(code).unwrap(), ""));
+        let busy = |code| {
+            let headers = [(RETRY_AFTER, HeaderValue::from_static("1"))].into_iter().collect();
+            status(code).map(|response| response.with_headers(headers))
+        };
+        for (result, is_unprocessed) in [
+            (Err(Kind::Connect.into()), true),
+            (Err(TransportError::new(Kind::Interrupted).with_unprocessed(true)), true),
+            (Err(Kind::Interrupted.into()), false),
+            (Err(Kind::Timeout.into()), false),
+            (status(408), true),
+            (status(429), true),
+            (busy(503), true),
+            (status(503), false),
+            (status(500), false),
+            (busy(500), false),
+            (busy(502), false),
+            (status(504), false),
+        ] {
+            let expected = if is_unprocessed { 3 } else { 1 };
+            assert_eq!(attempts(Idempotence::None, &result), expected, "{result:?}");
+            assert_eq!(attempts(Idempotence::Operation, &result), 3, "{result:?}");
+            assert_eq!(attempts(Idempotence::Message, &result), 3, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn idempotence_follows_the_method() {
+        let url = || "https://login.example/".parse().unwrap();
+        for (method, expected) in [
+            (Method::GET, Idempotence::Message),
+            (Method::PUT, Idempotence::Message),
+            (Method::DELETE, Idempotence::Message),
+            (Method::POST, Idempotence::None),
+            (Method::PATCH, Idempotence::None),
+            (Method::from_bytes(b"PURGE").unwrap(), Idempotence::None),
+        ] {
+            assert_eq!(Request::new(method, url(), Route::Public).idempotence(), expected);
+        }
     }
 
     #[test]

@@ -88,6 +88,11 @@ pub async fn check(transport: impl Transport) -> ConformanceReport {
         ),
         ("a closed port is a connection failure", closed_port(&transport).await),
         ("a closed kept connection does not fail the next request", stale(&transport).await),
+        ("a lost POST is not sent again", lost_post(&transport, &["/lost"]).await),
+        (
+            "a POST lost on a kept connection is not sent again",
+            lost_post(&transport, &["/kept", "/lost"]).await,
+        ),
         ("a URL cannot inject a header", no_injection(&transport).await),
         ("plain HTTP reaches a name with a local address", local_name(&transport).await),
     ];
@@ -263,6 +268,21 @@ async fn stale(transport: &SharedTransport) -> Case {
         server.wait_until_closed();
     }
     Ok(())
+}
+
+/// The server receives the last request completely, and closes its connection without a response.
+async fn lost_post(transport: &SharedTransport, paths: &[&str]) -> Case {
+    let server = Server::losing(EMPTY_OK).map_err(describe)?;
+    let post = |path| Request::new(Method::POST, server.url(path), Route::Local).with_body(&b"once"[..]);
+    let (last, before) = paths.split_last().ok_or("no request")?;
+    for path in before {
+        transport.send(post(path)).await.map_err(describe)?;
+    }
+    expect_kind(transport.send(post(last)).await, TransportErrorKind::Interrupted)?;
+    let received = server.received();
+    let line = format!("POST {last} HTTP/1.1\r\n").into_bytes();
+    let copies = received.windows(line.len()).filter(|part| *part == line).count();
+    expect(copies == 1, &format!("the server received {copies} copies"))
 }
 
 async fn nothing_without_tls(transport: &SharedTransport) -> Case {

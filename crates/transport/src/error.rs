@@ -10,6 +10,7 @@ use symbolon_types::{Error, ErrorKind};
 #[derive(Clone)]
 pub struct TransportError {
     kind: TransportErrorKind,
+    is_unprocessed: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -28,7 +29,7 @@ pub enum TransportErrorKind {
     /// certificate is not trusted, or there is no common version.
     Tls,
     /// The server refused the client certificate: a fatal alert in or after the handshake, or the
-    /// loss of a fresh connection that presented it before the first byte of a response.
+    /// loss of two new connections in a row that presented it, before the first byte of a response.
     IdentityRejected,
     /// The private key of the client certificate failed to sign the handshake.
     IdentityUnusable,
@@ -49,7 +50,21 @@ impl TransportError {
     /// Creates an error without a cause.
     #[must_use]
     pub fn new(kind: TransportErrorKind) -> Self {
-        Self { kind, source: None }
+        use TransportErrorKind::{Connect, IdentityNotRequested, IdentityUnusable, Insecure, Unsupported};
+        let is_unprocessed =
+            matches!(kind, Connect | IdentityNotRequested | IdentityUnusable | Insecure | Unsupported);
+        Self { kind, is_unprocessed, source: None }
+    }
+
+    /// Sets whether the server has provably not processed the request. The default is true for the
+    /// kinds after which nothing was sent, else false: [`Connect`](TransportErrorKind::Connect),
+    /// [`IdentityNotRequested`](TransportErrorKind::IdentityNotRequested),
+    /// [`IdentityUnusable`](TransportErrorKind::IdentityUnusable),
+    /// [`Insecure`](TransportErrorKind::Insecure) and
+    /// [`Unsupported`](TransportErrorKind::Unsupported).
+    #[must_use]
+    pub fn with_unprocessed(self, is_unprocessed: bool) -> Self {
+        Self { is_unprocessed, ..self }
     }
 
     /// Sets the cause.
@@ -69,6 +84,13 @@ impl TransportError {
     pub fn is_transient(&self) -> bool {
         use TransportErrorKind::{Connect, Interrupted, Timeout};
         matches!(self.kind, Connect | Interrupted | Timeout)
+    }
+
+    /// Returns true if the server has provably not processed the request, so that even a request
+    /// that is not [idempotent](crate::Idempotence) may be sent again.
+    #[must_use]
+    pub fn is_unprocessed(&self) -> bool {
+        self.is_unprocessed
     }
 
     /// Converts it into an [`Error`] with a summary of the failed operation.
@@ -201,7 +223,7 @@ impl fmt::Display for TransportError {
     }
 }
 
-symbolon_types::debug_fields!(TransportError: kind, source);
+symbolon_types::debug_fields!(TransportError: kind, is_unprocessed, source);
 
 impl std::error::Error for TransportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
@@ -249,6 +271,28 @@ mod tests {
             let source = error.source().unwrap();
             assert_eq!(source.to_string(), message, "{kind:?}");
             assert_eq!(source.source().map(ToString::to_string).as_deref(), Some("the cause"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_was_sent_after_some_kinds() {
+        use TransportErrorKind as Kind;
+        for (kind, is_unprocessed) in [
+            (Kind::Insecure, true),
+            (Kind::Unsupported, true),
+            (Kind::Connect, true),
+            (Kind::Tls, false),
+            (Kind::IdentityRejected, false),
+            (Kind::IdentityUnusable, true),
+            (Kind::IdentityNotRequested, true),
+            (Kind::Interrupted, false),
+            (Kind::Timeout, false),
+            (Kind::TooLarge, false),
+            (Kind::Protocol, false),
+        ] {
+            let error = TransportError::new(kind);
+            assert_eq!(error.is_unprocessed(), is_unprocessed, "{kind:?}");
+            assert_eq!(error.with_unprocessed(true).with_source("the cause").is_unprocessed(), true);
         }
     }
 

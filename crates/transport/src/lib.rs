@@ -2,7 +2,9 @@
 //!
 //! # Design
 //!
-//! A [`Transport`] sends a request once and declares its optional abilities. The rules for all
+//! A [`Transport`] sends a request and declares its optional abilities. A request states its
+//! [`Idempotence`], and an error or a response whether the server has provably not processed the
+//! request; together they decide if it may be sent again. The rules for all
 //! transports are implemented above it: [`SharedTransport`] refuses a request that would be sent
 //! without its certificate or without TLS, and [`HttpClient`] adds time limits and retries on the
 //! clock of its context. An implementor needs no timers, no retries and no policy. The
@@ -23,7 +25,7 @@ mod transport;
 pub use capabilities::Capabilities;
 pub use client::{HttpClient, HttpOutcome, timeout};
 pub use error::{TransportError, TransportErrorKind};
-pub use request::{Request, Route, is_local_address, is_loopback};
+pub use request::{Idempotence, Request, Route, is_local_address, is_loopback};
 pub use response::Response;
 pub use retry::{RetryPolicy, is_transient_status};
 pub use transport::{SharedTransport, Transport, TransportFn, transport_fn};

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use crate::CertificatePin;
 
-/// An HTTP request with its route and its client identity.
+/// An HTTP request with its route, its client identity and its idempotence.
 ///
 /// ```
 /// # use symbolon_transport::{Request, Route};
@@ -31,6 +31,23 @@ pub struct Request {
     identity: Option<ClientIdentity>,
     pinned_server: Option<CertificatePin>,
     secrets: Secrets,
+    idempotence: Idempotence,
+}
+
+/// The idempotence of a request (RFC 9110 §9.2.2).
+///
+/// A request that the server has provably not processed may always be sent again. This value states
+/// which repetition is permitted after the server may have processed the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Idempotence {
+    /// The request is not repeated.
+    None,
+    /// The operation is idempotent, but the message contains a value that is accepted once, such as
+    /// a client assertion (RFC 7523 §3). A new message may be sent, the same one may not.
+    Operation,
+    /// The same message may be sent again.
+    Message,
 }
 
 /// The network path of a request.
@@ -46,9 +63,11 @@ pub enum Route {
 }
 
 impl Request {
-    /// Creates a request without headers, body and client certificate.
+    /// Creates a request without headers, body and client certificate. It is
+    /// [idempotent](Idempotence::Message) if its method is: `POST` and `PATCH` are not.
     pub fn new(method: Method, url: Url, route: Route) -> Self {
         Self {
+            idempotence: if method.is_idempotent() { Idempotence::Message } else { Idempotence::None },
             method,
             url,
             route,
@@ -100,6 +119,12 @@ impl Request {
         secrets
     }
 
+    /// Declares the idempotence of a request whose semantics differ from those of its method.
+    pub fn with_idempotence(mut self, idempotence: Idempotence) -> Self {
+        self.idempotence = idempotence;
+        self
+    }
+
     /// Returns the method.
     #[must_use]
     pub fn method(&self) -> &Method {
@@ -145,6 +170,12 @@ impl Request {
     #[must_use]
     pub fn pinned_server(&self) -> Option<CertificatePin> {
         self.pinned_server
+    }
+
+    /// Returns the idempotence.
+    #[must_use]
+    pub fn idempotence(&self) -> Idempotence {
+        self.idempotence
     }
 }
 

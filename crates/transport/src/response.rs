@@ -78,6 +78,17 @@ impl Response {
         Some(date.duration_since(now).unwrap_or_default())
     }
 
+    /// Returns true if the status states that the server has not processed the request: 408 (RFC
+    /// 9110 §15.5.9), 429 (RFC 6585 §4), or 503 with `Retry-After` (RFC 9110 §15.6.4).
+    #[must_use]
+    pub fn is_unprocessed(&self) -> bool {
+        match self.status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+            StatusCode::SERVICE_UNAVAILABLE => self.headers.contains_key(RETRY_AFTER),
+            _ => false,
+        }
+    }
+
     /// Returns the server's `Date` (RFC 9110 §6.6.1).
     #[must_use]
     pub fn date(&self) -> Option<SystemTime> {

@@ -31,7 +31,8 @@ pub fn is_transient_status(status: StatusCode) -> bool {
 ///
 /// There is one policy for each kind of service: [`imds`](Self::imds),
 /// [`managed_identity`](Self::managed_identity), [`token_endpoint`](Self::token_endpoint). A
-/// request takes at most `attempts × attempt timeout + sum of the delays`.
+/// request takes at most `attempts × attempt timeout + sum of the delays`. A request that is not
+/// [idempotent](crate::Idempotence) is retried only if the server has provably not processed it.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RetryPolicy {

@@ -27,7 +27,9 @@ use crate::response::Response;
 ///   sessions are never shared between pins, or with requests without a pin.
 /// - A certificate that the server refuses is
 ///   [`IdentityRejected`](TransportErrorKind::IdentityRejected), under TLS 1.2, where the refusal
-///   is part of the handshake, and under TLS 1.3, where it follows the handshake.
+///   is part of the handshake, and under TLS 1.3, where it follows the handshake. The sign is a
+///   fatal alert. The loss of a new connection is one only if the request was then lost on a second
+///   new connection too; the loss of a connection that has served a request is none.
 /// - A redirect is returned, not followed. A body over [`BODY_LIMIT`](crate::BODY_LIMIT) is
 ///   [`TooLarge`](TransportErrorKind::TooLarge).
 /// - [`Route::Local`] never uses a proxy. Plain HTTP is sent only to an address for which
@@ -35,13 +37,17 @@ use crate::response::Response;
 ///   it connects to, not the name, and returns [`Insecure`](TransportErrorKind::Insecure) if none
 ///   is left.
 /// - Dropping the future cancels the request and affects no other request.
-/// - There are no time limits and no retries, except that a request on a kept connection that the
-///   server had already closed may be sent again on a fresh one.
+/// - There are no time limits. A request is sent once, except that a transport may send it a second
+///   time, on a new connection, after its connection was lost: if it has written nothing of the
+///   request to the lost connection, or if the message is
+///   [idempotent](crate::Idempotence::Message). So a POST that was delivered is not sent again.
+/// - An error states if the server has provably not processed the request
+///   ([`TransportError::with_unprocessed`]), for example because nothing of it was written.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Returns the optional abilities.
     fn capabilities(&self) -> Capabilities;
 
-    /// Sends a request once.
+    /// Sends a request.
     fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send;
 }
 

@@ -161,4 +161,9 @@ async fn sni_01_an_assertion_is_never_sent_twice() {
     let client = test_env.client_builder(credential).build();
     test_env.keep(client.token_for_resource(RESOURCE).await.unwrap());
     assert_eq!(test_env.count(Step::Token), 3, "the emulator refuses a jti that it has seen");
+
+    // The kept connection is lost with the request.
+    test_env.emulator.inject(symbolon_emulator::Fault::reset(Step::Token));
+    let token = test_env.keep(client.token_for_resource("https://other.example").await.unwrap());
+    assert_eq!(token.attempts(), 2, "a new request with another assertion");
 }

@@ -9,7 +9,9 @@ use http::{HeaderValue, Method};
 use serde_json::Value;
 use symbolon::{ErrorKind, Secret, TokenOrigin};
 use symbolon_emulator::{Fault, Step};
-use symbolon_token::{Account, Application, ClientCertificate, ClientSecret, TokenClient, TokenEndpoint};
+use symbolon_token::{
+    Account, Application, AuthorizationCode, ClientCertificate, ClientSecret, TokenClient, TokenEndpoint,
+};
 use symbolon_transport::{Request, Route};
 
 const SECRET: &str = "the secret of the middle tier";
@@ -158,6 +160,34 @@ async fn assertion_for_another_client_is_refused() {
         assert_eq!((error.code(), error.kind()), (code, ErrorKind::Service), "{error}");
         assert_eq!((error.server_codes(), error.status()), (&[number][..], Some(400)), "{error}");
         assert!(!error.is_transient());
+    }
+}
+
+/// The server receives each request completely, and resets its connection, new or kept.
+#[tokio::test]
+async fn http_09_one_time_grants_are_sent_once() {
+    let test_env = test_env().await;
+    let refresh_token = refresh_token(&test_env).await;
+    let code = AuthorizationCode::new(Secret::new("a code of one use"), "https://app.example/");
+    test_env.watch("a code of one use");
+    for is_kept in [false, true] {
+        for is_code in [true, false] {
+            let client = secret_client(&test_env, test_env.application());
+            if is_kept {
+                let adele = assertion(&test_env, "adele@contoso.example").await;
+                test_env.keep(client.on_behalf_of(&adele, SCOPE).await.unwrap());
+            }
+            let before = test_env.count(Step::Token);
+            test_env.emulator.inject(Fault::reset(Step::Token).always());
+            let redeemed = match is_code {
+                true => client.redeem_code(&code, SCOPE).await,
+                false => client.redeem_refresh_token(&refresh_token, SCOPE).await,
+            };
+            test_env.emulator.clear_faults();
+            let error = redeemed.unwrap_err();
+            assert_eq!((error.code(), error.is_transient()), ("transport_error", !is_code), "{error}");
+            assert_eq!(test_env.count(Step::Token), before + 1, "kept: {is_kept}, code: {is_code}");
+        }
     }
 }
 

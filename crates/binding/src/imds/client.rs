@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use symbolon_transport::{HttpClient, HttpOutcome, Request, RetryPolicy, Route, TransportError};
+use symbolon_transport::{HttpClient, HttpOutcome, Idempotence, Request, RetryPolicy, Route, TransportError};
 use symbolon_types::{CorrelationId, Error, ErrorKind, IMDS_BASE_URL, Secrets, SharedClock};
 use url::Url;
 
@@ -131,7 +131,11 @@ impl ImdsClient {
         let url = self.url(request.endpoint.path(), &query(request));
         let mut http_request = match &request.body {
             None => Request::new(Method::GET, url, Route::Local),
-            Some(body) => Request::new(Method::POST, url, Route::Local).with_body(body.clone()),
+            // A repeated certificate request leads to another certificate for the same key at most
+            // (docs/protocol/imdsv2.md#retries).
+            Some(body) => Request::new(Method::POST, url, Route::Local)
+                .with_body(body.clone())
+                .with_idempotence(Idempotence::Message),
         };
         http_request = http_request.with_secrets(request.secrets.clone());
         let has_body = !http_request.body().is_empty();

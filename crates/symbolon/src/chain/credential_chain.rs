@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use symbolon_token::{Error, ErrorKind, Token, TokenCache};
-use symbolon_transport::{SharedTransport, Transport};
+use symbolon_transport::SharedTransport;
 use symbolon_types::CorrelationId;
 
 use super::link::{ChainLink, LinkError, LinkRequest, SkippedLink};
@@ -97,7 +97,8 @@ impl CredentialChain {
     }
 
     /// Calls a resource with a token. A bound token is sent only over a connection that presents
-    /// its certificate. Returns the response of any status; nothing is retried.
+    /// its certificate. Returns the response of any status; nothing is retried. A `POST` or `PATCH`
+    /// that the resource may have processed is never sent twice.
     ///
     /// # Errors
     /// `insecure_endpoint` if the URL is not `https`; the codes of kind
@@ -112,9 +113,7 @@ impl CredentialChain {
         {
             return identity.call(token, request).await;
         }
-        let sent = self.0.transport.send(token.authorize(request)?).await;
-        let response = sent.map_err(|error| error.into_error("the resource could not be called"))?;
-        Ok(response.into())
+        token.call(&self.0.transport, request).await
     }
 
     /// Removes a token that a resource refused from the cache, so that the next request gets

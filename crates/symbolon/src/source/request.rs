@@ -4,7 +4,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method};
 use symbolon_binding::ManagedIdentityId;
 use symbolon_token::{Error, ErrorKind};
-use symbolon_transport::{CertificatePin, Request, Route};
+use symbolon_transport::{CertificatePin, Idempotence, Request, Route};
 use symbolon_types::{CorrelationId, Env, IdKind, Source};
 use url::form_urlencoded::Serializer;
 
@@ -122,7 +122,9 @@ fn machine_learning(request: &SourceRequest<'_>, env: &Env) -> Result<Request, E
 fn cloud_shell(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error> {
     let url = endpoint_of(Source::CloudShell, env, "MSI_ENDPOINT")?;
     let body = Serializer::new(String::new()).append_pair("resource", request.resource).finish();
-    let mut built = Request::new(Method::POST, url, Route::Local).with_body(body);
+    // The request returns a token and changes nothing.
+    let mut built =
+        Request::new(Method::POST, url, Route::Local).with_body(body).with_idempotence(Idempotence::Message);
     let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
     built.headers_mut().extend([(CONTENT_TYPE, content_type), metadata_header()]);
     Ok(built)

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use symbolon_lease::LeaseKey;
-use symbolon_transport::{Response, TransportError, TransportErrorKind, is_transient_status};
+use symbolon_transport::{Idempotence, Response, TransportError, TransportErrorKind, is_transient_status};
 use symbolon_types::{Error, ErrorKind, SigningError};
 
 use super::owned_request::OwnedRequest;
@@ -31,11 +31,14 @@ pub(crate) struct TokenExchange {
 struct FailedAttempt {
     error: Error,
     rejection: Option<CredentialRejection>,
+    /// True if the server has provably not processed the grant.
+    is_unprocessed: bool,
 }
 
-impl From<Error> for FailedAttempt {
-    fn from(error: Error) -> Self {
-        Self { error, rejection: None }
+impl FailedAttempt {
+    /// The failure before anything is sent.
+    fn unsent(error: Error) -> Self {
+        Self { error, rejection: None, is_unprocessed: true }
     }
 }
 
@@ -56,9 +59,14 @@ impl TokenExchange {
     pub(super) async fn run(self) -> Result<IssuedToken, Error> {
         let (parts, started, id) =
             (Arc::clone(&self.request.parts), self.request.started, self.request.correlation_id);
-        parts.until(started, self.run_unlimited()).await.map_err(|error| match error.correlation_id() {
-            Some(_) => error,
-            None => error.with_correlation_id(id),
+        let is_code = matches!(self.request.grant, Grant::AuthorizationCode(_));
+        parts.until(started, self.run_unlimited()).await.map_err(|error| {
+            // The time limit may have ended an attempt.
+            let error = if is_code && error.code() == "timeout" { code_used(error) } else { error };
+            match error.correlation_id() {
+                Some(_) => error,
+                None => error.with_correlation_id(id),
+            }
         })
     }
 
@@ -68,7 +76,7 @@ impl TokenExchange {
             Some(auth) => auth,
             None => self.request.authenticate().await?,
         };
-        let FailedAttempt { error, rejection } = match self.attempt(&auth).await {
+        let FailedAttempt { error, rejection, is_unprocessed } = match self.attempt(&auth).await {
             Ok(issued) => return Ok(issued),
             Err(failed) => failed,
         };
@@ -81,7 +89,7 @@ impl TokenExchange {
         {
             self.request.parts.bound_tokens.refuse(identity.thumbprint());
         }
-        if !has_successor {
+        if !has_successor || self.request.grant.is_one_time() && !is_unprocessed {
             return Err(error);
         }
         let successor = self.request.authenticate().await?;
@@ -90,7 +98,7 @@ impl TokenExchange {
 
     async fn attempt(&self, auth: &ClientAuth) -> Result<IssuedToken, FailedAttempt> {
         let ClientParts { http, retry, cache, caller, .. } = &*self.request.parts;
-        let stored = self.stored_refresh_token(auth).await?;
+        let stored = self.stored_refresh_token(auth).await.map_err(FailedAttempt::unsent)?;
         let grant = stored.as_ref().map(|stored| Grant::RefreshToken { token: stored.secret.clone() });
         let scheme = auth.scheme();
         let telemetry = TelemetryHeader {
@@ -106,6 +114,11 @@ impl TokenExchange {
         };
         let telemetry = telemetry.value();
         let routing_hint = self.routing_hint(stored.as_ref());
+        let idempotence = match (self.request.grant.is_one_time(), auth.has_fresh_parameters()) {
+            (true, _) => Idempotence::None,
+            (false, true) => Idempotence::Operation,
+            (false, false) => Idempotence::Message,
+        };
         let began = http.context().clock().now();
         let make = || {
             let body = TokenRequestBody {
@@ -120,21 +133,28 @@ impl TokenExchange {
                 telemetry: telemetry.clone(),
                 routing_hint: routing_hint.as_ref(),
             };
-            Ok(body.to_request(auth.token_endpoint()).with_identity(auth.identity().cloned()))
+            let request = body.to_request(auth.token_endpoint()).with_identity(auth.identity().cloned());
+            Ok(request.with_idempotence(idempotence))
         };
         let outcome = match http.send(retry, make).await {
             Ok(sent) => {
                 let took = http.context().clock().now().duration_since(began).unwrap_or_default();
                 self.read(auth, &sent.response).map(|granted| (granted, sent.attempts, took))
             }
-            Err(SendError::Build(error)) => Err(error.into()),
+            Err(SendError::Build(error)) => Err(FailedAttempt::unsent(error)),
             Err(SendError::Transport(error)) => Err(unanswered(error)),
         };
         match outcome {
             Ok((granted, attempts, took)) => {
                 Ok(self.fetched(auth, granted, stored).await.after(attempts, took))
             }
-            Err(failed) => {
+            Err(mut failed) => {
+                if matches!(self.request.grant, Grant::AuthorizationCode(_))
+                    && failed.error.is_transient()
+                    && !failed.is_unprocessed
+                {
+                    failed.error = code_used(failed.error);
+                }
                 self.request
                     .parts
                     .throttle
@@ -216,8 +236,11 @@ impl TokenExchange {
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
         }
-        TokenResponse::read(response, auth.scheme(), self.request.grant.nonce())
-            .map_err(|error| error.with_status(200).into())
+        TokenResponse::read(response, auth.scheme(), self.request.grant.nonce()).map_err(|error| FailedAttempt {
+            error: error.with_status(200),
+            rejection: None,
+            is_unprocessed: false,
+        })
     }
 
     fn refused(&self, response: &Response) -> FailedAttempt {
@@ -227,13 +250,13 @@ impl TokenExchange {
         let Some(ErrorResponse { code, server_codes, claims, description }) = ErrorResponse::read(response)
         else {
             let error = "the response of the token service is not an OAuth error";
-            return Error::new(ErrorKind::Service, "invalid_response", error)
+            let error = Error::new(ErrorKind::Service, "invalid_response", error)
                 .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
                 .with_status(status.as_u16())
                 .with_transient(is_transient)
                 .with_retry_after(retry_after)
-                .with_excerpt(&String::from_utf8_lossy(response.body()), response.sent_secrets())
-                .into();
+                .with_excerpt(&String::from_utf8_lossy(response.body()), response.sent_secrets());
+            return FailedAttempt { error, rejection: None, is_unprocessed: response.is_unprocessed() };
         };
         let rejection = CredentialRejection::of(&code, &server_codes);
         let (kind, summary) = match rejection {
@@ -255,14 +278,25 @@ impl TokenExchange {
             Some(description) => error.with_excerpt(&description, response.sent_secrets()),
             None => error,
         };
-        FailedAttempt { error, rejection }
+        // The client is authenticated before its grant is processed (RFC 6749 §3.2.1).
+        let is_unprocessed = rejection.is_some() || response.is_unprocessed();
+        FailedAttempt { error, rejection, is_unprocessed }
     }
+}
+
+/// Returns the error of an authorization code that the server may have processed. The same request
+/// must not be sent again (RFC 6749 §4.1.2).
+fn code_used(error: Error) -> Error {
+    error
+        .with_transient(false)
+        .with_advice("let the user sign in again: the authorization code may have been used, and counts once")
 }
 
 fn unanswered(error: TransportError) -> FailedAttempt {
     let rejection = rejection(&error);
-    let error = error.into_error("the token request could not be sent");
-    FailedAttempt { error, rejection }
+    let is_unprocessed = error.is_unprocessed();
+    let error = error.into_error("the token request got no response");
+    FailedAttempt { error, rejection, is_unprocessed }
 }
 
 /// Returns the rejection of a certificate that a request without a response stands for, if any.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use symbolon_transport::Transport;
 use symbolon_types::Error;
 
 use super::exchange::rejection;
@@ -58,24 +57,24 @@ impl TokenClient {
         self.parts.cache.invalidate(token)
     }
 
-    /// Calls a resource with a token, in the header and, for a bound token, with its certificate.
-    /// Responses of any status are returned; nothing is retried. If the resource refuses the
-    /// certificate on TLS, its tokens are no longer served in place of those of a successor.
+    /// Calls a resource with a token over the transport of this client: see [`Token::call`]. If the
+    /// resource refuses the certificate on TLS, its tokens are no longer served in place of those of
+    /// a successor.
     ///
     /// # Errors
-    /// Those of [`Token::authorize`], and those of the transport.
+    /// Those of [`Token::call`].
     pub async fn call(
         &self,
         token: &Token,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
-        let sent = self.parts.http.transport().send(token.authorize(request)?).await;
-        if let (Err(error), Some(identity)) = (&sent, token.bound_to())
-            && rejection(error).is_some_and(|rejection| rejection.withdraws_tokens())
+        let called = token.call(self.parts.http.transport(), request).await;
+        if let (Err(error), Some(identity)) = (&called, token.bound_to())
+            && let Some(cause) = std::error::Error::source(error).and_then(|cause| cause.downcast_ref())
+            && rejection(cause).is_some_and(|rejection| rejection.withdraws_tokens())
         {
             self.parts.bound_tokens.refuse(identity.thumbprint());
         }
-        let response = sent.map_err(|error| error.into_error("the resource could not be called"))?;
-        Ok(response.into())
+        called
     }
 }

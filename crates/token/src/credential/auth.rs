@@ -132,6 +132,11 @@ impl ClientAuth {
         &self.0.scheme
     }
 
+    /// Returns true if parameters are created anew for each HTTP request.
+    pub(crate) fn has_fresh_parameters(&self) -> bool {
+        self.0.fresh.is_some()
+    }
+
     pub(crate) fn managed_identity(&self) -> Option<ManagedIdentityKind> {
         self.0.managed_identity
     }

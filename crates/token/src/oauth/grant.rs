@@ -34,6 +34,15 @@ impl Grant {
         !matches!(self, Self::ClientCredentials)
     }
 
+    /// Returns true if the server may accept the grant only once: an authorization code (RFC 6749
+    /// §4.1.2), or a refresh token that it rotates (RFC 9700 §4.14.2).
+    pub(crate) fn is_one_time(&self) -> bool {
+        match self {
+            Self::ClientCredentials | Self::OnBehalfOf { .. } => false,
+            Self::RefreshToken { .. } | Self::StoredRefreshToken | Self::AuthorizationCode(_) => true,
+        }
+    }
+
     /// Returns the `scope` parameter for the requested scopes.
     pub(crate) fn scope<'a>(&self, requested: &'a str) -> Cow<'a, str> {
         if self.is_for_user() { Cow::Owned(user_scopes(requested)) } else { Cow::Borrowed(requested) }

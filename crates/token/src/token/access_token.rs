@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use symbolon_transport::{Request, Route};
+use symbolon_transport::{Idempotence, Request, Route, Transport};
 use symbolon_types::{ClientIdentity, CorrelationId, Error, ErrorKind, Secret};
 
 use super::key::TokenKey;
@@ -173,6 +173,36 @@ impl Token {
     #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.parts.duration_ms.into())
+    }
+
+    /// Calls a resource over `transport`: sends a request with the token and, for a bound token,
+    /// its certificate. Responses of any status are returned; nothing is retried. A request whose
+    /// connection is lost is sent once more, but a `POST` or `PATCH` only if the resource has
+    /// provably not processed it.
+    ///
+    /// # Errors
+    /// Those of [`authorize`](Self::authorize), and those of the transport. An error is transient
+    /// only if the request may be sent again.
+    pub async fn call(
+        &self,
+        transport: &impl Transport,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, Error> {
+        let request = self.authorize(request)?;
+        let is_idempotent = request.idempotence() == Idempotence::Message;
+        match transport.send(request).await {
+            Ok(response) => Ok(response.into()),
+            Err(error) => {
+                let may_repeat = is_idempotent || error.is_unprocessed();
+                let error = error.into_error("the resource could not be called");
+                Err(match error.is_transient() && !may_repeat {
+                    true => error.with_transient(false).with_advice(
+                        "check if the resource has processed the request before you send it again",
+                    ),
+                    false => error,
+                })
+            }
+        }
     }
 
     /// Builds a request with the token in its header and, for a bound token, with the certificate

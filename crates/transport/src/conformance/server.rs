@@ -1,4 +1,4 @@
-//! A server that sends a fixed response and closes the connection.
+//! A server that sends a fixed response and closes the connection, or loses requests.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -27,6 +27,12 @@ impl Server {
     /// Starts a server that replies before it has received anything.
     pub(super) fn replying_at_once(reply: impl Into<Vec<u8>>) -> io::Result<Self> {
         Self::start(reply.into(), blurt)
+    }
+
+    /// Starts a server that replies to requests whose path is `/kept`, keeps their connection open,
+    /// and closes the connection of any other request after it has received it.
+    pub(super) fn losing(reply: impl Into<Vec<u8>>) -> io::Result<Self> {
+        Self::start(reply.into(), lose)
     }
 
     fn start(reply: Vec<u8>, serve: Serve) -> io::Result<Self> {
@@ -108,6 +114,27 @@ fn serve(mut stream: TcpStream, reply: &[u8], journal: &Mutex<Vec<u8>>) -> io::R
     let _still_open = stream.shutdown(Shutdown::Write);
     let _drained = io::copy(&mut stream, &mut io::sink());
     Ok(())
+}
+
+fn lose(mut stream: TcpStream, reply: &[u8], journal: &Mutex<Vec<u8>>) -> io::Result<()> {
+    stream.set_read_timeout(Some(SILENCE))?;
+    let mut requests = 0;
+    loop {
+        match read_request(&mut stream) {
+            Ok(request) => {
+                requests += 1;
+                journal.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&request);
+                let target = request.split(|byte| *byte == b' ').nth(1);
+                if target != Some(b"/kept") {
+                    return Ok(());
+                }
+                stream.write_all(reply)?;
+            }
+            // A client that keeps no connection closes it here.
+            Err(error) if requests == 0 => return Err(error),
+            Err(_) => return Ok(()),
+        }
+    }
 }
 
 fn read_request(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
