@@ -2,45 +2,85 @@
 
 use std::io;
 
-use symbolon_rustls::{ClientAuthRecord, TlsError, TlsErrorKind, causes, tls_error};
+use symbolon_rustls::rustls::Error;
+use symbolon_rustls::{ClientAuthRecord, TlsError, TlsErrorKind, causes, ends_handshake, tls_error};
 use symbolon_transport::{TransportError, TransportErrorKind};
 
 use crate::http1::ExchangeError;
 
-/// Returns the error for a failed handshake or configuration.
-pub(crate) fn tls_failed(error: TlsError) -> TransportError {
-    let failed = TransportError::new(of_tls(error.kind()));
-    match error.into_source() {
-        Some(source) => failed.with_source(source),
-        None => failed,
+/// The failure of a request on a new connection.
+#[derive(Debug)]
+pub(crate) enum NewConnectionError {
+    /// The connection was lost without an alert, after the server could have seen the certificate
+    /// and before it responded. Some servers refuse a certificate in this way.
+    LostWithIdentity(TransportError),
+    /// Any other failure.
+    Other(TransportError),
+}
+
+impl From<TransportError> for NewConnectionError {
+    fn from(error: TransportError) -> Self {
+        Self::Other(error)
     }
 }
 
-/// Returns the error for a failed exchange. `record` is empty for a kept connection, whose loss
-/// says nothing about the certificate.
-pub(crate) fn exchange_failed(failure: ExchangeError, record: &ClientAuthRecord) -> TransportError {
-    let (error, is_answered) = match failure {
+/// Returns the error for a failed handshake or configuration. Nothing of the request was sent.
+pub(crate) fn tls_failed(error: TlsError) -> NewConnectionError {
+    let kind = error.kind();
+    let failed = of_tls(kind).with_unprocessed(true);
+    let failed = match error.into_source() {
+        Some(source) => failed.with_source(source),
+        None => failed,
+    };
+    on_new_connection(kind, failed)
+}
+
+/// Returns the error for a failed exchange on a new connection.
+pub(crate) fn exchange_failed(failure: ExchangeError, record: &ClientAuthRecord) -> NewConnectionError {
+    match failure {
+        ExchangeError::Lost { error, is_sent, is_answered: false } if !error.is_user() => {
+            let kind = record.failure_kind(&error);
+            let is_refused =
+                matches!(tls_error(&error), Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
+            let failed = of_tls(kind).with_source(error).with_unprocessed(!is_sent || is_refused);
+            on_new_connection(kind, failed)
+        }
+        failure => kept_connection_failed(failure).into(),
+    }
+}
+
+/// Returns the error for a failed exchange on a connection that has served a request. It does not
+/// concern the certificate, which the server had accepted.
+pub(crate) fn kept_connection_failed(failure: ExchangeError) -> TransportError {
+    let (error, is_sent, is_answered) = match failure {
         ExchangeError::TooLarge => return TransportErrorKind::TooLarge.into(),
-        ExchangeError::Lost { error, is_answered } => (error, is_answered),
+        ExchangeError::Lost { error, is_sent, is_answered } => (error, is_sent, is_answered),
     };
     let kind = if error.is_user() {
         TransportErrorKind::Unsupported
-    } else if is_answered {
-        if is_not_http(&error) { TransportErrorKind::Protocol } else { TransportErrorKind::Interrupted }
+    } else if is_answered && is_not_http(&error) {
+        TransportErrorKind::Protocol
     } else {
-        of_tls(record.failure_kind(&error))
+        TransportErrorKind::Interrupted
     };
-    TransportError::new(kind).with_source(error)
+    TransportError::new(kind).with_source(error).with_unprocessed(!is_sent)
 }
 
-fn of_tls(kind: TlsErrorKind) -> TransportErrorKind {
+fn on_new_connection(kind: TlsErrorKind, error: TransportError) -> NewConnectionError {
     match kind {
+        TlsErrorKind::LostWithIdentity => NewConnectionError::LostWithIdentity(error),
+        _ => NewConnectionError::Other(error),
+    }
+}
+
+fn of_tls(kind: TlsErrorKind) -> TransportError {
+    TransportError::new(match kind {
         TlsErrorKind::IdentityRejected => TransportErrorKind::IdentityRejected,
         TlsErrorKind::IdentityUnusable => TransportErrorKind::IdentityUnusable,
         TlsErrorKind::IdentityNotRequested => TransportErrorKind::IdentityNotRequested,
-        TlsErrorKind::Interrupted => TransportErrorKind::Interrupted,
+        TlsErrorKind::Interrupted | TlsErrorKind::LostWithIdentity => TransportErrorKind::Interrupted,
         _ => TransportErrorKind::Tls,
-    }
+    })
 }
 
 /// Returns true if the head of a response or the framing of its body, which hyper reports as

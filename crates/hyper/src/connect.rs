@@ -2,8 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use symbolon_transport::{TransportError, TransportErrorKind, is_local_address};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use url::Host;
 
@@ -11,10 +14,13 @@ use crate::origin::HttpOrigin;
 use crate::proxy::Proxy;
 
 /// Connects to the origin, through the proxy if there is one.
-pub(crate) async fn connect(origin: &HttpOrigin, proxy: Option<&Proxy>) -> Result<TcpStream, TransportError> {
+pub(crate) async fn connect(
+    origin: &HttpOrigin,
+    proxy: Option<&Proxy>,
+) -> Result<TcpConnection, TransportError> {
     tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
     let failed = || TransportError::new(TransportErrorKind::Connect);
-    match proxy {
+    let stream = match proxy {
         None => {
             let addresses = resolve(origin).await.map_err(|error| failed().with_source(error))?;
             let stream = TcpStream::connect(&*allowed(origin, addresses)?).await;
@@ -25,6 +31,91 @@ pub(crate) async fn connect(origin: &HttpOrigin, proxy: Option<&Proxy>) -> Resul
             let stream = stream.and_then(undelayed).map_err(|error| failed().with_source(error))?;
             proxy.tunnel(stream, origin).await.map_err(|error| failed().with_source(error))
         }
+    };
+    Ok(TcpConnection { stream: stream?, lost: None })
+}
+
+/// A TCP connection that can be read to its end after its loss.
+///
+/// A server that responds early, or sends an alert, and then closes makes the next write fail,
+/// while its last bytes are still unread. So the first failed write is no error: it and all later
+/// ones are discarded, and the loss is the error of the read that finds nothing more.
+#[derive(Debug)]
+pub(crate) struct TcpConnection {
+    stream: TcpStream,
+    lost: Option<io::ErrorKind>,
+}
+
+impl TcpConnection {
+    /// Returns the result of a write of `length` bytes, or discards them if the connection is lost.
+    fn unless_lost(
+        &mut self,
+        length: usize,
+        write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut};
+        if self.lost.is_none() {
+            match write(Pin::new(&mut self.stream)) {
+                Poll::Ready(Err(error))
+                    if matches!(
+                        error.kind(),
+                        BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut
+                    ) =>
+                {
+                    self.lost = Some(error.kind());
+                }
+                polled => return polled,
+            }
+        }
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl AsyncRead for TcpConnection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        match (&polled, self.lost) {
+            (Poll::Ready(Ok(())), Some(lost)) if buffer.filled().len() == before => {
+                Poll::Ready(Err(lost.into()))
+            }
+            _ => polled,
+        }
+    }
+}
+
+impl AsyncWrite for TcpConnection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.unless_lost(bytes.len(), |stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.unless_lost(length, |stream| stream.poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }
 

@@ -11,7 +11,7 @@ use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use symbolon_transport::{BODY_LIMIT, Response};
 
-use crate::stream::{HttpStream, Received};
+use crate::stream::{HttpStream, StreamActivity};
 
 /// An HTTP/1.1 connection that is ready for a request.
 ///
@@ -21,7 +21,7 @@ pub(crate) struct Http1Connection {
     sender: SendRequest<Full<Bytes>>,
     /// `None` once the connection has ended; dropping it wakes a waiting response.
     connection: Option<Connection<TokioIo<HttpStream>, Full<Bytes>>>,
-    received: Received,
+    activity: StreamActivity,
 }
 
 /// The error of a request on a connection.
@@ -32,6 +32,8 @@ pub(crate) enum ExchangeError {
     /// The connection was lost, or the response is not HTTP.
     Lost {
         error: hyper::Error,
+        /// True if a part of the request may have been sent.
+        is_sent: bool,
         /// True if at least one byte of a response had arrived.
         is_answered: bool,
     },
@@ -39,9 +41,9 @@ pub(crate) enum ExchangeError {
 
 impl Http1Connection {
     pub(crate) async fn new(stream: HttpStream) -> Result<Self, hyper::Error> {
-        let received = stream.received();
+        let activity = stream.activity();
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, connection: Some(connection), received })
+        Ok(Self { sender, connection: Some(connection), activity })
     }
 
     /// Returns true if the server has not closed the idle connection, as far as is known here.
@@ -59,9 +61,13 @@ impl Http1Connection {
         mut self,
         request: http::Request<Full<Bytes>>,
     ) -> Result<(Response, Option<Self>), ExchangeError> {
-        self.received.clear();
-        let received = self.received.clone();
-        let lost = |error| ExchangeError::Lost { error, is_answered: received.anything() };
+        self.activity.clear();
+        let activity = self.activity.clone();
+        let lost = |error| ExchangeError::Lost {
+            error,
+            is_sent: activity.is_written(),
+            is_answered: activity.is_received(),
+        };
 
         let response = self.sender.send_request(request);
         let (head, body) = self.drive(response).await.map_err(lost)?.into_parts();

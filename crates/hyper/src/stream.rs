@@ -9,35 +9,52 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A TCP connection, with or without TLS, that records if bytes were received.
+/// A TCP connection, with or without TLS, that records if bytes were written and received.
 #[derive(Debug)]
 pub(crate) struct HttpStream {
     carrier: Box<dyn AsyncStream>,
-    received: Received,
+    activity: StreamActivity,
 }
 
-/// A flag that is set when bytes are received, until it is cleared.
+/// Flags that are set when bytes are written or received, until they are cleared. Bytes of TLS
+/// itself do not count.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Received(Arc<AtomicBool>);
+pub(crate) struct StreamActivity(Arc<ActivityFlags>);
 
-impl Received {
+#[derive(Debug, Default)]
+struct ActivityFlags {
+    written: AtomicBool,
+    received: AtomicBool,
+}
+
+impl StreamActivity {
     pub(crate) fn clear(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.written.store(false, Ordering::Relaxed);
+        self.0.received.store(false, Ordering::Relaxed);
     }
 
-    pub(crate) fn anything(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Returns true if a write was tried, even if it failed: a part may have been sent.
+    pub(crate) fn is_written(&self) -> bool {
+        self.0.written.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_received(&self) -> bool {
+        self.0.received.load(Ordering::Relaxed)
+    }
+
+    fn set_written(&self) {
+        self.0.written.store(true, Ordering::Relaxed);
     }
 }
 
 impl HttpStream {
     pub(crate) fn new(carrier: impl AsyncStream + 'static) -> Self {
-        Self { carrier: Box::new(carrier), received: Received::default() }
+        Self { carrier: Box::new(carrier), activity: StreamActivity::default() }
     }
 
-    /// Returns the flag for decrypted bytes.
-    pub(crate) fn received(&self) -> Received {
-        self.received.clone()
+    /// Returns the flags.
+    pub(crate) fn activity(&self) -> StreamActivity {
+        self.activity.clone()
     }
 }
 
@@ -55,7 +72,7 @@ impl AsyncRead for HttpStream {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.carrier).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.received.0.store(true, Ordering::Relaxed);
+            self.activity.0.received.store(true, Ordering::Relaxed);
         }
         polled
     }
@@ -67,6 +84,7 @@ impl AsyncWrite for HttpStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.activity.set_written();
         Pin::new(&mut self.carrier).poll_write(context, bytes)
     }
 
@@ -83,6 +101,7 @@ impl AsyncWrite for HttpStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.activity.set_written();
         Pin::new(&mut self.carrier).poll_write_vectored(context, slices)
     }
 

@@ -9,15 +9,14 @@ use http_body_util::Full;
 use symbolon_rustls::rustls::{HandshakeKind, ProtocolVersion};
 use symbolon_rustls::{ClientAuthRecord, ClientConfigs, TlsClient, TlsStream};
 use symbolon_transport::{
-    Capabilities, Request, Response, Route, Transport, TransportError, TransportErrorKind,
+    Capabilities, Idempotence, Request, Response, Route, Transport, TransportError, TransportErrorKind,
 };
 use symbolon_types::SharedClock;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use url::{Position, Url};
 
-use crate::classify;
-use crate::connect::connect;
+use crate::classify::{self, NewConnectionError};
+use crate::connect::{TcpConnection, connect};
 use crate::http1::{ExchangeError, Http1Connection};
 use crate::origin::HttpOrigin;
 use crate::pool::{ClientConnections, ConnectionKey, Pool};
@@ -91,38 +90,79 @@ impl TransportParts {
 
         let proxy = self.proxies.proxy_for(request.route(), &origin);
         let key = ConnectionKey { origin, is_proxied: proxy.is_some(), runtime };
+        let is_idempotent = request.idempotence() == Idempotence::Message;
         let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
 
+        // A request is sent again once at most: if it was not sent at all, or is idempotent.
+        let mut was_sent = false;
         if let Some(kept) = kept_open(&client, &key).await {
             tracing::debug!(origin = %key.origin, "reusing a connection");
             match kept.exchange(message.clone()).await {
                 Ok((response, connection)) => return Ok(self.done(&client, key, response, connection)),
-                Err(ExchangeError::Lost { is_answered: false, error }) if !error.is_user() => {
-                    tracing::debug!(origin = %key.origin, "the connection had been closed; sending again");
+                Err(ExchangeError::Lost { is_answered: false, is_sent, error })
+                    if !error.is_user() && (is_idempotent || !is_sent) =>
+                {
+                    tracing::debug!(origin = %key.origin, "the kept connection was lost; sending again");
+                    was_sent = is_sent;
                 }
-                // The failure of a kept connection does not concern the accepted certificate.
-                Err(failure) => return Err(classify::exchange_failed(failure, &ClientAuthRecord::default())),
+                Err(failure) => return Err(classify::kept_connection_failed(failure)),
             }
         }
 
-        let record = ClientAuthRecord::default();
+        let mut sent = self.send_on_new(request, message.clone(), &key, proxy.as_ref(), client).await;
+        // After the loss of a kept connection, the certificate is not the likely reason.
+        if let Err(NewConnectionError::LostWithIdentity(error)) = &sent
+            && !was_sent
+            && (is_idempotent || error.is_unprocessed())
+        {
+            tracing::debug!(origin = %key.origin, "the new connection was lost; sending again");
+            was_sent = !error.is_unprocessed();
+            let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
+            sent = self.send_on_new(request, message, &key, proxy.as_ref(), client).await;
+            if let Err(NewConnectionError::LostWithIdentity(error)) = sent {
+                let is_unprocessed = error.is_unprocessed();
+                let rejected = TransportError::new(TransportErrorKind::IdentityRejected);
+                sent = Err(rejected.with_source(error).with_unprocessed(is_unprocessed).into());
+            }
+        }
+        sent.map_err(|error| {
+            let (NewConnectionError::LostWithIdentity(error) | NewConnectionError::Other(error)) = error;
+            let is_unprocessed = error.is_unprocessed() && !was_sent;
+            error.with_unprocessed(is_unprocessed)
+        })
+    }
+
+    /// Sends a request on a new connection. After a possible refusal of the certificate, the next
+    /// connection makes a full handshake.
+    async fn send_on_new(
+        &self,
+        request: &Request,
+        message: http::Request<Full<bytes::Bytes>>,
+        key: &ConnectionKey,
+        proxy: Option<&Proxy>,
+        client: Arc<ClientConnections>,
+    ) -> Result<Response, NewConnectionError> {
+        let (identity, pin) = (request.identity(), request.pinned_server());
         // Roots and key are loaded before connecting, so that no connection waits for them.
         let tls = match key.origin.is_tls() {
-            true => Some(self.tls_client(request).await?),
+            true => Some(self.tls.client(identity, pin).await.map_err(classify::tls_failed)?),
             false => None,
         };
-        let fresh = async {
-            let connection = open(&key.origin, proxy.as_ref(), tls.as_deref(), &record).await?;
+        let record = ClientAuthRecord::default();
+        let exchange = async {
+            let connection = open(&key.origin, proxy, tls.as_deref(), &record).await?;
             let exchanged = connection.exchange(message).await;
             exchanged.map_err(|failure| classify::exchange_failed(failure, &record))
         };
-        match fresh.await {
-            Ok((response, connection)) => Ok(self.done(&client, key, response, connection)),
+        match exchange.await {
+            Ok((response, connection)) => Ok(self.done(&client, key.clone(), response, connection)),
             Err(error) => {
-                if error.kind() == TransportErrorKind::IdentityRejected {
-                    let (identity, pin) = (request.identity(), request.pinned_server());
+                let is_refused = match &error {
+                    NewConnectionError::LostWithIdentity(_) => true,
+                    NewConnectionError::Other(error) => error.kind() == TransportErrorKind::IdentityRejected,
+                };
+                if is_refused {
                     self.pool.forget(identity, pin, &client);
-                    // The next connection makes a full handshake.
                     if let Some(tls) = &tls {
                         self.tls.forget(identity, pin, tls);
                     }
@@ -130,11 +170,6 @@ impl TransportParts {
                 Err(error)
             }
         }
-    }
-
-    async fn tls_client(&self, request: &Request) -> Result<Arc<TlsClient>, TransportError> {
-        let client = self.tls.client(request.identity(), request.pinned_server()).await;
-        client.map_err(classify::tls_failed)
     }
 
     fn done(
@@ -157,22 +192,23 @@ async fn open(
     proxy: Option<&Proxy>,
     tls: Option<&TlsClient>,
     record: &ClientAuthRecord,
-) -> Result<Http1Connection, TransportError> {
+) -> Result<Http1Connection, NewConnectionError> {
     let stream = connect(origin, proxy).await?;
     let stream = match tls {
         Some(tls) => HttpStream::new(handshake(tls, stream, origin, record).await?),
         None => HttpStream::new(stream),
     };
     let connection = Http1Connection::new(stream).await;
-    connection.map_err(|error| TransportError::new(TransportErrorKind::Interrupted).with_source(error))
+    let lost = TransportError::new(TransportErrorKind::Interrupted).with_unprocessed(true);
+    connection.map_err(|error| lost.with_source(error).into())
 }
 
 async fn handshake(
     tls: &TlsClient,
-    stream: TcpStream,
+    stream: TcpConnection,
     origin: &HttpOrigin,
     record: &ClientAuthRecord,
-) -> Result<TlsStream<TcpStream>, TransportError> {
+) -> Result<TlsStream<TcpConnection>, NewConnectionError> {
     let name = origin
         .server_name()
         .map_err(|error| TransportError::new(TransportErrorKind::Tls).with_source(error))?;

@@ -49,9 +49,12 @@ pub enum TlsErrorKind {
     /// The handshake failed for another reason that is not the client certificate, such as no
     /// common version.
     Handshake,
-    /// The server refused the client certificate: a fatal alert in or after the handshake, or the
-    /// loss of a new connection that presented it before the first byte of a response.
+    /// The server refused the client certificate: a fatal alert in or after the handshake.
     IdentityRejected,
+    /// The connection was lost without an alert, after the server could have seen the client
+    /// certificate. Some servers refuse a certificate in this way; if the next new connection is
+    /// lost too, it was probably refused.
+    LostWithIdentity,
     /// The private key of the client certificate failed to sign the handshake.
     IdentityUnusable,
     /// The server did not request the client certificate in the handshake.
@@ -117,8 +120,7 @@ impl ClientAuthRecord {
                 TlsErrorKind::IdentityRejected
             }
             Some(_) => TlsErrorKind::Handshake,
-            // Some servers refuse a certificate by closing the connection.
-            None if self.is_known_to_server() => TlsErrorKind::IdentityRejected,
+            None if self.is_known_to_server() => TlsErrorKind::LostWithIdentity,
             None => TlsErrorKind::Interrupted,
         }
     }
@@ -136,6 +138,26 @@ pub fn may_concern_client_certificate(alert: AlertDescription) -> bool {
         AlertDescription::ProtocolVersion
             | AlertDescription::UnrecognisedName
             | AlertDescription::NoApplicationProtocol
+    )
+}
+
+/// Returns true if a server sends this alert in a handshake only: RFC 8446 §6.2 defines it for the
+/// negotiation or its certificates. With TLS 1.3 it may arrive after the client's handshake, but
+/// the server has sent it before it read a request.
+#[must_use]
+pub fn ends_handshake(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::HandshakeFailure
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+            | AlertDescription::CertificateRequired
     )
 }
 
@@ -180,7 +202,7 @@ impl fmt::Display for TlsError {
             TlsErrorKind::IdentityNotRequested => {
                 "the server did not request the client certificate; use an endpoint that requests it in the TLS handshake, not by renegotiation"
             }
-            TlsErrorKind::Interrupted => "the server closed the connection early; try again",
+            TlsErrorKind::Interrupted | TlsErrorKind::LostWithIdentity => "the server closed the connection early; try again",
         })
     }
 }
@@ -229,10 +251,16 @@ mod tests {
     }
 
     #[test]
-    fn loss_rejects_a_shown_certificate_only() {
+    fn loss_may_reject_a_shown_certificate_only() {
         let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
-        assert_eq!(kind(reset(), true), TlsErrorKind::IdentityRejected);
+        assert_eq!(kind(reset(), true), TlsErrorKind::LostWithIdentity);
         assert_eq!(kind(reset(), false), TlsErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn alerts_of_connections_do_not_end_a_handshake() {
+        let ended: Vec<u8> = (0..=u8::MAX).filter(|number| ends_handshake((*number).into())).collect();
+        assert_eq!(ended, [40, 42, 43, 44, 45, 46, 48, 49, 51, 116]);
     }
 
     #[test]

@@ -44,7 +44,9 @@ pub use builder::ClientConfigsBuilder;
 pub use client::TlsClient;
 pub use client_auth::ClientAuthRecord;
 pub use configs::ClientConfigs;
-pub use error::{ConfigError, TlsError, TlsErrorKind, causes, may_concern_client_certificate, tls_error};
+pub use error::{
+    ConfigError, TlsError, TlsErrorKind, causes, ends_handshake, may_concern_client_certificate, tls_error,
+};
 #[cfg(feature = "pkcs12")]
 pub use identity::client_identity_from_pkcs12;
 pub use identity::{ClientIdentityLoader, LoadError, client_identity_from_pem};

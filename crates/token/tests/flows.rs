@@ -628,7 +628,7 @@ async fn repeated_secrets_are_not_shown() {
     ];
     for repeat in repeats {
         for of in 0..12 {
-            let transport = symbolon_transport::transport_fn(move |request: Request| async move {
+            let transport = transport_fn(move |request: Request| async move {
                 let body = String::from_utf8(request.body().to_vec()).unwrap();
                 let parameters: Vec<_> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
                 let (_, value) = &parameters[of % parameters.len()];

@@ -292,7 +292,7 @@ mod tests {
         ] {
             let error = TransportError::new(kind);
             assert_eq!(error.is_unprocessed(), is_unprocessed, "{kind:?}");
-            assert_eq!(error.with_unprocessed(true).with_source("the cause").is_unprocessed(), true);
+            assert!(error.with_unprocessed(true).with_source("the cause").is_unprocessed(), "{kind:?}");
         }
     }
 

@@ -63,12 +63,12 @@ async fn del_06_certificate_rejected_by_tls_is_replaced() {
 async fn del_06_lost_fresh_connection_is_a_rejection() {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
         // A reset before the certificate was presented is retried.
-        for (step, mints) in [(Step::Token, 2), (Step::Handshake, 1)] {
+        for (step, losses, mints) in [(Step::Token, 1, 1), (Step::Token, 2, 2), (Step::Handshake, 1, 1)] {
             let test_env = TestEnv::with(|emulator| emulator.tls_version(version)).await;
             let identity = test_env.identity();
-            test_env.emulator.inject(Fault::reset(step));
+            test_env.emulator.inject(Fault::reset(step).times(losses));
             test_env.bound_token(&identity).await;
-            assert_eq!(test_env.counts().issuances, mints, "{version} {step}");
+            assert_eq!(test_env.counts().issuances, mints, "{version} {step} {losses}");
         }
     }
 }

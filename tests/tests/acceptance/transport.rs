@@ -100,3 +100,31 @@ async fn http_07_stalled_endpoint_times_out() {
         assert!(took < Duration::from_secs(8), "{step}: {took:?}");
     }
 }
+
+/// The resource receives the request completely, and resets its connection, new or kept.
+#[tokio::test]
+async fn http_08_lost_post_is_sent_once() {
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        for (is_bound, is_kept) in [(true, true), (true, false), (false, true), (false, false)] {
+            let test_env = TestEnv::with(|emulator| emulator.tls_version(version)).await;
+            let identity = test_env.identity();
+            let token = match is_bound {
+                true => test_env.bound_token(&identity).await,
+                false => test_env.keep(identity.token(RESOURCE).await.unwrap()),
+            };
+            let mut before = 0;
+            if is_kept {
+                assert_eq!(test_env.call(&identity, &token).await.status(), 200);
+                before = 1;
+            }
+            test_env.emulator.inject(Fault::reset(Step::Resource));
+            let mut request = test_env.resource_request();
+            *request.method_mut() = http::Method::POST;
+            let error = identity.call(&token, request).await.unwrap_err();
+            let case = format!("{version}, bound: {is_bound}, kept: {is_kept}: {error}");
+            assert_eq!((error.code(), error.is_transient()), ("transport_error", false), "{case}");
+            assert!(!error.to_string().contains("certificate"), "{case}");
+            assert_eq!(test_env.count(Step::Resource), before + 1, "{case}");
+        }
+    }
+}

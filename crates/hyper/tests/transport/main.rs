@@ -18,10 +18,12 @@ mod openssl;
 mod pinned;
 mod plain;
 mod refusals;
+mod resending;
 mod server;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
 use symbolon_hyper::{HyperTransport, HyperTransportBuilder};
 use symbolon_transport::{Request, Route, Transport, TransportErrorKind, timeout};
@@ -43,6 +45,12 @@ fn trusting(authority: &Authority) -> HyperTransportBuilder {
 /// Returns a request by the local route.
 fn get(url: &str, identity: Option<&ClientIdentity>) -> Request {
     Request::new(Method::GET, url.parse().unwrap(), Route::Local).with_identity(identity.cloned())
+}
+
+/// Returns a request with a body by the local route.
+fn request(method: Method, url: &str, identity: Option<&ClientIdentity>, body: impl Into<Bytes>) -> Request {
+    let request = Request::new(method, url.parse().unwrap(), Route::Local);
+    request.with_identity(identity.cloned()).with_body(body)
 }
 
 /// Sends a request. Returns the body or the kind of the error.

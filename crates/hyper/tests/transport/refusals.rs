@@ -8,7 +8,7 @@ use symbolon_types::SigningError;
 use crate::authority::Authority;
 use crate::keys::{ALGORITHMS, Algorithm, TestKey};
 use crate::server::{ClientCertificates, Fault, ServerOptions, VERSIONS};
-use crate::{get, outcome, trusting};
+use crate::{eventually, get, outcome, trusting};
 
 #[tokio::test]
 async fn rejected_certificate_is_identity_rejected() {
@@ -86,11 +86,13 @@ async fn loss_of_fresh_connection_is_a_rejection() {
                 ServerOptions::new(version, ClientCertificates::Optional).fault(fault).start(&authority);
             let transport = trusting(&authority).build().unwrap();
             for (identity, expected) in [(Some(&identity), with), (None, without)] {
+                // The first loss may have another reason.
+                let connections = if expected == TransportErrorKind::IdentityRejected { 2 } else { 1 };
                 for _ in 0..10 {
                     let before = server.journal().accepted;
                     let sent = outcome(&transport, get(&server.url(), identity)).await;
                     assert_eq!(sent, Err(expected), "{version:?} {fault:?}");
-                    assert_eq!(server.journal().accepted, before + 1, "a fresh connection is not retried");
+                    assert_eq!(server.journal().accepted, before + connections, "{version:?} {fault:?}");
                 }
             }
         }
@@ -140,12 +142,13 @@ async fn rejected_identity_makes_full_handshake() {
         let request = || get(&server.url(), Some(&identity));
         outcome(&transport, request()).await.unwrap();
         server.close_all();
+        eventually("it is closed", || server.journal().open == 0).await;
         server.set_fault(Fault::ResetAfterHandshake);
         assert_eq!(outcome(&transport, request()).await, Err(TransportErrorKind::IdentityRejected));
         server.set_fault(Fault::None);
         outcome(&transport, request()).await.unwrap();
         let resumed: Vec<_> = server.journal().handshakes.iter().map(|one| one.is_resumed).collect();
-        assert_eq!(resumed, [false, true, false], "{version:?}");
+        assert_eq!(resumed, [false, true, false, false], "{version:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -39,7 +40,7 @@ pub(crate) enum ClientCertificates {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     None,
-    /// Reset after the TCP connection.
+    /// Reset after the TCP connection, or after a request on an older one.
     ResetAtOnce,
     /// Reset after the handshake.
     ResetAfterHandshake,
@@ -53,6 +54,8 @@ pub(crate) enum Fault {
     Mute,
     /// A body of this many bytes is announced and not sent.
     Announce(usize),
+    /// Status 413 after the head of a request, then close without reading its body.
+    RefuseUpload,
 }
 
 pub(crate) struct ServerOptions {
@@ -103,6 +106,8 @@ pub(crate) struct Server {
 
 struct State {
     fault: Mutex<Fault>,
+    /// Ends the fault after it has applied to one connection.
+    is_once: AtomicBool,
     body: String,
     journal: Mutex<ServerRecord>,
     rejected: Mutex<HashSet<Thumbprint>>,
@@ -142,6 +147,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             fault: Mutex::new(options.fault),
+            is_once: AtomicBool::new(false),
             body: options.body.clone(),
             journal: Mutex::default(),
             rejected: Mutex::default(),
@@ -170,6 +176,12 @@ impl Server {
 
     pub(crate) fn set_fault(&self, fault: Fault) {
         *lock(&self.state.fault) = fault;
+    }
+
+    /// Sets a loss of one connection.
+    pub(crate) fn lose_one(&self, fault: Fault) {
+        self.state.is_once.store(true, Ordering::SeqCst);
+        self.set_fault(fault);
     }
 
     /// Closes all connections.
@@ -261,6 +273,7 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: &State) -> io::R
         journal.handshakes.len()
     };
     if fault == Fault::ResetAfterHandshake {
+        state.lost_one();
         tcp.set_zero_linger()?;
     } else {
         tokio::select! {
@@ -288,10 +301,13 @@ async fn answer(
 ) -> io::Result<()> {
     loop {
         let text = read_head(stream).await?;
+        let fault = *lock(&state.fault);
+        if fault != Fault::RefuseUpload {
+            stream.read_exact(&mut vec![0; content_length(&text)]).await?;
+        }
         lock(&state.journal).requests.push(Received { handshake, connection, text });
         let body = &state.body;
         let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let fault = *lock(&state.fault);
         match fault {
             Fault::Mute => {
                 let _closed = stream.read_u8().await?;
@@ -304,7 +320,15 @@ async fn answer(
                 let _closed = stream.read_u8().await?;
                 return Ok(());
             }
+            Fault::RefuseUpload => {
+                let head =
+                    "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 4\r\n\r\nlong";
+                stream.write_all(head.as_bytes()).await?;
+                return stream.flush().await;
+            }
+            Fault::ResetAtOnce => return stream.get_ref().0.set_zero_linger(),
             Fault::HangUpAfter(length) => {
+                state.lost_one();
                 stream.write_all(&response.as_bytes()[..length]).await?;
                 return stream.flush().await;
             }
@@ -320,7 +344,7 @@ async fn answer(
     }
 }
 
-/// Parses a request without a body.
+/// Reads the head of a request.
 pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -329,12 +353,25 @@ pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> io::R
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
+fn content_length(head: &str) -> usize {
+    let field = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    field.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
 /// A verifier that accepts the authority's certificates except rejected ones.
 #[derive(Debug)]
 struct Verifier {
     webpki: Arc<dyn ClientCertVerifier>,
     is_mandatory: bool,
     state: Arc<State>,
+}
+
+impl State {
+    fn lost_one(&self) {
+        if self.is_once.swap(false, Ordering::SeqCst) {
+            *lock(&self.fault) = Fault::None;
+        }
+    }
 }
 
 impl std::fmt::Debug for State {

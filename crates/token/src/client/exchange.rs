@@ -236,10 +236,8 @@ impl TokenExchange {
         if response.status() != http::StatusCode::OK {
             return Err(self.refused(response));
         }
-        TokenResponse::read(response, auth.scheme(), self.request.grant.nonce()).map_err(|error| FailedAttempt {
-            error: error.with_status(200),
-            rejection: None,
-            is_unprocessed: false,
+        TokenResponse::read(response, auth.scheme(), self.request.grant.nonce()).map_err(|error| {
+            FailedAttempt { error: error.with_status(200), rejection: None, is_unprocessed: false }
         })
     }
 
