@@ -5,6 +5,7 @@ use symbolon_rustls::rustls::crypto::CryptoProvider;
 use symbolon_rustls::{ClientConfigs, ClientConfigsBuilder, TlsVersion};
 use symbolon_types::Context;
 
+use crate::connector::Connector;
 use crate::proxy::Proxies;
 use crate::{BuildError, HyperTransport};
 
@@ -89,6 +90,6 @@ impl HyperTransportBuilder {
     pub fn build(self) -> Result<HyperTransport, BuildError> {
         let proxies = Proxies::from_env(self.context.env())?;
         let tls = self.tls.context(self.context.clone()).build()?;
-        Ok(HyperTransport::new(tls, proxies, self.context.clock().clone()))
+        Ok(HyperTransport::new(Connector::new(tls, proxies), self.context.clock().clone()))
     }
 }

@@ -18,6 +18,16 @@ pub(crate) enum NewConnectionError {
     Other(TransportError),
 }
 
+impl NewConnectionError {
+    /// Returns true if the server refused the certificate, or may have.
+    pub(crate) fn may_be_refusal(&self) -> bool {
+        match self {
+            Self::LostWithIdentity(_) => true,
+            Self::Other(error) => error.kind() == TransportErrorKind::IdentityRejected,
+        }
+    }
+}
+
 impl From<TransportError> for NewConnectionError {
     fn from(error: TransportError) -> Self {
         Self::Other(error)
@@ -33,6 +43,11 @@ pub(crate) fn tls_failed(error: TlsError) -> NewConnectionError {
         None => failed,
     };
     on_new_connection(kind, failed)
+}
+
+/// Returns the error for a connection on which HTTP could not be started.
+pub(crate) fn not_started(error: hyper::Error) -> NewConnectionError {
+    TransportError::new(TransportErrorKind::Interrupted).with_source(error).with_unprocessed(true).into()
 }
 
 /// Returns the error for a failed exchange on a new connection.
@@ -66,14 +81,16 @@ pub(crate) fn kept_connection_failed(failure: ExchangeError) -> TransportError {
     TransportError::new(kind).with_source(error).with_unprocessed(!is_sent)
 }
 
-fn on_new_connection(kind: TlsErrorKind, error: TransportError) -> NewConnectionError {
+/// Distinguishes a loss that may be a refusal of the certificate.
+pub(crate) fn on_new_connection(kind: TlsErrorKind, error: TransportError) -> NewConnectionError {
     match kind {
         TlsErrorKind::LostWithIdentity => NewConnectionError::LostWithIdentity(error),
         _ => NewConnectionError::Other(error),
     }
 }
 
-fn of_tls(kind: TlsErrorKind) -> TransportError {
+/// Returns the transport error of this kind.
+pub(crate) fn of_tls(kind: TlsErrorKind) -> TransportError {
     TransportError::new(match kind {
         TlsErrorKind::IdentityRejected => TransportErrorKind::IdentityRejected,
         TlsErrorKind::IdentityUnusable => TransportErrorKind::IdentityUnusable,
@@ -85,7 +102,7 @@ fn of_tls(kind: TlsErrorKind) -> TransportError {
 
 /// Returns true if the head of a response or the framing of its body, which hyper reports as
 /// invalid input, is malformed.
-fn is_not_http(error: &hyper::Error) -> bool {
+pub(crate) fn is_not_http(error: &hyper::Error) -> bool {
     let is_invalid = |io: &io::Error| {
         matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
             && tls_error(io).is_none()

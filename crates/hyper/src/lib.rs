@@ -29,6 +29,9 @@
 mod builder;
 mod classify;
 mod connect;
+#[cfg(feature = "connections")]
+mod connections;
+mod connector;
 mod error;
 mod http1;
 mod origin;
@@ -38,6 +41,8 @@ mod stream;
 mod transport;
 
 pub use builder::HyperTransportBuilder;
+#[cfg(feature = "connections")]
+pub use connections::{Connections, ConnectionsBuilder, OutgoingBody, ResponseBody, SendFailure, outgoing};
 pub use error::BuildError;
 pub use transport::HyperTransport;
 

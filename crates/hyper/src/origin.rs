@@ -31,6 +31,18 @@ impl HttpOrigin {
         Ok(Self { is_tls, host: host.to_owned(), port })
     }
 
+    /// Returns the origin of an absolute URI, or `None` if it has none.
+    #[cfg(feature = "connections")]
+    pub(crate) fn of_uri(uri: &http::Uri) -> Option<Self> {
+        let is_tls = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        Some(Self { is_tls, host: Host::parse(uri.host()?).ok()?, port })
+    }
+
     pub(crate) fn is_tls(&self) -> bool {
         self.is_tls
     }

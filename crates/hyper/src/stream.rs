@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use symbolon_rustls::{rustls, tls_error};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A TCP connection, with or without TLS, that records if bytes were written and received.
@@ -14,6 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct HttpStream {
     carrier: Box<dyn AsyncStream>,
     activity: StreamActivity,
+    #[cfg_attr(
+        not(feature = "connections"),
+        expect(dead_code, reason = "the transport offers HTTP/1.1 only")
+    )]
+    is_http2: bool,
 }
 
 /// Flags that are set when bytes are written or received, until they are cleared. Bytes of TLS
@@ -25,6 +31,8 @@ pub(crate) struct StreamActivity(Arc<ActivityFlags>);
 struct ActivityFlags {
     written: AtomicBool,
     received: AtomicBool,
+    /// The TLS error that ended the stream: HTTP/2 reports only its text.
+    tls_error: OnceLock<rustls::Error>,
 }
 
 impl StreamActivity {
@@ -42,14 +50,26 @@ impl StreamActivity {
         self.0.received.load(Ordering::Relaxed)
     }
 
+    /// Returns the TLS error that ended the stream.
+    #[cfg(feature = "connections")]
+    pub(crate) fn tls_error(&self) -> Option<&rustls::Error> {
+        self.0.tls_error.get()
+    }
+
     fn set_written(&self) {
         self.0.written.store(true, Ordering::Relaxed);
     }
 }
 
 impl HttpStream {
-    pub(crate) fn new(carrier: impl AsyncStream + 'static) -> Self {
-        Self { carrier: Box::new(carrier), activity: StreamActivity::default() }
+    pub(crate) fn new(carrier: impl AsyncStream + 'static, is_http2: bool) -> Self {
+        Self { carrier: Box::new(carrier), activity: StreamActivity::default(), is_http2 }
+    }
+
+    /// Returns true if HTTP/2 was negotiated.
+    #[cfg(feature = "connections")]
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2
     }
 
     /// Returns the flags.
@@ -73,6 +93,11 @@ impl AsyncRead for HttpStream {
         let polled = Pin::new(&mut self.carrier).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.activity.0.received.store(true, Ordering::Relaxed);
+        }
+        if let Poll::Ready(Err(error)) = &polled
+            && let Some(error) = tls_error(error)
+        {
+            let _first = self.activity.0.tls_error.set(error.clone());
         }
         polled
     }

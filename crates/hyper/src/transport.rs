@@ -6,8 +6,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use http_body_util::Full;
-use symbolon_rustls::rustls::{HandshakeKind, ProtocolVersion};
-use symbolon_rustls::{ClientAuthRecord, ClientConfigs, TlsClient, TlsStream};
+use symbolon_rustls::ClientAuthRecord;
 use symbolon_transport::{
     Capabilities, Idempotence, Request, Response, Route, Transport, TransportError, TransportErrorKind,
 };
@@ -16,12 +15,11 @@ use tokio::runtime::Handle;
 use url::{Position, Url};
 
 use crate::classify::{self, NewConnectionError};
-use crate::connect::{TcpConnection, connect};
+use crate::connector::Connector;
 use crate::http1::{ExchangeError, Http1Connection};
 use crate::origin::HttpOrigin;
 use crate::pool::{ClientConnections, ConnectionKey, Pool};
-use crate::proxy::{Proxies, Proxy};
-use crate::stream::HttpStream;
+use crate::proxy::Proxy;
 
 /// The default [`Transport`]: HTTP/1.1 with hyper, TLS 1.2 and 1.3 with rustls.
 ///
@@ -37,8 +35,7 @@ use crate::stream::HttpStream;
 pub struct HyperTransport(Arc<TransportParts>);
 
 struct TransportParts {
-    tls: ClientConfigs,
-    proxies: Proxies,
+    connector: Connector,
     clock: SharedClock,
     pool: Pool,
 }
@@ -58,12 +55,12 @@ impl HyperTransport {
     #[must_use]
     pub fn proxy_for(&self, url: &Url) -> Option<String> {
         let origin = HttpOrigin::of(&Request::new(Method::GET, url.clone(), Route::Public)).ok()?;
-        let proxy = self.0.proxies.proxy_for(Route::Public, &origin)?;
+        let proxy = self.0.connector.proxy_for(Route::Public, &origin)?;
         Some(format!("{}:{}", proxy.host(), proxy.port()))
     }
 
-    pub(crate) fn new(tls: ClientConfigs, proxies: Proxies, clock: SharedClock) -> Self {
-        Self(Arc::new(TransportParts { tls, proxies, clock, pool: Pool::default() }))
+    pub(crate) fn new(connector: Connector, clock: SharedClock) -> Self {
+        Self(Arc::new(TransportParts { connector, clock, pool: Pool::default() }))
     }
 }
 
@@ -88,7 +85,7 @@ impl TransportParts {
         let unsupported = |error| TransportError::new(TransportErrorKind::Unsupported).with_source(error);
         let runtime = Handle::try_current().map_err(unsupported)?.id();
 
-        let proxy = self.proxies.proxy_for(request.route(), &origin);
+        let proxy = self.connector.proxy_for(request.route(), &origin);
         let key = ConnectionKey { origin, is_proxied: proxy.is_some(), runtime };
         let is_idempotent = request.idempotence() == Idempotence::Message;
         let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
@@ -145,26 +142,23 @@ impl TransportParts {
         let (identity, pin) = (request.identity(), request.pinned_server());
         // Roots and key are loaded before connecting, so that no connection waits for them.
         let tls = match key.origin.is_tls() {
-            true => Some(self.tls.client(identity, pin).await.map_err(classify::tls_failed)?),
+            true => Some(self.connector.tls_client(identity, pin).await?),
             false => None,
         };
         let record = ClientAuthRecord::default();
         let exchange = async {
-            let connection = open(&key.origin, proxy, tls.as_deref(), &record).await?;
+            let stream = self.connector.open(&key.origin, proxy, tls.as_deref(), &record).await?;
+            let connection = Http1Connection::new(stream).await.map_err(classify::not_started)?;
             let exchanged = connection.exchange(message).await;
             exchanged.map_err(|failure| classify::exchange_failed(failure, &record))
         };
         match exchange.await {
             Ok((response, connection)) => Ok(self.done(&client, key.clone(), response, connection)),
             Err(error) => {
-                let is_refused = match &error {
-                    NewConnectionError::LostWithIdentity(_) => true,
-                    NewConnectionError::Other(error) => error.kind() == TransportErrorKind::IdentityRejected,
-                };
-                if is_refused {
+                if error.may_be_refusal() {
                     self.pool.forget(identity, pin, &client);
                     if let Some(tls) = &tls {
-                        self.tls.forget(identity, pin, tls);
+                        self.connector.forget(identity, pin, tls);
                     }
                 }
                 Err(error)
@@ -183,52 +177,6 @@ impl TransportParts {
             client.keep(key, connection, self.clock.now());
         }
         response
-    }
-}
-
-/// Opens a connection, with TLS and the client's certificate if the origin requires it.
-async fn open(
-    origin: &HttpOrigin,
-    proxy: Option<&Proxy>,
-    tls: Option<&TlsClient>,
-    record: &ClientAuthRecord,
-) -> Result<Http1Connection, NewConnectionError> {
-    let stream = connect(origin, proxy).await?;
-    let stream = match tls {
-        Some(tls) => HttpStream::new(handshake(tls, stream, origin, record).await?),
-        None => HttpStream::new(stream),
-    };
-    let connection = Http1Connection::new(stream).await;
-    let lost = TransportError::new(TransportErrorKind::Interrupted).with_unprocessed(true);
-    connection.map_err(|error| lost.with_source(error).into())
-}
-
-async fn handshake(
-    tls: &TlsClient,
-    stream: TcpConnection,
-    origin: &HttpOrigin,
-    record: &ClientAuthRecord,
-) -> Result<TlsStream<TcpConnection>, NewConnectionError> {
-    let name = origin
-        .server_name()
-        .map_err(|error| TransportError::new(TransportErrorKind::Tls).with_source(error))?;
-    let stream = tls.connect(name, stream, record).await.map_err(classify::tls_failed)?;
-    let (_, connection) = stream.get_ref();
-    tracing::debug!(
-        origin = %origin,
-        version = connection.protocol_version().map_or("unknown", name_of),
-        is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        has_identity = tls.has_identity(),
-        "TLS handshake"
-    );
-    Ok(stream)
-}
-
-fn name_of(version: ProtocolVersion) -> &'static str {
-    match version {
-        ProtocolVersion::TLSv1_2 => "1.2",
-        ProtocolVersion::TLSv1_3 => "1.3",
-        _ => "unknown",
     }
 }
 
@@ -270,4 +218,4 @@ fn message(
     Ok(message)
 }
 
-symbolon_types::debug_fields!(HyperTransport |this| tls: this.0.tls, proxies: this.0.proxies);
+symbolon_types::debug_fields!(HyperTransport |this| connector: this.0.connector);

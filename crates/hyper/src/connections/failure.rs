@@ -1,0 +1,97 @@
+//! Failures of requests on a connection.
+
+use symbolon_rustls::rustls::Error;
+use symbolon_rustls::{ClientAuthRecord, causes, ends_handshake};
+use symbolon_transport::{TransportError, TransportErrorKind};
+
+use super::http1::ExchangeFailure;
+use super::outgoing::OutgoingBody;
+use crate::classify::{NewConnectionError, is_not_http, of_tls, on_new_connection};
+use crate::stream::StreamActivity;
+
+/// The failure of a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SendFailure {
+    /// The error.
+    pub error: TransportError,
+    /// The request, if no part of it was written.
+    pub unsent: Option<Box<http::Request<OutgoingBody>>>,
+    /// True if the server certainly did not process the request (RFC 9110 §9.2.2): nothing was
+    /// sent, or an HTTP/2 server refused the stream (RFC 9113 §8.7).
+    pub is_unprocessed: bool,
+    /// True if a new connection was lost without an alert, after the server could have seen the
+    /// certificate and before it responded. Some servers refuse a certificate in this way.
+    pub is_lost_with_identity: bool,
+}
+
+impl SendFailure {
+    /// Creates the failure of a request that was not sent.
+    pub(crate) fn unsent(error: impl Into<NewConnectionError>, request: http::Request<OutgoingBody>) -> Self {
+        Self::new(error.into(), Some(Box::new(request)), true)
+    }
+
+    fn new(
+        failed: NewConnectionError,
+        unsent: Option<Box<http::Request<OutgoingBody>>>,
+        is_unprocessed: bool,
+    ) -> Self {
+        let is_lost_with_identity = matches!(failed, NewConnectionError::LostWithIdentity(_));
+        let (NewConnectionError::LostWithIdentity(error) | NewConnectionError::Other(error)) = failed;
+        let error = error.with_unprocessed(is_unprocessed);
+        Self { error, unsent, is_unprocessed, is_lost_with_identity }
+    }
+
+    /// Returns true if the server refused the certificate.
+    #[must_use]
+    pub fn is_identity_rejected(&self) -> bool {
+        self.error.kind() == TransportErrorKind::IdentityRejected
+    }
+}
+
+/// Returns the failure of an exchange. `record` is empty for a connection that has served another
+/// request, whose loss says nothing about the certificate.
+pub(crate) fn exchange_error(
+    (error, unsent): ExchangeFailure,
+    activity: &StreamActivity,
+    record: &ClientAuthRecord,
+) -> SendFailure {
+    let mut is_unprocessed = unsent.is_some() || is_refused_stream(&error);
+    let failed = if error.is_user() {
+        TransportError::new(TransportErrorKind::Unsupported).with_source(error).into()
+    } else if activity.is_received() {
+        let kind = match is_not_http(&error) {
+            true => TransportErrorKind::Protocol,
+            false => TransportErrorKind::Interrupted,
+        };
+        TransportError::new(kind).with_source(error).into()
+    } else {
+        let kind = match activity.tls_error() {
+            Some(tls) => record.failure_kind(tls),
+            None => record.failure_kind(&error),
+        };
+        is_unprocessed |=
+            matches!(activity.tls_error(), Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
+        on_new_connection(kind, of_tls(kind).with_source(error))
+    };
+    SendFailure::new(failed, unsent, is_unprocessed)
+}
+
+/// Returns the error of a response body that ends early.
+pub(crate) fn body_failed(error: hyper::Error) -> TransportError {
+    let kind = match is_not_http(&error) {
+        true => TransportErrorKind::Protocol,
+        false => TransportErrorKind::Interrupted,
+    };
+    TransportError::new(kind).with_source(error)
+}
+
+/// Returns true if an HTTP/2 server did not process the request (RFC 9113 §8.7): it refused the
+/// stream, or ended the connection before it.
+fn is_refused_stream(error: &hyper::Error) -> bool {
+    let of_h2 = causes(error).find_map(|cause| cause.downcast_ref::<h2::Error>());
+    of_h2.is_some_and(|error| {
+        error.is_remote()
+            && (error.is_go_away() || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}

@@ -1,0 +1,93 @@
+//! HTTP/1.1 connections that the current exchange drives.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+
+use super::outgoing::OutgoingBody;
+use crate::stream::{HttpStream, StreamActivity};
+
+/// An HTTP/1.1 connection with streaming bodies.
+///
+/// No task drives it: it advances only while a request, a response body or
+/// [`is_open`](Self::is_open) polls it, so no alert is lost between tasks.
+#[derive(Debug)]
+pub(super) struct StreamingHttp1 {
+    sender: SendRequest<OutgoingBody>,
+    /// `None` once the connection has ended; dropping it wakes a waiting response.
+    connection: Option<Connection<TokioIo<HttpStream>, OutgoingBody>>,
+    activity: StreamActivity,
+}
+
+/// The error of an exchange, and the request if no part of it was written.
+pub(super) type ExchangeFailure = (hyper::Error, Option<Box<http::Request<OutgoingBody>>>);
+
+impl StreamingHttp1 {
+    pub(super) async fn new(stream: HttpStream) -> Result<Self, hyper::Error> {
+        let activity = stream.activity();
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        Ok(Self { sender, connection: Some(connection), activity })
+    }
+
+    /// Starts the next exchange: its activity is recorded anew.
+    pub(super) fn start(&self) {
+        self.activity.clear();
+    }
+
+    pub(super) fn activity(&self) -> &StreamActivity {
+        &self.activity
+    }
+
+    /// Sends a request and receives the head of the response.
+    pub(super) async fn send(
+        &mut self,
+        request: http::Request<OutgoingBody>,
+    ) -> Result<http::Response<Incoming>, ExchangeFailure> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        let connection = &mut self.connection;
+        let mut cause = None;
+        poll_fn(|context| {
+            if let Some(Err(error)) = poll_connection(connection, context) {
+                cause = Some(error);
+            }
+            response.as_mut().poll(context).map_err(|mut failure| {
+                let unsent = failure.take_message().map(Box::new);
+                (cause.take().unwrap_or_else(|| failure.into_error()), unsent)
+            })
+        })
+        .await
+    }
+
+    /// Polls the connection. Returns its result if it has just ended.
+    pub(super) fn poll_connection(&mut self, context: &mut Context<'_>) -> Option<Result<(), hyper::Error>> {
+        poll_connection(&mut self.connection, context)
+    }
+
+    /// Returns true if the connection can be used for another request, as far as is known.
+    pub(super) fn poll_open(&mut self, context: &mut Context<'_>) -> bool {
+        let _ended = self.poll_connection(context);
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Like [`poll_open`](Self::poll_open), with the context of the caller.
+    pub(super) async fn is_open(&mut self) -> bool {
+        poll_fn(|context| Poll::Ready(self.poll_open(context))).await
+    }
+}
+
+fn poll_connection(
+    connection: &mut Option<Connection<TokioIo<HttpStream>, OutgoingBody>>,
+    context: &mut Context<'_>,
+) -> Option<Result<(), hyper::Error>> {
+    match Pin::new(connection.as_mut()?).poll(context) {
+        Poll::Pending => None,
+        Poll::Ready(end) => {
+            *connection = None;
+            Some(end)
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! HTTP/2 connections, which requests share.
+
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use super::http1::ExchangeFailure;
+use super::outgoing::OutgoingBody;
+use crate::stream::{HttpStream, StreamActivity};
+
+/// Interval between pings while requests run.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// The time that a ping may take before the connection counts as lost.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An HTTP/2 connection. Clones share it.
+///
+/// A task of the current runtime drives it, because its requests have no common future.
+#[derive(Clone, Debug)]
+pub(super) struct SharedHttp2 {
+    sender: SendRequest<OutgoingBody>,
+    activity: StreamActivity,
+}
+
+impl SharedHttp2 {
+    pub(super) async fn new(stream: HttpStream) -> Result<Self, hyper::Error> {
+        let activity = stream.activity();
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            // Requests report the failure themselves.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the HTTP/2 connection ended");
+            }
+        });
+        Ok(Self { sender, activity })
+    }
+
+    /// Returns false once the connection takes no more requests.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    pub(super) fn activity(&self) -> &StreamActivity {
+        &self.activity
+    }
+
+    /// Sends a request and receives the head of the response.
+    pub(super) async fn send(
+        &mut self,
+        request: http::Request<OutgoingBody>,
+    ) -> Result<http::Response<Incoming>, ExchangeFailure> {
+        self.sender.try_send_request(request).await.map_err(|mut failure| {
+            let unsent = failure.take_message().map(Box::new);
+            (failure.into_error(), unsent)
+        })
+    }
+}

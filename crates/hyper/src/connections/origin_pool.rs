@@ -1,0 +1,126 @@
+//! The connections to one origin with one certificate.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::http1::StreamingHttp1;
+use super::http2::SharedHttp2;
+
+/// The limits of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PoolLimits {
+    /// HTTP/1.1 connections to one origin with one certificate.
+    pub(super) connections: usize,
+    /// Idle HTTP/1.1 connections among them.
+    pub(super) idle: usize,
+    /// The age from which an idle connection is not used again.
+    pub(super) idle_time: Duration,
+    /// Simultaneous requests on one HTTP/2 connection.
+    pub(super) streams: usize,
+}
+
+/// The connections to one origin with one certificate.
+#[derive(Debug)]
+pub(super) struct OriginPool {
+    limits: PoolLimits,
+    state: Mutex<PoolState>,
+    /// One permit for each HTTP/1.1 connection in use. One is opened only if none is idle, so the
+    /// permits bound all of them.
+    connections: Arc<Semaphore>,
+    /// One permit for each HTTP/2 request.
+    streams: Arc<Semaphore>,
+    /// Held while a connection is opened whose protocol may be HTTP/2, so that a burst of requests
+    /// opens one.
+    pub(super) opening: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct PoolState {
+    idle: Vec<(StreamingHttp1, SystemTime)>,
+    http2: Option<SharedHttp2>,
+    /// True if the last connection negotiated HTTP/1.1.
+    speaks_http1: bool,
+}
+
+impl OriginPool {
+    pub(super) fn new(limits: PoolLimits) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self {
+            limits,
+            state: Mutex::default(),
+            connections: semaphore(limits.connections),
+            streams: semaphore(limits.streams),
+            opening: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Waits until another HTTP/1.1 connection may be in use. `None` if the pool is closed, which
+    /// it never is.
+    pub(super) async fn connection_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.connections).acquire_owned().await.ok()
+    }
+
+    /// Waits until another HTTP/2 request may run.
+    pub(super) async fn stream_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.streams).acquire_owned().await.ok()
+    }
+
+    /// Returns the HTTP/2 connection, if there is one that takes requests.
+    pub(super) fn http2(&self) -> Option<SharedHttp2> {
+        let mut state = self.state();
+        if state.http2.as_ref().is_some_and(|connection| !connection.is_open()) {
+            state.http2 = None;
+        }
+        state.http2.clone()
+    }
+
+    pub(super) fn set_http2(&self, connection: SharedHttp2) {
+        let mut state = self.state();
+        state.http2 = Some(connection);
+        state.speaks_http1 = false;
+    }
+
+    pub(super) fn set_http1(&self) {
+        self.state().speaks_http1 = true;
+    }
+
+    /// Returns true if the last connection negotiated HTTP/1.1.
+    pub(super) fn speaks_http1(&self) -> bool {
+        self.state().speaks_http1
+    }
+
+    /// Takes the most recently used idle connection that the server has not closed, as far as is
+    /// known.
+    pub(super) async fn take(&self) -> Option<StreamingHttp1> {
+        loop {
+            let (mut connection, _) = self.state().idle.pop()?;
+            if connection.is_open().await {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn keep(&self, connection: StreamingHttp1, now: SystemTime) {
+        let mut state = self.state();
+        if state.idle.len() >= self.limits.idle && !state.idle.is_empty() {
+            state.idle.remove(0);
+        }
+        if self.limits.idle > 0 {
+            state.idle.push((connection, now));
+        }
+    }
+
+    /// Closes connections that were idle for too long. After the clock was set back, all count as
+    /// too old.
+    pub(super) fn close_outdated(&self, now: SystemTime) {
+        let limit = self.limits.idle_time;
+        self.state().idle.retain(|(_, since)| now.duration_since(*since).is_ok_and(|age| age <= limit));
+    }
+
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

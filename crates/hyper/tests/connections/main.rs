@@ -1,0 +1,262 @@
+//! Pooled connections with streaming bodies, against local servers with client certificates.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the lints know test functions, not what they call"
+)]
+
+#[expect(dead_code, reason = "shared with the tests of the transport")]
+#[path = "../transport/authority.rs"]
+mod authority;
+#[expect(dead_code, reason = "shared with the tests of the transport")]
+#[path = "../transport/keys.rs"]
+mod keys;
+mod server;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use futures_util::stream;
+use http::{Method, Request, Response, Version};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Frame;
+use rustls::SupportedProtocolVersion;
+use symbolon_hyper::{Connections, ConnectionsBuilder, ResponseBody, SendFailure, outgoing};
+use symbolon_transport::TransportErrorKind;
+use symbolon_types::{ClientIdentity, Context, Env, Thumbprint};
+
+use crate::authority::Authority;
+use crate::keys::Algorithm;
+use crate::server::{Behaviour, EchoServer};
+
+const PROTOCOLS: [(&str, Version); 2] = [("http/1.1", Version::HTTP_11), ("h2", Version::HTTP_2)];
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+fn trusting(authority: &Authority) -> ConnectionsBuilder {
+    Connections::builder()
+        .platform_roots(false)
+        .context(Context::default().with_env(Env::empty()))
+        .root_certificates([authority.certificate()])
+}
+
+fn request(method: Method, url: &str, body: &'static str) -> Request<symbolon_hyper::OutgoingBody> {
+    Request::builder().method(method).uri(url).body(outgoing(Full::<Bytes>::from(body))).unwrap()
+}
+
+async fn send(
+    connections: &Connections,
+    request: Request<symbolon_hyper::OutgoingBody>,
+    identity: &ClientIdentity,
+) -> Result<Response<ResponseBody>, SendFailure> {
+    let sent = connections.send(request, Some(identity));
+    tokio::time::timeout(Duration::from_secs(30), sent).await.expect("the request hangs")
+}
+
+async fn text(response: Response<ResponseBody>) -> String {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn bodies_stream_over_both_protocols() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, http_version) in PROTOCOLS {
+        for tls in VERSIONS {
+            let server = EchoServer::start(&authority, tls, protocol, Behaviour::Echo).await;
+            let connections = trusting(&authority).build().unwrap();
+            // 3 MiB, more than every window and buffer.
+            let pieces =
+                (0..48).map(|n: u8| Ok::<_, std::io::Error>(Frame::data(Bytes::from(vec![n; 65_536]))));
+            let body = outgoing(StreamBody::new(stream::iter(pieces)));
+            let request = Request::post(server.url()).body(body).unwrap();
+            let response = send(&connections, request, &identity).await.unwrap();
+            assert_eq!(response.headers()["version"], format!("{http_version:?}"), "{protocol} {tls:?}");
+            assert_eq!(response.headers()["target"], "/path?query=1");
+            assert_eq!(response.headers()["has-host"], "true");
+            let mut received = 0;
+            let mut body = response.into_body();
+            while let Some(frame) = body.frame().await {
+                for byte in frame.unwrap().into_data().unwrap() {
+                    assert_eq!(usize::from(byte), received / 65_536);
+                    received += 1;
+                }
+            }
+            assert_eq!(received, 48 * 65_536);
+            for method in [Method::GET, Method::DELETE, Method::PUT] {
+                let again = send(&connections, self::request(method, &server.url(), "x"), &identity).await;
+                text(again.unwrap()).await;
+            }
+            assert_eq!(server.record().connections.load(Ordering::SeqCst), 1, "{protocol} {tls:?}");
+            let seen = server.record().thumbprints.lock().unwrap().clone();
+            assert_eq!(seen, vec![identity.thumbprint(); 4]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bursts_share_connections() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, most) in [("http/1.1", 32), ("h2", 1)] {
+        let server = EchoServer::start(&authority, &rustls::version::TLS13, protocol, Behaviour::Echo).await;
+        let connections = trusting(&authority).build().unwrap();
+        for _ in 0..3 {
+            join_all((0..32).map(|_| async {
+                let response = send(&connections, request(Method::GET, &server.url(), ""), &identity).await;
+                assert_eq!(text(response.unwrap()).await, "hello");
+            }))
+            .await;
+        }
+        let opened = server.record().connections.load(Ordering::SeqCst);
+        assert!(opened <= most, "{protocol}: {opened}");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    let server = EchoServer::start(&authority, &rustls::version::TLS13, "http/1.1", Behaviour::Echo).await;
+    let connections = trusting(&authority).max_connections(2).build().unwrap();
+    join_all((0..20).map(|_| async {
+        let response =
+            send(&connections, request(Method::POST, &server.url(), "x"), &identity).await.unwrap();
+        assert_eq!(text(response).await, "x");
+    }))
+    .await;
+    assert_eq!(server.record().requests.load(Ordering::SeqCst), 20);
+    let most = server.record().most_open.load(Ordering::SeqCst);
+    assert!(most <= 2, "{most}");
+}
+
+#[tokio::test]
+async fn identities_never_share_connections() {
+    let authority = Authority::new();
+    let identities = [authority.identity(Algorithm::P256), authority.identity(Algorithm::P256)];
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, &rustls::version::TLS13, protocol, Behaviour::Echo).await;
+        let connections = trusting(&authority).build().unwrap();
+        let mut expected: Vec<Thumbprint> = Vec::new();
+        for round in 0..6 {
+            let identity = &identities[round % 2];
+            let response = send(&connections, request(Method::GET, &server.url(), ""), identity).await;
+            text(response.unwrap()).await;
+            expected.push(identity.thumbprint());
+        }
+        assert_eq!(*server.record().thumbprints.lock().unwrap(), expected, "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn closed_connection_is_replaced() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    let behaviour = Behaviour::CloseAfterOne;
+    let server = EchoServer::start(&authority, &rustls::version::TLS13, "http/1.1", behaviour).await;
+    let connections = trusting(&authority).build().unwrap();
+    for _ in 0..5 {
+        let response =
+            send(&connections, request(Method::POST, &server.url(), "x"), &identity).await.unwrap();
+        assert_eq!(text(response).await, "x");
+    }
+    assert_eq!(server.record().requests.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn delivered_request_is_not_sent_again() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for method in [Method::POST, Method::GET] {
+        let behaviour = Behaviour::LoseAfterDelivery;
+        let server = EchoServer::start(&authority, &rustls::version::TLS12, "http/1.1", behaviour).await;
+        let connections = trusting(&authority).build().unwrap();
+        let failure = send(&connections, request(method, &server.url(), "x"), &identity).await.unwrap_err();
+        assert!(!failure.is_unprocessed && failure.unsent.is_none(), "{failure:?}");
+        assert_eq!(failure.error.kind(), TransportErrorKind::Interrupted);
+        assert_eq!(server.record().requests.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn refused_stream_is_unprocessed() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for behaviour in [Behaviour::RefuseStreams, Behaviour::GoAway] {
+        let server = EchoServer::start(&authority, &rustls::version::TLS13, "h2", behaviour).await;
+        let connections = trusting(&authority).build().unwrap();
+        let failure =
+            send(&connections, request(Method::POST, &server.url(), "x"), &identity).await.unwrap_err();
+        assert!(failure.is_unprocessed, "{behaviour:?}: {failure:?}");
+        assert_eq!(failure.error.kind(), TransportErrorKind::Interrupted, "{behaviour:?}");
+    }
+}
+
+#[tokio::test]
+async fn refused_certificate_is_classified() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let identity = other.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        for tls in VERSIONS {
+            let server = EchoServer::start(&authority, tls, protocol, Behaviour::Echo).await;
+            let connections = trusting(&authority).build().unwrap();
+            for _ in 0..20 {
+                let sent = send(&connections, request(Method::GET, &server.url(), ""), &identity).await;
+                let failure = sent.unwrap_err();
+                assert!(failure.is_identity_rejected(), "{protocol} {tls:?}: {failure:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn bare_loss_is_no_rejection() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let behaviour = Behaviour::CloseAfterHandshake;
+        let server = EchoServer::start(&authority, &rustls::version::TLS13, protocol, behaviour).await;
+        let connections = trusting(&authority).build().unwrap();
+        let failure =
+            send(&connections, request(Method::GET, &server.url(), ""), &identity).await.unwrap_err();
+        assert!(failure.is_lost_with_identity && !failure.is_identity_rejected(), "{protocol}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn plain_http_is_refused() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    let connections = trusting(&authority).build().unwrap();
+    for (url, identity, kind) in [
+        ("http://localhost:1/", Some(&identity), TransportErrorKind::Insecure),
+        ("http://service.example/", None, TransportErrorKind::Insecure),
+        ("ftp://localhost/", None, TransportErrorKind::Unsupported),
+        ("/relative", None, TransportErrorKind::Unsupported),
+    ] {
+        let request = Request::get(url).body(outgoing(Empty::<Bytes>::new())).unwrap();
+        let failure = connections.send(request, identity).await.unwrap_err();
+        assert_eq!((failure.error.kind(), failure.is_unprocessed), (kind, true), "{url}");
+        assert!(failure.unsent.is_some());
+    }
+}
+
+#[tokio::test]
+async fn dropped_body_closes_its_exchange_only() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, &rustls::version::TLS13, protocol, Behaviour::Echo).await;
+        let connections = trusting(&authority).build().unwrap();
+        let big = Box::leak("x".repeat(1 << 20).into_boxed_str());
+        for _ in 0..3 {
+            drop(send(&connections, request(Method::POST, &server.url(), big), &identity).await.unwrap());
+        }
+        let response = send(&connections, request(Method::GET, &server.url(), ""), &identity).await.unwrap();
+        assert_eq!(text(response).await, "hello", "{protocol}");
+    }
+}
