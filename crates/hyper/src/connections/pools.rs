@@ -285,7 +285,11 @@ async fn released(
 ) -> http::Response<ResponseBody> {
     let mut response = response.map(|incoming| ResponseBody::new(incoming, connection, permit));
     if response.body().is_end_stream() {
-        poll_fn(|context| Poll::Ready(response.body_mut().release(context))).await;
+        poll_fn(|context| {
+            response.body_mut().release(context);
+            Poll::Ready(())
+        })
+        .await;
     }
     response
 }
