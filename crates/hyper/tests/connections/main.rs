@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "the lints know test functions, not what they call"
 )]
@@ -26,8 +25,8 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use rustls::SupportedProtocolVersion;
 use symbolon_hyper::{Connections, ConnectionsBuilder, ResponseBody, SendFailure, outgoing};
-use symbolon_transport::TransportErrorKind;
-use symbolon_types::{ClientIdentity, Context, Env, Thumbprint};
+use symbolon_transport::{TransportErrorKind, timeout};
+use symbolon_types::{ClientIdentity, Context, Env, SharedClock, Thumbprint};
 
 use crate::authority::Authority;
 use crate::keys::Algorithm;
@@ -53,7 +52,8 @@ async fn send(
     identity: &ClientIdentity,
 ) -> Result<Response<ResponseBody>, SendFailure> {
     let sent = connections.send(request, Some(identity));
-    tokio::time::timeout(Duration::from_secs(30), sent).await.expect("the request hangs")
+    let sent = timeout(&SharedClock::system(), Duration::from_secs(30), sent).await;
+    sent.expect("the request hangs")
 }
 
 async fn text(response: Response<ResponseBody>) -> String {
