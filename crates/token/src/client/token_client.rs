@@ -58,8 +58,8 @@ impl TokenClient {
     }
 
     /// Calls a resource with a token over the transport of this client: see [`Token::call`]. If the
-    /// resource refuses the certificate on TLS, its tokens are no longer served in place of those of
-    /// a successor.
+    /// resource refuses the certificate on TLS, its tokens are no longer served in place of those
+    /// of a successor.
     ///
     /// # Errors
     /// Those of [`Token::call`].
