@@ -146,7 +146,7 @@ async fn alert_before_the_certificate_is_no_rejection() {
 }
 
 #[tokio::test]
-async fn loss_is_a_rejection_after_the_certificate() {
+async fn loss_after_the_certificate_is_separate() {
     let authority = Authority::new();
     let identity = authority.identity(Algorithm::P256);
     for version in VERSIONS {
@@ -160,13 +160,13 @@ async fn loss_is_a_rejection_after_the_certificate() {
             (
                 ClientCertificates::Optional,
                 Fault::ResetAfterHandshake,
-                TlsErrorKind::IdentityRejected,
+                TlsErrorKind::LostWithIdentity,
                 TlsErrorKind::Interrupted,
             ),
             (
                 ClientCertificates::Optional,
                 Fault::HangUpAfter(0),
-                TlsErrorKind::IdentityRejected,
+                TlsErrorKind::LostWithIdentity,
                 TlsErrorKind::Interrupted,
             ),
         ] {
