@@ -616,7 +616,7 @@ async fn authority_is_read_from_the_environment() {
 #[tokio::test]
 async fn repeated_secrets_are_not_shown() {
     const SECRETS: [&str; 8] =
-        ["s3cr3t", "a b&c\"d", "assert1", "user.1", "c0de", "verif1er", "refresh+1", "7000215"];
+        ["s3cr3t", "a b&c\"d", "assert1", "user.1", "the.code", "verif1er", "refresh+1", "7000215"];
     // The text of the response, made of the body of the request and the value of a parameter.
     type Repeat = fn(&str, &str) -> serde_json::Value;
     let repeats: [Repeat; 5] = [
@@ -644,7 +644,7 @@ async fn repeated_secrets_are_not_shown() {
                 errors.push(client.on_behalf_of(&Secret::new("user.1"), "api").await.unwrap_err());
                 let refresh_token = Secret::new("refresh+1");
                 errors.push(client.redeem_refresh_token(&refresh_token, "api").await.unwrap_err());
-                let code = AuthorizationCode::new(Secret::new("c0de"), "https://app.example/".to_owned());
+                let code = AuthorizationCode::new(Secret::new("the.code"), "https://app.example/".to_owned());
                 let code = code.with_verifier(Secret::new("verif1er"));
                 errors.push(client.redeem_code(&code, "api").await.unwrap_err());
             }
