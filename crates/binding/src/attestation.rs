@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use symbolon_lease::{Lease, LeaseCache, Loaded};
 use symbolon_transport::timeout;
-use symbolon_types::{CorrelationId, Error, ErrorKind, Secret, SharedClock, SharedSigningKey, SigningKey};
+use symbolon_types::{
+    CorrelationId, Error, ErrorKind, Secret, SharedClock, SharedSigningKey, SigningKey, catch_panic_of,
+};
 use url::Url;
 
 use crate::step_timer::StepTimer;
@@ -184,6 +186,6 @@ trait ErasedAttester: fmt::Debug + Send + Sync {
 #[async_trait]
 impl<A: Attester> ErasedAttester for A {
     async fn boxed_attest(&self, request: &AttestationRequest<'_>) -> Result<Attestation, Error> {
-        self.attest(request).await
+        catch_panic_of("the attester", || self.attest(request)).await.unwrap_or_else(Err)
     }
 }

@@ -1,6 +1,6 @@
 //! Blocking work outside of the async threads.
 
-use symbolon_types::{Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind, catch_panic};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -23,8 +23,10 @@ pub async fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     if let Ok(runtime) = Handle::try_current() {
+        // Tokio panics when no thread can be started.
+        let task = catch_panic("Tokio", || runtime.spawn_blocking(work)).map_err(|_| work_failed())?;
         // Without the source: the message of a panic may contain a secret.
-        return runtime.spawn_blocking(work).await.map_err(|_| work_failed());
+        return task.await.map_err(|_| work_failed());
     }
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new().name("symbolon".into());

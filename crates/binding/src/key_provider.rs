@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use symbolon_types::{Error, SharedSigningKey};
+use symbolon_types::{Error, SharedSigningKey, catch_panic_of};
 
 #[cfg(unix)]
 pub use persisted::PersistedKeys;
@@ -40,7 +40,7 @@ pub trait KeyProvider: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// When there is no key. Use [`ErrorKind::Environment`](crate::ErrorKind::Environment) for a
-    /// machine without one, with advice.
+    /// machine without one, with advice. A panic becomes the error `panicked`.
     fn key(&self) -> impl Future<Output = Result<SharedSigningKey, Error>> + Send;
 }
 
@@ -70,6 +70,6 @@ trait ErasedKeyProvider: fmt::Debug + Send + Sync {
 #[async_trait]
 impl<P: KeyProvider> ErasedKeyProvider for P {
     async fn boxed_key(&self) -> Result<SharedSigningKey, Error> {
-        self.key().await
+        catch_panic_of("the key provider", || self.key()).await.unwrap_or_else(Err)
     }
 }

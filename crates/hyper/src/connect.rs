@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use symbolon_transport::{TransportError, TransportErrorKind, is_local_address};
+use symbolon_types::catch_panic_of;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use url::Host;
@@ -27,7 +28,9 @@ pub(crate) async fn connect(
             stream.and_then(undelayed).map_err(|error| failed().with_source(error))
         }
         Some(proxy) => {
-            let stream = TcpStream::connect((proxy.host(), proxy.port())).await;
+            let addresses = look_up(proxy.host(), proxy.port()).await;
+            let addresses = addresses.map_err(|error| failed().with_source(error))?;
+            let stream = TcpStream::connect(&*addresses).await;
             let stream = stream.and_then(undelayed).map_err(|error| failed().with_source(error))?;
             proxy.tunnel(stream, origin).await.map_err(|error| failed().with_source(error))
         }
@@ -122,7 +125,7 @@ impl AsyncWrite for TcpConnection {
 async fn resolve(origin: &HttpOrigin) -> io::Result<Vec<SocketAddr>> {
     let port = origin.port();
     Ok(match origin.host() {
-        Host::Domain(name) => lookup_host((name.as_str(), port)).await?.collect(),
+        Host::Domain(name) => look_up(name, port).await?,
         Host::Ipv4(address) => vec![(*address, port).into()],
         Host::Ipv6(address) => vec![(*address, port).into()],
     })
@@ -136,6 +139,18 @@ fn allowed(origin: &HttpOrigin, mut addresses: Vec<SocketAddr>) -> Result<Vec<So
         return Err(TransportErrorKind::Insecure.into());
     }
     Ok(addresses)
+}
+
+/// Resolves a name on a blocking thread. Tokio panics if none can be started.
+async fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = catch_panic_of("name resolution", || lookup_host((name, port))).await;
+    let addresses = found.unwrap_or_else(|error| {
+        tracing::debug!(%error, "no addresses");
+        let text =
+            "the name could not be resolved, because no thread could be started or the runtime has ended";
+        Err(io::Error::other(text))
+    });
+    Ok(addresses?.collect())
 }
 
 /// Requests and handshake flights are written whole, so Nagle's algorithm would only add delay.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use hashbrown::DefaultHashBuilder;
-use symbolon_types::{Error, SharedClock};
+use symbolon_types::{Error, SharedClock, catch_panic, catch_panic_of};
 
 use crate::flight::{self, Flight, FlightRecord};
 use crate::key::LeaseKey;
@@ -17,6 +17,8 @@ use crate::unix_nanos::UnixNanos;
 
 /// Enough that two threads rarely use the same shard.
 const MAX_SHARDS: usize = 16;
+/// The name of a load in the error of its panic.
+const COMPONENT: &str = "the code that loads a token or a certificate";
 /// Keys are spread over shards by hash: smaller shards would be full long before the cache is.
 const MIN_SHARD_CAPACITY: usize = 256;
 
@@ -92,7 +94,9 @@ impl<K, V> Loaded<K, V> {
 ///
 /// A lookup takes one shared lock, allocates nothing and never waits for a load. Loads run in the
 /// callers' futures: the first caller starts a load, others join it, and it runs as long as one of
-/// them waits. Clones share the entries.
+/// them waits. A load is shared by callers of one Tokio runtime, or of none, that come within a
+/// minute; others start their own. A load that panics fails with `panicked`. Clones share the
+/// entries.
 pub struct LeaseCache<K, V>(Arc<CacheParts<K, V>>);
 
 struct CacheParts<K, V> {
@@ -327,13 +331,14 @@ where
         {
             return JoinOutcome::Cached(lease.value().clone());
         }
-        if let Some(flight) = slot.flights().iter().find_map(|record| record.join(bypass_key)) {
+        if let Some(flight) = slot.flights().iter().find_map(|record| record.join(bypass_key, now)) {
             return JoinOutcome::Joined(flight);
         }
         let id = self.next_load.fetch_add(1, Ordering::Relaxed);
         let is_renewal = bypass_key.is_none();
-        let flight = flight::start(Arc::clone(self).run(key.to_key(), id, is_renewal, load()));
-        slot.start(FlightRecord::new(id, bypass_key, &flight));
+        let load = catch_panic(COMPONENT, load);
+        let flight = flight::start(Arc::clone(self).run(key.to_key(), id, is_renewal, load));
+        slot.start(FlightRecord::new(id, bypass_key, now, &flight));
         JoinOutcome::Started(flight)
     }
 
@@ -344,9 +349,12 @@ where
         key: K,
         id: u64,
         is_renewal: bool,
-        load: impl Future<Output = Result<Loaded<K, V>, Error>>,
+        load: Result<impl Future<Output = Result<Loaded<K, V>, Error>>, Error>,
     ) -> Result<V, Error> {
-        let outcome = load.await;
+        let outcome = match load {
+            Ok(load) => catch_panic_of(COMPONENT, || load).await.unwrap_or_else(Err),
+            Err(panicked) => Err(panicked),
+        };
         let now = self.now();
         let hash = self.hasher.hash_one(&key);
         let mut shard = self.shard(hash).write();

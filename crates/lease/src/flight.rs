@@ -1,9 +1,17 @@
 //! Single flight: one load, shared by the callers that wait for it.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::future::{FutureExt, Shared, WeakShared};
 use symbolon_types::Error;
+use tokio::runtime::{self, Handle};
+
+use crate::unix_nanos::UnixNanos;
+
+/// The age up to which a load is joined and delays another one. An older load may belong to a
+/// runtime that is no longer driven, or report the failure of a time limit that passed meanwhile.
+const MAX_AGE: Duration = Duration::from_secs(60);
 
 type Load<V> = Pin<Box<dyn Future<Output = Result<V, Error>> + Send>>;
 
@@ -22,12 +30,24 @@ pub(crate) struct FlightRecord<V> {
     id: u64,
     /// Loads with different keys must not be shared.
     bypass_key: Option<Box<str>>,
+    /// The runtime whose timers and sockets the load waits for, if there is one. Only its callers
+    /// may poll the load: no other runtime can wake it, and a runtime that shuts down makes it
+    /// panic.
+    runtime: Option<runtime::Id>,
+    started_at: UnixNanos,
     flight: WeakShared<Load<V>>,
 }
 
 impl<V: Clone> FlightRecord<V> {
-    pub(crate) fn new(id: u64, bypass_key: Option<&str>, flight: &Flight<V>) -> Option<Self> {
-        Some(Self { id, bypass_key: bypass_key.map(Into::into), flight: flight.downgrade()? })
+    /// Creates the record of a flight that this caller starts.
+    pub(crate) fn new(
+        id: u64,
+        bypass_key: Option<&str>,
+        started_at: UnixNanos,
+        flight: &Flight<V>,
+    ) -> Option<Self> {
+        let (bypass_key, flight) = (bypass_key.map(Into::into), flight.downgrade()?);
+        Some(Self { id, bypass_key, runtime: current_runtime(), started_at, flight })
     }
 
     pub(crate) fn has_id(&self, id: u64) -> bool {
@@ -38,7 +58,21 @@ impl<V: Clone> FlightRecord<V> {
         self.flight.upgrade().is_some()
     }
 
-    pub(crate) fn join(&self, bypass_key: Option<&str>) -> Option<Flight<V>> {
-        if self.bypass_key.as_deref() == bypass_key { self.flight.upgrade() } else { None }
+    /// Returns true if the flight is running and not too old to wait for.
+    pub(crate) fn is_recent(&self, now: UnixNanos) -> bool {
+        // After the clock was set back, every flight counts as old.
+        self.started_at <= now && now < self.started_at.plus(MAX_AGE) && self.is_running()
     }
+
+    /// Returns the flight if this caller may share it.
+    pub(crate) fn join(&self, bypass_key: Option<&str>, now: UnixNanos) -> Option<Flight<V>> {
+        let is_shared = self.bypass_key.as_deref() == bypass_key
+            && self.runtime == current_runtime()
+            && self.is_recent(now);
+        if is_shared { self.flight.upgrade() } else { None }
+    }
+}
+
+fn current_runtime() -> Option<runtime::Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
 }

@@ -46,7 +46,7 @@ impl<V: Clone> Slot<V> {
         let pauses = |loads: &Loads<V>| loads.renew_not_before.is_some_and(|at| now < at);
         refresh_at.is_some_and(|at| at <= now)
             && !self.loads.as_deref().is_some_and(pauses)
-            && !self.is_loading()
+            && !self.flights().iter().any(|record| record.is_recent(now))
     }
 
     /// Returns the recorded flights; cancelled ones may be among them.

@@ -1,15 +1,16 @@
 //! Root certificates, by which server certificates are verified.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::RootCertStore;
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
-use tokio::sync::OnceCell;
-use tokio::task::{JoinError, spawn_blocking};
+use symbolon_types::{Error, catch_panic};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// The variable with a file of additional roots.
 pub(crate) const CERT_FILE_VARIABLE: &str = "SSL_CERT_FILE";
@@ -19,8 +20,14 @@ pub(crate) const CERT_FILE_VARIABLE: &str = "SSL_CERT_FILE";
 pub(crate) struct Trust {
     sources: RootSources,
     provider: Arc<CryptoProvider>,
-    verifier: OnceCell<Arc<WebPkiServerVerifier>>,
+    verifier: Mutex<Option<LoadingVerifier>>,
 }
+
+/// A load of the roots that was started, unless no thread could be.
+type VerifierLoad = Result<JoinHandle<Result<(), TrustError>>, Error>;
+/// Receives the verifier from the thread that loads the roots, which no runtime has to drive. It is
+/// closed without a verifier if the load fails.
+type LoadingVerifier = watch::Receiver<Option<Arc<WebPkiServerVerifier>>>;
 
 /// The sources of roots.
 #[derive(Clone, Debug)]
@@ -48,26 +55,55 @@ pub(crate) enum TrustError {
     MalformedCertificate { path: PathBuf, position: usize, source: rustls::Error },
     #[error("no root certificate is trusted; install those of the platform or add one")]
     NoRoots(#[source] VerifierBuilderError),
-    #[error("the root certificates could not be read because the runtime is shutting down")]
-    Interrupted(#[source] JoinError),
+    #[error(
+        "the root certificates could not be read because no thread could be started or the runtime is shutting down"
+    )]
+    Interrupted,
 }
 
 impl Trust {
     pub(crate) fn new(sources: RootSources, provider: Arc<CryptoProvider>) -> Self {
-        Self { sources, provider, verifier: OnceCell::new() }
+        Self { sources, provider, verifier: Mutex::default() }
     }
 
     /// Returns the verifier. Loads the roots once, on a blocking thread; concurrent callers wait,
     /// and a failure is not cached.
     pub(crate) async fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
-        let load = || async {
-            let sources = self.sources.clone();
-            let roots = spawn_blocking(|| sources.load()).await.map_err(TrustError::Interrupted)??;
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
-                .build()
-                .map_err(TrustError::NoRoots)
-        };
-        self.verifier.get_or_try_init(load).await.cloned()
+        loop {
+            let (mut loading, own_load) = self.join_or_load();
+            if let Some(load) = own_load {
+                let load = load.map_err(|_| TrustError::Interrupted)?;
+                load.await.map_err(|_| TrustError::Interrupted)??;
+            }
+            if let Ok(loaded) = loading.wait_for(Option::is_some).await
+                && let Some(verifier) = &*loaded
+            {
+                return Ok(Arc::clone(verifier));
+            }
+        }
+    }
+
+    /// Returns the receiver of a load, and the load itself if this caller starts it.
+    fn join_or_load(&self) -> (LoadingVerifier, Option<VerifierLoad>) {
+        let mut verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loading) = &*verifier
+            && (loading.borrow().is_some() || loading.has_changed().is_ok())
+        {
+            return (loading.clone(), None);
+        }
+        let (sender, loading) = watch::channel(None);
+        let (sources, provider) = (self.sources.clone(), Arc::clone(&self.provider));
+        // Tokio panics if no thread can be started.
+        let load = catch_panic("the reader of root certificates", || {
+            spawn_blocking(move || {
+                let roots = Arc::new(sources.load()?);
+                let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+                sender.send_replace(Some(built.map_err(TrustError::NoRoots)?));
+                Ok(())
+            })
+        });
+        *verifier = Some(loading.clone());
+        (loading, Some(load))
     }
 }
 

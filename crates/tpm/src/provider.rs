@@ -81,9 +81,9 @@ impl KeyProvider for TpmKeys {
             Ok(key) => return Ok(SharedSigningKey::new(key)),
             Err(dir) => dir,
         };
-        let lock = dir.lock(LOCK, &self.0.clock, LOCK_TIMEOUT).await?;
-        let source = Arc::clone(&self.0);
-        let key = spawn_blocking(move || source.find_or_create(&dir, &lock)).await??;
+        let (source, locked) = (Arc::clone(&self.0), dir.clone());
+        let create = move |lock| source.find_or_create(&locked, &lock);
+        let key = dir.with_lock(LOCK, &self.0.clock, LOCK_TIMEOUT, create).await?;
         Ok(SharedSigningKey::new(key))
     }
 }

@@ -44,6 +44,8 @@ pub enum TransportErrorKind {
     TooLarge,
     /// The response is not HTTP.
     Protocol,
+    /// The transport panicked. The message of the panic is not part of the error.
+    Panicked,
 }
 
 impl TransportError {
@@ -116,9 +118,10 @@ impl TransportError {
                  nothing was sent",
             ),
             TransportErrorKind::Unsupported => (ErrorKind::Environment, code, problem),
-            TransportErrorKind::Timeout | TransportErrorKind::TooLarge | TransportErrorKind::Protocol => {
-                (kind, code, problem)
-            }
+            TransportErrorKind::Panicked
+            | TransportErrorKind::Timeout
+            | TransportErrorKind::TooLarge
+            | TransportErrorKind::Protocol => (kind, code, problem),
             _ => (ErrorKind::Network, "managed_identity_unreachable", "could not be reached"),
         };
         self.wrapped(kind, code, format!("{source} {problem}")).with_advice(advice)
@@ -204,6 +207,12 @@ impl Mapping {
                 "sent a response that is not HTTP",
                 "check that the URL is correct",
             ),
+            Kind::Panicked => (
+                ErrorKind::Environment,
+                "panicked",
+                "was not called successfully, because the transport panicked",
+                "read the message of the panic on standard error, and correct its cause",
+            ),
         };
         Self { kind, code, problem, advice }
     }
@@ -218,6 +227,7 @@ impl fmt::Display for TransportError {
             TransportErrorKind::IdentityUnusable => {
                 f.write_str("the private key of the client certificate failed to sign")
             }
+            TransportErrorKind::Panicked => f.write_str("the transport panicked"),
             kind => write!(f, "the server {}", Mapping::of(kind).problem),
         }
     }
@@ -258,6 +268,7 @@ mod tests {
             (Kind::Timeout, "timeout", ErrorKind::Network, true),
             (Kind::TooLarge, "response_too_large", ErrorKind::Response, false),
             (Kind::Protocol, "invalid_response", ErrorKind::Response, false),
+            (Kind::Panicked, "panicked", ErrorKind::Environment, false),
         ] {
             let cause = TransportError::new(kind).with_source("the cause");
             let message = cause.to_string();
@@ -307,6 +318,7 @@ mod tests {
             (Kind::Timeout, "timeout", ErrorKind::Network),
             (Kind::TooLarge, "response_too_large", ErrorKind::Response),
             (Kind::Protocol, "invalid_response", ErrorKind::Response),
+            (Kind::Panicked, "panicked", ErrorKind::Environment),
         ] {
             let error = TransportError::new(kind).into_source_error("Cloud Shell");
             assert_eq!((error.code(), error.kind()), (code, party), "{kind:?}");

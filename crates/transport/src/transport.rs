@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use symbolon_types::catch_panic_of;
 use url::{Host, Url};
 
 use crate::capabilities::Capabilities;
@@ -56,7 +57,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 /// All requests of Symbolon pass through it, so it enforces the rules for all transports: a request
 /// with a client certificate or for a pinned server requires TLS and a transport with that ability,
 /// and [`Route::Public`] requires HTTPS. Plain HTTP to an address in the URL requires a local one;
-/// only the transport can test the addresses of a name.
+/// only the transport can test the addresses of a name. A panic of the transport becomes
+/// [`Panicked`](TransportErrorKind::Panicked).
 #[derive(Clone, Debug)]
 pub struct SharedTransport(Arc<dyn ErasedTransport>);
 
@@ -74,7 +76,8 @@ impl Transport for SharedTransport {
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         check(&request, self.0.declared())?;
-        self.0.send_boxed(request).await
+        let sent = catch_panic_of("the transport", || self.0.send_boxed(request)).await;
+        sent.unwrap_or_else(|_| Err(TransportErrorKind::Panicked.into()))
     }
 }
 
@@ -218,6 +221,20 @@ mod tests {
             let request = Request::new(Method::GET, url.parse().unwrap(), route);
             let sent = transport.send(request).now_or_never().unwrap();
             assert_eq!(sent.map(|_| ()).map_err(|error| error.kind()), outcome, "{url}");
+        }
+    }
+
+    #[test]
+    fn panic_is_an_error() {
+        for is_late in [false, true] {
+            let transport = SharedTransport::new(transport_fn(move |_| {
+                assert!(is_late, "s3cr3t");
+                async { panic!("s3cr3t") }
+            }));
+            let request = Request::new(Method::GET, "https://a.example".parse().unwrap(), Route::Public);
+            let error = transport.send(request).now_or_never().unwrap().unwrap_err();
+            assert_eq!(error.kind(), TransportErrorKind::Panicked);
+            assert!(!format!("{error:?} {error}").contains("s3cr3t"));
         }
     }
 

@@ -3,9 +3,10 @@
 mod manual;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 pub use manual::ManualClock;
@@ -95,17 +96,35 @@ impl Clock for SystemClock {
     async fn sleep(&self, duration: Duration) {
         if tokio::runtime::Handle::try_current().is_ok() {
             tokio::time::sleep(duration).await;
-        } else {
-            let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-            std::thread::spawn(move || {
-                std::thread::sleep(duration);
-                drop(sender);
-            });
+            return;
+        }
+        let start = std::time::Instant::now();
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        let timer = std::thread::Builder::new().name("symbolon-timer".into()).spawn(move || {
+            std::thread::sleep(duration);
+            drop(sender);
+        });
+        if timer.is_ok() {
             // Dropping the sender is the signal, which arrives as an error.
             let _dropped = receiver.await;
+            return;
         }
+        // No thread can be started, so the future is polled until the time has passed.
+        poll_fn(|context| {
+            let left = duration.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            std::thread::sleep(left.min(POLL_INTERVAL));
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 }
+
+/// The interval of a timer that has no thread.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
@@ -132,8 +151,8 @@ mod tests {
         let mut future = std::pin::pin!(future);
         loop {
             match future.as_mut().poll(&mut context) {
-                std::task::Poll::Ready(output) => return output,
-                std::task::Poll::Pending => std::thread::park(),
+                Poll::Ready(output) => return output,
+                Poll::Pending => std::thread::park(),
             }
         }
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use pki_types::SubjectPublicKeyInfoDer;
 
+use crate::panic::catch_panic;
+
 /// A private key that signs and cannot be exported.
 ///
 /// The key may be in memory, in a TPM, behind PKCS#11 or in a remote service. TLS handshakes call
@@ -51,7 +53,9 @@ impl SigningKey for SharedSigningKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
-        self.0.sign(scheme, message)
+        // A key of a program must not end the handshake of the TLS library with a panic.
+        catch_panic("the private key", || self.0.sign(scheme, message))
+            .unwrap_or_else(|error| Err(SigningError::failed(error)))
     }
 
     fn strength(&self) -> Strength {
@@ -142,6 +146,31 @@ impl SigningError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug)]
+    struct PanickingKey;
+
+    impl SigningKey for PanickingKey {
+        fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+            unimplemented!("only signs")
+        }
+        fn schemes(&self) -> &[SignatureScheme] {
+            &[]
+        }
+        fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, SigningError> {
+            panic!("s3cr3t")
+        }
+        fn strength(&self) -> Strength {
+            Strength::Software
+        }
+    }
+
+    #[test]
+    fn panicking_key_fails_to_sign() {
+        let key = SharedSigningKey::new(PanickingKey);
+        let error = key.sign(SignatureScheme::EcdsaP256Sha256, b"message").unwrap_err();
+        assert!(matches!(error, SigningError::Failed(_)) && !format!("{error:?}").contains("s3cr3t"));
+    }
 
     #[test]
     fn strengths_are_ordered() {

@@ -17,6 +17,7 @@ mod minting;
 mod recovery;
 mod request;
 mod routing;
+mod runtimes;
 mod sources;
 mod succession;
 mod telemetry;

@@ -75,7 +75,11 @@ fn advice(endpoint: ImdsEndpoint, status: StatusCode, from_imds: bool) -> &'stat
 
 /// Returns the error for a request without a response. `origin` is the address that it went to.
 pub(super) fn transport_error(error: TransportError, origin: &str) -> Error {
+    let service = format!("the instance metadata service at {origin}");
     let advice = match error.kind() {
+        TransportErrorKind::Unsupported | TransportErrorKind::Panicked => {
+            return error.into_source_error(service);
+        }
         TransportErrorKind::Timeout => "try again later; a machine outside of Azure has no managed identity",
         TransportErrorKind::Insecure => {
             "set AZURE_POD_IDENTITY_AUTHORITY_HOST to an https URL, or to an address of this machine"
@@ -85,7 +89,7 @@ pub(super) fn transport_error(error: TransportError, origin: &str) -> Error {
         }
         _ => "check that this is an Azure machine and that no firewall blocks its metadata service",
     };
-    error.into_source_error(format!("the instance metadata service at {origin}")).with_advice(advice)
+    error.into_source_error(service).with_advice(advice)
 }
 
 #[cfg(test)]

@@ -88,8 +88,9 @@ impl KeyProvider for PersistedKeys {
         if let StoredKey::Key(key) = stored {
             return Ok(key);
         }
-        let lock = dir.lock(LOCK, &self.clock, LOCK_TIMEOUT).await?;
-        spawn_blocking(move || find_or_create(&dir, algorithm, &lock)).await?
+        let locked = dir.clone();
+        let create = move |lock| find_or_create(&locked, algorithm, &lock);
+        dir.with_lock(LOCK, &self.clock, LOCK_TIMEOUT, create).await
     }
 }
 

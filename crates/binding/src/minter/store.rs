@@ -15,9 +15,10 @@ use crate::renewal::is_due;
 use crate::store::{FileLock, PrivateDir, StoredFile};
 use crate::{Binding, probe_key};
 
-/// Maximum time to wait for another process that mints. A mint takes seconds, or up to 70 while the
-/// metadata service is updated.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(90);
+/// Maximum time to wait for another mint, which takes seconds. A process that is stopped, or a
+/// runtime that is no longer driven, holds the lock for longer: it must not use up the time of the
+/// callers.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Folder with one file for each identity and key.
 ///

@@ -207,14 +207,45 @@ impl PrivateDir {
     /// `store_locked`, which is transient, when the lock is still held elsewhere after `timeout`;
     /// `store_unusable` when the file system fails.
     pub async fn lock(&self, name: &str, clock: &SharedClock, timeout: Duration) -> Result<FileLock, Error> {
+        self.with_lock(name, clock, timeout, Ok).await
+    }
+
+    /// Runs blocking work with a lock, which is acquired as by [`lock`](Self::lock).
+    ///
+    /// Lock and work share a thread. A lock that crosses an `.await` stays locked for all processes
+    /// while the runtime of its future is not driven.
+    ///
+    /// # Errors
+    /// The errors of [`lock`](Self::lock) and of `work`; `work_failed` when no thread can be
+    /// started.
+    pub async fn with_lock<T: Send + 'static>(
+        &self,
+        name: &str,
+        clock: &SharedClock,
+        timeout: Duration,
+        work: impl FnOnce(FileLock) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let (mut waited, mut pause) = (Duration::ZERO, LOCK_PAUSES.0);
+        let mut work = work;
         loop {
             let (dir, file) = (self.clone(), name.to_owned());
-            if let Some(lock) = spawn_blocking(move || dir.try_lock(&file)).await?? {
-                if !waited.is_zero() {
-                    tracing::debug!(waited_ms = waited.as_millis() as u64, "another process held the lock");
+            let attempt = spawn_blocking(move || {
+                Ok::<_, Error>(match dir.try_lock(&file)? {
+                    Some(lock) => Ok(work(lock)?),
+                    None => Err(work),
+                })
+            });
+            match attempt.await?? {
+                Ok(result) => {
+                    if !waited.is_zero() {
+                        tracing::debug!(
+                            waited_ms = waited.as_millis() as u64,
+                            "another process held the lock"
+                        );
+                    }
+                    return Ok(result);
                 }
-                return Ok(lock);
+                Err(unused) => work = unused,
             }
             if waited >= timeout {
                 return Err(self.still_locked(name, waited));

@@ -93,7 +93,7 @@ pub(super) fn no_response(source: Source, error: TransportError) -> Error {
         .with_advice("check IDENTITY_SERVER_THUMBPRINT; the host may have replaced its certificate, then restart the process")
         .with_source(error),
         TransportErrorKind::Timeout => error.into_source_error(source).with_advice("try again later"),
-        TransportErrorKind::Unsupported => error.into_source_error(source),
+        TransportErrorKind::Unsupported | TransportErrorKind::Panicked => error.into_source_error(source),
         TransportErrorKind::Insecure => {
             let variable = source.info().required_variables.first().copied().unwrap_or(Source::IMDS_VARIABLE);
             let advice = format!("set {variable} to an https URL, or to an address of this machine");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use symbolon_types::{CorrelationId, Error};
+use symbolon_types::{CorrelationId, Error, catch_panic_of};
 
 use super::acquisition::acquire;
 use super::authenticate::check_transport;
@@ -143,7 +143,8 @@ impl<'a> TokenRequest<'a> {
 
     async fn acquire(self) -> Result<Token, Error> {
         let correlation_id = self.options.correlation_id().unwrap_or_else(CorrelationId::random);
-        self.acquire_as(correlation_id).await.map_err(|error| match error.correlation_id() {
+        let acquire = catch_panic_of("the token request", || self.acquire_as(correlation_id));
+        acquire.await.unwrap_or_else(Err).map_err(|error| match error.correlation_id() {
             Some(_) => error,
             None => error.with_correlation_id(correlation_id),
         })

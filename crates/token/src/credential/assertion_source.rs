@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use symbolon_types::{ClientIdentity, CorrelationId, Error, Secret};
+use symbolon_types::{ClientIdentity, CorrelationId, Error, Secret, catch_panic_of};
 
 use super::source::CredentialRequest;
 
@@ -128,6 +128,7 @@ pub(super) trait ErasedSource: fmt::Debug + Send + Sync {
 #[async_trait]
 impl<S: AssertionSource> ErasedSource for S {
     async fn assertion_erased(&self, request: &AssertionRequest<'_>) -> Result<SignedAssertion, Error> {
-        self.assertion(request).await
+        let made = catch_panic_of("the source of the client assertion", || self.assertion(request)).await;
+        made.unwrap_or_else(Err)
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use symbolon_transport::HttpClient;
-use symbolon_types::{CorrelationId, Error};
+use symbolon_types::{CorrelationId, Error, catch_panic_of};
 
 use super::auth::ClientAuth;
 use super::cache_identity::CacheIdentity;
@@ -110,10 +110,14 @@ impl<C: CredentialSource> ErasedCredential for C {
     }
 
     async fn authenticate_erased(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
-        self.authenticate(request).await
+        catch_panic_of("the credential", || self.authenticate(request)).await.unwrap_or_else(Err)
     }
 
     async fn refused_erased(&self, used: &ClientAuth, rejection: &CredentialRejection) -> bool {
-        self.refused(used, rejection).await
+        let handled = catch_panic_of("the credential", || self.refused(used, rejection)).await;
+        handled.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the rejection of a credential was not handled");
+            false
+        })
     }
 }

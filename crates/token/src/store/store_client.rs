@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use symbolon_lease::{Lease, LeaseCache};
 use symbolon_transport::timeout;
-use symbolon_types::{ClientIdentity, Error, Secret, SharedClock, Thumbprint};
+use symbolon_types::{ClientIdentity, Error, Secret, SharedClock, Thumbprint, catch_panic_of};
 use tracing::debug;
 
 use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome};
@@ -193,7 +193,8 @@ impl StoreClient {
         purpose: &'static str,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Option<T> {
-        match timeout(&self.clock, TIMEOUT, operation).await {
+        let operation = catch_panic_of("the token store", || operation);
+        match timeout(&self.clock, TIMEOUT, operation).await.map(|output| output.unwrap_or_else(Err)) {
             Some(Ok(output)) => Some(output),
             Some(Err(error)) => {
                 debug!(purpose, code = error.code(), "a call to the token store failed");
