@@ -52,10 +52,17 @@ use super::links::Link;
 ///
 /// The tools run without a shell, with validated arguments, from the absolute folders of `PATH`.
 /// After 13 seconds, or when the request is dropped, they are killed, on Unix together with the
-/// processes that they started. Their tokens are cached like all others: a login as another user
-/// has an effect when the token is renewed, and at once in another process. The Azure CLI was
-/// tested in version 2.91.0 without a login. The Azure Developer CLI was not tested, nor was
-/// Windows, where the Azure CLI is the script `az.cmd`.
+/// processes that they started. A process that a tool leaves behind has a second to close the pipes
+/// of the tool; then the output is used as it is.
+///
+/// A token of a tool is cached for as long as the files do not change in which the tool records its
+/// account: `azureProfile.json` and `config` in `AZURE_CONFIG_DIR` or `~/.azure`, `auth.json` and
+/// `config.json` in `AZD_CONFIG_DIR` or `~/.azd`. After a login as another user, the next request
+/// runs the tool again. Without these files, every request runs the tool, and requests at the same
+/// time share one run.
+///
+/// The Azure CLI was tested in version 2.91.0 without a login. The Azure Developer CLI was not
+/// tested, nor was Windows, where the Azure CLI is the script `az.cmd`.
 ///
 /// [`ManagedIdentity::capabilities`]: crate::ManagedIdentity::capabilities
 #[derive(Clone, Debug)]

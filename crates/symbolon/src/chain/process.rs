@@ -1,9 +1,9 @@
 //! A child process that is killed when its future is dropped.
 //!
-//! Dedicated threads wait for it, so that it works with any runtime and without one.
+//! A dedicated thread waits for it, so that it works with any runtime and without one.
 
-use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::io;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -11,12 +11,18 @@ use std::time::Duration;
 use symbolon_types::Secret;
 use tokio::sync::oneshot;
 
+use super::output_pipe::{OutputPipe, wait_for_output};
+
 /// Maximum length of stdout. A token of a user in many groups has about ten thousand characters.
 const MAX_STDOUT: usize = 256 * 1024;
 /// Maximum length of stderr that is kept.
 const MAX_STDERR: usize = 16 * 1024;
-/// Interval between checks for the exit of a child that has closed its stdout.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// Interval between checks for the exit of a child.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Maximum number of such intervals, a second in all, for which the pipes are read after the exit
+/// of the child. A process that it left behind, such as one that sends telemetry, can keep them
+/// open for as long as it runs.
+const ROUNDS_AFTER_EXIT: usize = 200;
 
 /// The result of a child process that ended.
 #[derive(Debug)]
@@ -73,44 +79,57 @@ impl SharedChild {
             state.child = Some(child);
             pipes
         };
-        let stderr = thread::Builder::new().name("symbolon-tool-stderr".into()).spawn(move || {
-            let mut text = Vec::new();
-            if let Some(mut pipe) = stderr {
-                // After a read error, the text up to the error is kept.
-                let _result = pipe.by_ref().take(MAX_STDERR as u64).read_to_end(&mut text);
-                let _result = io::copy(&mut pipe, &mut io::sink());
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        // With the full capacity, so that growth leaves no copy of a token behind.
-        let mut text = Vec::with_capacity(MAX_STDOUT + 1);
-        let read = match stdout {
-            Some(pipe) => pipe.take(MAX_STDOUT as u64 + 1).read_to_end(&mut text),
-            None => Ok(0),
-        };
-        let stdout = Secret::new(String::from_utf8(text).unwrap_or_default());
-        let is_too_long = read.as_ref().is_ok_and(|length| *length > MAX_STDOUT);
-        if is_too_long || read.is_err() || stderr.is_err() {
+        let stdout = OutputPipe::new(stdout, MAX_STDOUT + 1);
+        let stderr = OutputPipe::new(stderr, MAX_STDERR);
+        let result = stdout.and_then(|stdout| self.collect(stdout, stderr?));
+        if !matches!(result, Ok(ProcessOutput { is_too_long: false, .. })) {
             self.kill();
+            // It does not stay a zombie.
+            while matches!(self.try_wait(), Ok(None)) && self.state().child.is_some() {
+                thread::park_timeout(POLL_INTERVAL);
+            }
         }
-        let is_success = self.wait()?;
-        read?;
-        let stderr = stderr?.join().unwrap_or_default();
-        Ok(ProcessOutput { is_success, stdout, is_too_long, stderr })
+        result
     }
 
-    /// Waits for the exit of a child that has closed its stdout. Returns true if it succeeded.
-    fn wait(&self) -> io::Result<bool> {
+    /// Reads the output until the child has ended and its pipes are closed, or have been open for
+    /// too long after the end.
+    fn collect(&self, mut stdout: OutputPipe, mut stderr: OutputPipe) -> io::Result<ProcessOutput> {
+        let mut status = None;
+        let mut rounds_after_exit = 0;
         loop {
-            let mut state = self.state();
-            let Some(child) = &mut state.child else { return Ok(false) };
-            if let Some(status) = child.try_wait()? {
-                state.child = None;
-                return Ok(status.success());
+            wait_for_output(&[&stdout, &stderr], POLL_INTERVAL);
+            stdout.read()?;
+            // After a read error, the text up to the error is kept.
+            let _result = stderr.read();
+            let is_open = stdout.is_open() || stderr.is_open();
+            let is_over = status.is_some() && (!is_open || rounds_after_exit == ROUNDS_AFTER_EXIT);
+            if is_over || stdout.len() > MAX_STDOUT {
+                break;
             }
-            drop(state);
-            thread::park_timeout(POLL_INTERVAL);
+            match status {
+                Some(_) => rounds_after_exit += 1,
+                None => status = self.try_wait()?,
+            }
         }
+        let is_too_long = stdout.len() > MAX_STDOUT;
+        Ok(ProcessOutput {
+            is_success: status.is_some_and(|status: ExitStatus| status.success()),
+            stdout: Secret::new(String::from_utf8(stdout.into_text()).unwrap_or_default()),
+            is_too_long,
+            stderr: String::from_utf8_lossy(&stderr.into_text()).into_owned(),
+        })
+    }
+
+    /// Returns the status of the child once it has ended.
+    fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        let mut state = self.state();
+        let Some(child) = &mut state.child else { return Ok(None) };
+        let status = child.try_wait()?;
+        if status.is_some() {
+            state.child = None;
+        }
+        Ok(status)
     }
 
     fn kill(&self) {

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use symbolon_token::{CacheKey, Error, ErrorKind, IssuedToken, Partition, Token, TokenCache, resource_name};
+use symbolon_token::{CacheKey, Error, ErrorKind, IssuedToken, Token, TokenCache, resource_name};
 use symbolon_transport::timeout;
 use symbolon_types::{Context, CorrelationId, Env};
 
 use super::link::{ChainLink, LinkError, LinkRequest};
 use super::process;
+use super::tool_account::{CurrentAccount, ToolAccount};
 use super::tool_output::read_token;
 use super::tool_spec::{ToolSettings, ToolSpec};
-use crate::partition::{CurrentPartition, digest};
 
 /// A tool with the cache of its tokens.
 #[derive(Debug)]
@@ -19,18 +19,12 @@ pub(super) struct DeveloperTool {
     settings: ToolSettings,
     context: Context,
     cache: TokenCache,
-    partition: CurrentPartition,
+    account: ToolAccount,
 }
-
-/// The variables that select the folder of a tool's logins, and the cloud.
-const VARIABLES: [&str; 5] =
-    ["AZURE_CONFIG_DIR", "AZD_CONFIG_DIR", "HOME", "USERPROFILE", "AZURE_CLOUD_NAME"];
-/// The files that name the account in use: of the Azure CLI, and of the Azure Developer CLI.
-const ACCOUNT_FILES: [&str; 4] = ["azureProfile.json", "config", "auth.json", "config.json"];
 
 impl DeveloperTool {
     pub(super) fn new(settings: ToolSettings, context: Context, cache: TokenCache) -> Self {
-        Self { settings, context, cache, partition: CurrentPartition::default() }
+        Self { settings, context, cache, account: ToolAccount::default() }
     }
 
     pub(super) fn name(&self) -> ChainLink {
@@ -42,24 +36,19 @@ impl DeveloperTool {
         let tool = self.settings.tool;
         let id = request.options.correlation_id().unwrap_or_else(CorrelationId::random);
         check(request, resource, tool).map_err(LinkError::Failed)?;
-        if !request.options.force_refresh()
-            && let Some(partition) = self.partition.get()
-            && let Some(token) = self.cache.find(&CacheKey::bearer(&partition, resource))
-        {
-            return Ok(token);
-        }
-        let partition = partition(&self.settings, self.context.env());
-        self.partition.set(&partition);
+        let CurrentAccount { partition, is_known } =
+            self.account.current(&self.settings, self.context.env());
+        // Where no file shows a change of the account, only requests at the same time share a token.
+        let is_cached = is_known && !request.options.force_refresh();
         let key = CacheKey::bearer(&partition, resource);
         let fetch = || {
             let (settings, context) = (self.settings.clone(), self.context.clone());
             let resource = resource.to_owned();
             async move { fetch(&settings, &context, &resource, id).await }
         };
-        let result = if request.options.force_refresh() {
-            self.cache.renew(&key, "", fetch).await
-        } else {
-            self.cache.obtain(&key, fetch).await
+        let result = match is_cached {
+            true => self.cache.obtain(&key, fetch).await,
+            false => self.cache.renew(&key, "", fetch).await,
         };
         result.map_err(|error| {
             if error.code() == tool.unavailable {
@@ -69,31 +58,6 @@ impl DeveloperTool {
             }
         })
     }
-}
-
-/// Returns the partition of the account that the tool uses now. Users who share the cache or its
-/// store have other folders, and a login as another user changes a file there.
-fn partition(settings: &ToolSettings, env: &Env) -> Partition {
-    let (option, value) = settings.selection.as_ref().map_or(("", ""), |(option, value)| (*option, value));
-    let variable = |name| env.var(name).unwrap_or_default();
-    let folders = [
-        PathBuf::from(variable("AZURE_CONFIG_DIR")),
-        PathBuf::from(variable("AZD_CONFIG_DIR")),
-        Path::new(&variable("HOME")).join(".azure"),
-        Path::new(&variable("HOME")).join(".azd"),
-        Path::new(&variable("USERPROFILE")).join(".azure"),
-        Path::new(&variable("USERPROFILE")).join(".azd"),
-    ];
-    let folders = folders.iter().filter(|folder| folder.is_absolute());
-    let files = folders.flat_map(|folder| ACCOUNT_FILES.map(|name| folder.join(name)));
-    let contents = files.map(|file| match file.is_file() {
-        true => std::fs::read(file).unwrap_or_default(),
-        false => Vec::new(),
-    });
-    let variables = VARIABLES.map(|name| variable(name).into_bytes());
-    let digest = digest(variables.into_iter().chain(contents));
-    let (name, value) = (settings.tool.link.as_str(), value.to_ascii_lowercase());
-    Partition::machine_bound(format!("tool\0{name}\0{option}\0{value}\0{digest}"))
 }
 
 fn check(request: &LinkRequest<'_>, resource: &str, tool: ToolSpec) -> Result<(), Error> {

@@ -46,6 +46,9 @@ impl ToolFolder {
         let installed =
             Command::new("install").args(["-m", "755"]).args([&source, &self.path(name)]).status();
         assert!(installed.unwrap().success());
+        if !self.path("azureProfile.json").exists() {
+            self.log_in("user");
+        }
         self
     }
 
@@ -59,14 +62,21 @@ impl ToolFolder {
         calls.lines().map(str::to_owned).collect()
     }
 
+    /// Logs a user in to the Azure CLI: writes the file with its account.
+    pub(crate) fn log_in(&self, user: &str) {
+        fs::write(self.path("azureProfile.json"), user).unwrap();
+    }
+
     pub(crate) fn env(&self) -> Env {
         self.env_with(&[])
     }
 
     /// Returns variables with a `PATH` of this folder and the folders that the scripts need.
     pub(crate) fn env_with(&self, variables: &[(&str, &str)]) -> Env {
-        let path = format!("{}:/usr/bin:/bin", self.folder.path().display());
-        variables.iter().map(|(name, value)| (*name, (*value).to_owned())).chain([("PATH", path)]).collect()
+        let folder = self.folder.path().display();
+        let path = format!("{folder}:/usr/bin:/bin");
+        let ours = [("PATH", path), ("AZURE_CONFIG_DIR", folder.to_string())];
+        ours.into_iter().chain(variables.iter().map(|(name, value)| (*name, (*value).to_owned()))).collect()
     }
 
     /// The tools' environment, an hour before the scripts' tokens expire.

@@ -356,6 +356,102 @@ async fn concurrent_callers_share_one_run() {
     assert_eq!(tools.calls("az").len(), 1);
 }
 
+/// Prints a token of the user whose name is in a file.
+fn prints_token_of(file: &str) -> String {
+    format!(r#"printf '{{"accessToken": "of-%s", "expires_on": {}}}' "$(cat '{file}')""#, NOW + 3600)
+}
+
+#[tokio::test]
+async fn login_as_another_user_runs_the_tool() {
+    let folder = ToolFolder::none();
+    let profile = folder.path("azureProfile.json").display().to_string();
+    let tools = folder.with("az", &prints_token_of(&profile));
+    let chain = tools.azure_cli();
+    for (user, calls) in [("a", 1), ("b", 2), ("a", 3)] {
+        tools.log_in(user);
+        for _ in 0..3 {
+            let token = chain.token(VAULT).await.unwrap();
+            assert_eq!(token.secret().expose(), format!("of-{user}"));
+        }
+        assert_eq!(tools.calls("az").len(), calls);
+    }
+}
+
+#[tokio::test]
+async fn each_account_file_of_azd_counts() {
+    let tools = ToolFolder::azd(&prints_azd_token());
+    let folder = tools.path("").display().to_string();
+    let env = tools.env_with(&[("AZD_CONFIG_DIR", &folder)]);
+    let chain = tools.chain().context(tools.context().with_env(env));
+    let chain = chain.azure_developer_cli(AzureDeveloperCli::new()).build().unwrap();
+    let mut calls = 0;
+    for file in ["auth.json", "config.json", "azureProfile.json"] {
+        for text in ["{}", "{ }"] {
+            std::fs::write(tools.path(file), text).unwrap();
+            chain.token(VAULT).await.unwrap();
+            calls += 1;
+            assert_eq!(chain.token(VAULT).await.unwrap().origin(), TokenOrigin::Cache, "{file}");
+            assert_eq!(tools.calls("azd").len(), calls, "{file}");
+        }
+    }
+}
+
+/// Nothing would show that another user logged in.
+#[tokio::test]
+async fn token_of_an_unknown_account_is_not_kept() {
+    let tools = ToolFolder::az(&prints_az_token());
+    std::fs::remove_file(tools.path("azureProfile.json")).unwrap();
+    let chain = tools.azure_cli();
+    for calls in [1, 2] {
+        let requests = (0..5).map(|_| chain.token(VAULT).into_future());
+        for token in futures_util::future::join_all(requests).await {
+            assert_eq!(token.unwrap().secret().expose(), TOKEN);
+        }
+        assert_eq!(tools.calls("az").len(), calls, "requests at the same time share a run");
+    }
+}
+
+/// Set in a process that counts its own threads and descriptors.
+const COUNTING: &str = "SYMBOLON_TEST_COUNTS_DESCRIPTORS";
+
+/// A process that the tool leaves behind keeps its pipes open.
+#[tokio::test]
+async fn process_left_behind_leaks_nothing() {
+    if symbolon::Env::process().var(COUNTING).is_none() {
+        let name = "tools::process_left_behind_leaks_nothing";
+        let test = std::env::current_exe().unwrap();
+        let counted = std::process::Command::new(test).args(["--exact", name]).env(COUNTING, "1").output();
+        let counted = counted.unwrap();
+        assert!(counted.status.success(), "{}", String::from_utf8_lossy(&counted.stdout));
+        return;
+    }
+    let folder = ToolFolder::none();
+    let pids = folder.path("pids");
+    let leave = format!("sleep 1000 & echo $! >> '{}'; {}", pids.display(), prints_az_token());
+    let tools = folder.with("az", &leave);
+    let chain = tools.azure_cli();
+    let count = |of: &str| std::fs::read_dir(format!("/proc/self/{of}")).unwrap().count();
+    let counts = || (count("task"), count("fd"));
+    let before = counts();
+    let resources: Vec<_> = (0..20).map(|n| format!("https://{n}.example")).collect();
+    let requests = resources.iter().map(|resource| chain.token(resource).into_future());
+    for token in futures_util::future::join_all(requests).await {
+        assert_eq!(token.unwrap().secret().expose(), TOKEN, "the token that was printed");
+    }
+    let clock = symbolon::SharedClock::system();
+    for _ in 0..200 {
+        if counts() != before {
+            clock.sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let after = counts();
+    let pids = std::fs::read_to_string(pids).unwrap();
+    let killed = std::process::Command::new("kill").args(pids.split_whitespace()).status().unwrap();
+    assert!(killed.success(), "the processes were still running");
+    assert_eq!(pids.lines().count(), 20);
+    assert_eq!(after, before, "threads and descriptors");
+}
+
 #[tokio::test]
 async fn tool_output_is_not_logged() {
     let logs = CapturedLogs::begin();
