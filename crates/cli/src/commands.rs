@@ -40,7 +40,7 @@ pub(crate) async fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
         CliCommand::Inspect(options) => inspect::run(&options, global.output).await,
         CliCommand::Serve(options) => serve::run(&options, &global, &env).await,
         CliCommand::Exec(options) => exec::run(&options, &global, &env).await,
-        CliCommand::Completions(options) => Ok(manual::completions(&options)),
+        CliCommand::Completions(options) => manual::completions(&options),
         CliCommand::Man(options) => manual::pages(&options),
         CliCommand::Replay => demo::replay().await,
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as _;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use symbolon::parts::transport::is_transient_status;
 use symbolon::parts::types::printable;
 use symbolon::{Detection, Env, Error, ErrorKind};
 
-use crate::output::{OutputFormat, line};
+use crate::output::{OutputFormat, line, print_to_stderr};
 use crate::troubleshooting;
 
 /// Exit code of a failed request.
@@ -31,6 +32,14 @@ pub(crate) fn local(message: &'static str, cause: impl std::error::Error + Send 
     Error::new(ErrorKind::Service, "local_error", message).with_source(cause)
 }
 
+/// Returns the error of a command that panicked at this place in the sources.
+pub(crate) fn internal(place: Option<&str>) -> Error {
+    let message =
+        format!("the command ended with an internal error at {}", place.unwrap_or("an unknown place"));
+    Error::new(ErrorKind::Service, "local_error", message)
+        .with_advice("report it, without tokens and secrets")
+}
+
 /// Returns the error of a resource that did not respond with 2xx.
 pub(crate) fn refused_by_resource(status: StatusCode) -> Error {
     Error::new(ErrorKind::Service, "resource_refused", "the resource responded with an error")
@@ -46,29 +55,29 @@ pub(crate) fn timed_out(limit: Duration) -> Error {
 
 /// Prints an error to stderr.
 pub(crate) fn report(error: &Error, format: OutputFormat) {
-    anstream::eprintln!("error: {error}");
+    print_to_stderr(format_args!("error: {error}"));
     let mut cause = error.source();
     while let Some(error) = cause {
-        anstream::eprintln!("  caused by: {}", printable(error));
+        print_to_stderr(format_args!("  caused by: {}", printable(error)));
         cause = error.source();
     }
     if let Some(excerpt) = error.excerpt().filter(|excerpt| !excerpt.is_empty()) {
-        anstream::eprintln!("  message of the service: {excerpt}");
+        print_to_stderr(format_args!("  message of the service: {excerpt}"));
     }
     // An error about the command line is one line. Nothing was sent, so no service has logged an
     // id.
     if error.kind() != ErrorKind::Request || error.status().is_some() {
         if let Some(id) = error.correlation_id() {
-            anstream::eprintln!("  correlation id: {id}");
+            print_to_stderr(format_args!("  correlation id: {id}"));
         }
         let numbers = error.server_codes().iter().map(|number| format!("AADSTS{number}"));
         let mut codes = numbers.chain([error.code().to_owned()]);
         if let Some(code) = codes.find(|code| !troubleshooting::explain(code).is_empty()) {
-            anstream::eprintln!("  help: symbolon explain {code}");
+            print_to_stderr(format_args!("  help: symbolon explain {code}"));
         }
     }
     if format == OutputFormat::Json {
-        anstream::eprintln!("{}", json(error));
+        print_to_stderr(json(error));
     }
 }
 
@@ -117,9 +126,19 @@ pub(crate) fn usage(error: &clap::Error, arguments: &[String]) -> ExitCode {
 
     let is_help = error.kind() == DisplayHelpOnMissingArgumentOrSubcommand;
     if is_help || !error.use_stderr() {
-        // A closed stdout or stderr cannot be reported anywhere.
-        let _printed = error.print();
-        return if is_help { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        let printed = error.print().and_then(|()| io::stdout().flush());
+        return match printed {
+            _ if is_help => ExitCode::from(USAGE),
+            Ok(()) => ExitCode::SUCCESS,
+            Err(cause) => {
+                let error = local("the help could not be written to stdout", cause);
+                report(
+                    &error.with_advice("check the file or the program that stdout is connected to"),
+                    OutputFormat::Text,
+                );
+                ExitCode::from(FAILED)
+            }
+        };
     }
     let format = if requests_json(arguments) { OutputFormat::Json } else { OutputFormat::Text };
     let message = match error.kind() {

@@ -8,15 +8,17 @@ mod json;
 mod output;
 mod progress;
 mod signals;
+mod stdout;
 mod timestamp;
 mod troubleshooting;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::Parser;
 use symbolon::parts::transport;
-use symbolon::parts::types::printable;
+use symbolon::parts::types::{catch_panic, printable};
 use symbolon::{Env, Error, SharedClock};
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{Targets, filter_fn};
@@ -28,6 +30,12 @@ use crate::args::{Cli, CliCommand, suggestion};
 use crate::progress::Progress;
 
 fn main() -> ExitCode {
+    // A panic becomes an error. Its message, which may contain a secret, is not printed.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "panicked");
+        *panic_place() = place;
+    }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(mut error) => {
@@ -39,10 +47,17 @@ fn main() -> ExitCode {
     };
     let format = cli.global.output;
     let env = Env::process();
-    run(cli, env.clone()).unwrap_or_else(|error| {
+    let result = catch_panic("the command", || run(cli, env.clone()));
+    result.unwrap_or_else(|_| Err(failure::internal(panic_place().as_deref()))).unwrap_or_else(|error| {
         failure::report(&error, format);
         failure::exit_code(&error, &env)
     })
+}
+
+/// Returns the source location of the last panic.
+fn panic_place() -> MutexGuard<'static, Option<String>> {
+    static PLACE: Mutex<Option<String>> = Mutex::new(None);
+    PLACE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
@@ -50,10 +65,11 @@ fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     let shows_progress = io::stderr().is_terminal() && !matches!(cli.command, CliCommand::Exec(_));
     let progress = shows_progress.then(|| Progress::new(SharedClock::system()));
     log_to_stderr(&env, progress.clone())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failure::local("the async runtime could not be started", error))?;
+    // Blocking work has threads of its own. Tokio would panic if it could not start more.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        failure::local("the async runtime could not be started", error)
+            .with_advice("check the limit of open files (`ulimit -n`)")
+    })?;
     let timeout = cli.global.timeout;
     if let Some(progress) = progress {
         runtime.spawn(progress.watch());
@@ -86,7 +102,9 @@ fn log_to_stderr(env: &Env, progress: Option<Progress>) -> Result<(), Error> {
             let lines = tracing_subscriber::fmt::layer()
                 .with_writer(io::stderr)
                 .with_ansi(colored)
-                .fmt_fields(fields.delimited(" "));
+                .fmt_fields(fields.delimited(" "))
+                // It would panic if stderr is full.
+                .log_internal_errors(false);
             Some(lines.with_filter(filter))
         }
     };

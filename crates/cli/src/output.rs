@@ -1,5 +1,7 @@
 //! The formats of results.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
@@ -135,6 +137,11 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
     let lines: Vec<String> =
         rows.iter().map(|(name, value)| format!("{name:<width$}  {}", printable(value))).collect();
     lines.join("\n")
+}
+
+/// Prints a line to stderr. A failure is ignored, because there is no other place to report it.
+pub(crate) fn print_to_stderr(text: impl Display) {
+    let _printed = writeln!(anstream::stderr().lock(), "{text}");
 }
 
 /// Returns a label padded to `width` and a text that is wrapped beside it.

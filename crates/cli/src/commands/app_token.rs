@@ -13,6 +13,7 @@ use symbolon::{ClientIdentity, Env, Error, Secret};
 
 use crate::args::GlobalOptions;
 use crate::args::token::AppTokenOptions;
+use crate::stdout::print_line;
 use crate::{acquire, failure, output};
 
 pub(super) async fn run(
@@ -29,7 +30,7 @@ pub(super) async fn run(
     if options.pop {
         request = request.proof_of_possession();
     }
-    anstream::println!("{}", output::token(&request.await?, global.output));
+    print_line(output::token(&request.await?, global.output))?;
     Ok(ExitCode::SUCCESS)
 }
 

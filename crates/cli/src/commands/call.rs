@@ -12,15 +12,14 @@ use symbolon::{Env, Error};
 use crate::acquire;
 use crate::args::GlobalOptions;
 use crate::args::token::CallOptions;
-use crate::failure;
+use crate::{failure, stdout};
 
 pub(super) async fn run(options: &CallOptions, global: &GlobalOptions, env: &Env) -> Result<ExitCode, Error> {
     let request = request(options)?;
     let identity = acquire::identity(&options.acquire, global.ca_file.as_deref(), env)?;
     let token = acquire::token(&identity, &options.acquire, false).await?;
     let response = identity.call(&token, request).await?;
-    print(&response, options.include)
-        .map_err(|error| failure::local("the response could not be printed", error))?;
+    print(&response, options.include).map_err(stdout::not_printed)?;
     if response.status().is_success() {
         return Ok(ExitCode::SUCCESS);
     }

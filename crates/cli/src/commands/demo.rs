@@ -82,7 +82,7 @@ pub(super) async fn run(format: OutputFormat) -> Result<ExitCode, Error> {
     for (title, reason, filter, result) in steps {
         report.step(title, reason, filter, result).await;
     }
-    Ok(report.finish())
+    report.finish()
 }
 
 fn detect(env: &DemoEnv) -> StepResult {

@@ -15,6 +15,7 @@ use symbolon::{Context, Env, Error, ManagedIdentity};
 use crate::acquire;
 use crate::args::GlobalOptions;
 use crate::output::{OutputFormat, line};
+use crate::stdout::print_line;
 
 use self::endpoints::EndpointReport;
 use self::report::DoctorReport;
@@ -36,8 +37,8 @@ pub(super) async fn run(global: &GlobalOptions, env: &Env) -> Result<ExitCode, E
     reached.splice(0..0, own);
     let report = DoctorReport::new(&found, proxy, reached);
     match global.output {
-        OutputFormat::Json => anstream::println!("{}", line(&report)),
-        _ => anstream::println!("{}", text::format(&report)),
+        OutputFormat::Json => print_line(line(&report))?,
+        _ => print_line(text::format(&report))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,8 +13,9 @@ use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry, Server};
 use self::run_dir::RunDir;
 use crate::args::tools::EmulateOptions;
 use crate::failure;
-use crate::output::{OutputFormat, table, variables};
+use crate::output::{OutputFormat, print_to_stderr, table, variables};
 use crate::signals::Signals;
+use crate::stdout::print_line;
 
 pub(super) async fn run(options: &EmulateOptions, format: OutputFormat) -> Result<ExitCode, Error> {
     if !options.listen.ip().is_loopback() || !options.admin.ip().is_loopback() {
@@ -40,14 +41,14 @@ pub(super) async fn run(options: &EmulateOptions, format: OutputFormat) -> Resul
     let environment = emulator.environment_with_ca(&ca);
     let bare = options.print_env || format == OutputFormat::Json;
     if !bare {
-        anstream::println!("{}\n", describe(&emulator, options));
-        anstream::println!("Set these variables to use it, for example in another terminal:\n");
+        print_line(format_args!("{}\n", describe(&emulator, options)))?;
+        print_line("Set these variables to use it, for example in another terminal:\n")?;
     }
-    anstream::println!("{}", variables(environment, format));
+    print_line(variables(environment, format))?;
     if bare {
-        anstream::eprintln!("page: {}", emulator.admin_url().unwrap_or_default());
+        print_to_stderr(format_args!("page: {}", emulator.admin_url().unwrap_or_default()));
     } else {
-        anstream::println!("{}\n", example(&emulator, options));
+        print_line(format_args!("{}\n", example(&emulator, options)))?;
     }
     // With a fixed address, requests may have arrived before the variables were printed.
     let (so_far, mut journal) = emulator.follow();
@@ -85,7 +86,7 @@ fn open(file: &Path) -> Result<File, Error> {
 
 /// Logs one exchange to stderr and to the journal file.
 fn log(entry: &JournalEntry, missed: u64, record: Option<&mut File>) -> Result<(), Error> {
-    anstream::eprintln!("{entry}");
+    print_to_stderr(entry);
     let Some(record) = record else { return Ok(()) };
     // After a burst of more than a thousand requests, the line has the number of missed ones.
     let gap = if missed > 0 { format!(",\"missed\":{missed}}}") } else { "}".to_owned() };

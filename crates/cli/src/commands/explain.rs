@@ -8,6 +8,7 @@ use symbolon::Error;
 use crate::args::tools::ExplainOptions;
 use crate::failure;
 use crate::output::{OutputFormat, line, row};
+use crate::stdout::print_line;
 use crate::troubleshooting::{Explanation, explain, similar_codes};
 
 /// Prefix of the numbers of Microsoft's token service.
@@ -29,9 +30,9 @@ pub(crate) fn run(options: &ExplainOptions, format: OutputFormat) -> Result<Exit
     }
     match format {
         OutputFormat::Json => {
-            anstream::println!("{}", line(&ExplainJson { code: &code, explanations: &explanations }));
+            print_line(line(&ExplainJson { code: &code, explanations: &explanations }))?;
         }
-        _ => anstream::println!("{}", text(&code, &explanations)),
+        _ => print_line(text(&code, &explanations))?,
     }
     Ok(ExitCode::SUCCESS)
 }

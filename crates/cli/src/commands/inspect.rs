@@ -14,6 +14,7 @@ use self::jwt::DecodedJwt;
 use crate::args::tools::InspectOptions;
 use crate::failure;
 use crate::output::{OutputFormat, line};
+use crate::stdout::print_line;
 use crate::timestamp::Timestamp;
 
 /// Maximum size of a token. Entra's tokens have a few kilobytes.
@@ -30,8 +31,8 @@ pub(super) async fn run(options: &InspectOptions, format: OutputFormat) -> Resul
     let jwt = jwt::parse(&text).map_err(invalid)?;
     let now = Timestamp::from(SharedClock::system().now());
     match format {
-        OutputFormat::Json => anstream::println!("{}", json(&jwt, now)),
-        _ => anstream::println!("{}", claims::text(&jwt, now)),
+        OutputFormat::Json => print_line(json(&jwt, now))?,
+        _ => print_line(claims::text(&jwt, now))?,
     }
     Ok(ExitCode::SUCCESS)
 }

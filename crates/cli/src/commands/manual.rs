@@ -8,12 +8,13 @@ use symbolon::Error;
 use crate::args::Cli;
 use crate::args::tools::{CompletionsOptions, ManOptions};
 use crate::failure;
+use crate::stdout::print;
 
-pub(super) fn completions(options: &CompletionsOptions) -> ExitCode {
+pub(super) fn completions(options: &CompletionsOptions) -> Result<ExitCode, Error> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "symbolon", &mut script);
-    anstream::print!("{}", String::from_utf8_lossy(&script));
-    ExitCode::SUCCESS
+    print(String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn pages(options: &ManOptions) -> Result<ExitCode, Error> {

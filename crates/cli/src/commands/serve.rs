@@ -10,6 +10,7 @@ use crate::args::GlobalOptions;
 use crate::args::agent::ServeOptions;
 use crate::output::variables;
 use crate::signals::Signals;
+use crate::stdout::print_line;
 
 pub(super) async fn run(
     options: &ServeOptions,
@@ -23,7 +24,7 @@ pub(super) async fn run(
         log("every resource is allowed; limit clients to those they need with --allow");
     }
     // The variables contain the secret, which is printed nowhere else.
-    anstream::println!("{}", variables(agent.environment(), global.output));
+    print_line(variables(agent.environment(), global.output))?;
     signals.next().await;
     log("stopping");
     agent.stop().await;

@@ -7,6 +7,7 @@ use symbolon::{Env, Error};
 
 use crate::args::GlobalOptions;
 use crate::args::token::TokenOptions;
+use crate::stdout::print_line;
 use crate::{acquire, output};
 
 pub(super) async fn run(
@@ -19,7 +20,7 @@ pub(super) async fn run(
         (0..options.count).map(|_| acquire::token(&identity, &options.acquire, options.force_refresh));
     let mut tokens = stream::iter(requests).buffered(options.concurrency as usize);
     while let Some(token) = tokens.next().await {
-        anstream::println!("{}", output::token(&token?, global.output));
+        print_line(output::token(&token?, global.output))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,8 @@ mod failure;
 mod global;
 mod hostile;
 mod inspect;
+#[cfg(unix)]
+mod limits;
 mod manual;
 mod origin;
 mod progress;

@@ -13,6 +13,7 @@ use symbolon_emulator::Emulator;
 use super::step::StepError;
 use crate::failure;
 use crate::output::line;
+use crate::stdout::print_line;
 
 /// Maximum size of the input of the replaying process.
 const MAX_INPUT: u64 = 64 << 10;
@@ -107,7 +108,7 @@ pub(crate) async fn run() -> Result<ExitCode, Error> {
         let message = "replay is a part of `demo`, which writes a stolen token to its stdin";
         return Err(failure::request("invalid_usage", message));
     };
-    anstream::println!("{}", line(&stolen.send(None).await?));
+    print_line(line(&stolen.send(None).await?))?;
     Ok(ExitCode::SUCCESS)
 }
 

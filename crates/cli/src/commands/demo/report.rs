@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
-use symbolon::SharedClock;
 use symbolon::parts::types::printable;
+use symbolon::{Error, SharedClock};
 use symbolon_emulator::{Emulator, JournalEntry, Step};
 
 use super::step::{StepError, StepResult};
 use crate::output::{OutputFormat, line};
+use crate::stdout::print_line;
 
 const TITLE: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
@@ -25,6 +26,8 @@ pub(super) struct DemoReport<'a> {
     /// Number of entries of the emulator's journal that have been printed.
     printed: usize,
     steps: Vec<StepReport>,
+    /// The reason why a line could not be printed; nothing is printed after it.
+    failure: Option<Error>,
 }
 
 /// The requests that are printed for a step.
@@ -55,7 +58,9 @@ struct StepReport {
 impl<'a> DemoReport<'a> {
     pub(super) fn new(format: OutputFormat, emulator: &'a Emulator) -> Self {
         let clock = SharedClock::system();
-        let report = Self { format, emulator, start: clock.now(), clock, printed: 0, steps: Vec::new() };
+        let start = clock.now();
+        let mut report =
+            Self { format, emulator, start, clock, printed: 0, steps: Vec::new(), failure: None };
         report.print("An emulated Azure machine: a metadata service, a token service and a resource");
         report.print("on loopback, in this process. No account and no configuration is needed.");
         report
@@ -96,7 +101,7 @@ impl<'a> DemoReport<'a> {
     }
 
     /// Prints the summary. The exit code is 0 only if every step passed.
-    pub(super) fn finish(self) -> ExitCode {
+    pub(super) fn finish(mut self) -> Result<ExitCode, Error> {
         let passed = self.steps.iter().filter(|step| step.held).count();
         let all = self.steps.len();
         let duration = self.since(self.start);
@@ -107,13 +112,16 @@ impl<'a> DemoReport<'a> {
         ));
         if self.format == OutputFormat::Json {
             let summary = DemoJson { held: passed == all, ms: duration.as_millis(), steps: &self.steps };
-            anstream::println!("{}", line(&summary));
+            print_line(line(&summary))?;
         } else if passed == all {
             self.print("Next: `symbolon emulate` runs the emulator for your own program;");
             self.print("      `symbolon token --resource https://vault.azure.net --pop` requests a bound");
             self.print("      token of this machine.");
         }
-        if passed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(if passed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        }
     }
 
     fn print_requests(&mut self, filter: RequestFilter) {
@@ -139,9 +147,9 @@ impl<'a> DemoReport<'a> {
         self.clock.now().duration_since(start).unwrap_or_default()
     }
 
-    fn print(&self, line: &str) {
-        if self.format == OutputFormat::Text {
-            anstream::println!("{line}");
+    fn print(&mut self, line: &str) {
+        if self.format == OutputFormat::Text && self.failure.is_none() {
+            self.failure = print_line(line).err();
         }
     }
 }
