@@ -29,6 +29,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::args::{Cli, CliCommand, suggestion};
 use crate::progress::Progress;
 
+const NO_RUNTIME: &str = "the async runtime could not be started";
+
 fn main() -> ExitCode {
     // A panic becomes an error. Its message, which may contain a secret, is not printed.
     std::panic::set_hook(Box::new(|panic| {
@@ -65,11 +67,16 @@ fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     let shows_progress = io::stderr().is_terminal() && !matches!(cli.command, CliCommand::Exec(_));
     let progress = shows_progress.then(|| Progress::new(SharedClock::system()));
     log_to_stderr(&env, progress.clone())?;
-    // Blocking work has threads of its own. Tokio would panic if it could not start more.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        failure::local("the async runtime could not be started", error)
-            .with_advice("check the limit of open files (`ulimit -n`)")
-    })?;
+    // Blocking work has threads of its own. Tokio would panic if it could not start more; it panics
+    // if there are too few descriptors for its signal handler.
+    let build = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match catch_panic("the async runtime", build) {
+        Ok(Ok(runtime)) => Ok(runtime),
+        Ok(Err(error)) => Err(failure::local(NO_RUNTIME, error)),
+        Err(error) => Err(failure::local(NO_RUNTIME, error)),
+    };
+    let runtime =
+        runtime.map_err(|error| error.with_advice("check the limit of open files (`ulimit -n`)"))?;
     let timeout = cli.global.timeout;
     if let Some(progress) = progress {
         runtime.spawn(progress.watch());

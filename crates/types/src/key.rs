@@ -152,7 +152,7 @@ mod tests {
 
     impl SigningKey for PanickingKey {
         fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
-            unimplemented!("only signs")
+            panic!("this key only signs")
         }
         fn schemes(&self) -> &[SignatureScheme] {
             &[]

@@ -57,7 +57,7 @@ fn at_emulator(env: &TestEnv) -> Command {
 fn run(command: &mut Command) -> RunResult {
     let ran = RunResult::of(command.stderr(Stdio::piped()).output().unwrap());
     assert!((0..=3).contains(&ran.code), "{command:?} {ran:?}");
-    for text in ["panicked", "RUST_BACKTRACE", "internal error"] {
+    for text in ["panicked at", "RUST_BACKTRACE", "internal error"] {
         assert!(!ran.stderr.contains(text), "{command:?} {}", ran.stderr);
     }
     ran

@@ -37,7 +37,7 @@ impl DeveloperTool {
         let id = request.options.correlation_id().unwrap_or_else(CorrelationId::random);
         check(request, resource, tool).map_err(LinkError::Failed)?;
         let CurrentAccount { partition, is_known } = self.account.current(&self.settings, self.context.env());
-        // Where no file shows a change of the account, only requests at the same time share a token.
+        // Where no file shows a change of the account, only simultaneous requests share a token.
         let is_cached = is_known && !request.options.force_refresh();
         let key = CacheKey::bearer(&partition, resource);
         let fetch = || {

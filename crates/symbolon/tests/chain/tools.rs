@@ -367,7 +367,8 @@ async fn login_as_another_user_runs_the_tool() {
     let profile = folder.path("azureProfile.json").display().to_string();
     let tools = folder.with("az", &prints_token_of(&profile));
     let chain = tools.azure_cli();
-    for (user, calls) in [("a", 1), ("b", 2), ("a", 3)] {
+    // The token of the first login is still valid after the same login again.
+    for (user, calls) in [("a", 1), ("b", 2), ("a", 2)] {
         tools.log_in(user);
         for _ in 0..3 {
             let token = chain.token(VAULT).await.unwrap();
