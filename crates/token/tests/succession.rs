@@ -191,6 +191,29 @@ fn caller_without_runtime_waits_for_successor() {
     assert_eq!(facts(&token()), ("newest", Some(&newest), TokenOrigin::Network));
 }
 
+/// A runtime that is no longer driven after it has started the exchange for the successor.
+#[test]
+fn idle_runtime_does_not_keep_successor() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (idle, driven) = (runtime(), runtime());
+    let (old, new) = (identity(), identity());
+    let clock = ManualClock::new();
+    let transport = ScriptedTransport::new([issued("old"), issued("new")]);
+    let credential = Rotating::new(&old);
+    let client = builder(credential.clone(), &clock, &transport).build();
+    idle.block_on(token(&client)).unwrap();
+    credential.set(Some(&new));
+    idle.block_on(client.token("a").proof_of_possession().into_future()).unwrap();
+    assert_eq!(transport.requests().len(), 1, "the exchange has not been polled");
+    for wait in [Duration::ZERO, MINUTE] {
+        clock.advance(wait);
+        let served = driven.block_on(token(&client)).unwrap();
+        assert_eq!(facts(&served), ("old", Some(&old), TokenOrigin::Cache), "{wait:?}");
+    }
+    let served = driven.block_on(token(&client)).unwrap();
+    assert_eq!(facts(&served), ("new", Some(&new), TokenOrigin::Cache));
+}
+
 #[tokio::test]
 async fn missing_certificate_is_awaited() {
     let (old, new) = (identity(), identity());
