@@ -1,22 +1,55 @@
 //! Bodies of requests.
 
 use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Body;
+use hyper::body::{Body, Frame, SizeHint};
 
 /// The body of a request, whatever its type.
 pub type OutgoingBody = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
-/// Erases the type of a body. Data that is `Bytes` already is not copied.
+/// Erases the type of a body. Its size is preserved, and data that is `Bytes` already is not
+/// copied.
 pub fn outgoing<B>(body: B) -> OutgoingBody
 where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
-        .map_err(Into::into)
-        .boxed_unsync()
+    BytesBody(Box::pin(body)).boxed_unsync()
+}
+
+/// A body whose data is `Bytes`.
+///
+/// `BodyExt::map_frame` would lose the size, and with it `Content-Length`.
+struct BytesBody<B>(Pin<Box<B>>);
+
+impl<B> Body for BytesBody<B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.as_mut().poll_frame(context).map(|frame| {
+            let frame = frame?.map_err(Into::into);
+            Some(frame.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
