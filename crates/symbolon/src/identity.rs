@@ -68,6 +68,12 @@ impl ManagedIdentity {
         self.0.token_client.invalidate(token)
     }
 
+    /// Returns the context of the builder.
+    #[cfg(feature = "client")]
+    pub(crate) fn context(&self) -> &symbolon_types::Context {
+        self.0.bearer_tokens.context()
+    }
+
     /// Returns the id that the builder was given.
     #[must_use]
     pub fn id(&self) -> &ManagedIdentityId {

@@ -15,6 +15,8 @@
 mod bearer;
 mod capabilities;
 mod chain;
+#[cfg(feature = "client")]
+mod client;
 mod default_transport;
 mod delegation;
 mod detection;
@@ -46,11 +48,16 @@ pub use symbolon_binding::{
     Attestation, AttestationRequest, Attester, Binding, BindingWatch, KeyProvider, ManagedIdentityId,
     SoftwareKeys,
 };
+#[cfg(feature = "client")]
+#[doc(inline)]
+pub use symbolon_client::{BearerFallback, Client, ClientBuilder, ClientResponse};
 #[cfg(feature = "hyper")]
 #[doc(inline)]
 pub use symbolon_hyper::HyperTransport;
 #[doc(inline)]
-pub use symbolon_token::{Error, ErrorKind, RequestOptions, Token, TokenCache, TokenOrigin};
+pub use symbolon_token::{
+    Error, ErrorKind, RequestOptions, Token, TokenCache, TokenOrigin, claims_challenge,
+};
 #[doc(inline)]
 pub use symbolon_transport::Transport;
 #[doc(inline)]
@@ -63,6 +70,8 @@ pub use symbolon_types::{
 /// transport in `transport`, certificates in `binding`.
 pub mod parts {
     pub use symbolon_binding as binding;
+    #[cfg(feature = "client")]
+    pub use symbolon_client as client;
     #[cfg(feature = "hyper")]
     pub use symbolon_hyper as hyper;
     pub use symbolon_token as token;

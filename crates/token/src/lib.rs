@@ -81,4 +81,4 @@ pub use symbolon_types::{
     ClientIdentity, Context, CorrelationId, Env, Error, ErrorKind, Jitter, ManualClock, Secret, SharedClock,
     SharedSigningKey, Thumbprint,
 };
-pub use token::{CacheKey, IssuedToken, Partition, Token, TokenOrigin};
+pub use token::{CacheKey, IssuedToken, Partition, Token, TokenOrigin, check_url};

@@ -7,7 +7,7 @@ mod owner;
 mod partition;
 mod refresh_token;
 
-pub use access_token::{Token, TokenOrigin};
+pub use access_token::{Token, TokenOrigin, check_url};
 pub use issued_token::IssuedToken;
 pub use key::CacheKey;
 pub(crate) use key::TokenKey;

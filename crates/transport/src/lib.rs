@@ -26,7 +26,7 @@ pub use capabilities::Capabilities;
 pub use client::{HttpClient, HttpOutcome, timeout};
 pub use error::{TransportError, TransportErrorKind};
 pub use request::{Idempotence, Request, Route, is_local_address, is_loopback};
-pub use response::Response;
+pub use response::{Response, retry_after};
 pub use retry::{RetryPolicy, is_transient_status};
 pub use transport::{SharedTransport, Transport, TransportFn, transport_fn};
 

@@ -62,20 +62,10 @@ impl Response {
         &self.body
     }
 
-    /// Returns the wait of `Retry-After` (RFC 9110 §10.2.3), relative to `now`. A date in the past
-    /// is a wait of zero.
+    /// Returns the wait of `Retry-After`, as [`retry_after`] does.
     #[must_use]
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(seconds) = text.parse::<u64>() {
-            return Some(Duration::from_secs(seconds));
-        }
-        // Some services send a fraction, which RFC 9110 does not allow.
-        if let Ok(seconds) = text.parse::<f64>() {
-            return Duration::try_from_secs_f64(seconds).ok();
-        }
-        let date = httpdate::parse_http_date(text).ok()?;
-        Some(date.duration_since(now).unwrap_or_default())
+        retry_after(&self.headers, now)
     }
 
     /// Returns true if the status states that the server has not processed the request: 408 (RFC
@@ -96,7 +86,22 @@ impl Response {
     }
 }
 
-/// Shows the status and the length of the body: headers and body may contain a token.
+/// Returns the wait of `Retry-After` (RFC 9110 §10.2.3), relative to `now`. A date in the past is a
+/// wait of zero.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    // Some services send a fraction, which RFC 9110 does not allow.
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
 impl From<Response> for http::Response<Bytes> {
     fn from(response: Response) -> Self {
         let mut converted = Self::new(response.body);
@@ -106,6 +111,7 @@ impl From<Response> for http::Response<Bytes> {
     }
 }
 
+// Shows the status and the length of the body: headers and body may contain a token.
 symbolon_types::debug_fields!(Response |this| status: this.status, body_length: this.body.len());
 
 #[cfg(test)]

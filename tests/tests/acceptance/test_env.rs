@@ -125,6 +125,11 @@ impl TestEnv {
         self.transport().send(request).await
     }
 
+    /// The logs so far.
+    pub(crate) fn logs(&self) -> String {
+        self.logs.text()
+    }
+
     /// The number of requests for a step so far.
     pub(crate) fn count(&self, step: Step) -> usize {
         self.emulator.journal().count(step)

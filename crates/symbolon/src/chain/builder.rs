@@ -151,7 +151,7 @@ impl CredentialChainBuilder {
             return Err(Error::new(ErrorKind::Request, "invalid_configuration", error)
                 .with_advice("add at least one to the builder"));
         }
-        Ok(CredentialChain::new(links, factory.cache, factory.transport))
+        Ok(CredentialChain::new(links, factory.context, factory.cache, factory.transport))
     }
 
     fn plan(mut self, planned: PlannedLink) -> Self {

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use symbolon_token::{Error, ErrorKind, Token, TokenCache};
 use symbolon_transport::SharedTransport;
-use symbolon_types::CorrelationId;
+use symbolon_types::{Context, CorrelationId};
 
 use super::link::{ChainLink, LinkError, LinkRequest, SkippedLink};
 use super::links::Link;
+use crate::identity::ManagedIdentity;
 
 /// Credentials in an order of your own. The first one that has a token is used from then on. Clones
 /// are cheap and share tokens, connections and that choice.
@@ -75,14 +76,21 @@ struct ChainParts {
     chosen: OnceLock<usize>,
     /// The links that the last attempt skipped.
     skipped: Mutex<Vec<SkippedLink>>,
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only HTTP clients use it"))]
+    context: Context,
     cache: TokenCache,
     transport: SharedTransport,
 }
 
 impl CredentialChain {
-    pub(super) fn new(links: Vec<Link>, cache: TokenCache, transport: SharedTransport) -> Self {
+    pub(super) fn new(
+        links: Vec<Link>,
+        context: Context,
+        cache: TokenCache,
+        transport: SharedTransport,
+    ) -> Self {
         let (chosen, skipped) = (OnceLock::new(), Mutex::default());
-        Self(Arc::new(ChainParts { links, chosen, skipped, cache, transport }))
+        Self(Arc::new(ChainParts { links, chosen, skipped, context, cache, transport }))
     }
 
     /// Returns the links, in the order in which they are tried.
@@ -116,7 +124,7 @@ impl CredentialChain {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
         if token.bound_to().is_some()
-            && let Some(identity) = self.0.links.iter().find_map(Link::managed_identity)
+            && let Some(identity) = self.managed_identity()
         {
             return identity.call(token, request).await;
         }
@@ -129,6 +137,17 @@ impl CredentialChain {
         let was_cached = self.0.cache.invalidate(token);
         let identities = self.0.links.iter().filter_map(Link::managed_identity);
         identities.fold(was_cached, |was_cached, identity| identity.invalidate(token) || was_cached)
+    }
+
+    /// Returns the context of the chain.
+    #[cfg(feature = "client")]
+    pub(crate) fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    /// Returns the managed identity among the links, the only one with bound tokens.
+    pub(crate) fn managed_identity(&self) -> Option<&ManagedIdentity> {
+        self.0.links.iter().find_map(Link::managed_identity)
     }
 
     pub(super) async fn acquire(&self, mut request: LinkRequest<'_>) -> Result<Token, Error> {

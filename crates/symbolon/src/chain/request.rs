@@ -53,6 +53,13 @@ impl<'a> ChainRequest<'a> {
         self.request.options = self.request.options.with_correlation_id(id);
         self
     }
+
+    /// Sets all options that requests for tokens share, and replaces those set before. Tools take
+    /// no options. Default: none.
+    pub fn options(mut self, options: RequestOptions<'a>) -> Self {
+        self.request.options = options;
+        self
+    }
 }
 
 impl<'a> IntoFuture for ChainRequest<'a> {

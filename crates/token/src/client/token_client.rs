@@ -9,7 +9,8 @@ use super::exchange::rejection;
 use super::parts::ClientParts;
 use super::request::TokenRequest;
 use crate::cache::TokenCache;
-use crate::oauth::Audience;
+use crate::credential::CredentialRequest;
+use crate::oauth::{Audience, CredentialRejection};
 use crate::token::Token;
 
 /// A client that requests tokens with one credential and caches them. Clones are cheap and share
@@ -55,6 +56,31 @@ impl TokenClient {
     /// newer token in its place stays. Returns `true` if the token was in the cache.
     pub fn invalidate(&self, token: &Token) -> bool {
         self.parts.cache.invalidate(token)
+    }
+
+    /// Handles the refusal of the certificate of a bound token by a resource, although the token
+    /// service accepts it: its tokens are no longer served in place of those of a successor.
+    /// Returns `true` if a request for a token may lead to one with another certificate: the
+    /// credential has replaced it already, or replaces it because of this refusal.
+    pub async fn certificate_refused(&self, token: &Token) -> bool {
+        let Some(used) = token.bound_to() else { return false };
+        self.parts.bound_tokens.refuse(used.thumbprint());
+        let request = CredentialRequest {
+            proof_of_possession: true,
+            for_user: token.account().is_some(),
+            tenant: None,
+            correlation_id: None,
+            now: self.parts.cache.clock().now(),
+            http: &self.parts.http,
+        };
+        let credential = &self.parts.credential;
+        match credential.authenticate_erased(&request).await {
+            Ok(auth) if auth.identity() == Some(used) => {
+                credential.refused_erased(&auth, &CredentialRejection::Tls).await
+            }
+            Ok(auth) => auth.identity().is_some(),
+            Err(_) => false,
+        }
     }
 
     /// Calls a resource with a token over the transport of this client: see [`Token::call`]. If the

@@ -218,25 +218,26 @@ impl Token {
     /// ```
     ///
     /// # Errors
-    /// `insecure_endpoint` if the URL is not `https`, `invalid_request` if it is not absolute.
-    pub fn authorize(&self, request: http::Request<Bytes>) -> Result<Request, Error> {
-        let (head, body) = request.into_parts();
-        let url: url::Url = head.uri.to_string().parse().map_err(|_| {
-            Error::new(
-                ErrorKind::Request,
-                "invalid_request",
-                "the URL of the request is not absolute; nothing was sent",
-            )
-            .with_advice("use a URL of the form https://host/path")
-        })?;
-        if url.scheme() != "https" {
-            let error = format!(
-                "the URL of the request has the scheme {}, and a token is only sent over https; nothing was sent",
-                url.scheme()
-            );
-            return Err(Error::new(ErrorKind::Request, "insecure_endpoint", error)
-                .with_advice("use the https URL of the resource"));
-        }
+    /// Those of [`authorize_http`](Self::authorize_http).
+    pub fn authorize(&self, request: http::Request<impl Into<Bytes>>) -> Result<Request, Error> {
+        let (head, body) = self.authorize_http(request)?.into_parts();
+        let url = head.uri.to_string().parse().map_err(|_| not_absolute())?;
+        let mut authorized = Request::new(head.method, url, Route::Public)
+            .with_body(body)
+            .with_identity(self.bound_to().cloned());
+        *authorized.headers_mut() = head.headers;
+        Ok(authorized)
+    }
+
+    /// Sets the `Authorization` header of a request with any body, for another HTTP library.
+    ///
+    /// The connection of a bound token must present [`bound_to`](Self::bound_to); prefer
+    /// [`authorize`](Self::authorize) or a client that ensures it.
+    ///
+    /// # Errors
+    /// Those of [`check_url`].
+    pub fn authorize_http<B>(&self, mut request: http::Request<B>) -> Result<http::Request<B>, Error> {
+        check_url(request.uri())?;
         let credentials = format!("{} {}", self.token_type(), self.secret().expose());
         let mut credentials = HeaderValue::try_from(credentials).map_err(|_| {
             let error = "the token contains characters that are not allowed in an HTTP header";
@@ -244,13 +245,33 @@ impl Token {
                 .with_advice("check the source of the token: no token service issues such a token")
         })?;
         credentials.set_sensitive(true);
-        let mut authorized = Request::new(head.method, url, Route::Public)
-            .with_body(body)
-            .with_identity(self.bound_to().cloned());
-        *authorized.headers_mut() = head.headers;
-        authorized.headers_mut().insert(AUTHORIZATION, credentials);
-        Ok(authorized)
+        request.headers_mut().insert(AUTHORIZATION, credentials);
+        Ok(request)
     }
+}
+
+/// Refuses a URL to which no token is sent.
+///
+/// # Errors
+/// `insecure_endpoint` if the URL is not `https`, `invalid_request` if it is not absolute.
+pub fn check_url(url: &http::Uri) -> Result<(), Error> {
+    match url.scheme_str() {
+        Some("https") if url.host().is_some_and(|host| !host.is_empty()) => Ok(()),
+        Some("https") | None => Err(not_absolute()),
+        Some(scheme) => {
+            let error = format!(
+                "the URL of the request has the scheme {scheme}, and a token is only sent over https; nothing was sent"
+            );
+            Err(Error::new(ErrorKind::Request, "insecure_endpoint", error)
+                .with_advice("use the https URL of the resource"))
+        }
+    }
+}
+
+fn not_absolute() -> Error {
+    let error = "the URL of the request is not absolute; nothing was sent";
+    Error::new(ErrorKind::Request, "invalid_request", error)
+        .with_advice("use a URL of the form https://host/path")
 }
 
 symbolon_types::debug_fields!(

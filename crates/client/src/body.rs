@@ -1,0 +1,109 @@
+//! Response bodies with a time limit between frames and a size limit.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use symbolon_hyper::ResponseBody;
+use symbolon_types::{Error, SharedClock};
+
+use crate::failure;
+
+/// The body of a response, as it arrives, with the limits of its client.
+///
+/// Dropping it before its end closes the connection over HTTP/1.1, and cancels the stream over
+/// HTTP/2.
+pub struct LimitedBody {
+    body: ResponseBody,
+    limits: BodyLimits,
+    received: u64,
+    clock: SharedClock,
+    /// The time since which the reader waits for the next frame.
+    waiting_since: Option<SystemTime>,
+    timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    has_failed: bool,
+}
+
+/// The limits of a response body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimits {
+    /// The time between two frames.
+    pub(crate) read_timeout: Duration,
+    /// The size in bytes.
+    pub(crate) size: Option<u64>,
+}
+
+impl LimitedBody {
+    pub(crate) fn new(body: ResponseBody, limits: BodyLimits, clock: SharedClock) -> Self {
+        Self { body, limits, received: 0, clock, waiting_since: None, timer: None, has_failed: false }
+    }
+
+    /// Polls the timer. Ready when no frame has arrived in time.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let since = *self.waiting_since.get_or_insert_with(|| self.clock.now());
+        let mut left = self.limits.read_timeout;
+        loop {
+            let timer = self.timer.get_or_insert_with(|| {
+                let clock = self.clock.clone();
+                Box::pin(async move { clock.sleep(left).await })
+            });
+            ready!(timer.as_mut().poll(context));
+            // A timer that was started for an earlier frame ends too early for this one.
+            self.timer = None;
+            let waited = self.clock.now().duration_since(since).unwrap_or(left);
+            left = self.limits.read_timeout.saturating_sub(waited);
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), Error> {
+        self.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.limits.size {
+            Some(limit) if self.received > limit => Err(failure::too_large(limit)),
+            _ => Ok(()),
+        }
+    }
+}
+
+symbolon_types::debug_fields!(LimitedBody: limits, received);
+
+impl Body for LimitedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        if this.has_failed {
+            return Poll::Ready(None);
+        }
+        let result = match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting_since = None;
+                this.count(&frame).map(|()| frame)
+            }
+            Poll::Ready(Some(Err(error))) => Err(failure::body_failed(error)),
+            Poll::Pending => {
+                ready!(this.poll_timer(context));
+                Err(failure::read_timed_out(this.limits.read_timeout))
+            }
+        };
+        this.has_failed = result.is_err();
+        Poll::Ready(Some(result))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_failed || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

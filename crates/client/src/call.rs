@@ -1,0 +1,219 @@
+//! One call: token, connection, and the reasons to send the request again.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use symbolon_hyper::{OutgoingBody, ResponseBody, SendFailure, outgoing};
+use symbolon_token::{Token, claims_challenge};
+use symbolon_transport::{TransportErrorKind, timeout};
+use symbolon_types::Error;
+use tracing::Instrument as _;
+
+use crate::body::LimitedBody;
+use crate::destination::Destination;
+use crate::replay::ReplayableBody;
+use crate::settings::ClientSettings;
+use crate::{failure, retries, span};
+
+/// The largest body of a response that is read to its end, to keep its connection, before the
+/// request is sent again.
+const DRAIN_LIMIT: u64 = 64 * 1024;
+/// The time limit for that.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// One call.
+struct Call {
+    settings: Arc<ClientSettings>,
+    destination: Destination,
+    head: Parts,
+    body: ReplayableBody,
+    token: Token,
+    was_challenged: bool,
+    was_refused: bool,
+    was_lost_with_identity: bool,
+    was_replayed: bool,
+    retries: u32,
+    /// The number of times that the request was sent again.
+    resent: u32,
+}
+
+/// Sends a request, with a token of the provider.
+pub(crate) async fn send(
+    settings: Arc<ClientSettings>,
+    request: http::Request<OutgoingBody>,
+) -> Result<Response<LimitedBody>, Error> {
+    let destination = Destination::of(request.uri())?;
+    settings.check_host(&destination)?;
+    let (mut head, body) = request.into_parts();
+    for (name, value) in &settings.headers {
+        head.headers.entry(name).or_insert_with(|| value.clone());
+    }
+    let span = span::of_call(&head.method, &destination, settings.proof_of_possession);
+    let body = ReplayableBody::new(body, settings.replay_limit, settings.context.clock().clone());
+    let call = async {
+        let token = settings.token(None).await.inspect_err(|error| span::record(&span, Err(error), 0))?;
+        let call = Call {
+            settings,
+            destination,
+            head,
+            body,
+            token,
+            was_challenged: false,
+            was_refused: false,
+            was_lost_with_identity: false,
+            was_replayed: false,
+            retries: 0,
+            resent: 0,
+        };
+        call.run(&span).await
+    };
+    call.instrument(span.clone()).await
+}
+
+impl Call {
+    async fn run(mut self, span: &tracing::Span) -> Result<Response<LimitedBody>, Error> {
+        let result = self.run_attempts().await;
+        let status = result.as_ref().map(Response::status);
+        span::record(span, status, self.resent);
+        result
+    }
+
+    async fn run_attempts(&mut self) -> Result<Response<LimitedBody>, Error> {
+        loop {
+            let again = match self.attempt().await? {
+                Ok(response) => match self.after_response(response).await? {
+                    Some(response) => return Ok(response),
+                    None => "a response",
+                },
+                Err(failure) => {
+                    self.after_failure(failure).await?;
+                    "a failure"
+                }
+            };
+            self.resent += 1;
+            tracing::debug!(resent = self.resent, after = again, "sending the request again");
+        }
+    }
+
+    /// Sends the request once.
+    async fn attempt(&self) -> Result<Result<Response<LimitedBody>, SendFailure>, Error> {
+        let body = outgoing(self.body.attempt());
+        let request = self.token.authorize_http(http::Request::from_parts(self.head.clone(), body))?;
+        let sending = self.settings.connections.send(request, self.token.bound_to());
+        let Some(result) = self.until_deadline(sending).await else {
+            let may_repeat = self.head.method.is_idempotent();
+            return Err(failure::deadline_exceeded(&self.destination, self.settings.deadline, may_repeat));
+        };
+        let limits = self.settings.body_limits;
+        let clock = || self.settings.context.clock().clone();
+        Ok(result.map(|response| response.map(|body: ResponseBody| LimitedBody::new(body, limits, clock()))))
+    }
+
+    /// Returns the output of a future, or `None` after the deadline, which begins anew with each
+    /// frame of the request body.
+    async fn until_deadline<F: Future>(&self, sending: F) -> Option<F::Output> {
+        let clock = self.settings.context.clock();
+        let deadline = self.settings.deadline;
+        let mut sending = pin!(sending);
+        let mut left = deadline;
+        loop {
+            if let Some(result) = timeout(clock, left, sending.as_mut()).await {
+                return Some(result);
+            }
+            let since_read = clock.now().duration_since(self.body.last_read()).unwrap_or(deadline);
+            left = deadline.saturating_sub(since_read);
+            if left.is_zero() {
+                return None;
+            }
+        }
+    }
+
+    /// Returns the response, unless the request must be sent again because of it.
+    async fn after_response(
+        &mut self,
+        response: Response<LimitedBody>,
+    ) -> Result<Option<Response<LimitedBody>>, Error> {
+        if !self.body.can_replay() {
+            return Ok(Some(response));
+        }
+        if response.status() == StatusCode::UNAUTHORIZED
+            && !self.was_challenged
+            && let Some(claims) = claims_challenge(response.headers())
+        {
+            self.was_challenged = true;
+            match self.settings.token(Some(&claims)).await {
+                Ok(token) => self.token = token,
+                Err(error) if error.code() == "claims_not_supported" => {
+                    tracing::debug!("the source of the token does not take the claims of the resource");
+                    return Ok(Some(response));
+                }
+                Err(error) => return Err(error),
+            }
+            self.drain(response).await;
+            return Ok(None);
+        }
+        let settings = &self.settings;
+        if self.retries < settings.retries
+            && self.head.method.is_idempotent()
+            && let Some(delay) =
+                retries::delay(self.retries, response.status(), response.headers(), &settings.context)
+        {
+            self.retries += 1;
+            self.drain(response).await;
+            settings.context.clock().sleep(delay).await;
+            self.token = settings.token(None).await?;
+            return Ok(None);
+        }
+        Ok(Some(response))
+    }
+
+    /// Reads a small body, so that its connection can be used again.
+    async fn drain(&self, response: Response<LimitedBody>) {
+        let mut body = response.into_body();
+        if body.size_hint().upper().is_some_and(|size| size <= DRAIN_LIMIT) {
+            let drained = async { while let Some(Ok(_)) = body.frame().await {} };
+            let _is_drained = timeout(self.settings.context.clock(), DRAIN_TIME, drained).await;
+        }
+    }
+
+    /// Returns the error, unless the request must be sent again (RFC 9110 §9.2.2).
+    async fn after_failure(&mut self, failure: SendFailure) -> Result<(), Error> {
+        let may_repeat = failure.is_unprocessed || self.head.method.is_idempotent();
+        let repeats = may_repeat && self.body.can_replay();
+        // Some servers refuse a certificate by closing the connection. One loss can be an accident.
+        let is_refused =
+            failure.is_identity_rejected() || failure.is_lost_with_identity && self.was_lost_with_identity;
+        self.was_lost_with_identity = failure.is_lost_with_identity;
+        if is_refused {
+            if !self.was_refused {
+                self.was_refused = true;
+                let has_successor = self.settings.provider.certificate_refused_erased(&self.token).await;
+                tracing::warn!(
+                    server.address = self.destination.host,
+                    has_successor,
+                    "the resource refused the client certificate"
+                );
+                if has_successor && repeats {
+                    self.token = self.settings.token(None).await?;
+                    return Ok(());
+                }
+            }
+            return Err(failure::certificate_refused(failure.error, &self.destination));
+        }
+        let is_lost = match failure.error.kind() {
+            TransportErrorKind::Interrupted => true,
+            TransportErrorKind::Protocol => failure.is_unprocessed,
+            _ => false,
+        };
+        if is_lost && repeats && !self.was_replayed {
+            self.was_replayed = true;
+            return Ok(());
+        }
+        Err(failure::send_failed(failure.error, &self.destination, may_repeat))
+    }
+}

@@ -1,0 +1,57 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Design
+//!
+//! A call takes four steps: a token from the [`TokenProvider`], mostly from its cache; a connection
+//! that presents the certificate of this token, from [`Connections`]; the request with the
+//! `Authorization` header; the head of the response. The pool of connections is keyed by origin and
+//! certificate, so a new certificate leads to new connections, while requests under way end on the
+//! old ones.
+//!
+//! A request is sent again for these reasons only, each at most once, and only if the part of the
+//! body that was read is within the [replay limit](ClientBuilder::replay_limit):
+//!
+//! - a claims challenge (401 with `insufficient_claims`): with a new token;
+//! - a lost connection: if the server certainly did not process the request, such as after
+//!   `REFUSED_STREAM` or `GOAWAY` over HTTP/2, or if the method is idempotent (RFC 9110 §9.2.2);
+//! - a refused certificate: with another one, if the provider has or mints it. The server refuses
+//!   it by a TLS alert, before it processes the request, or by closing two new connections in a
+//!   row, after which only an idempotent request is sent again;
+//! - 408, 429 and 5xx, if [retries](ClientBuilder::retries) are configured.
+//!
+//! Redirects are returned, not followed: another host must not receive the token.
+//!
+//! # Logs
+//!
+//! The span `http_client` of a call has the attributes of OpenTelemetry's HTTP client spans:
+//! `http.request.method`, `server.address`, `server.port`, `http.response.status_code`,
+//! `http.request.resend_count`, `error.type`. Paths, queries, headers and bodies are not logged.
+
+mod body;
+mod builder;
+mod call;
+mod client;
+mod destination;
+mod failure;
+mod fallback;
+mod provider;
+mod replay;
+mod request;
+mod response;
+mod retries;
+mod settings;
+mod span;
+mod user_tokens;
+
+pub use body::LimitedBody;
+pub use builder::ClientBuilder;
+pub use client::{CallFuture, Client};
+pub use fallback::BearerFallback;
+pub use provider::{ProviderRequest, TokenProvider};
+pub use request::ClientRequest;
+pub use response::ClientResponse;
+#[doc(no_inline)]
+pub use symbolon_hyper::{Connections, ConnectionsBuilder};
+#[doc(no_inline)]
+pub use symbolon_token::{Error, ErrorKind, claims_challenge};
+pub use user_tokens::UserTokens;

@@ -1,0 +1,136 @@
+//! Responses for callers without tower.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
+use symbolon_token::claims_challenge;
+use symbolon_types::{Error, ErrorKind};
+
+use crate::body::LimitedBody;
+use crate::failure;
+
+/// The default limit of a body that is read as a whole.
+const WHOLE_BODY_LIMIT: usize = 16 << 20;
+
+/// The response to a [`ClientRequest`](crate::ClientRequest), of any status.
+pub struct ClientResponse {
+    response: http::Response<LimitedBody>,
+    limit: usize,
+}
+
+// Hides the headers, which may contain secrets.
+symbolon_types::debug_fields!(ClientResponse |this| status: this.status());
+
+impl ClientResponse {
+    pub(crate) fn new(response: http::Response<LimitedBody>) -> Self {
+        Self { response, limit: WHOLE_BODY_LIMIT }
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// Returns the headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// Returns the claims of a claims challenge, as JSON, if the response still has one: the new
+    /// token did not satisfy the resource, or the request could not be sent again.
+    #[must_use]
+    pub fn claims_challenge(&self) -> Option<String> {
+        claims_challenge(self.headers())
+    }
+
+    /// Returns the response, whose body is a stream.
+    #[must_use]
+    pub fn into_http(self) -> http::Response<LimitedBody> {
+        self.response
+    }
+
+    /// Sets the size limit of [`bytes`](Self::bytes), [`text`](Self::text) and
+    /// [`json`](Self::json). Default: 16 MiB.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Returns an error unless the status is a success (2xx).
+    ///
+    /// # Errors
+    /// `resource_refused`, with the status, and the claims of a claims challenge.
+    pub fn error_for_status(self) -> Result<Self, Error> {
+        let status = self.status();
+        if status.is_success() {
+            return Ok(self);
+        }
+        let claims = self.claims_challenge();
+        let advice = match (&claims, status) {
+            (Some(_), _) => {
+                "the resource requires other claims: request a token with the claims of this error"
+            }
+            (None, StatusCode::UNAUTHORIZED) => "check the resource of the token, and its binding",
+            (None, StatusCode::FORBIDDEN) => "check the roles of the identity",
+            _ => "read the body of the response",
+        };
+        let is_transient = symbolon_transport::is_transient_status(status);
+        Err(Error::new(ErrorKind::Service, "resource_refused", "the resource did not respond with success")
+            .with_advice(advice)
+            .with_status(status.as_u16())
+            .with_transient(is_transient)
+            .with_claims(claims))
+    }
+
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// `response_too_large` beyond the [`limit`](Self::limit); `timeout` and `transport_error` if
+    /// the body does not arrive completely.
+    pub async fn bytes(self) -> Result<Bytes, Error> {
+        let limit = self.limit;
+        let mut body = self.response.into_body();
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if whole.len() + data.len() > limit {
+                return Err(failure::too_large(limit as u64));
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Reads the body as UTF-8.
+    ///
+    /// # Errors
+    /// `invalid_response` if it is not UTF-8, and those of [`bytes`](Self::bytes).
+    pub async fn text(self) -> Result<String, Error> {
+        String::from_utf8(self.bytes().await?.into()).map_err(|error| {
+            let error = error.utf8_error();
+            invalid("the response body is not UTF-8").with_source(error)
+        })
+    }
+
+    /// Reads the body as JSON.
+    ///
+    /// # Errors
+    /// `invalid_response` if it is not JSON of this type, and those of [`bytes`](Self::bytes). The
+    /// error does not quote the body.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let body = self.bytes().await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            invalid(format!("the response body is not the expected JSON (line {line}, column {column})"))
+        })
+    }
+}
+
+fn invalid(summary: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Response, "invalid_response", summary)
+        .with_advice("check the URL, and the content type of the response")
+}

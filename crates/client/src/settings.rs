@@ -1,0 +1,85 @@
+//! The settings and the state that all calls of a client share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::HeaderMap;
+use symbolon_hyper::Connections;
+use symbolon_token::{RequestOptions, Token};
+use symbolon_types::{Context, Error};
+
+use crate::body::BodyLimits;
+use crate::destination::{AllowedHosts, Destination};
+use crate::fallback::{BearerFallback, FallbackMemory};
+use crate::provider::{ErasedProvider, ProviderRequest};
+
+/// The settings and the state that all calls of a client share.
+pub(crate) struct ClientSettings {
+    pub(crate) provider: Arc<dyn ErasedProvider>,
+    pub(crate) resource: String,
+    pub(crate) proof_of_possession: bool,
+    pub(crate) fallback: BearerFallback,
+    pub(crate) fallback_memory: FallbackMemory,
+    pub(crate) connections: Connections,
+    pub(crate) context: Context,
+    pub(crate) deadline: Duration,
+    pub(crate) body_limits: BodyLimits,
+    pub(crate) replay_limit: usize,
+    pub(crate) retries: u32,
+    pub(crate) headers: HeaderMap,
+    pub(crate) allowed_hosts: AllowedHosts,
+    pub(crate) has_warned: AtomicBool,
+}
+
+impl ClientSettings {
+    /// Returns a token, with the claims of a challenge if there is one.
+    pub(crate) async fn token(&self, claims: Option<&str>) -> Result<Token, Error> {
+        let options = match claims {
+            Some(claims) => RequestOptions::default().with_claims(claims),
+            None => RequestOptions::default(),
+        };
+        let request =
+            |proof_of_possession| ProviderRequest { resource: &self.resource, proof_of_possession, options };
+        if !self.proof_of_possession || self.uses_fallback() {
+            return self.provider.token_erased(&request(false)).await;
+        }
+        match self.provider.token_erased(&request(true)).await {
+            Err(error) if self.fallback.applies_to(&error) => {
+                tracing::warn!(
+                    resource = self.resource,
+                    server_codes = ?error.server_codes(),
+                    "the resource takes no bound tokens; using bearer tokens instead"
+                );
+                self.fallback_memory.activate(self.context.clock().now());
+                self.provider.token_erased(&request(false)).await
+            }
+            result => result,
+        }
+    }
+
+    fn uses_fallback(&self) -> bool {
+        self.fallback != BearerFallback::Never && self.fallback_memory.is_active(self.context.clock().now())
+    }
+
+    /// Refuses a host that is not allowed. Without a list of hosts, another host than that of the
+    /// resource leads to a warning, once.
+    pub(crate) fn check_host(&self, destination: &Destination) -> Result<(), Error> {
+        self.allowed_hosts.check(destination)?;
+        if self.allowed_hosts.is_suspicious(destination, &self.resource)
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                server.address = destination.host,
+                resource = self.resource,
+                "the token is sent to another host than the resource's; list the hosts with `allowed_hosts`"
+            );
+        }
+        Ok(())
+    }
+}
+
+symbolon_types::debug_fields!(
+    ClientSettings |this|
+    provider: this.provider, resource: this.resource, proof_of_possession: this.proof_of_possession
+);

@@ -1,0 +1,386 @@
+//! A resource over real TLS that reacts as scripted. It does not verify tokens.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use symbolon::Thumbprint;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// The reaction to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// 200 with the body of the request, as it arrives.
+    Echo,
+    /// The request is read, and answered with this status and a `Retry-After` of so many seconds.
+    Status(u16, Option<u64>),
+    /// The request is read, and the connection closed.
+    Lose,
+    /// The request is read, and nothing follows.
+    Stall,
+    /// 200 with a part of a body, and nothing follows.
+    StallBody,
+    /// 200 with a part of a body, and the connection is closed.
+    TearBody,
+    /// HTTP/2 only: the stream is reset with `REFUSED_STREAM`.
+    RefuseStream,
+    /// HTTP/2 only: GOAWAY that leaves out the stream, and the connection is closed.
+    GoAway,
+}
+
+/// A request, as the server received it.
+#[derive(Clone, Debug)]
+pub(crate) struct ReceivedRequest {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    /// The certificate of the connection.
+    pub(crate) certificate: Option<Thumbprint>,
+    /// The number of the connection.
+    pub(crate) connection: usize,
+}
+
+impl ReceivedRequest {
+    /// The scheme of the `Authorization` header.
+    pub(crate) fn scheme(&self) -> Option<&str> {
+        self.headers.get(AUTHORIZATION)?.to_str().ok()?.split(' ').next()
+    }
+}
+
+/// The TLS of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerTls {
+    pub(crate) protocols: &'static [&'static str],
+    pub(crate) requests_certificate: bool,
+}
+
+/// HTTP/1.1 only.
+pub(crate) const HTTP1: ServerTls = ServerTls { protocols: &["http/1.1"], requests_certificate: true };
+/// HTTP/2 or HTTP/1.1.
+pub(crate) const HTTP2: ServerTls = ServerTls { protocols: &["h2", "http/1.1"], requests_certificate: true };
+
+/// A running server, which ends when this is dropped.
+pub(crate) struct ResourceServer {
+    url: String,
+    certificate: String,
+    shared: Arc<ServerState>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct ServerState {
+    script: Mutex<VecDeque<Reaction>>,
+    received: Mutex<Vec<ReceivedRequest>>,
+    accepted: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+}
+
+impl ResourceServer {
+    /// Starts a server that echoes bodies.
+    pub(crate) async fn start(tls: ServerTls) -> Self {
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let chain = vec![key.cert.der().clone()];
+        let private = PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = match tls.requests_certificate {
+            true => builder.with_client_cert_verifier(Arc::new(AnyCertificate(provider))),
+            false => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, private).unwrap();
+        config.alpn_protocols = tls.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let shared = Arc::new(ServerState::default());
+        let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), Arc::clone(&shared)));
+        Self { url, certificate: key.cert.pem(), shared, task }
+    }
+
+    /// The base URL, without a trailing slash.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The certificate (PEM), which clients must trust.
+    pub(crate) fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// Adds reactions to the next requests. After them, bodies are echoed.
+    pub(crate) fn script(&self, reactions: impl IntoIterator<Item = Reaction>) {
+        self.shared.script.lock().unwrap().extend(reactions);
+    }
+
+    /// Removes the reactions that are left.
+    pub(crate) fn clear_script(&self) {
+        self.shared.script.lock().unwrap().clear();
+    }
+
+    /// The requests so far.
+    pub(crate) fn received(&self) -> Vec<ReceivedRequest> {
+        self.shared.received.lock().unwrap().clone()
+    }
+
+    /// The number of connections that were accepted.
+    pub(crate) fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// The number of open connections.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// The largest number of connections that were open at once.
+    pub(crate) fn most_open(&self) -> usize {
+        self.shared.most_open.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for ResourceServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<ServerState>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let number = state.accepted.fetch_add(1, Ordering::SeqCst);
+        let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            let open = state.open.fetch_add(1, Ordering::SeqCst) + 1;
+            state.most_open.fetch_max(open, Ordering::SeqCst);
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve(stream, number, &state).await;
+            }
+            state.open.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+async fn serve(mut stream: TlsStream<TcpStream>, connection: usize, state: &Arc<ServerState>) {
+    let (_, tls) = stream.get_ref();
+    let certificate = tls.peer_certificates().map(|chain| Thumbprint::of(&chain[0]));
+    let is_http2 = tls.alpn_protocol() == Some(b"h2");
+    let receive = move |head: http::request::Parts, state: &ServerState| {
+        state.received.lock().unwrap().push(ReceivedRequest {
+            method: head.method,
+            version: head.version,
+            headers: head.headers,
+            certificate,
+            connection,
+        });
+        state.script.lock().unwrap().pop_front().unwrap_or(Reaction::Echo)
+    };
+    if !is_http2 {
+        let state = Arc::clone(state);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (head, body) = request.into_parts();
+            react_http1(receive(head, &state), body)
+        });
+        let _ended =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        return;
+    }
+    if state.script.lock().unwrap().front() == Some(&Reaction::GoAway) {
+        state.script.lock().unwrap().pop_front();
+        go_away(&mut stream).await;
+        return;
+    }
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let (lose, mut lost) = tokio::sync::mpsc::unbounded_channel::<()>();
+    loop {
+        let (request, respond) = tokio::select! {
+            accepted = connection.accept() => match accepted {
+                Some(Ok(accepted)) => accepted,
+                _ => return,
+            },
+            _ = lost.recv() => return,
+        };
+        let (head, body) = request.into_parts();
+        tokio::spawn(react_http2(receive(head, state), body, respond, lose.clone()));
+    }
+}
+
+type ServerBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
+fn closed() -> std::io::Error {
+    std::io::Error::other("the connection is closed, as scripted")
+}
+
+async fn react_http1(reaction: Reaction, body: Incoming) -> Result<Response<ServerBody>, std::io::Error> {
+    let text = |text: &'static str| Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {});
+    Ok(match reaction {
+        Reaction::Echo => Response::new(body.map_err(std::io::Error::other).boxed_unsync()),
+        Reaction::Status(status, retry_after) => {
+            let _body = body.collect().await;
+            let mut response = Response::new(text("scripted").boxed_unsync());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            if let Some(seconds) = retry_after {
+                response.headers_mut().insert("retry-after", seconds.into());
+            }
+            response
+        }
+        Reaction::Stall => {
+            let _body = body.collect().await;
+            std::future::pending().await
+        }
+        Reaction::StallBody | Reaction::TearBody => {
+            let part = futures_util::stream::iter([Ok(Frame::data(Bytes::from("part")))]);
+            let end = futures_util::stream::once(async move {
+                // The part is written first.
+                symbolon::SharedClock::system().sleep(std::time::Duration::from_millis(50)).await;
+                match reaction {
+                    Reaction::StallBody => std::future::pending().await,
+                    _ => Err(closed()),
+                }
+            });
+            Response::new(StreamBody::new(futures_util::StreamExt::chain(part, end)).boxed_unsync())
+        }
+        Reaction::Lose | Reaction::RefuseStream | Reaction::GoAway => {
+            let _body = body.collect().await;
+            return Err(closed());
+        }
+    })
+}
+
+async fn react_http2(
+    reaction: Reaction,
+    mut body: h2::RecvStream,
+    mut respond: h2::server::SendResponse<Bytes>,
+    lose: tokio::sync::mpsc::UnboundedSender<()>,
+) {
+    if reaction == Reaction::RefuseStream {
+        return respond.send_reset(h2::Reason::REFUSED_STREAM);
+    }
+    let status = match reaction {
+        Reaction::Status(status, _) => status,
+        _ => 200,
+    };
+    let response = Response::builder().status(status).body(()).unwrap();
+    if reaction == Reaction::Echo {
+        let mut send = respond.send_response(response, false).unwrap();
+        while let Some(Ok(data)) = body.data().await {
+            let _released = body.flow_control().release_capacity(data.len());
+            let _sent = send.send_data(data, false);
+        }
+        let _ended = send.send_data(Bytes::new(), true);
+        return;
+    }
+    while let Some(Ok(data)) = body.data().await {
+        let _released = body.flow_control().release_capacity(data.len());
+    }
+    match reaction {
+        Reaction::Lose => {
+            let _lost = lose.send(());
+        }
+        Reaction::Stall => std::future::pending().await,
+        Reaction::StallBody | Reaction::TearBody => {
+            let mut send = respond.send_response(response, false).unwrap();
+            send.send_data(Bytes::from("part"), false).unwrap();
+            symbolon::SharedClock::system().sleep(std::time::Duration::from_millis(50)).await;
+            if reaction == Reaction::StallBody {
+                std::future::pending::<()>().await;
+            }
+            let _lost = lose.send(());
+        }
+        _ => {
+            let mut send = respond.send_response(response, false).unwrap();
+            let _sent = send.send_data(Bytes::from("scripted"), true);
+        }
+    }
+}
+
+/// Sends GOAWAY with the last stream id 0 (RFC 9113 §6.8) when the first request arrives.
+async fn go_away(stream: &mut TlsStream<TcpStream>) {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const PREFACE: usize = 24;
+    const HEADERS: u8 = 1;
+    let _sent = stream.write_all(&SETTINGS).await;
+    let mut read = Vec::new();
+    loop {
+        match stream.read_buf(&mut read).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let mut frames = read.get(PREFACE..).unwrap_or_default();
+        while let [a, b, c, kind, ..] = *frames {
+            if kind == HEADERS {
+                let _sent = stream.write_all(&GOAWAY).await;
+                let _closed = stream.shutdown().await;
+                return;
+            }
+            let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+            frames = frames.get(9 + length..).unwrap_or_default();
+        }
+    }
+}
+
+/// Accepts every client certificate whose key signs the handshake.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
