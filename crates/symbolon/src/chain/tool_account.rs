@@ -41,7 +41,7 @@ impl ToolAccount {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let partition = match &*last {
             Some((of, partition)) if *of == versions => partition.clone(),
-            _ => partition(settings, env, &files),
+            _ => partition(settings, env, &versions, &files),
         };
         *last = Some((versions, partition.clone()));
         CurrentAccount { partition, is_known }
@@ -62,16 +62,20 @@ fn account_files(env: &Env) -> Vec<PathBuf> {
     folders.flat_map(|folder| ACCOUNT_FILES.map(|name| folder.join(name))).collect()
 }
 
-/// Returns the partition of the account. Users who share the cache or its store have other folders,
-/// and a login as another user changes a file there.
-fn partition(settings: &ToolSettings, env: &Env, files: &[PathBuf]) -> Partition {
+/// Returns the partition of the login. Users who share the cache or its store have other folders,
+/// and a login changes a file there.
+///
+/// The versions belong to it, so that no later login returns to the partition: a login during a run
+/// of the tool leaves a token of the new account under the partition of the old one.
+fn partition(settings: &ToolSettings, env: &Env, versions: &str, files: &[PathBuf]) -> Partition {
     let (option, value) = settings.selection.as_ref().map_or(("", ""), |(option, value)| (*option, value));
     let contents = files.iter().map(|file| match file.is_file() {
         true => fs::read(file).unwrap_or_default(),
         false => Vec::new(),
     });
     let variables = VARIABLES.map(|name| env.var(name).unwrap_or_default().into_bytes());
-    let digest = digest(variables.into_iter().chain(contents));
+    let known = variables.into_iter().chain([versions.as_bytes().to_vec()]).chain(contents);
+    let digest = digest(known);
     let (name, value) = (settings.tool.link.as_str(), value.to_ascii_lowercase());
     Partition::machine_bound(format!("tool\0{name}\0{option}\0{value}\0{digest}"))
 }

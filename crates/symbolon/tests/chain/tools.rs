@@ -367,14 +367,30 @@ async fn login_as_another_user_runs_the_tool() {
     let profile = folder.path("azureProfile.json").display().to_string();
     let tools = folder.with("az", &prints_token_of(&profile));
     let chain = tools.azure_cli();
-    // The token of the first login is still valid after the same login again.
-    for (user, calls) in [("a", 1), ("b", 2), ("a", 2)] {
+    for (user, calls) in [("a", 1), ("b", 2), ("a", 3)] {
         tools.log_in(user);
         for _ in 0..3 {
             let token = chain.token(VAULT).await.unwrap();
             assert_eq!(token.secret().expose(), format!("of-{user}"));
         }
         assert_eq!(tools.calls("az").len(), calls);
+    }
+}
+
+/// Another user logs in while the tool runs, and the first one after it, with equal files.
+#[tokio::test]
+async fn login_during_the_run_keeps_no_token() {
+    let folder = ToolFolder::none();
+    let profile = folder.path("azureProfile.json").display().to_string();
+    let log_in = format!("[ -e '{profile}.b' ] && mv '{profile}.b' '{profile}'");
+    let tools = folder.with("az", &format!("{log_in}\n{}", prints_token_of(&profile)));
+    let chain = tools.azure_cli();
+    tools.log_in("a");
+    std::fs::write(format!("{profile}.b"), "b").unwrap();
+    for user in ["b", "a"] {
+        let token = chain.token(VAULT).await.unwrap();
+        assert_eq!(token.secret().expose(), format!("of-{user}"));
+        tools.log_in("a");
     }
 }
 
