@@ -15,7 +15,7 @@ pub use self::address::Server;
 pub(crate) use self::body::ResponseBody;
 pub use self::expiry::ExpiryFormat;
 pub(crate) use self::jwt::{CompactJws, TokenSigner};
-pub(crate) use self::reply::Reply;
+pub(crate) use self::reply::{Reply, StreamedBody};
 pub(crate) use self::request::{ParsedRequest, decode_form};
 pub(crate) use self::scope::DelegatedScopes;
 pub use self::step::Step;

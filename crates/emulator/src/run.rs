@@ -3,4 +3,5 @@
 pub(crate) mod builder;
 mod dispatch;
 pub(crate) mod emulator;
+mod framed;
 mod server;

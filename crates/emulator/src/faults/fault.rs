@@ -50,6 +50,8 @@ pub(crate) enum FaultEffect {
     Reset,
     Stall,
     TornBody,
+    GoAway,
+    RefuseStream,
     OversizedBody,
     MalformedJson,
     OAuthError {
@@ -144,7 +146,21 @@ impl Fault {
         Self::new(step, "stall", FaultEffect::Stall)
     }
 
-    /// Sends half of the body that `Content-Length` announces, and closes the connection.
+    /// Closes an HTTP/2 connection with `GOAWAY`, whose last stream is before that of the request:
+    /// the request was not processed (RFC 9113 §6.8). Responses under way on the connection are
+    /// lost. Closes an HTTP/1.1 connection without a response.
+    pub fn go_away(step: Step) -> Self {
+        Self::new(step, "go-away", FaultEffect::GoAway)
+    }
+
+    /// Resets the HTTP/2 stream with `REFUSED_STREAM`: the request was not processed (RFC 9113
+    /// §8.7). Closes an HTTP/1.1 connection without a response.
+    pub fn refuse_stream(step: Step) -> Self {
+        Self::new(step, "refuse-stream", FaultEffect::RefuseStream)
+    }
+
+    /// Sends half of the body that `Content-Length` announces, and closes the connection; in
+    /// HTTP/2, resets the stream.
     pub fn torn_body(step: Step) -> Self {
         Self::new(step, "torn-body", FaultEffect::TornBody)
     }

@@ -38,6 +38,10 @@ pub enum EntryOutcome {
     Reset,
     /// No response.
     Stalled,
+    /// An HTTP/2 `GOAWAY` before the request, or an HTTP/1.1 connection closed without a response.
+    GoAway,
+    /// An HTTP/2 stream that was refused, or an HTTP/1.1 connection closed without a response.
+    StreamRefused,
     /// The server refused the client certificate in the TLS handshake.
     CertificateRefused,
     /// The TLS handshake failed for another reason.
@@ -51,6 +55,8 @@ impl fmt::Display for EntryOutcome {
             Self::Torn(status) => write!(f, "{status} torn"),
             Self::Reset => f.write_str("reset"),
             Self::Stalled => f.write_str("stalled"),
+            Self::GoAway => f.write_str("goaway"),
+            Self::StreamRefused => f.write_str("stream refused"),
             Self::CertificateRefused => f.write_str("cert refused"),
             Self::HandshakeFailed => f.write_str("failed"),
         }

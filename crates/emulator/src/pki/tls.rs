@@ -22,8 +22,9 @@ use crate::pki::tls_session::TlsVersion;
 
 /// The number of TLS sessions kept for resumption, the default of rustls.
 const SESSIONS: usize = 256;
-/// The only supported application protocol (RFC 7301 §6).
+/// The application protocols (RFC 7301 §6, RFC 9113 §3.2).
 const HTTP_1_1: &[u8] = b"http/1.1";
+pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// The client certificates that the TLS servers refuse, and the resumable sessions, which would
 /// bypass the check.
@@ -61,7 +62,8 @@ impl RefusedCertificates {
     }
 }
 
-/// Returns a configuration that requests a client certificate without requiring it.
+/// Returns a configuration that requests a client certificate without requiring it, and offers
+/// HTTP/1.1.
 pub(crate) fn server_config(
     ca: &CertificateAuthority,
     (certificate, pkcs8): &(Vec<u8>, Vec<u8>),
@@ -83,6 +85,13 @@ pub(crate) fn server_config(
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     config.session_storage = refused.sessions();
     Ok(Arc::new(config))
+}
+
+/// Returns the same configuration with HTTP/2 preferred.
+pub(crate) fn with_http2(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols.insert(0, HTTP_2.to_vec());
+    Arc::new(config)
 }
 
 fn supported(version: TlsVersion) -> &'static SupportedProtocolVersion {

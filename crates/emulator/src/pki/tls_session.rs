@@ -31,6 +31,7 @@ impl fmt::Display for TlsVersion {
 pub(crate) struct TlsSession {
     pub(crate) version: TlsVersion,
     pub(crate) resumed: bool,
+    pub(crate) http2: bool,
     /// The client certificate.
     pub(crate) certificate: Option<Thumbprint>,
 }

@@ -1,6 +1,7 @@
 //! An HTTP request as the services receive it.
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use symbolon_types::Thumbprint;
@@ -20,7 +21,12 @@ pub(crate) struct ParsedRequest {
 }
 
 impl ParsedRequest {
-    pub(crate) fn new(head: Parts, body: Bytes, certificate: Option<Thumbprint>) -> Self {
+    pub(crate) fn new(mut head: Parts, body: Bytes, certificate: Option<Thumbprint>) -> Self {
+        // The authority takes the place of the header in HTTP/2 (RFC 9113 §8.3.1).
+        let authority = head.uri.authority().and_then(|authority| authority.as_str().parse().ok());
+        if let Some(authority) = authority {
+            head.headers.entry(HOST).or_insert(authority);
+        }
         Self {
             path: head.uri.path().to_owned(),
             target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),

@@ -298,7 +298,8 @@ impl EmulatorBuilder {
         for ((server, address), url) in Server::ALL.into_iter().zip(self.addresses).zip(&mut urls) {
             let tls = match server {
                 Server::Imds | Server::Hosts => None,
-                Server::Token | Server::Resource => Some(tls(&refused_in_tls)?),
+                Server::Token => Some(tls(&refused_in_tls)?),
+                Server::Resource => Some(tls::with_http2(&*tls(&refused_in_tls)?)),
                 Server::ServiceFabric => {
                     Some(fabric_certificate::server_config(Arc::clone(&fabric_certificate))?)
                 }

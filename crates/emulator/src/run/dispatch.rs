@@ -15,7 +15,9 @@ use crate::calendar::since_epoch;
 use crate::faults::{Fault, FaultEffect};
 use crate::journal::{EntryOutcome, JournalEntry};
 use crate::pki::csr;
-use crate::protocol::{CompactJws, ParsedRequest, Reply, ResponseBody, Server, Step, token_error};
+use crate::protocol::{
+    CompactJws, ParsedRequest, Reply, ResponseBody, Server, Step, StreamedBody, token_error,
+};
 use crate::state::{EmulatorState, TrackedConnection};
 
 use crate::services::{hosts, imds, resource, token};
@@ -59,21 +61,30 @@ const JOURNAL_PARAMETERS: &[&str] = &[
     "token_type",
 ];
 
-/// Processes one request.
+/// Processes one request that follows the stream `previous` of its connection. An error resets the
+/// stream in HTTP/2, and closes the connection in HTTP/1.1.
 pub(super) async fn respond(
     request: Request<Incoming>,
+    previous: u32,
     server: Server,
     connection: Arc<TrackedConnection>,
     state: Arc<EmulatorState>,
-) -> Response<ResponseBody> {
+) -> Result<Response<ResponseBody>, h2::Error> {
     let at = state.clock.now();
     let (head, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, REQUEST_LIMIT).collect().await else {
+    let (body, unread) = if server == Server::Resource && resource::echoes(head.uri.path()) {
+        (Bytes::new(), Some(body))
+    } else if server == Server::Resource {
+        discard(body).await;
+        (Bytes::new(), None)
+    } else if let Ok(body) = Limited::new(body, REQUEST_LIMIT).collect().await {
+        (body.to_bytes(), None)
+    } else {
         let mut refused = Response::new(ResponseBody::whole(Bytes::new()));
         *refused.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-        return refused;
+        return Ok(refused);
     };
-    let request = ParsedRequest::new(head, body.to_bytes(), connection.certificate());
+    let request = ParsedRequest::new(head, body, connection.certificate());
     let step = match server {
         Server::Imds => imds::step(&request.path),
         Server::Token => token::service::step(&request.path),
@@ -103,6 +114,8 @@ pub(super) async fn respond(
     let outcome = match effect {
         FaultEffect::Reset | FaultEffect::Reboot => EntryOutcome::Reset,
         FaultEffect::Stall => EntryOutcome::Stalled,
+        FaultEffect::GoAway => EntryOutcome::GoAway,
+        FaultEffect::RefuseStream => EntryOutcome::StreamRefused,
         FaultEffect::TornBody => EntryOutcome::Torn(reply.status.as_u16()),
         _ => EntryOutcome::Status(reply.status.as_u16()),
     };
@@ -118,9 +131,21 @@ pub(super) async fn respond(
             pending().await
         }
         EntryOutcome::Stalled => pending().await,
-        EntryOutcome::Torn(_) => response(reply, server, effect, &state, ResponseBody::torn),
-        _ => response(reply, server, effect, &state, ResponseBody::whole),
+        EntryOutcome::GoAway if connection.is_http2() => {
+            connection.go_away.send_replace(Some(previous));
+            pending().await
+        }
+        EntryOutcome::GoAway | EntryOutcome::StreamRefused => Err(h2::Reason::REFUSED_STREAM.into()),
+        _ => {
+            let torn = matches!(outcome, EntryOutcome::Torn(_));
+            Ok(response(reply, server, effect, &state, unread, torn))
+        }
     }
+}
+
+/// Reads a body of any length to its end.
+async fn discard(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 /// Applies the effects of a fault on the machine and on certificates.
@@ -146,12 +171,15 @@ fn scripted_reply(
 ) -> Option<Reply> {
     let reply = match effect {
         // Without the endpoint, so that nothing is issued for a response that is not sent.
-        FaultEffect::Reset | FaultEffect::Stall | FaultEffect::Reboot => {
-            Reply::json(StatusCode::OK, &Value::Null)
-        }
+        FaultEffect::Reset
+        | FaultEffect::Stall
+        | FaultEffect::Reboot
+        | FaultEffect::GoAway
+        | FaultEffect::RefuseStream => Reply::json(StatusCode::OK, &Value::Null),
         FaultEffect::Status { status, headers, body } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut reply = Reply { status, headers: HeaderMap::new(), body: body.clone(), reason: None };
+            let mut reply =
+                Reply { status, headers: HeaderMap::new(), body: body.clone(), streamed: None, reason: None };
             if !body.is_empty() {
                 reply = reply.header(CONTENT_TYPE, "application/json; charset=utf-8");
             }
@@ -218,9 +246,18 @@ fn response(
     server: Server,
     effect: &FaultEffect,
     state: &EmulatorState,
-    body: fn(Bytes) -> ResponseBody,
+    unread: Option<Incoming>,
+    torn: bool,
 ) -> Response<ResponseBody> {
-    let mut response = Response::new(body(reply.body));
+    let body = match (reply.streamed, unread) {
+        (Some(StreamedBody::Octets(length)), _) => {
+            ResponseBody::octets(length, if torn { length.div_ceil(2) } else { 0 })
+        }
+        (Some(StreamedBody::Echo), Some(unread)) => ResponseBody::Echo(unread),
+        _ if torn => ResponseBody::torn(reply.body),
+        _ => ResponseBody::whole(reply.body),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     let headers = response.headers_mut();

@@ -1,24 +1,26 @@
-//! Accepting connections and serving HTTP/1.1 on them.
+//! Accepting connections and serving HTTP on them.
 
-use std::convert::Infallible;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use symbolon_types::Thumbprint;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::faults::{Fault, FaultEffect};
 use crate::journal::{EntryOutcome, JournalEntry};
-use crate::pki::{TlsSession, TlsVersion};
+use crate::pki::{TlsSession, TlsVersion, tls};
 use crate::protocol::{Server, Step};
 use crate::run::dispatch;
+use crate::run::framed::FramedIo;
 use crate::state::{EmulatorState, TrackedConnection};
 
 /// The time that a refused client may continue sending before its connection is closed. Closing
@@ -64,11 +66,19 @@ async fn accept_connection(
         },
         None => stream,
     };
-    let config = if refuses { Arc::clone(&state.refusing_tls) } else { config };
+    let config = match (refuses, config.alpn_protocols.iter().any(|name| name == tls::HTTP_2)) {
+        (false, _) => config,
+        (true, false) => Arc::clone(&state.refusing_tls),
+        (true, true) => tls::with_http2(&state.refusing_tls),
+    };
     match TlsAcceptor::from(config).accept(stream).into_fallible().await {
         Ok(stream) => {
             let connection = state.connections.open(number, Some(session(stream.get_ref().1)));
-            serve_connection(stream, |stream| stream.get_ref().0, server, connection, state).await;
+            if connection.is_http2() {
+                serve_http2(stream, server, connection, state).await;
+            } else {
+                serve_connection(stream, |stream| stream.get_ref().0, server, connection, state).await;
+            }
         }
         Err((error, stream)) => {
             let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
@@ -132,12 +142,13 @@ fn session(connection: &ServerConnection) -> TlsSession {
             _ => TlsVersion::V1_3,
         },
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        http2: connection.alpn_protocol() == Some(tls::HTTP_2),
         certificate: leaf.map(|leaf| Thumbprint::of(leaf)),
     }
 }
 
 /// Reads the remaining input of a refused client, so that the client receives the alert.
-async fn drain(mut stream: TcpStream, state: &EmulatorState) {
+async fn drain(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &EmulatorState) {
     // The client has closed the connection already.
     if stream.shutdown().await.is_err() {
         return;
@@ -150,7 +161,7 @@ async fn drain(mut stream: TcpStream, state: &EmulatorState) {
     }
 }
 
-/// Serves HTTP on a stream; `tcp` returns the socket below it.
+/// Serves HTTP/1.1 on a stream; `tcp` returns the socket below it.
 async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     tcp: fn(&S) -> &TcpStream,
@@ -160,8 +171,7 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let tracked = Arc::clone(&connection);
     let service = service_fn(move |request| {
-        let response = dispatch::respond(request, server, Arc::clone(&tracked), Arc::clone(&state));
-        async move { Ok::<_, Infallible>(response.await) }
+        dispatch::respond(request, 0, server, Arc::clone(&tracked), Arc::clone(&state))
     });
     let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
@@ -175,4 +185,53 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         // Errors of a single connection are the client's.
         _ended = &mut http => {}
     }
+}
+
+/// Serves HTTP/2 on a stream.
+async fn serve_http2(
+    stream: TlsStream<TcpStream>,
+    server: Server,
+    connection: Arc<TrackedConnection>,
+    state: Arc<EmulatorState>,
+) {
+    let io = FramedIo::new(stream);
+    let (tracked, shared) = (Arc::clone(&connection), Arc::clone(&state));
+    let service = service_fn(move |request| {
+        let previous = tracked.count_request();
+        dispatch::respond(request, previous, server, Arc::clone(&tracked), Arc::clone(&shared))
+    });
+    let mut http = Box::pin(
+        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(io.clone()), service),
+    );
+    let mut go_away = connection.go_away.subscribe();
+    let leave = async {
+        let Ok(Some(last)) = go_away.wait_for(Option::is_some).await.map(|last| *last) else {
+            pending().await
+        };
+        poll_fn(|_| if io.is_between_frames() { Poll::Ready(last) } else { Poll::Pending }).await
+    };
+    tokio::select! {
+        // The reset comes first, so that no later request is answered. The connection is polled
+        // before the end of a frame is tested.
+        biased;
+        () = connection.reset.notified() => {
+            // Dropping a socket with zero linger sends a reset.
+            let _zero_linger = io.with(|stream| stream.get_ref().0.set_zero_linger());
+        }
+        _ended = &mut http => {}
+        last = leave => {
+            // The rest of the connection is the client's.
+            let _sent = io.clone().write_all(&go_away_frame(last)).await;
+            drop(http);
+            drain(io, &state).await;
+        }
+    }
+}
+
+/// Returns the frame `GOAWAY` without an error (RFC 9113 §6.8).
+fn go_away_frame(last: u32) -> [u8; 17] {
+    let mut frame = [0; 17];
+    frame[..9].copy_from_slice(&[0, 0, 8, 7, 0, 0, 0, 0, 0]);
+    frame[9..13].copy_from_slice(&last.to_be_bytes());
+    frame
 }

@@ -6,13 +6,27 @@ use http::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 
 use crate::calendar::unix;
-use crate::protocol::{CompactJws, ParsedRequest, Reply};
+use crate::protocol::{CompactJws, ParsedRequest, Reply, StreamedBody};
 use crate::state::EmulatorState;
 
-/// Returns the properties of a valid token, or a 401 with the reason.
+/// The path that returns the body of its request.
+const ECHO: &str = "/echo";
+/// The path below which a number is the length of the response.
+const OCTETS: &str = "/bytes/";
+
+/// Returns true if the response to a request for this path contains the body of the request.
+pub(crate) fn echoes(path: &str) -> bool {
+    path == ECHO
+}
+
+/// Returns the properties of a valid token or a streamed body, or a 401 with the reason.
 pub(crate) async fn reply(request: &ParsedRequest, state: &EmulatorState) -> Reply {
     match check(request, state).await {
-        Ok(properties) => Reply::ok(&properties),
+        Ok(properties) => match request.path.strip_prefix(OCTETS).map(str::parse) {
+            Some(Ok(length)) => Reply::stream(StreamedBody::Octets(length)),
+            _ if echoes(&request.path) => Reply::stream(StreamedBody::Echo),
+            _ => Reply::ok(&properties),
+        },
         Err(reason) => {
             let error = if reason == "missing_token" { "invalid_request" } else { "invalid_token" };
             let body = json!({ "error": error, "reason": reason });

@@ -84,6 +84,13 @@ impl Client {
         Self { config: Arc::new(config) }
     }
 
+    /// Offers these application protocols.
+    pub(crate) fn with_alpn(self, protocols: &[&[u8]]) -> Self {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Self { config: Arc::new(config) }
+    }
+
     pub(crate) async fn connect(&self, url: &str) -> Result<Session, BoxError> {
         let url = Url::parse(url)?;
         let host = url.host_str().unwrap().trim_matches(['[', ']']).to_owned();

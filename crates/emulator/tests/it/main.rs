@@ -11,6 +11,7 @@ mod delegated;
 mod faults;
 mod fixtures;
 mod hosts;
+mod http2;
 mod issuance;
 mod lifecycle;
 mod machine;
