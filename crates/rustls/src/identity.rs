@@ -8,6 +8,8 @@ mod software_key;
 mod pbes2;
 #[cfg(feature = "pkcs12")]
 mod pkcs12;
+#[cfg(feature = "encrypted-keys")]
+mod work_budget;
 
 use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

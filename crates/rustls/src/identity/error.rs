@@ -50,9 +50,17 @@ pub enum LoadError {
     /// The passphrase is wrong.
     #[error("the passphrase is wrong; give the one that was used for encryption")]
     WrongPassphrase,
-    /// The encryption or the MAC is not supported, or requires too much work.
+    /// The encryption or the MAC is not supported.
     #[error("the encryption is not supported; encrypt again with PBES2, as OpenSSL 3 does by default")]
     UnsupportedEncryption,
+    /// MAC and decryption of the file require too much work, or scrypt too much memory.
+    #[error(
+        "decryption requires more than 8,388,608 digests, or more than 64 MiB of memory; encrypt again with fewer iterations, such as the defaults of OpenSSL 3"
+    )]
+    ExcessiveWork,
+    /// The file has too many parts.
+    #[error("the PKCS#12 file has more than 8 safes; export the key and its certificates alone")]
+    TooManySafes,
 }
 
 impl LoadError {

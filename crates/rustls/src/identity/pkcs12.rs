@@ -15,11 +15,14 @@ use zeroize::Zeroizing;
 
 use super::LoadError;
 use super::pbes2::{Encrypted, decrypted_key, pkcs8_key};
+use super::work_budget::WorkBudget;
 use kdf::Passphrase;
 use mac::Mac;
 
 /// The version of all files since 1999 (RFC 7292 §4).
 const VERSION: u8 = 3;
+/// The most ContentInfo of a file. OpenSSL writes two.
+const MAX_SAFES: usize = 8;
 /// id-data (RFC 5652 §4).
 const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
 /// id-encryptedData (RFC 5652 §8).
@@ -43,8 +46,11 @@ pub(super) struct Contents {
 /// Checks the MAC, decrypts, and extracts certificates and keys.
 pub(super) fn open(der: &[u8], passphrase: &str) -> Result<Contents, LoadError> {
     let pfx = Pfx::parse(der).map_err(|_| LoadError::MalformedPkcs12)?;
-    match pfx.contents(&Passphrase::terminated(passphrase)) {
-        Err(LoadError::WrongPassphrase) if passphrase.is_empty() => pfx.contents(&Passphrase::absent()),
+    let mut budget = WorkBudget::new();
+    match pfx.contents(&Passphrase::terminated(passphrase), &mut budget) {
+        Err(LoadError::WrongPassphrase) if passphrase.is_empty() => {
+            pfx.contents(&Passphrase::absent(), &mut budget)
+        }
         done => done,
     }
 }
@@ -68,23 +74,27 @@ impl<'a> Pfx<'a> {
         })
     }
 
-    fn contents(&self, passphrase: &Passphrase<'_>) -> Result<Contents, LoadError> {
-        if let Some(mac) = &self.mac {
-            mac.verify(self.safes, passphrase)?;
-        }
+    fn contents(&self, passphrase: &Passphrase<'_>, budget: &mut WorkBudget) -> Result<Contents, LoadError> {
         let malformed = |_| LoadError::MalformedPkcs12;
+        let safes = sequence_of(self.safes, ContentInfo::parse).map_err(malformed)?;
+        if safes.len() > MAX_SAFES {
+            return Err(LoadError::TooManySafes);
+        }
+        if let Some(mac) = &self.mac {
+            mac.verify(self.safes, passphrase, budget)?;
+        }
         let mut contents = Contents::default();
-        for safe in sequence_of(self.safes, ContentInfo::parse).map_err(malformed)? {
+        for safe in safes {
             match safe.kind {
                 DATA => {
                     let bags = octets(safe.content).and_then(|bags| sequence_of(bags, Bag::parse));
-                    contents.add(bags.map_err(malformed)?, passphrase)?;
+                    contents.add(bags.map_err(malformed)?, passphrase, budget)?;
                 }
                 ENCRYPTED_DATA => {
                     let encrypted = encrypted_data(safe.content).map_err(malformed)?;
-                    let bags = decrypt(passphrase, &encrypted)?;
+                    let bags = decrypt(passphrase, &encrypted, budget)?;
                     let bags = sequence_of(&bags, Bag::parse).map_err(|_| self.not_bags())?;
-                    contents.add(bags, passphrase)?;
+                    contents.add(bags, passphrase, budget)?;
                 }
                 _ => return Err(LoadError::UnsupportedEncryption),
             }
@@ -99,12 +109,17 @@ impl<'a> Pfx<'a> {
 }
 
 impl Contents {
-    fn add(&mut self, bags: Vec<Bag<'_>>, passphrase: &Passphrase<'_>) -> Result<(), LoadError> {
+    fn add(
+        &mut self,
+        bags: Vec<Bag<'_>>,
+        passphrase: &Passphrase<'_>,
+        budget: &mut WorkBudget,
+    ) -> Result<(), LoadError> {
         for bag in bags {
             match bag {
                 Bag::Certificate(der) => self.certificates.push(der.to_vec().into()),
                 Bag::Key(der) => self.keys.push(pkcs8_key(der)),
-                Bag::ShroudedKey(key) => self.keys.push(decrypted_key(&decrypt(passphrase, &key)?)?),
+                Bag::ShroudedKey(key) => self.keys.push(decrypted_key(&decrypt(passphrase, &key, budget)?)?),
                 Bag::Other => {}
             }
         }
@@ -174,10 +189,14 @@ fn encrypted_data(der: &[u8]) -> der::Result<Encrypted<'_>> {
 }
 
 /// Decrypts with the older encryption of PKCS#12, or else with PBES2.
-fn decrypt(passphrase: &Passphrase<'_>, encrypted: &Encrypted<'_>) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+fn decrypt(
+    passphrase: &Passphrase<'_>,
+    encrypted: &Encrypted<'_>,
+    budget: &mut WorkBudget,
+) -> Result<Zeroizing<Vec<u8>>, LoadError> {
     match pbes1::Cipher::of(encrypted.algorithm.oid) {
-        Some(cipher) => cipher.decrypt(encrypted, passphrase),
-        None => encrypted.decrypt(passphrase.text),
+        Some(cipher) => cipher.decrypt(encrypted, passphrase, budget),
+        None => encrypted.decrypt(passphrase.text, budget),
     }
 }
 

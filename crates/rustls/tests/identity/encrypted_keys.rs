@@ -66,6 +66,21 @@ fn unsupported_encryption_is_reported() {
 }
 
 #[test]
+fn excessive_work_is_refused() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    let client = openssl.client(KINDS[1].0);
+    for kdf in [
+        "-v2 aes-256-cbc -iter 4200000",
+        "-v2 aes-256-cbc -v2prf hmacWithSHA1 -iter 2100000",
+        "-scrypt -scrypt_N 16384 -scrypt_r 8 -scrypt_p 17",
+    ] {
+        let key = openssl.run(&format!("pkcs8 -topk8 -in client.key -passout pass:s3cr3t {kdf}"));
+        let loaded = with("s3cr3t").load_pem(&[client.certificate.clone(), key].concat());
+        assert_eq!(refusal(loaded), "ExcessiveWork", "{kdf}");
+    }
+}
+
+#[test]
 fn debug_hides_the_passphrase() {
     let shown = format!("{:?}", with("s3cr3t"));
     assert!(shown.contains("Secret(redacted)") && !shown.contains("s3cr3t"), "{shown}");

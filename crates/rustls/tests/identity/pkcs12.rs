@@ -159,15 +159,65 @@ fn unusable_input_is_reported() {
     }
 }
 
-/// Returns a file that contains everything twice, without a MAC.
+/// The budget is one for the whole file: its MAC and all of its safes.
+#[test]
+fn excessive_work_is_refused() {
+    let Some(openssl) = OpenSsl::new() else { return };
+    openssl.write("authorities.pem", &openssl.authorities().concat());
+    openssl.client(KINDS[1].0);
+    let export = |passphrase: &str, options: &str| {
+        openssl.run(&format!("{EXPORT} -passout pass:{passphrase} {options}"))
+    };
+    let mac = |iterations: u32| {
+        let mut file = export("s3cr3t", "-certpbe NONE -keypbe NONE");
+        // The file ends with the iterations, INTEGER 2048.
+        let [.., 2, 2, 8, 0] = file[..] else { panic!("another MAC") };
+        file.truncate(file.len() - 4);
+        file.extend([2, 4]);
+        file.extend(iterations.to_be_bytes());
+        grow(&mut file, 2);
+        file
+    };
+    let small = export("s3cr3t", "-nomac -certpbe aes-256-cbc -iter 2048");
+    // Alone, the key costs two digests less than the budget.
+    let large = export("s3cr3t", "-nomac -certpbe NONE -iter 4194303");
+    for (what, file, expected) in [
+        ("MAC", mac(1 << 24), "ExcessiveWork"),
+        ("one safe", export("s3cr3t", "-nomac -iter 4200000"), "ExcessiveWork"),
+        ("safes together", joined(&[&small, &large]), "ExcessiveWork"),
+        ("eight safes", joined(&[small.as_slice(); 4]), "SeveralPrivateKeys"),
+        ("ten safes", joined(&[small.as_slice(); 5]), "TooManySafes"),
+    ] {
+        let loaded = client_identity_from_pkcs12(&file, &Secret::new("s3cr3t"));
+        assert_eq!(refusal(loaded), expected, "{what}");
+    }
+}
+
+/// Adds to the lengths of a file and of its MacData, of which the last value has grown.
+fn grow(file: &mut [u8], by: u8) {
+    let pfx = u16::from_be_bytes([file[2], file[3]]) + u16::from(by);
+    file[2..4].copy_from_slice(&pfx.to_be_bytes());
+    let mac = header(file) + 3;
+    let mac = mac + header(&file[mac..]) + usize::from(u16::from_be_bytes([file[mac + 2], file[mac + 3]]));
+    assert_eq!(file[mac], 0x30);
+    file[mac + 1] += by;
+}
+
 fn twice(file: &[u8]) -> Vec<u8> {
+    joined(&[file, file])
+}
+
+/// Returns a file with the safes of all files, without a MAC.
+fn joined(files: &[&[u8]]) -> Vec<u8> {
     let value = |tag: u8, content: &[u8]| {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[tag, 0x82], length.as_slice(), content].concat()
     };
-    let safes = authenticated_safe(file);
-    let safes = &safes[header(safes)..];
-    let safes = value(0x04, &value(0x30, &[safes, safes].concat()));
+    let safes = files.iter().flat_map(|file| {
+        let safes = authenticated_safe(file);
+        safes[header(safes)..].to_vec()
+    });
+    let safes = value(0x04, &value(0x30, &safes.collect::<Vec<_>>()));
     // id-data
     let kind = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
     let info = value(0x30, &[&kind, value(0xa0, &safes).as_slice()].concat());

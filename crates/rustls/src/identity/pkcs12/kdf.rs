@@ -4,6 +4,9 @@ use sha1::Digest;
 use sha1::digest::block_api::BlockSizeUser;
 use zeroize::Zeroizing;
 
+use crate::identity::LoadError;
+use crate::identity::work_budget::WorkBudget;
+
 /// A passphrase in the two encodings that a file may use at once.
 pub(super) struct Passphrase<'a> {
     /// UTF-8, for PBES2.
@@ -42,7 +45,9 @@ impl<'a> Passphrase<'a> {
         salt: &[u8],
         iterations: u32,
         length: usize,
-    ) -> Zeroizing<Vec<u8>> {
+        budget: &mut WorkBudget,
+    ) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+        budget.charge(iterations, length.div_ceil(<D as Digest>::output_size()))?;
         let v = D::block_size();
         let d = vec![purpose as u8; v];
         let mut i = Zeroizing::new(Vec::with_capacity(salt.len() + self.wide.len() + 2 * v));
@@ -62,7 +67,7 @@ impl<'a> Passphrase<'a> {
             }
         }
         derived.truncate(length);
-        derived
+        Ok(derived)
     }
 }
 
@@ -91,12 +96,14 @@ mod tests {
     fn openssl_derives_the_same_keys() {
         type Derive = fn(&Passphrase<'_>, KeyPurpose, usize) -> Zeroizing<Vec<u8>>;
         let digests: [(&str, Derive); 3] = [
-            ("SHA1", |passphrase, purpose, length| passphrase.derive::<Sha1>(purpose, &SALT, 1000, length)),
+            ("SHA1", |passphrase, purpose, length| {
+                passphrase.derive::<Sha1>(purpose, &SALT, 1000, length, &mut WorkBudget::new()).unwrap()
+            }),
             ("SHA256", |passphrase, purpose, length| {
-                passphrase.derive::<Sha256>(purpose, &SALT, 1000, length)
+                passphrase.derive::<Sha256>(purpose, &SALT, 1000, length, &mut WorkBudget::new()).unwrap()
             }),
             ("SHA512", |passphrase, purpose, length| {
-                passphrase.derive::<Sha512>(purpose, &SALT, 1000, length)
+                passphrase.derive::<Sha512>(purpose, &SALT, 1000, length, &mut WorkBudget::new()).unwrap()
             }),
         ];
         let long = "a passphrase that is longer than the blocks of every digest are, which is 128 bytes";

@@ -11,7 +11,7 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use super::kdf::{KeyPurpose, Passphrase};
 use crate::identity::LoadError;
-use crate::identity::pbes2::MAX_ITERATIONS;
+use crate::identity::work_budget::WorkBudget;
 
 /// id-sha1 (RFC 8017 §A.2.1).
 const SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
@@ -49,26 +49,33 @@ impl<'a> Mac<'a> {
         })
     }
 
-    pub(super) fn verify(&self, message: &[u8], passphrase: &Passphrase<'_>) -> Result<(), LoadError> {
-        if self.iterations > MAX_ITERATIONS {
-            return Err(LoadError::UnsupportedEncryption);
-        }
+    pub(super) fn verify(
+        &self,
+        message: &[u8],
+        passphrase: &Passphrase<'_>,
+        budget: &mut WorkBudget,
+    ) -> Result<(), LoadError> {
         let is_right = match self.digest {
-            SHA1 => self.is_made_with::<Sha1>(message, passphrase),
-            SHA256 => self.is_made_with::<Sha256>(message, passphrase),
-            SHA384 => self.is_made_with::<Sha384>(message, passphrase),
-            SHA512 => self.is_made_with::<Sha512>(message, passphrase),
+            SHA1 => self.is_made_with::<Sha1>(message, passphrase, budget)?,
+            SHA256 => self.is_made_with::<Sha256>(message, passphrase, budget)?,
+            SHA384 => self.is_made_with::<Sha384>(message, passphrase, budget)?,
+            SHA512 => self.is_made_with::<Sha512>(message, passphrase, budget)?,
             _ => return Err(LoadError::UnsupportedEncryption),
         };
         if is_right { Ok(()) } else { Err(LoadError::WrongPassphrase) }
     }
 
-    fn is_made_with<D: Digest + BlockSizeUser>(&self, message: &[u8], passphrase: &Passphrase<'_>) -> bool {
-        let key =
-            passphrase.derive::<D>(KeyPurpose::Mac, self.salt, self.iterations, <D as Digest>::output_size());
+    fn is_made_with<D: Digest + BlockSizeUser>(
+        &self,
+        message: &[u8],
+        passphrase: &Passphrase<'_>,
+        budget: &mut WorkBudget,
+    ) -> Result<bool, LoadError> {
+        let length = <D as Digest>::output_size();
+        let key = passphrase.derive::<D>(KeyPurpose::Mac, self.salt, self.iterations, length, budget)?;
         // HMAC takes keys of any length.
         let hmac = SimpleHmac::<D>::new_from_slice(&key);
-        hmac.is_ok_and(|hmac| hmac.chain_update(message).verify_slice(self.tag).is_ok())
+        Ok(hmac.is_ok_and(|hmac| hmac.chain_update(message).verify_slice(self.tag).is_ok()))
     }
 }
 
@@ -79,10 +86,13 @@ mod tests {
     #[test]
     fn excessive_or_unknown_macs_are_refused() {
         let pbmac1 = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.14");
-        for (digest, iterations) in [(SHA1, MAX_ITERATIONS + 1), (pbmac1, 1)] {
+        for (digest, iterations, expected) in
+            [(SHA1, u32::MAX, "ExcessiveWork"), (pbmac1, 1, "UnsupportedEncryption")]
+        {
             let mac = Mac { digest, tag: &[0; 20], salt: b"salt", iterations };
-            let verified = mac.verify(b"message", &Passphrase::terminated("pass"));
-            assert!(matches!(verified, Err(LoadError::UnsupportedEncryption)), "{verified:?}");
+            let passphrase = Passphrase::terminated("pass");
+            let refused = mac.verify(b"message", &passphrase, &mut WorkBudget::new()).unwrap_err();
+            assert_eq!(format!("{refused:?}"), expected);
         }
     }
 }

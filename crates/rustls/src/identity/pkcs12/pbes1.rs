@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 
 use super::kdf::{KeyPurpose, Passphrase};
 use crate::identity::LoadError;
-use crate::identity::pbes2::{Encrypted, MAX_ITERATIONS};
+use crate::identity::pbes2::Encrypted;
+use crate::identity::work_budget::WorkBudget;
 
 /// pbeWithSHAAnd3-KeyTripleDES-CBC (RFC 7292 appendix C): most keys from before OpenSSL 3.
 const SHA1_3DES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.1.3");
@@ -46,23 +47,21 @@ impl Cipher {
         self,
         encrypted: &Encrypted<'_>,
         passphrase: &Passphrase<'_>,
+        budget: &mut WorkBudget,
     ) -> Result<Zeroizing<Vec<u8>>, LoadError> {
         let parameters = Pbes1Parameters::of(encrypted.algorithm).map_err(|_| LoadError::MalformedPkcs12)?;
         let Pbes1Parameters { salt, iterations } = parameters;
-        if iterations > MAX_ITERATIONS {
-            return Err(LoadError::UnsupportedEncryption);
-        }
-        let derive = |purpose, bytes| passphrase.derive::<Sha1>(purpose, salt, iterations, bytes);
-        let iv = derive(KeyPurpose::InitializationVector, 8);
+        let mut derive = |purpose, bytes| passphrase.derive::<Sha1>(purpose, salt, iterations, bytes, budget);
+        let iv = derive(KeyPurpose::InitializationVector, 8)?;
         let mut text = Zeroizing::new(encrypted.ciphertext.to_vec());
         let length = match self {
             Self::TripleDes => {
-                let key = derive(KeyPurpose::Encryption, 24);
+                let key = derive(KeyPurpose::Encryption, 24)?;
                 let cipher = Decryptor::<TdesEde3>::new_from_slices(&key, &iv);
                 cipher.ok().and_then(|cipher| Some(cipher.decrypt_padded::<Pkcs7>(&mut text).ok()?.len()))
             }
             Self::Rc2 => {
-                let key = derive(KeyPurpose::Encryption, 5);
+                let key = derive(KeyPurpose::Encryption, 5)?;
                 let cipher = Decryptor::inner_iv_slice_init(Rc2::new_with_eff_key_len(&key, 40), &iv);
                 cipher.ok().and_then(|cipher| Some(cipher.decrypt_padded::<Pkcs7>(&mut text).ok()?.len()))
             }
@@ -98,7 +97,8 @@ mod tests {
             parameters: Some(AnyRef::from_der(&parameters).unwrap()),
         };
         let encrypted = Encrypted { algorithm, ciphertext: &[0; 16] };
-        let decrypted = Cipher::TripleDes.decrypt(&encrypted, &Passphrase::terminated("pass"));
-        assert!(matches!(decrypted, Err(LoadError::UnsupportedEncryption)), "{:?}", decrypted.err());
+        let passphrase = Passphrase::terminated("pass");
+        let decrypted = Cipher::TripleDes.decrypt(&encrypted, &passphrase, &mut WorkBudget::new());
+        assert!(matches!(decrypted, Err(LoadError::ExcessiveWork)), "{:?}", decrypted.err());
     }
 }
