@@ -36,7 +36,7 @@ pub(crate) async fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
         CliCommand::Call(options) => call::run(&options, &global, &env).await,
         CliCommand::Doctor => doctor::run(&global, &env).await,
         CliCommand::Explain(options) => explain::run(&options, global.output),
-        CliCommand::Emulate(options) => emulate::run(&options, global.output).await,
+        CliCommand::Emulate(options) => emulate::run(&options, global.output, &env).await,
         CliCommand::Inspect(options) => inspect::run(&options, global.output).await,
         CliCommand::Serve(options) => serve::run(&options, &global, &env).await,
         CliCommand::Exec(options) => exec::run(&options, &global, &env).await,

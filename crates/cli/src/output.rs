@@ -118,7 +118,7 @@ pub(crate) fn line(value: &impl Serialize) -> String {
     printable_json(&serde_json::to_string(value).unwrap_or_default())
 }
 
-/// Returns environment variables as shell commands or as one JSON object.
+/// Returns environment variables as one JSON object, or as commands for sh, bash, zsh and fish.
 pub(crate) fn variables(
     variables: impl IntoIterator<Item = (&'static str, String)>,
     format: OutputFormat,
@@ -128,7 +128,21 @@ pub(crate) fn variables(
         let members = variables.map(|(name, value)| (name.to_owned(), Value::String(value)));
         return line(&Map::from_iter(members));
     }
-    variables.map(|(name, value)| format!("export {name}='{value}'")).collect::<Vec<_>>().join("\n")
+    variables.map(|(name, value)| format!("export {name}={}", quoted(&value))).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns a value as one word of a shell command, in single quotes. Backslashes stand outside of
+/// the quotes, because fish interprets them inside, unlike sh.
+fn quoted(value: &str) -> String {
+    let mut quoted = "'".to_owned();
+    for character in value.chars() {
+        match character {
+            '\'' | '\\' => quoted.extend(["'\\", character.encode_utf8(&mut [0; 4]), "'"]),
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('\'');
+    quoted
 }
 
 /// Returns two aligned columns. Invisible characters of the values are escaped.

@@ -31,7 +31,7 @@ impl Azure {
         let machines = Machines::new(Emulator::AZURE_NAMES)?;
         let folder = Folder::new();
         let mut emulate = machines.in_azure(&symbolon);
-        emulate.args(["emulate", "--azure-addresses"]);
+        emulate.args(["emulate", "--azure-addresses"]).env("XDG_CACHE_HOME", folder.path().join("cache"));
         let mut emulator = Service::start(&emulate, &folder, Stdio::piped());
         let mut resource_url = None;
         let authority = emulator.wait_for(|line| match line.split_once(' ')? {

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use symbolon::{Error, Source};
+use symbolon::{Env, Error, Source};
 use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry, Server};
 
 use self::run_dir::RunDir;
@@ -17,7 +17,11 @@ use crate::output::{OutputFormat, print_to_stderr, table, variables};
 use crate::signals::Signals;
 use crate::stdout::print_line;
 
-pub(super) async fn run(options: &EmulateOptions, format: OutputFormat) -> Result<ExitCode, Error> {
+pub(super) async fn run(
+    options: &EmulateOptions,
+    format: OutputFormat,
+    env: &Env,
+) -> Result<ExitCode, Error> {
     if !options.listen.ip().is_loopback() || !options.admin.ip().is_loopback() {
         let message =
             "the emulator listens on loopback addresses only, because it issues tokens to any client";
@@ -33,9 +37,7 @@ pub(super) async fn run(options: &EmulateOptions, format: OutputFormat) -> Resul
     let mut signals = Signals::listen()?;
     let emulator = builder.start().await;
     let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
-    let run_dir = RunDir::create();
-    let run_dir = run_dir
-        .map_err(|error| failure::local("no temporary folder could be created for the emulator", error))?;
+    let run_dir = RunDir::create(env)?;
     let ca = emulator.write_ca(run_dir.path());
     let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
     let environment = emulator.environment_with_ca(&ca);

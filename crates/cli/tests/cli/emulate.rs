@@ -2,18 +2,16 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use crate::run::{RunResult, RunningCommand, symbolon};
+use crate::run::{RunResult, RunningCommand, emulate, skip_without, symbolon};
 
 #[test]
 fn run_02_printed_variables_select_the_emulator() {
-    let mut child = symbolon()
-        .args(["emulate", "--print-env"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = emulate(folder.path());
+    let mut child = command.arg("--print-env").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let printed = BufReader::new(child.stdout.take().unwrap());
     let mut child = RunningCommand(child);
     let variables: HashMap<String, String> = printed
@@ -45,7 +43,8 @@ fn run_02_printed_variables_select_the_emulator() {
 #[test]
 fn run_01_listens_on_the_given_address() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let (variables, _running) = started(&["--listen", &free]);
+    let folder = tempfile::tempdir().unwrap();
+    let (variables, _running) = started(emulate(folder.path()).args(["--listen", &free]));
     assert_eq!(variables["AZURE_POD_IDENTITY_AUTHORITY_HOST"], format!("http://{free}"));
     let token_request = ["token", "--resource", "https://x.example", "--output", "json"];
     assert_eq!(
@@ -60,18 +59,14 @@ fn run_02_to_03_output_and_interrupt() {
     use std::io::Read;
 
     for (more, lines) in [(&["--print-env"][..], 2), (&[], 16)] {
-        let mut child = symbolon()
-            .arg("emulate")
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut child =
+            emulate(folder.path()).args(more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut printed = BufReader::new(child.stdout.take().unwrap());
         let mut running = RunningCommand(child);
         let mut all = String::new();
         while !all.contains("SSL_CERT_FILE") {
-            printed.read_line(&mut all).unwrap();
+            assert_ne!(printed.read_line(&mut all).unwrap(), 0, "{all}");
         }
         crate::run::signal(&running.0, rustix::process::Signal::INT);
         assert_eq!(running.0.wait().unwrap().code(), Some(0));
@@ -98,15 +93,10 @@ fn source_option_selects_the_host() {
         ("azure_arc", &["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"]),
         ("imds", &["AZURE_POD_IDENTITY_AUTHORITY_HOST"]),
     ] {
-        let mut child = symbolon()
-            .args(["emulate", "--source", source, "--print-env"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let printed = BufReader::new(child.stdout.take().unwrap());
-        let _running = RunningCommand(child);
-        let printed: Vec<String> = printed.lines().take(names.len() + 1).map(Result::unwrap).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = emulate(folder.path());
+        command.args(["--source", source, "--print-env"]);
+        let (printed, _running) = RunningCommand::start(&mut command, names.len() + 1);
         let of = |line: &String| line.strip_prefix("export ").unwrap().split_once('=').unwrap().0.to_owned();
         let expected = names.iter().chain(&["SSL_CERT_FILE"]);
         assert!(printed.iter().map(of).eq(expected.map(ToString::to_string)), "{source}: {printed:?}");
@@ -114,22 +104,13 @@ fn source_option_selects_the_host() {
 }
 
 /// Starts an emulator and returns its variables.
-fn started(arguments: &[&str]) -> (HashMap<String, String>, RunningCommand) {
-    let mut child = symbolon()
-        .args(["emulate", "--print-env"])
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let printed = BufReader::new(child.stdout.take().unwrap());
-    let running = RunningCommand(child);
-    let of = |line: std::io::Result<String>| {
-        let line = line.unwrap();
+fn started(command: &mut Command) -> (HashMap<String, String>, RunningCommand) {
+    let (printed, running) = RunningCommand::start(command.arg("--print-env"), 2);
+    let of = |line: String| {
         let (name, value) = line.strip_prefix("export ").unwrap().split_once('=').unwrap();
         (name.to_owned(), value.trim_matches('\'').to_owned())
     };
-    (printed.lines().take(2).map(of).collect(), running)
+    (printed.into_iter().map(of).collect(), running)
 }
 
 #[test]
@@ -139,7 +120,7 @@ fn faults_and_journal_files() {
     let fault = "[[fault]]\nkind = \"oauth-error\"\nerror = \"unauthorized_client\"\n";
     std::fs::write(&faults, fault).unwrap();
     let arguments = ["--faults", faults.to_str().unwrap(), "--journal", journal.to_str().unwrap()];
-    let (variables, _running) = started(&arguments);
+    let (variables, _running) = started(emulate(folder.path()).args(arguments));
     let token_request =
         ["token", "--resource", "https://x.example", "--pop", "--key", "p-256", "--output", "json"];
     let ran = RunResult::of(symbolon().envs(&variables).args(token_request).output().unwrap());
@@ -179,21 +160,136 @@ fn invalid_faults_have_a_position() {
 #[cfg(unix)]
 #[test]
 fn leftovers_of_a_killed_run_are_removed() {
-    let (variables, mut killed) = started(&[]);
-    let left = std::path::PathBuf::from(&variables["SSL_CERT_FILE"]);
+    let folder = tempfile::tempdir().unwrap();
+    let (variables, mut killed) = started(&mut emulate(folder.path()));
+    let left = PathBuf::from(&variables["SSL_CERT_FILE"]);
     // SIGKILL leaves no time to clean up.
     killed.0.kill().unwrap();
     killed.0.wait().unwrap();
     assert!(left.exists());
-    let (variables, mut next) = started(&[]);
+    let (variables, mut next) = started(&mut emulate(folder.path()));
     assert!(!left.parent().unwrap().exists());
-    let own = std::path::PathBuf::from(&variables["SSL_CERT_FILE"]);
+    let own = PathBuf::from(&variables["SSL_CERT_FILE"]);
     assert!(own.exists());
     // SIGTERM, as sent by a service manager.
     let pid = next.0.id().to_string();
-    assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
     assert_eq!(next.0.wait().unwrap().code(), Some(0));
     assert!(!own.parent().unwrap().exists());
+}
+
+/// Creates a folder with this mode.
+#[cfg(unix)]
+fn folder_with_mode(path: PathBuf, mode: u32) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+/// Returns `symbolon emulate` with these variables.
+#[cfg(unix)]
+fn emulate_with(variables: &[(&str, &Path)]) -> Command {
+    let mut command = symbolon();
+    command.envs(variables.iter().copied()).arg("emulate");
+    command
+}
+
+#[cfg(unix)]
+#[test]
+fn run_10_certificate_is_in_a_folder_of_the_user() {
+    use std::os::unix::fs::MetadataExt;
+
+    let all = tempfile::tempdir().unwrap();
+    let folder = |name: &str, mode| folder_with_mode(all.path().join(name), mode);
+    let (runtime, cache, home) = (folder("run", 0o700), folder("cache", 0o755), folder("home", 0o755));
+    let (open, missing) = (folder("open", 0o750), all.path().join("missing"));
+    let [in_runtime, in_cache, in_home] =
+        [&runtime, &cache, &home.join(".cache")].map(|base| base.join("symbolon"));
+    let (runtime, cache, home) = (runtime.as_path(), cache.as_path(), home.as_path());
+    let tmp = ("TMPDIR", all.path());
+    for (variables, expected) in [
+        (&[("XDG_RUNTIME_DIR", runtime), ("XDG_CACHE_HOME", cache), ("HOME", home), tmp][..], &in_runtime),
+        (&[("XDG_CACHE_HOME", cache), ("HOME", home), tmp], &in_cache),
+        (&[("HOME", home), tmp], &in_home),
+        // Relative paths are ignored, and runtime folders that are missing or not private.
+        (&[("XDG_RUNTIME_DIR", Path::new("run")), ("XDG_CACHE_HOME", cache), tmp], &in_cache),
+        (&[("XDG_RUNTIME_DIR", &missing), ("XDG_CACHE_HOME", cache), tmp], &in_cache),
+        (&[("XDG_RUNTIME_DIR", &open), ("XDG_CACHE_HOME", cache), tmp], &in_cache),
+        (&[("XDG_CACHE_HOME", Path::new("cache")), ("HOME", home), tmp], &in_home),
+    ] {
+        let (printed, _running) = started(&mut emulate_with(variables));
+        let run = Path::new(&printed["SSL_CERT_FILE"]).parent().unwrap();
+        assert_eq!(run.parent(), Some(expected.as_path()), "{variables:?}");
+        let modes = [run, expected].map(|folder| folder.metadata().unwrap().mode() & 0o777);
+        assert_eq!(modes, [0o700, 0o700], "{variables:?}");
+    }
+    assert!(!missing.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn run_10_shared_folders_are_refused() {
+    let all = tempfile::tempdir().unwrap();
+    let folder = |name: &str, mode| folder_with_mode(all.path().join(name), mode);
+    let (group, world, sticky) = (folder("group", 0o770), folder("world", 0o707), folder("sticky", 0o1777));
+    // Only the folder inside is shared.
+    let inside = folder("inside", 0o700);
+    folder_with_mode(inside.join("symbolon"), 0o777);
+    let home = folder("home", 0o755);
+    folder_with_mode(home.join(".cache"), 0o775);
+    let is_root = rustix::process::geteuid().is_root();
+    let foreign = folder("foreign", 0o700);
+    if is_root {
+        std::os::unix::fs::chown(&foreign, Some(12_345), None).unwrap();
+    }
+    let file = all.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (name, value, code, expected) in [
+        ("XDG_CACHE_HOME", &group, 1, "can be written to by other users"),
+        ("XDG_CACHE_HOME", &world, 1, "can be written to by other users"),
+        ("XDG_CACHE_HOME", &sticky, 1, "can be written to by other users"),
+        ("XDG_CACHE_HOME", &inside, 1, "can be written to by other users"),
+        ("XDG_RUNTIME_DIR", &inside, 1, "can be written to by other users"),
+        ("HOME", &home, 1, "can be written to by other users"),
+        ("XDG_CACHE_HOME", &foreign, 1, "belongs to another user"),
+        ("XDG_CACHE_HOME", &file, 1, "could not be created"),
+        ("XDG_RUNTIME_DIR", &foreign, 2, "neither XDG_CACHE_HOME nor HOME"),
+        ("TMPDIR", &inside, 2, "neither XDG_CACHE_HOME nor HOME"),
+    ] {
+        if value == &foreign && !is_root {
+            println!("skipped: a folder of another user needs root");
+            continue;
+        }
+        let mut command = emulate_with(&[(name, value)]);
+        let ran = RunResult::of(command.args(["--output", "json", "--timeout", "60"]).output().unwrap());
+        let message = ran.error()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(expected), "{name} {}: {message}", value.display());
+        assert!(message.contains("set XDG_CACHE_HOME to"), "{message}");
+        let named = message.contains(&*value.to_string_lossy());
+        assert_eq!((ran.code, named), (code, code == 1), "{message}");
+    }
+}
+
+// Single quotes and backslashes are the characters that shells interpret differently.
+#[cfg(unix)]
+#[test]
+fn run_11_variables_are_quoted_for_shells() {
+    let all = tempfile::tempdir().unwrap();
+    let name = r#"it's \\ a "$HOME" `x` \ !! \' folder*"#;
+    let folder = folder_with_mode(all.path().join(name), 0o700);
+    let (printed, _running) = RunningCommand::start(emulate(&folder).arg("--print-env"), 2);
+    for shell in ["sh", "dash", "bash", "zsh", "fish"] {
+        let script = format!("{}\ncat \"$SSL_CERT_FILE\"", printed.join("\n"));
+        let mut command = Command::new(shell);
+        command.args(["-c", &script]).env("HOME", all.path());
+        let Ok(output) = command.output() else {
+            skip_without(shell);
+            continue;
+        };
+        let ran = RunResult::of(output);
+        assert!(ran.stdout.starts_with("-----BEGIN CERTIFICATE-----"), "{shell}: {ran:?} {printed:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use symbolon_emulator::{Fault, Step};
 
-use crate::run::{RunResult, RunningCommand, TestEnv, at_terminal, run_with_open_stdin, symbolon};
+use crate::run::{RunResult, RunningCommand, TestEnv, at_terminal, emulate, run_with_open_stdin, symbolon};
 
 const RESOURCE: &str = "https://vault.azure.net";
 const TOKEN: &[&str] = &["token", "--resource", RESOURCE, "--key", "p-256"];
@@ -256,9 +256,9 @@ fn cli_13_no_browser() {
         let ran = RunResult::of(with_browser(command).output().unwrap());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
-    let mut emulate = symbolon();
-    emulate.args(["emulate", "--print-env"]);
-    let (printed, _running) = RunningCommand::start(&mut with_browser(emulate), 2);
+    let mut command = emulate(folder.path());
+    command.arg("--print-env");
+    let (printed, _running) = RunningCommand::start(&mut with_browser(command), 2);
     assert_eq!(printed.len(), 2);
     assert!(!opened.exists(), "{}", fs::read_to_string(opened).unwrap());
 }

@@ -9,7 +9,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::json;
 use symbolon_emulator::{Fault, Step};
 
-use crate::run::{RunResult, RunningCommand, TestEnv, at_terminal, run_with_open_stdin, symbolon};
+use crate::run::{RunResult, RunningCommand, TestEnv, at_terminal, emulate, run_with_open_stdin, symbolon};
 
 const RESOURCE: &str = "https://vault.azure.net";
 /// A closed port.
@@ -253,13 +253,13 @@ fn cli_14_requests_to_the_emulator() {
     let folder = tempfile::tempdir().unwrap();
     for source in ["imds", "app_service", "cloud_shell"] {
         let journal = folder.path().join(source);
-        let mut command = symbolon();
-        command.args(["emulate", "--print-env", "--source", source, "--journal"]).arg(&journal);
+        let mut command = emulate(folder.path());
+        command.args(["--print-env", "--source", source, "--journal"]).arg(&journal);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut printed = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         while !printed.contains("SSL_CERT_FILE") {
-            stdout.read_line(&mut printed).unwrap();
+            assert_ne!(stdout.read_line(&mut printed).unwrap(), 0, "{printed}");
         }
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let running = RunningCommand(child);

@@ -1,7 +1,7 @@
 //! Running the command.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 #[cfg(unix)]
@@ -17,11 +17,24 @@ pub(crate) fn symbolon() -> Command {
     command
 }
 
+/// Returns `symbolon emulate`, which keeps its files in this folder.
+pub(crate) fn emulate(folder: &Path) -> Command {
+    let mut command = symbolon();
+    command.envs(emulator_folder(folder)).arg("emulate");
+    command
+}
+
+/// Returns variables by which `symbolon emulate` keeps its files in this folder. The command
+/// creates the folder for caches, with mode 0700 whatever the umask is.
+fn emulator_folder(folder: &Path) -> [(&'static str, PathBuf); 2] {
+    [("XDG_CACHE_HOME", folder.join("cache")), ("LOCALAPPDATA", folder.to_owned())]
+}
+
 /// An emulator and a file with its root certificate.
 pub(crate) struct TestEnv {
     pub(crate) emulator: Emulator,
     pub(crate) ca_file: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TestEnv {
@@ -34,13 +47,15 @@ impl TestEnv {
         let emulator = runtime.block_on(setup(Emulator::builder()).start()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let ca_file = emulator.write_ca(folder.path()).unwrap();
-        Self { emulator, ca_file, _folder: folder }
+        Self { emulator, ca_file, folder }
     }
 
-    /// Returns the command with variables that select the emulator.
+    /// Returns the command with variables that select the emulator. Another emulator keeps its
+    /// files in a temporary folder.
     pub(crate) fn symbolon(&self) -> Command {
         let mut command = symbolon();
         command.envs(self.emulator.environment_with_ca(&self.ca_file)).env("SYMBOLON_RETRY_SCALE", "0");
+        command.envs(emulator_folder(self.folder.path()));
         command
     }
 
