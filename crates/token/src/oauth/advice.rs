@@ -12,7 +12,7 @@ const BY_NUMBER: &[(&[u32], &str)] = &[
     (&[70_011, 1_002_012], "append /.default to the resource, as in https://vault.azure.net/.default"),
     (&[28_000], "request the scopes of one resource at a time"),
     (&[500_011, 650_057], "check the resource, and that the client is allowed to request it"),
-    (&[392_196], "the resource does not accept bound tokens; request a bearer token"),
+    (&[392_196, 3_921_996], "the resource does not accept bound tokens; request a bearer token"),
     (&[392_200], "the client certificate did not reach the service; check for a proxy that terminates TLS"),
     (&[51_000], "mutual-TLS client authentication is not enabled for this client"),
     (&[1_000_901], "the certificate is no longer accepted for new tokens; renew it"),
