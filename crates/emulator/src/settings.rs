@@ -34,6 +34,8 @@ pub(crate) struct EmulatorSettings {
     pub(crate) token_not_after: Option<Duration>,
     /// The only audience that the resource accepts; if absent, every audience of an issued token.
     pub(crate) audience: Option<String>,
+    /// The resource challenges a request without a valid token as Azure Key Vault does.
+    pub(crate) key_vault_challenge: bool,
     /// Client secrets by client id.
     pub(crate) applications: HashMap<String, String>,
     /// Client ids that authenticate with tokens of this token service.
@@ -56,6 +58,7 @@ impl Default for EmulatorSettings {
             certificate_lifetime: CERTIFICATE_LIFETIME,
             token_not_after: Some(TOKEN_NOT_AFTER),
             audience: None,
+            key_vault_challenge: false,
             applications: HashMap::new(),
             federated: Vec::new(),
         }

@@ -167,8 +167,9 @@ fn fault(QueuedFault { id, fault, .. }: &QueuedFault) -> Value {
         FaultLimit::Times(times) => (Value::from(times), Value::Null),
         FaultLimit::Lasting(lasting) => (Value::Null, Value::from(lasting.as_secs_f64())),
         FaultLimit::Always => (Value::from("always"), Value::Null),
+        FaultLimit::UntilSatisfied => (Value::from("until-satisfied"), Value::Null),
     };
-    json!({
+    let mut listed = json!({
         "id": id,
         "kind": fault.name,
         "step": fault.step.as_str(),
@@ -176,7 +177,11 @@ fn fault(QueuedFault { id, fault, .. }: &QueuedFault) -> Value {
         "after": fault.delay.as_secs_f64(),
         "times": times,
         "lasting": lasting,
-    })
+    });
+    if let Some(server) = fault.server {
+        listed["server"] = server.name().into();
+    }
+    listed
 }
 
 fn inject(media_type: &str, body: &[u8], state: &EmulatorState) -> AdminResponse {

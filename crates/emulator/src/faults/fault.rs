@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::protocol::{ExpiryFormat, Step};
+use crate::protocol::{ExpiryFormat, Server, Step};
 
 /// A scripted fault at one [`Step`], for [one request](Self::once) by default.
 ///
@@ -21,6 +21,8 @@ use crate::protocol::{ExpiryFormat, Step};
 #[must_use]
 pub struct Fault {
     pub(crate) step: Step,
+    /// The only server whose handshakes the fault applies to.
+    pub(crate) server: Option<Server>,
     /// The kind in fault files and in the journal.
     pub(crate) name: &'static str,
     pub(crate) effect: FaultEffect,
@@ -35,6 +37,8 @@ pub(crate) enum FaultLimit {
     /// Starting at the first matching request.
     Lasting(Duration),
     Always,
+    /// Until a request has a token with the claims of the challenge.
+    UntilSatisfied,
 }
 
 /// The effect of a fault on the request or the response.
@@ -122,7 +126,7 @@ pub enum CertificateFault {
 
 impl Fault {
     fn new(step: Step, name: &'static str, effect: FaultEffect) -> Self {
-        Self { step, name, effect, delay: Duration::ZERO, limit: FaultLimit::Times(1) }
+        Self { step, server: None, name, effect, delay: Duration::ZERO, limit: FaultLimit::Times(1) }
     }
 
     /// Replaces the response by an HTTP status, with the [`header`](Self::header)s and the
@@ -318,6 +322,13 @@ impl Fault {
         self
     }
 
+    /// Limits a fault of [`Step::Handshake`] to one server: the resource then refuses a certificate
+    /// that the token service accepts. Faults of other steps do not change.
+    pub fn at_server(mut self, server: Server) -> Self {
+        self.server = Some(server).filter(|_| self.step == Step::Handshake);
+        self
+    }
+
     /// Delays the fault, on the emulator's clock.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -339,6 +350,15 @@ impl Fault {
     /// clock.
     pub fn lasting(mut self, duration: Duration) -> Self {
         self.limit = FaultLimit::Lasting(duration);
+        self
+    }
+
+    /// Applies a [claims challenge](Self::claims_challenge) of the resource to each request whose
+    /// token was not issued with these claims. Other faults do not change.
+    pub fn until_satisfied(mut self) -> Self {
+        if self.step == Step::Resource && matches!(self.effect, FaultEffect::ClaimsChallenge(_)) {
+            self.limit = FaultLimit::UntilSatisfied;
+        }
         self
     }
 

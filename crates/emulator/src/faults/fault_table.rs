@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::faults::fault::{CertificateFault, Fault};
-use crate::faults::value::{AlertValue, DurationValue, HeadersValue, StatusValue, StepValue, TimesValue};
+use crate::faults::value::{
+    AlertValue, DurationValue, HeadersValue, ServerValue, StatusValue, StepValue, TimesValue,
+};
 use crate::protocol::{ExpiryFormat, Step};
 
 /// A table `[[fault]]`, or the JSON object of the admin API.
@@ -15,6 +17,7 @@ use crate::protocol::{ExpiryFormat, Step};
 pub(super) struct FaultTable {
     kind: FaultKind,
     step: Option<StepValue>,
+    server: Option<ServerValue>,
     after: Option<DurationValue>,
     times: Option<TimesValue>,
     lasting: Option<DurationValue>,
@@ -93,7 +96,7 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ("expiry", "step = \"app-service\"\nformat = \"american-date\""),
     ("certificate", "certificate = \"lifetime\"\nlifetime = \"2m\""),
     ("tls-alert", "alert = \"handshake_failure\""),
-    ("refuse-certificate", ""),
+    ("refuse-certificate", "server = \"resource\""),
     ("revoke-certificate", "step = \"token\""),
     ("renew-certificate", "step = \"token\""),
     ("reboot", "step = \"token\""),
@@ -197,6 +200,8 @@ impl FaultTable {
             FaultKind::Reboot => Fault::reboot(step),
         };
         let fault = self.with_headers(fault);
+        let server = if step == Step::Handshake { self.server.take() } else { None };
+        let fault = server.into_iter().fold(fault, |fault, server| fault.at_server(server.0));
         let fault = self.with_limit(fault)?;
         self.refuse_remaining_members()?;
         Ok(fault)
@@ -257,6 +262,14 @@ impl FaultTable {
             (Some(_), Some(_)) => return Err("`times` and `lasting` exclude each other".to_owned()),
             (Some(TimesValue::N(n)), None) => fault.times(n),
             (Some(TimesValue::Always), None) => fault.always(),
+            (Some(TimesValue::UntilSatisfied), None)
+                if self.kind == FaultKind::ClaimsChallenge && fault.step == Step::Resource =>
+            {
+                fault.until_satisfied()
+            }
+            (Some(TimesValue::UntilSatisfied), None) => {
+                return Err("`until-satisfied` is for claims challenges of the resource only".to_owned());
+            }
             (None, Some(lasting)) => fault.lasting(lasting.0),
             (None, None) => fault,
         };
@@ -269,6 +282,7 @@ impl FaultTable {
     /// Refuses members that the kind does not have, instead of ignoring them.
     fn refuse_remaining_members(&self) -> Result<(), String> {
         let members = [
+            ("server", self.server.is_some()),
             ("status", self.status.is_some()),
             ("headers", self.headers.is_some()),
             ("body", self.body.is_some()),

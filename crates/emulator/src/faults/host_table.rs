@@ -22,6 +22,7 @@ pub(super) struct HostTable {
     certificate_lifetime: Option<DurationValue>,
     token_not_after: Option<DurationValue>,
     audience: Option<String>,
+    key_vault_challenge: bool,
     clock_skew: Option<SkewValue>,
     tls: Option<TlsVersion>,
     /// Client secrets by client id.
@@ -34,6 +35,7 @@ impl HostTable {
         settings.v1_only |= self.v1_only;
         settings.attestation_required |= self.attestation_required;
         settings.arc_user_assigned &= !self.arc_without_user_assigned;
+        settings.key_vault_challenge |= self.key_vault_challenge;
         settings.applications.extend(self.applications);
         set(&mut settings.tenant_id, self.tenant_id.map(Some));
         set(&mut settings.token_lifetime, self.token_lifetime.map(|value| value.0));

@@ -69,12 +69,20 @@ impl FaultQueue {
         faults.queue.iter().cloned().collect()
     }
 
-    /// Takes the oldest fault of a step, and counts the request against its limit.
-    pub(crate) fn take(&self, step: Step, now: SystemTime) -> Option<Fault> {
+    /// Takes the oldest fault of a step for which `applies` is true, and counts the request against
+    /// its limit.
+    pub(crate) fn take(
+        &self,
+        step: Step,
+        now: SystemTime,
+        applies: impl Fn(&Fault) -> bool,
+    ) -> Option<Fault> {
         let mut faults = self.faults();
         faults.queue.retain(|queued| !queued.is_expired(now));
-        let index =
-            faults.queue.iter_mut().position(|queued| queued.fault.step == step && queued.applies(now))?;
+        let index = faults
+            .queue
+            .iter_mut()
+            .position(|queued| queued.fault.step == step && applies(&queued.fault) && queued.applies(now))?;
         let queued = &mut faults.queue[index];
         queued.first_match.get_or_insert(now);
         let fault = queued.fault.clone();
@@ -123,7 +131,7 @@ mod tests {
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn name(queue: &FaultQueue, step: Step, now: SystemTime) -> &'static str {
-        queue.take(step, now).map_or("-", |fault| fault.name)
+        queue.take(step, now, |_| true).map_or("-", |fault| fault.name)
     }
 
     #[test]

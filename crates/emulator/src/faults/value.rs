@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::protocol::Step;
+use crate::protocol::{Server, Step};
 
 /// The names of the alerts that servers send (RFC 8446 §6).
 const ALERTS: &[(&str, u8)] = &[
@@ -30,6 +30,22 @@ pub(super) struct StepValue(pub(super) Step);
 impl<'de> Deserialize<'de> for StepValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// The name of a server with TLS.
+pub(super) struct ServerValue(pub(super) Server);
+
+impl<'de> Deserialize<'de> for ServerValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let servers = [Server::Token, Server::Resource, Server::ServiceFabric];
+        servers.into_iter().find(|server| server.name() == name).map(Self).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "there is no server `{name}` with TLS; the servers are {}",
+                servers.map(Server::name).join(", ")
+            ))
+        })
     }
 }
 
@@ -91,10 +107,11 @@ impl<'de> Deserialize<'de> for AlertValue {
     }
 }
 
-/// A number of times, or `always`.
+/// A number of times, `always`, or `until-satisfied`.
 pub(super) enum TimesValue {
     N(u64),
     Always,
+    UntilSatisfied,
 }
 
 impl<'de> Deserialize<'de> for TimesValue {
@@ -105,6 +122,7 @@ impl<'de> Deserialize<'de> for TimesValue {
                 .map(Self::N)
                 .map_err(|_| D::Error::custom(format_args!("{times} is not a number of times"))),
             NumberOrText::Text(text) if text == "always" => Ok(Self::Always),
+            NumberOrText::Text(text) if text == "until-satisfied" => Ok(Self::UntilSatisfied),
             NumberOrText::Text(text) => {
                 Err(D::Error::custom(format_args!("`{text}` is not a number of times, nor \"always\"")))
             }

@@ -42,6 +42,17 @@ impl Server {
     pub(crate) const ALL: [Self; 5] =
         [Self::Imds, Self::Token, Self::Resource, Self::Hosts, Self::ServiceFabric];
 
+    /// Returns the name in fault files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Imds => "imds",
+            Self::Token => "token",
+            Self::Resource => "resource",
+            Self::Hosts => "hosts",
+            Self::ServiceFabric => "service-fabric",
+        }
+    }
+
     /// Refuses an address that other machines can reach. Three servers may also listen at Azure's.
     pub(crate) fn check(self, address: SocketAddr) -> Result<(), Error> {
         let has_azure_address = matches!(self, Self::Imds | Self::Token | Self::Resource);

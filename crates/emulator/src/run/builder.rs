@@ -207,6 +207,14 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Makes the resource answer a request without a valid token as Azure Key Vault does, with
+    /// `Bearer authorization="…", resource="…"`, from which its clients read the authority and the
+    /// audience. The resource is the [`audience`](Self::audience), or Key Vault's own.
+    pub fn key_vault_challenge(mut self) -> Self {
+        self.settings.key_vault_challenge = true;
+        self
+    }
+
     /// Adds a confidential client with its secret.
     pub fn application(mut self, client_id: &str, secret: &str) -> Self {
         self.settings.applications.insert(client_id.to_owned(), secret.to_owned());

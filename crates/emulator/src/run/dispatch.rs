@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::calendar::since_epoch;
-use crate::faults::{Fault, FaultEffect};
+use crate::faults::{Fault, FaultEffect, FaultLimit};
 use crate::journal::{EntryOutcome, JournalEntry};
 use crate::pki::csr;
 use crate::protocol::{
@@ -92,7 +92,13 @@ pub(super) async fn respond(
         Server::Hosts => hosts::step(&request.path),
         Server::ServiceFabric => hosts::fabric_step(&request.path),
     };
-    let fault = state.faults.take(step, at);
+    let satisfied = |fault: &Fault| match (&fault.effect, fault.limit) {
+        (FaultEffect::ClaimsChallenge(claims), FaultLimit::UntilSatisfied) => {
+            resource::has_claims(&request, claims)
+        }
+        _ => false,
+    };
+    let fault = state.faults.take(step, at, |fault| !satisfied(fault));
     let effect = fault.as_ref().map_or(&FaultEffect::None, |fault| &fault.effect);
     apply_side_effects(effect, &request, &state);
     let (reply, issued) = match scripted_reply(effect, &request, step, &state) {

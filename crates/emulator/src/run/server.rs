@@ -54,7 +54,9 @@ async fn accept_connection(
         let connection = state.connections.open(number, None);
         return serve_connection(stream, |stream| stream, server, connection, state).await;
     };
-    let fault = state.faults.take(Step::Handshake, state.clock.now());
+    let fault = state
+        .faults
+        .take(Step::Handshake, state.clock.now(), |fault| fault.server.is_none_or(|only| only == server));
     let name = fault.as_ref().map(|fault| fault.name);
     // The endpoint of Service Fabric requests no certificate that could be refused.
     let refuses = server != Server::ServiceFabric

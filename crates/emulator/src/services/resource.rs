@@ -9,6 +9,8 @@ use crate::calendar::unix;
 use crate::protocol::{CompactJws, ParsedRequest, Reply, StreamedBody};
 use crate::state::EmulatorState;
 
+/// The audience of Azure Key Vault.
+const KEY_VAULT: &str = "https://vault.azure.net";
 /// The path that returns the body of its request.
 const ECHO: &str = "/echo";
 /// The path below which a number is the length of the response.
@@ -40,6 +42,10 @@ pub(crate) async fn reply(request: &ParsedRequest, state: &EmulatorState) -> Rep
 /// Returns the challenge of a 401 (RFC 6750 §3), with a claims challenge in base64 if given.
 pub(crate) fn challenge(state: &EmulatorState, error: &str, reason: &str, claims: Option<&str>) -> String {
     let authority = format!("{}/{}", state.urls.token, state.machine.tenant_id);
+    if state.settings.key_vault_challenge && claims.is_none() {
+        let audience = state.settings.audience.as_deref().unwrap_or(KEY_VAULT);
+        return format!(r#"Bearer authorization="{authority}", resource="{audience}""#);
+    }
     let scheme = if claims.is_some() { "Bearer" } else { "mtls_pop" };
     let mut challenge = format!(
         r#"{scheme} realm="", authorization_uri="{authority}", error="{error}", error_description="{reason}""#
@@ -48,6 +54,28 @@ pub(crate) fn challenge(state: &EmulatorState, error: &str, reason: &str, claims
         challenge.push_str(&format!(r#", claims="{}""#, Base64::encode_string(claims.as_bytes())));
     }
     challenge
+}
+
+/// Returns true if the token of a request was issued with these claims, which may be some of those
+/// that its request asked for.
+pub(crate) fn has_claims(request: &ParsedRequest, claims: &str) -> bool {
+    let token = request.header("authorization").and_then(|value| value.split_once(' '));
+    let token = token.and_then(|(_, token)| CompactJws::parse(token.trim()));
+    let challenge: Option<Value> = serde_json::from_str(claims).ok();
+    match (token, challenge) {
+        (Some(token), Some(challenge)) => contains(&token.unverified_claims()["claims_request"], &challenge),
+        _ => false,
+    }
+}
+
+/// Returns true if `whole` has every member of `part`.
+fn contains(whole: &Value, part: &Value) -> bool {
+    match part {
+        Value::Object(members) => {
+            members.iter().all(|(name, part)| whole.get(name).is_some_and(|whole| contains(whole, part)))
+        }
+        _ => whole == part,
+    }
 }
 
 /// Returns the properties of a valid token, or the reason of the refusal.

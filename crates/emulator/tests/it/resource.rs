@@ -3,10 +3,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use symbolon_emulator::Emulator;
+use symbolon_emulator::{Emulator, Fault, Server};
 use symbolon_types::{ManualClock, SharedClock};
 
-use crate::client::{Answer, Client, Identity, authorized, get};
+use crate::client::{Answer, Client, Identity, alert, authorized, get};
 use crate::csr::Key;
 use crate::fixtures::{bound_token, certified, token_request};
 
@@ -62,6 +62,67 @@ async fn bound_token_needs_scheme_and_certificate() {
     emulator.revoke(identity.thumbprint());
     let answer = with.send(authorized(&url, "mtls_pop", &token)).await.unwrap();
     assert_eq!(reason(&answer), (401, json!("certificate_revoked")));
+}
+
+#[tokio::test]
+async fn certificate_is_refused_at_the_resource() {
+    let scripted = Emulator::builder()
+        .faults_toml("[[fault]]\nkind = \"refuse-certificate\"\nserver = \"resource\"\ntimes = \"always\"")
+        .unwrap();
+    let emulator = scripted.start().await.unwrap();
+    let identity = certified(&emulator, &Key::p256()).await;
+    let client = Client::new(&emulator, Some(&identity));
+    // The token service accepts the certificate, also after the refusal.
+    for _ in 0..2 {
+        let token = bound_token(&emulator, &identity).await.unwrap();
+        let error = client.send(authorized(emulator.resource_url(), "mtls_pop", &token)).await.err().unwrap();
+        assert_eq!(alert(&*error), Some(rustls::AlertDescription::CertificateRevoked));
+    }
+    emulator.clear_faults();
+    emulator.inject(Fault::refuse_certificate().at_server(Server::Token));
+    let answer = client.send(get(emulator.resource_url())).await.unwrap();
+    assert_eq!(answer.status, 401);
+    bound_token(&emulator, &identity).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn claims_challenge_lasts_until_satisfied() {
+    let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1700000000"}}}"#;
+    let more =
+        r#"{"access_token":{"nbf":{"essential":true,"value":"1700000000"},"xms_cc":{"values":["cp1"]}}}"#;
+    let scripted = format!(
+        "[[fault]]\nkind = \"claims-challenge\"\nstep = \"resource\"\nclaims = '{claims}'\ntimes = \"until-satisfied\""
+    );
+    let emulator = Emulator::builder().faults_toml(&scripted).unwrap().start().await.unwrap();
+    let identity = certified(&emulator, &Key::p256()).await;
+    let client = Client::new(&emulator, Some(&identity));
+    for (requested, status) in [(None, 401), (None, 401), (Some(more), 200), (None, 401), (Some(claims), 200)]
+    {
+        let mut parameters = vec![("token_type", "mtls_pop")];
+        parameters.extend(requested.map(|claims| ("claims", claims)));
+        let token = client.send(token_request(&emulator, &parameters)).await.unwrap().json();
+        let token = token["access_token"].as_str().unwrap();
+        let answer = client.send(authorized(emulator.resource_url(), "mtls_pop", token)).await.unwrap();
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("www-authenticate").contains("insufficient_claims"), status == 401);
+    }
+    let elsewhere = scripted.replace("resource", "token");
+    assert!(Emulator::builder().faults_toml(&elsewhere).is_err());
+}
+
+#[tokio::test]
+async fn challenge_is_that_of_key_vault() {
+    for (settings, audience) in [
+        ("", "https://vault.azure.net"),
+        ("audience = \"https://managedhsm.azure.net\"", "https://managedhsm.azure.net"),
+    ] {
+        let settings = format!("[host]\nkey_vault_challenge = true\n{settings}");
+        let emulator = Emulator::builder().faults_toml(&settings).unwrap().start().await.unwrap();
+        let answer = Client::new(&emulator, None).send(get(emulator.resource_url())).await.unwrap();
+        let authority = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
+        let expected = format!(r#"Bearer authorization="{authority}", resource="{audience}""#);
+        assert_eq!((answer.status.as_u16(), answer.header("www-authenticate")), (401, expected.as_str()));
+    }
 }
 
 #[tokio::test]
