@@ -5,6 +5,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
@@ -105,6 +107,14 @@ impl Http1Connection {
                 Some(end)
             }
         }
+    }
+}
+
+/// Adds `Content-Length: 0` to a request without content if its method expects some (RFC 9110 §8.6).
+/// hyper omits it, and some servers then refuse the request.
+pub(crate) fn announce_no_content<B>(request: &mut http::Request<B>) {
+    if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+        request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
     }
 }
 

@@ -31,7 +31,7 @@ impl HttpOrigin {
         Ok(Self { is_tls, host: host.to_owned(), port })
     }
 
-    /// Returns the origin of an absolute URI, or `None` if it has none.
+    /// Returns the origin of an absolute URI without a user name, or `None` for any other.
     #[cfg(feature = "connections")]
     pub(crate) fn of_uri(uri: &http::Uri) -> Option<Self> {
         let is_tls = match uri.scheme_str()? {
@@ -39,6 +39,9 @@ impl HttpOrigin {
             "http" => false,
             _ => return None,
         };
+        if uri.authority()?.as_str().contains('@') {
+            return None;
+        }
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         Some(Self { is_tls, host: Host::parse(uri.host()?).ok()?, port })
     }

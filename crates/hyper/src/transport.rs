@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HOST};
+use http::Method;
+use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
 use http_body_util::Full;
 use symbolon_rustls::ClientAuthRecord;
 use symbolon_transport::{
@@ -16,7 +16,7 @@ use url::{Position, Url};
 
 use crate::classify::{self, NewConnectionError};
 use crate::connector::Connector;
-use crate::http1::{ExchangeError, Http1Connection};
+use crate::http1::{ExchangeError, Http1Connection, announce_no_content};
 use crate::origin::HttpOrigin;
 use crate::pool::{ClientConnections, ConnectionKey, Pool};
 use crate::proxy::Proxy;
@@ -210,10 +210,8 @@ fn message(
     if let Some(host) = host {
         message.headers_mut().entry(HOST).or_insert(host);
     }
-    // RFC 9110 §8.6: these methods send `Content-Length: 0` without content; hyper omits it.
-    let expects_content = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    if expects_content && request.body().is_empty() {
-        message.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+    if request.body().is_empty() {
+        announce_no_content(&mut message);
     }
     Ok(message)
 }

@@ -49,35 +49,34 @@ impl SendFailure {
     }
 }
 
-/// Returns the failure of an exchange. `record` is empty for a connection that has served another
+/// Returns the failure of an exchange. `record` is `None` for a connection that has served another
 /// request, whose loss says nothing about the certificate.
 pub(crate) fn exchange_error(
     (error, unsent): ExchangeFailure,
     activity: &StreamActivity,
-    record: &ClientAuthRecord,
+    record: Option<&ClientAuthRecord>,
 ) -> SendFailure {
-    let mut is_unprocessed = unsent.is_some() || is_refused_stream(&error);
-    let failed = if error.is_user() {
-        TransportError::new(TransportErrorKind::Unsupported).with_source(error).into()
-    } else if activity.is_received() {
-        let kind = match is_not_http(&error) {
-            true => TransportErrorKind::Protocol,
-            false => TransportErrorKind::Interrupted,
-        };
-        TransportError::new(kind).with_source(error).into()
-    } else {
-        let kind = match activity.tls_error() {
-            Some(tls) => record.failure_kind(tls),
-            None => record.failure_kind(&error),
-        };
-        is_unprocessed |=
-            matches!(activity.tls_error(), Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
-        on_new_connection(kind, of_tls(kind).with_source(error))
+    let mut is_unprocessed = unsent.is_some() || !activity.is_written() || is_refused_stream(&error);
+    let failed = match (record, activity.tls_error()) {
+        _ if error.is_user() => {
+            TransportError::new(TransportErrorKind::Unsupported).with_source(error).into()
+        }
+        // An HTTP/2 server may send its settings before it refuses the certificate.
+        (Some(record), Some(tls)) => {
+            is_unprocessed |= matches!(tls, Error::AlertReceived(alert) if ends_handshake(*alert));
+            let kind = record.failure_kind(tls);
+            on_new_connection(kind, of_tls(kind).with_source(error))
+        }
+        (Some(record), None) if !activity.is_received() => {
+            let kind = record.failure_kind(&error);
+            on_new_connection(kind, of_tls(kind).with_source(error))
+        }
+        _ => body_failed(error).into(),
     };
     SendFailure::new(failed, unsent, is_unprocessed)
 }
 
-/// Returns the error of a response body that ends early.
+/// Returns the error of a response that ends early.
 pub(crate) fn body_failed(error: hyper::Error) -> TransportError {
     let kind = match is_not_http(&error) {
         true => TransportErrorKind::Protocol,

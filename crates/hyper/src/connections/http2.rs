@@ -1,10 +1,13 @@
 //! HTTP/2 connections, which requests share.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use symbolon_rustls::ClientAuthRecord;
 
 use super::http1::ExchangeFailure;
 use super::outgoing::OutgoingBody;
@@ -22,10 +25,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct SharedHttp2 {
     sender: SendRequest<OutgoingBody>,
     activity: StreamActivity,
+    record: ClientAuthRecord,
+    /// True once the server has responded to a request: it accepts the certificate.
+    is_proven: Arc<AtomicBool>,
 }
 
 impl SharedHttp2 {
-    pub(super) async fn new(stream: HttpStream) -> Result<Self, hyper::Error> {
+    pub(super) async fn new(stream: HttpStream, record: ClientAuthRecord) -> Result<Self, hyper::Error> {
         let activity = stream.activity();
         let mut builder = Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
@@ -36,7 +42,7 @@ impl SharedHttp2 {
                 tracing::debug!(%error, "the HTTP/2 connection ended");
             }
         });
-        Ok(Self { sender, activity })
+        Ok(Self { sender, activity, record, is_proven: Arc::default() })
     }
 
     /// Returns false once the connection takes no more requests.
@@ -48,14 +54,21 @@ impl SharedHttp2 {
         &self.activity
     }
 
+    /// Returns the record of the handshake until the server has responded to a request.
+    pub(super) fn unproven_record(&self) -> Option<&ClientAuthRecord> {
+        (!self.is_proven.load(Ordering::Relaxed)).then_some(&self.record)
+    }
+
     /// Sends a request and receives the head of the response.
     pub(super) async fn send(
         &mut self,
         request: http::Request<OutgoingBody>,
     ) -> Result<http::Response<Incoming>, ExchangeFailure> {
-        self.sender.try_send_request(request).await.map_err(|mut failure| {
+        let response = self.sender.try_send_request(request).await.map_err(|mut failure| {
             let unsent = failure.take_message().map(Box::new);
             (failure.into_error(), unsent)
-        })
+        })?;
+        self.is_proven.store(true, Ordering::Relaxed);
+        Ok(response)
     }
 }

@@ -39,7 +39,8 @@ pub(super) struct OriginPool {
 #[derive(Debug, Default)]
 struct PoolState {
     idle: Vec<(StreamingHttp1, SystemTime)>,
-    http2: Option<SharedHttp2>,
+    /// With the time of its last request.
+    http2: Option<(SharedHttp2, SystemTime)>,
     /// True if the last connection negotiated HTTP/1.1.
     speaks_http1: bool,
 }
@@ -68,17 +69,16 @@ impl OriginPool {
     }
 
     /// Returns the HTTP/2 connection, if there is one that takes requests.
-    pub(super) fn http2(&self) -> Option<SharedHttp2> {
+    pub(super) fn http2(&self, now: SystemTime) -> Option<SharedHttp2> {
         let mut state = self.state();
-        if state.http2.as_ref().is_some_and(|connection| !connection.is_open()) {
-            state.http2 = None;
-        }
-        state.http2.clone()
+        let (connection, last_use) = state.http2.as_mut().filter(|(connection, _)| connection.is_open())?;
+        *last_use = now;
+        Some(connection.clone())
     }
 
-    pub(super) fn set_http2(&self, connection: SharedHttp2) {
+    pub(super) fn set_http2(&self, connection: SharedHttp2, now: SystemTime) {
         let mut state = self.state();
-        state.http2 = Some(connection);
+        state.http2 = Some((connection, now));
         state.speaks_http1 = false;
     }
 
@@ -113,11 +113,22 @@ impl OriginPool {
         }
     }
 
-    /// Closes connections that were idle for too long. After the clock was set back, all count as
-    /// too old.
+    /// Closes connections that have ended or were idle for too long. Requests that still run on an
+    /// HTTP/2 connection end on it. After the clock was set back, all count as too old.
     pub(super) fn close_outdated(&self, now: SystemTime) {
-        let limit = self.limits.idle_time;
-        self.state().idle.retain(|(_, since)| now.duration_since(*since).is_ok_and(|age| age <= limit));
+        let is_recent =
+            |since: SystemTime| now.duration_since(since).is_ok_and(|age| age <= self.limits.idle_time);
+        let mut state = self.state();
+        state.idle.retain(|(_, since)| is_recent(*since));
+        state.http2 =
+            state.http2.take().filter(|(connection, last_use)| connection.is_open() && is_recent(*last_use));
+    }
+
+    /// Returns true if the pool has connections, or an exchange that will return one.
+    pub(super) fn is_used(&self) -> bool {
+        let state = self.state();
+        let most = self.limits.connections.min(Semaphore::MAX_PERMITS);
+        !state.idle.is_empty() || state.http2.is_some() || self.connections.available_permits() < most
     }
 
     fn state(&self) -> MutexGuard<'_, PoolState> {

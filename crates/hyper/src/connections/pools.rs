@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use http::header::HOST;
-use http::uri::{PathAndQuery, Scheme, Uri};
+use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Version};
 use hyper::body::{Body as _, Incoming};
 use symbolon_rustls::{ClientAuthRecord, IdentityMap, TlsClient};
@@ -16,14 +16,16 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 
 use super::failure::{SendFailure, exchange_error};
-use super::http1::{ExchangeFailure, StreamingHttp1};
+use super::http1::StreamingHttp1;
 use super::http2::SharedHttp2;
 use super::origin_pool::{OriginPool, PoolLimits};
 use super::outgoing::OutgoingBody;
 use super::response_body::{DrivenConnection, ResponseBody};
 use crate::classify::{NewConnectionError, not_started};
 use crate::connector::Connector;
+use crate::http1::announce_no_content;
 use crate::origin::HttpOrigin;
+use crate::proxy::Proxy;
 use crate::stream::HttpStream;
 
 /// Pooled connections with streaming bodies, apart for each client certificate.
@@ -60,19 +62,34 @@ struct PoolKey {
     runtime: Id,
 }
 
+/// The destination of a request.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    key: &'a PoolKey,
+    proxy: Option<&'a Proxy>,
+    identity: Option<&'a ClientIdentity>,
+    pools: &'a IdentityPools,
+}
+
 /// A connection that is ready for a request.
 enum ReadyConnection {
-    Http1(Box<StreamingHttp1>, Option<OwnedSemaphorePermit>),
-    Http2(SharedHttp2, Option<OwnedSemaphorePermit>),
+    Http1 {
+        connection: Box<StreamingHttp1>,
+        permit: Option<OwnedSemaphorePermit>,
+        /// The record of its handshake; `None` if it has served another request.
+        record: Option<ClientAuthRecord>,
+    },
+    Http2 {
+        connection: SharedHttp2,
+        permit: Option<OwnedSemaphorePermit>,
+    },
 }
 
 /// A connection for one request.
 struct Checkout {
     connection: ReadyConnection,
-    /// False for a connection that has served another request.
+    /// True if it was opened for this request.
     is_new: bool,
-    /// The record of its handshake; empty for a connection that has served another request.
-    record: ClientAuthRecord,
 }
 
 impl Connections {
@@ -99,11 +116,13 @@ impl Connections {
         };
         let proxy = self.0.connector.proxy_for(Route::Public, &origin);
         let key = PoolKey { origin, is_proxied: proxy.is_some(), runtime };
+        let uri = request.uri().clone();
         let mut request = request;
         loop {
             let pools = self.0.pools(identity);
             let pool = self.0.pool(&pools, &key);
-            let checkout = match self.0.checkout(&pool, &key, &pools, identity).await {
+            let target = Target { key: &key, proxy: proxy.as_ref(), identity, pools: &pools };
+            let Checkout { connection, is_new } = match self.0.checkout(&pool, target).await {
                 Ok(checkout) => checkout,
                 Err(error) => {
                     let failure = SendFailure::unsent(error, request);
@@ -111,12 +130,14 @@ impl Connections {
                     return Err(failure);
                 }
             };
-            let Checkout { connection, is_new, record } = checkout;
-            let failure = match self.exchange(connection, &pool, &key.origin, request, &record).await {
+            let mut failure = match self.exchange(connection, &pool, &key.origin, request).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
             self.forget_rejected(&failure, identity, &pools);
+            if let Some(unsent) = &mut failure.unsent {
+                *unsent.uri_mut() = uri.clone();
+            }
             match failure.unsent {
                 // A kept connection was closed in the meantime.
                 Some(unsent) if !is_new => request = *unsent,
@@ -131,29 +152,26 @@ impl Connections {
         pool: &Arc<OriginPool>,
         origin: &HttpOrigin,
         request: http::Request<OutgoingBody>,
-        record: &ClientAuthRecord,
     ) -> Result<http::Response<ResponseBody>, SendFailure> {
         match connection {
-            ReadyConnection::Http1(mut connection, permit) => {
-                let request = for_http1(request, origin);
+            ReadyConnection::Http1 { mut connection, permit, record } => {
                 connection.start();
-                match connection.send(request).await {
+                match connection.send(for_http1(request, origin)).await {
                     Ok(response) => {
                         let pool = Arc::downgrade(pool);
                         let driven =
                             DrivenConnection { connection: *connection, pool, clock: self.0.clock.clone() };
                         Ok(released(response, Some(driven), permit).await)
                     }
-                    Err(failure) => {
-                        Err(exchange_error(for_any(failure, origin), connection.activity(), record))
-                    }
+                    Err(failure) => Err(exchange_error(failure, connection.activity(), record.as_ref())),
                 }
             }
-            ReadyConnection::Http2(mut connection, permit) => {
-                let request = for_http2(request);
-                match connection.send(request).await {
+            ReadyConnection::Http2 { mut connection, permit } => {
+                match connection.send(for_http2(request)).await {
                     Ok(response) => Ok(released(response, None, permit).await),
-                    Err(failure) => Err(exchange_error(failure, connection.activity(), record)),
+                    Err(failure) => {
+                        Err(exchange_error(failure, connection.activity(), connection.unproven_record()))
+                    }
                 }
             }
         }
@@ -186,95 +204,77 @@ impl ConnectionsParts {
     fn pool(&self, pools: &IdentityPools, key: &PoolKey) -> Arc<OriginPool> {
         let now = self.clock.now();
         let mut pools = pools.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        for pool in pools.values() {
+        pools.retain(|_, pool| {
             pool.close_outdated(now);
-        }
+            pool.is_used() || Arc::strong_count(pool) > 1
+        });
         let pool = pools.entry(key.clone()).or_insert_with(|| Arc::new(OriginPool::new(self.limits)));
         Arc::clone(pool)
     }
 
     /// Returns a kept connection, or opens one.
-    async fn checkout(
-        &self,
-        pool: &OriginPool,
-        key: &PoolKey,
-        pools: &IdentityPools,
-        identity: Option<&ClientIdentity>,
-    ) -> Result<Checkout, NewConnectionError> {
-        if let Some(kept) = kept(pool).await {
-            return Ok(kept);
-        }
-        // Until the protocol is known, a burst of requests opens one connection.
-        let _opening = match pool.speaks_http1() {
-            true => None,
-            false => Some(pool.opening.lock().await),
-        };
-        if let Some(kept) = kept(pool).await {
-            return Ok(kept);
+    async fn checkout(&self, pool: &OriginPool, target: Target<'_>) -> Result<Checkout, NewConnectionError> {
+        let mut opening = None;
+        if !pool.speaks_http1() {
+            if let Some(shared) = self.shared(pool).await {
+                return Ok(shared);
+            }
+            // Until the protocol is known, a burst of requests opens one connection.
+            let first = pool.opening.lock().await;
+            if let Some(shared) = self.shared(pool).await {
+                return Ok(shared);
+            }
+            opening = (!pool.speaks_http1()).then_some(first);
         }
         let permit = pool.connection_permit().await;
         if let Some(connection) = pool.take().await {
-            return Ok(Checkout::kept(ReadyConnection::Http1(Box::new(connection), permit)));
+            let connection =
+                ReadyConnection::Http1 { connection: Box::new(connection), permit, record: None };
+            return Ok(Checkout { connection, is_new: false });
         }
         let record = ClientAuthRecord::default();
-        let stream = self.open(key, pools, identity, &record).await?;
-        let connection = new_connection(stream, pool, permit).await.map_err(not_started)?;
-        Ok(Checkout { connection, is_new: true, record })
+        let stream = self.open(target, &record).await?;
+        if !stream.is_http2() {
+            pool.set_http1();
+            drop(opening);
+            let connection = Box::new(StreamingHttp1::new(stream).await.map_err(not_started)?);
+            let connection = ReadyConnection::Http1 { connection, permit, record: Some(record) };
+            return Ok(Checkout { connection, is_new: true });
+        }
+        // HTTP/2 requests are bounded by streams.
+        drop(permit);
+        let connection = SharedHttp2::new(stream, record).await.map_err(not_started)?;
+        pool.set_http2(connection.clone(), self.clock.now());
+        drop(opening);
+        let permit = pool.stream_permit().await;
+        Ok(Checkout { connection: ReadyConnection::Http2 { connection, permit }, is_new: true })
+    }
+
+    /// Returns the HTTP/2 connection, once another request may run on it.
+    async fn shared(&self, pool: &OriginPool) -> Option<Checkout> {
+        pool.http2(self.clock.now())?;
+        let permit = pool.stream_permit().await;
+        // The connection may have ended while the permit was awaited.
+        let connection = pool.http2(self.clock.now())?;
+        Some(Checkout { connection: ReadyConnection::Http2 { connection, permit }, is_new: false })
     }
 
     async fn open(
         &self,
-        key: &PoolKey,
-        pools: &IdentityPools,
-        identity: Option<&ClientIdentity>,
+        target: Target<'_>,
         record: &ClientAuthRecord,
     ) -> Result<HttpStream, NewConnectionError> {
-        let proxy = self.connector.proxy_for(Route::Public, &key.origin);
+        let Target { key, proxy, identity, pools } = target;
         let tls = match key.origin.is_tls() {
             true => Some(&**pools.tls.get_or_try_init(|| self.connector.tls_client(identity, None)).await?),
             false => None,
         };
-        self.connector.open(&key.origin, proxy.as_ref(), tls, record).await
+        self.connector.open(&key.origin, proxy, tls, record).await
     }
 
     fn identities(&self) -> MutexGuard<'_, IdentityMap<Arc<IdentityPools>>> {
         self.identities.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Checkout {
-    fn kept(connection: ReadyConnection) -> Self {
-        Self { connection, is_new: false, record: ClientAuthRecord::default() }
-    }
-}
-
-/// Returns a connection that is free now.
-async fn kept(pool: &OriginPool) -> Option<Checkout> {
-    if pool.http2().is_some() {
-        let permit = pool.stream_permit().await;
-        // The connection may have ended while the permit was awaited.
-        let connection = pool.http2()?;
-        return Some(Checkout::kept(ReadyConnection::Http2(connection, permit)));
-    }
-    None
-}
-
-/// Starts HTTP on a new stream.
-async fn new_connection(
-    stream: HttpStream,
-    pool: &OriginPool,
-    permit: Option<OwnedSemaphorePermit>,
-) -> Result<ReadyConnection, hyper::Error> {
-    if stream.is_http2() {
-        let connection = SharedHttp2::new(stream).await?;
-        pool.set_http2(connection.clone());
-        // HTTP/2 requests are bounded by streams.
-        drop(permit);
-        let permit = pool.stream_permit().await;
-        return Ok(ReadyConnection::Http2(connection, permit));
-    }
-    pool.set_http1();
-    Ok(ReadyConnection::Http1(Box::new(StreamingHttp1::new(stream).await?), permit))
 }
 
 /// Returns the response, and the connection to its pool if there is no body.
@@ -309,6 +309,9 @@ fn for_http1(mut request: http::Request<OutgoingBody>, origin: &HttpOrigin) -> h
     let target = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     *request.version_mut() = Version::HTTP_11;
+    if request.body().is_end_stream() {
+        announce_no_content(&mut request);
+    }
     if !request.headers().contains_key(HOST)
         && let Ok(host) = HeaderValue::try_from(origin.host_field())
     {
@@ -322,19 +325,4 @@ fn for_http2(mut request: http::Request<OutgoingBody>) -> http::Request<Outgoing
     request.headers_mut().remove(HOST);
     *request.version_mut() = Version::HTTP_2;
     request
-}
-
-/// Restores the absolute URI of an unsent request.
-fn for_any(failure: ExchangeFailure, origin: &HttpOrigin) -> ExchangeFailure {
-    let (error, unsent) = failure;
-    let unsent = unsent.map(|mut request| {
-        let mut parts = request.uri().clone().into_parts();
-        parts.scheme = Some(if origin.is_tls() { Scheme::HTTPS } else { Scheme::HTTP });
-        parts.authority = origin.to_string().parse().ok();
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
-        request
-    });
-    (error, unsent)
 }

@@ -15,7 +15,7 @@ mod keys;
 mod server;
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -26,7 +26,7 @@ use hyper::body::Frame;
 use rustls::SupportedProtocolVersion;
 use symbolon_hyper::{Connections, ConnectionsBuilder, ResponseBody, SendFailure, outgoing};
 use symbolon_transport::{TransportErrorKind, timeout};
-use symbolon_types::{ClientIdentity, Context, Env, SharedClock, Thumbprint};
+use symbolon_types::{ClientIdentity, Context, Env, ManualClock, SharedClock, Thumbprint};
 
 use crate::authority::Authority;
 use crate::keys::Algorithm;
@@ -214,6 +214,51 @@ async fn refused_certificate_is_classified() {
 }
 
 #[tokio::test]
+async fn burst_learns_of_refused_certificate() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let identity = other.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, &rustls::version::TLS13, protocol, Behaviour::Echo).await;
+        let connections = trusting(&authority).build().unwrap();
+        join_all((0..16).map(|_| async {
+            let sent = send(&connections, request(Method::GET, &server.url(), ""), &identity).await;
+            let failure = sent.unwrap_err();
+            assert!(failure.is_identity_rejected(), "{protocol}: {failure:?}");
+        }))
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn empty_post_announces_its_length() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    let server = EchoServer::start(&authority, &rustls::version::TLS13, "http/1.1", Behaviour::Echo).await;
+    let connections = trusting(&authority).build().unwrap();
+    let empty = request(Method::POST, &server.url(), "");
+    let response = send(&connections, empty, &identity).await.unwrap();
+    assert_eq!(response.headers()["sent-length"], "0");
+}
+
+#[tokio::test]
+async fn idle_connections_are_not_used_again() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, &rustls::version::TLS13, protocol, Behaviour::Echo).await;
+        let clock = ManualClock::at(SystemTime::now());
+        let context = Context::default().with_env(Env::empty()).with_clock(SharedClock::new(clock.clone()));
+        let connections = trusting(&authority).context(context).build().unwrap();
+        for (seconds, expected) in [(0, 1), (89, 1), (91, 2)] {
+            clock.advance(Duration::from_secs(seconds));
+            let response = send(&connections, request(Method::GET, &server.url(), ""), &identity).await;
+            text(response.unwrap()).await;
+            assert_eq!(server.record().connections.load(Ordering::SeqCst), expected, "{protocol} {seconds}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn bare_loss_is_no_rejection() {
     let authority = Authority::new();
     let identity = authority.identity(Algorithm::P256);
@@ -237,6 +282,7 @@ async fn plain_http_is_refused() {
         ("http://service.example/", None, TransportErrorKind::Insecure),
         ("ftp://localhost/", None, TransportErrorKind::Unsupported),
         ("/relative", None, TransportErrorKind::Unsupported),
+        ("https://user@localhost/", None, TransportErrorKind::Unsupported),
     ] {
         let request = Request::get(url).body(outgoing(Empty::<Bytes>::new())).unwrap();
         let failure = connections.send(request, identity).await.unwrap_err();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -162,6 +162,8 @@ fn respond(request: Request<Incoming>) -> Response<BoxBody<Bytes, hyper::Error>>
     let has_host = request.headers().contains_key("host") || request.uri().host().is_some();
     let response = Response::builder().header("version", version).header("target", target);
     let response = response.header("has-host", has_host.to_string());
+    let length = request.headers().get("content-length").cloned();
+    let response = response.header("sent-length", length.unwrap_or(HeaderValue::from_static("none")));
     let body = match request.method().as_str() {
         "GET" => Full::from("hello").map_err(|never| match never {}).boxed(),
         "DELETE" => Empty::new().map_err(|never| match never {}).boxed(),
