@@ -110,8 +110,8 @@ impl Http1Connection {
     }
 }
 
-/// Adds `Content-Length: 0` to a request without content if its method expects some (RFC 9110 §8.6).
-/// hyper omits it, and some servers then refuse the request.
+/// Adds `Content-Length: 0` to a request without content if its method expects some (RFC 9110
+/// §8.6). hyper omits it, and some servers then refuse the request.
 pub(crate) fn announce_no_content<B>(request: &mut http::Request<B>) {
     if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
         request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));

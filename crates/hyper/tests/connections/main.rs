@@ -15,7 +15,7 @@ mod keys;
 mod server;
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -246,7 +246,7 @@ async fn idle_connections_are_not_used_again() {
     let identity = authority.identity(Algorithm::P256);
     for (protocol, _) in PROTOCOLS {
         let server = EchoServer::start(&authority, &rustls::version::TLS13, protocol, Behaviour::Echo).await;
-        let clock = ManualClock::at(SystemTime::now());
+        let clock = ManualClock::at(SharedClock::system().now());
         let context = Context::default().with_env(Env::empty()).with_clock(SharedClock::new(clock.clone()));
         let connections = trusting(&authority).context(context).build().unwrap();
         for (seconds, expected) in [(0, 1), (89, 1), (91, 2)] {
