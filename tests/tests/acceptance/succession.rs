@@ -82,7 +82,12 @@ async fn life_07_token_survives_its_binding() {
             test_env.manual_clock.advance(MINUTE);
         }
         let failed = exchanges(&test_env) - before;
-        assert!(failed <= 20 && (failed > 0 || is_before_request), "{outage}: {failed} exchanges in an hour");
+        // The pauses allow twelve exchanges; the loss of a connection is tried twice in each.
+        let most = if outage == "reset" { 24 } else { 20 };
+        assert!(
+            failed <= most && (failed > 0 || is_before_request),
+            "{outage}: {failed} exchanges in an hour"
+        );
 
         test_env.emulator.clear_faults();
         assert_eq!(test_env.call(&identity, &token).await.status(), 200, "{outage}");
@@ -254,7 +259,12 @@ async fn cache_08_reloaded_certificate_keeps_the_token() {
             test_env.manual_clock.advance(MINUTE);
         }
         let failed = exchanges(&test_env) - 1;
-        assert!(failed <= 20 && (failed > 0 || is_before_request), "{outage}: {failed} exchanges in an hour");
+        // The pauses allow twelve exchanges; the loss of a connection is tried twice in each.
+        let most = if outage == "reset" { 24 } else { 20 };
+        assert!(
+            failed <= most && (failed > 0 || is_before_request),
+            "{outage}: {failed} exchanges in an hour"
+        );
         test_env.emulator.clear_faults();
         assert_eq!(client.call(&token, test_env.resource_request()).await.unwrap().status(), 200);
         test_env.manual_clock.advance(5 * MINUTE);
