@@ -1,8 +1,9 @@
 //! The tables of the cache.
 
 use std::hash::BuildHasher as _;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
 
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::key::LeaseKey;
@@ -10,10 +11,9 @@ use crate::slot::Slot;
 
 pub(crate) type Table<K, V> = HashTable<CacheEntry<K, V>>;
 
-/// A locked table, aligned to two cache lines because x86-64 prefetches them in pairs: threads that
-/// use different shards do not share a line.
-#[repr(align(128))]
-pub(crate) struct Shard<K, V>(RwLock<Table<K, V>>);
+/// A locked table. Readers are counted per thread, so that lookups of two threads do not write to
+/// the same cache line.
+pub(crate) struct Shard<K, V>(ShardedLock<Table<K, V>>);
 
 /// An entry of a table. A lookup reads its first half; that of a token fits in one cache line.
 #[repr(align(64))]
@@ -24,14 +24,14 @@ pub(crate) struct CacheEntry<K, V> {
 
 impl<K, V> Shard<K, V> {
     pub(crate) fn new() -> Self {
-        Self(RwLock::new(Table::new()))
+        Self(ShardedLock::new(Table::new()))
     }
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Table<K, V>> {
+    pub(crate) fn read(&self) -> ShardedLockReadGuard<'_, Table<K, V>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Table<K, V>> {
+    pub(crate) fn write(&self) -> ShardedLockWriteGuard<'_, Table<K, V>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -171,6 +171,13 @@ impl Hash for ClientIdentity {
     }
 }
 
+/// Borrows the thumbprint of the leaf.
+impl AsRef<Thumbprint> for ClientIdentity {
+    fn as_ref(&self) -> &Thumbprint {
+        &self.0.thumbprint
+    }
+}
+
 crate::debug_fields!(
     ClientIdentity |this|
     thumbprint: this.0.thumbprint, not_after: this.0.not_after, usable_until: this.0.usable_until,

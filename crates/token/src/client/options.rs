@@ -1,5 +1,6 @@
 //! Options that all kinds of token requests share.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use symbolon_types::CorrelationId;
@@ -16,7 +17,8 @@ pub struct RequestOptions<'a> {
     claims: Option<&'a str>,
     client_claims: Option<&'a str>,
     force_refresh: bool,
-    deadline: Option<Duration>,
+    /// In microseconds, half the size of a `Duration`: a request is moved often.
+    deadline: Option<NonZeroU64>,
     correlation_id: Option<CorrelationId>,
 }
 
@@ -42,7 +44,8 @@ impl<'a> RequestOptions<'a> {
     /// Limits the time of the request as a whole. Requests that share one exchange share the
     /// deadline of the first. Default: that of the client.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        let micros = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
+        self.deadline = Some(NonZeroU64::new(micros).unwrap_or(NonZeroU64::MIN));
         self
     }
 
@@ -73,7 +76,7 @@ impl<'a> RequestOptions<'a> {
     /// Returns the limit of the request as a whole.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.deadline
+        self.deadline.map(|micros| Duration::from_micros(micros.get()))
     }
 
     /// Returns the correlation id.
@@ -94,5 +97,5 @@ impl<'a> RequestOptions<'a> {
 symbolon_types::debug_fields!(
     RequestOptions<'_> |this|
     has_claims: this.claims.is_some(), has_client_claims: this.client_claims.is_some(),
-    force_refresh: this.force_refresh, deadline: this.deadline, correlation_id: this.correlation_id
+    force_refresh: this.force_refresh, deadline: this.deadline(), correlation_id: this.correlation_id
 );

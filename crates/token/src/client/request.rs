@@ -22,12 +22,18 @@ use crate::token::{CacheKey, Token};
 pub struct TokenRequest<'a> {
     parts: &'a Arc<ClientParts>,
     audience: Audience<'a>,
-    user: Option<Box<UserGrant>>,
     proof_of_possession: bool,
     tenant: Option<&'a str>,
     options: RequestOptions<'a>,
+    extras: Option<Box<RequestExtras>>,
+}
+
+/// The settings that most requests lack. Boxed, because a request is moved often.
+#[derive(Clone, Default)]
+struct RequestExtras {
+    user: Option<UserGrant>,
     parameters: Parameters,
-    routing_hint: Option<Box<RoutingHint>>,
+    routing_hint: Option<RoutingHint>,
 }
 
 /// The grant of a request about a user, and the user.
@@ -43,12 +49,10 @@ impl<'a> TokenRequest<'a> {
         Self {
             parts,
             audience,
-            user: None,
             proof_of_possession: false,
             tenant: None,
             options: RequestOptions::default(),
-            parameters: Parameters::default(),
-            routing_hint: None,
+            extras: None,
         }
     }
 
@@ -58,7 +62,9 @@ impl<'a> TokenRequest<'a> {
         grant: Grant,
         subject: Subject,
     ) -> Self {
-        Self { user: Some(Box::new(UserGrant { grant, subject })), ..Self::new(parts, audience) }
+        let mut request = Self::new(parts, audience);
+        request.extras().user = Some(UserGrant { grant, subject });
+        request
     }
 
     /// Requests a token that is bound to the client's certificate (RFC 8705 §3).
@@ -99,14 +105,14 @@ impl<'a> TokenRequest<'a> {
 
     /// Adds a parameter of your own to the body of the token request.
     pub fn body_parameter(mut self, name: &str, value: &str, caching: Caching) -> Self {
-        self.parameters.add_to_body(name, value, caching);
+        self.extras().parameters.add_to_body(name, value, caching);
         self
     }
 
     /// Adds a parameter of your own to the query of the token endpoint. Three parameters that MSAL
     /// defines go into the telemetry header instead; the documentation of the crate lists them.
     pub fn query_parameter(mut self, name: &str, value: &str, caching: Caching) -> Self {
-        self.parameters.add_to_query(name, value, caching);
+        self.extras().parameters.add_to_query(name, value, caching);
         self
     }
 
@@ -114,7 +120,7 @@ impl<'a> TokenRequest<'a> {
     /// key, and is ignored for a token of the client itself. Default: the account of the refresh
     /// token, if one is used.
     pub fn routing_hint(mut self, hint: RoutingHint) -> Self {
-        self.routing_hint = Some(Box::new(hint));
+        self.extras().routing_hint = Some(hint);
         self
     }
 
@@ -152,12 +158,14 @@ impl<'a> TokenRequest<'a> {
 
     async fn acquire_as(self, correlation_id: CorrelationId) -> Result<Token, Error> {
         let parts = self.parts;
+        let RequestExtras { user, parameters, routing_hint } =
+            self.extras.as_deref().cloned().unwrap_or_default();
         // An invalid request fails before anything is minted, signed or sent.
-        let scope = match self.user {
+        let scope = match &user {
             Some(_) => self.audience.as_str().to_owned(),
             None => self.audience.to_scope()?,
         };
-        self.parameters.check()?;
+        parameters.check()?;
         let (claims, client_claims) = (self.options.claims(), self.options.client_claims());
         let merged_claims = merge_claims(claims, client_claims, &parts.capabilities)?;
         if self.proof_of_possession {
@@ -167,19 +175,23 @@ impl<'a> TokenRequest<'a> {
             at: parts.http.context().clock().now(),
             deadline: self.options.deadline().unwrap_or(parts.deadline),
         };
+        let (grant, subject) = match user {
+            Some(UserGrant { grant, subject }) => (grant, subject),
+            None => (Grant::ClientCredentials, Subject::Client),
+        };
         let request = OwnedRequest {
             parts: Arc::clone(parts),
             audience: self.audience.as_str().to_owned(),
             proof_of_possession: self.proof_of_possession,
             tenant: self.tenant.map(str::to_owned),
-            grant: self.user.as_ref().map_or(Grant::ClientCredentials, |user| user.grant.clone()),
-            subject: self.subject().cloned().unwrap_or(Subject::Client),
+            grant,
+            subject,
             scope,
             claims: merged_claims,
             client_claims: client_claims.map(str::to_owned),
             bypass_key: self.bypass_key().map(str::to_owned),
-            parameters: self.parameters.clone(),
-            routing_hint: self.routing_hint.as_deref().cloned(),
+            parameters,
+            routing_hint,
             correlation_id,
             started,
         };
@@ -189,7 +201,7 @@ impl<'a> TokenRequest<'a> {
     fn credential_request(&self, now: SystemTime) -> CredentialRequest<'_> {
         CredentialRequest {
             proof_of_possession: self.proof_of_possession,
-            for_user: self.user.is_some(),
+            for_user: self.subject().is_some(),
             tenant: self.tenant,
             correlation_id: None,
             now,
@@ -206,7 +218,15 @@ impl<'a> TokenRequest<'a> {
     }
 
     fn subject(&self) -> Option<&Subject> {
-        self.user.as_ref().map(|user| &user.subject)
+        Some(&self.extras.as_ref()?.user.as_ref()?.subject)
+    }
+
+    fn keyed_parameters(&self) -> &[(String, String)] {
+        self.extras.as_ref().map_or(&[], |extras| extras.parameters.keyed())
+    }
+
+    fn extras(&mut self) -> &mut RequestExtras {
+        self.extras.get_or_insert_default()
     }
 
     fn key<'k>(&'k self, identity: &'k CacheIdentity<'_>) -> CacheKey<'k> {
@@ -214,7 +234,7 @@ impl<'a> TokenRequest<'a> {
             .key(self.audience.as_str())
             .about(self.subject().and_then(Subject::name))
             .with_client_claims(self.options.client_claims())
-            .with_parameters(self.parameters.keyed())
+            .with_parameters(self.keyed_parameters())
     }
 }
 

@@ -44,13 +44,9 @@ enum ParameterTarget {
     TelemetryHeader,
 }
 
-/// The parameters that a caller adds to a token request. Boxed, because most requests have none and
-/// are moved often.
+/// The parameters that a caller adds to a token request.
 #[derive(Clone, Default)]
-pub(crate) struct Parameters(Option<Box<ParameterList>>);
-
-#[derive(Clone, Default)]
-struct ParameterList {
+pub(crate) struct Parameters {
     all: Vec<(ParameterTarget, String, String)>,
     /// Parameters of the cache key, sorted.
     keyed: Vec<(String, String)>,
@@ -78,7 +74,7 @@ impl Parameters {
 
     /// Adds a parameter, replacing an earlier value of the same name.
     fn add(&mut self, target: ParameterTarget, name: &str, value: &str, caching: Caching) {
-        let ParameterList { all, keyed } = &mut **self.0.get_or_insert_default();
+        let Self { all, keyed } = self;
         all.retain(|(other, known, _)| (*other, known.as_str()) != (target, name));
         all.push((target, name.to_owned(), value.to_owned()));
         let key = match target {
@@ -98,7 +94,7 @@ impl Parameters {
     /// # Errors
     /// `invalid_parameter` for an empty name and for a parameter that the exchange sets.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for (_, name, _) in self.all() {
+        for (_, name, _) in &self.all {
             if name.is_empty() || RESERVED.contains(&name.as_str()) {
                 let error = format!("the request sets the parameter {name:?} itself");
                 return Err(Error::new(ErrorKind::Request, "invalid_parameter", error)
@@ -124,15 +120,11 @@ impl Parameters {
     }
 
     pub(crate) fn keyed(&self) -> &[(String, String)] {
-        self.0.as_ref().map_or(&[], |list| &list.keyed)
-    }
-
-    fn all(&self) -> &[(ParameterTarget, String, String)] {
-        self.0.as_ref().map_or(&[], |list| &list.all)
+        &self.keyed
     }
 
     fn with_target(&self, target: ParameterTarget) -> impl Iterator<Item = (&str, &str)> {
-        self.all()
+        self.all
             .iter()
             .filter(move |(other, ..)| *other == target)
             .map(|(_, name, value)| (name.as_str(), value.as_str()))

@@ -114,7 +114,7 @@ pub(super) fn decode_token(
     let fits = entry.key == store_key
         && entry.token_type == scheme.token_type()
         && thumbprint == scheme.thumbprint()
-        && thumbprint == key.thumbprint;
+        && thumbprint.as_ref() == key.thumbprint;
     if !fits {
         return None;
     }

@@ -109,12 +109,13 @@ mod tests {
             } else {
                 Partition::new(self.partition.clone())
             };
+            let thumbprint = self.thumbprint.map(|of| Thumbprint::of(&[of]));
             let mut key = CacheKey::bearer(&partition, &self.audience)
                 .about(self.subject.as_deref())
                 .with_client_claims(self.client_claims.as_deref())
                 .with_parameters(&self.parameters);
             key.is_bound = self.is_bound;
-            key.thumbprint = self.thumbprint.map(|of| Thumbprint::of(&[of]));
+            key.thumbprint = thumbprint.as_ref();
             store_key(EntryKind::AccessToken, &key)
         }
     }

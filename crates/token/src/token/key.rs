@@ -19,7 +19,7 @@ pub struct CacheKey<'a> {
     pub(crate) subject: Option<&'a str>,
     pub(crate) audience: &'a str,
     pub(crate) is_bound: bool,
-    pub(crate) thumbprint: Option<Thumbprint>,
+    pub(crate) thumbprint: Option<&'a Thumbprint>,
     pub(crate) client_claims: Option<&'a str>,
     pub(crate) parameters: &'a [(String, String)],
     /// The certificate itself, where the credential supplied it. Comparisons use the thumbprint.
@@ -44,7 +44,7 @@ impl<'a> CacheKey<'a> {
             subject: None,
             audience,
             is_bound: identity.is_some(),
-            thumbprint: identity.map(ClientIdentity::thumbprint),
+            thumbprint: identity.map(AsRef::as_ref),
             client_claims: None,
             parameters: &[],
             identity,
@@ -90,7 +90,7 @@ impl Hash for CacheKey<'_> {
             subject.hash(state);
         }
         // A digest needs no further mixing.
-        if let Some(thumbprint) = &self.thumbprint {
+        if let Some(thumbprint) = self.thumbprint {
             state.write(&thumbprint.as_bytes()[..8]);
         }
         if let Some(claims) = self.client_claims {
@@ -137,7 +137,7 @@ impl TokenKey {
         CacheKey {
             subject: qualifiers.subject.as_deref(),
             is_bound: qualifiers.is_bound,
-            thumbprint: qualifiers.thumbprint,
+            thumbprint: qualifiers.thumbprint.as_ref(),
             client_claims: qualifiers.client_claims.as_deref(),
             parameters: &qualifiers.parameters,
             ..plain
@@ -159,7 +159,7 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
                 None => self.is_plain(),
                 Some(qualifiers) => {
                     self.is_bound == qualifiers.is_bound
-                        && self.thumbprint == qualifiers.thumbprint
+                        && self.thumbprint == qualifiers.thumbprint.as_ref()
                         && self.subject == qualifiers.subject.as_deref()
                         && self.client_claims == qualifiers.client_claims.as_deref()
                         && self.parameters == &*qualifiers.parameters
@@ -170,7 +170,7 @@ impl LeaseKey<TokenKey> for CacheKey<'_> {
     fn to_key(&self) -> TokenKey {
         let qualifiers = || Qualifiers {
             is_bound: self.is_bound,
-            thumbprint: self.thumbprint,
+            thumbprint: self.thumbprint.copied(),
             subject: self.subject.map(Into::into),
             client_claims: self.client_claims.map(Into::into),
             parameters: self.parameters.into(),
@@ -191,6 +191,7 @@ mod tests {
     fn every_difference_makes_another_key() {
         let (partition, other) = (Partition::new("p"), Partition::new("q"));
         let parameters = [("name".to_owned(), "value".to_owned())];
+        let (one, two) = (Thumbprint::of(b"1"), Thumbprint::of(b"2"));
         let plain = CacheKey::bearer(&partition, "a");
         let keys = [
             plain,
@@ -198,15 +199,15 @@ mod tests {
             CacheKey { subject: Some("s"), ..plain },
             CacheKey { audience: "b", ..plain },
             CacheKey { is_bound: true, ..plain },
-            CacheKey { is_bound: true, thumbprint: Some(Thumbprint::of(b"1")), ..plain },
-            CacheKey { is_bound: true, thumbprint: Some(Thumbprint::of(b"2")), ..plain },
+            CacheKey { is_bound: true, thumbprint: Some(&one), ..plain },
+            CacheKey { is_bound: true, thumbprint: Some(&two), ..plain },
             CacheKey { client_claims: Some("{}"), ..plain },
             CacheKey { parameters: &parameters, ..plain },
         ];
-        for (i, one) in keys.iter().enumerate() {
+        for (i, key) in keys.iter().enumerate() {
             for (j, another) in keys.iter().enumerate() {
                 let owned: TokenKey = another.to_key();
-                assert_eq!(one.matches(&owned), i == j, "{one:?} {another:?}");
+                assert_eq!(key.matches(&owned), i == j, "{key:?} {another:?}");
             }
         }
     }
