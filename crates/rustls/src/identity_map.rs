@@ -77,8 +77,15 @@ impl<V> IdentityMap<V> {
 
     /// Drops the values whose identity has no other owner.
     pub fn drop_unowned(&mut self) {
-        self.entries
-            .retain(|_, entry| entry.identity.as_ref().is_none_or(|identity| identity.upgrade().is_some()));
+        self.retain_owned(|_| true);
+    }
+
+    /// Drops the values whose identity has no other owner or does not satisfy the condition.
+    pub fn retain_owned(&mut self, mut condition: impl FnMut(&ClientIdentity) -> bool) {
+        self.entries.retain(|_, entry| match &entry.identity {
+            Some(identity) => identity.upgrade().is_some_and(|identity| condition(&identity)),
+            None => true,
+        });
     }
 
     /// Iterates over the values.

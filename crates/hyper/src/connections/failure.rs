@@ -49,6 +49,14 @@ impl SendFailure {
     }
 }
 
+/// The failure of a request that another transport sent.
+impl From<TransportError> for SendFailure {
+    fn from(error: TransportError) -> Self {
+        let is_unprocessed = error.is_unprocessed();
+        Self { error, unsent: None, is_unprocessed, is_lost_with_identity: false }
+    }
+}
+
 /// Returns the failure of an exchange. `record` is `None` for a connection that has served another
 /// request, whose loss says nothing about the certificate.
 pub(crate) fn exchange_error(

@@ -21,6 +21,14 @@ pub(super) struct PoolLimits {
     pub(super) streams: usize,
 }
 
+impl PoolLimits {
+    /// Returns true if a connection that was last used then can be used now. After the clock was set
+    /// back, none can.
+    fn is_recent(&self, last_use: SystemTime, now: SystemTime) -> bool {
+        now.duration_since(last_use).is_ok_and(|age| age <= self.idle_time)
+    }
+}
+
 /// The connections to one origin with one certificate.
 #[derive(Debug)]
 pub(super) struct OriginPool {
@@ -71,7 +79,10 @@ impl OriginPool {
     /// Returns the HTTP/2 connection, if there is one that takes requests.
     pub(super) fn http2(&self, now: SystemTime) -> Option<SharedHttp2> {
         let mut state = self.state();
-        let (connection, last_use) = state.http2.as_mut().filter(|(connection, _)| connection.is_open())?;
+        let (connection, last_use) = state.http2.as_mut()?;
+        if !connection.is_open() || !self.limits.is_recent(*last_use, now) {
+            return None;
+        }
         *last_use = now;
         Some(connection.clone())
     }
@@ -91,12 +102,12 @@ impl OriginPool {
         self.state().speaks_http1
     }
 
-    /// Takes the most recently used idle connection that the server has not closed, as far as is
-    /// known.
-    pub(super) async fn take(&self) -> Option<StreamingHttp1> {
+    /// Takes the most recently used idle connection that is not too old and that the server has not
+    /// closed, as far as is known.
+    pub(super) async fn take(&self, now: SystemTime) -> Option<StreamingHttp1> {
         loop {
-            let (mut connection, _) = self.state().idle.pop()?;
-            if connection.is_open().await {
+            let (mut connection, since) = self.state().idle.pop()?;
+            if self.limits.is_recent(since, now) && connection.is_open().await {
                 return Some(connection);
             }
         }
@@ -114,14 +125,14 @@ impl OriginPool {
     }
 
     /// Closes connections that have ended or were idle for too long. Requests that still run on an
-    /// HTTP/2 connection end on it. After the clock was set back, all count as too old.
+    /// HTTP/2 connection end on it.
     pub(super) fn close_outdated(&self, now: SystemTime) {
-        let is_recent =
-            |since: SystemTime| now.duration_since(since).is_ok_and(|age| age <= self.limits.idle_time);
         let mut state = self.state();
-        state.idle.retain(|(_, since)| is_recent(*since));
-        state.http2 =
-            state.http2.take().filter(|(connection, last_use)| connection.is_open() && is_recent(*last_use));
+        state.idle.retain(|(_, since)| self.limits.is_recent(*since, now));
+        state.http2 = state
+            .http2
+            .take()
+            .filter(|(connection, last_use)| connection.is_open() && self.limits.is_recent(*last_use, now));
     }
 
     /// Returns true if the pool has connections, or an exchange that will return one.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::{Duration, SystemTime};
 
 use http::header::HOST;
 use http::uri::{PathAndQuery, Uri};
@@ -28,11 +29,15 @@ use crate::origin::HttpOrigin;
 use crate::proxy::Proxy;
 use crate::stream::HttpStream;
 
+/// The shortest interval in which outdated connections are closed.
+const CLOSING_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Pooled connections with streaming bodies, apart for each client certificate.
 ///
 /// ALPN selects HTTP/2 or HTTP/1.1 (RFC 7301). The connections of an identity are found by it
-/// only, and closed when it has no other owner, so that no request uses the connection of another
-/// certificate. Clones are cheap and share the connections.
+/// only, so that no request uses the connection of another certificate. The next request of any
+/// identity closes those that were idle for too long, and those whose identity has no other owner or
+/// whose certificate has ended. Clones are cheap and share the connections.
 ///
 /// A request is sent again only if no part of it was written.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ struct ConnectionsParts {
     limits: PoolLimits,
     clock: SharedClock,
     identities: Mutex<IdentityMap<Arc<IdentityPools>>>,
+    /// The time at which outdated connections were last closed.
+    last_closing: Mutex<SystemTime>,
 }
 
 /// The pools of one identity, or of none.
@@ -92,9 +99,29 @@ struct Checkout {
     is_new: bool,
 }
 
+impl IdentityPools {
+    /// Closes connections that have ended or were idle for too long, and removes empty pools.
+    fn close_outdated(&self, now: SystemTime) {
+        self.pools().retain(|_, pool| {
+            pool.close_outdated(now);
+            pool.is_used() || Arc::strong_count(pool) > 1
+        });
+    }
+
+    fn pools(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<OriginPool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Connections {
     pub(super) fn new(connector: Connector, limits: PoolLimits, clock: SharedClock) -> Self {
-        Self(Arc::new(ConnectionsParts { connector, limits, clock, identities: Mutex::default() }))
+        Self(Arc::new(ConnectionsParts {
+            connector,
+            limits,
+            clock,
+            identities: Mutex::default(),
+            last_closing: Mutex::new(SystemTime::UNIX_EPOCH),
+        }))
     }
 
     /// Sends a request on a connection that presents this certificate, and receives the head of the
@@ -196,18 +223,27 @@ impl Connections {
 
 impl ConnectionsParts {
     fn pools(&self, identity: Option<&ClientIdentity>) -> Arc<IdentityPools> {
+        let now = self.clock.now();
         let mut identities = self.identities();
-        identities.drop_unowned();
+        identities.retain_owned(|identity| now < identity.not_after());
+        if self.is_closing_due(now) {
+            identities.values().for_each(|pools| pools.close_outdated(now));
+        }
         Arc::clone(identities.get_or_insert_with(identity, None, Arc::default))
     }
 
+    /// Returns true once a second, and after the clock was set back.
+    fn is_closing_due(&self, now: SystemTime) -> bool {
+        let mut last = self.last_closing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = now.duration_since(*last).map_or(true, |passed| passed >= CLOSING_INTERVAL);
+        if is_due {
+            *last = now;
+        }
+        is_due
+    }
+
     fn pool(&self, pools: &IdentityPools, key: &PoolKey) -> Arc<OriginPool> {
-        let now = self.clock.now();
-        let mut pools = pools.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|_, pool| {
-            pool.close_outdated(now);
-            pool.is_used() || Arc::strong_count(pool) > 1
-        });
+        let mut pools = pools.pools();
         let pool = pools.entry(key.clone()).or_insert_with(|| Arc::new(OriginPool::new(self.limits)));
         Arc::clone(pool)
     }
@@ -227,7 +263,7 @@ impl ConnectionsParts {
             opening = (!pool.speaks_http1()).then_some(first);
         }
         let permit = pool.connection_permit().await;
-        if let Some(connection) = pool.take().await {
+        if let Some(connection) = pool.take(self.clock.now()).await {
             let connection =
                 ReadyConnection::Http1 { connection: Box::new(connection), permit, record: None };
             return Ok(Checkout { connection, is_new: false });

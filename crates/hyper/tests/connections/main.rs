@@ -258,6 +258,44 @@ async fn idle_connections_are_not_used_again() {
     }
 }
 
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+// The identity that is no longer used sends no request that would close its connections.
+#[tokio::test]
+async fn idle_connections_of_others_are_closed() {
+    let authority = Authority::new();
+    let (old, new) = (authority.identity(Algorithm::P256), authority.identity(Algorithm::P256));
+    for (protocol, _) in PROTOCOLS {
+        // Six seconds before the certificates end, their connections are young.
+        for (left, advance) in [(600, 91), (5, 6)].map(|(left, by)| (seconds(left), seconds(by))) {
+            let tls = &rustls::version::TLS13;
+            let server = EchoServer::start(&authority, tls, protocol, Behaviour::Echo).await;
+            let clock = ManualClock::at(old.not_after() - left);
+            let context = Context::default().with_env(Env::empty());
+            let context = context.with_clock(SharedClock::new(clock.clone()));
+            let connections = trusting(&authority).context(context).build().unwrap();
+            for identity in [&old, &new] {
+                let response = send(&connections, request(Method::GET, &server.url(), ""), identity).await;
+                text(response.unwrap()).await;
+            }
+            assert_eq!(server.record().open.load(Ordering::SeqCst), 2, "{protocol}");
+            clock.advance(advance);
+            let other = authority.identity(Algorithm::P256);
+            // The certificate of the server ends at the same time as those of the clients.
+            let _sent = send(&connections, request(Method::GET, &server.url(), ""), &other).await;
+            let is_closed = async {
+                while server.record().open.load(Ordering::SeqCst) > 1 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let closed = timeout(&SharedClock::system(), Duration::from_secs(30), is_closed).await;
+            assert!(closed.is_some(), "{protocol} {advance:?}: old connections stay open");
+        }
+    }
+}
+
 #[tokio::test]
 async fn bare_loss_is_no_rejection() {
     let authority = Authority::new();
