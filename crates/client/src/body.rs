@@ -4,19 +4,36 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use symbolon_hyper::ResponseBody;
+use http_body_util::BodyExt as _;
 use symbolon_types::{Error, SharedClock};
 
 use crate::failure;
+use crate::sender::IncomingBody;
+
+/// The default limit of a body that is read as a whole.
+pub(crate) const WHOLE_BODY_LIMIT: usize = 16 << 20;
+
+/// Reads a body up to a size limit.
+pub(crate) async fn read_whole(mut body: LimitedBody, limit: usize) -> Result<Bytes, Error> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            return Err(failure::too_large(limit as u64));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
 
 /// The body of a response, as it arrives, with the limits of its client.
 ///
 /// Dropping it before its end closes the connection over HTTP/1.1, and cancels the stream over
 /// HTTP/2.
 pub struct LimitedBody {
-    body: ResponseBody,
+    body: IncomingBody,
     limits: BodyLimits,
     received: u64,
     clock: SharedClock,
@@ -36,7 +53,7 @@ pub(crate) struct BodyLimits {
 }
 
 impl LimitedBody {
-    pub(crate) fn new(body: ResponseBody, limits: BodyLimits, clock: SharedClock) -> Self {
+    pub(crate) fn new(body: IncomingBody, limits: BodyLimits, clock: SharedClock) -> Self {
         Self { body, limits, received: 0, clock, waiting_since: None, timer: None, has_failed: false }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use symbolon_hyper::Connections;
+use symbolon_transport::{SharedTransport, Transport};
 use symbolon_types::{Context, Error, ErrorKind};
 
 use crate::body::BodyLimits;
@@ -14,6 +15,7 @@ use crate::client::Client;
 use crate::destination::AllowedHosts;
 use crate::fallback::{BearerFallback, FallbackMemory};
 use crate::provider::{ErasedProvider, TokenProvider};
+use crate::sender::Sender;
 use crate::settings::ClientSettings;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -27,7 +29,7 @@ pub struct ClientBuilder {
     resource: String,
     proof_of_possession: bool,
     fallback: BearerFallback,
-    connections: Option<Connections>,
+    sender: Option<Sender>,
     context: Context,
     deadline: Duration,
     body_limits: BodyLimits,
@@ -45,13 +47,14 @@ impl Client {
     /// tokens of this provider. For [`UserTokens`](crate::UserTokens), `resource` is a list of
     /// scopes.
     pub fn builder(provider: impl TokenProvider, resource: impl Into<String>) -> ClientBuilder {
+        let context = provider.context();
         ClientBuilder {
             provider: Arc::new(provider),
             resource: resource.into(),
             proof_of_possession: false,
             fallback: BearerFallback::Never,
-            connections: None,
-            context: Context::default(),
+            sender: None,
+            context,
             deadline: DEADLINE,
             body_limits: BodyLimits { read_timeout: READ_TIMEOUT, size: None },
             replay_limit: REPLAY_LIMIT,
@@ -80,12 +83,19 @@ impl ClientBuilder {
     /// Sets the connections, with their TLS settings and their limits. Several clients can share
     /// them. Default: connections of this client, with the variables of its context.
     pub fn connections(mut self, connections: Connections) -> Self {
-        self.connections = Some(connections);
+        self.sender = Some(Sender::Connections(connections));
+        self
+    }
+
+    /// Sends requests over a transport, in place of connections: with whole bodies, of the sizes
+    /// that the transport permits. It sends a request whose connection is lost once more by itself.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.sender = Some(Sender::Transport(SharedTransport::new(transport)));
         self
     }
 
     /// Sets environment variables, clock, randomness and the scale of retry delays. Default: those
-    /// of the process.
+    /// of the provider.
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
@@ -165,13 +175,16 @@ impl ClientBuilder {
             return Err(invalid(format!("the allowed host {host:?} is not a host name"))
                 .with_advice("use names without scheme, port and path, such as vault.azure.net"));
         }
-        let connections = match self.connections {
-            Some(connections) => connections,
-            None => Connections::builder().context(self.context.clone()).build().map_err(|error| {
-                invalid("the HTTP connections could not be set up")
-                    .with_advice("check the environment variables for proxies and root certificates")
-                    .with_source(error)
-            })?,
+        let sender = match self.sender {
+            Some(sender) => sender,
+            None => {
+                let connections = Connections::builder().context(self.context.clone()).build();
+                Sender::Connections(connections.map_err(|error| {
+                    invalid("the HTTP connections could not be set up")
+                        .with_advice("check the environment variables for proxies and root certificates")
+                        .with_source(error)
+                })?)
+            }
         };
         Ok(Client(Arc::new(ClientSettings {
             provider: self.provider,
@@ -179,7 +192,7 @@ impl ClientBuilder {
             proof_of_possession: self.proof_of_possession,
             fallback: self.fallback,
             fallback_memory: FallbackMemory::default(),
-            connections,
+            sender,
             context: self.context,
             deadline: self.deadline,
             body_limits: self.body_limits,

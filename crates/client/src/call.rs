@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use symbolon_hyper::{OutgoingBody, ResponseBody, SendFailure, outgoing};
+use symbolon_hyper::{OutgoingBody, SendFailure, outgoing};
 use symbolon_token::{Token, claims_challenge};
 use symbolon_transport::{TransportErrorKind, timeout};
 use symbolon_types::Error;
@@ -33,6 +33,8 @@ struct Call {
     head: Parts,
     body: ReplayableBody,
     token: Token,
+    /// The token is the caller's. Only one of the same owner replaces it.
+    is_given: bool,
     was_challenged: bool,
     was_refused: bool,
     was_lost_with_identity: bool,
@@ -42,9 +44,10 @@ struct Call {
     resent: u32,
 }
 
-/// Sends a request, with a token of the provider.
+/// Sends a request, with this token or one of the provider.
 pub(crate) async fn send(
     settings: Arc<ClientSettings>,
+    given: Option<Token>,
     request: http::Request<OutgoingBody>,
 ) -> Result<Response<LimitedBody>, Error> {
     let destination = Destination::of(request.uri())?;
@@ -56,13 +59,18 @@ pub(crate) async fn send(
     let span = span::of_call(&head.method, &destination, settings.proof_of_possession);
     let body = ReplayableBody::new(body, settings.replay_limit, settings.context.clock().clone());
     let call = async {
-        let token = settings.token(None).await.inspect_err(|error| span::record(&span, Err(error), 0))?;
+        let is_given = given.is_some();
+        let token = match given {
+            Some(token) => token,
+            None => settings.token(None).await.inspect_err(|error| span::record(&span, Err(error), 0))?,
+        };
         let call = Call {
             settings,
             destination,
             head,
             body,
             token,
+            is_given,
             was_challenged: false,
             was_refused: false,
             was_lost_with_identity: false,
@@ -103,15 +111,15 @@ impl Call {
     /// Sends the request once.
     async fn attempt(&self) -> Result<Result<Response<LimitedBody>, SendFailure>, Error> {
         let body = outgoing(self.body.attempt());
-        let request = self.token.authorize_http(http::Request::from_parts(self.head.clone(), body))?;
-        let sending = self.settings.connections.send(request, self.token.bound_to());
-        let Some(result) = self.until_deadline(sending).await else {
+        let request = http::Request::from_parts(self.head.clone(), body);
+        let sending = self.settings.sender.send(&self.token, request);
+        let Some(result) = self.until_deadline(sending).await.transpose()? else {
             let may_repeat = self.head.method.is_idempotent();
             return Err(failure::deadline_exceeded(&self.destination, self.settings.deadline, may_repeat));
         };
         let limits = self.settings.body_limits;
         let clock = || self.settings.context.clock().clone();
-        Ok(result.map(|response| response.map(|body: ResponseBody| LimitedBody::new(body, limits, clock()))))
+        Ok(result.map(|response| response.map(|body| LimitedBody::new(body, limits, clock()))))
     }
 
     /// Returns the output of a future, or `None` after the deadline, which begins anew with each
@@ -147,7 +155,8 @@ impl Call {
         {
             self.was_challenged = true;
             match self.settings.token(Some(&claims)).await {
-                Ok(token) => self.token = token,
+                Ok(token) if self.may_use(&token) => self.token = token,
+                Ok(_) => return Ok(Some(response)),
                 Err(error) if error.code() == "claims_not_supported" => {
                     tracing::debug!("the source of the token does not take the claims of the resource");
                     return Ok(Some(response));
@@ -166,10 +175,26 @@ impl Call {
             self.retries += 1;
             self.drain(response).await;
             settings.context.clock().sleep(delay).await;
-            self.token = settings.token(None).await?;
+            let token = settings.token(None).await?;
+            if self.may_use(&token) {
+                self.token = token;
+            }
             return Ok(None);
         }
         Ok(Some(response))
+    }
+
+    /// Returns true if a token may take the place of the present one. A token that the caller gave
+    /// is not replaced by that of another client or user.
+    fn may_use(&self, token: &Token) -> bool {
+        let owner = |token: &Token| {
+            (
+                token.client_id().map(str::to_owned),
+                token.tenant_id().map(str::to_owned),
+                token.account().cloned(),
+            )
+        };
+        !self.is_given || owner(&self.token) == owner(token)
     }
 
     /// Reads a small body, so that its connection can be used again.
@@ -199,8 +224,11 @@ impl Call {
                     "the resource refused the client certificate"
                 );
                 if has_successor && repeats {
-                    self.token = self.settings.token(None).await?;
-                    return Ok(());
+                    let token = self.settings.token(None).await?;
+                    if self.may_use(&token) {
+                        self.token = token;
+                        return Ok(());
+                    }
                 }
             }
             return Err(failure::certificate_refused(failure.error, &self.destination));
@@ -210,7 +238,7 @@ impl Call {
             TransportErrorKind::Protocol => failure.is_unprocessed,
             _ => false,
         };
-        if is_lost && repeats && !self.was_replayed {
+        if is_lost && repeats && !self.was_replayed && !self.settings.sender.repeats_lost_requests() {
             self.was_replayed = true;
             return Ok(());
         }

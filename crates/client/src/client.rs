@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use http_body::Body;
+use http_body_util::Full;
 use symbolon_hyper::outgoing;
+use symbolon_token::Token;
 use symbolon_types::Error;
 use tower_service::Service;
 
-use crate::body::LimitedBody;
+use crate::body::{LimitedBody, WHOLE_BODY_LIMIT, read_whole};
 use crate::call;
 use crate::settings::ClientSettings;
 
@@ -40,7 +42,24 @@ impl Client {
         B::Data: Buf,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        CallFuture(Box::pin(call::send(Arc::clone(&self.0), request.map(outgoing))))
+        CallFuture(Box::pin(call::send(Arc::clone(&self.0), None, request.map(outgoing))))
+    }
+
+    /// Like [`send`](Self::send), with whole bodies of at most 16 MiB, and with this token first.
+    /// Only where the resource makes another token necessary, one of the same owner is requested
+    /// from the provider.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send) and of [`ClientResponse::bytes`](crate::ClientResponse::bytes).
+    pub async fn call_with(
+        &self,
+        token: &Token,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, Error> {
+        let request = request.map(|body| outgoing(Full::new(body)));
+        let response = call::send(Arc::clone(&self.0), Some(token.clone()), request).await?;
+        let (head, body) = response.into_parts();
+        Ok(http::Response::from_parts(head, read_whole(body, WHOLE_BODY_LIMIT).await?))
     }
 }
 

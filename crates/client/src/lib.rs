@@ -30,6 +30,7 @@
 mod body;
 mod builder;
 mod call;
+mod calls;
 mod client;
 mod destination;
 mod failure;
@@ -39,12 +40,14 @@ mod replay;
 mod request;
 mod response;
 mod retries;
+mod sender;
 mod settings;
 mod span;
 mod user_tokens;
 
 pub use body::LimitedBody;
 pub use builder::ClientBuilder;
+pub use calls::HttpCalls;
 pub use client::{CallFuture, Client};
 pub use fallback::BearerFallback;
 pub use provider::{ProviderRequest, TokenProvider};

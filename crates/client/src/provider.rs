@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use symbolon_token::{RequestOptions, Token, TokenClient};
-use symbolon_types::Error;
+use symbolon_types::{Context, Error};
 
 /// An origin of tokens for a client: a token client, a managed identity, a chain, the tokens of a
 /// user.
@@ -16,6 +16,12 @@ pub trait TokenProvider: fmt::Debug + Send + Sync + 'static {
     /// A request for a bound token never leads to a bearer token, unless the user of the provider
     /// configured it so.
     fn token(&self, request: &ProviderRequest<'_>) -> impl Future<Output = Result<Token, Error>> + Send;
+
+    /// Returns the environment variables, the clock and the randomness of clients with these tokens.
+    /// Default: those of the process.
+    fn context(&self) -> Context {
+        Context::default()
+    }
 
     /// Handles the refusal of the certificate of a bound token by a resource. Returns true if the
     /// next request for a token may lead to one with another certificate. The default is false.
@@ -57,6 +63,10 @@ impl TokenProvider for TokenClient {
     async fn token(&self, request: &ProviderRequest<'_>) -> Result<Token, Error> {
         let token = self.token_for_resource(request.resource).options(request.options);
         if request.proof_of_possession { token.proof_of_possession().await } else { token.await }
+    }
+
+    fn context(&self) -> Context {
+        Self::context(self).clone()
     }
 
     async fn certificate_refused(&self, token: &Token) -> bool {

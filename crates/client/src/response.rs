@@ -1,17 +1,12 @@
 //! Responses for callers without tower.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use symbolon_token::claims_challenge;
 use symbolon_types::{Error, ErrorKind};
 
-use crate::body::LimitedBody;
-use crate::failure;
-
-/// The default limit of a body that is read as a whole.
-const WHOLE_BODY_LIMIT: usize = 16 << 20;
+use crate::body::{LimitedBody, WHOLE_BODY_LIMIT, read_whole};
 
 /// The response to a [`ClientRequest`](crate::ClientRequest), of any status.
 pub struct ClientResponse {
@@ -92,17 +87,7 @@ impl ClientResponse {
     /// `response_too_large` beyond the [`limit`](Self::limit); `timeout` and `transport_error` if
     /// the body does not arrive completely.
     pub async fn bytes(self) -> Result<Bytes, Error> {
-        let limit = self.limit;
-        let mut body = self.response.into_body();
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            if whole.len() + data.len() > limit {
-                return Err(failure::too_large(limit as u64));
-            }
-            whole.extend_from_slice(&data);
-        }
-        Ok(whole.freeze())
+        read_whole(self.response.into_body(), self.limit).await
     }
 
     /// Reads the body as UTF-8.

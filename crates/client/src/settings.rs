@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
-use symbolon_hyper::Connections;
 use symbolon_token::{RequestOptions, Token};
 use symbolon_types::{Context, Error};
 
@@ -13,6 +12,7 @@ use crate::body::BodyLimits;
 use crate::destination::{AllowedHosts, Destination};
 use crate::fallback::{BearerFallback, FallbackMemory};
 use crate::provider::{ErasedProvider, ProviderRequest};
+use crate::sender::Sender;
 
 /// The settings and the state that all calls of a client share.
 pub(crate) struct ClientSettings {
@@ -21,7 +21,7 @@ pub(crate) struct ClientSettings {
     pub(crate) proof_of_possession: bool,
     pub(crate) fallback: BearerFallback,
     pub(crate) fallback_memory: FallbackMemory,
-    pub(crate) connections: Connections,
+    pub(crate) sender: Sender,
     pub(crate) context: Context,
     pub(crate) deadline: Duration,
     pub(crate) body_limits: BodyLimits,

@@ -1,7 +1,7 @@
 //! Tokens about a user as the tokens of a client.
 
 use symbolon_token::{Account, Token, TokenClient};
-use symbolon_types::{Error, Secret};
+use symbolon_types::{Context, Error, Secret};
 
 use crate::provider::{ProviderRequest, TokenProvider};
 
@@ -53,6 +53,10 @@ impl TokenProvider for UserTokens {
         };
         let token = token.options(request.options());
         if request.proof_of_possession() { token.proof_of_possession().await } else { token.await }
+    }
+
+    fn context(&self) -> Context {
+        self.client.context().clone()
     }
 
     async fn certificate_refused(&self, token: &Token) -> bool {

@@ -1,26 +1,19 @@
 //! A chain of credentials for the cloud and a laptop, and the reasons for skipping links.
 //!
-//! The example runs against the emulator. On Azure, remove everything before `let identity`, and
-//! the lines that point the builders to the emulator.
+//! The example runs against the emulator. On Azure, remove the emulator and its contexts.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use symbolon::{AzureCli, ChainLink, Context, CredentialChain, Env, HyperTransport, ManagedIdentity};
+use symbolon::{AzureCli, ChainLink, Context, CredentialChain, Env, ManagedIdentity};
 use symbolon_emulator::Emulator;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let emulator = Emulator::start().await?;
-    let env: Env = emulator.environment().into_iter().collect();
-    let transport = HyperTransport::builder().root_certificates_pem(emulator.ca_pem().as_bytes()).build()?;
 
-    let identity = ManagedIdentity::builder()
-        .context(Context::default().with_env(env.clone())) // the emulator's address
-        .transport(transport.clone()) // the emulator's certificate authority
-        .build()?;
+    let identity = ManagedIdentity::builder().context(emulator.context()).build()?;
     let chain = CredentialChain::builder()
-        .context(Context::default().with_env(env)) // no workload identity
-        .transport(transport)
+        .context(emulator.context()) // no workload identity
         .workload_identity()
         .managed_identity(identity)
         .azure_cli(AzureCli::new())

@@ -1,7 +1,6 @@
 //! Bound calls with the pooled client of hyper-util: one client for each certificate.
 //!
-//! The example runs against the emulator. On Azure, remove the two lines with its name, the context
-//! and the transport.
+//! The example runs against the emulator. On Azure, remove the lines with its name and the contexts.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
@@ -10,20 +9,16 @@ use http_body_util::Empty;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use symbolon::{Context, HyperTransport, ManagedIdentity};
+use symbolon::ManagedIdentity;
 use symbolon_emulator::Emulator;
 use symbolon_rustls::ClientConfigs;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let emulator = Emulator::start().await?;
-    let root = emulator.ca_pem().as_bytes();
 
-    let identity = ManagedIdentity::builder()
-        .context(Context::default().with_env(emulator.environment().into_iter().collect()))
-        .transport(HyperTransport::builder().root_certificates_pem(root).build()?)
-        .build()?;
-    let configs = ClientConfigs::builder().root_certificates_pem(root).build()?;
+    let identity = ManagedIdentity::builder().context(emulator.context()).build()?;
+    let configs = ClientConfigs::builder().context(emulator.context()).build()?;
     let rotating = configs.rotating(identity.watch_binding()).await?;
 
     let token = identity.token("https://vault.example").proof_of_possession().await?;

@@ -1,11 +1,10 @@
 //! A bound call with tokio-rustls: the TLS configuration follows the certificate of the identity.
 //!
-//! The example runs against the emulator. On Azure, remove the three lines with its name, the
-//! context and the transport.
+//! The example runs against the emulator. On Azure, remove the lines with its name and the contexts.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use symbolon::{Context, HyperTransport, ManagedIdentity};
+use symbolon::ManagedIdentity;
 use symbolon_emulator::Emulator;
 use symbolon_rustls::ClientConfigs;
 use symbolon_rustls::pki_types::ServerName;
@@ -16,14 +15,10 @@ use tokio_rustls::TlsConnector;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let emulator = Emulator::start().await?;
-    let root = emulator.ca_pem().as_bytes();
     let address = emulator.resource_url().trim_start_matches("https://").trim_end_matches('/').to_owned();
 
-    let identity = ManagedIdentity::builder()
-        .context(Context::default().with_env(emulator.environment().into_iter().collect()))
-        .transport(HyperTransport::builder().root_certificates_pem(root).build()?)
-        .build()?;
-    let configs = ClientConfigs::builder().root_certificates_pem(root).build()?;
+    let identity = ManagedIdentity::builder().context(emulator.context()).build()?;
+    let configs = ClientConfigs::builder().context(emulator.context()).build()?;
     let rotating = configs.rotating(identity.watch_binding()).await?;
 
     let token = identity.token("https://vault.example").proof_of_possession().await?;

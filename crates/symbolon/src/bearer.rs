@@ -36,11 +36,6 @@ impl BearerTokens {
         self.detection.get_or_init(|| Detection::of(self.fetcher.http.context().env()))
     }
 
-    #[cfg(feature = "client")]
-    pub(crate) fn context(&self) -> &symbolon_types::Context {
-        self.fetcher.http.context()
-    }
-
     /// Returns the token if it is in the cache. Does not allocate.
     pub(crate) fn cached(&self, resource: &str, options: &RequestOptions<'_>) -> Option<Token> {
         if options.bypass_key().is_some() || options.client_claims().is_some() {

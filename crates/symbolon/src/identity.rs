@@ -5,9 +5,8 @@ mod minter_options;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use symbolon_binding::{Binding, BindingWatch, ManagedIdentityId, Minter};
-use symbolon_token::{Error, Token, TokenClient};
+use symbolon_token::{Token, TokenClient};
 use symbolon_types::Strength;
 
 pub use self::builder::ManagedIdentityBuilder;
@@ -24,9 +23,8 @@ use crate::downgrade::Downgrade;
 /// use symbolon::ManagedIdentity;
 ///
 /// let identity = ManagedIdentity::builder().build()?;
-/// let token = identity.token("https://vault.azure.net").proof_of_possession().await?;
-/// let request = http::Request::get("https://contoso.vault.azure.net/secrets/x").body(bytes::Bytes::new())?;
-/// let response = identity.call(&token, request).await?;
+/// let token = identity.token("https://vault.azure.net").await?;
+/// let bound = identity.token("https://vault.azure.net").proof_of_possession().await?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -47,31 +45,10 @@ pub(crate) struct IdentityParts {
 }
 
 impl ManagedIdentity {
-    /// Calls a resource with a token. A bound token is sent only over a connection that presents
-    /// its certificate. Returns the response of any status; nothing is retried. A `POST` or `PATCH`
-    /// that the resource may have processed is never sent twice.
-    ///
-    /// # Errors
-    /// `insecure_endpoint` if the URL is not `https`; the codes of kind
-    /// [`Network`](crate::ErrorKind::Network) if there is no response.
-    pub async fn call(
-        &self,
-        token: &Token,
-        request: http::Request<Bytes>,
-    ) -> Result<http::Response<Bytes>, Error> {
-        self.0.token_client.call(token, request).await
-    }
-
     /// Removes a token that a resource refused from the cache, so that the next request gets
     /// another. A newer token in its place stays. Returns true if the token was in the cache.
     pub fn invalidate(&self, token: &Token) -> bool {
         self.0.token_client.invalidate(token)
-    }
-
-    /// Returns the context of the builder.
-    #[cfg(feature = "client")]
-    pub(crate) fn context(&self) -> &symbolon_types::Context {
-        self.0.bearer_tokens.context()
     }
 
     /// Returns the id that the builder was given.

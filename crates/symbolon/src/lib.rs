@@ -50,7 +50,10 @@ pub use symbolon_binding::{
 };
 #[cfg(feature = "client")]
 #[doc(inline)]
-pub use symbolon_client::{BearerFallback, Client, ClientBuilder, ClientResponse};
+pub use symbolon_client::{
+    BearerFallback, Client, ClientBuilder, ClientRequest, ClientResponse, Connections, HttpCalls,
+    LimitedBody, TokenProvider, UserTokens,
+};
 #[cfg(feature = "hyper")]
 #[doc(inline)]
 pub use symbolon_hyper::HyperTransport;

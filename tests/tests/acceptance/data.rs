@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
-use symbolon::{Client, ClientBuilder, CredentialChain, Env, Secret};
+use symbolon::{Client, ClientBuilder, CredentialChain, Env, HttpCalls as _, Secret};
 use symbolon_client::{Connections, ConnectionsBuilder, UserTokens};
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::RESOURCE;
@@ -81,7 +81,7 @@ async fn data_04_bearer_call_with_any_tokens() {
     for (case, client) in [
         ("managed identity", test_env.identity().client(RESOURCE)),
         ("chain", chain.client(RESOURCE)),
-        ("confidential client", Client::builder(confidential.clone(), RESOURCE)),
+        ("confidential client", confidential.client(RESOURCE)),
         ("user", Client::builder(user, default)),
     ] {
         let mut client = client.connections(connections.clone()).build().unwrap();

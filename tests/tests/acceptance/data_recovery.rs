@@ -194,6 +194,30 @@ async fn data_12_unprocessed_request_is_sent_again() {
 }
 
 #[tokio::test]
+async fn data_24_reset_stream_may_be_processed() {
+    for is_bound in [false, true] {
+        let test_env = TestEnv::new().await;
+        let server = ResourceServer::start(HTTP2).await;
+        let client = client(&test_env, Some(&server));
+        let client = if is_bound { client.proof_of_possession() } else { client };
+        let client = client.build().unwrap();
+        client.get(server.url()).send().await.unwrap().bytes().await.unwrap();
+        for (method, count) in [(Method::POST, 1), (Method::GET, 2)] {
+            let before = server.received().len();
+            server.script([Reaction::ResetStream; 2]);
+            let error = client.request(method.clone(), server.url()).send().await.unwrap_err();
+            server.clear_script();
+            assert_eq!(error.code(), "transport_error", "{method}: {error:?}");
+            assert_eq!(error.is_transient(), method.is_idempotent(), "{method}");
+            assert_eq!(server.received().len() - before, count, "{method}");
+        }
+        assert_eq!(client.get(server.url()).send().await.unwrap().status(), StatusCode::OK);
+        assert_eq!(server.accepted(), 1, "one reset concerns one stream");
+        assert_eq!(test_env.counts().issuances, usize::from(is_bound), "a reset is no refusal");
+    }
+}
+
+#[tokio::test]
 async fn data_15_fallback_needs_policy_and_code() {
     for code in [392_196, 3_921_996] {
         let test_env = TestEnv::new().await;

@@ -42,6 +42,8 @@ pub(crate) enum Reaction {
     TearBody,
     /// HTTP/2 only: the stream is reset with `REFUSED_STREAM`.
     RefuseStream,
+    /// HTTP/2 only: the request is read, and the stream reset with `INTERNAL_ERROR`.
+    ResetStream,
     /// HTTP/2 only: GOAWAY that leaves out the stream, and the connection is closed.
     GoAway,
 }
@@ -258,7 +260,7 @@ async fn react_http1(reaction: Reaction, body: Incoming) -> Result<Response<Serv
             });
             Response::new(StreamBody::new(futures_util::StreamExt::chain(part, end)).boxed_unsync())
         }
-        Reaction::Lose | Reaction::RefuseStream | Reaction::GoAway => {
+        Reaction::Lose | Reaction::RefuseStream | Reaction::ResetStream | Reaction::GoAway => {
             let _body = body.collect().await;
             return Err(closed());
         }
@@ -295,6 +297,7 @@ async fn react_http2(
         Reaction::Lose => {
             let _lost = lose.send(());
         }
+        Reaction::ResetStream => respond.send_reset(h2::Reason::INTERNAL_ERROR),
         Reaction::Stall => std::future::pending().await,
         Reaction::StallBody | Reaction::TearBody => {
             let mut send = respond.send_response(response, false).unwrap();

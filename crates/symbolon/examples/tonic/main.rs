@@ -1,7 +1,7 @@
 //! A gRPC call with tonic that presents the certificate of the identity.
 //!
 //! The example runs against the emulator and a gRPC server of its own. On Azure, remove the lines
-//! with their names, the context and the transport.
+//! with their names and the context.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
@@ -11,7 +11,7 @@ mod server;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use hyper_rustls::HttpsConnectorBuilder;
-use symbolon::{Context, HyperTransport, ManagedIdentity};
+use symbolon::ManagedIdentity;
 use symbolon_emulator::Emulator;
 use symbolon_rustls::ClientConfigs;
 use tonic::transport::Endpoint;
@@ -20,12 +20,8 @@ use tonic::transport::Endpoint;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let emulator = Emulator::start().await?;
     let server = server::GrpcServer::start(emulator.ca_der().to_vec()).await?;
-    let root = emulator.ca_pem().as_bytes();
 
-    let identity = ManagedIdentity::builder()
-        .context(Context::default().with_env(emulator.environment().into_iter().collect()))
-        .transport(HyperTransport::builder().root_certificates_pem(root).build()?)
-        .build()?;
+    let identity = ManagedIdentity::builder().context(emulator.context()).build()?;
     let configs = ClientConfigs::builder().root_certificates_pem(server.root_pem.as_bytes()).build()?;
     let rotating = configs.rotating(identity.watch_binding()).await?;
 

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bytes::Bytes;
 use symbolon_token::{Error, ErrorKind, Token, TokenCache};
 use symbolon_transport::SharedTransport;
 use symbolon_types::{Context, CorrelationId};
@@ -79,6 +78,7 @@ struct ChainParts {
     #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only HTTP clients use it"))]
     context: Context,
     cache: TokenCache,
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only HTTP clients use it"))]
     transport: SharedTransport,
 }
 
@@ -111,26 +111,6 @@ impl CredentialChain {
         self.0.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Calls a resource with a token. A bound token is sent only over a connection that presents
-    /// its certificate. Returns the response of any status; nothing is retried. A `POST` or `PATCH`
-    /// that the resource may have processed is never sent twice.
-    ///
-    /// # Errors
-    /// `insecure_endpoint` if the URL is not `https`; the codes of kind
-    /// [`Network`](crate::ErrorKind::Network) if there is no response.
-    pub async fn call(
-        &self,
-        token: &Token,
-        request: http::Request<Bytes>,
-    ) -> Result<http::Response<Bytes>, Error> {
-        if token.bound_to().is_some()
-            && let Some(identity) = self.managed_identity()
-        {
-            return identity.call(token, request).await;
-        }
-        token.call(&self.0.transport, request).await
-    }
-
     /// Removes a token that a resource refused from the cache, so that the next request gets
     /// another. A newer token in its place stays. Returns true if the token was in a cache.
     pub fn invalidate(&self, token: &Token) -> bool {
@@ -143,6 +123,12 @@ impl CredentialChain {
     #[cfg(feature = "client")]
     pub(crate) fn context(&self) -> &Context {
         &self.0.context
+    }
+
+    /// Returns the transport of the links other than managed identities.
+    #[cfg(feature = "client")]
+    pub(crate) fn transport(&self) -> &SharedTransport {
+        &self.0.transport
     }
 
     /// Returns the managed identity among the links, the only one with bound tokens.

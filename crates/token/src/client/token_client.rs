@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use symbolon_types::Error;
+use symbolon_transport::SharedTransport;
+use symbolon_types::{Context, Error};
 
 use super::exchange::rejection;
 use super::parts::ClientParts;
@@ -50,6 +51,16 @@ impl TokenClient {
     /// Returns the token cache.
     pub fn cache(&self) -> &TokenCache {
         &self.parts.cache
+    }
+
+    /// Returns the transport of the client.
+    pub fn transport(&self) -> &SharedTransport {
+        self.parts.http.transport()
+    }
+
+    /// Returns the environment variables, the clock and the randomness of the client.
+    pub fn context(&self) -> &Context {
+        self.parts.http.context()
     }
 
     /// Removes a token that a resource refused, so that the next request leads to a new one. A

@@ -1,0 +1,81 @@
+//! DATA: many callers while certificates live seconds. `cargo xtask soak` is the same for minutes.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use symbolon::{Client, ManagedIdentity, SharedClock, SoftwareKeys, Thumbprint};
+use symbolon_emulator::{Emulator, Step};
+use symbolon_tests::RESOURCE;
+
+/// The lifetime of a certificate. The next one is issued after half of it.
+const LIFETIME: Duration = Duration::from_secs(3);
+const CALLERS: usize = 24;
+/// The number of certificates of a run.
+const CERTIFICATES: usize = 4;
+
+/// Returns the number of open file descriptors of this process, with those of the emulator.
+#[cfg(target_os = "linux")]
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptors() -> usize {
+    0
+}
+
+/// Calls until the emulator has issued so many certificates. Returns the certificates of the calls,
+/// each with the beginning of the last call that used it.
+async fn call(client: &Client, emulator: &Emulator, certificates: usize) -> HashMap<Thumbprint, SystemTime> {
+    let clock = SharedClock::system();
+    let mut used = HashMap::new();
+    while emulator.issued().len() < certificates {
+        let began = clock.now();
+        let response = client.get(emulator.resource_url()).send().await.unwrap();
+        let seen: serde_json::Value = response.error_for_status().unwrap().json().await.unwrap();
+        used.insert(seen["x5t#S256"].as_str().unwrap().parse().unwrap(), began);
+    }
+    used
+}
+
+// Without captured logs, which would have each of many thousand calls.
+#[tokio::test]
+async fn data_23_rotation_under_load() {
+    let emulator = Emulator::builder().certificate_lifetime(LIFETIME).token_not_after(None);
+    let emulator = emulator.start().await.unwrap();
+    for offers_http2 in [false, true] {
+        let identity =
+            ManagedIdentity::builder().context(emulator.context()).key_provider(SoftwareKeys::p256());
+        let identity = identity.build().unwrap();
+        let connections = symbolon::Connections::builder().context(emulator.context()).http2(offers_http2);
+        let client = identity.client(RESOURCE).proof_of_possession();
+        let client = client.connections(connections.build().unwrap()).build().unwrap();
+
+        let before = emulator.issued().len();
+        let mut most_descriptors = 0;
+        let mut last_uses = HashMap::<Thumbprint, SystemTime>::new();
+        for generation in 1..=CERTIFICATES {
+            let calls = (0..CALLERS).map(|_| call(&client, &emulator, before + generation + 1));
+            for (certificate, began) in join_all(calls).await.into_iter().flatten() {
+                let last = last_uses.entry(certificate).or_insert(began);
+                *last = began.max(*last);
+            }
+            // The connections of two certificates, and of the token service.
+            if generation == 2 {
+                most_descriptors = descriptors() + 2 * CALLERS;
+            }
+        }
+        let open = descriptors();
+        assert!(open <= most_descriptors, "{open} descriptors, not {most_descriptors}: connections pile up");
+        let issued = emulator.issued();
+        let ends: HashMap<Thumbprint, SystemTime> =
+            issued.iter().map(|certificate| (certificate.thumbprint, certificate.not_after)).collect();
+        assert!(last_uses.len() >= CERTIFICATES, "{} certificates were used", last_uses.len());
+        for (certificate, began) in &last_uses {
+            assert!(began < &ends[certificate], "a call began with a certificate that had ended");
+        }
+        let journal = emulator.journal();
+        assert!(journal.of(Step::Resource).all(|entry| entry.status() == Some(200)));
+    }
+}
