@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use symbolon_types::printable;
 
@@ -36,6 +37,17 @@ pub enum Error {
     /// A key, a certificate or a TLS configuration could not be created.
     #[error("could not create the emulator's keys and certificates")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file with the authority's certificate could not be written.
+    #[error(
+        "could not write the emulator's certificate to {}: set TMPDIR or `ca_folder` to a folder that this user can write to",
+        printable(&path.display().to_string())
+    )]
+    File {
+        /// The file, or the folder in which its folder could not be created.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// The thread of the servers could not be started, or ended at once.
     #[error("could not start the emulator's thread")]
     Thread(#[source] io::Error),

@@ -36,6 +36,14 @@ pub(crate) struct EmulatorSettings {
     pub(crate) audience: Option<String>,
     /// The resource challenges a request without a valid token as Azure Key Vault does.
     pub(crate) key_vault_challenge: bool,
+    /// Tenants, clients and resources that were not declared are refused.
+    pub(crate) strict: bool,
+    /// Declared tenants, besides the machine's.
+    pub(crate) tenants: Vec<String>,
+    /// Declared clients, besides the machine's identities and those below.
+    pub(crate) clients: Vec<String>,
+    /// Declared resources.
+    pub(crate) resources: Vec<String>,
     /// Client secrets by client id.
     pub(crate) applications: HashMap<String, String>,
     /// Client ids that authenticate with tokens of this token service.
@@ -59,6 +67,10 @@ impl Default for EmulatorSettings {
             token_not_after: Some(TOKEN_NOT_AFTER),
             audience: None,
             key_vault_challenge: false,
+            strict: false,
+            tenants: Vec::new(),
+            clients: Vec::new(),
+            resources: Vec::new(),
             applications: HashMap::new(),
             federated: Vec::new(),
         }

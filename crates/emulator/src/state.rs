@@ -2,6 +2,7 @@
 
 mod arc_challenges;
 mod connections;
+mod declarations;
 mod emulator_state;
 mod machine;
 mod refresh_tokens;

@@ -90,15 +90,13 @@ fn check_agent(interpreter: &Path, script: &str, library: &str) {
     let Some(symbolon) = symbolon() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let emulator = runtime.block_on(Emulator::start()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let trusted = emulator.write_ca(folder.path()).unwrap();
     let (own, other) = (emulator.client_id(), emulator.user_assigned().client_id.as_str());
     let named = format!("client-id:{other}");
     let ask = |options: &[&str], resource: &str, asked: Option<&str>| {
         let mut command = Command::new(&symbolon);
         command.args(["exec", "--key", "p-256", "--allow", RESOURCE]).args(options).arg("--");
         command.arg(interpreter).args([script, library, resource]).args(asked);
-        run(command, emulator.environment_with_ca(&trusted))
+        run(command, emulator.environment())
     };
     for (options, asked, expected, step) in [
         (&[][..], None, own, Step::ImdsToken),

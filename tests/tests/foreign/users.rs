@@ -2,7 +2,7 @@
 //! so the responses about users have the form of Entra's.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -12,7 +12,6 @@ use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 use symbolon::Env;
 use symbolon_emulator::{Emulator, Step};
-use tempfile::TempDir;
 
 use crate::programs::node;
 use crate::{RESOURCE, claims};
@@ -57,8 +56,6 @@ fn azure_identity_for_node_acts_for_a_user() {
 struct TestEnv {
     runtime: tokio::runtime::Runtime,
     emulator: Emulator,
-    ca: PathBuf,
-    _folder: TempDir,
 }
 
 impl TestEnv {
@@ -66,9 +63,7 @@ impl TestEnv {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let builder = Emulator::builder().application(CLIENT_ID, SECRET).application(OTHER, SECRET);
         let emulator = runtime.block_on(builder.start()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let ca = emulator.write_ca(folder.path()).unwrap();
-        Self { runtime, emulator, ca, _folder: folder }
+        Self { runtime, emulator }
     }
 
     /// Requests tokens for two resources and again for the first, and checks the user and the
@@ -86,7 +81,7 @@ impl TestEnv {
         let asked = json!({
             "authority": self.emulator.token_url(),
             "tenant_id": self.emulator.tenant_id(),
-            "ca": self.ca,
+            "ca": self.emulator.ca_file(),
             "client_id": CLIENT_ID,
             "other_client_id": OTHER,
             "credential": credential,
@@ -97,7 +92,7 @@ impl TestEnv {
         let before = self.emulator.journal().count(Step::Token);
         let mut command = Command::new(interpreter);
         command.args([script, library]);
-        let printed = run(command, &[("NODE_EXTRA_CA_CERTS", &self.ca)], &asked);
+        let printed = run(command, &[("NODE_EXTRA_CA_CERTS", self.emulator.ca_file())], &asked);
         let journal = self.emulator.journal();
         let used: Vec<_> =
             journal.of(Step::Token).skip(before).filter_map(|entry| entry.form("grant_type")).collect();

@@ -22,6 +22,19 @@ pub(crate) struct EmulateOptions {
     /// TOML file with faults to inject and properties of the machine
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
+    /// Refuse tenants, clients and resources that were not declared, by an option or in the file of
+    /// --faults, as Entra refuses those that it does not know
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Tenant besides the machine's that --strict accepts
+    #[arg(long = "tenant", value_name = "TENANT", requires = "strict")]
+    pub(crate) tenants: Vec<String>,
+    /// Client besides the machine's identities that --strict accepts
+    #[arg(long = "client", value_name = "CLIENT_ID", requires = "strict")]
+    pub(crate) clients: Vec<String>,
+    /// Resource that --strict accepts, for example https://vault.azure.net
+    #[arg(long = "resource", value_name = "URI", requires = "strict")]
+    pub(crate) resources: Vec<String>,
     /// File to append a line of JSON to for every request
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,

@@ -7,13 +7,15 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::{Map, Value};
+use symbolon::parts::types::printable;
 use symbolon::{Env, Error, Source};
 use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry, Server};
 
 use self::run_dir::RunDir;
 use crate::args::tools::EmulateOptions;
 use crate::failure;
-use crate::output::{OutputFormat, print_to_stderr, table, variables};
+use crate::output::{self, OutputFormat, print_to_stderr, table, variables};
 use crate::signals::Signals;
 use crate::stdout::print_line;
 
@@ -35,21 +37,21 @@ pub(super) async fn run(
     let mut record = options.journal.as_deref().map(open).transpose()?;
     // From here on, a signal ends the command normally, so that the run directory is removed.
     let mut signals = Signals::listen()?;
-    let emulator = builder.start().await;
-    let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
     let run_dir = RunDir::create(env)?;
-    let ca = emulator.write_ca(run_dir.path());
-    let ca = ca.map_err(|error| failure::local("the emulator's certificate could not be written", error))?;
-    let environment = emulator.environment_with_ca(&ca);
-    let bare = options.print_env || format == OutputFormat::Json;
-    if !bare {
+    let emulator = builder.ca_folder(run_dir.path()).start().await;
+    let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
+    let environment = variables(emulator.environment(), format);
+    let page = emulator.admin_url().unwrap_or_default();
+    if options.print_env {
+        print_line(environment)?;
+        print_to_stderr(format_args!("page: {page}"));
+    } else if format == OutputFormat::Json {
+        print_line(json(&emulator))?;
+        print_to_stderr(format_args!("page: {page}"));
+    } else {
         print_line(format_args!("{}\n", describe(&emulator, options)))?;
         print_line("Set these variables to use it, for example in another terminal:\n")?;
-    }
-    print_line(variables(environment, format))?;
-    if bare {
-        print_to_stderr(format_args!("page: {}", emulator.admin_url().unwrap_or_default()));
-    } else {
+        print_line(environment)?;
         print_line(format_args!("{}\n", example(&emulator, options)))?;
     }
     // With a fixed address, requests may have arrived before the variables were printed.
@@ -98,7 +100,13 @@ fn log(entry: &JournalEntry, missed: u64, record: Option<&mut File>) -> Result<(
 }
 
 fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
-    let emulator = Emulator::builder();
+    let mut emulator = Emulator::builder();
+    if options.strict {
+        emulator = emulator.strict();
+    }
+    emulator = options.tenants.iter().fold(emulator, |emulator, tenant| emulator.tenant(tenant));
+    emulator = options.clients.iter().fold(emulator, |emulator, client_id| emulator.client(client_id));
+    emulator = options.resources.iter().fold(emulator, |emulator, resource| emulator.resource(resource));
     if options.azure_addresses {
         return emulator.azure_addresses();
     }
@@ -112,13 +120,34 @@ fn emulator(options: &EmulateOptions) -> EmulatorBuilder {
 
 /// Returns an example command for the emulator.
 fn example(emulator: &Emulator, options: &EmulateOptions) -> String {
+    let resource = emulator.resources().first().map_or("https://vault.azure.net", String::as_str);
+    let resource = printable(resource);
     match options.source {
-        Source::Imds => {
-            format!("symbolon call {} --resource https://vault.azure.net --pop", emulator.resource_url())
-        }
+        Source::Imds => format!("symbolon call {} --resource {resource} --pop", emulator.resource_url()),
         // The other hosts issue no bound tokens.
-        _ => "symbolon token --resource https://vault.azure.net".to_owned(),
+        _ => format!("symbolon token --resource {resource}"),
     }
+}
+
+/// Returns the variables, and beside them all URLs and ids, as one JSON object.
+fn json(emulator: &Emulator) -> String {
+    let mut object: Map<String, Value> =
+        emulator.environment().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let mut urls = Map::new();
+    urls.insert("metadata_service".to_owned(), emulator.imds_url().into());
+    urls.insert("token_service".to_owned(), emulator.token_url().into());
+    urls.insert("token_endpoint".to_owned(), emulator.token_endpoint().into());
+    urls.insert("resource".to_owned(), emulator.resource_url().into());
+    urls.insert("page".to_owned(), emulator.admin_url().into());
+    for source in Source::ALL.into_iter().filter(|source| *source != Source::Imds) {
+        let endpoint = emulator.environment_of(source).swap_remove(0);
+        urls.insert(source.as_str().to_owned(), endpoint.1.into());
+    }
+    object.insert("urls".to_owned(), urls.into());
+    object.insert("tenant_id".to_owned(), emulator.tenant_id().into());
+    object.insert("client_id".to_owned(), emulator.client_id().into());
+    object.insert("application_id".to_owned(), emulator.application_id().into());
+    output::line(&object)
 }
 
 fn describe(emulator: &Emulator, options: &EmulateOptions) -> String {

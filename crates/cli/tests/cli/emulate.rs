@@ -53,6 +53,72 @@ fn run_01_listens_on_the_given_address() {
     );
 }
 
+#[test]
+fn run_12_json_has_every_url() {
+    let folder = tempfile::tempdir().unwrap();
+    let parse = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let (printed, _bare) =
+        RunningCommand::start(emulate(folder.path()).args(["--output", "json", "--print-env"]), 1);
+    let variables = parse(&printed[0]);
+    let names: Vec<&String> = variables.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["AZURE_POD_IDENTITY_AUTHORITY_HOST", "SSL_CERT_FILE"]);
+
+    let (printed, _running) = RunningCommand::start(emulate(folder.path()).args(["--output", "json"]), 1);
+    let printed = parse(&printed[0]);
+    let (urls, tenant) = (&printed["urls"], printed["tenant_id"].as_str().unwrap());
+    assert_eq!(urls["metadata_service"], printed["AZURE_POD_IDENTITY_AUTHORITY_HOST"]);
+    let token_service = urls["token_service"].as_str().unwrap();
+    assert_eq!(urls["token_endpoint"], format!("{token_service}/{tenant}/oauth2/v2.0/token"));
+    assert!(Path::new(printed["SSL_CERT_FILE"].as_str().unwrap()).exists());
+    for (name, scheme) in [
+        ("resource", "https"),
+        ("page", "http"),
+        ("app_service", "http"),
+        ("service_fabric", "https"),
+        ("machine_learning", "http"),
+        ("cloud_shell", "http"),
+        ("azure_arc", "http"),
+    ] {
+        let url = urls[name].as_str().unwrap();
+        assert!(url.starts_with(&format!("{scheme}://127.0.0.1:")), "{name}: {url}");
+    }
+    // The page's API confirms the ids.
+    let about = format!("{}about", urls["page"].as_str().unwrap());
+    let about = Command::new("curl").args(["--silent", "--noproxy", "*", &about]).output();
+    let Ok(about) = about else { return skip_without("curl") };
+    let about = parse(&String::from_utf8(about.stdout).unwrap());
+    for name in ["tenant_id", "client_id"] {
+        assert_eq!(about[name], printed[name], "{name}");
+    }
+    assert_eq!(about["resource"], urls["resource"]);
+}
+
+#[test]
+fn run_13_strict_refuses_the_undeclared() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = folder.path().join("strict.toml");
+    std::fs::write(&faults, "[host]\nresources = [\"https://file.example\"]\n").unwrap();
+    let mut command = emulate(folder.path());
+    command.args(["--strict", "--resource", "https://option.example", "--faults"]).arg(&faults);
+    let (variables, _running) = started(&mut command);
+    for (resource, code) in [
+        ("https://option.example", None),
+        ("https://file.example", None),
+        ("https://vault.azure.net", Some("invalid_resource")),
+    ] {
+        let token_request = ["token", "--resource", resource, "--pop", "--key", "p-256", "--output", "json"];
+        let ran = RunResult::of(symbolon().envs(&variables).args(token_request).output().unwrap());
+        let found = (ran.code != 0).then(|| ran.error()["code"].as_str().unwrap().to_owned());
+        assert_eq!(found.as_deref(), code, "{resource}: {}", ran.stderr);
+    }
+    // Declarations without the option would have no effect.
+    for option in ["--tenant", "--client", "--resource"] {
+        let ran = RunResult::of(symbolon().args(["emulate", option, "x"]).output().unwrap());
+        assert_eq!(ran.code, 2, "{option}");
+        assert!(ran.stderr.contains("--strict"), "{}", ran.stderr);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn run_02_to_03_output_and_interrupt() {

@@ -95,17 +95,17 @@ fn cli_06_to_07_additional_root_certificates() {
     let run = |more: &[&str], variable: Option<&str>| {
         let mut command = symbolon();
         command.envs(env.emulator.environment()).env("SYMBOLON_RETRY_SCALE", "0");
-        command.envs(variable.map(|file| ("SSL_CERT_FILE", file)));
+        command.env_remove("SSL_CERT_FILE").envs(variable.map(|file| ("SSL_CERT_FILE", file)));
         RunResult::of(command.args([POP, &["--output", "json"], more].concat()).output().unwrap())
     };
     let refused = run(&[], None);
     assert_eq!(refused.error()["code"], "transport_error", "the emulator is not trusted by default");
-    let file = env.ca_file.to_str().unwrap();
+    let file = env.emulator.ca_file().to_str().unwrap();
     assert_eq!(run(&["--ca-file", file], None).json().len(), 1);
     assert_eq!(run(&[], Some(file)).json().len(), 1);
     // The option adds to the variable.
     let other = TestEnv::new();
-    let other = other.ca_file.to_str().unwrap();
+    let other = other.emulator.ca_file().to_str().unwrap();
     assert_eq!(run(&["--ca-file", other], Some(file)).json().len(), 1);
     assert_eq!(run(&["--ca-file", file], Some(other)).json().len(), 1);
 }

@@ -134,7 +134,7 @@ fn cli_18_no_more_threads() {
     let program = folder.path().join("symbolon");
     fs::copy(env!("CARGO_BIN_EXE_symbolon"), &program).unwrap();
     let ca_file = folder.path().join("ca.pem");
-    fs::copy(&env.ca_file, &ca_file).unwrap();
+    fs::copy(env.emulator.ca_file(), &ca_file).unwrap();
     fs::set_permissions(&ca_file, PermissionsExt::from_mode(0o644)).unwrap();
     let is_root = rustix::process::geteuid().is_root();
     for line in printing_commands(&env) {

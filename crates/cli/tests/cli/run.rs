@@ -30,10 +30,9 @@ fn emulator_folder(folder: &Path) -> [(&'static str, PathBuf); 2] {
     [("XDG_CACHE_HOME", folder.join("cache")), ("LOCALAPPDATA", folder.to_owned())]
 }
 
-/// An emulator and a file with its root certificate.
+/// An emulator and a temporary folder.
 pub(crate) struct TestEnv {
     pub(crate) emulator: Emulator,
-    pub(crate) ca_file: PathBuf,
     folder: TempDir,
 }
 
@@ -46,15 +45,14 @@ impl TestEnv {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let emulator = runtime.block_on(setup(Emulator::builder()).start()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let ca_file = emulator.write_ca(folder.path()).unwrap();
-        Self { emulator, ca_file, folder }
+        Self { emulator, folder }
     }
 
     /// Returns the command with variables that select the emulator. Another emulator keeps its
     /// files in a temporary folder.
     pub(crate) fn symbolon(&self) -> Command {
         let mut command = symbolon();
-        command.envs(self.emulator.environment_with_ca(&self.ca_file)).env("SYMBOLON_RETRY_SCALE", "0");
+        command.envs(self.emulator.environment()).env("SYMBOLON_RETRY_SCALE", "0");
         command.envs(emulator_folder(self.folder.path()));
         command
     }

@@ -247,7 +247,7 @@ fn timeout_ends_serve() {
 fn run_09_few_descriptors() {
     let env = TestEnv::new();
     let mut command = Command::new("/bin/sh");
-    command.env_clear().envs(env.emulator.environment_with_ca(&env.ca_file));
+    command.env_clear().envs(env.emulator.environment());
     let limited = r#"ulimit -n 64; exec "$0" serve"#;
     command.args(["-c", limited, env!("CARGO_BIN_EXE_symbolon")]);
     let serving = RunningAgent::start(command);

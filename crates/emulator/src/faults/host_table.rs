@@ -23,6 +23,10 @@ pub(super) struct HostTable {
     token_not_after: Option<DurationValue>,
     audience: Option<String>,
     key_vault_challenge: bool,
+    strict: bool,
+    tenants: Vec<String>,
+    clients: Vec<String>,
+    resources: Vec<String>,
     clock_skew: Option<SkewValue>,
     tls: Option<TlsVersion>,
     /// Client secrets by client id.
@@ -36,6 +40,10 @@ impl HostTable {
         settings.attestation_required |= self.attestation_required;
         settings.arc_user_assigned &= !self.arc_without_user_assigned;
         settings.key_vault_challenge |= self.key_vault_challenge;
+        settings.strict |= self.strict;
+        settings.tenants.extend(self.tenants);
+        settings.clients.extend(self.clients);
+        settings.resources.extend(self.resources);
         settings.applications.extend(self.applications);
         set(&mut settings.tenant_id, self.tenant_id.map(Some));
         set(&mut settings.token_lifetime, self.token_lifetime.map(|value| value.0));

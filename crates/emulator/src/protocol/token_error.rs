@@ -27,6 +27,20 @@ pub(crate) struct TokenError {
 impl TokenError {
     pub(crate) const TENANT: Self =
         Self::request(90_002, "tenant", "Tenant not found: name a tenant, not common or organizations.");
+    /// A strict emulator refuses tenants that were not declared.
+    pub(crate) const UNKNOWN_TENANT: Self = Self::request(
+        90_002,
+        "tenant_unknown",
+        "Tenant not found: declare it with EmulatorBuilder::tenant, `emulate --tenant`, or `tenants` under [host].",
+    );
+    /// A strict emulator refuses resources that were not declared.
+    pub(crate) const UNKNOWN_RESOURCE: Self = Self::bad(
+        "invalid_resource",
+        500_011,
+        "resource_unknown",
+        "The resource principal was not found in the tenant: declare it with EmulatorBuilder::resource, \
+         `emulate --resource`, or `resources` under [host].",
+    );
     pub(crate) const CONTENT_TYPE: Self =
         Self::request(900_144, "content_type", "The request body must be application/x-www-form-urlencoded.");
     pub(crate) const REPEATED: Self =
@@ -90,7 +104,8 @@ impl TokenError {
         700_016,
         "client_unknown",
         "The application was not found: register it with EmulatorBuilder::application, or under \
-         [host.applications] in the file of faults.",
+         [host.applications] in the file of faults; without a secret, with EmulatorBuilder::client, \
+         `emulate --client`, or in `clients` under [host].",
     );
     pub(crate) const SECRET: Self =
         Self::client(7_000_215, "client_secret", "Invalid client secret provided.");

@@ -20,6 +20,7 @@ use crate::pki::{
 };
 use crate::protocol::{Server, TokenSigner, address};
 use crate::random::guid;
+use crate::run::ca_file::CaFile;
 use crate::run::emulator::Emulator;
 use crate::run::server;
 use crate::settings::EmulatorSettings;
@@ -46,6 +47,7 @@ impl Emulator {
             addresses: [any_port; 5],
             admin: None,
             arc_tokens: None,
+            ca_folder: None,
             user_assigned: Vec::new(),
             settings: EmulatorSettings::default(),
             faults: Vec::new(),
@@ -61,6 +63,7 @@ pub struct EmulatorBuilder {
     addresses: [SocketAddr; 5],
     admin: Option<SocketAddr>,
     arc_tokens: Option<PathBuf>,
+    ca_folder: Option<PathBuf>,
     user_assigned: Vec<UserAssigned>,
     settings: EmulatorSettings,
     faults: Vec<Fault>,
@@ -128,6 +131,14 @@ impl EmulatorBuilder {
     /// writing there requires root. The first file is written at the first challenge.
     pub fn arc_tokens(mut self, directory: impl Into<PathBuf>) -> Self {
         self.arc_tokens = Some(directory.into());
+        self
+    }
+
+    /// Sets the folder for the [file](Emulator::ca_file) with the certificate of the emulator's
+    /// authority, which then stays when the emulator is dropped. Defaults to a temporary folder of
+    /// this user alone, which is removed.
+    pub fn ca_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.ca_folder = Some(folder.into());
         self
     }
 
@@ -215,6 +226,43 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Refuses tenants, clients and resources that were not declared, as Entra refuses those that it
+    /// does not know: with `invalid_request` (AADSTS90002), `unauthorized_client` (AADSTS700016) and
+    /// `invalid_resource` (AADSTS500011). By default the emulator accepts every tenant and every
+    /// resource, and every client that authenticates.
+    ///
+    /// Declared are the machine's tenant and identities, the emulator's own
+    /// [application](Emulator::application_id), and what [`tenant`](Self::tenant),
+    /// [`client`](Self::client), [`application`](Self::application),
+    /// [`federated_application`](Self::federated_application), [`resource`](Self::resource) and
+    /// [`audience`](Self::audience) add. A client is also a resource, by its id and by `api://` and
+    /// its id.
+    pub fn strict(mut self) -> Self {
+        self.settings.strict = true;
+        self
+    }
+
+    /// Declares a tenant besides the machine's, by its id or one of its domains, for a
+    /// [strict](Self::strict) emulator.
+    pub fn tenant(mut self, tenant: &str) -> Self {
+        self.settings.tenants.push(tenant.to_owned());
+        self
+    }
+
+    /// Declares a client without a secret, which authenticates with a
+    /// [certificate](Emulator::issue_client_certificate), for a [strict](Self::strict) emulator.
+    pub fn client(mut self, client_id: &str) -> Self {
+        self.settings.clients.push(client_id.to_owned());
+        self
+    }
+
+    /// Declares a resource, such as `https://vault.azure.net`, for a [strict](Self::strict)
+    /// emulator. A slash at its end has no meaning.
+    pub fn resource(mut self, resource: &str) -> Self {
+        self.settings.resources.push(resource.to_owned());
+        self
+    }
+
     /// Adds a confidential client with its secret.
     pub fn application(mut self, client_id: &str, secret: &str) -> Self {
         self.settings.applications.insert(client_id.to_owned(), secret.to_owned());
@@ -268,14 +316,16 @@ impl EmulatorBuilder {
     /// # Errors
     ///
     /// [`Error::NotLoopback`] for an address that other machines can reach, [`Error::Listen`] for a
-    /// port or an address that is not available. [`Error::Certificate`] and [`Error::Thread`] if
-    /// the operating system provides no randomness or no thread.
+    /// port or an address that is not available. [`Error::File`] if the certificate of the
+    /// authority cannot be written. [`Error::Certificate`] and [`Error::Thread`] if the operating
+    /// system provides no randomness or no thread.
     pub async fn start(self) -> Result<Emulator, Error> {
         Server::ALL
             .into_iter()
             .zip(self.addresses)
             .try_for_each(|(server, address)| server.check(address))?;
         self.admin.map_or(Ok(()), address::check_loopback)?;
+        let ca_folder = self.ca_folder.clone();
         let (report, started) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -284,7 +334,8 @@ impl EmulatorBuilder {
             .map_err(Error::Thread)?;
         // A thread that ends without a report has panicked.
         let state = started.await.map_err(|_| Error::Thread(std::io::ErrorKind::BrokenPipe.into()))??;
-        Ok(Emulator::new(state, thread, stop))
+        let ca_file = CaFile::write(state.ca.pem(), ca_folder.as_deref())?;
+        Ok(Emulator::new(state, ca_file, thread, stop))
     }
 
     /// Opens the ports and starts serving on the current runtime.

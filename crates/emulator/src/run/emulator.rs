@@ -1,11 +1,10 @@
 //! A running emulator.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::{fs, io};
 
-use symbolon_types::{Source, Thumbprint};
+use symbolon_types::{Context, Source, Thumbprint};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
@@ -13,14 +12,13 @@ use crate::faults::Fault;
 use crate::journal::{Journal, Subscription};
 use crate::pki::{CertifiedKey, IssuedCertificate};
 use crate::protocol::address;
+use crate::run::ca_file::CaFile;
 use crate::services::hosts;
 use crate::services::sign_in::{DEFAULT_USER, sign_in};
 use crate::state::{EmulatorState, UserAssigned};
 
 /// The variable for a file of trusted certificates that OpenSSL and rustls-native-certs read.
 const TRUST_VARIABLE: &str = "SSL_CERT_FILE";
-/// The file name for [`Emulator::write_ca`].
-const CA_FILE: &str = "emulator-ca.pem";
 
 /// A running emulator: metadata service, token service, resource and the identity endpoints of
 /// other hosts.
@@ -41,6 +39,7 @@ const CA_FILE: &str = "emulator-ca.pem";
 /// ```
 pub struct Emulator {
     state: Arc<EmulatorState>,
+    ca_file: CaFile,
     thread: Option<JoinHandle<()>>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -50,8 +49,13 @@ impl Emulator {
     /// [Azure's address](crate::EmulatorBuilder::azure_addresses), for example in `/etc/hosts`.
     pub const AZURE_NAMES: &[&str] = address::TOKEN_SERVICE_NAMES;
 
-    pub(super) fn new(state: Arc<EmulatorState>, thread: JoinHandle<()>, stop: oneshot::Sender<()>) -> Self {
-        Self { state, thread: Some(thread), stop: Some(stop) }
+    pub(super) fn new(
+        state: Arc<EmulatorState>,
+        ca_file: CaFile,
+        thread: JoinHandle<()>,
+        stop: oneshot::Sender<()>,
+    ) -> Self {
+        Self { state, ca_file, thread: Some(thread), stop: Some(stop) }
     }
 
     /// The base URL of the metadata service, without a trailing slash.
@@ -98,6 +102,20 @@ impl Emulator {
         &self.state.machine.client_id
     }
 
+    /// The client id of the application that every emulator has. It has no secret: it authenticates
+    /// with a certificate from [`issue_client_certificate`](Self::issue_client_certificate).
+    #[must_use]
+    pub fn application_id(&self) -> &str {
+        &self.state.machine.application_id
+    }
+
+    /// The declared resources, which alone a [strict](crate::EmulatorBuilder::strict) emulator
+    /// accepts.
+    #[must_use]
+    pub fn resources(&self) -> &[String] {
+        &self.state.settings.resources
+    }
+
     /// The user-assigned identity that every emulator has.
     #[must_use]
     pub fn user_assigned(&self) -> &UserAssigned {
@@ -117,29 +135,35 @@ impl Emulator {
         self.state.ca.pem()
     }
 
-    /// Writes the authority's certificate in PEM into a directory, and returns the path of the
-    /// file.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be written.
-    pub fn write_ca(&self, directory: impl AsRef<Path>) -> io::Result<PathBuf> {
-        let path = directory.as_ref().join(CA_FILE);
-        fs::write(&path, self.ca_pem())?;
-        Ok(path)
+    /// The file with the authority's certificate in PEM. It exists as long as the emulator, unless
+    /// [`EmulatorBuilder::ca_folder`](crate::EmulatorBuilder::ca_folder) was called.
+    #[must_use]
+    pub fn ca_file(&self) -> &Path {
+        self.ca_file.path()
+    }
+
+    /// The context of clients of Symbolon: the [variables](Self::environment) of the emulator, and
+    /// its clock without the skew. A client with this context and without a transport of its own
+    /// finds the emulator and trusts it.
+    pub fn context(&self) -> Context {
+        let env = self.environment().into_iter().collect();
+        Context::default().with_env(env).with_clock(self.state.skew.without_skew().clone())
     }
 
     /// The variables of the [configured](crate::EmulatorBuilder::source) host, by which SDKs find
-    /// the emulator.
+    /// the emulator and trust it: those of the host, and `SSL_CERT_FILE` with the path of
+    /// [`ca_file`](Self::ca_file).
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         self.environment_of(self.state.settings.source)
     }
 
-    /// The variables of a host of this kind, by which SDKs find the emulator.
+    /// Like [`environment`](Self::environment), for a host of this kind.
     #[must_use]
     pub fn environment_of(&self, source: Source) -> Vec<(&'static str, String)> {
-        hosts::environment(source, &self.state)
+        let mut variables = hosts::environment(source, &self.state);
+        variables.push((TRUST_VARIABLE, self.ca_file().display().to_string()));
+        variables
     }
 
     /// Replaces the certificate of the Service Fabric endpoint, as clusters do regularly.
@@ -150,15 +174,6 @@ impl Emulator {
     /// [`Error::Certificate`] if the operating system provides no randomness.
     pub fn replace_service_fabric_certificate(&self) -> Result<(), Error> {
         self.state.fabric.replace()
-    }
-
-    /// Like [`environment`](Self::environment), with the variable that makes SDKs trust the file of
-    /// [`write_ca`](Self::write_ca).
-    #[must_use]
-    pub fn environment_with_ca(&self, file: &Path) -> Vec<(&'static str, String)> {
-        let mut variables = self.environment();
-        variables.push((TRUST_VARIABLE, file.display().to_string()));
-        variables
     }
 
     /// Adds a fault. Faults of one step take effect in the order in which they were added.

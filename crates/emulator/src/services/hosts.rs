@@ -64,7 +64,7 @@ const SERVICE_FABRIC: SecretEndpoint = SecretEndpoint {
         let code = match reason {
             "secret" => "SecretHeaderNotFound",
             "identity" | "identities" => "ManagedIdentityNotFound",
-            "resource" => "ArgumentNullOrEmpty",
+            "resource" | "resource_unknown" => "ArgumentNullOrEmpty",
             "api_version" => "InvalidApiVersion",
             _ => "InternalError",
         };

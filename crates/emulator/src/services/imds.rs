@@ -71,7 +71,11 @@ pub(crate) async fn reply(
         }
     };
     reply.unwrap_or_else(|ImdsError { status, reason, description }| {
-        let error = if status.is_server_error() { "server_error" } else { "invalid_request" };
+        let error = match reason {
+            _ if status.is_server_error() => "server_error",
+            "resource_unknown" => "invalid_resource",
+            _ => "invalid_request",
+        };
         Reply::refusal(status, error, reason, description)
     })
 }
@@ -219,6 +223,9 @@ async fn token(
     if request.query("mi_res_id").is_some() {
         return Err(UNSUPPORTED_QUERY);
     }
+    if !state.declarations().accept_resource(resource) {
+        return Err(UNKNOWN_RESOURCE);
+    }
     let principal = principal(request, state, "msi_res_id")?;
     let contents = TokenContents::of_principal(principal, resource, state);
     let token = sign_access_token(&contents, effect, state).await.ok_or(SIGNING)?;
@@ -291,6 +298,12 @@ struct ImdsError {
 
 const UNSUPPORTED_QUERY: ImdsError =
     ImdsError::bad_request("unsupported_query", "Unsupported query variables");
+/// The metadata service passes the error of Entra on.
+const UNKNOWN_RESOURCE: ImdsError = ImdsError::bad_request(
+    "resource_unknown",
+    "AADSTS500011: The resource principal was not found in the tenant: declare it with \
+     EmulatorBuilder::resource, `emulate --resource`, or `resources` under [host].",
+);
 const SIGNING: ImdsError = ImdsError {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     reason: "signing",

@@ -99,7 +99,11 @@ async fn check(request: &ParsedRequest, state: &EmulatorState) -> Result<Value, 
     let audience = claims["aud"].as_str().ok_or("wrong_audience")?;
     let accepted = match &state.settings.audience {
         Some(own) => own == audience,
-        None => audience.starts_with("https://") && state.audiences.contains(&audience.to_owned()),
+        None => {
+            audience.starts_with("https://")
+                && state.audiences.contains(&audience.to_owned())
+                && state.declarations().accept_resource(audience)
+        }
     };
     if !accepted {
         return Err("wrong_audience");

@@ -21,6 +21,7 @@ use crate::random::guid_of;
 use crate::settings::EmulatorSettings;
 use crate::state::arc_challenges::ArcChallenges;
 use crate::state::connections::Connections;
+use crate::state::declarations::Declarations;
 use crate::state::machine::Machine;
 use crate::state::refresh_tokens::RefreshTokens;
 use crate::state::skewed_clock::SkewedClock;
@@ -56,6 +57,10 @@ pub(crate) struct EmulatorState {
 }
 
 impl EmulatorState {
+    pub(crate) fn declarations(&self) -> Declarations<'_> {
+        Declarations::new(&self.settings, &self.machine)
+    }
+
     /// Issues another certificate with the same key and the same lifetime. Returns `None` for a
     /// certificate of another authority.
     pub(crate) fn renew(&self, certificate: Thumbprint) -> Result<Option<Arc<IssuedCertificate>>, Error> {

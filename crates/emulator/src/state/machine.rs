@@ -50,6 +50,8 @@ pub(crate) struct Machine {
     pub(crate) tenant_id: String,
     pub(crate) client_id: String,
     object_id: String,
+    /// The client id of an application, which is not an identity of the machine.
+    pub(crate) application_id: String,
     pub(crate) vm_id: String,
     pub(crate) vmss_id: Option<String>,
     pub(crate) user_assigned: Vec<UserAssigned>,
@@ -63,6 +65,7 @@ impl Machine {
             tenant_id: tenant_id.unwrap_or_else(guid),
             client_id: guid(),
             object_id: guid(),
+            application_id: guid(),
             vm_id: guid(),
             vmss_id: scale_set.then(guid),
             user_assigned,

@@ -21,6 +21,11 @@ impl SkewedClock {
         Self { inner, seconds: Arc::new(AtomicI64::new(seconds)) }
     }
 
+    /// Returns the clock that it differs from.
+    pub(crate) fn without_skew(&self) -> &SharedClock {
+        &self.inner
+    }
+
     /// Returns the seconds by which it is ahead; negative if it is behind.
     pub(crate) fn seconds(&self) -> i64 {
         self.seconds.load(Ordering::Relaxed)

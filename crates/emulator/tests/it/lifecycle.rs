@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use symbolon_emulator::{Emulator, Error, Fault, Server, Step, TlsVersion};
-use symbolon_types::SharedClock;
+use symbolon_types::{Clock, ManualClock, SharedClock};
 use tokio::net::TcpStream;
 
 use crate::client::{Client, authorized, cause, form, get, metadata};
@@ -172,12 +172,44 @@ async fn journal_is_complete_without_secrets() {
 #[tokio::test]
 async fn environment_contains_url_and_ca() {
     let emulator = Emulator::start().await.unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let file = emulator.write_ca(directory.path()).unwrap();
+    let file = emulator.ca_file().to_owned();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), emulator.ca_pem());
-    let variables = emulator.environment_with_ca(&file);
+    let variables = emulator.environment();
     assert_eq!(variables[0], ("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.imds_url().to_owned()));
     assert_eq!(variables[1], ("SSL_CERT_FILE", file.display().to_string()));
+    for (name, value) in variables {
+        assert_eq!(emulator.context().env().var(name), Some(value));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = file.parent().unwrap().metadata().unwrap();
+        assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    }
+    drop(emulator);
+    assert!(!file.parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn ca_folder_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::builder().ca_folder(folder.path()).start().await.unwrap();
+    let file = emulator.ca_file().to_owned();
+    assert_eq!(file.parent(), Some(folder.path()));
+    drop(emulator);
+    assert!(file.exists());
+    let missing = folder.path().join("missing");
+    let error = Emulator::builder().ca_folder(&missing).start().await.unwrap_err();
+    assert!(matches!(&error, Error::File { path, .. } if path.starts_with(&missing)), "{error}");
+    assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");
+}
+
+#[tokio::test]
+async fn context_has_the_clock_without_skew() {
+    let clock = ManualClock::new();
+    let emulator = Emulator::builder().clock(SharedClock::new(clock.clone())).clock_skew(60).start().await;
+    let context = emulator.unwrap().context();
+    assert_eq!(context.clock().now(), clock.now());
 }
 
 /// This test blocks its runtime while the child runs; the emulator has its own.
@@ -189,13 +221,12 @@ async fn curl_gets_a_bound_token() {
     let emulator = Emulator::start().await.unwrap();
     let identity = emulator.issue_client_certificate(emulator.client_id()).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let ca = emulator.write_ca(directory.path()).unwrap();
     let file = directory.path().join("client.pem");
     std::fs::write(&file, identity.to_pem()).unwrap();
     for host in ["127.0.0.1", "localhost"] {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--noproxy", "*", "--cacert"])
-            .arg(&ca)
+            .arg(emulator.ca_file())
             .arg("--cert")
             .arg(&file)
             .args([

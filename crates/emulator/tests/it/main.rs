@@ -21,4 +21,5 @@ mod pyjwt;
 mod refresh;
 mod refusals;
 mod resource;
+mod strict;
 mod tokens;

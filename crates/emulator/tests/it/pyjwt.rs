@@ -58,13 +58,11 @@ fn python() -> Option<PathBuf> {
 async fn pyjwt_verifies_tokens() {
     let Some(python) = python() else { return };
     let emulator = Emulator::start().await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let ca = emulator.write_ca(folder.path()).unwrap();
     let configuration =
         format!("{}/{}/v2.0/.well-known/openid-configuration", emulator.token_url(), emulator.tenant_id());
     let verify = |token: &str, audience: &str| {
         let mut command = Command::new(&python);
-        command.args(["-c", VERIFY]).arg(&ca).args([&configuration, audience]).env_clear();
+        command.args(["-c", VERIFY]).arg(emulator.ca_file()).args([&configuration, audience]).env_clear();
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
         child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();

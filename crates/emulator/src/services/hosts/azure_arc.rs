@@ -23,7 +23,7 @@ pub(super) async fn reply(request: &ParsedRequest, effect: &FaultEffect, state: 
     if !has_metadata_header(request) {
         return refuse(StatusCode::BAD_REQUEST, "invalid_request", "metadata_header");
     }
-    let resource = match resource(request, VERSIONS) {
+    let resource = match resource(request, VERSIONS, state) {
         Ok(resource) => resource,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, "invalid_request", reason),
     };

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 
 use crate::faults::FaultEffect;
 use crate::protocol::{ExpiryFormat, ParsedRequest, Reply};
-use crate::services::hosts::common::{has_metadata_header, nested_error, token_body};
+use crate::services::hosts::common::{accepted, has_metadata_header, nested_error, token_body};
 use crate::state::EmulatorState;
 
 pub(super) async fn reply(request: &ParsedRequest, effect: &FaultEffect, state: &EmulatorState) -> Reply {
@@ -20,8 +20,11 @@ pub(super) async fn reply(request: &ParsedRequest, effect: &FaultEffect, state: 
         return refuse(StatusCode::BAD_REQUEST, "content_type");
     }
     let form = request.form();
-    let resource = form.iter().find(|(name, value)| name == "resource" && !value.is_empty());
-    let Some((_, resource)) = resource else { return refuse(StatusCode::BAD_REQUEST, "resource") };
+    let resource = form.iter().find(|(name, _)| name == "resource").map(|(_, value)| value.as_str());
+    let resource = match accepted(resource, state) {
+        Ok(resource) => resource,
+        Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
+    };
     let user = state.machine.system_assigned();
     match token_body(user, resource, ExpiryFormat::UnixText, effect, state).await {
         Some(mut body) => {

@@ -45,11 +45,27 @@ pub(super) fn principal<'a>(
 }
 
 /// Returns the requested resource if the API version is supported.
-pub(super) fn resource<'a>(request: &'a ParsedRequest, versions: &[&str]) -> Result<&'a str, &'static str> {
+pub(super) fn resource<'a>(
+    request: &'a ParsedRequest,
+    versions: &[&str],
+    state: &EmulatorState,
+) -> Result<&'a str, &'static str> {
     if !request.query("api-version").is_some_and(|version| versions.contains(&version)) {
         return Err("api_version");
     }
-    request.query("resource").filter(|resource| !resource.is_empty()).ok_or("resource")
+    accepted(request.query("resource"), state)
+}
+
+/// Returns a requested resource that is not empty, and in a strict emulator was declared.
+pub(super) fn accepted<'a>(
+    resource: Option<&'a str>,
+    state: &EmulatorState,
+) -> Result<&'a str, &'static str> {
+    let resource = resource.filter(|resource| !resource.is_empty()).ok_or("resource")?;
+    if !state.declarations().accept_resource(resource) {
+        return Err("resource_unknown");
+    }
+    Ok(resource)
 }
 
 pub(super) fn has_metadata_header(request: &ParsedRequest) -> bool {
@@ -79,6 +95,10 @@ pub(super) fn explanation(reason: &str) -> &'static str {
         "metadata_header" => "Required metadata header not specified",
         "api_version" => "Unsupported api-version",
         "resource" => "Parameter resource is required",
+        "resource_unknown" => {
+            "The resource was not found in the tenant: declare it with EmulatorBuilder::resource, \
+             `emulate --resource`, or `resources` under [host]"
+        }
         "identity" => "No such identity is assigned to this host",
         "identities" => "At most one identity may be given",
         "content_type" => "The body must be application/x-www-form-urlencoded",

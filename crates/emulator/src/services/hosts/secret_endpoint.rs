@@ -50,7 +50,7 @@ impl SecretEndpoint {
             return Err((StatusCode::UNAUTHORIZED, "secret"));
         }
         let bad = |reason| (StatusCode::BAD_REQUEST, reason);
-        let resource = resource(request, self.versions).map_err(bad)?;
+        let resource = resource(request, self.versions, state).map_err(bad)?;
         let principal = principal(request, state, self.ids).map_err(bad)?;
         let body = token_body(principal, resource, self.expiry, effect, state).await;
         let mut body = body.ok_or((StatusCode::INTERNAL_SERVER_ERROR, "signing"))?;

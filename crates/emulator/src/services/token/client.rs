@@ -37,6 +37,9 @@ impl<'a> AuthenticatedClient<'a> {
             Some(_) => return Err(TokenError::TOKEN_TYPE),
             None => false,
         };
+        if !state.declarations().accept_client(id) {
+            return Err(TokenError::UNKNOWN_CLIENT);
+        }
         let credential = RequestCredential::read(form, basic, bound)?;
         let bound_to = credential.check(tenant, id, request, state).await?.filter(|_| bound);
         Ok(Self { tenant, id, bound_to, claims })
@@ -50,6 +53,9 @@ impl<'a> AuthenticatedClient<'a> {
         effect: &FaultEffect,
         state: &EmulatorState,
     ) -> Result<Value, TokenError> {
+        if !state.declarations().accept_resource(audience) {
+            return Err(TokenError::UNKNOWN_RESOURCE);
+        }
         let bound_to = self.bound_to.filter(|_| !matches!(effect, FaultEffect::DowngradeToBearer));
         let contents = TokenContents {
             tenant: self.tenant,

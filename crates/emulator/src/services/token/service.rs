@@ -52,6 +52,9 @@ pub(crate) async fn reply(
     let Some((tenant, path)) = split_tenant(&request.path).filter(|_| step != Step::Unknown) else {
         return Reply::refusal(StatusCode::NOT_FOUND, "not_found", "unknown_path", "Unknown path.");
     };
+    if !state.declarations().accept_tenant(tenant) {
+        return TokenError::UNKNOWN_TENANT.reply(request, state.clock.now());
+    }
     if request.method != method {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         return Reply::refusal(status, "invalid_request", "method", "Wrong HTTP method.");
