@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
-use symbolon::{Context, Env, HyperTransport};
+use bytes::Bytes;
+use http::{Method, StatusCode, Version};
+use http_body_util::{BodyExt as _, Full};
+use symbolon::{Connections, Context, Env, HyperTransport};
+use symbolon_hyper::outgoing;
 use symbolon_rustls::ClientConfigs;
 use symbolon_rustls::pki_types::ServerName;
 use symbolon_rustls::rustls::ClientConfig;
@@ -16,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::authority::Authority;
 use crate::keys::{CLIENT, Home, Requested, block_on};
-use crate::servers::{SERVERS, VERSIONS};
+use crate::servers::{NGINX_SERVER, SERVERS, VERSIONS};
 
 /// A stream of configurations presents each of these keys in turn.
 fn configs_present(requests: &[Requested]) {
@@ -105,6 +108,54 @@ fn send(
     let request = Request::new(Method::GET, url.parse().unwrap(), Route::Local).with_identity(Some(identity));
     let response = block_on(transport.send(request)).map_err(|error| error.kind())?;
     Ok((response.status(), String::from_utf8_lossy(response.body()).into_owned()))
+}
+
+/// Sends requests at once, and returns the protocol, the status and the page of each.
+async fn send_at_once(
+    connections: &Connections,
+    url: &str,
+    identity: &ClientIdentity,
+) -> Vec<(Version, StatusCode, String)> {
+    let requests = [Method::GET, Method::POST, Method::PUT, Method::GET].map(|method| async move {
+        let body = outgoing(Full::new(Bytes::from_static(b"small")));
+        let request = http::Request::builder().method(method).uri(url).body(body).unwrap();
+        let response = connections.send(request, Some(identity)).await.unwrap();
+        let (version, status) = (response.version(), response.status());
+        let page = response.into_body().collect().await.unwrap().to_bytes();
+        (version, status, String::from_utf8_lossy(&page).into_owned())
+    });
+    futures_util::future::join_all(requests).await
+}
+
+#[test]
+fn connections_speak_http2_with_nginx() {
+    let (folder, strangers) = (Folder::new(), Folder::new());
+    let (authority, stranger) = (Authority::new(folder.path()), Authority::new(strangers.path()));
+    for requested in Home::Memory.keys() {
+        for version in VERSIONS {
+            let server = match (NGINX_SERVER.start)(&folder, version) {
+                Ok(server) => server,
+                Err(what) => return missing(&what),
+            };
+            let connections = Connections::builder()
+                .platform_roots(false)
+                .context(Context::default().with_env(Env::empty()))
+                .root_certificates_pem(&authority.pem())
+                .build()
+                .unwrap();
+            let case = format!("{version:?} with {}", requested.name);
+            for (identity, expected) in [
+                (authority.certify(&requested), StatusCode::OK),
+                (stranger.certify(&requested), StatusCode::BAD_REQUEST),
+            ] {
+                for (http, status, page) in block_on(send_at_once(&connections, &server.url, &identity)) {
+                    assert_eq!((http, status), (Version::HTTP_2, expected), "{case}: {page}");
+                    let is_known = page.contains("SUCCESS HTTP/2.0") && page.contains(CLIENT);
+                    assert_eq!(is_known, expected == StatusCode::OK, "{case}: {page}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -21,11 +21,11 @@ pub(crate) enum Version {
 
 pub(crate) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
 
-pub(crate) const SERVERS: [Kind; 3] = [
-    Kind { name: "OpenSSL", start: openssl },
-    Kind { name: "GnuTLS", start: gnutls },
-    Kind { name: "nginx", start: nginx },
-];
+pub(crate) const SERVERS: [Kind; 3] =
+    [Kind { name: "OpenSSL", start: openssl }, Kind { name: "GnuTLS", start: gnutls }, NGINX_SERVER];
+
+/// With HTTP/2, for clients that offer it.
+pub(crate) const NGINX_SERVER: Kind = Kind { name: "nginx", start: nginx };
 
 /// A running server, which ends when this is dropped.
 pub(crate) struct Server {
@@ -97,7 +97,7 @@ http {
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {
-        listen 127.0.0.1:{port} ssl;
+        listen 127.0.0.1:{port} ssl http2;
         ssl_certificate server.pem;
         ssl_certificate_key server.key;
         ssl_protocols {version};
@@ -105,7 +105,7 @@ http {
         ssl_verify_client on;
         location / {
             default_type text/plain;
-            return 200 '$ssl_client_verify $ssl_protocol $ssl_client_s_dn';
+            return 200 '$ssl_client_verify $server_protocol $ssl_protocol $ssl_client_s_dn';
         }
     }
 }
