@@ -50,7 +50,7 @@ impl Client {
     /// from the provider.
     ///
     /// # Errors
-    /// Those of [`send`](Self::send) and of [`ClientResponse::bytes`](crate::ClientResponse::bytes).
+    /// Those of [`send`](Self::send) and [`ClientResponse::bytes`](crate::ClientResponse::bytes).
     pub async fn call_with(
         &self,
         token: &Token,

@@ -17,8 +17,8 @@ pub trait TokenProvider: fmt::Debug + Send + Sync + 'static {
     /// configured it so.
     fn token(&self, request: &ProviderRequest<'_>) -> impl Future<Output = Result<Token, Error>> + Send;
 
-    /// Returns the environment variables, the clock and the randomness of clients with these tokens.
-    /// Default: those of the process.
+    /// Returns the variables, the clock and the randomness of clients with these tokens. Default:
+    /// those of the process.
     fn context(&self) -> Context {
         Context::default()
     }

@@ -1,7 +1,7 @@
 //! A token that is bound to a key of this process, and a call with it.
 //!
-//! The example runs against the emulator. On Azure, remove the emulator and its context, and put the
-//! URL of your resource into the request.
+//! The example runs against the emulator. On Azure, remove the emulator and its context, and put
+//! the URL of your resource into the request.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

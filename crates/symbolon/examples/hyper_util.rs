@@ -1,6 +1,7 @@
 //! Bound calls with the pooled client of hyper-util: one client for each certificate.
 //!
-//! The example runs against the emulator. On Azure, remove the lines with its name and the contexts.
+//! The example runs against the emulator. On Azure, remove the lines with its name and the
+//! contexts.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

@@ -1,6 +1,7 @@
 //! A bound call with tokio-rustls: the TLS configuration follows the certificate of the identity.
 //!
-//! The example runs against the emulator. On Azure, remove the lines with its name and the contexts.
+//! The example runs against the emulator. On Azure, remove the lines with its name and the
+//! contexts.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

@@ -226,10 +226,10 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Refuses tenants, clients and resources that were not declared, as Entra refuses those that it
-    /// does not know: with `invalid_request` (AADSTS90002), `unauthorized_client` (AADSTS700016) and
-    /// `invalid_resource` (AADSTS500011). By default the emulator accepts every tenant and every
-    /// resource, and every client that authenticates.
+    /// Refuses tenants, clients and resources that were not declared, as Entra refuses those that
+    /// it does not know: with `invalid_request` (AADSTS90002), `unauthorized_client`
+    /// (AADSTS700016) and `invalid_resource` (AADSTS500011). By default the emulator accepts every
+    /// tenant and every resource, and every client that authenticates.
     ///
     /// Declared are the machine's tenant and identities, the emulator's own
     /// [application](Emulator::application_id), and what [`tenant`](Self::tenant),

@@ -22,8 +22,8 @@ pub(super) struct PoolLimits {
 }
 
 impl PoolLimits {
-    /// Returns true if a connection that was last used then can be used now. After the clock was set
-    /// back, none can.
+    /// Returns true if a connection that was last used then can be used now. After the clock was
+    /// set back, none can.
     fn is_recent(&self, last_use: SystemTime, now: SystemTime) -> bool {
         now.duration_since(last_use).is_ok_and(|age| age <= self.idle_time)
     }

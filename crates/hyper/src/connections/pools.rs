@@ -36,8 +36,8 @@ const CLOSING_INTERVAL: Duration = Duration::from_secs(1);
 ///
 /// ALPN selects HTTP/2 or HTTP/1.1 (RFC 7301). The connections of an identity are found by it
 /// only, so that no request uses the connection of another certificate. The next request of any
-/// identity closes those that were idle for too long, and those whose identity has no other owner or
-/// whose certificate has ended. Clones are cheap and share the connections.
+/// identity closes those that were idle for too long, and those whose identity has no other owner
+/// or whose certificate has ended. Clones are cheap and share the connections.
 ///
 /// A request is sent again only if no part of it was written.
 #[derive(Clone, Debug)]
