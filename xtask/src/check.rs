@@ -48,8 +48,8 @@ enum CheckStep {
     Examples,
     /// Every published crate compiles from the archive that would be uploaded
     Package,
-    /// The fuzz targets compile
-    FuzzBuild,
+    /// The inputs of the fuzz targets pass
+    Corpus,
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures real work; nothing here is simulated")]
@@ -108,7 +108,7 @@ impl CheckStep {
             Self::Examples => examples::run(metadata),
             Self::Package => package::run(metadata),
             // Into the target directory of the main workspace, which has most of the dependencies.
-            Self::FuzzBuild => Invocation::cargo(["check", "--manifest-path", "fuzz/Cargo.toml"])
+            Self::Corpus => Invocation::cargo(["test", "--manifest-path", "fuzz/Cargo.toml"])
                 .args(["--target-dir", &*metadata.target_directory().to_string_lossy()])
                 .run(),
         }

@@ -44,6 +44,18 @@ impl Invocation {
         if status.success() { Ok(()) } else { Err(format!("`{self}` failed ({status})")) }
     }
 
+    /// Prints the command, runs it, and returns its standard error, which is printed if it fails.
+    pub(crate) fn run_logged(&self) -> Result<String, String> {
+        println!("$ {self}");
+        let output =
+            self.capture(Stdio::piped()).map_err(|error| format!("cannot start `{self}`: {error}"))?;
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.success() {
+            true => Ok(log),
+            false => Err(format!("{log}\n`{self}` failed ({})", output.status)),
+        }
+    }
+
     /// Returns the standard output of a command that must succeed, without printing the command.
     pub(crate) fn output(&self) -> Result<String, String> {
         let output =

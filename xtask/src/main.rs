@@ -9,6 +9,7 @@
 
 mod check;
 mod examples;
+mod fuzz;
 mod invocation;
 mod language;
 mod layers;
@@ -38,6 +39,7 @@ struct XtaskArgs {
 #[derive(Debug, Subcommand)]
 enum XtaskCommand {
     Check(check::CheckArgs),
+    Fuzz(fuzz::FuzzArgs),
     /// Check the dependencies between crates, and the direction of modules inside each crate
     ///
     /// Inside a crate no files may depend on each other in a circle. A crate declares the order of
@@ -65,6 +67,7 @@ fn run(command: &XtaskCommand) -> Result<(), String> {
         .map_err(|error| format!("cannot enter {}: {error}", members.workspace_root.display()))?;
     match command {
         XtaskCommand::Check(arguments) => check::run(arguments, &members),
+        XtaskCommand::Fuzz(arguments) => fuzz::run(arguments, &members),
         XtaskCommand::Layers => layers::run().and(modules::run(&members)),
         XtaskCommand::Language(arguments) => language::run(arguments),
     }
