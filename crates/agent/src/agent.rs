@@ -142,8 +142,9 @@ impl AgentBuilder {
     /// replaced; the socket is removed at the end. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// `invalid_configuration` if the path exists and is not a socket, or another process listens
-    /// on it; `local_error` if the socket cannot be created.
+    /// `invalid_configuration` if the path exists and is not a socket, another process listens on
+    /// it, or it is too long for a client to connect to; `local_error` if the socket cannot be
+    /// created.
     #[cfg(unix)]
     pub async fn listen_unix(self, path: impl AsRef<Path>) -> Result<Agent, Error> {
         let (listener, socket) = Listener::unix(path.as_ref()).await?;

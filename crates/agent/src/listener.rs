@@ -49,6 +49,7 @@ impl Listener {
     /// other users cannot connect in between.
     #[cfg(unix)]
     pub(crate) async fn unix(path: &Path) -> Result<(Self, SocketFile), Error> {
+        check_length(path)?;
         refuse_if_in_use(path).await?;
         let failed = |error| {
             local(format!("the agent cannot create the socket {}", path.display()), error)
@@ -111,6 +112,21 @@ impl Drop for SocketFile {
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
     let found = fs::symlink_metadata(path)?;
     Ok((found.dev(), found.ino()))
+}
+
+/// Fails for a path that no client can connect to. The agent itself could bind it, because it
+/// renames a socket with a shorter name.
+#[cfg(unix)]
+fn check_length(path: &Path) -> Result<(), Error> {
+    std::os::unix::net::SocketAddr::from_pathname(path).map(drop).map_err(|error| {
+        let length = path.as_os_str().len();
+        invalid(format!(
+            "no client can connect to the socket {}: a path of {length} bytes does not fit into a socket address",
+            path.display()
+        ))
+        .with_advice("use a path of at most 100 bytes, for example in /run/user or /tmp")
+        .with_source(error)
+    })
 }
 
 /// Fails unless `path` is free or a socket without a listener.

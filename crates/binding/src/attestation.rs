@@ -129,7 +129,8 @@ impl AttestationCache {
         let load = || async move {
             let Attestation { token, expires_at } =
                 this.attest(&endpoint, &key, &client_id, correlation_id).await?;
-            Ok(Loaded::new(Lease::new(token, expires_at.checked_sub(EXPIRY_MARGIN).unwrap_or(expires_at))))
+            let until = this.clock.read().steady_at(expires_at).minus(EXPIRY_MARGIN);
+            Ok(Loaded::new(Lease::new(token, until)))
         };
         Ok(self.tokens.obtain(&attested, load).await?.value)
     }

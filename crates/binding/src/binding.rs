@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use symbolon_types::ClientIdentity;
+use symbolon_types::{ClientIdentity, SteadyTime};
 use url::Url;
 
 use crate::binding_id::BindingId;
@@ -23,6 +23,14 @@ pub(crate) struct BindingParts {
     pub(crate) tenant_id: String,
     pub(crate) minted_at: SystemTime,
     pub(crate) renew_at: SystemTime,
+    pub(crate) deadlines: BindingDeadlines,
+}
+
+/// Deadlines of a binding, which do not move with the clock of this machine.
+#[derive(Clone, Copy)]
+pub(crate) struct BindingDeadlines {
+    pub(crate) renew_at: SteadyTime,
+    pub(crate) usable_until: SteadyTime,
 }
 
 impl Binding {
@@ -32,6 +40,10 @@ impl Binding {
 
     pub(crate) fn id(&self) -> &BindingId {
         &self.0.id
+    }
+
+    pub(crate) fn deadlines(&self) -> BindingDeadlines {
+        self.0.deadlines
     }
 
     /// Returns the certificate and its key, for TLS handshakes with the token endpoint and with
@@ -64,13 +76,15 @@ impl Binding {
         &self.0.tenant_id
     }
 
-    /// Returns the time at which the certificate arrived, on the clock of this machine.
+    /// Returns the time at which the certificate arrived: on the clock of this machine, or on that
+    /// of its issuer if they differ.
     #[must_use]
     pub fn minted_at(&self) -> SystemTime {
         self.0.minted_at
     }
 
-    /// Returns the time from which the next request for the binding renews it.
+    /// Returns the time from which the next request for the binding renews it, on the clock of
+    /// [`minted_at`](Self::minted_at).
     #[must_use]
     pub fn renew_at(&self) -> SystemTime {
         self.0.renew_at

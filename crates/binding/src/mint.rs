@@ -4,17 +4,18 @@ use std::time::SystemTime;
 
 use symbolon_transport::RetryPolicy;
 use symbolon_types::{
-    ClientIdentity, CorrelationId, Error, ErrorKind, Secret, Secrets, SharedSigningKey, SigningKey, Strength,
+    ClientIdentity, ClockReading, CorrelationId, Error, ErrorKind, Secret, Secrets, SharedSigningKey,
+    SigningKey, Strength,
 };
 
 use crate::attestation::AttestationCache;
-use crate::binding::BindingParts;
+use crate::binding::{BindingDeadlines, BindingParts};
 use crate::binding_id::BindingId;
 use crate::imds::{ImdsClient, ImdsEndpoint, ImdsRequest};
 use crate::issuance::{
     Csr, IssuedCredential, PlatformMetadata, TokenHosts, UncheckedCertificate, request_body,
 };
-use crate::renewal::renewal_time;
+use crate::renewal::renewal_date;
 use crate::step_timer::StepTimer;
 use crate::{Binding, KeyProvider, ManagedIdentityId, SharedKeyProvider};
 
@@ -111,37 +112,45 @@ impl IssuanceClient {
         let response = self.imds.send(&request).await?.response;
         let credential = IssuedCredential::read(&response)?;
         credential.check_subject(metadata)?;
-        let now = self.imds.clock().now();
+        let now = self.imds.clock().read();
         let certificate = UncheckedCertificate {
             base64: &credential.certificate,
             key: &key,
             client_id: &credential.client_id,
-            now,
+            now: now.wall,
         };
         let identity = certificate.validate().map_err(|error| error.into_error(now, response.date()))?;
-        let binding = self.binding(binding_id, &credential, identity, now)?;
+        let of_issuer = now.with_date(response.date());
+        let binding = self.binding(binding_id, &credential, identity, of_issuer.wall, of_issuer)?;
         Ok((credential, binding))
     }
 
-    /// Returns the binding for a credential whose certificate was validated.
+    /// Returns the binding for a credential whose certificate was validated. `now` is the present
+    /// moment, on the clock that the dates are from.
     pub(crate) fn binding(
         &self,
         id: &BindingId,
         credential: &IssuedCredential,
         identity: ClientIdentity,
         minted_at: SystemTime,
+        now: ClockReading,
     ) -> Result<Binding, Error> {
         let IssuedCredential { client_id, tenant_id, mtls_authentication_endpoint: base, .. } = credential;
         let token_endpoint = self.token_hosts.endpoint(base, tenant_id)?;
-        let renew_at = renewal_time(&identity, minted_at, self.imds.http().context().jitter());
+        let renew_at = renewal_date(&identity, minted_at, self.imds.http().context().jitter());
+        let deadlines = BindingDeadlines {
+            renew_at: now.steady_at(renew_at),
+            usable_until: now.steady_at(identity.usable_until()),
+        };
         Ok(Binding::new(BindingParts {
             id: id.clone(),
-            identity,
+            identity: identity.issued_at(now),
             token_endpoint,
             client_id: client_id.clone(),
             tenant_id: tenant_id.clone(),
             minted_at,
             renew_at,
+            deadlines,
         }))
     }
 

@@ -8,11 +8,10 @@ mod store_entry;
 mod watches;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use futures_util::future::try_join;
 use symbolon_lease::{LeaseCache, Loaded};
-use symbolon_types::{CorrelationId, Error, SharedClock, Thumbprint};
+use symbolon_types::{CorrelationId, Error, SharedClock, SteadyTime, Thumbprint};
 use tracing::Instrument;
 
 pub use self::refusals::REMINT_COOLDOWN;
@@ -94,12 +93,12 @@ impl Minter {
     /// Neither waits nor allocates.
     #[must_use]
     pub fn current(&self, id: &ManagedIdentityId) -> Option<Binding> {
-        self.current_at(id, self.0.clock().now())
+        self.current_at(id, self.0.clock().steady_now())
     }
 
     /// Like [`current`](Self::current), for a caller that has already read the clock.
     #[must_use]
-    pub fn current_at(&self, id: &ManagedIdentityId, now: SystemTime) -> Option<Binding> {
+    pub fn current_at(&self, id: &ManagedIdentityId, now: SteadyTime) -> Option<Binding> {
         let found = self.0.by_name.find_at(id, now)?;
         (!found.is_due).then_some(found.value)
     }
@@ -149,7 +148,16 @@ impl Minter {
         correlation_id: CorrelationId,
     ) -> Result<Binding, Error> {
         let load = || Arc::clone(&self.0).load(MintRequest { id: id.clone(), correlation_id });
-        Ok(self.0.by_name.obtain(id, load).await?.value)
+        let Some(suspect) = self.0.suspect(id) else {
+            return Ok(self.0.by_name.obtain(id, load).await?.value);
+        };
+        match self.0.by_name.renew(id, "", load).await {
+            Ok(replaced) => Ok(replaced.value),
+            Err(error) => {
+                tracing::warn!(code = error.code(), %error, "could not replace a certificate that may have been refused; using it");
+                Ok(suspect)
+            }
+        }
     }
 
     /// Records that the token service, or the TLS handshake with it, refused the certificate
@@ -157,34 +165,66 @@ impl Minter {
     ///
     /// - If `used` is the current certificate, it is forgotten, and the next request mints: true.
     /// - If another certificate is current, or none, nothing is forgotten: true.
-    /// - If `used` is current and the last mint after a refusal is less than [`REMINT_COOLDOWN`]
-    ///   ago, another mint would be refused as well. The binding stays, and the caller should
-    ///   report the refusal: false.
+    /// - If `used` is current and comes from a mint after a refusal, another mint may be refused as
+    ///   well: until a pause is over, the binding stays, and the caller should report the refusal:
+    ///   false. The pause grows with each such mint, from one second to [`REMINT_COOLDOWN`], and
+    ///   shrinks for each five minutes without a refusal.
     #[must_use]
     pub fn report_refusal(&self, id: &ManagedIdentityId, used: Thumbprint) -> bool {
-        let decision = self.0.handle_refusal(id, used);
+        self.report(id, used, Evidence::Refusal)
+    }
+
+    /// Records that a connection which presented the certificate `used` was lost in a way that some
+    /// servers use for a refusal. Returns true if the caller should retry with
+    /// [`binding`](Self::binding).
+    ///
+    /// It differs from [`report_refusal`](Self::report_refusal) in one point: the certificate is
+    /// not forgotten but replaced, and used until it can be replaced.
+    #[must_use]
+    pub fn report_loss(&self, id: &ManagedIdentityId, used: Thumbprint) -> bool {
+        self.report(id, used, Evidence::Loss)
+    }
+
+    fn report(&self, id: &ManagedIdentityId, used: Thumbprint, evidence: Evidence) -> bool {
+        let decision = self.0.handle_refusal(id, used, evidence);
         let thumbprint = used.to_string();
         tracing::warn!(
             identity = %id.kind(),
             certificate = thumbprint.get(..LOGGED_THUMBPRINT_CHARS),
             ?decision,
+            ?evidence,
             "a certificate was refused"
         );
         decision != RefusalDecision::KeptInCooldown
     }
 }
 
+/// Evidence of a refused certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    Refusal,
+    /// A lost connection, which can have other causes.
+    Loss,
+}
+
 /// Result of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RefusalDecision {
     Forgotten,
+    /// The next request replaces the certificate, if it can.
+    Suspected,
     NotCurrent,
     KeptInCooldown,
 }
 
 impl MinterState {
-    fn handle_refusal(&self, id: &ManagedIdentityId, used: Thumbprint) -> RefusalDecision {
-        let now = self.clock().now();
+    fn handle_refusal(
+        &self,
+        id: &ManagedIdentityId,
+        used: Thumbprint,
+        evidence: Evidence,
+    ) -> RefusalDecision {
+        let now = self.clock().steady_now();
         // Locked until the decision is recorded, so that only one of two refusals forgets.
         let mut refusals = self.refusals();
         let is_used = |binding: &Binding| binding.identity().thumbprint() == used;
@@ -196,8 +236,14 @@ impl MinterState {
             self.by_name.remove_if(id, is_used);
             return RefusalDecision::NotCurrent;
         }
-        if refusals.is_in_cooldown(held.id(), now) {
+        if refusals.is_in_pause(held.id(), now) {
             return RefusalDecision::KeptInCooldown;
+        }
+        if evidence == Evidence::Loss {
+            if !(refusals.contains(used) && refusals.is_remint(held.id())) {
+                refusals.record(held.id().clone(), used, now);
+            }
+            return RefusalDecision::Suspected;
         }
         self.by_id.remove_if(held.id(), is_used);
         // A renewal may have replaced it since the look-up.
@@ -223,12 +269,15 @@ impl MinterState {
             if let Err(error) = &binding {
                 let duration_ms = timer.millis();
                 tracing::warn!(code = error.code(), %error, duration_ms, "could not mint a binding");
+                if let Some(held) = self.by_name.find(id) {
+                    self.refusals().record_failure(held.value.id(), self.clock().steady_now());
+                }
             }
             binding
         };
         let binding =
             obtain.instrument(span).await.map_err(|error| error.with_correlation_id(*correlation_id))?;
-        self.refusals().record_mint(binding.id(), self.clock().now());
+        self.refusals().record_mint(binding.id(), self.clock().steady_now());
         self.watches.send(id, Some(&binding));
         Ok(Loaded::new(lease(binding)))
     }
@@ -288,10 +337,21 @@ impl MinterState {
         issued
     }
 
-    /// Returns the cached binding if it is not due for renewal.
+    /// Returns the cached binding if it is neither due for renewal nor refused.
     fn fresh(&self, id: &BindingId) -> Option<Binding> {
-        let now = self.clock().now();
-        Some(self.by_id.find(id)?.value).filter(|binding| !is_due(binding, now))
+        let now = self.clock().steady_now();
+        let is_refused = |binding: &Binding| self.refusals().contains(binding.identity().thumbprint());
+        Some(self.by_id.find(id)?.value).filter(|binding| !is_due(binding, now) && !is_refused(binding))
+    }
+
+    /// Returns the cached binding of an identity if it may have been refused, and it is time to
+    /// replace it.
+    fn suspect(&self, id: &ManagedIdentityId) -> Option<Binding> {
+        let held = self.by_name.find(id)?.value;
+        let refusals = self.refusals();
+        let is_suspect = refusals.contains(held.identity().thumbprint())
+            && refusals.may_mint(held.id(), self.clock().steady_now());
+        is_suspect.then_some(held)
     }
 
     fn clock(&self) -> &SharedClock {

@@ -1,23 +1,21 @@
 //! Durations for logs.
 
-use std::time::SystemTime;
-
-use symbolon_types::SharedClock;
+use symbolon_types::{SharedClock, SteadyTime};
 
 /// A stopwatch on an injected clock.
 pub(crate) struct StepTimer<'c> {
     clock: &'c SharedClock,
-    start: SystemTime,
+    start: SteadyTime,
 }
 
 impl<'c> StepTimer<'c> {
     pub(crate) fn start(clock: &'c SharedClock) -> Self {
-        Self { clock, start: clock.now() }
+        Self { clock, start: clock.steady_now() }
     }
 
-    /// Returns the elapsed milliseconds; 0 if the clock was set back since the start.
+    /// Returns the elapsed milliseconds.
     pub(crate) fn millis(&self) -> u64 {
-        let elapsed = self.clock.now().duration_since(self.start).unwrap_or_default();
+        let elapsed = self.clock.steady_now().since(self.start);
         u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 }

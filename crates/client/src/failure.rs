@@ -33,7 +33,7 @@ pub(crate) fn certificate_refused(error: TransportError, destination: &Destinati
     let summary = format!("{destination} refused the client certificate that the token is bound to");
     Error::new(ErrorKind::Credential, "certificate_refused_by_resource", summary)
         .with_advice(
-            "check that the resource trusts the issuer of the certificate; a managed identity mints another one at most every five minutes",
+            "check that the resource trusts the issuer of the certificate; a managed identity mints another one, at most every five minutes if that goes on",
         )
         .with_source(error)
 }

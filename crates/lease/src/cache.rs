@@ -4,16 +4,14 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use hashbrown::DefaultHashBuilder;
-use symbolon_types::{Error, SharedClock, catch_panic, catch_panic_of};
+use symbolon_types::{Error, SharedClock, SteadyTime, catch_panic, catch_panic_of};
 
 use crate::flight::{self, Flight, FlightRecord};
 use crate::key::LeaseKey;
 use crate::lease::Lease;
 use crate::shard::{CacheEntry, Shard, Table, remove, slot_of};
-use crate::unix_nanos::UnixNanos;
 
 /// Enough that two threads rarely use the same shard.
 const MAX_SHARDS: usize = 16;
@@ -128,13 +126,12 @@ where
 
     /// Returns the value of a key, unless it has expired.
     pub fn find<Q: LeaseKey<K>>(&self, key: &Q) -> Option<Found<V>> {
-        self.find_at(key, self.0.clock.now())
+        self.find_at(key, self.0.clock.steady_now())
     }
 
     /// Returns the value of a key at a time that the caller has already read. Reading the clock
     /// takes as long as half a lookup.
-    pub fn find_at<Q: LeaseKey<K>>(&self, key: &Q, now: SystemTime) -> Option<Found<V>> {
-        let now = UnixNanos::from_time(now);
+    pub fn find_at<Q: LeaseKey<K>>(&self, key: &Q, now: SteadyTime) -> Option<Found<V>> {
         let hash = self.0.hasher.hash_one(key);
         let shard = self.0.shard(hash).read();
         let slot = &shard.find(hash, |entry| key.matches(&entry.key))?.slot;
@@ -389,8 +386,8 @@ where
         Ok(value)
     }
 
-    fn now(&self) -> UnixNanos {
-        UnixNanos::from_time(self.clock.now())
+    fn now(&self) -> SteadyTime {
+        self.clock.steady_now()
     }
 
     fn store(&self, key: K, lease: Lease<V>, load: u64) {
@@ -412,8 +409,7 @@ where
         while shard.len() > capacity {
             let is_newest = |entry: &CacheEntry<K, V>| newest.matches(&entry.key);
             let idle = shard.iter().filter(|entry| !is_newest(entry) && !entry.slot.is_loading());
-            let expiring =
-                idle.filter_map(|entry| Some((entry.slot.lease.as_ref()?.expires_at_nanos(), entry)));
+            let expiring = idle.filter_map(|entry| Some((entry.slot.lease.as_ref()?.expires_at(), entry)));
             let Some((_, next)) = expiring.min_by_key(|(expires_at, _)| *expires_at) else { return };
             let key = next.key.to_key();
             remove(shard, self.hasher.hash_one(&key), &key);

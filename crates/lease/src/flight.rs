@@ -4,10 +4,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::future::{FutureExt, Shared, WeakShared};
-use symbolon_types::Error;
+use symbolon_types::{Error, SteadyTime};
 use tokio::runtime::{self, Handle};
-
-use crate::unix_nanos::UnixNanos;
 
 /// The age up to which a load is joined and delays another one. An older load may belong to a
 /// runtime that is no longer driven, or report the failure of a time limit that passed meanwhile.
@@ -34,7 +32,7 @@ pub(crate) struct FlightRecord<V> {
     /// may poll the load: no other runtime can wake it, and a runtime that shuts down makes it
     /// panic.
     runtime: Option<runtime::Id>,
-    started_at: UnixNanos,
+    started_at: SteadyTime,
     flight: WeakShared<Load<V>>,
 }
 
@@ -43,7 +41,7 @@ impl<V: Clone> FlightRecord<V> {
     pub(crate) fn new(
         id: u64,
         bypass_key: Option<&str>,
-        started_at: UnixNanos,
+        started_at: SteadyTime,
         flight: &Flight<V>,
     ) -> Option<Self> {
         let (bypass_key, flight) = (bypass_key.map(Into::into), flight.downgrade()?);
@@ -59,13 +57,12 @@ impl<V: Clone> FlightRecord<V> {
     }
 
     /// Returns true if the flight is running and not too old to wait for.
-    pub(crate) fn is_recent(&self, now: UnixNanos) -> bool {
-        // After the clock was set back, every flight counts as old.
-        self.started_at <= now && now < self.started_at.plus(MAX_AGE) && self.is_running()
+    pub(crate) fn is_recent(&self, now: SteadyTime) -> bool {
+        now < self.started_at.plus(MAX_AGE) && self.is_running()
     }
 
     /// Returns the flight if this caller may share it.
-    pub(crate) fn join(&self, bypass_key: Option<&str>, now: UnixNanos) -> Option<Flight<V>> {
+    pub(crate) fn join(&self, bypass_key: Option<&str>, now: SteadyTime) -> Option<Flight<V>> {
         let is_shared = self.bypass_key.as_deref() == bypass_key
             && self.runtime == current_runtime()
             && self.is_recent(now);

@@ -1,6 +1,6 @@
 //! Refresh times in the middle of a lifetime.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use symbolon_types::Jitter;
 
@@ -8,13 +8,12 @@ use symbolon_types::Jitter;
 /// (`docs/protocol/imdsv2.md#binding-lifetime`).
 const MAX_JITTER: Duration = Duration::from_secs(5 * 60);
 
-/// Returns the middle between two times, moved by at most five minutes or a twentieth of the time
-/// between them, whichever is less.
+/// Returns half of a lifetime, moved by at most five minutes or a twentieth of the lifetime,
+/// whichever is less.
 #[must_use]
-pub fn half_life(from: SystemTime, until: SystemTime, jitter: &Jitter) -> SystemTime {
-    let lifetime = until.duration_since(from).unwrap_or_default();
+pub fn half_life(lifetime: Duration, jitter: &Jitter) -> Duration {
     let spread = MAX_JITTER.min(lifetime / 20);
-    from + (lifetime / 2 - spread) + (spread * 2).mul_f64(jitter.draw())
+    (lifetime / 2 - spread) + (spread * 2).mul_f64(jitter.draw())
 }
 
 #[cfg(test)]
@@ -23,18 +22,12 @@ mod tests {
 
     #[test]
     fn half_life_is_the_middle_with_jitter() {
-        let from = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let hours = |n: u64| Duration::from_secs(n * 3600);
-        for (draw, offset) in [(0.0, -300), (0.5, 0), (1.0, 300)] {
-            let at = half_life(from, from + hours(24), &Jitter::fixed(draw));
-            assert_eq!(seconds_between(from, at), 12 * 3600 + offset, "{draw}");
+        for (draw, expected) in [(0.0, 12 * 3600 - 300), (0.5, 12 * 3600), (1.0, 12 * 3600 + 300)] {
+            let half = half_life(hours(24), &Jitter::fixed(draw));
+            assert_eq!(half, Duration::from_secs(expected), "{draw}");
         }
-        assert_eq!(half_life(from, from - hours(1), &Jitter::fixed(1.0)), from);
-        let short = half_life(from, from + Duration::from_secs(100), &Jitter::fixed(1.0));
-        assert_eq!(seconds_between(from, short), 55);
-    }
-
-    fn seconds_between(from: SystemTime, until: SystemTime) -> i64 {
-        until.duration_since(from).map_or(-1, |between| between.as_secs().cast_signed())
+        assert_eq!(half_life(Duration::ZERO, &Jitter::fixed(1.0)), Duration::ZERO);
+        assert_eq!(half_life(Duration::from_secs(100), &Jitter::fixed(1.0)), Duration::from_secs(55));
     }
 }

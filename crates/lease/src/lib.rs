@@ -7,7 +7,6 @@ mod key;
 mod lease;
 mod shard;
 mod slot;
-mod unix_nanos;
 
 pub use cache::{Found, LeaseCache, Loaded, Obtained, Origin};
 pub use half_life::half_life;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use symbolon_types::Error;
+use symbolon_types::{Error, SteadyTime};
 
 use crate::flight::FlightRecord;
 use crate::lease::Lease;
-use crate::unix_nanos::UnixNanos;
 
 /// The pause after the first failed renewal; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -27,7 +26,7 @@ pub(crate) struct Slot<V> {
 struct Loads<V> {
     flights: Vec<FlightRecord<V>>,
     failed_renewals: u32,
-    renew_not_before: Option<UnixNanos>,
+    renew_not_before: Option<SteadyTime>,
 }
 
 impl<V: Clone> Slot<V> {
@@ -36,13 +35,13 @@ impl<V: Clone> Slot<V> {
     }
 
     /// Returns the lease unless it has expired.
-    pub(crate) fn live(&self, now: UnixNanos) -> Option<&Lease<V>> {
-        self.lease.as_ref().filter(|lease| now < lease.expires_at_nanos())
+    pub(crate) fn live(&self, now: SteadyTime) -> Option<&Lease<V>> {
+        self.lease.as_ref().filter(|lease| now < lease.expires_at())
     }
 
     /// Returns true if a renewal should start now.
-    pub(crate) fn is_due(&self, now: UnixNanos) -> bool {
-        let refresh_at = self.lease.as_ref().map(Lease::refresh_at_nanos);
+    pub(crate) fn is_due(&self, now: SteadyTime) -> bool {
+        let refresh_at = self.lease.as_ref().map(Lease::refresh_at);
         let pauses = |loads: &Loads<V>| loads.renew_not_before.is_some_and(|at| now < at);
         refresh_at.is_some_and(|at| at <= now)
             && !self.loads.as_deref().is_some_and(pauses)
@@ -59,7 +58,7 @@ impl<V: Clone> Slot<V> {
     }
 
     /// Returns true if the entry holds neither a live value nor a running load.
-    pub(crate) fn is_disposable(&self, now: UnixNanos) -> bool {
+    pub(crate) fn is_disposable(&self, now: SteadyTime) -> bool {
         self.live(now).is_none() && !self.is_loading()
     }
 
@@ -89,7 +88,7 @@ impl<V: Clone> Slot<V> {
     }
 
     /// Delays the next renewal after a failed one.
-    pub(crate) fn back_off(&mut self, error: &Error, now: UnixNanos) {
+    pub(crate) fn back_off(&mut self, error: &Error, now: SteadyTime) {
         let retry_after = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
         let loads = self.loads();
         let doubled = FIRST_PAUSE.saturating_mul(1 << loads.failed_renewals.min(8)).min(MAX_PAUSE);

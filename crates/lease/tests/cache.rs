@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use symbolon_lease::{Lease, LeaseCache, Loaded, Origin};
-use symbolon_types::{Error, ErrorKind, ManualClock, SharedClock};
+use symbolon_types::{Error, ErrorKind, ManualClock, SharedClock, SteadyTime};
 use tokio::sync::Notify;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,8 +34,8 @@ impl TestEnv {
 
     /// Returns a lease that is due after 30 minutes and expires after an hour.
     fn lease(&self, value: u32) -> Lease<u32> {
-        let now = self.clock.now();
-        Lease::new(value, now + HOUR).with_refresh_at(Some(now + HOUR / 2))
+        let now = self.clock.steady_now();
+        Lease::new(value, now.plus(HOUR)).with_refresh_at(now.plus(HOUR / 2))
     }
 
     fn loaded(&self, value: u32) -> impl FnOnce() -> TestLoad + use<> {
@@ -72,8 +72,8 @@ impl TestEnv {
 
     /// Returns a lease that is due at once and expires after three hours.
     fn due_lease(&self, value: u32) -> Lease<u32> {
-        let now = self.clock.now();
-        Lease::new(value, now + HOUR * 3).with_refresh_at(Some(now))
+        let now = self.clock.steady_now();
+        Lease::new(value, now.plus(HOUR * 3)).with_refresh_at(now)
     }
 
     /// Obtains the value of "a", and waits for the renewal that this may start.
@@ -122,16 +122,40 @@ async fn settle() {
 }
 
 #[tokio::test]
+async fn deadlines_ignore_the_clock_set_back() {
+    let env = TestEnv::new();
+    let (wall, day) = (env.clock.now(), 24 * HOUR);
+    // The value comes while the clock is a day ahead, which is corrected afterwards.
+    env.manual_clock.set(wall + day);
+    env.cache.obtain(&key("a"), env.loaded(1)).await.unwrap();
+    env.manual_clock.set(wall);
+    env.manual_clock.advance(HOUR / 2);
+    env.renew_in_background(env.asking_to_wait(Duration::from_secs(90))).await;
+    // So is a failed renewal.
+    env.manual_clock.set(wall - day);
+    env.manual_clock.advance(Duration::from_secs(89));
+    env.renew_in_background(env.failing()).await;
+    assert_eq!(env.loads(), 2);
+    env.manual_clock.advance(Duration::from_secs(1));
+    env.renew_in_background(env.failing()).await;
+    assert_eq!(env.loads(), 3);
+    env.manual_clock.advance(HOUR / 2 - Duration::from_secs(91));
+    assert!(env.cache.find(&key("a")).is_some());
+    env.manual_clock.advance(Duration::from_secs(1));
+    assert!(env.cache.find(&key("a")).is_none(), "an hour has passed");
+}
+
+#[tokio::test]
 async fn snapshot_holds_live_leases() {
     let env = TestEnv::new();
     env.cache.insert("kept".to_owned(), env.lease(1));
-    env.cache.insert("brief".to_owned(), Lease::new(2, env.clock.now() + HOUR / 2));
+    env.cache.insert("brief".to_owned(), Lease::new(2, env.clock.steady_now().plus(HOUR / 2)));
     assert_eq!(env.cache.snapshot().len(), 2);
     env.manual_clock.advance(HOUR / 2);
     let [(key, lease)] = &env.cache.snapshot()[..] else { panic!("one is left") };
     assert_eq!((key.as_str(), *lease.value()), ("kept", 1));
-    assert_eq!(lease.expires_at(), env.clock.now() + HOUR / 2);
-    assert_eq!(lease.refresh_at(), Some(env.clock.now()));
+    assert_eq!(lease.expires_at(), env.clock.steady_now().plus(HOUR / 2));
+    assert_eq!(lease.refresh_at(), env.clock.steady_now());
 }
 
 #[tokio::test]
@@ -445,9 +469,9 @@ async fn sharded_cache_is_bounded() {
 #[tokio::test]
 async fn newest_and_longest_lived_entries_stay() {
     let env = TestEnv::holding(3);
-    let now = env.clock.now();
+    let now = env.clock.steady_now();
     for number in 0..400_u32 {
-        let lease = Lease::new(number, now + HOUR - Duration::from_secs(number.into()));
+        let lease = Lease::new(number, now.plus(HOUR - Duration::from_secs(number.into())));
         env.cache.insert(number.to_string(), lease);
         assert!(env.cache.find(&number.to_string()).is_some(), "{number} is the newest");
     }
@@ -460,7 +484,7 @@ async fn loading_entry_is_not_evicted() {
     let env = TestEnv::holding(1);
     let gate = Arc::new(Notify::new());
     let (renewed, cold) = (key("a"), key("b"));
-    env.cache.insert(renewed.clone(), Lease::new(1, env.clock.now() + Duration::from_secs(60)));
+    env.cache.insert(renewed.clone(), Lease::new(1, env.clock.steady_now().plus(Duration::from_secs(60))));
     let mut renewal = Box::pin(env.cache.renew(&renewed, "force", gated(&gate, env.loaded(2))));
     let mut first = Box::pin(env.cache.obtain(&cold, gated(&gate, env.loaded(3))));
     assert!(futures_util::poll!(&mut renewal).is_pending() && futures_util::poll!(&mut first).is_pending());
@@ -535,9 +559,9 @@ mod model {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let env = TestEnv::new();
-                let mut model: HashMap<u8, (u32, std::time::SystemTime)> = HashMap::new();
+                let mut model: HashMap<u8, (u32, SteadyTime)> = HashMap::new();
                 for (number, step) in (1_u32..).zip(steps) {
-                    let now = env.clock.now();
+                    let now = env.clock.steady_now();
                     let live = |model: &HashMap<u8, (u32, _)>, key| {
                         model.get(&key).copied().filter(|(_, until)| now < *until).map(|(value, _)| value)
                     };
@@ -555,7 +579,7 @@ mod model {
                                 (None, false) => prop_assert!(outcome.is_err()),
                             }
                             if succeeds && env.loads() > before {
-                                model.insert(key, (number, now + HOUR));
+                                model.insert(key, (number, now.plus(HOUR)));
                             }
                         }
                         ModelStep::Renew { key, succeeds } => {
@@ -564,7 +588,7 @@ mod model {
                             let outcome = env.cache.renew(&key.to_string(), "force", load).await;
                             prop_assert_eq!(outcome.is_ok(), succeeds);
                             if succeeds {
-                                model.insert(key, (number, now + HOUR));
+                                model.insert(key, (number, now.plus(HOUR)));
                             }
                         }
                         ModelStep::Forget { key, value } => {
@@ -574,14 +598,13 @@ mod model {
                             }
                         }
                         ModelStep::Advance { minutes } => env.manual_clock.advance(Duration::from_secs(60 * minutes)),
-                        // An expired value may have been evicted and does not return.
-                        ModelStep::SetBack { minutes } if model.values().all(|(_, until)| now < *until) => {
-                            env.manual_clock.set(now - Duration::from_secs(60 * minutes));
+                        // No deadline is later for it.
+                        ModelStep::SetBack { minutes } => {
+                            env.manual_clock.set(env.clock.now() - Duration::from_secs(60 * minutes));
                         }
-                        ModelStep::SetBack { .. } => {}
                     }
                     for key in 0..4 {
-                        let now = env.clock.now();
+                        let now = env.clock.steady_now();
                         let expected = model.get(&key).copied().filter(|(_, until)| now < *until);
                         let found = env.cache.find(&key.to_string()).map(|found| found.value);
                         prop_assert_eq!(found, expected.map(|(value, _)| value));

@@ -31,8 +31,8 @@ impl TestEnv {
     /// Returns the value, which is the number of the load that it comes from.
     fn obtain(&self) -> impl Future<Output = Result<Obtained<usize>, Error>> + Send + 'static + use<> {
         let (cache, loads) = (self.cache.clone(), Arc::clone(&self.loads));
-        let now = SharedClock::from(&self.manual_clock).now();
-        let lease = move |value| Lease::new(value, now + HOUR).with_refresh_at(Some(now + HOUR / 2));
+        let now = SharedClock::from(&self.manual_clock).steady_now();
+        let lease = move |value| Lease::new(value, now.plus(HOUR)).with_refresh_at(now.plus(HOUR / 2));
         async move {
             let load = || async move {
                 let number = loads.fetch_add(1, Ordering::SeqCst) + 1;
@@ -136,7 +136,7 @@ fn load_that_was_not_driven_is_not_joined() {
 fn caller_without_runtime_loads_itself() {
     let (idle, env) = (runtime(), TestEnv::new());
     start_on(&idle, &env);
-    let lease = Lease::new(9, SharedClock::from(&env.manual_clock).now() + HOUR);
+    let lease = Lease::new(9, SharedClock::from(&env.manual_clock).steady_now().plus(HOUR));
     let load = || async move { Ok(Loaded::new(lease)) };
     let obtained = env.cache.obtain(&KEY, load).now_or_never().expect("nothing to wait for").unwrap();
     assert_eq!(obtained.value, 9);

@@ -111,8 +111,8 @@ impl HostProber {
         let load = || async move {
             let capabilities = determine(&imds, is_v2_disabled, detected, strength).await;
             let lifetime = if capabilities.source.is_some() { POSITIVE_LIFETIME } else { NEGATIVE_LIFETIME };
-            let now = imds.clock().now();
-            Ok(Loaded::new(Lease::new(capabilities, now.checked_add(lifetime).unwrap_or(now))))
+            let until = imds.clock().steady_now().plus(lifetime);
+            Ok(Loaded::new(Lease::new(capabilities, until)))
         };
         match self.cache.obtain(&(), load).await {
             Ok(obtained) => obtained.value,

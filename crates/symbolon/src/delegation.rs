@@ -77,6 +77,10 @@ impl CredentialSource for MintedCertificate {
         {
             self.minter.forget_attestations();
         }
-        used.identity().is_some_and(|identity| self.minter.report_refusal(&self.id, identity.thumbprint()))
+        let Some(identity) = used.identity() else { return false };
+        match rejection {
+            CredentialRejection::Lost => self.minter.report_loss(&self.id, identity.thumbprint()),
+            _ => self.minter.report_refusal(&self.id, identity.thumbprint()),
+        }
     }
 }

@@ -22,6 +22,7 @@ mod telemetry_header;
 
 pub use access_token::AccessToken;
 pub use account::Account;
+pub(crate) use account::jwt_payload;
 pub(crate) use advice::advice;
 pub(crate) use assertion::{ASSERTION, ASSERTION_TYPE, AssertionSigner, JWT_BEARER};
 pub use authorization_code::AuthorizationCode;

@@ -5,13 +5,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use symbolon_token::{
-    Application, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest, CredentialSource, Error,
-    ErrorKind, Partition, TokenClient, TokenClientBuilder, TokenEndpoint, TokenOrigin,
+    Application, ClientAssertion, ClientAuth, ClientSecret, CredentialRejection, CredentialRequest,
+    CredentialSource, Error, ErrorKind, Partition, SignedAssertion, TokenClient, TokenClientBuilder,
+    TokenEndpoint, TokenOrigin, assertion_fn,
 };
 use symbolon_transport::testing::{PublicHalf, ScriptedTransport};
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, transport_fn};
@@ -49,9 +51,12 @@ fn busy(answer: HttpResult, seconds: u64) -> HttpResult {
     answer.map(|response| response.with_headers(headers))
 }
 
+fn application() -> Application {
+    Application::at(TokenEndpoint::parse(ENDPOINT).unwrap(), "client").unwrap()
+}
+
 fn secret() -> ClientSecret {
-    let application = Application::at(TokenEndpoint::parse(ENDPOINT).unwrap(), "client").unwrap();
-    ClientSecret::new(application, Secret::new("secret")).unwrap()
+    ClientSecret::new(application(), Secret::new("secret")).unwrap()
 }
 
 fn builder(transport: &ScriptedTransport) -> TokenClientBuilder {
@@ -419,7 +424,7 @@ async fn error_responses_are_classified() {
     let html = "<h1>Bad Gateway</h1>";
     let undescribed = answer(400, r#"{"error":"invalid_scope"}"#);
     let mistyped = answer(200, r#"{"token_type":"pop","access_token":"t","expires_in":1}"#);
-    let rows: [(HttpResult, u16, ErrorFacts); 12] = [
+    let rows: [(HttpResult, u16, ErrorFacts); 13] = [
         (
             refused_response(401, "invalid_client", 7_000_215),
             401,
@@ -451,13 +456,24 @@ async fn error_responses_are_classified() {
             500,
             ("server_error", ErrorKind::Service, true, None, Some("AADSTS2: no.")),
         ),
-        (answer(502, html), 502, ("invalid_response", ErrorKind::Service, true, None, Some(html))),
+        (answer(502, html), 502, ("temporarily_unavailable", ErrorKind::Service, true, None, Some(html))),
         (
             busy(answer(503, html), 7),
             503,
-            ("invalid_response", ErrorKind::Service, true, Some(7), Some(html)),
+            ("temporarily_unavailable", ErrorKind::Service, true, Some(7), Some(html)),
         ),
-        (answer(599, html), 599, ("invalid_response", ErrorKind::Service, true, None, Some(html))),
+        (answer(599, ""), 599, ("temporarily_unavailable", ErrorKind::Service, true, None, Some(""))),
+        (
+            answer(503, r#"{"error":{"code":"ServiceUnavailable","message":"later"}}"#),
+            503,
+            (
+                "temporarily_unavailable",
+                ErrorKind::Service,
+                true,
+                None,
+                Some(r#"{"error":{"code":"ServiceUnavailable","message":"later"}}"#),
+            ),
+        ),
         (answer(404, html), 404, ("invalid_response", ErrorKind::Service, false, None, Some(html))),
         (mistyped, 200, ("token_type_mismatch", ErrorKind::Response, false, None, None)),
     ];
@@ -467,6 +483,121 @@ async fn error_responses_are_classified() {
         let facts = (error.code(), error.kind(), error.is_transient(), retry_after, error.excerpt());
         assert_eq!((facts, error.status()), (expected, Some(status)));
     }
+}
+
+#[tokio::test]
+async fn outage_says_to_try_later() {
+    for (status, body) in [(503, ""), (429, "<h1>Too many</h1>"), (500, "{}"), (502, "[]"), (504, "null")] {
+        let error = client(&ScriptedTransport::new([answer(status, body)])).token("a").await.unwrap_err();
+        assert!(error.to_string().contains(&format!("not available (HTTP status {status})")), "{error}");
+        assert!(error.advice().starts_with("try again later"), "{status}: {}", error.advice());
+    }
+}
+
+#[tokio::test]
+async fn clock_set_back_prolongs_nothing() {
+    let manual_clock = ManualClock::new();
+    let (day, year) = (Duration::from_secs(24 * 3600), Duration::from_secs(365 * 24 * 3600));
+    let right = SharedClock::from(&manual_clock).now();
+    let transport = ScriptedTransport::new([
+        issued("one"),
+        issued("two"),
+        busy(refused_response(429, "throttled", 1), 90),
+        issued("three"),
+        refused_response(401, "invalid_client", 7_000_215),
+        issued("four"),
+    ]);
+    let client = client_on(&manual_clock, &transport);
+    // A token that comes while the clock is a day ahead.
+    manual_clock.set(right + day);
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
+    manual_clock.set(right);
+    manual_clock.advance(Duration::from_secs(3600));
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "two");
+    // A delay that is noted while it is a year ahead.
+    let right = right + Duration::from_secs(3600);
+    manual_clock.set(right + year);
+    assert_eq!(client.token("b").await.unwrap_err().status(), Some(429));
+    manual_clock.set(right);
+    manual_clock.advance(Duration::from_secs(89));
+    assert_eq!(client.token("b").await.unwrap_err().retry_after(), Some(Duration::from_secs(1)));
+    manual_clock.advance(Duration::from_secs(1));
+    assert_eq!(client.token("b").await.unwrap().secret().expose(), "three");
+    // And a refused credential.
+    manual_clock.set(right + year);
+    assert_eq!(client.token("c").await.unwrap_err().code(), "invalid_client");
+    manual_clock.set(right);
+    manual_clock.advance(Duration::from_secs(1));
+    assert_eq!(client.token("c").await.unwrap().secret().expose(), "four");
+}
+
+#[tokio::test]
+async fn refused_credential_waits_longer_each_time() {
+    let manual_clock = ManualClock::new();
+    let refused = || refused_response(401, "invalid_client", 7_000_215);
+    let transport = ScriptedTransport::new((0..20).map(|_| refused()));
+    let client = client_on(&manual_clock, &transport);
+    for (sent, pause) in (1..).zip([1, 2, 4, 8, 16, 30, 30]) {
+        let error = client.token("a").await.unwrap_err();
+        assert_eq!((error.code(), transport.requests().len()), ("invalid_client", sent));
+        manual_clock.advance(Duration::from_secs(pause) - Duration::from_millis(1));
+        for _ in 0..100 {
+            let error = client.token("a").await.unwrap_err();
+            assert_eq!((error.code(), error.server_codes()), ("invalid_client", &[7_000_215][..]));
+            assert_eq!(error.retry_after(), Some(Duration::from_millis(1)), "{pause}");
+        }
+        assert_eq!(transport.requests().len(), sent, "{pause}");
+        manual_clock.advance(Duration::from_millis(1));
+    }
+    // Another key has a pause of its own, and a demand for a new token has none.
+    client.token("b").await.unwrap_err();
+    assert_eq!(transport.requests().len(), 8);
+    client.token("a").await.unwrap_err();
+    client.token("a").await.unwrap_err();
+    assert_eq!(transport.requests().len(), 9);
+    client.token("a").force_refresh().await.unwrap_err();
+    assert_eq!(transport.requests().len(), 10);
+    // The claims of a challenge do not change the credential.
+    client.token("a").claims(r#"{"access_token":{}}"#).await.unwrap_err();
+    assert_eq!(transport.requests().len(), 10);
+    // A minute after the pause, it is short again.
+    manual_clock.advance(Duration::from_secs(91));
+    client.token("a").await.unwrap_err();
+    manual_clock.advance(Duration::from_secs(1));
+    client.token("a").await.unwrap_err();
+    assert_eq!(transport.requests().len(), 12);
+}
+
+#[tokio::test]
+async fn changed_credential_is_sent_at_once() {
+    let refused = || refused_response(401, "invalid_client", 700_024);
+    let transport = ScriptedTransport::new([refused(), refused(), issued("one")]);
+    let jwt = |payload: &str| {
+        let payload = Base64UrlUnpadded::encode_string(payload.as_bytes());
+        format!("e30.{payload}.c2ln")
+    };
+    let assertion = Arc::new(Mutex::new(String::new()));
+    let current = Arc::clone(&assertion);
+    let source = assertion_fn(move |_| {
+        let assertion = SignedAssertion::new(Secret::new(current.lock().unwrap().clone()));
+        async { Ok(assertion) }
+    });
+    let client = TokenClient::builder(ClientAssertion::new(application(), source), transport.clone())
+        .context(Context::default().with_clock(&ManualClock::new()))
+        .build();
+    for (payload, sent) in [
+        (r#"{"sub":"a","exp":1,"jti":"1"}"#, 1),
+        (r#"{"sub":"a","exp":1,"jti":"1"}"#, 1),
+        // The next assertion of the same issuer about the same subject.
+        (r#"{"sub":"a","exp":2,"jti":"2","iat":3,"nbf":4}"#, 1),
+        (r#"{"sub":"b","exp":2}"#, 2),
+    ] {
+        *assertion.lock().unwrap() = jwt(payload);
+        assert_eq!(client.token("a").await.unwrap_err().code(), "invalid_client");
+        assert_eq!(transport.requests().len(), sent, "{payload}");
+    }
+    *assertion.lock().unwrap() = "opaque".to_owned();
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
 }
 
 #[tokio::test]

@@ -82,12 +82,16 @@ impl Response {
     /// Returns the server's `Date` (RFC 9110 §6.6.1).
     #[must_use]
     pub fn date(&self) -> Option<SystemTime> {
-        httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok()
+        date(&self.headers)
     }
 }
 
-/// Returns the wait of `Retry-After` (RFC 9110 §10.2.3), relative to `now`. A date in the past is a
-/// wait of zero.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
+}
+
+/// Returns the wait of `Retry-After` (RFC 9110 §10.2.3). A date is relative to the server's own
+/// `Date`, or else to `now`; a date in the past is a wait of zero.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -98,8 +102,8 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let until = httpdate::parse_http_date(text).ok()?;
+    Some(until.duration_since(date(headers).unwrap_or(now)).unwrap_or_default())
 }
 
 impl From<Response> for http::Response<Bytes> {
@@ -138,6 +142,14 @@ mod tests {
             let response = Response::new(StatusCode::SERVICE_UNAVAILABLE, "").with_headers(headers);
             assert_eq!(response.retry_after(now), wait.map(Duration::from_secs), "{text}");
         }
+        // The clock of this machine is a year behind.
+        let until = HeaderValue::from_static("Sun, 06 Nov 1994 08:50:37 GMT");
+        let headers =
+            [(RETRY_AFTER, until), (DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:07 GMT"))];
+        let response =
+            Response::new(StatusCode::SERVICE_UNAVAILABLE, "").with_headers(headers.into_iter().collect());
+        let year = Duration::from_secs(365 * 24 * 3600);
+        assert_eq!(response.retry_after(now - year), Some(Duration::from_secs(90)));
         let headers = [(RETRY_AFTER, HeaderValue::from_static("1.5"))].into_iter().collect();
         let response = Response::new(StatusCode::SERVICE_UNAVAILABLE, "").with_headers(headers);
         assert_eq!(response.retry_after(now), Some(Duration::from_millis(1500)));

@@ -1,23 +1,40 @@
 //! Clocks.
 
+mod clock_reading;
+mod jump_detector;
 mod manual;
+mod steady_time;
+mod system;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+pub use clock_reading::ClockReading;
 pub use manual::ManualClock;
+pub use steady_time::SteadyTime;
+pub use system::SystemClock;
 
 /// A clock that reads the time and waits.
 ///
-/// It reads wall time, because a token's lifetime continues while a machine is suspended. Use
-/// [`SystemClock`], or [`ManualClock`] in tests; implement it for a runtime other than Tokio.
+/// It has two readings: the wall time, which people and programs set, for dates; and a steady time,
+/// for the ends of lifetimes and pauses. Use [`SystemClock`], or [`ManualClock`] in tests;
+/// implement it for a runtime other than Tokio.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the current time.
+    /// Returns the wall time.
     fn now(&self) -> SystemTime;
+
+    /// Returns the time on a clock that never goes back and counts while the machine is suspended.
+    ///
+    /// It may follow the wall clock forward, which makes deadlines earlier. Every cache hit reads
+    /// it. The default is the wall time, for clocks that are never set back; other clocks call the
+    /// method of [`SystemClock`].
+    fn steady_now(&self) -> SteadyTime {
+        let since = self.now().duration_since(SystemTime::UNIX_EPOCH);
+        SteadyTime::after_start(since.unwrap_or_default())
+    }
 
     /// Waits for `duration`. Dropping the future cancels the wait.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
@@ -33,16 +50,22 @@ impl SharedClock {
         Self(Arc::new(clock))
     }
 
-    /// Returns the system clock.
-    #[must_use]
-    pub fn system() -> Self {
-        Self::new(SystemClock::new())
-    }
-
-    /// Returns the current time.
+    /// Returns the wall time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.0.now()
+    }
+
+    /// Returns the time on the clock that nobody sets, for lifetimes and pauses.
+    #[must_use]
+    pub fn steady_now(&self) -> SteadyTime {
+        self.0.steady_now()
+    }
+
+    /// Returns both times.
+    #[must_use]
+    pub fn read(&self) -> ClockReading {
+        ClockReading { steady: self.steady_now(), wall: self.now() }
     }
 
     /// Waits for `duration`. Dropping the future cancels the wait.
@@ -51,15 +74,10 @@ impl SharedClock {
     }
 }
 
-impl Default for SharedClock {
-    fn default() -> Self {
-        Self::system()
-    }
-}
-
 /// The object-safe form of [`Clock`].
 trait ErasedClock: fmt::Debug + Send + Sync {
     fn now(&self) -> SystemTime;
+    fn steady_now(&self) -> SteadyTime;
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -68,92 +86,11 @@ impl<C: Clock> ErasedClock for C {
         Clock::now(self)
     }
 
+    fn steady_now(&self) -> SteadyTime {
+        Clock::steady_now(self)
+    }
+
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(Clock::sleep(self, duration))
-    }
-}
-
-/// The system clock. It waits on the timer of the current Tokio runtime, or else on a thread.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct SystemClock;
-
-impl SystemClock {
-    /// Returns the system clock.
-    #[must_use]
-    pub fn new() -> Self {
-        Self
-    }
-}
-
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the real clock")]
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the one place that really sleeps")]
-    async fn sleep(&self, duration: Duration) {
-        if tokio::runtime::Handle::try_current().is_ok() {
-            tokio::time::sleep(duration).await;
-            return;
-        }
-        let start = std::time::Instant::now();
-        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-        let timer = std::thread::Builder::new().name("symbolon-timer".into()).spawn(move || {
-            std::thread::sleep(duration);
-            drop(sender);
-        });
-        if timer.is_ok() {
-            // Dropping the sender is the signal, which arrives as an error.
-            let _dropped = receiver.await;
-            return;
-        }
-        // No thread can be started, so the future is polled until the time has passed.
-        poll_fn(|context| {
-            let left = duration.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Poll::Ready(());
-            }
-            std::thread::sleep(left.min(POLL_INTERVAL));
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
-/// The interval of a timer that has no thread.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn system_clock_needs_no_runtime() {
-        let clock = SharedClock::system();
-        let before = clock.now();
-        futures_util::FutureExt::now_or_never(clock.sleep(Duration::ZERO));
-        block_on(clock.sleep(Duration::from_millis(5)));
-        assert!(clock.now().duration_since(before).is_ok_and(|took| took >= Duration::from_millis(5)));
-    }
-
-    fn block_on<F: Future>(future: F) -> F::Output {
-        struct Unpark(std::thread::Thread);
-        impl std::task::Wake for Unpark {
-            fn wake(self: Arc<Self>) {
-                self.0.unpark();
-            }
-        }
-        let waker = Arc::new(Unpark(std::thread::current())).into();
-        let mut context = std::task::Context::from_waker(&waker);
-        let mut future = std::pin::pin!(future);
-        loop {
-            match future.as_mut().poll(&mut context) {
-                Poll::Ready(output) => return output,
-                Poll::Pending => std::thread::park(),
-            }
-        }
     }
 }

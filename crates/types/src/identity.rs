@@ -2,14 +2,14 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use crate::{SharedSigningKey, SigningKey, Strength, Thumbprint};
+use crate::{ClockReading, SharedSigningKey, SigningKey, Strength, Thumbprint};
 
 /// A client certificate chain, the key of its leaf, and the thumbprint that tokens are bound to.
 ///
@@ -26,6 +26,7 @@ struct ClientIdentityParts {
     not_before: SystemTime,
     not_after: SystemTime,
     usable_until: SystemTime,
+    issued_at: Option<ClockReading>,
 }
 
 /// The error of combining a chain and a key.
@@ -74,6 +75,7 @@ impl ClientIdentity {
             not_before: validity.not_before.to_system_time(),
             not_after,
             usable_until: not_after,
+            issued_at: None,
             chain,
             key,
         })))
@@ -92,6 +94,28 @@ impl ClientIdentity {
             usable_until: limit,
             ..*self.0
         }))
+    }
+
+    /// Sets the moment at which the certificate was issued, on the clock of its issuer, so that
+    /// [`time_until`](Self::time_until) does not depend on the clock of this machine.
+    #[must_use]
+    pub fn issued_at(self, reading: ClockReading) -> Self {
+        Self(Arc::new(ClientIdentityParts {
+            chain: self.0.chain.clone(),
+            key: self.0.key.clone(),
+            issued_at: Some(reading),
+            ..*self.0
+        }))
+    }
+
+    /// Returns the time until a date of this certificate, such as [`not_after`](Self::not_after);
+    /// zero if it has passed. It is counted from the moment of issue, if that is known.
+    #[must_use]
+    pub fn time_until(&self, date: SystemTime, now: ClockReading) -> Duration {
+        match &self.0.issued_at {
+            Some(issued_at) => issued_at.steady_at(date).since(now.steady),
+            None => now.until(date),
+        }
     }
 
     /// Returns the certificates in DER, leaf first.

@@ -26,7 +26,7 @@ mod secrets;
 mod source;
 mod thumbprint;
 
-pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
+pub use clock::{Clock, ClockReading, ManualClock, SharedClock, SteadyTime, SystemClock};
 pub use context::Context;
 pub use correlation::{CorrelationId, InvalidCorrelationId};
 pub use env::Env;

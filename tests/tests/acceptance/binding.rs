@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::key::{OpaqueKey, OpaqueKeys};
+use crate::resource_server::{HTTP1, ResourceServer, ServerTls};
 use crate::test_env::TestEnv;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, StatusCode};
-use symbolon::{ClientIdentity, Thumbprint, Token};
+use symbolon::{ClientIdentity, Env, HyperTransport, Thumbprint, Token};
 use symbolon_emulator::Step;
 use symbolon_tests::RESOURCE;
 use symbolon_transport::{
@@ -121,6 +122,35 @@ async fn bind_07_bound_token_needs_its_certificate() {
     assert_eq!(refused.unwrap_err().kind(), TransportErrorKind::IdentityUnusable);
 
     assert_eq!(test_env.count(Step::Resource), 0, "nothing reached the resource");
+}
+
+#[tokio::test]
+async fn bind_07_server_never_requests_the_certificate() {
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
+    let token = test_env.bound_token(&identity).await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let tls = ServerTls { requests_certificate: false, ..HTTP1 };
+        let server = ResourceServer::start_with(tls, &[version]).await;
+        let transport = HyperTransport::builder()
+            .context(test_env.context().with_env(Env::empty()))
+            .platform_roots(false)
+            .root_certificates_pem(server.certificate().as_bytes())
+            .build()
+            .unwrap();
+        for method in [Method::GET, Method::POST] {
+            let request = http::Request::builder().method(method).uri(server.url());
+            let request = request.body(Bytes::from_static(b"body")).unwrap();
+            let refused = transport.send(token.authorize(request).unwrap()).await;
+            let kind = refused.unwrap_err().kind();
+            assert_eq!(kind, TransportErrorKind::IdentityNotRequested, "{version:?}");
+        }
+        assert!(server.received().is_empty(), "{version:?}: the token was sent without its certificate");
+        assert!(server.accepted() > 0, "{version:?}");
+        // The server can be reached: a request without a certificate is answered.
+        let plain = Request::new(Method::GET, server.url().parse().unwrap(), Route::Public);
+        assert_eq!(transport.send(plain).await.unwrap().status(), StatusCode::OK, "{version:?}");
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,30 @@ async fn cfg_01_certificate_gets_a_bound_token() {
 }
 
 #[tokio::test]
+async fn expired_certificate_authenticates_nowhere() {
+    let test_env = TestEnv::new().await;
+    let certificate = test_env.certificate();
+    let signing = || ClientCertificate::new(test_env.application(), certificate.clone()).unwrap();
+    let left = certificate.not_after().duration_since(test_env.clock().now()).unwrap();
+    test_env.manual_clock.advance(left - std::time::Duration::from_secs(1));
+    let client = test_env.client_builder(signing()).build();
+    test_env.keep(client.token_for_resource(RESOURCE).await.unwrap());
+    test_env.manual_clock.advance(std::time::Duration::from_secs(1));
+    let requests = test_env.counts().tokens;
+    for credential in [signing(), signing().send_x5c(), signing().over_mtls()] {
+        let client = test_env.client_builder(credential).build();
+        for request in
+            [client.token_for_resource(RESOURCE), client.token_for_resource(RESOURCE).proof_of_possession()]
+        {
+            let error = request.await.unwrap_err();
+            assert_eq!((error.code(), error.kind()), ("invalid_certificate", ErrorKind::Credential));
+            assert!(error.to_string().contains("expired") && error.advice().contains("clock"), "{error}");
+        }
+    }
+    assert_eq!(test_env.counts().tokens, requests, "nothing was sent");
+}
+
+#[tokio::test]
 async fn cfg_02_bound_assertion_gets_a_bound_token() {
     let test_env = TestEnv::new().await;
     let client = test_env.assertion_client(&test_env.identity());

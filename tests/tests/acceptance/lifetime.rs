@@ -7,6 +7,7 @@ use symbolon::{ClientIdentity, Thumbprint, Token, TokenOrigin};
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::RESOURCE;
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Certificates are valid for ten hours and tokens for one.
@@ -94,6 +95,41 @@ async fn life_05_two_processes_mint_once() {
 #[cfg(unix)]
 async fn identity_token(test_env: &TestEnv, identity: &symbolon::ManagedIdentity, resource: &str) -> Token {
     test_env.keep(identity.token(resource).proof_of_possession().await.unwrap())
+}
+
+#[tokio::test]
+async fn life_10_lifetime_is_relative_to_the_source() {
+    // The clock of the source is two hours ahead of that of the machine, or behind it.
+    for skew in [7200, -7200] {
+        let test_env = TestEnv::with(|emulator| emulator.clock_skew(skew).token_lifetime(HOUR)).await;
+        let identity = test_env.identity();
+        let first = test_env.keep(identity.token(RESOURCE).await.unwrap());
+        test_env.manual_clock.advance(50 * MINUTE);
+        let served = identity.token(RESOURCE).await.unwrap();
+        assert_eq!(served.origin(), TokenOrigin::Cache, "{skew}");
+        test_env.manual_clock.advance(10 * MINUTE);
+        let second = test_env.keep(identity.token(RESOURCE).await.unwrap());
+        assert_eq!(second.origin(), TokenOrigin::Network, "{skew}");
+        assert_ne!(second.secret().expose(), first.secret().expose(), "{skew}");
+    }
+}
+
+#[tokio::test]
+async fn life_10_clock_set_back_keeps_no_dead_token() {
+    let test_env = TestEnv::with(|emulator| emulator.token_lifetime(HOUR)).await;
+    let identity = test_env.identity();
+    for is_bound in [false, true] {
+        let request = || {
+            let request = identity.token(RESOURCE);
+            if is_bound { request.proof_of_possession() } else { request }
+        };
+        let first = test_env.keep(request().await.unwrap());
+        test_env.manual_clock.set(test_env.clock().now() - 24 * HOUR);
+        test_env.manual_clock.advance(HOUR);
+        let second = test_env.keep(request().await.unwrap());
+        assert_ne!(second.secret().expose(), first.secret().expose(), "{is_bound}");
+        test_env.manual_clock.set(test_env.clock().now() + 24 * HOUR);
+    }
 }
 
 #[tokio::test]

@@ -33,14 +33,105 @@ async fn del_05_permanent_refusal_mints_only_once_more() {
     let test_env = TestEnv::new().await;
     let identity = test_env.identity();
     test_env.emulator.inject(Fault::oauth_error("invalid_client", &[7_000_218]).always());
-    for call in 1..=5 {
+    for call in 1..=100 {
         let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
         assert_eq!((error.code(), error.server_codes()), ("invalid_client", &[7_000_218][..]));
-        assert_eq!(test_env.counts(), Counts::of(2, 2, 1 + call), "call {call}");
+        assert_eq!(test_env.counts(), Counts::of(2, 2, 2), "call {call}");
     }
-    test_env.manual_clock.advance(REMINT_COOLDOWN);
-    assert!(identity.token(RESOURCE).proof_of_possession().await.is_err());
-    assert_eq!(test_env.counts().issuances, 3, "after the pause it is tried once more");
+    // Each second for an hour: the pauses grow to five minutes, and those of a key to 30 seconds.
+    for _ in 0..3600 {
+        test_env.manual_clock.advance(Duration::from_secs(1));
+        identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
+    }
+    let Counts { issuances, tokens, .. } = test_env.counts();
+    assert!((12..=24).contains(&issuances) && tokens <= 300, "{issuances} mints, {tokens} token requests");
+    test_env.emulator.clear_faults();
+    test_env.manual_clock.advance(Duration::from_secs(30));
+    test_env.bound_token(&identity).await;
+    assert!(test_env.counts().issuances <= issuances + 1);
+}
+
+#[tokio::test]
+async fn del_17_second_revocation_is_recovered() {
+    for gap in [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(120)] {
+        let test_env = TestEnv::new().await;
+        let identity = test_env.identity();
+        let mut token = test_env.bound_token(&identity).await;
+        for revocation in 1..=3 {
+            // The pause before the third mint is longer.
+            test_env.manual_clock.advance(gap * revocation);
+            let revoked = token.bound_to().map(ClientIdentity::thumbprint).unwrap();
+            test_env.emulator.revoke(revoked);
+            let resource = format!("https://{revocation}.example");
+            token = test_env.keep(identity.token(&resource).proof_of_possession().await.unwrap());
+            assert_ne!(token.bound_to().map(ClientIdentity::thumbprint), Some(revoked), "{gap:?}");
+            assert_eq!(test_env.counts().issuances, 1 + revocation as usize, "{gap:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn del_18_refused_credential_is_not_hammered() {
+    let test_env = TestEnv::new().await;
+    let client = test_env.certificate_client(test_env.certificate());
+    test_env.emulator.inject(Fault::oauth_error("invalid_client", &[7_000_215]).always());
+    let resources: Vec<_> = (0..10).map(|number| format!("https://{number}.example")).collect();
+    let request = async |resource: &str, is_bound: bool| {
+        let request = client.token_for_resource(resource);
+        let request = if is_bound { request.proof_of_possession() } else { request };
+        request.await.unwrap_err()
+    };
+    for _ in 0..60 * 4 {
+        for resource in &resources {
+            for is_bound in [false, true] {
+                let error = request(resource, is_bound).await;
+                assert_eq!((error.code(), error.server_codes()), ("invalid_client", &[7_000_215][..]));
+            }
+        }
+        test_env.manual_clock.advance(Duration::from_millis(250));
+    }
+    // After 0, 1, 3, 7, 15 and 31 seconds.
+    assert_eq!(test_env.counts().tokens, 10 * 2 * 6);
+    let error = request(&resources[0], true).await;
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)), "the pause ends after 61 seconds");
+    let forced = client.token_for_resource(&resources[0]).proof_of_possession().force_refresh().await;
+    assert_eq!((forced.unwrap_err().code(), test_env.counts().tokens), ("invalid_client", 10 * 2 * 6 + 1));
+    test_env.emulator.clear_faults();
+    test_env.manual_clock.advance(Duration::from_secs(30));
+    test_env.keep(client.token_for_resource(&resources[0]).proof_of_possession().await.unwrap());
+}
+
+#[tokio::test]
+async fn del_19_lost_connection_keeps_the_binding() {
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        let test_env = TestEnv::with(|emulator| emulator.tls_version(version)).await;
+        let identity = test_env.identity();
+        let first = test_env.bound_token(&identity).await;
+        let no_metadata = || Fault::status(Step::PlatformMetadata, 503).always();
+        test_env.emulator.inject(Fault::reset(Step::Token).always());
+        test_env.emulator.inject(no_metadata());
+        for _ in 0..20 {
+            let request = identity.token("https://other.example").proof_of_possession();
+            assert_eq!(request.await.unwrap_err().code(), "transport_error", "{version}");
+            test_env.manual_clock.advance(Duration::from_secs(10));
+        }
+        let metadata = test_env.counts().metadata;
+        assert!((2..=1 + 20 * 4).contains(&metadata), "{version}: {metadata}");
+        assert_eq!(test_env.bound_token(&identity).await.bound_to(), first.bound_to(), "{version}");
+        // The token service is back, and the metadata service is not.
+        test_env.emulator.clear_faults();
+        test_env.emulator.inject(no_metadata());
+        for resource in ["https://other.example", "https://third.example"] {
+            let token = test_env.keep(identity.token(resource).proof_of_possession().await.unwrap());
+            assert_eq!(token.bound_to(), first.bound_to(), "{version}");
+        }
+        // It is replaced as soon as that is possible.
+        test_env.emulator.clear_faults();
+        test_env.manual_clock.advance(REMINT_COOLDOWN);
+        let request = identity.token("https://fourth.example").proof_of_possession();
+        assert_ne!(test_env.keep(request.await.unwrap()).bound_to(), first.bound_to(), "{version}");
+        assert_eq!(test_env.counts().issuances, 2, "{version}");
+    }
 }
 
 #[tokio::test]
@@ -185,7 +276,7 @@ async fn del_08_hundred_refused_callers_mint_once() {
 async fn del_13_other_token_errors_mint_nothing() {
     for (case, fault, code, requests) in [
         ("unauthorized", Fault::oauth_error("unauthorized_client", &[700_016]), "unauthorized_client", 1),
-        ("unavailable", Fault::status(Step::Token, 503).times(3), "invalid_response", 3),
+        ("unavailable", Fault::status(Step::Token, 503).times(3), "temporarily_unavailable", 3),
         (
             "throttled",
             Fault::oauth_error("temporarily_unavailable", &[90_033]).with_status(429).times(3),

@@ -17,7 +17,9 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use symbolon::Thumbprint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,12 +101,17 @@ struct ServerState {
 impl ResourceServer {
     /// Starts a server that echoes bodies.
     pub(crate) async fn start(tls: ServerTls) -> Self {
+        Self::start_with(tls, rustls::DEFAULT_VERSIONS).await
+    }
+
+    /// Like [`start`](Self::start), with these versions of TLS only.
+    pub(crate) async fn start_with(tls: ServerTls, versions: &[&'static SupportedProtocolVersion]) -> Self {
         let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let chain = vec![key.cert.der().clone()];
         let private = PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_protocol_versions(versions).unwrap();
         let builder = match tls.requests_certificate {
             true => builder.with_client_cert_verifier(Arc::new(AnyCertificate(provider))),
             false => builder.with_no_client_auth(),

@@ -164,7 +164,7 @@ async fn life_08_refused_certificate_serves_no_token() {
         test_env.emulator.inject(Fault::status(Step::Token, 503).always());
         for _ in 0..2 {
             let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
-            assert_eq!(error.code(), "invalid_response", "{version:?}");
+            assert_eq!(error.code(), "temporarily_unavailable", "{version:?}");
         }
         assert_eq!(test_env.emulator.issued().len(), 2, "{version:?}");
     }
@@ -179,7 +179,7 @@ async fn life_08_resource_refuses_the_predecessor() {
     test_env.emulator.reset_connections_of(bound_to(&token));
     assert!(identity.call(&token, test_env.resource_request()).await.is_err());
     let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
-    assert_eq!(error.code(), "invalid_response", "the error of the successor");
+    assert_eq!(error.code(), "temporarily_unavailable", "the error of the successor");
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn life_08_invalidated_predecessor_is_gone() {
     assert_eq!(bound_to(&served), bound_to(&token));
     assert!(identity.invalidate(&served));
     let error = identity.token(RESOURCE).proof_of_possession().await.unwrap_err();
-    assert_eq!(error.code(), "invalid_response");
+    assert_eq!(error.code(), "temporarily_unavailable");
 }
 
 #[tokio::test]
@@ -200,9 +200,9 @@ async fn life_09_bypass_gets_no_predecessor() {
     let identity = test_env.identity();
     let (_, new) = renewed_during(&test_env, &identity, Fault::status(Step::Token, 503)).await;
     let forced = identity.token(RESOURCE).proof_of_possession().force_refresh();
-    assert_eq!(forced.await.unwrap_err().code(), "invalid_response");
+    assert_eq!(forced.await.unwrap_err().code(), "temporarily_unavailable");
     let challenged = identity.token(RESOURCE).proof_of_possession().claims(r#"{"access_token":{}}"#);
-    assert_eq!(challenged.await.unwrap_err().code(), "invalid_response");
+    assert_eq!(challenged.await.unwrap_err().code(), "temporarily_unavailable");
     test_env.emulator.clear_faults();
     let forced = identity.token(RESOURCE).proof_of_possession().force_refresh().await.unwrap();
     assert_eq!(bound_to(&test_env.keep(forced)), new);

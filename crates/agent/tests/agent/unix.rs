@@ -17,6 +17,24 @@ async fn agent(emulator: &Emulator, path: &Path, log: &LogLines) -> Result<Agent
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn socket_path_must_fit_into_an_address() {
+    let emulator = Emulator::start().await.unwrap();
+    let folder = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
+    // The address of a Unix socket has 108 bytes with its final zero byte on Linux.
+    let path = |length: usize| folder.path().join("s".repeat(length - folder.path().as_os_str().len() - 1));
+    let log = LogLines::default();
+    for length in [108, 120, 200] {
+        let error = agent(&emulator, &path(length), &log).await.err().unwrap();
+        assert_eq!(error.code(), "invalid_configuration", "{length}");
+        assert!(error.to_string().contains(&format!("{length} bytes")), "{error}");
+        assert!(error.advice().contains("at most"), "{error}");
+    }
+    let agent = agent(&emulator, &path(100), &log).await.unwrap();
+    UnixStream::connect(path(100)).await.unwrap();
+    drop(agent);
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn unix_socket_is_private_to_the_user() {
     let emulator = Emulator::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -52,9 +52,9 @@ impl ImdsClient {
             request.headers_mut().insert(REQUEST_ID, id);
         }
         let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
-        let start = self.clock().now();
+        let start = self.clock().steady_now();
         let sent = self.http.send(&policy, || Ok::<_, TransportError>(request.clone())).await;
-        let duration = self.clock().now().duration_since(start).unwrap_or_default();
+        let duration = self.clock().steady_now().since(start);
         let (status, reason, date) = match sent {
             Ok(sent) => {
                 let status = sent.response.status();

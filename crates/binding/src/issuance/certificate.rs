@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use base64ct::{Base64, Encoding};
 use symbolon_types::pki_types::CertificateDer;
-use symbolon_types::{ClientIdentity, Error, ErrorKind, IdentityError, SharedSigningKey};
+use symbolon_types::{ClientIdentity, ClockReading, Error, ErrorKind, IdentityError, SharedSigningKey};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
@@ -24,10 +24,6 @@ const BROKEN_SIGNATURES: [ObjectIdentifier; 3] = [
 ];
 /// Maximum time that the issuer's clock may be ahead of the clock of this machine.
 const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
-/// Difference to the `Date` of the issuer, which has whole seconds, from which a clock counts as
-/// wrong.
-const WRONG_CLOCK: Duration = Duration::from_secs(30);
-
 /// Certificate as the metadata service issued it, with the values to validate it against.
 pub(crate) struct UncheckedCertificate<'a> {
     /// X.509 certificate in DER, in base64.
@@ -85,7 +81,7 @@ impl UncheckedCertificate<'_> {
 impl CertificateError {
     /// Returns the error for callers. Its advice compares the clock of this machine with the `Date`
     /// of the issuer's response if the certificate is outside of its validity period.
-    pub(crate) fn into_error(self, now: SystemTime, issuer_date: Option<SystemTime>) -> Error {
+    pub(crate) fn into_error(self, now: ClockReading, issuer_date: Option<SystemTime>) -> Error {
         let advice = if matches!(self, Self::NotYetValid | Self::Expired) {
             clock_advice(now, issuer_date)
         } else {
@@ -96,17 +92,17 @@ impl CertificateError {
     }
 }
 
-fn clock_advice(now: SystemTime, issuer_date: Option<SystemTime>) -> String {
+fn clock_advice(now: ClockReading, issuer_date: Option<SystemTime>) -> String {
     let Some(date) = issuer_date else { return "check this machine's clock".into() };
-    let (difference, side) = match now.duration_since(date) {
-        Ok(ahead) => (ahead, "ahead of"),
-        Err(behind) => (behind.duration(), "behind"),
-    };
-    if difference > WRONG_CLOCK {
-        let seconds = difference.as_secs();
-        format!("this machine's clock is {seconds} seconds {side} the issuer's: synchronize it")
-    } else {
-        "this machine's clock agrees with the issuer's: quote the correlation id when you report this".into()
+    match now.skew(date) {
+        Some((difference, is_ahead)) => {
+            let (seconds, side) = (difference.as_secs(), if is_ahead { "ahead of" } else { "behind" });
+            format!("this machine's clock is {seconds} seconds {side} the issuer's: synchronize it")
+        }
+        None => {
+            "this machine's clock agrees with the issuer's: quote the correlation id when you report this"
+                .into()
+        }
     }
 }
 

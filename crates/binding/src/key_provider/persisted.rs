@@ -1,6 +1,7 @@
 //! Keys in files.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use symbolon_types::{Context, Error, SharedClock, SharedSigningKey, printable};
@@ -13,6 +14,8 @@ use super::software::{SoftwareAlgorithm, creation_error};
 use crate::blocking::spawn_blocking;
 use crate::store::{FileLock, PrivateDir, StoredFile};
 
+/// Code of the error of a folder that cannot be written to.
+const UNUSABLE: &str = "store_unusable";
 /// Lock file, held while a key is created.
 const LOCK: &str = "keys.lock";
 /// Creating an RSA key takes a tenth of a second, or longer while a machine starts.
@@ -30,6 +33,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// A file that is damaged, has another algorithm, belongs to another user or is open to other users
 /// is renamed to `NAME.set-aside` with a warning in the log, and a new key is created. Certificates
 /// of the old key cannot be used any more, and the minter mints new ones.
+///
+/// If a new key cannot be written, for example to a full disk, it is kept in memory with a warning,
+/// and each request for a key tries to write it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,7 +57,16 @@ pub struct PersistedKeys {
     algorithm: SoftwareAlgorithm,
     folder: PathBuf,
     clock: SharedClock,
+    /// A key that could not be written.
+    unwritten: UnwrittenKey,
 }
+
+/// A key with its PKCS#8 form.
+type GeneratedKey = (SharedSigningKey, Zeroizing<Vec<u8>>);
+
+/// A key in memory, shared by the clones of a provider.
+#[derive(Clone, Default)]
+struct UnwrittenKey(Arc<Mutex<Option<GeneratedKey>>>);
 
 impl PersistedKeys {
     /// Uses the RSA key of 2048 bits in this folder: `rsa-2048.pkcs8`.
@@ -65,7 +80,7 @@ impl PersistedKeys {
     }
 
     fn new(algorithm: SoftwareAlgorithm, folder: PathBuf) -> Self {
-        Self { algorithm, folder, clock: SharedClock::system() }
+        Self { algorithm, folder, clock: SharedClock::system(), unwritten: UnwrittenKey::default() }
     }
 
     /// Sets the clock that measures the wait for another process that creates the key. Default: the
@@ -88,9 +103,12 @@ impl KeyProvider for PersistedKeys {
         if let StoredKey::Key(key) = stored {
             return Ok(key);
         }
-        let locked = dir.clone();
-        let create = move |lock| find_or_create(&locked, algorithm, &lock);
-        dir.with_lock(LOCK, &self.clock, LOCK_TIMEOUT, create).await
+        let (locked, unwritten) = (dir.clone(), self.unwritten.clone());
+        let create = move |lock| find_or_create(&locked, algorithm, &unwritten, &lock);
+        match dir.with_lock(LOCK, &self.clock, LOCK_TIMEOUT, create).await {
+            Err(error) if error.code() == UNUSABLE => self.unwritten.key(algorithm, &error),
+            key => key,
+        }
     }
 }
 
@@ -116,6 +134,7 @@ fn read(dir: &PrivateDir, algorithm: SoftwareAlgorithm) -> Result<StoredKey, Err
 fn find_or_create(
     dir: &PrivateDir,
     algorithm: SoftwareAlgorithm,
+    unwritten: &UnwrittenKey,
     lock: &FileLock,
 ) -> Result<SharedSigningKey, Error> {
     let file = algorithm.file();
@@ -128,11 +147,39 @@ fn find_or_create(
             dir.set_aside(file, lock)?;
         }
     }
-    let (key, pkcs8) = algorithm.generate().ok_or_else(creation_error)?;
-    dir.replace(file, &pkcs8, lock)?;
+    let mut unwritten = unwritten.lock();
+    let (key, pkcs8) = UnwrittenKey::get_or_generate(&mut unwritten, algorithm)?;
+    dir.replace(file, pkcs8, lock)?;
     tracing::info!(file = %printable(dir.path().join(file).display()), "created and stored a key");
+    let key = key.clone();
+    *unwritten = None;
     Ok(key)
 }
+
+impl UnwrittenKey {
+    /// Returns the key in memory, because none can be stored.
+    fn key(&self, algorithm: SoftwareAlgorithm, error: &Error) -> Result<SharedSigningKey, Error> {
+        tracing::warn!(%error, "could not store a key; it is kept in memory, and other processes create their own");
+        Self::get_or_generate(&mut self.lock(), algorithm).map(|(key, _)| key.clone())
+    }
+
+    fn get_or_generate(
+        slot: &mut Option<GeneratedKey>,
+        algorithm: SoftwareAlgorithm,
+    ) -> Result<&GeneratedKey, Error> {
+        if slot.is_none() {
+            *slot = Some(algorithm.generate().ok_or_else(creation_error)?);
+        }
+        slot.as_ref().ok_or_else(creation_error)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<GeneratedKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// Hides the key.
+symbolon_types::debug_fields!(UnwrittenKey);
 
 impl SoftwareAlgorithm {
     fn file(self) -> &'static str {
@@ -149,7 +196,7 @@ impl SoftwareAlgorithm {
         }
     }
 
-    fn generate(self) -> Option<(SharedSigningKey, Zeroizing<Vec<u8>>)> {
+    fn generate(self) -> Option<GeneratedKey> {
         match self {
             Self::Rsa2048 => {
                 let key = RsaKey::generate_2048()?;

@@ -75,11 +75,10 @@ impl BindingStore {
         }
         let lock = match dir.lock(&format!("{name}.lock"), &self.clock, LOCK_TIMEOUT).await {
             Ok(lock) => lock,
-            Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "the store stays locked; minting without it");
+            Err(error) => {
+                tracing::warn!(%error, "the store cannot be locked; minting without it");
                 return issue.await.map(|(_, binding)| binding);
             }
-            Err(error) => return Err(error),
         };
         // Another process may have stored a binding while this one waited for the lock.
         let stored = self.read(&dir, &name, query).await?;
@@ -103,7 +102,7 @@ impl BindingStore {
     /// Returns the stored binding if it is not due for renewal.
     fn current(&self, stored: &StoredBinding) -> Option<Binding> {
         match stored {
-            StoredBinding::Binding(binding) if !is_due(binding, self.clock.now()) => {
+            StoredBinding::Binding(binding) if !is_due(binding, self.clock.steady_now()) => {
                 tracing::info!(strength = %binding.identity().strength(), "using a stored binding");
                 Some(binding.clone())
             }
@@ -143,8 +142,8 @@ impl BindingStore {
         if entry.id != request.binding_id.text() {
             return StoredBinding::Unusable("is for another identity or machine".into());
         }
-        let now = self.clock.now();
-        let minted_at = entry.minted_at().filter(|at| *at <= now).unwrap_or(now);
+        let now = self.clock.read();
+        let minted_at = entry.minted_at().filter(|at| *at <= now.wall).unwrap_or(now.wall);
         let credential = entry.credential;
         if credential.check_subject(&request.metadata).is_err() {
             return StoredBinding::Unusable("is for another client".into());
@@ -153,7 +152,7 @@ impl BindingStore {
             base64: &credential.certificate,
             key: &request.key,
             client_id: &credential.client_id,
-            now,
+            now: now.wall,
         };
         let identity = match certificate.validate() {
             Ok(identity) => identity,
@@ -163,7 +162,7 @@ impl BindingStore {
         if is_refused(identity.thumbprint()) {
             return StoredBinding::Absent;
         }
-        match client.binding(&request.binding_id, &credential, identity, minted_at) {
+        match client.binding(&request.binding_id, &credential, identity, minted_at, now) {
             Ok(binding) => StoredBinding::Binding(binding),
             Err(error) => StoredBinding::Unusable(format!("cannot be used: {error}")),
         }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use symbolon_types::{Error, ErrorKind, SharedClock};
+use symbolon_types::{Error, ErrorKind, SharedClock, printable};
 use zeroize::Zeroizing;
 
 use super::file_lock::FileLock;
@@ -21,6 +21,8 @@ use crate::blocking::spawn_blocking;
 const MAX_FILE_SIZE: u64 = 64 * 1024;
 /// Permissions of users other than the owner.
 const OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
+/// Maximum number of names for files that are set aside, of each file.
+const MAX_SET_ASIDE: usize = 9;
 /// Pause after the first failed attempt to lock, and the maximum pause between attempts.
 const LOCK_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
@@ -183,18 +185,32 @@ impl PrivateDir {
         Ok(rustix::fs::fsync(folder)?)
     }
 
-    /// Renames a file to `NAME.set-aside`, for a person to examine, replacing an earlier one. A
-    /// missing file is not an error.
+    /// Renames a file to `NAME.set-aside`, for a person to examine, replacing an earlier one. Where
+    /// that name cannot be replaced, because it belongs to a folder or the file is one itself, a
+    /// number is added. A missing file is not an error.
     ///
     /// # Errors
     /// `store_unusable` when the file system fails.
     pub fn set_aside(&self, name: &str, _lock: &FileLock) -> Result<(), Error> {
+        self.try_set_aside(name).map_err(|errno| self.failed("set aside", name, errno.into()))
+    }
+
+    fn try_set_aside(&self, name: &str) -> Result<(), Errno> {
         let folder = self.0.folder.as_fd();
-        let renamed = rustix::fs::renameat(folder, name, folder, format!("{name}.set-aside"));
-        match renamed {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(self.failed("set aside", name, errno.into())),
+        let mut result = Ok(());
+        for number in 1..=MAX_SET_ASIDE {
+            let aside = match number {
+                1 => format!("{name}.set-aside"),
+                number => format!("{name}.set-aside-{number}"),
+            };
+            result = rustix::fs::renameat(folder, name, folder, aside);
+            match result {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::ISDIR | Errno::NOTDIR | Errno::NOTEMPTY | Errno::EXIST) => (),
+                Err(errno) => return Err(errno),
+            }
         }
+        result
     }
 
     /// Acquires a lock on the file `name`, waiting up to `timeout` on this clock.
@@ -257,15 +273,52 @@ impl PrivateDir {
     }
 
     /// Acquires a lock on the file `name`, creating the file if it is missing; returns `None` if
-    /// the lock is held elsewhere.
+    /// the lock is held elsewhere. A symbolic link, folder, pipe or socket of this name is set
+    /// aside.
     ///
     /// # Errors
     /// `store_unusable` when the file system fails.
     pub fn try_lock(&self, name: &str) -> Result<Option<FileLock>, Error> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.0.folder, name, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| self.failed("open", name, errno.into()))?;
+        let opened = match self.open_lock_file(name) {
+            Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => {
+                self.repair_lock_file(name).map_err(|error| self.failed("set aside", name, error))?;
+                self.open_lock_file(name)
+            }
+            opened => opened,
+        };
+        let file = opened.map_err(|errno| self.failed("open", name, errno.into()))?;
         FileLock::try_lock(File::from(file)).map_err(|error| self.failed("lock", name, error))
+    }
+
+    fn open_lock_file(&self, name: &str) -> Result<OwnedFd, Errno> {
+        // Without `NONBLOCK`, opening a pipe would wait for a reader.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.0.folder, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let is_file = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile;
+        if is_file { Ok(file) } else { Err(Errno::NXIO) }
+    }
+
+    /// Sets a lock file aside that is no file. The folder itself is locked meanwhile, so that of
+    /// two processes the second one does not set the new lock file of the first aside.
+    fn repair_lock_file(&self, name: &str) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(&self.0.folder, ".", flags, Mode::empty())?;
+        while let Err(errno) = rustix::fs::flock(&folder, FlockOperation::LockExclusive) {
+            if errno != Errno::INTR {
+                return Err(errno.into());
+            }
+        }
+        let found = match rustix::fs::statat(&self.0.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile {
+            return Ok(());
+        }
+        let path = self.0.path.join(name);
+        tracing::warn!(file = %printable(path.display()), "a lock file is no regular file; it is set aside");
+        Ok(self.try_set_aside(name)?)
     }
 
     fn still_locked(&self, name: &str, waited: Duration) -> Error {

@@ -111,7 +111,7 @@ async fn replacement_is_shared_by_all_ids() {
     assert_eq!(under(&env, &object).await, old);
     assert!(env.minter.report_refusal(&object, old));
     assert_eq!((under(&env, &object).await, env.mints()), (new, 2));
-    // The mint starts the cooldown of both ids.
+    // The mint starts the pause of both ids.
     assert!(!env.minter.report_refusal(&object, new) && !env.minter.report_refusal(&client, new));
     assert_eq!(env.mints(), 2);
 }

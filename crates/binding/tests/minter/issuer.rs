@@ -18,7 +18,7 @@ use symbolon_transport::{
     Capabilities, HttpClient, Request, Response, SharedTransport, Transport, TransportError,
 };
 use symbolon_types::{
-    Context, CorrelationId, Jitter, ManualClock, SharedClock, SharedSigningKey, Thumbprint,
+    Context, CorrelationId, Jitter, ManualClock, SharedClock, SharedSigningKey, SteadyTime, Thumbprint,
 };
 use x509_cert::der::asn1::{Any, BitString, ContextSpecific, ObjectIdentifier, OctetString};
 use x509_cert::der::{Decode, Encode, Tag, TagMode, TagNumber};
@@ -348,6 +348,10 @@ impl TestEnv {
 
     pub(crate) fn now(&self) -> SystemTime {
         SharedClock::from(&self.clock).now()
+    }
+
+    pub(crate) fn steady_now(&self) -> SteadyTime {
+        SharedClock::from(&self.clock).steady_now()
     }
 
     /// Requests the binding, and moves the clock through all retries.

@@ -198,15 +198,73 @@ async fn clock_jumps_keep_the_binding() {
         env.settle().await;
     }
     assert_eq!(env.mints(), 1);
-    // A cooldown that started one hour in the future has no effect.
+    // A pause that started one hour in the future takes no hour.
     env.clock.set(start + HOUR);
     assert!(env.minter.report_refusal(&env.id, minted));
     let second = thumbprint(&env).await;
     env.clock.set(start);
+    env.clock.advance(Duration::from_secs(1));
     assert!(env.minter.report_refusal(&env.id, second));
     let third = thumbprint(&env).await;
     assert!(!env.minter.report_refusal(&env.id, third));
     assert_eq!(env.mints(), 3);
+}
+
+#[tokio::test]
+async fn lifetime_does_not_follow_the_clock() {
+    // The clock is set back by a day after the mint; it was right before, or is right after.
+    for ahead in [0, 24 * 3600] {
+        let env = TestEnv::new().await;
+        let days = 14 * 24 * 3600;
+        env.issuer.plan(Plan {
+            valid: (-ahead, days - ahead),
+            clock_offset: Some(-ahead),
+            ..Plan::default()
+        });
+        let first = env.binding().await.unwrap();
+        env.clock.set(env.now() - DAY);
+        env.clock.advance(7 * DAY - Duration::from_secs(1));
+        assert!(env.minter.current(&env.id).is_some(), "{ahead}");
+        env.clock.advance(Duration::from_secs(1));
+        assert!(env.minter.current(&env.id).is_none(), "{ahead}");
+        env.issuer.fail(down());
+        assert_eq!(thumbprint(&env).await, first.identity().thumbprint(), "{ahead}");
+        env.settle().await;
+        env.clock.advance(7 * DAY - Duration::from_secs(1));
+        assert!(env.minter.held(&env.id).is_some(), "{ahead}");
+        env.clock.advance(Duration::from_secs(1));
+        assert!(env.minter.held(&env.id).is_none(), "{ahead}");
+    }
+}
+
+#[tokio::test]
+async fn lost_connection_keeps_the_certificate() {
+    let env = TestEnv::new().await;
+    let first = thumbprint(&env).await;
+    env.issuer.fail(down());
+    assert!(env.minter.report_loss(&env.id, first));
+    let kept = env.binding().await.unwrap();
+    assert_eq!(kept.identity().thumbprint(), first, "the metadata service is down");
+    let tried = env.issuer.requests().len();
+    for _ in 0..100 {
+        assert!(env.minter.report_loss(&env.id, first));
+        assert_eq!(thumbprint(&env).await, first);
+    }
+    assert_eq!(env.issuer.requests().len(), tried, "another mint waits for the pause");
+    assert!(env.minter.current(&env.id).is_some());
+    env.issuer.forget_faults();
+    env.clock.advance(Duration::from_secs(1));
+    let second = thumbprint(&env).await;
+    assert_ne!(second, first);
+    assert_eq!(env.mints(), 2);
+    // One mint for all losses, and none of an earlier certificate counts.
+    assert!(env.minter.report_loss(&env.id, first));
+    assert!(!env.minter.report_loss(&env.id, second));
+    assert_eq!((thumbprint(&env).await, env.mints()), (second, 2));
+    // A refusal forgets at once.
+    env.clock.advance(Duration::from_secs(1));
+    assert!(env.minter.report_refusal(&env.id, second));
+    assert!(env.minter.current(&env.id).is_none());
 }
 
 #[tokio::test]
@@ -222,17 +280,31 @@ async fn refused_certificate_is_replaced_once() {
     // A late refusal does not undo the mint.
     assert!(env.minter.report_refusal(&env.id, first));
     assert_eq!(thumbprint(&env).await, second);
-    // The second certificate is refused too: it is kept until the cooldown ends.
-    for passed in [0, 60, 239] {
-        env.clock.advance(Duration::from_secs(passed));
-        assert!(!env.minter.report_refusal(&env.id, second), "{passed}");
-        assert_eq!(thumbprint(&env).await, second);
+    // The next ones are refused too: each is kept until the pause ends, which grows to five
+    // minutes.
+    let mut kept = second;
+    for (mints, pause) in (2..).zip([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]) {
+        for _ in 0..10 {
+            assert!(!env.minter.report_refusal(&env.id, kept), "{pause}");
+            assert_eq!(thumbprint(&env).await, kept);
+            env.clock.advance(Duration::from_millis(pause * 100) - Duration::from_millis(1));
+        }
+        assert!(!env.minter.report_refusal(&env.id, kept), "{pause}");
+        assert_eq!(env.mints(), mints);
+        env.clock.advance(Duration::from_millis(10));
+        assert!(env.minter.report_refusal(&env.id, kept), "{pause}");
+        let next = thumbprint(&env).await;
+        assert_ne!(next, kept);
+        kept = next;
     }
-    assert_eq!(env.mints(), 2);
+    // Certificates that work shorten it again.
+    for _ in 0..11 {
+        env.clock.advance(3 * REMINT_COOLDOWN);
+        assert!(env.minter.report_refusal(&env.id, kept));
+        kept = thumbprint(&env).await;
+    }
     env.clock.advance(Duration::from_secs(1));
-    assert!(env.minter.report_refusal(&env.id, second));
-    assert_ne!(thumbprint(&env).await, second);
-    assert_eq!(env.mints(), 3);
+    assert!(env.minter.report_refusal(&env.id, kept));
 }
 
 #[tokio::test]
@@ -253,7 +325,7 @@ async fn same_certificate_again_is_not_reminted() {
 }
 
 #[tokio::test]
-async fn cooldown_starts_with_the_mint() {
+async fn pause_starts_with_the_mint() {
     let env = TestEnv::new().await;
     let first = thumbprint(&env).await;
     assert!(env.minter.report_refusal(&env.id, first));
@@ -321,7 +393,7 @@ async fn refusal_joins_a_running_renewal() {
 }
 
 #[tokio::test]
-async fn failed_mint_starts_no_cooldown() {
+async fn failed_mint_starts_no_pause() {
     let env = TestEnv::new().await;
     let first = thumbprint(&env).await;
     assert!(env.minter.report_refusal(&env.id, first));

@@ -1,12 +1,12 @@
 //! Refusals, mints and expiries in any order, compared with a model.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{join_all, maybe_done};
 use proptest::prelude::*;
 use symbolon_binding::{Binding, Error, REMINT_COOLDOWN};
-use symbolon_types::{CorrelationId, Thumbprint};
+use symbolon_types::{CorrelationId, SteadyTime, Thumbprint};
 
 use crate::issuer::{Plan, TestEnv, answer, drive};
 
@@ -20,53 +20,44 @@ enum Step {
     /// The certificate issued this many before the last one is refused.
     Refuse(usize),
     Wait(u64),
-    /// The clock is set back.
+    /// The clock is set back, which no deadline depends on.
     Back(u64),
     /// The metadata service refuses the next mint.
     Break,
 }
 
-/// Lifetime of a certificate: half of it is longer than several cooldowns.
+/// Lifetime of a certificate: half of it is longer than several of the longest pauses.
 const LIFE: u64 = 2400;
 
 #[derive(Default)]
 struct Model {
-    current: Option<(Thumbprint, SystemTime)>,
-    /// A caller has found the certificate expired.
-    seen_over: bool,
+    current: Option<(Thumbprint, SteadyTime)>,
     wanted: bool,
-    last_remint: Option<SystemTime>,
-    /// Mints that followed a refusal, since the clock was last set back.
-    remints: Vec<SystemTime>,
+    last_remint: Option<SteadyTime>,
+    /// Number of mints that followed a refusal, less one for each five minutes of success.
+    count: u32,
+    /// All mints that followed a refusal.
+    remints: Vec<SteadyTime>,
 }
 
 impl Model {
-    fn live(&self, now: SystemTime) -> Option<Thumbprint> {
+    fn live(&self, now: SteadyTime) -> Option<Thumbprint> {
         self.current.filter(|(_, until)| now < *until).map(|(thumbprint, _)| thumbprint)
     }
 
-    /// Like [`live`](Self::live), and records an expired certificate.
-    fn seen(&mut self, now: SystemTime) -> Option<Thumbprint> {
-        let live = self.live(now);
-        self.seen_over |= live.is_none();
-        live
-    }
-
-    /// Limits how far the clock is set back: a certificate that was found expired stays expired,
-    /// because its state depends on the progress of its replacement.
-    fn back_to(&self, earlier: SystemTime) -> SystemTime {
-        let over = self.current.filter(|_| self.seen_over);
-        over.map_or(earlier, |(_, until)| earlier.max(until))
-    }
-
-    fn refuse(&mut self, refused: Thumbprint, now: SystemTime) -> bool {
-        if self.seen(now) != Some(refused) {
+    fn refuse(&mut self, refused: Thumbprint, now: SteadyTime) -> bool {
+        if self.live(now) != Some(refused) {
             return true;
         }
-        let is_pausing = |at| now.duration_since(at).is_ok_and(|since| since < REMINT_COOLDOWN);
-        if self.last_remint.is_some_and(is_pausing) {
-            return false;
+        if let Some(at) = self.last_remint {
+            let since = now.since(at).as_secs();
+            if since < [1, 2, 4, 8, 16, 32, 64, 128, 256].get(self.count as usize - 1).copied().unwrap_or(300)
+            {
+                return false;
+            }
+            self.count = self.count.saturating_sub((since / 300) as u32);
         }
+        self.count += 1;
         self.current = None;
         self.wanted = true;
         true
@@ -74,13 +65,15 @@ impl Model {
 
     fn check_pauses(&self) {
         for pair in self.remints.windows(2) {
-            assert!(pair[1].duration_since(pair[0]).unwrap() >= REMINT_COOLDOWN);
+            assert!(pair[1].since(pair[0]) >= Duration::from_secs(1));
+        }
+        for many in self.remints.windows(11) {
+            assert!(many[10].since(many[0]) >= REMINT_COOLDOWN);
         }
     }
 
-    fn minted(&mut self, thumbprint: Thumbprint, now: SystemTime) {
-        self.current = Some((thumbprint, now + Duration::from_secs(LIFE)));
-        self.seen_over = false;
+    fn minted(&mut self, thumbprint: Thumbprint, now: SteadyTime) {
+        self.current = Some((thumbprint, now.plus(Duration::from_secs(LIFE))));
         if std::mem::take(&mut self.wanted) {
             self.last_remint = Some(now);
             self.remints.push(now);
@@ -92,6 +85,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (1usize..6, 0usize..6).prop_map(|(together, give_up)| Step::Ask { together, give_up }),
         4 => (0usize..3).prop_map(Step::Refuse),
+        2 => (1u64..20).prop_map(Step::Wait),
         3 => (1u64..900).prop_map(Step::Wait),
         1 => (1u64..600).prop_map(Step::Back),
         1 => Just(Step::Break),
@@ -105,14 +99,10 @@ async fn holds_to_the_model(steps: Vec<Step>) {
     let mut model = Model::default();
     let mut known = 0;
     for step in steps {
-        let now = env.now();
+        let now = env.steady_now();
         match step {
             Step::Wait(seconds) => env.clock.advance(Duration::from_secs(seconds)),
-            Step::Back(seconds) => {
-                env.clock.set(model.back_to(now - Duration::from_secs(seconds)));
-                model.check_pauses();
-                model.remints.clear();
-            }
+            Step::Back(seconds) => env.clock.set(env.now() - Duration::from_secs(seconds)),
             Step::Break => env.issuer.fail([Ok(answer(403, Some("IMDS/1"), ""))]),
             Step::Refuse(before) => {
                 let issued = env.issuer.issued();
@@ -123,7 +113,7 @@ async fn holds_to_the_model(steps: Vec<Step>) {
                 assert!(kept.is_none() || kept == current);
             }
             Step::Ask { together, give_up } => {
-                let live = model.seen(now);
+                let live = model.live(now);
                 let answers = ask(&env, together, give_up).await;
                 for answer in &answers {
                     if let Some(live) = live {

@@ -47,6 +47,8 @@ struct Process {
     refused: Vec<Thumbprint>,
     wanted: bool,
     last_remint: Option<SystemTime>,
+    /// Number of mints that followed a refusal, less one for each five minutes of success.
+    count: usize,
 }
 
 impl Process {
@@ -58,9 +60,14 @@ impl Process {
         if self.live(now).map(|certificate| certificate.thumbprint) != Some(refused) {
             return true;
         }
-        if self.last_remint.is_some_and(|at| now.duration_since(at).unwrap() < REMINT_COOLDOWN) {
-            return false;
+        if let Some(at) = self.last_remint {
+            let since = now.duration_since(at).unwrap();
+            if since < REMINT_COOLDOWN.min(Duration::from_secs(1 << (self.count - 1))) {
+                return false;
+            }
+            self.count = self.count.saturating_sub((since.as_secs() / REMINT_COOLDOWN.as_secs()) as usize);
         }
+        self.count += 1;
         self.current = None;
         self.refused.push(refused);
         self.wanted = true;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use symbolon_types::{Clock, SharedClock};
+use symbolon_types::{Clock, SharedClock, SteadyTime};
 
 use crate::calendar::{after, before};
 
@@ -41,6 +41,10 @@ impl Clock for SkewedClock {
         let seconds = self.seconds();
         let skew = Duration::from_secs(seconds.unsigned_abs());
         if seconds < 0 { before(self.inner.now(), skew) } else { after(self.inner.now(), skew) }
+    }
+
+    fn steady_now(&self) -> SteadyTime {
+        self.inner.steady_now()
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -87,7 +87,7 @@ async fn fetch(
         Error::new(ErrorKind::Environment, tool.unavailable, error)
             .with_advice(format!("install it and run `{}` to use it here", tool.log_in))
     })?;
-    let started = clock.now();
+    let started = clock.steady_now();
     let run = process::run(command(settings, &program, context.env(), resource));
     let Some(result) = timeout(clock, settings.timeout, run).await else {
         let error =
@@ -102,8 +102,8 @@ async fn fetch(
             .with_advice("run it by hand to see why")
             .with_source(error)
     })?;
-    let now = clock.now();
-    let elapsed = now.duration_since(started).unwrap_or_default();
+    let now = clock.read();
+    let elapsed = now.steady.since(started);
     Ok(read_token(tool, &output, now, id)?.after(1, elapsed))
 }
 

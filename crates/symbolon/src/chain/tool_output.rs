@@ -1,11 +1,9 @@
 //! The output of a developer tool.
 
-use std::time::SystemTime;
-
 use serde::Deserialize;
 use serde_json::Value;
 use symbolon_token::{AccessToken, Error, ErrorKind, Expiry, IssuedToken};
-use symbolon_types::{CorrelationId, Secret, Secrets};
+use symbolon_types::{ClockReading, CorrelationId, Secret, Secrets};
 
 use super::process::ProcessOutput;
 use super::tool_spec::ToolSpec;
@@ -30,7 +28,7 @@ struct PrintedToken {
 pub(super) fn read_token(
     tool: ToolSpec,
     output: &ProcessOutput,
-    now: SystemTime,
+    now: ClockReading,
     id: CorrelationId,
 ) -> Result<IssuedToken, Error> {
     let program = tool.programs[0];
@@ -55,8 +53,14 @@ pub(super) fn read_token(
     })?;
     let expires_on =
         if printed.expires_on.is_null() { &printed.expires_on_date } else { &printed.expires_on };
-    let lifetime = lifetime(expires_on, &Value::Null, now).filter(|lifetime| !lifetime.is_zero());
-    let lifetime = lifetime.ok_or_else(|| invalid("printed a token without an expiry, or an expired one"))?;
+    let lifetime = lifetime(expires_on, &Value::Null, now.wall).map_err(|error| {
+        let (problem, advice) = error.describe(now, None);
+        let error = invalid(&format!("printed a token {problem}"));
+        match advice {
+            Some(advice) => error.with_advice(advice),
+            None => error,
+        }
+    })?;
     Ok(IssuedToken::bearer(token, Expiry::after(lifetime), id))
 }
 

@@ -38,9 +38,9 @@ impl SourceClient<'_> {
 
     /// Returns the token in a response with status 200, and the number of requests it took.
     pub(super) fn token(&self, sent: &HttpOutcome) -> Result<(IssuedToken, usize), Error> {
-        let now = self.http.context().clock().now();
+        let now = self.http.context().clock().read();
         if sent.response.status() != StatusCode::OK {
-            return Err(error::http_error(self.source, &sent.response, now));
+            return Err(error::http_error(self.source, &sent.response, now.wall));
         }
         let fetched = response::read(self.source, &sent.response, now, self.correlation_id)?;
         Ok((fetched, sent.attempts))

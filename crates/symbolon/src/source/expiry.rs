@@ -3,25 +3,81 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use symbolon_types::ClockReading;
 
 /// 2001-01-01 in Unix seconds. A smaller `expires_on` is a lifetime.
 const EARLIEST_EXPIRY: u64 = 978_307_200;
 const DAY: i64 = 24 * 60 * 60;
 
-/// Returns the lifetime in `expires_on`, or in `expires_in` if the former is missing or cannot be
-/// read. Returns `None` for an expired token.
-pub(crate) fn lifetime(expires_on: &Value, expires_in: &Value, now: SystemTime) -> Option<Duration> {
-    let until = |unix| {
-        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix))?;
-        end.duration_since(now).ok()
+/// 5138-11-16 in Unix seconds, and 1973-03-03 in milliseconds. A later `expires_on` is not in
+/// seconds.
+const LATEST_EXPIRY: u64 = 100_000_000_000;
+
+/// The reason why a token has no lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LifetimeError {
+    /// There is no expiry, or it cannot be read.
+    Missing,
+    /// The token expired this long ago.
+    Expired(Duration),
+    /// `expires_on` is in milliseconds, or not a time at all.
+    NotInSeconds,
+}
+
+/// Returns the lifetime in `expires_on` or in `expires_in`; if both can be read, the shorter one.
+/// `now` is the time of the clock that `expires_on` is from.
+pub(crate) fn lifetime(
+    expires_on: &Value,
+    expires_in: &Value,
+    now: SystemTime,
+) -> Result<Duration, LifetimeError> {
+    let until = |unix| match SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix)) {
+        Some(end) => end.duration_since(now).map_err(|past| LifetimeError::Expired(past.duration())),
+        None => Err(LifetimeError::NotInSeconds),
     };
-    if let Some(seconds) = seconds(expires_on) {
-        return if seconds < EARLIEST_EXPIRY { Some(Duration::from_secs(seconds)) } else { until(seconds) };
+    let of_end = match seconds(expires_on) {
+        Some(seconds) if seconds >= LATEST_EXPIRY => return Err(LifetimeError::NotInSeconds),
+        Some(seconds) if seconds < EARLIEST_EXPIRY => Some(Duration::from_secs(seconds)),
+        Some(seconds) => Some(until(seconds)?),
+        None => match expires_on.as_str().and_then(date) {
+            Some(unix) => Some(until(u64::try_from(unix).unwrap_or_default())?),
+            None => None,
+        },
+    };
+    let of_length = seconds(expires_in).map(Duration::from_secs);
+    let shorter = match (of_end, of_length) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    match shorter {
+        Some(Duration::ZERO) => Err(LifetimeError::Expired(Duration::ZERO)),
+        Some(lifetime) => Ok(lifetime),
+        None => Err(LifetimeError::Missing),
     }
-    if let Some(unix) = expires_on.as_str().and_then(date) {
-        return until(u64::try_from(unix).ok()?);
+}
+
+impl LifetimeError {
+    /// Returns the end of a sentence about a token, and advice if it is not about the program that
+    /// sent it. `date` is the time of the source, if it stated one.
+    pub(crate) fn describe(self, now: ClockReading, date: Option<SystemTime>) -> (String, Option<String>) {
+        let Self::Expired(ago) = self else {
+            let problem = match self {
+                Self::Missing => "without an expiry",
+                _ => "whose `expires_on` is not in Unix seconds; milliseconds are not supported",
+            };
+            return (problem.to_owned(), None);
+        };
+        let advice = match date.map(|date| now.skew(date)) {
+            None => "check the clock of this machine, and that of the source".to_owned(),
+            Some(None) => "the clocks of this machine and of the source agree: try again later".to_owned(),
+            Some(Some((difference, is_ahead))) => format!(
+                "the clock of this machine is {} seconds {} that of the source: synchronize them",
+                difference.as_secs(),
+                if is_ahead { "ahead of" } else { "behind" }
+            ),
+        };
+        (format!("that expired {} seconds ago by the clock", ago.as_secs()), Some(advice))
     }
-    seconds(expires_in).map(Duration::from_secs)
 }
 
 /// Reads seconds from a number or its text, with or without a fraction.
@@ -143,7 +199,8 @@ mod tests {
     fn lifetime_is_read_in_every_format() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         for (expires_on, expires_in, expected) in [
-            (json!("1700003600"), json!("99"), Some(3600)),
+            (json!("1700003600"), json!("99"), Some(99)),
+            (json!("1700003600"), json!("9999"), Some(3600)),
             (json!(1_700_003_600), Value::Null, Some(3600)),
             (json!(1_700_003_600.75), Value::Null, Some(3600)),
             (json!("1700003600.75"), Value::Null, Some(3600)),
@@ -179,9 +236,31 @@ mod tests {
             (json!(true), Value::Null, None),
             (Value::Null, Value::Null, None),
         ] {
-            let read = lifetime(&expires_on, &expires_in, now).map(|lifetime| lifetime.as_secs());
-            assert_eq!(read, expected, "{expires_on} {expires_in}");
+            let read = lifetime(&expires_on, &expires_in, now).ok().map(|lifetime| lifetime.as_secs());
+            assert_eq!(read, expected.filter(|lifetime| *lifetime > 0), "{expires_on} {expires_in}");
         }
+    }
+
+    #[test]
+    fn shorter_lifetime_counts() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (expires_on, expires_in, expected) in [
+            (1_700_003_600, 3599, Ok(3599)),
+            (1_700_000_100, 3599, Ok(100)),
+            // From a clock that is two hours ahead of `now`.
+            (1_700_010_800, 3600, Ok(3600)),
+            (3600, 60, Ok(60)),
+            (1_699_999_940, 3600, Err(LifetimeError::Expired(Duration::from_secs(60)))),
+            (1_700_003_600, 0, Err(LifetimeError::Expired(Duration::ZERO))),
+            (1_700_003_600_000, 3600, Err(LifetimeError::NotInSeconds)),
+            (u64::MAX, 3600, Err(LifetimeError::NotInSeconds)),
+        ] {
+            let read = lifetime(&json!(expires_on), &json!(expires_in), now);
+            assert_eq!(read.map(|lifetime| lifetime.as_secs()), expected, "{expires_on} {expires_in}");
+        }
+        let text = json!("1700003600000");
+        assert_eq!(lifetime(&text, &Value::Null, now), Err(LifetimeError::NotInSeconds));
+        assert_eq!(lifetime(&Value::Null, &Value::Null, now), Err(LifetimeError::Missing));
     }
 
     #[test]

@@ -64,9 +64,9 @@ impl TokenFetcher {
         };
         let deadline = deadline.unwrap_or(self.deadline);
         let clock = self.http.context().clock();
-        let started = clock.now();
+        let started = clock.steady_now();
         let result = timeout(clock, deadline, self.send(source, &request, &environment)).await;
-        let elapsed = clock.now().duration_since(started).unwrap_or_default();
+        let elapsed = clock.steady_now().since(started);
         result
             .unwrap_or_else(|| Err(timeout_error(source, deadline)))
             .map(|(fetched, attempts)| fetched.after(attempts, elapsed))

@@ -27,6 +27,6 @@ pub(super) async fn token(
         correlation_id: request.correlation_id,
     };
     let sent = imds.send(&imds_request).await?;
-    let fetched = response::read(Source::Imds, &sent.response, imds.clock().now(), request.correlation_id)?;
+    let fetched = response::read(Source::Imds, &sent.response, imds.clock().read(), request.correlation_id)?;
     Ok((fetched, sent.attempts))
 }

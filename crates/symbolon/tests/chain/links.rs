@@ -191,6 +191,8 @@ async fn workload_identity_failure_ends_the_request() {
     let error = chain.token(VAULT).await.unwrap_err();
     assert_eq!((error.code(), error.server_codes()), ("invalid_client", &[700_024][..]));
     assert!(error.to_string().starts_with("workload identity: "), "{error}");
+    // A changed credential is sent at once.
+    std::fs::write(tools.path("federated"), "renewed assertion").unwrap();
     assert_eq!(chain.token(VAULT).await.unwrap().secret().expose(), "federated");
     assert_eq!(chain.chosen(), Some(ChainLink::WorkloadIdentity));
     let url = transport.requests()[0].url().to_string();

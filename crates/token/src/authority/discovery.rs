@@ -9,7 +9,7 @@ use symbolon_types::{Error, SharedClock};
 
 use super::authority_url::Authority;
 use super::instance::{self, HostStatus};
-use super::memory::{NameKey, after, expiring_after};
+use super::memory::{NameKey, expiring_after};
 use super::openid::ProviderMetadata;
 
 /// The maximum number of cached hosts, and of cached issuers.
@@ -81,11 +81,11 @@ impl Discovery {
         let (http, issuer, failures) = (http.clone(), issuer.to_owned(), failures.clone());
         let load = || async move {
             let fetched = ProviderMetadata::fetch(&http, &issuer).await;
-            let now = http.context().clock().now();
+            let now = http.context().clock().steady_now();
             match fetched {
                 Ok(metadata) => {
-                    let lease = Lease::new(Arc::new(metadata), after(now, METADATA_USABLE));
-                    Ok(Loaded::new(lease.with_refresh_at(Some(after(now, METADATA_FRESH)))))
+                    let lease = Lease::new(Arc::new(metadata), now.plus(METADATA_USABLE));
+                    Ok(Loaded::new(lease.with_refresh_at(now.plus(METADATA_FRESH))))
                 }
                 Err(error) => {
                     failures.insert(issuer.into(), expiring_after(error.clone(), now, FAILURE_PAUSE));

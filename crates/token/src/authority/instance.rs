@@ -53,7 +53,7 @@ pub(super) async fn discover(http: HttpClient, authority: String) -> Lease<HostS
     let sent = http.send(&policy, || Ok::<_, TransportError>(request(&authority))).await;
     let status = sent.map_or(HostStatus::Unverified, |sent| read(&sent.response));
     debug!(?status, "instance discovery returned the status of a host");
-    let now = http.context().clock().now();
+    let now = http.context().clock().steady_now();
     match status {
         HostStatus::Valid => permanent(status, now),
         HostStatus::Unverified => refreshed_after(status, now, PAUSE),

@@ -1,31 +1,28 @@
 //! Leases for the results of discovery.
 
 use std::hash::{Hash, Hasher};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use symbolon_lease::{Lease, LeaseKey};
+use symbolon_types::SteadyTime;
 
 /// A lifetime without practical end that does not overflow.
 const PERMANENT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Returns the lease of a value that does not expire.
-pub(super) fn permanent<V>(value: V, now: SystemTime) -> Lease<V> {
-    Lease::new(value, after(now, PERMANENT))
+pub(super) fn permanent<V>(value: V, now: SteadyTime) -> Lease<V> {
+    Lease::new(value, now.plus(PERMANENT))
 }
 
 /// Returns the lease of a value that does not expire, but is refreshed in the background after
 /// `pause`.
-pub(super) fn refreshed_after<V>(value: V, now: SystemTime, pause: Duration) -> Lease<V> {
-    permanent(value, now).with_refresh_at(Some(after(now, pause)))
+pub(super) fn refreshed_after<V>(value: V, now: SteadyTime, pause: Duration) -> Lease<V> {
+    permanent(value, now).with_refresh_at(now.plus(pause))
 }
 
 /// Returns the lease of a value that expires after `pause`.
-pub(super) fn expiring_after<V>(value: V, now: SystemTime, pause: Duration) -> Lease<V> {
-    Lease::new(value, after(now, pause))
-}
-
-pub(super) fn after(now: SystemTime, pause: Duration) -> SystemTime {
-    now.checked_add(pause).unwrap_or(now)
+pub(super) fn expiring_after<V>(value: V, now: SteadyTime, pause: Duration) -> Lease<V> {
+    Lease::new(value, now.plus(pause))
 }
 
 /// A borrowed name as the key of a cache.

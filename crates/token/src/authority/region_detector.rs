@@ -62,7 +62,7 @@ impl RegionDetector {
         let (http, env) = (http.clone(), env.clone());
         let load = || async move {
             let outcome = detect(&http, &env).await;
-            let now = http.context().clock().now();
+            let now = http.context().clock().steady_now();
             Ok(Loaded::new(match outcome {
                 RegionOutcome::Unknown => refreshed_after(outcome, now, FAILURE_PAUSE),
                 detected => permanent(detected, now),

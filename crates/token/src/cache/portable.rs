@@ -8,7 +8,7 @@ use symbolon_types::{CorrelationId, Secret, Thumbprint};
 use super::token_cache::TokenCache;
 use crate::credential::Application;
 use crate::oauth::{AccessToken, Account, Expiry, Subject};
-use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, RefreshToken};
+use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, RefreshToken, Token, TokenOrigin};
 
 /// The client itself, or the user that a cached token is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ impl TokenCache {
     /// claims or parameters of the caller's own.
     #[must_use]
     pub fn portable_tokens(&self, application: &Application) -> Vec<PortableToken> {
-        let portable = |key: CacheKey<'_>, token: &crate::Token| {
+        let portable = |key: CacheKey<'_>, token: &Token| {
             let is_plain = !key.is_bound && key.client_claims.is_none() && key.parameters.is_empty();
             Some(PortableToken {
                 tenant: application.tenant_of(&key).filter(|_| is_plain)?.to_owned(),
@@ -103,15 +103,15 @@ impl TokenCache {
     /// Returns `false` for a token that has expired, that expires in more than ten years, or whose
     /// text is not an [`AccessToken`].
     pub fn insert_portable(&self, application: &Application, token: PortableToken) -> bool {
-        let now = self.clock().now();
-        let Ok(life) = token.expires_on.duration_since(now) else { return false };
+        let now = self.clock().read();
+        let life = now.until(token.expires_on);
         if life.is_zero() || life > Expiry::LONGEST_LIFE {
             return false;
         }
         let Some(secret) = AccessToken::parse(token.secret) else { return false };
         // A zero would be ignored, so a time that has passed becomes the shortest wait.
         let shortest = Duration::from_nanos(1);
-        let refresh_in = token.refresh_on.map(|at| at.duration_since(now).unwrap_or_default().max(shortest));
+        let refresh_in = token.refresh_on.map(|at| now.until(at).max(shortest));
         let tenant = Some(token.tenant.as_str()).filter(|tenant| !tenant.is_empty());
         let partition = application.partition(tenant);
         let subject = token.subject.to_subject();
@@ -121,9 +121,10 @@ impl TokenCache {
             .with_client_id(Some(application.client_id().into()))
             .with_tenant_id(tenant.map(Into::into))
             .about(token.account);
-        let (token, served_until) = issued.issued(key.to_key(), now, self.jitter());
-        if self.find_even_if_due(&key).is_none_or(|held| held.expires_on() < token.expires_on()) {
-            self.insert(token, served_until);
+        let lease = issued.into_lease(key.to_key(), TokenOrigin::Network, now, self.jitter());
+        let is_earlier = |held: Token| held.expires_on() < lease.value().expires_on();
+        if self.find_even_if_due(&key).is_none_or(is_earlier) {
+            self.insert(lease);
         }
         true
     }

@@ -70,7 +70,7 @@ impl TokenCache {
     fn hold_refresh_token(&self, key: TokenKey, dated: DatedRefreshToken) {
         let is_older = |held: DatedRefreshToken| held.issued_at <= dated.issued_at;
         if self.refresh_tokens.find(&key).is_none_or(|held| is_older(held.value)) {
-            self.refresh_tokens.insert(key, Lease::new(dated, self.clock.now() + LIFE));
+            self.refresh_tokens.insert(key, Lease::new(dated, self.clock.steady_now().plus(LIFE)));
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The token cache.
 
-use std::time::SystemTime;
-
 use symbolon_lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
-use symbolon_types::{ClientIdentity, Context, Error, Jitter, SharedClock};
+use symbolon_types::{ClientIdentity, Context, Error, Jitter, SharedClock, SteadyTime};
 use tracing::Instrument as _;
 
 use super::events;
@@ -96,11 +94,11 @@ impl TokenCache {
     /// allocates nothing.
     #[must_use]
     pub fn find(&self, key: &CacheKey<'_>) -> Option<Token> {
-        self.find_at(key, self.clock.now())
+        self.find_at(key, self.clock.steady_now())
     }
 
     /// Like [`find`](Self::find), at a time that the caller has already read from the clock.
-    pub(crate) fn find_at(&self, key: &CacheKey<'_>, now: SystemTime) -> Option<Token> {
+    pub(crate) fn find_at(&self, key: &CacheKey<'_>, now: SteadyTime) -> Option<Token> {
         let found = self.leases.find_at(key, now)?;
         (!found.is_due).then(|| {
             let token = found.value.from(TokenOrigin::Cache);
@@ -163,8 +161,8 @@ impl TokenCache {
     }
 
     /// Puts a token into memory.
-    pub(crate) fn insert(&self, token: Token, served_until: SystemTime) {
-        self.leases.insert(token.key().clone(), lease(token, served_until));
+    pub(crate) fn insert(&self, lease: Lease<Token>) {
+        self.leases.insert(lease.value().key().clone(), lease);
     }
 
     /// Returns the tokens in memory.
@@ -197,27 +195,30 @@ impl TokenCache {
             if let (Some(store), StoreRead::Allowed(identity)) = (&cache.store, &read) {
                 let held = || cache.find_even_if_due(&requested.borrowed());
                 if let Some(stored) = store.token(&requested, identity.as_ref(), held).await {
-                    let (token, served_until) = stored.issued(requested, cache.clock.now(), &cache.jitter);
-                    return Ok(Loaded::new(lease(token.from(TokenOrigin::Cache), served_until)));
+                    let now = cache.clock.read();
+                    return Ok(Loaded::new(stored.into_lease(
+                        requested,
+                        TokenOrigin::Cache,
+                        now,
+                        &cache.jitter,
+                    )));
                 }
             }
             let renewal = cache.leases.find(&requested).is_some();
             let span = events::fetch(&requested.borrowed(), renewal);
             let fetch = async {
-                let began = cache.clock.now();
+                let began = cache.clock.steady_now();
                 let outcome = fetch.await;
-                let took = cache.clock.now().duration_since(began).unwrap_or_default();
-                events::fetched(&outcome, took);
+                events::fetched(&outcome, cache.clock.steady_now().since(began));
                 outcome
             };
             let mut fetched = fetch.instrument(span).await?;
             let actual = fetched.key.take().filter(|actual| *actual != requested);
             let key = actual.clone().unwrap_or(requested);
-            let (token, served_until) = fetched.issued(key, cache.clock.now(), &cache.jitter);
+            let lease = fetched.into_lease(key, TokenOrigin::Network, cache.clock.read(), &cache.jitter);
             if let Some(store) = &cache.store {
-                store.keep_token(&token).await;
+                store.keep_token(lease.value()).await;
             }
-            let lease = lease(token, served_until);
             Ok(match actual {
                 None => Loaded::new(lease),
                 Some(actual) => Loaded::with_key(lease, actual),
@@ -230,11 +231,6 @@ impl TokenCache {
 enum StoreRead {
     Allowed(Option<ClientIdentity>),
     Skipped,
-}
-
-fn lease(token: Token, served_until: SystemTime) -> Lease<Token> {
-    let refresh_on = token.refresh_on();
-    Lease::new(token, served_until).with_refresh_at(Some(refresh_on))
 }
 
 fn served(obtained: Obtained<Token>) -> Token {

@@ -10,7 +10,7 @@ use super::owned_request::OwnedRequest;
 use super::parts::ClientParts;
 use crate::cache::events;
 use crate::credential::{CacheIdentity, ClientAuth};
-use crate::token::Token;
+use crate::token::{CacheKey, Token};
 
 /// Returns the token from the cache or from the token endpoint.
 ///
@@ -60,6 +60,11 @@ async fn fetch(request: Arc<OwnedRequest>, auth: Option<ClientAuth>) -> Result<T
         }
     };
     let key = request.key(&identity);
+    let auth = match changed_auth(&request, &key, auth).await {
+        Ok(auth) => auth,
+        Err(error) if request.bypass_key.is_some() => return Err(error),
+        Err(error) => return cache.find_even_if_due(&key).inspect(events::served).ok_or(error),
+    };
     let exchange = TokenExchange {
         request: Arc::clone(&request),
         key: key.to_key(),
@@ -77,4 +82,20 @@ async fn fetch(request: Arc<OwnedRequest>, auth: Option<ClientAuth>) -> Result<T
         bound_tokens.record(token.key(), certificate);
     }
     Ok(token)
+}
+
+/// Returns the authentication for the exchange. While the pause after a refused credential lasts,
+/// that is an error, unless the credential has changed or the caller demands a new token.
+async fn changed_auth(
+    request: &OwnedRequest,
+    key: &CacheKey<'_>,
+    auth: Option<ClientAuth>,
+) -> Result<Option<ClientAuth>, Error> {
+    let refusal = if request.is_forced { None } else { request.parts.throttle.refusal(key) };
+    let Some((error, refused)) = refusal else { return Ok(auth) };
+    let auth = match auth {
+        Some(auth) => auth,
+        None => request.authenticate_in_time().await?,
+    };
+    if auth.digest() == refused { Err(error) } else { Ok(Some(auth)) }
 }

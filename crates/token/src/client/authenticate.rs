@@ -17,9 +17,11 @@ pub(super) async fn authenticate(
         return Err(Error::new(ErrorKind::Request, "mtls_certificate_not_provided", error)
             .with_advice("use a credential with a certificate, or request a bearer token"));
     }
-    let Some(identity) = auth.identity() else { return Ok(auth) };
-    check_transport(parts.http.transport())?;
-    if parts.http.context().clock().now() >= identity.usable_until() {
+    if auth.identity().is_some() {
+        check_transport(parts.http.transport())?;
+    }
+    let now = parts.http.context().clock().read();
+    if auth.certificates().any(|identity| identity.time_until(identity.usable_until(), now).is_zero()) {
         let error = "the client certificate has expired; nothing was sent";
         return Err(Error::new(ErrorKind::Credential, "invalid_certificate", error)
             .with_advice("renew the certificate, and check the clock of this machine"));

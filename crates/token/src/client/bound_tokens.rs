@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use symbolon_lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
-use symbolon_types::{ClientIdentity, Error, SharedClock, Thumbprint};
+use symbolon_types::{ClientIdentity, Error, SharedClock, SteadyTime, Thumbprint};
 
 use crate::cache::{TokenCache, events};
 use crate::token::{CacheKey, Token, TokenKey, TokenOrigin};
@@ -20,17 +19,18 @@ const REFUSED_CAPACITY: usize = 64;
 pub(crate) struct BoundTokens {
     newest: LeaseCache<TokenKey, TokenKey>,
     refused: Mutex<VecDeque<Thumbprint>>,
+    clock: SharedClock,
 }
 
 impl BoundTokens {
     pub(crate) fn new(capacity: usize, clock: SharedClock) -> Self {
-        Self { newest: LeaseCache::new(capacity, clock), refused: Mutex::default() }
+        Self { newest: LeaseCache::new(capacity, clock.clone()), refused: Mutex::default(), clock }
     }
 
     /// Records the key of a token that is bound to this certificate.
     pub(super) fn record(&self, key: &TokenKey, certificate: &ClientIdentity) {
         let request = key.borrowed().without_certificate();
-        self.newest.insert(request.to_key(), entry(key, certificate.not_after()));
+        self.newest.insert(request.to_key(), entry(key, end_of(certificate, &self.clock)));
     }
 
     /// Returns the newest token for the request of this key, unless it has expired or its
@@ -56,10 +56,13 @@ impl BoundTokens {
         L: Future<Output = Result<Token, Error>> + Send + 'static,
     {
         let load = || {
-            let successor = successor();
+            let (successor, clock) = (successor(), self.clock.clone());
             async move {
                 let token = successor.await.inspect_err(events::not_replaced)?;
-                let until = token.bound_to().map_or(token.expires_on(), ClientIdentity::not_after);
+                let until = match token.bound_to() {
+                    Some(certificate) => end_of(certificate, &clock),
+                    None => clock.read().steady_at(token.expires_on()),
+                };
                 Ok(Loaded::new(entry(token.key(), until)))
             }
         };
@@ -93,6 +96,11 @@ impl BoundTokens {
 }
 
 /// Returns an entry that is always due: it is read if the current certificate has no token.
-fn entry(key: &TokenKey, until: SystemTime) -> Lease<TokenKey> {
-    Lease::new(key.clone(), until).with_refresh_at(Some(SystemTime::UNIX_EPOCH))
+fn entry(key: &TokenKey, until: SteadyTime) -> Lease<TokenKey> {
+    Lease::new(key.clone(), until).with_refresh_at(SteadyTime::PAST)
+}
+
+fn end_of(certificate: &ClientIdentity, clock: &SharedClock) -> SteadyTime {
+    let now = clock.read();
+    now.steady.plus(certificate.time_until(certificate.not_after(), now))
 }

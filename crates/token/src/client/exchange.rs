@@ -76,24 +76,41 @@ impl TokenExchange {
             Some(auth) => auth,
             None => self.request.authenticate().await?,
         };
-        let FailedAttempt { error, rejection, is_unprocessed } = match self.attempt(&auth).await {
+        let failed = match self.attempt(&auth).await {
             Ok(issued) => return Ok(issued),
             Err(failed) => failed,
         };
-        let Some(rejection) = rejection else { return Err(error) };
-        let has_successor = self.request.parts.credential.refused_erased(&auth, &rejection).await;
-        events::credential_refused(&error, has_successor);
+        let Some(rejection) = &failed.rejection else { return Err(self.failure(&auth, failed)) };
+        let has_successor = self.request.parts.credential.refused_erased(&auth, rejection).await;
+        events::credential_refused(&failed.error, has_successor);
         if has_successor
             && rejection.withdraws_tokens()
             && let Some(identity) = auth.identity()
         {
             self.request.parts.bound_tokens.refuse(identity.thumbprint());
         }
-        if !has_successor || self.request.grant.is_one_time() && !is_unprocessed {
-            return Err(error);
+        if !has_successor || self.request.grant.is_one_time() && !failed.is_unprocessed {
+            return Err(self.failure(&auth, failed));
         }
         let successor = self.request.authenticate().await?;
-        self.attempt(&successor).await.map_err(|failed| failed.error)
+        // The credential kept its certificate, and the loss was retried already.
+        if *rejection == CredentialRejection::Lost && successor.identity() == auth.identity() {
+            return Err(failed.error);
+        }
+        self.attempt(&successor).await.map_err(|failed| self.failure(&successor, failed))
+    }
+
+    /// Returns the error of the exchange. A refusal of the credential is remembered, because the
+    /// same credential would be refused again.
+    fn failure(&self, auth: &ClientAuth, failed: FailedAttempt) -> Error {
+        let FailedAttempt { error, rejection, .. } = failed;
+        let is_refusal =
+            matches!(rejection, Some(CredentialRejection::Tls | CredentialRejection::Client { .. }));
+        if is_refusal && !error.is_transient() {
+            let key = self.key_of(auth, self.request.subject.name());
+            self.request.parts.throttle.note_refusal(key, auth.digest(), &error);
+        }
+        error
     }
 
     async fn attempt(&self, auth: &ClientAuth) -> Result<IssuedToken, FailedAttempt> {
@@ -119,11 +136,12 @@ impl TokenExchange {
             (false, true) => Idempotence::Operation,
             (false, false) => Idempotence::Message,
         };
-        let began = http.context().clock().now();
+        let clock = http.context().clock();
+        let began = clock.steady_now();
         let make = || {
             let body = TokenRequestBody {
                 client_id: auth.client_id(),
-                credentials: auth.parameters(http.context().clock().now()).map_err(SendError::Build)?,
+                credentials: auth.parameters(clock.now()).map_err(SendError::Build)?,
                 scheme,
                 grant: grant.as_ref().unwrap_or(&self.request.grant),
                 scope: &self.request.scope,
@@ -138,7 +156,7 @@ impl TokenExchange {
         };
         let outcome = match http.send(retry, make).await {
             Ok(sent) => {
-                let took = http.context().clock().now().duration_since(began).unwrap_or_default();
+                let took = clock.steady_now().since(began);
                 self.read(auth, &sent.response).map(|granted| (granted, sent.attempts, took))
             }
             Err(SendError::Build(error)) => Err(FailedAttempt::unsent(error)),
@@ -146,6 +164,7 @@ impl TokenExchange {
         };
         match outcome {
             Ok((granted, attempts, took)) => {
+                self.request.parts.throttle.accept(&self.key_of(auth, self.request.subject.name()));
                 Ok(self.fetched(auth, granted, stored).await.after(attempts, took))
             }
             Err(mut failed) => {
@@ -247,9 +266,23 @@ impl TokenExchange {
         let retry_after = response.retry_after(self.request.parts.http.context().clock().now());
         let Some(ErrorResponse { code, server_codes, claims, description }) = ErrorResponse::read(response)
         else {
-            let error = "the response of the token service is not an OAuth error";
-            let error = Error::new(ErrorKind::Service, "invalid_response", error)
-                .with_advice("check that the endpoint is a token endpoint and not a proxy in front of it")
+            let (code, summary, advice) = if is_transient {
+                let summary = format!("the token service is not available (HTTP status {})", status.as_u16());
+                (
+                    "temporarily_unavailable",
+                    summary,
+                    "try again later; if it lasts, look for a proxy in front of it",
+                )
+            } else {
+                let summary = "the response of the token service is not an OAuth error".to_owned();
+                (
+                    "invalid_response",
+                    summary,
+                    "check that the endpoint is a token endpoint and not a proxy in front of it",
+                )
+            };
+            let error = Error::new(ErrorKind::Service, code, summary)
+                .with_advice(advice)
                 .with_status(status.as_u16())
                 .with_transient(is_transient)
                 .with_retry_after(retry_after)

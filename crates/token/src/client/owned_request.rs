@@ -24,6 +24,8 @@ pub(super) struct OwnedRequest {
     pub(super) client_claims: Option<String>,
     /// The key under which requests that do not read the cache share an exchange.
     pub(super) bypass_key: Option<String>,
+    /// True if the caller demands a new token, which ends the pause after a refused credential.
+    pub(super) is_forced: bool,
     pub(super) parameters: Parameters,
     pub(super) routing_hint: Option<RoutingHint>,
     pub(super) correlation_id: CorrelationId,
@@ -33,7 +35,7 @@ pub(super) struct OwnedRequest {
 impl OwnedRequest {
     /// Authenticates the client for one exchange.
     pub(super) async fn authenticate(&self) -> Result<ClientAuth, Error> {
-        let now = self.parts.http.context().clock().now();
+        let now = self.parts.http.context().clock().steady_now();
         authenticate(&self.parts, &CredentialRequest { now, ..self.credential_request() }).await
     }
 

@@ -1,10 +1,10 @@
 //! Configuration and state that all requests of a client share.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use symbolon_transport::{HttpClient, RetryPolicy, timeout};
-use symbolon_types::{Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind, SteadyTime};
 
 use super::bound_tokens::BoundTokens;
 use super::throttle::Throttle;
@@ -29,7 +29,7 @@ pub(crate) struct ClientParts {
 /// The start and the time limit of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Started {
-    pub(super) at: SystemTime,
+    pub(super) at: SteadyTime,
     pub(super) deadline: Duration,
 }
 
@@ -41,8 +41,7 @@ impl ClientParts {
         step: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let clock = self.http.context().clock();
-        let elapsed = clock.now().duration_since(started.at).unwrap_or_default();
-        let left = started.deadline.saturating_sub(elapsed);
+        let left = started.deadline.saturating_sub(clock.steady_now().since(started.at));
         timeout(clock, left, step).await.unwrap_or_else(|| {
             let error = format!("no token was issued within {:?}", started.deadline);
             Err(Error::new(ErrorKind::Network, "timeout", error)

@@ -3,9 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
-use symbolon_types::{CorrelationId, Error, catch_panic_of};
+use symbolon_types::{CorrelationId, Error, SteadyTime, catch_panic_of};
 
 use super::acquisition::acquire;
 use super::authenticate::check_transport;
@@ -141,7 +140,7 @@ impl<'a> TokenRequest<'a> {
         if self.bypass_key().is_some() {
             return None;
         }
-        let now = self.parts.cache.clock().now();
+        let now = self.parts.cache.clock().steady_now();
         let request = self.credential_request(now);
         let identity = self.parts.credential.cache_identity_erased(&request)?;
         self.parts.cache.find_at(&self.key(&identity), now)
@@ -172,7 +171,7 @@ impl<'a> TokenRequest<'a> {
             check_transport(parts.http.transport())?;
         }
         let started = Started {
-            at: parts.http.context().clock().now(),
+            at: parts.http.context().clock().steady_now(),
             deadline: self.options.deadline().unwrap_or(parts.deadline),
         };
         let (grant, subject) = match user {
@@ -190,6 +189,7 @@ impl<'a> TokenRequest<'a> {
             claims: merged_claims,
             client_claims: client_claims.map(str::to_owned),
             bypass_key: self.bypass_key().map(str::to_owned),
+            is_forced: self.options.force_refresh(),
             parameters,
             routing_hint,
             correlation_id,
@@ -198,7 +198,7 @@ impl<'a> TokenRequest<'a> {
         acquire(Arc::new(request)).await
     }
 
-    fn credential_request(&self, now: SystemTime) -> CredentialRequest<'_> {
+    fn credential_request(&self, now: SteadyTime) -> CredentialRequest<'_> {
         CredentialRequest {
             proof_of_possession: self.proof_of_possession,
             for_user: self.subject().is_some(),

@@ -81,7 +81,7 @@ impl TokenClient {
             for_user: token.account().is_some(),
             tenant: None,
             correlation_id: None,
-            now: self.parts.cache.clock().now(),
+            now: self.parts.cache.clock().steady_now(),
             http: &self.parts.http,
         };
         let credential = &self.parts.credential;

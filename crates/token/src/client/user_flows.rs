@@ -45,7 +45,7 @@ impl TokenClient {
             for_user: true,
             tenant: None,
             correlation_id: None,
-            now: parts.cache.clock().now(),
+            now: parts.cache.clock().steady_now(),
             http: &parts.http,
         };
         let partition = match parts.credential.cache_identity_erased(&request) {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use symbolon_types::{ClientIdentity, Error, Secret};
+use symbolon_types::{ClientIdentity, Error, Secret, Thumbprint};
 
 use super::cache_identity::CacheIdentity;
 use crate::authority::RegionOutcome;
-use crate::oauth::{ManagedIdentityKind, Scheme, TokenEndpoint};
+use crate::oauth::{ManagedIdentityKind, Scheme, TokenEndpoint, jwt_payload};
 use crate::token::{Partition, TokenOwner};
 
 /// A parameter of the body of a token request.
@@ -33,6 +33,8 @@ struct ClientAuthParts {
     parameters: Vec<Parameter>,
     fresh: Option<Arc<Fresh>>,
     identity: Option<ClientIdentity>,
+    /// The certificate whose key signs the client assertions.
+    signer: Option<ClientIdentity>,
     scheme: Scheme,
     region: RegionOutcome,
     managed_identity: Option<ManagedIdentityKind>,
@@ -50,6 +52,7 @@ impl ClientAuth {
             parameters: Vec::new(),
             fresh: None,
             identity: None,
+            signer: None,
             scheme: Scheme::Bearer,
             region: RegionOutcome::None,
             managed_identity: None,
@@ -73,6 +76,12 @@ impl ClientAuth {
         make: impl Fn(SystemTime) -> Result<FreshParameters, Error> + Send + Sync + 'static,
     ) -> Self {
         self.edit(|parts| parts.fresh = Some(Arc::new(make)))
+    }
+
+    /// Declares the certificate whose key signs the client assertions. Nothing is sent after its
+    /// end.
+    pub fn signed_by(self, identity: ClientIdentity) -> Self {
+        self.edit(|parts| parts.signer = Some(identity))
     }
 
     /// Presents a certificate to the token endpoint. The token stays a bearer token.
@@ -132,6 +141,25 @@ impl ClientAuth {
         &self.0.scheme
     }
 
+    /// Returns the certificates that authenticate the client: on TLS, and in its assertions.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &ClientIdentity> {
+        self.0.identity.iter().chain(&self.0.signer)
+    }
+
+    /// Returns a digest of the credential, which is the same for all assertions of one issuer about
+    /// one subject: only their dates and ids differ.
+    pub(crate) fn digest(&self) -> Thumbprint {
+        let mut text = format!("{}\0{}", self.client_id(), self.token_endpoint().url());
+        for certificate in self.certificates() {
+            text.push_str(&format!("\0{}", certificate.thumbprint()));
+        }
+        for (name, value) in &self.0.parameters {
+            let value = stable_form(value.expose());
+            text.push_str(&format!("\0{name}\0{}", Thumbprint::of(value.as_bytes())));
+        }
+        Thumbprint::of(text.as_bytes())
+    }
+
     /// Returns true if parameters are created anew for each HTTP request.
     pub(crate) fn has_fresh_parameters(&self) -> bool {
         self.0.fresh.is_some()
@@ -176,6 +204,16 @@ impl ClientAuth {
         }
         Ok(parameters)
     }
+}
+
+/// Returns the claims of a JWT that are the same in the next one of its issuer; any other text as
+/// it is.
+fn stable_form(value: &str) -> Cow<'_, str> {
+    let Some(serde_json::Value::Object(mut claims)) = jwt_payload(value) else { return value.into() };
+    for name in ["exp", "iat", "jti", "nbf"] {
+        claims.remove(name);
+    }
+    serde_json::Value::Object(claims).to_string().into()
 }
 
 symbolon_types::debug_fields!(

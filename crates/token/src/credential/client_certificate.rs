@@ -114,6 +114,7 @@ fn asserting(auth: ClientAuth, signer: AssertionSigner) -> ClientAuth {
     let mut audience = auth.token_endpoint().url().clone();
     audience.set_query(None);
     let client_id = auth.client_id().to_owned();
+    let auth = auth.signed_by(signer.identity().clone());
     auth.with_parameter(ASSERTION_TYPE, JWT_BEARER.into()).with_fresh_parameters(move |now| {
         Ok(vec![(ASSERTION.into(), signer.sign(audience.as_str(), &client_id, now)?)])
     })

@@ -1,11 +1,10 @@
 //! The interface between the token client and a credential.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use symbolon_transport::HttpClient;
-use symbolon_types::{CorrelationId, Error, catch_panic_of};
+use symbolon_types::{CorrelationId, Error, SteadyTime, catch_panic_of};
 
 use super::auth::ClientAuth;
 use super::cache_identity::CacheIdentity;
@@ -53,7 +52,7 @@ pub struct CredentialRequest<'a> {
     pub(crate) for_user: bool,
     pub(crate) tenant: Option<&'a str>,
     pub(crate) correlation_id: Option<CorrelationId>,
-    pub(crate) now: SystemTime,
+    pub(crate) now: SteadyTime,
     pub(crate) http: &'a HttpClient,
 }
 
@@ -82,9 +81,9 @@ impl<'a> CredentialRequest<'a> {
         self.correlation_id.unwrap_or_else(CorrelationId::random)
     }
 
-    /// Returns the time, which was read once for the lookup or the exchange.
+    /// Returns the steady time, which was read once for the lookup or the exchange.
     #[must_use]
-    pub fn now(&self) -> SystemTime {
+    pub fn now(&self) -> SteadyTime {
         self.now
     }
 

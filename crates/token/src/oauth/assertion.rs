@@ -89,6 +89,11 @@ impl AssertionSigner {
         Ok(Self { claims, ..self })
     }
 
+    /// Returns the certificate.
+    pub(crate) fn identity(&self) -> &ClientIdentity {
+        &self.identity
+    }
+
     /// Signs an assertion with a new `jti`. Each attempt of a request needs its own, because an
     /// issuer may refuse a `jti` that it has seen.
     ///

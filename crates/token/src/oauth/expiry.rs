@@ -1,6 +1,6 @@
 //! The lifetime of a token and the time of its refresh.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use symbolon_lease::half_life;
 use symbolon_types::Jitter;
@@ -40,37 +40,30 @@ impl Expiry {
         self
     }
 
-    /// Returns the deadlines of a token that is issued at `now`, and whose certificate, if it has
-    /// one, is usable until `bound_until`. The jitter is drawn once, here.
-    pub(crate) fn deadlines(
-        self,
-        now: SystemTime,
-        bound_until: Option<SystemTime>,
-        jitter: &Jitter,
-    ) -> Deadlines {
-        let expires_on = now + self.lifetime;
-        let end = bound_until.map_or(expires_on, |until| until.min(expires_on));
-        let useful = end.duration_since(now).unwrap_or_default();
-        let served_until = end - SKEW.min(useful / 10);
-        let early = |wait: Duration| now + wait - SPREAD.min(wait / 20).mul_f64(jitter.draw());
-        let refresh_on = match self.refresh_in {
+    /// Returns the deadlines of a token whose certificate, if it has one, ends after `bound_for`.
+    /// The jitter is drawn once, here.
+    pub(crate) fn deadlines(self, bound_for: Option<Duration>, jitter: &Jitter) -> Deadlines {
+        let useful = bound_for.map_or(self.lifetime, |end| end.min(self.lifetime));
+        let served_for = useful - SKEW.min(useful / 10);
+        let early = |wait: Duration| wait - SPREAD.min(wait / 20).mul_f64(jitter.draw());
+        let refresh_in = match self.refresh_in {
             Some(refresh_in) if refresh_in < useful => early(refresh_in),
-            _ if useful > LONG_LIFE => half_life(now, end, jitter),
+            _ if useful > LONG_LIFE => half_life(useful, jitter),
             _ => early(useful - EARLY.min(useful / 2)),
         };
-        Deadlines { expires_on, refresh_on: refresh_on.min(served_until), served_until }
+        Deadlines { expires_in: self.lifetime, refresh_in: refresh_in.min(served_for), served_for }
     }
 }
 
-/// The deadlines of one token.
+/// The deadlines of one token, from the moment of its issue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadlines {
-    /// The expiry that the issuer stated.
-    pub(crate) expires_on: SystemTime,
-    /// The time from which the token is refreshed.
-    pub(crate) refresh_on: SystemTime,
-    /// The time until which the token is served.
-    pub(crate) served_until: SystemTime,
+    /// The lifetime that the issuer stated.
+    pub(crate) expires_in: Duration,
+    /// The time after which the token is refreshed.
+    pub(crate) refresh_in: Duration,
+    /// The time for which the token is served.
+    pub(crate) served_for: Duration,
 }
 
 #[cfg(test)]
@@ -79,9 +72,8 @@ mod tests {
 
     #[test]
     fn deadlines_follow_issuer_and_certificate() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let minutes = |count: u64| Duration::from_secs(60 * count);
-        for (lifetime, refresh_in, bound_until, draw, expected_refresh, expected_end) in [
+        for (lifetime, refresh_in, bound_for, draw, expected_refresh, expected_end) in [
             // An hour: five minutes before the end, served until half a minute before it.
             (minutes(60), None, None, 0.0, minutes(55), minutes(60) - SKEW),
             // Jitter only makes the refresh earlier.
@@ -108,21 +100,17 @@ mod tests {
             // An expired certificate: the token is not served.
             (minutes(60), None, Some(Duration::ZERO), 0.0, Duration::ZERO, Duration::ZERO),
         ] {
-            let deadlines = Expiry::after(lifetime).refreshed_after(refresh_in).deadlines(
-                now,
-                bound_until.map(|after| now + after),
-                &Jitter::fixed(draw),
-            );
-            assert_eq!(deadlines.expires_on, now + lifetime);
-            assert_eq!(deadlines.refresh_on, now + expected_refresh, "{lifetime:?} {refresh_in:?} {draw}");
-            assert_eq!(deadlines.served_until, now + expected_end, "{lifetime:?} {bound_until:?}");
+            let expiry = Expiry::after(lifetime).refreshed_after(refresh_in);
+            let deadlines = expiry.deadlines(bound_for, &Jitter::fixed(draw));
+            assert_eq!(deadlines.expires_in, lifetime);
+            assert_eq!(deadlines.refresh_in, expected_refresh, "{lifetime:?} {refresh_in:?} {draw}");
+            assert_eq!(deadlines.served_for, expected_end, "{lifetime:?} {bound_for:?}");
         }
     }
 
     #[test]
     fn absurd_lifetime_does_not_overflow() {
-        let deadlines =
-            Expiry::after(Duration::MAX).deadlines(SystemTime::UNIX_EPOCH, None, &Jitter::fixed(0.5));
-        assert_eq!(deadlines.expires_on, SystemTime::UNIX_EPOCH + Expiry::LONGEST_LIFE);
+        let deadlines = Expiry::after(Duration::MAX).deadlines(None, &Jitter::fixed(0.5));
+        assert_eq!(deadlines.expires_in, Expiry::LONGEST_LIFE);
     }
 }

@@ -17,6 +17,8 @@ use crate::token::{CacheKey, IssuedToken, RefreshToken, Token};
 
 /// The first byte of every entry, which changes with the encoding.
 const VERSION: u8 = 1;
+/// The time by which the clock of the writer may be ahead of that of the reader.
+const MAX_AHEAD: Duration = Duration::from_secs(60);
 /// The capacity for everything except the secret. A buffer that grows leaves a copy of the secret
 /// behind.
 const CAPACITY: usize = 2048;
@@ -36,6 +38,8 @@ struct AccessTokenEntry<'a> {
     tenant_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<AccountEntry<'a>>,
+    /// The time of writing, by the clock that the other times are from.
+    written_on: u64,
     expires_on: u64,
     refresh_on: u64,
     correlation_id: Cow<'a, str>,
@@ -71,7 +75,7 @@ pub(super) struct StoredToken {
     pub(super) is_due: bool,
 }
 
-pub(super) fn encode_token(store_key: &str, token: &Token) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn encode_token(store_key: &str, token: &Token, now: SystemTime) -> Option<Zeroizing<Vec<u8>>> {
     let thumbprint = token.bound_to().map(|identity| identity.thumbprint().to_string());
     encode(
         token.secret(),
@@ -83,6 +87,7 @@ pub(super) fn encode_token(store_key: &str, token: &Token) -> Option<Zeroizing<V
             client_id: token.client_id().map(Cow::Borrowed),
             tenant_id: token.tenant_id().map(Cow::Borrowed),
             account: token.account().map(AccountEntry::from),
+            written_on: millis(now),
             expires_on: millis(token.expires_on()),
             refresh_on: millis(token.refresh_on()),
             correlation_id: token.correlation_id().to_string().into(),
@@ -116,6 +121,10 @@ pub(super) fn decode_token(
         && thumbprint == scheme.thumbprint()
         && thumbprint.as_ref() == key.thumbprint;
     if !fits {
+        return None;
+    }
+    // An entry of a clock that was ahead would be used for too long.
+    if time_from(entry.written_on)? > now + MAX_AHEAD {
         return None;
     }
     let life = time_from(entry.expires_on)?.duration_since(now).ok()?;
@@ -205,15 +214,19 @@ impl From<AccountEntry<'_>> for Account {
 mod tests {
     use proptest::prelude::*;
     use symbolon_lease::LeaseKey;
-    use symbolon_types::{CorrelationId, Jitter};
+    use symbolon_types::{ClockReading, CorrelationId, Jitter, SteadyTime};
 
     use super::*;
-    use crate::token::Partition;
+    use crate::token::{Partition, TokenOrigin};
 
     const KEY: &str = "symbolon1:key";
 
     fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    fn reading() -> ClockReading {
+        ClockReading { steady: SteadyTime::after_start(Duration::from_secs(1000)), wall: now() }
     }
 
     fn token() -> Token {
@@ -227,8 +240,14 @@ mod tests {
             .with_tenant_id(Some("tenant".into()))
             .about(Some(account))
             .after(3, Duration::from_millis(1234))
-            .issued(CacheKey::bearer(&partition, "a").to_key(), now(), &Jitter::fixed(0.0))
-            .0
+            .into_lease(
+                CacheKey::bearer(&partition, "a").to_key(),
+                TokenOrigin::Network,
+                reading(),
+                &Jitter::fixed(0.0),
+            )
+            .value()
+            .clone()
     }
 
     fn read(bytes: &[u8], at: SystemTime) -> Option<StoredToken> {
@@ -238,11 +257,13 @@ mod tests {
     #[test]
     fn access_token_survives_encoding() {
         let token = token();
-        let bytes = encode_token(KEY, &token).unwrap();
+        let bytes = encode_token(KEY, &token, now()).unwrap();
         let stored = read(&bytes, now()).unwrap();
         assert_eq!(stored.secret.expose(), token.secret().expose());
         assert!(!stored.is_due);
-        let issued = stored.fetched.issued(token.key().clone(), now(), &Jitter::fixed(0.0)).0;
+        let key = token.key().clone();
+        let lease = stored.fetched.into_lease(key, TokenOrigin::Cache, reading(), &Jitter::fixed(0.0));
+        let issued = lease.value();
         assert_eq!(issued.expires_on(), token.expires_on());
         assert_eq!(issued.refresh_on(), token.refresh_on());
         assert_eq!(issued.client_id(), Some("client"));
@@ -255,7 +276,7 @@ mod tests {
 
     #[test]
     fn unusable_entry_is_missing() {
-        let bytes = encode_token(KEY, &token()).unwrap();
+        let bytes = encode_token(KEY, &token(), now()).unwrap();
         let json = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
             let mut members = serde_json::from_slice(&bytes[1..]).unwrap();
             change(&mut members);
@@ -279,6 +300,7 @@ mod tests {
             ("under another key", json(&|members| members["key"] = "symbolon1:other".into())),
             ("no secret", json(&|members| members["secret"] = "".into())),
             ("a secret of two lines", json(&|members| members["secret"] = "eyJ\r\nx: y".into())),
+            ("no time of writing", json(&|members| drop(members.remove("written_on")))),
             ("no expiry", json(&|members| drop(members.remove("expires_on")))),
             ("an expiry beyond all time", json(&|members| members["expires_on"] = u64::MAX.into())),
             ("a damaged id", json(&|members| members["correlation_id"] = "x".into())),
@@ -301,8 +323,16 @@ mod tests {
     }
 
     #[test]
+    fn entry_of_a_clock_ahead_is_missing() {
+        let bytes = encode_token(KEY, &token(), now()).unwrap();
+        assert!(read(&bytes, now() - Duration::from_secs(59)).is_some());
+        // The writer's clock was two hours ahead: the token would be served for three.
+        assert!(read(&bytes, now() - Duration::from_secs(2 * 3600)).is_none());
+    }
+
+    #[test]
     fn bound_token_needs_its_certificate() {
-        let bytes = encode_token(KEY, &token()).unwrap();
+        let bytes = encode_token(KEY, &token(), now()).unwrap();
         let partition = Partition::new("p");
         let mut key = CacheKey::bearer(&partition, "a");
         key.is_bound = true;
@@ -320,7 +350,7 @@ mod tests {
         assert_eq!((read.token.secret.expose(), read.issued_at), ("rt", now()));
         assert_eq!(read.token.account, dated.token.account);
         assert!(decode_refresh_token(&bytes, "symbolon1:other").is_none());
-        assert!(decode_refresh_token(&encode_token(KEY, &token()).unwrap(), KEY).is_none());
+        assert!(decode_refresh_token(&encode_token(KEY, &token(), now()).unwrap(), KEY).is_none());
     }
 
     proptest! {
@@ -337,7 +367,7 @@ mod tests {
         fn damaged_entry_does_not_panic(
             at in 0..4096_usize, to in any::<u8>(), cut in 0..4096_usize
         ) {
-            let mut bytes = encode_token(KEY, &token()).unwrap().to_vec();
+            let mut bytes = encode_token(KEY, &token(), now()).unwrap().to_vec();
             let length = bytes.len();
             bytes[at % length] = to;
             bytes.truncate(length - cut % (length / 8));

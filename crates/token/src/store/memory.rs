@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use symbolon_types::{Error, SharedClock};
+use symbolon_types::{Error, SharedClock, SteadyTime};
 use zeroize::Zeroizing;
 
 use super::cache_store::{CacheStore, Precondition, PutOutcome, StoredEntry};
@@ -39,7 +39,7 @@ struct MemoryEntries {
 struct MemoryEntry {
     bytes: Zeroizing<Vec<u8>>,
     version: String,
-    until: Option<SystemTime>,
+    until: SteadyTime,
 }
 
 impl MemoryStore {
@@ -85,9 +85,9 @@ impl MemoryStore {
         entry: Option<(&[u8], Duration)>,
         precondition: Precondition<'_>,
     ) -> PutOutcome {
-        let now = self.clock.now();
+        let now = self.clock.steady_now();
         let mut memory = self.entries();
-        memory.entries.retain(|_, held| held.until.is_none_or(|until| now < until));
+        memory.entries.retain(|_, held| now < held.until);
         let version = memory.entries.get(key).map(|held| held.version.as_str());
         let is_satisfied = match precondition {
             Precondition::None => true,
@@ -101,7 +101,7 @@ impl MemoryStore {
         if let Some((bytes, ttl)) = entry {
             memory.writes += 1;
             let (bytes, version) = (Zeroizing::new(bytes.to_vec()), memory.writes.to_string());
-            let held = MemoryEntry { bytes, version, until: now.checked_add(ttl) };
+            let held = MemoryEntry { bytes, version, until: now.plus(ttl) };
             memory.entries.insert(key.to_owned(), held);
         }
         PutOutcome::Done
@@ -110,9 +110,9 @@ impl MemoryStore {
 
 impl CacheStore for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
-        let now = self.clock.now();
+        let now = self.clock.steady_now();
         let memory = self.entries();
-        let held = memory.entries.get(key).filter(|held| held.until.is_none_or(|until| now < until));
+        let held = memory.entries.get(key).filter(|held| now < held.until);
         Ok(held.map(|held| StoredEntry { bytes: held.bytes.clone(), version: Some(held.version.clone()) }))
     }
 

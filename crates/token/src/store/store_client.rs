@@ -70,19 +70,21 @@ impl StoreClient {
 
     pub(crate) async fn keep_token(&self, token: &Token) {
         let key = &token.key().borrowed();
-        let Ok(ttl) = token.expires_on().duration_since(self.clock.now()) else { return };
+        let now = self.clock.now();
+        let Ok(ttl) = token.expires_on().duration_since(now) else { return };
         if !self.accepts(key) {
             return;
         }
         let store_key = store_key(EntryKind::AccessToken, key);
-        let Some(entry) = encode_token(&store_key, token) else { return };
+        let Some(entry) = encode_token(&store_key, token, now) else { return };
         let put = self.store.put_erased(&store_key, &entry, ttl, Precondition::None);
         self.call("keep a token", put).await;
     }
 
     /// Ensures that a token which a resource refused is not read from the store again.
     pub(crate) fn refuse(&self, token: &Token) {
-        let lease = Lease::new(digest(token.secret()), token.expires_on());
+        let until = self.clock.read().steady_at(token.expires_on());
+        let lease = Lease::new(digest(token.secret()), until);
         self.refused.insert(token.key().clone(), lease);
         let (client, token) = (self.clone(), token.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

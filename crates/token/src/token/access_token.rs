@@ -47,7 +47,7 @@ impl UnixMicros {
         Self(since.as_micros().try_into().unwrap_or(u64::MAX))
     }
 
-    fn to_time(self) -> SystemTime {
+    pub(crate) fn to_time(self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_micros(self.0)
     }
 }

@@ -1,11 +1,12 @@
 //! A token as its issuer returned it, before the cache holds it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use symbolon_types::{ClientIdentity, CorrelationId, Jitter};
+use symbolon_lease::Lease;
+use symbolon_types::{ClockReading, CorrelationId, Jitter};
 
-use super::access_token::{Token, TokenParts, UnixMicros};
+use super::access_token::{Token, TokenOrigin, TokenParts, UnixMicros};
 use super::key::TokenKey;
 use super::owner::TokenOwner;
 use crate::oauth::{AccessToken, Account, Expiry, Scheme};
@@ -78,23 +79,34 @@ impl IssuedToken {
         self
     }
 
-    /// Returns the token, and the time until which the cache serves it.
-    pub(crate) fn issued(self, key: TokenKey, now: SystemTime, jitter: &Jitter) -> (Token, SystemTime) {
-        let bound_until = self.scheme.bound_to().map(ClientIdentity::not_after);
-        let deadlines = self.expiry.deadlines(now, bound_until, jitter);
+    /// Returns the token as a lease that the cache holds.
+    ///
+    /// Its deadlines are on the steady clock; the dates of the token are those of the wall clock.
+    pub(crate) fn into_lease(
+        self,
+        key: TokenKey,
+        origin: TokenOrigin,
+        now: ClockReading,
+        jitter: &Jitter,
+    ) -> Lease<Token> {
+        let bound_to = self.scheme.bound_to();
+        let bound_for = bound_to.map(|identity| identity.time_until(identity.not_after(), now));
+        let deadlines = self.expiry.deadlines(bound_for, jitter);
+        let refresh_on = UnixMicros::from_time(now.wall + deadlines.refresh_in);
         let token = Token::new(TokenParts {
             secret: self.token.into_secret(),
             scheme: self.scheme,
             owner: self.owner,
             account: self.account,
-            expires_on: UnixMicros::from_time(deadlines.expires_on),
-            refresh_on: UnixMicros::from_time(deadlines.refresh_on),
+            expires_on: UnixMicros::from_time(now.wall + deadlines.expires_in),
+            refresh_on,
             correlation_id: self.correlation_id,
             attempts: self.attempts.try_into().unwrap_or(u32::MAX),
             duration_ms: self.duration.as_millis().try_into().unwrap_or(u32::MAX),
             key,
         });
-        (token, deadlines.served_until)
+        Lease::new(token.from(origin), now.steady.plus(deadlines.served_for))
+            .with_refresh_at(now.steady_at(refresh_on.to_time()))
     }
 
     /// Sets the key of the authentication with which the token was issued.

@@ -6,9 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use super::{Clock, SharedClock};
+use super::{Clock, SharedClock, SteadyTime};
+
+/// The steady time of a new clock, late enough to have a past.
+const START: Duration = Duration::from_secs(1_000_000);
 
 /// A clock that stands still until a test moves it. Sleepers wake when their time is reached.
+///
+/// Its steady time follows the wall time forward and never goes back, like that of the
+/// [`SystemClock`](super::SystemClock). Sleepers wait for the steady time.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -26,6 +32,7 @@ pub struct ManualClock(Arc<Mutex<ClockState>>);
 #[derive(Debug)]
 struct ClockState {
     now: SystemTime,
+    steady: SteadyTime,
     sleepers: Vec<Sleeper>,
     next_id: u64,
 }
@@ -33,7 +40,7 @@ struct ClockState {
 #[derive(Debug)]
 struct Sleeper {
     id: u64,
-    until: SystemTime,
+    until: SteadyTime,
     waker: Waker,
 }
 
@@ -45,7 +52,8 @@ impl ManualClock {
 
     /// Creates a clock that stands still at `now`.
     pub fn at(now: SystemTime) -> Self {
-        Self(Arc::new(Mutex::new(ClockState { now, sleepers: Vec::new(), next_id: 0 })))
+        let steady = SteadyTime::after_start(START);
+        Self(Arc::new(Mutex::new(ClockState { now, steady, sleepers: Vec::new(), next_id: 0 })))
     }
 
     /// Moves the clock forward and wakes the sleepers whose time is reached.
@@ -54,11 +62,15 @@ impl ManualClock {
         self.set(now.checked_add(by).unwrap_or(now));
     }
 
-    /// Sets the clock, forward or back, and wakes the sleepers whose time is reached.
+    /// Sets the wall time, forward or back. Forward, the steady time moves as far, and the sleepers
+    /// wake whose time is reached.
     pub fn set(&self, now: SystemTime) {
         let mut state = self.state();
+        let forward = now.duration_since(state.now).unwrap_or_default();
         state.now = now;
-        let due = state.sleepers.extract_if(.., |sleeper| sleeper.until <= now).collect::<Vec<_>>();
+        state.steady = state.steady.plus(forward);
+        let steady = state.steady;
+        let due = state.sleepers.extract_if(.., |sleeper| sleeper.until <= steady).collect::<Vec<_>>();
         drop(state);
         for sleeper in due {
             sleeper.waker.wake();
@@ -68,12 +80,12 @@ impl ManualClock {
     /// Moves the clock to the time when the next sleeper wakes, and returns the distance; `None` if
     /// there is no sleeper. With it, a test asserts a delay without waiting for it.
     pub fn advance_to_next(&self) -> Option<Duration> {
-        let (now, until) = {
+        let left = {
             let state = self.state();
-            (state.now, state.sleepers.iter().map(|sleeper| sleeper.until).min()?)
+            state.sleepers.iter().map(|sleeper| sleeper.until).min()?.since(state.steady)
         };
-        self.set(until);
-        Some(until.duration_since(now).unwrap_or_default())
+        self.advance(left);
+        Some(left)
     }
 
     /// Returns the number of sleepers.
@@ -98,6 +110,10 @@ impl Clock for ManualClock {
         self.state().now
     }
 
+    fn steady_now(&self) -> SteadyTime {
+        self.state().steady
+    }
+
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
         let mut state = self.state();
         state.next_id += 1;
@@ -105,7 +121,10 @@ impl Clock for ManualClock {
             clock: self.clone(),
             id: state.next_id,
             // A sleep beyond the end of time never ends.
-            until: state.now.checked_add(duration),
+            until: match state.now.checked_add(duration) {
+                Some(_) => state.steady.plus(duration),
+                None => SteadyTime::NEVER,
+            },
         }
     }
 }
@@ -119,20 +138,22 @@ impl From<&ManualClock> for SharedClock {
 struct Sleep {
     clock: ManualClock,
     id: u64,
-    until: Option<SystemTime>,
+    until: SteadyTime,
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some(until) = self.until else { return Poll::Pending };
+        if self.until == SteadyTime::NEVER {
+            return Poll::Pending;
+        }
         let mut state = self.clock.state();
         state.sleepers.retain(|sleeper| sleeper.id != self.id);
-        if until <= state.now {
+        if self.until <= state.steady {
             return Poll::Ready(());
         }
-        state.sleepers.push(Sleeper { id: self.id, until, waker: context.waker().clone() });
+        state.sleepers.push(Sleeper { id: self.id, until: self.until, waker: context.waker().clone() });
         Poll::Pending
     }
 }
@@ -171,6 +192,19 @@ mod tests {
         assert_eq!(manual_clock.advance_to_next(), Some(Duration::from_secs(2)));
         drop(long);
         assert_eq!(manual_clock.advance_to_next(), None);
+    }
+
+    #[test]
+    fn steady_time_never_goes_back() {
+        let manual_clock = ManualClock::new();
+        let clock = SharedClock::from(&manual_clock);
+        let (hour, start) = (Duration::from_secs(3600), clock.read());
+        manual_clock.set(start.wall - 24 * hour);
+        assert_eq!((clock.steady_now(), clock.now()), (start.steady, start.wall - 24 * hour));
+        manual_clock.advance(hour);
+        assert_eq!(clock.steady_now(), start.steady.plus(hour));
+        manual_clock.set(start.wall);
+        assert_eq!(clock.steady_now(), start.steady.plus(24 * hour));
     }
 
     #[test]

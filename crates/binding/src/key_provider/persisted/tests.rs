@@ -93,6 +93,31 @@ async fn unusable_file_is_replaced() {
     }
 }
 
+#[tokio::test]
+async fn unstorable_key_is_kept_in_memory() {
+    let logs = CapturedLogs::begin();
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("store");
+    PrivateDir::open(&folder).unwrap();
+    for (keys, file) in kinds(&folder) {
+        let obstacle = PathBuf::from(format!("{}.new", file.display()));
+        fs::create_dir(&obstacle).unwrap();
+        let key = public(&keys).await;
+        assert_eq!(public(&keys.clone()).await, key);
+        assert!(!file.exists());
+        let key = keys.key().await.unwrap();
+        let signed = key.sign(key.schemes()[0], b"input");
+        assert!(signed.is_ok());
+        // As soon as there is room, it is stored.
+        fs::remove_dir(&obstacle).unwrap();
+        for keys in [keys.clone(), PersistedKeys::new(keys.algorithm, folder.clone())] {
+            assert_eq!(public(&keys).await, key.public_key().to_vec());
+        }
+        assert!(file.exists());
+    }
+    assert!(logs.text().contains("could not store a key"));
+}
+
 #[test]
 fn set_aside_is_logged() {
     let parent = tempfile::tempdir().unwrap();
@@ -100,7 +125,7 @@ fn set_aside_is_logged() {
     let lock = dir.try_lock(LOCK).unwrap().unwrap();
     dir.replace("p-256.pkcs8", b"no key", &lock).unwrap();
     let logs = CapturedLogs::begin();
-    find_or_create(&dir, SoftwareAlgorithm::P256, &lock).unwrap();
+    find_or_create(&dir, SoftwareAlgorithm::P256, &UnwrittenKey::default(), &lock).unwrap();
     let text = logs.text();
     assert!(text.contains("WARN") && text.contains("set aside") && text.contains("p-256.pkcs8"), "{text}");
     assert!(text.contains("is damaged or has another algorithm"), "{text}");

@@ -138,6 +138,55 @@ fn symbolic_links_are_not_followed() {
 }
 
 #[test]
+fn broken_lock_file_is_repaired() {
+    type Breakage = fn(&Path);
+    let breakages: [(&str, Breakage); 6] = [
+        ("a link", |path| symlink("elsewhere", path).unwrap()),
+        ("a link to a file", |path| {
+            fs::write(path.with_file_name("file"), b"kept").unwrap();
+            symlink("file", path).unwrap();
+        }),
+        ("a folder", |path| fs::create_dir(path).unwrap()),
+        ("a folder with content", |path| fs::create_dir_all(path.join("content")).unwrap()),
+        ("a pipe", |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::RUSR | Mode::WUSR).unwrap()),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ];
+    for (name, breakage) in breakages {
+        let parent = parent();
+        let (path, dir, _lock) = store(&parent);
+        breakage(&path.join("other"));
+        let locks: Vec<_> = std::thread::scope(|scope| {
+            let attempts: Vec<_> = (0..8).map(|_| scope.spawn(|| dir.try_lock("other").unwrap())).collect();
+            attempts.into_iter().map(|attempt| attempt.join().unwrap()).collect()
+        });
+        assert_eq!(locks.iter().flatten().count(), 1, "{name}: one of all holds the lock");
+        assert!(fs::symlink_metadata(path.join("other")).unwrap().is_file(), "{name}");
+        assert!(fs::symlink_metadata(path.join("other.set-aside")).is_ok(), "{name}");
+        assert!(!path.join("elsewhere").exists(), "{name}");
+        if let Ok(content) = fs::read(path.join("file")) {
+            assert_eq!(content, b"kept");
+        }
+    }
+}
+
+#[test]
+fn occupied_name_aside_is_passed_over() {
+    let parent = parent();
+    let (path, dir, lock) = store(&parent);
+    fs::create_dir_all(path.join("note.set-aside/content")).unwrap();
+    for content in [b"one", b"two"] {
+        dir.replace("note", content, &lock).unwrap();
+        dir.set_aside("note", &lock).unwrap();
+        assert_eq!(fs::read(path.join("note.set-aside-2")).unwrap(), content);
+    }
+    // A folder does not replace a file.
+    fs::create_dir(path.join("note")).unwrap();
+    dir.set_aside("note", &lock).unwrap();
+    assert!(path.join("note.set-aside-3").is_dir() && path.join("note.set-aside/content").is_dir());
+    assert!(matches!(dir.read("note").unwrap(), StoredFile::Absent));
+}
+
+#[test]
 fn renaming_an_open_folder_has_no_effect() {
     let parent = parent();
     let (path, dir, lock) = store(&parent);
