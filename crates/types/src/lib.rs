@@ -7,6 +7,7 @@
 //! environment and randomness are passed in as a [`Context`], so that tests control them. Public
 //! signatures contain only types of `std`, `http`, `bytes`, `url` and `rustls-pki-types`.
 
+pub mod advice;
 mod clock;
 mod context;
 mod correlation;
@@ -16,6 +17,7 @@ mod error;
 mod identity;
 mod identity_watch;
 mod imds;
+mod input;
 mod jitter;
 mod key;
 mod panic;
@@ -34,6 +36,7 @@ pub use error::{Error, ErrorKind};
 pub use identity::{ClientIdentity, IdentityError, WeakClientIdentity};
 pub use identity_watch::{CellWatch, IdentityCell, IdentityWatch};
 pub use imds::IMDS_BASE_URL;
+pub use input::input_flaw;
 pub use jitter::Jitter;
 pub use key::{SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength};
 pub use panic::{catch_panic, catch_panic_of};
