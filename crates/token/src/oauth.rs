@@ -39,7 +39,7 @@ pub(crate) use response::{ErrorResponse, TokenResponse, is_same, shown_code};
 pub use routing_hint::RoutingHint;
 pub use scheme::Scheme;
 pub(crate) use scope::Audience;
-pub use scope::resource_name;
+pub use scope::{check_resource, resource_name};
 pub(crate) use subject::Subject;
 pub use telemetry_header::ManagedIdentityKind;
 pub(crate) use telemetry_header::{CallerSdk, FetchReason, TelemetryHeader};

@@ -552,16 +552,21 @@ async fn invalid_federated_token_file_is_refused() {
     let transport = ScriptedTransport::new([issued("one")]);
     let missing = TokenFile::new("");
     std::fs::remove_file(&missing.0).unwrap();
-    for (case, file) in [
-        ("missing", missing),
-        ("empty", TokenFile::new(" \n")),
-        ("oversized", TokenFile::new("x".repeat(LIMIT + 1))),
-        ("not a text", TokenFile::new(b"\xff\xfe")),
+    for (case, file, expected) in [
+        ("missing", missing, "No such file"),
+        ("empty", TokenFile::new(" \n"), "the file is empty"),
+        ("only a mark", TokenFile::new("\u{feff}\n"), "the file is empty"),
+        ("oversized", TokenFile::new("x".repeat(LIMIT + 1)), "the file is larger than 65536 bytes"),
+        ("not a text", TokenFile::new(b"\xff\xfea\0"), "the file is not text in UTF-8"),
+        ("two words", TokenFile::new("one\ntwo"), "the file has more than one word"),
     ] {
         let error = file.client(&transport).token("a").await.unwrap_err();
         let facts = (error.code(), error.kind());
         assert_eq!(facts, ("invalid_client_assertion", ErrorKind::Credential), "{case}");
         assert!(error.correlation_id().is_some() && !error.advice().is_empty(), "{case}");
+        assert!(error.to_string().contains(file.0.to_str().unwrap()), "{case} {error}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(expected), "{case}: {cause}");
     }
     assert!(transport.requests().is_empty());
     TokenFile::new("x".repeat(LIMIT)).client(&transport).token("a").await.unwrap();
@@ -585,10 +590,39 @@ fn missing_variable_is_named() {
     }
 }
 
+#[test]
+fn copied_variable_is_named() {
+    let all = [
+        ("AZURE_CLIENT_ID", "client"),
+        ("AZURE_TENANT_ID", "contoso.example"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/token"),
+        ("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com/"),
+    ];
+    for (name, value, code, message) in [
+        ("AZURE_CLIENT_ID", "\"client\"", "invalid_client_credential", "the client id is in quotes"),
+        ("AZURE_CLIENT_ID", "client\n", "invalid_client_credential", "the client id ends with a line break"),
+        ("AZURE_TENANT_ID", "'contoso.example'", "invalid_tenant", "the tenant is in quotes"),
+        ("AZURE_TENANT_ID", "contoso.example\r\n", "invalid_tenant", "the tenant ends with a line break"),
+        ("AZURE_AUTHORITY_HOST", "\"https://x\"", "invalid_authority", "the authority is in quotes"),
+        ("AZURE_AUTHORITY_HOST", "http://login.example", "invalid_authority", "is not an https URL"),
+    ] {
+        let env: Env = all.into_iter().chain([(name, value)]).collect();
+        let error: Error = WorkloadIdentity::from_env(&env).unwrap_err();
+        assert_eq!((error.code(), error.kind()), (code, ErrorKind::Request), "{name}={value:?}");
+        assert!(error.to_string().starts_with(&format!("{name}: ")), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn authority_is_read_from_the_environment() {
-    let file = TokenFile::new("federated");
+    // Editors on Windows add a byte order mark and a line break.
+    let file = TokenFile::new("\u{feff}federated\r\n");
     for (host, expected) in [
+        (
+            Some("login.microsoftonline.us"),
+            "https://login.microsoftonline.us/contoso.example/oauth2/v2.0/token",
+        ),
         (None, "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token"),
         (
             Some("https://login.microsoftonline.us/"),

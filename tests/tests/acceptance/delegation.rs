@@ -67,20 +67,18 @@ async fn del_03_server_claims_bypass_the_cache() {
 
 #[tokio::test]
 async fn del_09_wire_scope_ends_in_one_default() {
-    for (resource, cached) in [
-        (RESOURCE, RESOURCE),
-        ("https://vault.example/", "https://vault.example/"),
-        ("https://vault.example/.default", RESOURCE),
+    const SCOPE: &str = "https://vault.example/.default";
+    for (resource, cached, scope) in [
+        (RESOURCE, RESOURCE, SCOPE),
+        // The slash belongs to the audience (REQ-07).
+        ("https://vault.example/", "https://vault.example/", "https://vault.example//.default"),
+        (SCOPE, RESOURCE, SCOPE),
     ] {
         let test_env = TestEnv::new().await;
         let identity = test_env.identity();
         let token = test_env.keep(identity.token(resource).proof_of_possession().await.unwrap());
         assert_eq!(token.audience(), cached);
-        assert_eq!(
-            test_env.last_token_request().form("scope"),
-            Some("https://vault.example/.default"),
-            "{resource}"
-        );
+        assert_eq!(test_env.last_token_request().form("scope"), Some(scope), "{resource}");
         let hit = test_env.keep(identity.token(cached).proof_of_possession().await.unwrap());
         assert_eq!(hit.origin(), TokenOrigin::Cache, "{resource}");
     }

@@ -2,7 +2,7 @@
 
 use crate::test_env::TestEnv;
 use symbolon::ClientIdentity;
-use symbolon_emulator::{Fault, TlsVersion};
+use symbolon_emulator::{Fault, Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 
 #[tokio::test]
@@ -47,4 +47,20 @@ async fn req_06_token_of_another_certificate_is_refused() {
     let token = test_env.bound_token(&identity).await;
     assert_eq!(token.origin(), symbolon::TokenOrigin::Network, "the refused answer was not kept");
     assert_eq!(test_env.call(&identity, &token).await.status(), 200);
+}
+
+#[tokio::test]
+async fn req_07_resource_keeps_its_slash() {
+    const SCOPE: &str = "https://database.windows.net//.default";
+    let test_env = TestEnv::new().await;
+    let identity = test_env.identity();
+    for request in [identity.token(SCOPE).proof_of_possession(), identity.token(SCOPE).over_mtls()] {
+        let token = test_env.keep(request.await.unwrap());
+        assert_eq!(token.audience(), "https://database.windows.net/");
+        assert_eq!(test_env.last_token_request().form("scope"), Some(SCOPE));
+    }
+    test_env.keep(identity.token(SCOPE).await.unwrap());
+    let journal = test_env.emulator.journal();
+    let bearer = journal.last(Step::ImdsToken).unwrap();
+    assert_eq!(bearer.query("resource"), Some("https://database.windows.net/"));
 }

@@ -7,7 +7,7 @@ use symbolon_types::{Error, ErrorKind};
 use url::Url;
 
 use super::cloud::Cloud;
-use super::layout::{self, AuthorityLayout, OIDC_ADVICE, parse_url};
+use super::layout::{self, AuthorityLayout, OIDC_ADVICE, authority_host, parse_url};
 use super::tenant::Tenant;
 
 /// An issuer of tokens in canonical form: a tenant of Microsoft Entra, or another token service.
@@ -65,6 +65,17 @@ impl Authority {
     /// As [`parse`](Self::parse).
     pub fn allowing_http_on_loopback(url: &str) -> Result<Self, Error> {
         Self::parse_checked(url, true)
+    }
+
+    /// Creates the authority of a tenant on a host, as `AZURE_AUTHORITY_HOST` and `AZURE_TENANT_ID`
+    /// name them. The host may lack its scheme, which is then `https`.
+    ///
+    /// # Errors
+    /// `invalid_authority` if the host is not an `https` URL or a host name; `invalid_tenant` if
+    /// the tenant is neither an id nor a domain.
+    pub fn on_host(host: &str, tenant: &str) -> Result<Self, Error> {
+        let tenant = Tenant::parse(tenant)?;
+        Self::parse(&format!("{}/{tenant}", authority_host(host)?.as_str().trim_end_matches('/')))
     }
 
     /// Creates the authority of an OpenID provider from its issuer, exactly as the provider's
@@ -362,6 +373,27 @@ mod tests {
             assert_eq!((error.kind(), error.code()), (ErrorKind::Request, "invalid_authority"), "{text}");
             assert!(error.advice().contains("https://host/tenant"), "{text}");
         }
+    }
+
+    #[test]
+    fn host_may_lack_its_scheme() {
+        for (host, expected) in [
+            ("login.microsoftonline.us", "https://login.microsoftonline.us/contoso.example/"),
+            ("login.microsoftonline.us/", "https://login.microsoftonline.us/contoso.example/"),
+            ("https://login.microsoftonline.us", "https://login.microsoftonline.us/contoso.example/"),
+            ("login.example:8443", "https://login.example:8443/contoso.example/"),
+            ("localhost:8443", "https://localhost:8443/contoso.example/"),
+            ("http://login.example", "invalid_authority"),
+            ("\"login.example\"", "invalid_authority"),
+            ("login.example\n", "invalid_authority"),
+            ("not a host", "invalid_authority"),
+            ("", "invalid_authority"),
+        ] {
+            let authority = Authority::on_host(host, "Contoso.example");
+            let shown = authority.map_or_else(|error| error.code().to_owned(), |it| it.as_str().to_owned());
+            assert_eq!(shown, expected, "{host:?}");
+        }
+        assert_eq!(Authority::on_host("login.example", "\"t\"").unwrap_err().code(), "invalid_tenant");
     }
 
     #[test]

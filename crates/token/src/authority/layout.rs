@@ -1,7 +1,7 @@
 //! The parts of an authority URL.
 
 use symbolon_transport::is_loopback;
-use symbolon_types::{Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind, input_flaw};
 use url::Url;
 
 use super::tenant::{Tenant, is_segment};
@@ -88,6 +88,9 @@ pub(super) fn invalid(reason: &str) -> Error {
 
 /// Parses a URL that has the general form of an authority.
 pub(super) fn parse_url(text: &str, http_on_loopback: bool) -> Result<Url, Error> {
+    if let Some(flaw) = input_flaw(text) {
+        return Err(invalid(flaw));
+    }
     let url: Url = text.parse().map_err(|_| invalid("is not a URL"))?;
     match url.scheme() {
         "https" => {}
@@ -101,6 +104,19 @@ pub(super) fn parse_url(text: &str, http_on_loopback: bool) -> Result<Url, Error
         return Err(invalid("contains a query or a fragment"));
     }
     Ok(url)
+}
+
+/// Parses the host of an authority. A host without a scheme, as it is often written in
+/// `AZURE_AUTHORITY_HOST`, is an https host.
+///
+/// # Errors
+/// `invalid_authority` if the text is not a URL.
+pub fn authority_host(text: &str) -> Result<Url, Error> {
+    if let Some(flaw) = input_flaw(text) {
+        return Err(invalid(flaw));
+    }
+    let url = if text.contains("://") { text.parse() } else { format!("https://{text}").parse() };
+    url.map_err(|_| invalid("is not a URL"))
 }
 
 fn ciam_name(url: &Url) -> Option<&str> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use symbolon_types::{Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind, input_flaw};
 
 /// The longest domain name (RFC 1035 §2.3.4).
 const LENGTH: usize = 253;
@@ -20,7 +20,8 @@ impl Tenant {
     /// `invalid_tenant` if the text is not one segment of a path.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if !is_segment(text) {
-            let error = "the tenant is neither an id nor a domain name; nothing was sent";
+            let flaw = input_flaw(text).unwrap_or("is neither an id nor a domain name");
+            let error = format!("the tenant {flaw}; nothing was sent");
             return Err(Error::new(ErrorKind::Request, "invalid_tenant", error)
                 .with_advice("use the id of the tenant, or a domain such as contoso.onmicrosoft.com"));
         }

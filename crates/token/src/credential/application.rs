@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use symbolon_transport::HttpClient;
-use symbolon_types::{Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind, input_flaw};
 use url::Url;
 
 use super::auth::ClientAuth;
@@ -48,7 +48,8 @@ impl Application {
     /// an unknown host, from instance discovery.
     ///
     /// # Errors
-    /// `invalid_client_credential` if the client id is empty.
+    /// `invalid_client_credential` if the client id is empty, in quotes, or has white space at an
+    /// end or invisible characters.
     pub fn new(authority: Authority, client_id: &str) -> Result<Self, Error> {
         // All names of one Entra cloud issue the same tokens.
         let issuer = match authority.kind() {
@@ -74,9 +75,11 @@ impl Application {
         tenant: &str,
         client_id: &str,
     ) -> Result<Self, Error> {
-        if client_id.trim().is_empty() {
-            let error = Error::new(ErrorKind::Request, "invalid_client_credential", "the client id is empty");
-            return Err(error.with_advice("set the client id of the app registration"));
+        let flaw = if client_id.trim().is_empty() { Some("is empty") } else { input_flaw(client_id) };
+        if let Some(flaw) = flaw {
+            let error = format!("the client id {flaw}; nothing was sent");
+            return Err(Error::new(ErrorKind::Request, "invalid_client_credential", error)
+                .with_advice("set the client id of the app registration, without quotes and line breaks"));
         }
         // The partition names the authority, not the endpoint: a token is valid in all regions.
         let partition = Partition::of_tenant(&format!("app\0{issuer}\0"), tenant, &format!("\0{client_id}"));

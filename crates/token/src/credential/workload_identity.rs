@@ -1,5 +1,7 @@
 //! Client assertions from the federated token file of a workload.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use symbolon_types::{Env, Error, ErrorKind, Secret};
@@ -11,6 +13,10 @@ use crate::authority::Authority;
 
 /// Maximum size of the token file. A projected service account token has a few kilobytes.
 const LONGEST_TOKEN: u64 = 64 * 1024;
+const CLIENT_ID: &str = "AZURE_CLIENT_ID";
+const TENANT_ID: &str = "AZURE_TENANT_ID";
+const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 /// The default of `AZURE_AUTHORITY_HOST`.
 const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com/";
 
@@ -35,7 +41,8 @@ impl WorkloadIdentity {
     ///
     /// # Errors
     /// `workload_identity_unavailable`, kind `Environment`, if one of the first three is not set;
-    /// `invalid_authority` if host and tenant do not form an authority.
+    /// `invalid_client_credential`, `invalid_tenant` or `invalid_authority` if the variable that
+    /// the error names is not an id, a tenant or a host.
     pub fn from_env(env: &Env) -> Result<ClientAssertion, Error> {
         let required = |name: &'static str| {
             env.var(name).ok_or_else(|| {
@@ -44,12 +51,16 @@ impl WorkloadIdentity {
                     .with_advice("check the label of the pod and the annotation of its service account")
             })
         };
-        let client_id = required("AZURE_CLIENT_ID")?;
-        let tenant = required("AZURE_TENANT_ID")?;
-        let file = required("AZURE_FEDERATED_TOKEN_FILE")?;
-        let host = env.var("AZURE_AUTHORITY_HOST").unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
-        let authority = Authority::parse(&format!("{}/{tenant}", host.trim_end_matches('/')))?;
-        let application = Application::new(authority, &client_id)?;
+        let client_id = required(CLIENT_ID)?;
+        let tenant = required(TENANT_ID)?;
+        let file = required(TOKEN_FILE)?;
+        let host = env.var(AUTHORITY_HOST).unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
+        let authority = Authority::on_host(&host, &tenant).map_err(|error| {
+            let variable = if error.code() == "invalid_tenant" { TENANT_ID } else { AUTHORITY_HOST };
+            error.with_context(variable)
+        })?;
+        let application =
+            Application::new(authority, &client_id).map_err(|error| error.with_context(CLIENT_ID))?;
         Ok(ClientAssertion::new(application, Self::new(file)))
     }
 }
@@ -61,28 +72,42 @@ impl AssertionSource for WorkloadIdentity {
             Ok(runtime) => runtime
                 .spawn_blocking(move || read(&file))
                 .await
-                .map_err(|error| unreadable().with_source(error))?,
+                .unwrap_or_else(|error| Err(io::Error::other(error))),
             Err(_) => read(&file),
         };
-        Ok(SignedAssertion::new(read?))
+        Ok(SignedAssertion::new(read.map_err(|error| unusable(&self.file, error))?))
     }
 }
 
-fn read(file: &Path) -> Result<Secret, Error> {
-    use std::io::Read;
+/// Reads a token. White space around it, and a byte order mark, belong to the file and not to the
+/// token.
+fn read(file: &Path) -> io::Result<Secret> {
+    let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
     let mut text = String::new();
-    let opened = std::fs::File::open(file);
-    let read = opened.and_then(|file| file.take(LONGEST_TOKEN + 1).read_to_string(&mut text));
+    let read = File::open(file)?.take(LONGEST_TOKEN + 1).read_to_string(&mut text);
     let text = Secret::new(text);
-    read.map_err(|error| unreadable().with_source(error))?;
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => invalid("the file is not text in UTF-8".to_owned()),
+        _ => error,
+    })?;
     if text.expose().len() as u64 > LONGEST_TOKEN {
-        return Err(unreadable());
+        return Err(invalid(format!("the file is larger than {LONGEST_TOKEN} bytes")));
     }
-    Ok(Secret::new(text.expose().trim()))
+    let token = text.expose().trim_start_matches('\u{feff}').trim();
+    if token.is_empty() {
+        return Err(invalid("the file is empty".to_owned()));
+    }
+    if token.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(invalid("the file has more than one word, and a token has one".to_owned()));
+    }
+    Ok(Secret::new(token))
 }
 
-fn unreadable() -> Error {
-    let error = "the federated token file could not be read; nothing was sent";
+fn unusable(file: &Path, cause: io::Error) -> Error {
+    let error = format!("the federated token file {} could not be used; nothing was sent", file.display());
     Error::new(ErrorKind::Credential, "invalid_client_assertion", error)
-        .with_advice("check AZURE_FEDERATED_TOKEN_FILE and that the process may read the file")
+        .with_advice(
+            "check the file, its path in AZURE_FEDERATED_TOKEN_FILE, and that the process may read it",
+        )
+        .with_source(cause)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use symbolon_transport::Response;
+use symbolon_types::advice::MAX_SERVER_CODES;
 use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
 
 use super::access_token::AccessToken;
@@ -14,8 +15,6 @@ use super::scheme::Scheme;
 
 /// The maximum length of an error code that is taken from a response.
 const LONGEST_CODE: usize = 64;
-/// The maximum number of AADSTS codes that are taken from a response.
-const MOST_SERVER_CODES: usize = 8;
 
 /// Error codes of RFC 6749 §4.1.2.1 and §5.2.
 const STANDARD_CODES: [&str; 10] = [
@@ -162,7 +161,7 @@ impl ErrorResponse {
         };
         let number = |code: &Value| number(code).filter(|code| !sent.are_in(&code.to_string()));
         let server_codes = match &body.error_codes {
-            Value::Array(codes) => codes.iter().filter_map(number).take(MOST_SERVER_CODES).collect(),
+            Value::Array(codes) => codes.iter().filter_map(number).take(MAX_SERVER_CODES).collect(),
             code => number(code).into_iter().collect(),
         };
         let claims = match body.claims {

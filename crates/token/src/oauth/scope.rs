@@ -54,17 +54,52 @@ impl<'a> Audience<'a> {
 
     /// Returns the `scope` parameter (`docs/protocol/token-request.md#request-body`).
     pub(crate) fn to_scope(&self) -> Result<String, Error> {
-        let text = self.as_str();
-        if text.is_empty() || text.chars().any(char::is_control) {
-            let error = "the requested scope or resource is empty or has control characters";
-            return Err(Error::new(ErrorKind::Request, "invalid_scope", error)
-                .with_advice("name the resource as its URI, for example https://vault.azure.net"));
+        match self {
+            Self::Scopes(scopes) => {
+                check_characters(scopes, "scope")?;
+                Ok(scopes.to_string())
+            }
+            // A slash at its end belongs to the resource: https://database.windows.net//.default.
+            Self::Resource(resource) => {
+                check_resource(resource)?;
+                if resource.contains(char::is_whitespace) {
+                    return Err(invalid(format!("the resource has white space: {resource}")));
+                }
+                Ok(format!("{resource}{DEFAULT_SCOPE}"))
+            }
         }
-        Ok(match self {
-            Self::Scopes(scopes) => scopes.to_string(),
-            Self::Resource(resource) => resource.trim_end_matches('/').to_owned() + DEFAULT_SCOPE,
-        })
     }
+}
+
+/// Refuses a resource that no service has: an empty one, one with quotes or control characters, and
+/// a host name without its scheme.
+///
+/// # Errors
+/// `invalid_scope` with the reason.
+pub fn check_resource(resource: &str) -> Result<(), Error> {
+    check_characters(resource, "resource")?;
+    let host = resource.split('/').next().unwrap_or_default();
+    if host.contains('.') && !resource.contains(':') {
+        let error = format!("the resource {resource} is a host name and not a URI");
+        return Err(invalid(error).with_advice(format!("write it with its scheme: https://{resource}")));
+    }
+    Ok(())
+}
+
+/// Refuses characters that a scope cannot have (RFC 6749 §3.3).
+fn check_characters(text: &str, name: &str) -> Result<(), Error> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err(invalid(format!("the {name} is empty or has control characters")));
+    }
+    if text.contains(['"', '\\']) {
+        return Err(invalid(format!("the {name} has quotes or backslashes: {text}")));
+    }
+    Ok(())
+}
+
+fn invalid(error: String) -> Error {
+    Error::new(ErrorKind::Request, "invalid_scope", error)
+        .with_advice("name the resource as its URI, for example https://vault.azure.net")
 }
 
 #[cfg(test)]
@@ -72,17 +107,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resource_scope_has_one_default_suffix() {
+    fn scope_is_resource_and_default() {
         for (given, cached, sent) in [
             ("https://vault.azure.net", "https://vault.azure.net", "https://vault.azure.net/.default"),
-            ("https://vault.azure.net/", "https://vault.azure.net/", "https://vault.azure.net/.default"),
+            ("https://vault.azure.net/", "https://vault.azure.net/", "https://vault.azure.net//.default"),
             (
                 "https://vault.azure.net/.default",
                 "https://vault.azure.net",
                 "https://vault.azure.net/.default",
             ),
-            ("https://x//.default", "https://x/", "https://x/.default"),
+            (
+                "https://database.windows.net//.default",
+                "https://database.windows.net/",
+                "https://database.windows.net//.default",
+            ),
+            ("https://x///.default", "https://x//", "https://x///.default"),
             ("api://app", "api://app", "api://app/.default"),
+            (
+                "00000003-0000-0000-c000-000000000000",
+                "00000003-0000-0000-c000-000000000000",
+                "00000003-0000-0000-c000-000000000000/.default",
+            ),
         ] {
             let audience = Audience::resource(given);
             assert_eq!(audience.as_str(), cached, "{given}");
@@ -105,8 +150,26 @@ mod tests {
             Audience::resource(""),
             Audience::resource("/.default"),
             Audience::resource("https://x\r\n"),
+            Audience::resource("https://x https://y"),
+            Audience::resource("\"https://x\""),
+            Audience::scopes("\"https://x/.default\""),
         ] {
             assert_eq!(audience.to_scope().unwrap_err().code(), "invalid_scope");
+        }
+    }
+
+    #[test]
+    fn host_name_is_no_resource() {
+        for (resource, expected) in [
+            ("vault.azure.net", "write it with its scheme: https://vault.azure.net"),
+            ("vault.azure.net/.default", "write it with its scheme: https://vault.azure.net"),
+            ("graph.microsoft.com/", "write it with its scheme: https://graph.microsoft.com/"),
+        ] {
+            let error = Audience::resource(resource).to_scope().unwrap_err();
+            assert_eq!((error.code(), error.advice()), ("invalid_scope", expected), "{resource}");
+        }
+        for resource in ["https://vault.azure.net", "api://a.b", "spn:00000003", "app", "app/a.b"] {
+            assert!(Audience::resource(resource).to_scope().is_ok(), "{resource}");
         }
     }
 }
