@@ -9,7 +9,7 @@ use symbolon_types::{Error, Strength};
 use url::Url;
 
 use crate::attestation::{AttestationCache, Attester};
-use crate::imds::ImdsClient;
+use crate::imds::{ImdsClient, ImdsPresence};
 use crate::issuance::TokenHosts;
 use crate::mint::IssuanceClient;
 use crate::{KeyProvider, Minter, SharedKeyProvider, SoftwareKeys};
@@ -23,6 +23,7 @@ const ATTESTATION_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct MinterBuilder {
     imds_base: Url,
     http: HttpClient,
+    presence: Option<ImdsPresence>,
     keys: SharedKeyProvider,
     attestations: Option<AttestationCache>,
     minimum_strength: Option<Strength>,
@@ -42,6 +43,7 @@ impl Minter {
         MinterBuilder {
             imds_base,
             http,
+            presence: None,
             keys: SharedKeyProvider::new(SoftwareKeys::default()),
             attestations: None,
             minimum_strength: None,
@@ -57,6 +59,13 @@ impl Minter {
 }
 
 impl MinterBuilder {
+    /// Probes for the metadata service before the first request, unless the record shows that it
+    /// has responded; see [`ImdsClient::with_presence`]. Default: no probe.
+    pub fn presence(mut self, presence: Option<ImdsPresence>) -> Self {
+        self.presence = presence;
+        self
+    }
+
     /// Sets the provider of keys. Default: [`SoftwareKeys::rsa_2048`].
     pub fn key_provider(mut self, provider: impl KeyProvider) -> Self {
         self.keys = SharedKeyProvider::new(provider);
@@ -139,7 +148,7 @@ impl MinterBuilder {
         #[cfg(unix)]
         let clock = self.http.context().clock().clone();
         let client = IssuanceClient {
-            imds: ImdsClient::new(self.imds_base, self.http)?,
+            imds: ImdsClient::new(self.imds_base, self.http)?.with_presence(self.presence),
             metadata_policy: self.metadata_policy,
             issuance_policy: self.issuance_policy,
             keys: self.keys,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use symbolon_types::{Error, ErrorKind, IdKind};
+use symbolon_types::{Error, ErrorKind, IdKind, input_flaw};
 
 /// Id of a managed identity of the machine: system-assigned, or user-assigned with its client id,
 /// its object id or its Azure resource id.
@@ -37,7 +37,8 @@ impl ManagedIdentityId {
     /// Returns the id of a user-assigned identity with this client id.
     ///
     /// # Errors
-    /// `invalid_managed_identity_id` when the id is blank.
+    /// `invalid_managed_identity_id` when the id is blank, in quotes, or has white space at an end
+    /// or invisible characters.
     pub fn client_id(client_id: impl AsRef<str>) -> Result<Self, Error> {
         Self::user_assigned(IdKind::ClientId, client_id.as_ref())
     }
@@ -45,7 +46,8 @@ impl ManagedIdentityId {
     /// Returns the id of a user-assigned identity with this object id of its service principal.
     ///
     /// # Errors
-    /// `invalid_managed_identity_id` when the id is blank.
+    /// `invalid_managed_identity_id` when the id is blank, in quotes, or has white space at an end
+    /// or invisible characters.
     pub fn object_id(object_id: impl AsRef<str>) -> Result<Self, Error> {
         Self::user_assigned(IdKind::ObjectId, object_id.as_ref())
     }
@@ -53,19 +55,21 @@ impl ManagedIdentityId {
     /// Returns the id of a user-assigned identity with this Azure resource id.
     ///
     /// # Errors
-    /// `invalid_managed_identity_id` when the id is blank.
+    /// `invalid_managed_identity_id` when the id is blank, in quotes, or has white space at an end
+    /// or invisible characters.
     pub fn resource_id(resource_id: impl AsRef<str>) -> Result<Self, Error> {
         Self::user_assigned(IdKind::ResourceId, resource_id.as_ref())
     }
 
     fn user_assigned(kind: IdKind, value: &str) -> Result<Self, Error> {
-        if value.trim().is_empty() {
+        let flaw = if value.trim().is_empty() { Some("is empty") } else { input_flaw(value) };
+        if let Some(flaw) = flaw {
             return Err(Error::new(
                 ErrorKind::Request,
                 "invalid_managed_identity_id",
-                format!("the {kind} of the managed identity is empty"),
+                format!("the {kind} of the managed identity {flaw}"),
             )
-            .with_advice("set the id, or use the system-assigned identity"));
+            .with_advice("set the id without quotes and line breaks, or use the system-assigned identity"));
         }
         Ok(Self { kind, value: Some(value.into()) })
     }
@@ -142,6 +146,19 @@ mod tests {
                 let error = made.unwrap_err();
                 assert_eq!((error.kind(), error.code()), (ErrorKind::Request, "invalid_managed_identity_id"));
             }
+        }
+    }
+
+    #[test]
+    fn copied_id_with_flaws_is_refused() {
+        for (id, flaw) in [
+            ("\"c\"", "is in quotes"),
+            ("c\n", "ends with a line break"),
+            (" c", "begins or ends with white space"),
+        ] {
+            let error = ManagedIdentityId::client_id(id).unwrap_err();
+            assert_eq!((error.kind(), error.code()), (ErrorKind::Request, "invalid_managed_identity_id"));
+            assert!(error.to_string().contains(flaw), "{error}");
         }
     }
 

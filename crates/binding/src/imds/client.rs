@@ -11,6 +11,7 @@ use url::Url;
 
 use super::endpoint::ImdsEndpoint;
 use super::error::{status_error, transport_error};
+use super::presence::ImdsPresence;
 use crate::ManagedIdentityId;
 use crate::step_timer::StepTimer;
 
@@ -30,6 +31,8 @@ const BYPASS_CACHE: (&str, &str) = ("bypass_cache", "true");
 pub struct ImdsClient {
     pub(super) base: Url,
     pub(super) http: HttpClient,
+    /// `None` for a service that the configuration names, which is requested without a probe.
+    pub(super) presence: Option<ImdsPresence>,
 }
 
 /// Request to the metadata service.
@@ -69,7 +72,14 @@ impl ImdsClient {
             )
             .with_advice(format!("on an Azure machine the address is {IMDS_BASE_URL}")));
         }
-        Ok(Self { base, http })
+        Ok(Self { base, http, presence: None })
+    }
+
+    /// Probes before the first request, and fails within a second if there is no service. For a
+    /// service that no configuration names, because most machines have none. Default: no probe.
+    #[must_use]
+    pub fn with_presence(self, presence: Option<ImdsPresence>) -> Self {
+        Self { presence, ..self }
     }
 
     pub(crate) fn http(&self) -> &HttpClient {
@@ -97,6 +107,7 @@ impl ImdsClient {
     /// certificates.
     pub async fn send(&self, request: &ImdsRequest<'_>) -> Result<HttpOutcome, Error> {
         let endpoint = request.endpoint;
+        self.find_service(endpoint).await?;
         let http_request = self.http_request(request);
         let timer = StepTimer::start(self.clock());
         match self.http.send(request.policy, || Ok::<_, TransportError>(http_request.clone())).await {

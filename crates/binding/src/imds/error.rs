@@ -5,9 +5,10 @@ use std::fmt;
 use http::header::SERVER;
 use http::{HeaderValue, StatusCode};
 use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind};
-use symbolon_types::{Error, ErrorKind, SharedClock};
+use symbolon_types::{Error, ErrorKind, SharedClock, Source};
 
 use super::endpoint::ImdsEndpoint;
+use super::error_body::SourceErrorBody;
 
 /// Part of the `Server` header of every response, in any case
 /// (docs/protocol/imdsv2.md#platform-metadata).
@@ -48,12 +49,13 @@ pub(super) fn status_error(endpoint: ImdsEndpoint, response: &Response, clock: &
         ImdsEndpoint::IssueCredential => "the instance metadata service did not issue a certificate",
         ImdsEndpoint::BearerToken => "the instance metadata service did not issue a token",
     };
-    Error::new(ErrorKind::Service, "managed_identity_request_failed", summary)
+    let error = Error::new(ErrorKind::Service, "managed_identity_request_failed", summary)
         .with_status(status.as_u16())
         .with_transient(RetryPolicy::imds_endpoint().is_transient_status(status))
         .with_retry_after(response.retry_after(clock.now()))
         .with_excerpt(&String::from_utf8_lossy(response.body()), response.sent_secrets())
-        .with_advice(advice(endpoint, status, from_imds))
+        .with_advice(advice(endpoint, status, from_imds));
+    if from_imds { SourceErrorBody::read(Source::Imds, response).add_to(error) } else { error }
 }
 
 fn advice(endpoint: ImdsEndpoint, status: StatusCode, from_imds: bool) -> &'static str {
@@ -90,6 +92,31 @@ pub(super) fn transport_error(error: TransportError, origin: &str) -> Error {
         _ => "check that this is an Azure machine and that no firewall blocks its metadata service",
     };
     error.into_source_error(service).with_advice(advice)
+}
+
+/// Returns the error of a machine where a probe, which `origin` did not respond to, is the first
+/// request: no variable names a source, so that the machine probably has none.
+pub(super) fn no_service(error: TransportError, origin: &str) -> Error {
+    use TransportErrorKind::{Insecure, Panicked, Unsupported};
+
+    if matches!(error.kind(), Insecure | Panicked | Unsupported) {
+        return transport_error(error, origin);
+    }
+    let problem = match error.kind() {
+        TransportErrorKind::Timeout => "did not respond",
+        TransportErrorKind::Connect => "could not be reached",
+        _ => "did not respond like a web server",
+    };
+    let error_text = format!(
+        "no variable names a managed identity source, and the instance metadata service at {origin} {problem}"
+    );
+    Error::new(ErrorKind::Network, "managed_identity_unreachable", error_text)
+        .with_transient(error.is_transient())
+        .with_advice(
+            "check that this is an Azure machine and that no firewall blocks its metadata service; elsewhere, set \
+             IDENTITY_ENDPOINT and IDENTITY_HEADER, or use another credential",
+        )
+        .with_source(error)
 }
 
 #[cfg(test)]

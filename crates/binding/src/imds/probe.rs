@@ -2,15 +2,23 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::header::SERVER;
 use http::{HeaderValue, Method, StatusCode};
-use symbolon_transport::{Request, RetryPolicy, Route, TransportError, TransportErrorKind};
-use symbolon_types::CorrelationId;
+use symbolon_transport::{Request, Response, RetryPolicy, Route, TransportError, TransportErrorKind};
+use symbolon_types::{CorrelationId, Error, printable};
 
 use super::client::{ImdsClient, REQUEST_ID};
 use super::endpoint::ImdsEndpoint;
+use super::error::{is_from_imds, no_service};
+use super::presence::ImdsPresence;
 
 /// Short, because the service is on the same host; a laptop has none.
 const TIMEOUT: Duration = Duration::from_millis(600);
+/// The timeout before the first request. Longer, because a service that is only slow must not count
+/// as absent.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of characters of another server's name in a reason.
+const MAX_SERVER_NAME: usize = 64;
 
 /// Result of a probe of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,28 +51,15 @@ impl ImdsClient {
     ///
     /// The request has no `Metadata` header. The service refuses it with status 400 before it reads
     /// anything else, which proves that the endpoint exists; nothing is issued, and no identity is
-    /// looked up.
+    /// looked up. A status 400 of another server proves nothing.
     pub async fn probe(&self, endpoint: ImdsEndpoint) -> ProbeResult {
-        let (name, value) = endpoint.api_version();
-        let url = self.url(endpoint.path(), &format!("{name}={value}"));
-        let mut request = Request::new(Method::GET, url, Route::Local);
-        if let Ok(id) = HeaderValue::from_str(&CorrelationId::random().to_string()) {
-            request.headers_mut().insert(REQUEST_ID, id);
-        }
-        let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
         let start = self.clock().steady_now();
-        let sent = self.http.send(&policy, || Ok::<_, TransportError>(request.clone())).await;
+        let sent = self.send_probe(endpoint, TIMEOUT).await;
         let duration = self.clock().steady_now().since(start);
         let (status, reason, date) = match sent {
-            Ok(sent) => {
-                let status = sent.response.status();
-                let (status, reason) = if status == StatusCode::BAD_REQUEST {
-                    let reason = "present (refuses a request without the Metadata header, as it should)";
-                    (ProbeStatus::Present, reason.to_owned())
-                } else {
-                    (ProbeStatus::Absent, format!("absent: answered with status {}", status.as_u16()))
-                };
-                (status, reason, sent.response.date())
+            Ok(response) => {
+                let (status, reason) = status_of(&response);
+                (status, reason, response.date())
             }
             Err(error) => {
                 let reason = match error.kind() {
@@ -78,4 +73,58 @@ impl ImdsClient {
         tracing::debug!(leg = %endpoint, verdict = ?status, reason, "probed the metadata service");
         ProbeResult { status, reason, date, duration }
     }
+
+    /// Probes for a service that no variable names, unless it has responded before. Any response is
+    /// enough: the error of the request that follows shows if another server sent it.
+    pub(super) async fn find_service(&self, endpoint: ImdsEndpoint) -> Result<(), Error> {
+        if self.presence.as_ref().is_none_or(ImdsPresence::is_known) {
+            return Ok(());
+        }
+        match self.send_probe(endpoint, FIRST_TIMEOUT).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(leg = %endpoint, failure = ?error.kind(), "found no metadata service");
+                Err(no_service(error, &self.origin()))
+            }
+        }
+    }
+
+    async fn send_probe(
+        &self,
+        endpoint: ImdsEndpoint,
+        timeout: Duration,
+    ) -> Result<Response, TransportError> {
+        let (name, value) = endpoint.api_version();
+        let url = self.url(endpoint.path(), &format!("{name}={value}"));
+        let mut request = Request::new(Method::GET, url, Route::Local);
+        if let Ok(id) = HeaderValue::from_str(&CorrelationId::random().to_string()) {
+            request.headers_mut().insert(REQUEST_ID, id);
+        }
+        let policy = RetryPolicy::once().with_attempt_timeout(timeout);
+        let sent = self.http.send(&policy, || Ok::<_, TransportError>(request.clone())).await?;
+        if let Some(presence) = &self.presence {
+            presence.record();
+        }
+        Ok(sent.response)
+    }
+}
+
+fn status_of(response: &Response) -> (ProbeStatus, String) {
+    if response.status() != StatusCode::BAD_REQUEST {
+        let reason = format!("absent: answered with status {}", response.status().as_u16());
+        return (ProbeStatus::Absent, reason);
+    }
+    if is_from_imds(response) {
+        let reason = "present (refuses a request without the Metadata header, as it should)";
+        return (ProbeStatus::Present, reason.to_owned());
+    }
+    let server = response.headers().get(SERVER).map_or_else(
+        || "no Server header".to_owned(),
+        |server| {
+            let name: String =
+                String::from_utf8_lossy(server.as_bytes()).chars().take(MAX_SERVER_NAME).collect();
+            format!("Server: {}", printable(name))
+        },
+    );
+    (ProbeStatus::Absent, format!("absent: another server answered with status 400 ({server})"))
 }

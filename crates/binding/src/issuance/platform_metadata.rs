@@ -49,12 +49,22 @@ impl PlatformMetadata {
         })
     }
 
-    /// Returns the URL of the attestation service.
+    /// Returns the URL of the attestation service, to which the attester adds a path. Its host is
+    /// not restricted (docs/protocol/imdsv2.md#attestation).
     pub(crate) fn attestation_endpoint(&self) -> Result<Url, Error> {
         let missing = || invalid_response("sent platform metadata without attestationEndpoint");
         let text = self.attestation_endpoint.as_deref().ok_or_else(missing)?;
+        let is_plain = |url: &Url| {
+            let has_user = !url.username().is_empty() || url.password().is_some();
+            !has_user && url.query().is_none() && url.fragment().is_none()
+        };
         let url = text.parse::<Url>().ok().filter(|url| url.scheme() == "https" && url.has_host());
-        url.ok_or_else(|| invalid_response("named an attestation endpoint that is not an https URL"))
+        url.filter(is_plain).ok_or_else(|| {
+            invalid_response(
+                "named an attestation endpoint that is not an https URL without user information, query and \
+                 fragment",
+            )
+        })
     }
 
     pub(crate) fn subject(&self) -> CsrSubject<'_> {

@@ -164,6 +164,9 @@ async fn attestation_needs_a_valid_endpoint() {
         r#","attestationEndpoint":"""#,
         r#","attestationEndpoint":"attest.example""#,
         r#","attestationEndpoint":"http://attest.example""#,
+        r#","attestationEndpoint":"https://user@attest.example""#,
+        r#","attestationEndpoint":"https://attest.example?to=x""#,
+        r#","attestationEndpoint":"https://attest.example#x""#,
     ] {
         let env = Service::that(AttestationResult::Token(TOKEN, HOUR)).env().await;
         env.issuer.fail([naming(endpoint)]);
