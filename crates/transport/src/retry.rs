@@ -38,9 +38,10 @@ pub fn is_transient_status(status: StatusCode) -> bool {
 pub struct RetryPolicy {
     statuses: fn(StatusCode) -> bool,
     delays: &'static [Duration],
+    /// The delays after a connection that failed or was lost; their number is that of `delays`.
+    connection_delays: &'static [Duration],
     gone: Option<GoneRetries>,
     honours_retry_after: bool,
-    retries_connections: bool,
     /// The share of a delay by which jitter moves it, in either direction.
     spread: f64,
     attempt_timeout: Duration,
@@ -59,9 +60,9 @@ impl RetryPolicy {
         Self {
             statuses: is_transient_status,
             delays: &[],
+            connection_delays: &[],
             gone: None,
             honours_retry_after: false,
-            retries_connections: true,
             spread: 0.0,
             attempt_timeout: Duration::from_secs(30),
         }
@@ -77,6 +78,7 @@ impl RetryPolicy {
         Self {
             statuses: |status| is_transient_status(status) || matches!(status.as_u16(), 404 | 410),
             delays: &IMDS_DELAYS,
+            connection_delays: &IMDS_DELAYS,
             gone: Some(IMDS_GONE),
             attempt_timeout: Duration::from_secs(10),
             ..Self::once()
@@ -92,19 +94,19 @@ impl RetryPolicy {
     /// Returns the policy of the other managed identity sources
     /// (docs/protocol/sources.md#retries).
     ///
-    /// 404, which an identity returns while it propagates, 408, 429, 500, 503, 504 and an attempt
+    /// 404, which an identity returns while it propagates, 408, 429, 500, 502 to 504 and an attempt
     /// of more than 30 seconds are retried three times, after one second each or after
-    /// `Retry-After`. A failed connection is not retried: the endpoint does not exist or is the
-    /// wrong one.
+    /// `Retry-After`. A connection that is refused or lost is retried with the delays of
+    /// [`imds`](Self::imds), because a source may start after the program that uses it.
     pub fn managed_identity() -> Self {
         Self {
             statuses: |status| match status.as_u16() {
-                404 | 500 | 503 | 504 => true,
+                404 | 500 | 502..=504 => true,
                 code => code < 500 && is_transient_status(status),
             },
             delays: &SOURCE_DELAYS,
+            connection_delays: &IMDS_DELAYS,
             honours_retry_after: true,
-            retries_connections: false,
             ..Self::once()
         }
     }
@@ -114,12 +116,19 @@ impl RetryPolicy {
     /// A [transient status](is_transient_status), a lost connection and an attempt of more than 30
     /// seconds are retried after 1 and 2 seconds, moved by up to a quarter, or after `Retry-After`.
     pub fn token_endpoint() -> Self {
-        Self { delays: &TOKEN_DELAYS, honours_retry_after: true, spread: 0.25, ..Self::once() }
+        Self {
+            delays: &TOKEN_DELAYS,
+            connection_delays: &TOKEN_DELAYS,
+            honours_retry_after: true,
+            spread: 0.25,
+            ..Self::once()
+        }
     }
 
     /// Limits the policy to one attempt.
     pub fn without_retries(mut self) -> Self {
         self.delays = &[];
+        self.connection_delays = &[];
         self.gone = None;
         self
     }
@@ -140,10 +149,6 @@ impl RetryPolicy {
     #[must_use]
     pub fn is_transient_status(&self, status: StatusCode) -> bool {
         (self.statuses)(status)
-    }
-
-    fn retries(&self, error: &TransportError) -> bool {
-        error.kind() == TransportErrorKind::Timeout || self.retries_connections && error.is_transient()
     }
 
     /// Starts the attempts of one request.
@@ -182,15 +187,21 @@ impl Attempts<'_> {
             AttemptResult::Response { status, retry_after } if policy.is_transient_status(*status) => {
                 retry_after.filter(|_| policy.honours_retry_after)
             }
-            AttemptResult::Failed(error) if policy.retries(error) => None,
+            AttemptResult::Failed(error) if error.is_transient() => None,
             _ => return None,
         };
         if requested.is_some_and(|delay| delay > MAX_RETRY_AFTER) {
             return None;
         }
+        let delays = match result {
+            AttemptResult::Failed(error) if error.kind() != TransportErrorKind::Timeout => {
+                policy.connection_delays
+            }
+            _ => policy.delays,
+        };
         let planned = match gone {
             Some(gone) => gone.delay,
-            None => policy.delays.get(retry).or(policy.delays.last()).copied().unwrap_or_default(),
+            None => delays.get(retry).or(delays.last()).copied().unwrap_or_default(),
         };
         let spread = 1.0 + policy.spread * (2.0 * jitter.draw() - 1.0);
         Some(planned.mul_f64(spread).max(requested.unwrap_or_default()))
@@ -296,19 +307,27 @@ mod tests {
     #[test]
     fn source_retries_follow_their_table() {
         let policy = RetryPolicy::managed_identity();
-        for status in [404, 408, 429, 500, 503, 504] {
+        for status in [404, 408, 429, 500, 502, 503, 504] {
             assert_eq!(delays(&policy, &statuses(&[status; 9])), [1.0; 3], "{status}");
         }
-        for status in [400, 401, 403, 410, 501, 502, 505] {
+        for status in [400, 401, 403, 410, 501, 505] {
             assert!(delays(&policy, &statuses(&[status; 9])).is_empty(), "{status}");
         }
         for (seconds, expected) in [(0, &[1.0][..]), (3, &[3.0]), (60, &[60.0]), (61, &[])] {
             assert_eq!(delays(&policy, &[retry_after(StatusCode::INTERNAL_SERVER_ERROR, seconds)]), expected);
         }
         use TransportErrorKind as Kind;
-        for (kind, again) in [(Kind::Timeout, true), (Kind::Connect, false), (Kind::Interrupted, false)] {
+        for (kind, expected) in [
+            (Kind::Timeout, &[1.0; 3][..]),
+            (Kind::Connect, &[1.0, 2.0, 4.0]),
+            (Kind::Interrupted, &[1.0, 2.0, 4.0]),
+            (Kind::Tls, &[]),
+            (Kind::Protocol, &[]),
+            (Kind::Insecure, &[]),
+        ] {
             let error = TransportError::new(kind);
-            assert_eq!(!delays(&policy, &[AttemptResult::Failed(&error)]).is_empty(), again, "{kind:?}");
+            let failures: Vec<_> = (0..9).map(|_| AttemptResult::Failed(&error)).collect();
+            assert_eq!(delays(&policy, &failures), expected, "{kind:?}");
         }
         assert_eq!(policy.attempt_timeout().as_secs(), 30);
     }
