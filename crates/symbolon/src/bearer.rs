@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 use symbolon_binding::ManagedIdentityId;
 use symbolon_token::{
-    CacheKey, Error, ErrorKind, Partition, RequestOptions, Token, TokenCache, merge_claims, resource_name,
+    CacheKey, Error, ErrorKind, Partition, RequestOptions, Token, TokenCache, check_resource, merge_claims,
+    resource_name,
 };
 use symbolon_types::{CorrelationId, Env, Source};
 
@@ -85,11 +86,7 @@ fn sha256_hex(token: &str) -> String {
 
 /// Refuses a request that the source cannot fulfil completely.
 fn check(options: &RequestOptions<'_>, source: Source, resource: &str) -> Result<(), Error> {
-    if resource.is_empty() || resource.chars().any(char::is_control) {
-        let error = "the resource is empty or has control characters";
-        return Err(Error::new(ErrorKind::Request, "invalid_scope", error)
-            .with_advice("name the resource as its URI, for example https://vault.azure.net"));
-    }
+    check_resource(resource)?;
     merge_claims(options.claims(), options.client_claims(), &[])?;
     let takes_challenges = source.info().replaces_refused_tokens;
     if options.client_claims().is_some() || options.claims().is_some() && !takes_challenges {

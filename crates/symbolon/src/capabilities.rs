@@ -84,7 +84,10 @@ impl ImdsVersion {
 
 /// Returns true if the environment disables version 2 of the metadata service.
 pub(crate) fn is_imds_v2_disabled(env: &Env) -> bool {
-    env.var(KILL_SWITCH).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    env.var(KILL_SWITCH).is_some_and(|value| {
+        let value = value.trim();
+        value == "1" || value.eq_ignore_ascii_case("true")
+    })
 }
 
 /// Determines the capabilities of the host and caches them.

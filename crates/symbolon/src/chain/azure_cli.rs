@@ -15,6 +15,8 @@ const AZ: ToolSpec = ToolSpec {
     audience: "--resource",
     audience_suffix: "",
     log_in: "az login",
+    logged_out: &["please run 'az login' to setup account", "please run 'az login' to set up"],
+    quiet: &[("AZURE_CORE_NO_COLOR", "true"), ("AZURE_CORE_ONLY_SHOW_ERRORS", "true"), ("NO_COLOR", "1")],
     unavailable: "azure_cli_unavailable",
     failed: "azure_cli_failed",
 };

@@ -14,6 +14,8 @@ const AZD: ToolSpec = ToolSpec {
     audience: "--scope",
     audience_suffix: "/.default",
     log_in: "azd auth login",
+    logged_out: &["not logged in, run 'azd auth login'", "not logged in, run 'azd login'"],
+    quiet: &[("NO_COLOR", "1"), ("AZD_SKIP_UPDATE_CHECK", "true")],
     unavailable: "azure_developer_cli_unavailable",
     failed: "azure_developer_cli_failed",
 };

@@ -31,6 +31,7 @@ pub struct CredentialChainBuilder {
     context: Context,
     transport: Option<SharedTransport>,
     cache: Option<TokenCache>,
+    skips_missing_identity: bool,
 }
 
 #[derive(Debug)]
@@ -44,7 +45,13 @@ enum PlannedLink {
 impl CredentialChain {
     /// Returns a builder of a chain without links.
     pub fn builder() -> CredentialChainBuilder {
-        CredentialChainBuilder { plan: Vec::new(), context: Context::default(), transport: None, cache: None }
+        CredentialChainBuilder {
+            plan: Vec::new(),
+            context: Context::default(),
+            transport: None,
+            cache: None,
+            skips_missing_identity: false,
+        }
     }
 
     /// Builds the chain that `AZURE_TOKEN_CREDENTIALS` of this process names; see
@@ -97,6 +104,16 @@ impl CredentialChainBuilder {
         self.plan(PlannedLink::NamedByEnvironment)
     }
 
+    /// Also skips a managed identity if its source reports that this host does not have it: a
+    /// virtual machine without an identity, or one to which the requested identity is not assigned.
+    ///
+    /// The next link is another identity, so a misspelled id then selects that identity. Default:
+    /// such a report ends the request.
+    pub fn skip_missing_identity(mut self) -> Self {
+        self.skips_missing_identity = true;
+        self
+    }
+
     /// Sets environment variables, clock, randomness and the scale of retry delays. Developer tools
     /// run with these variables. Default: those of the process.
     pub fn context(mut self, context: Context) -> Self {
@@ -132,12 +149,17 @@ impl CredentialChainBuilder {
         };
         let cache =
             self.cache.unwrap_or_else(|| TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context));
-        let factory = LinkFactory { context: self.context, transport, cache };
+        let factory = LinkFactory {
+            context: self.context,
+            transport,
+            cache,
+            skips_missing_identity: self.skips_missing_identity,
+        };
         let mut links = Vec::new();
         for planned in self.plan {
             match planned {
                 PlannedLink::WorkloadIdentity => links.push(factory.workload_identity()),
-                PlannedLink::ManagedIdentity(identity) => links.push(Link::ManagedIdentity(identity)),
+                PlannedLink::ManagedIdentity(identity) => links.push(factory.managed_identity(identity)),
                 PlannedLink::Tool(settings) => links.push(factory.tool(settings)),
                 PlannedLink::NamedByEnvironment => {
                     for name in variable::links(factory.context.env())? {
@@ -165,6 +187,7 @@ struct LinkFactory {
     context: Context,
     transport: SharedTransport,
     cache: TokenCache,
+    skips_missing_identity: bool,
 }
 
 impl LinkFactory {
@@ -192,15 +215,22 @@ impl LinkFactory {
     fn named(&self, name: ChainLink) -> Result<Link, Error> {
         Ok(match name {
             ChainLink::WorkloadIdentity => self.workload_identity(),
-            ChainLink::ManagedIdentity => Link::ManagedIdentity(self.managed_identity()?),
+            ChainLink::ManagedIdentity => self.managed_identity(self.named_identity()?),
             ChainLink::AzureCli => self.tool(AzureCli::new().0),
             ChainLink::AzureDeveloperCli => self.tool(AzureDeveloperCli::new().0),
         })
     }
 
-    fn managed_identity(&self) -> Result<ManagedIdentity, Error> {
+    fn managed_identity(&self, identity: ManagedIdentity) -> Link {
+        Link::ManagedIdentity { identity, is_skipped_if_missing: self.skips_missing_identity }
+    }
+
+    /// Returns the managed identity that `AZURE_CLIENT_ID` names.
+    fn named_identity(&self) -> Result<ManagedIdentity, Error> {
         let id = match self.context.env().var(CLIENT_ID) {
-            Some(client_id) => ManagedIdentityId::client_id(client_id)?,
+            Some(client_id) => {
+                ManagedIdentityId::client_id(client_id).map_err(|error| error.with_context(CLIENT_ID))?
+            }
             None => ManagedIdentityId::system_assigned(),
         };
         ManagedIdentity::builder()

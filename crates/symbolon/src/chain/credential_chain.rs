@@ -35,12 +35,12 @@ use crate::identity::ManagedIdentity;
 /// | link | skipped if | an error |
 /// |---|---|---|
 /// | workload identity | `AZURE_FEDERATED_TOKEN_FILE` is not set | all other failures: another variable is missing, the file cannot be read, the token service refuses |
-/// | managed identity | no variable names a source, and no metadata service responds within a second | all other failures: a source that the environment names fails, an identity is not assigned |
+/// | managed identity | no variable names a source, and no metadata service responds within a second | all other failures: a source that the environment names fails, an identity is not assigned (unless [`skip_missing_identity`] is set) |
 /// | Azure CLI, Azure Developer CLI | the program is not in `PATH`; no user is logged in | all other failures: a timeout, an expired session, an unknown tenant |
 ///
 /// The metadata service is probed (see [`ManagedIdentity::capabilities`]) only if no variable names
 /// a source and the chain has another link. A managed identity that is the only link is requested
-/// with the same retries as without a chain.
+/// as without a chain.
 ///
 /// # Bound tokens
 ///
@@ -65,6 +65,7 @@ use crate::identity::ManagedIdentity;
 /// tested, nor was Windows, where the Azure CLI is the script `az.cmd`.
 ///
 /// [`ManagedIdentity::capabilities`]: crate::ManagedIdentity::capabilities
+/// [`skip_missing_identity`]: crate::CredentialChainBuilder::skip_missing_identity
 #[derive(Clone, Debug)]
 pub struct CredentialChain(Arc<ChainParts>);
 

@@ -1,5 +1,6 @@
 //! The links of a chain.
 
+use symbolon_binding::imds::IdentityMissing;
 use symbolon_token::{Error, ErrorKind, Token, TokenClient};
 
 use super::link::{ChainLink, LinkError, LinkRequest, cannot_bind};
@@ -12,7 +13,11 @@ use crate::identity::ManagedIdentity;
 pub(super) enum Link {
     /// An error if the environment describes none, or describes it incompletely.
     WorkloadIdentity(Result<TokenClient, LinkError>),
-    ManagedIdentity(ManagedIdentity),
+    ManagedIdentity {
+        identity: ManagedIdentity,
+        /// Skips the link also if the source reports that this host does not have the identity.
+        is_skipped_if_missing: bool,
+    },
     Tool(Box<DeveloperTool>),
 }
 
@@ -20,14 +25,14 @@ impl Link {
     pub(super) fn name(&self) -> ChainLink {
         match self {
             Self::WorkloadIdentity(_) => ChainLink::WorkloadIdentity,
-            Self::ManagedIdentity(_) => ChainLink::ManagedIdentity,
+            Self::ManagedIdentity { .. } => ChainLink::ManagedIdentity,
             Self::Tool(tool) => tool.name(),
         }
     }
 
     pub(super) fn managed_identity(&self) -> Option<&ManagedIdentity> {
         match self {
-            Self::ManagedIdentity(identity) => Some(identity),
+            Self::ManagedIdentity { identity, .. } => Some(identity),
             _ => None,
         }
     }
@@ -47,11 +52,17 @@ impl Link {
                 let token = client.token_for_resource(request.resource).options(request.options);
                 token.await.map_err(LinkError::Failed)
             }
-            Self::ManagedIdentity(identity) => {
+            Self::ManagedIdentity { identity, is_skipped_if_missing } => {
                 if check_host {
                     find_source(identity).await.map_err(LinkError::Unavailable)?;
                 }
-                managed_identity_token(identity, request).await.map_err(LinkError::Failed)
+                managed_identity_token(identity, request).await.map_err(|error| {
+                    if *is_skipped_if_missing && is_missing(&error) {
+                        LinkError::Unavailable(error)
+                    } else {
+                        LinkError::Failed(error)
+                    }
+                })
             }
             Self::Tool(_) if request.proof_of_possession => Err(LinkError::Unavailable(cannot_bind())),
             Self::Tool(tool) => tool.token(request).await,
@@ -72,6 +83,10 @@ async fn find_source(identity: &ManagedIdentity) -> Result<(), Error> {
     let error = format!("{}, and {} ({probes})", host.detection.reason, host.reason);
     Err(Error::new(ErrorKind::Environment, "managed_identity_unavailable", error)
         .with_advice("run on an Azure host, or set IDENTITY_ENDPOINT to another source"))
+}
+
+fn is_missing(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<IdentityMissing>)
 }
 
 async fn managed_identity_token(

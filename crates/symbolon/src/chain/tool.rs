@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use symbolon_token::{CacheKey, Error, ErrorKind, IssuedToken, Token, TokenCache, resource_name};
+use symbolon_token::{
+    CacheKey, Error, ErrorKind, IssuedToken, Token, TokenCache, check_resource, resource_name,
+};
 use symbolon_transport::timeout;
 use symbolon_types::{Context, CorrelationId, Env};
 
@@ -60,8 +62,9 @@ impl DeveloperTool {
 }
 
 fn check(request: &LinkRequest<'_>, resource: &str, tool: ToolSpec) -> Result<(), Error> {
+    check_resource(resource)?;
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
-    if resource.is_empty() || resource.starts_with('-') || !resource.chars().all(is_allowed) {
+    if resource.starts_with('-') || !resource.chars().all(is_allowed) {
         let error = "the resource has characters that are not allowed on the command line of a tool; \
                      nothing was run";
         return Err(Error::new(ErrorKind::Request, "invalid_scope", error)
@@ -132,13 +135,14 @@ fn command(settings: &ToolSettings, program: &Path, env: &Env, resource: &str) -
     let ToolSettings { tool, selection, .. } = settings;
     let mut command = Command::new(program);
     command.args(tool.command).arg(tool.audience);
-    command.arg(format!("{}{}", resource.trim_end_matches('/'), tool.audience_suffix));
+    command.arg(format!("{resource}{}", tool.audience_suffix));
     if let Some((option, value)) = selection {
         command.arg(option).arg(value);
     }
     if let Some(variables) = env.explicit() {
         command.env_clear().envs(variables);
     }
+    command.envs(tool.quiet.iter().copied());
     // Older versions print the expiry in local time without a zone. This makes it UTC.
     command.env("TZ", "UTC0");
     command

@@ -19,12 +19,25 @@ pub(super) struct ToolSpec {
     /// The option for the resource, and the text that follows a resource in its value.
     pub(super) audience: &'static str,
     pub(super) audience_suffix: &'static str,
-    /// The command that logs in. A tool without a login prints it.
+    /// The command that logs in.
     pub(super) log_in: &'static str,
+    /// The sentences, in lower case, that the tool prints if no user is logged in. The name of the
+    /// command alone proves nothing: other errors advise to run it again.
+    pub(super) logged_out: &'static [&'static str],
+    /// The variables that switch off colours, warnings and checks for updates.
+    pub(super) quiet: &'static [(&'static str, &'static str)],
     /// The error code for a missing program or login.
     pub(super) unavailable: &'static str,
     /// The error code for a failure of the tool.
     pub(super) failed: &'static str,
+}
+
+impl ToolSpec {
+    /// Returns true if the output of a failure says that no user is logged in.
+    pub(super) fn is_logged_out(&self, output: &str) -> bool {
+        let output = output.to_ascii_lowercase().replace(['"', '`'], "'");
+        self.logged_out.iter().any(|sentence| output.contains(sentence))
+    }
 }
 
 /// A tool with the settings of the caller.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_binding::imds::{IMDS_BASE_URL, ImdsClient};
+use symbolon_binding::imds::{IMDS_BASE_URL, ImdsClient, ImdsPresence};
 use symbolon_binding::{Attester, KeyProvider, ManagedIdentityId, SharedKeyProvider};
 use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
@@ -180,13 +180,15 @@ impl ManagedIdentityBuilder {
     ///
     /// # Errors
     /// - `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL;
-    /// - `invalid_configuration` if a trusted token host is not a host name, or if the default
-    ///   transport cannot be built from the environment;
+    /// - `invalid_configuration` if it is not an http or https URL, if a trusted token host is not
+    ///   a host name, or if the default transport cannot be built from the environment;
     /// - `transport_unsupported` on Service Fabric, if the transport cannot pin a server
     ///   certificate.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
         let env = self.context.env();
         let imds_url = imds_url(env)?;
+        // The docs of `Detection::is_named` describe the difference.
+        let presence = env.var(Source::IMDS_VARIABLE).is_none().then(ImdsPresence::unknown);
         let transport = match self.transport {
             Some(transport) => transport,
             None => default_transport(&self.context)?,
@@ -194,7 +196,7 @@ impl ManagedIdentityBuilder {
         check_pinning(&transport, env)?;
         let is_imds_v2_disabled = is_imds_v2_disabled(env);
         let http = HttpClient::new(transport.clone(), self.context.clone());
-        let imds = ImdsClient::new(imds_url.clone(), http.clone())?;
+        let imds = ImdsClient::new(imds_url.clone(), http.clone())?.with_presence(presence.clone());
         let cache =
             self.cache.unwrap_or_else(|| TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context));
         let retry = |policy: RetryPolicy| if self.retries { policy } else { policy.without_retries() };
@@ -202,7 +204,7 @@ impl ManagedIdentityBuilder {
         let requirements = self.minter.requirements();
         let minimum_strength = self.minter.minimum_strength;
         let new_key_strength = self.minter.new_key_strength();
-        let minter = self.minter.build(imds_url, &http, retry)?;
+        let minter = self.minter.build(imds_url, presence, &http, retry)?;
         let environment = imds_environment(&imds);
         let partition = |scheme| {
             partition::of_managed_identity(&self.id, &format!("{scheme}\0{requirements}"), &environment)
@@ -243,11 +245,15 @@ impl ManagedIdentityBuilder {
 /// Returns the origin of the metadata service.
 fn imds_url(env: &Env) -> Result<Url, Error> {
     let text = env.var(Source::IMDS_VARIABLE).unwrap_or_else(|| IMDS_BASE_URL.to_owned());
-    text.parse().map_err(|_| {
-        let error = format!("{} is not a URL", Source::IMDS_VARIABLE);
-        Error::new(ErrorKind::Request, "invalid_endpoint", error)
+    let invalid = |code, problem| {
+        Error::new(ErrorKind::Request, code, format!("{} {problem}", Source::IMDS_VARIABLE))
             .with_advice("set it to the origin of the metadata service, for example http://127.0.0.1:8080")
-    })
+    };
+    let url: Url = text.parse().map_err(|_| invalid("invalid_endpoint", "is not a URL"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(invalid("invalid_configuration", "is not an http or https URL"));
+    }
+    Ok(url)
 }
 
 /// Refuses a transport that cannot pin certificates on Service Fabric when the identity is built,

@@ -3,6 +3,7 @@
 #[cfg(unix)]
 use std::path::PathBuf;
 
+use symbolon_binding::imds::ImdsPresence;
 use symbolon_binding::{Attester, Minter, MinterBuilder, SharedKeyProvider};
 use symbolon_token::Error;
 use symbolon_transport::{HttpClient, RetryPolicy};
@@ -48,10 +49,12 @@ impl MinterOptions {
     pub(super) fn build(
         self,
         imds_url: Url,
+        presence: Option<ImdsPresence>,
         http: &HttpClient,
         retry: impl Fn(RetryPolicy) -> RetryPolicy,
     ) -> Result<Minter, Error> {
         let mut minter = Minter::builder(imds_url, http.clone())
+            .presence(presence)
             .minimum_strength(self.minimum_strength)
             .metadata_retry_policy(retry(RetryPolicy::imds_endpoint()))
             .issuance_retry_policy(retry(RetryPolicy::imds()))

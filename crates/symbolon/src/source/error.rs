@@ -3,19 +3,15 @@
 use std::time::SystemTime;
 
 use http::StatusCode;
-use serde_json::{Map, Value};
+use symbolon_binding::imds::SourceErrorBody;
 use symbolon_token::{Error, ErrorKind};
 use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind, is_transient_status};
-use symbolon_types::{Secrets, Source};
-
-/// The maximum number of AADSTS codes in an error.
-const MAX_SERVER_CODES: usize = 8;
+use symbolon_types::Source;
 
 /// Returns the error for a response with a status other than 200.
 pub(super) fn http_error(source: Source, response: &Response, now: SystemTime) -> Error {
     let status = response.status();
-    let body = response.body();
-    let summary = if body.is_empty() {
+    let summary = if response.body().is_empty() {
         format!("{source} did not issue a token, and gave no reason")
     } else {
         format!("{source} did not issue a token")
@@ -25,17 +21,7 @@ pub(super) fn http_error(source: Source, response: &Response, now: SystemTime) -
         .with_transient(RetryPolicy::managed_identity().is_transient_status(status))
         .with_retry_after(response.retry_after(now))
         .with_advice(advice(source, status));
-    let parsed = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
-    let details = details(source, &parsed);
-    if body.is_empty() {
-        error
-    } else if details.is_empty() {
-        error.with_excerpt(&String::from_utf8_lossy(body), response.sent_secrets())
-    } else {
-        error
-            .with_excerpt(&details, response.sent_secrets())
-            .with_server_codes(server_codes(&parsed, response.sent_secrets()))
-    }
+    SourceErrorBody::read(source, response).add_to(error)
 }
 
 fn advice(source: Source, status: StatusCode) -> &'static str {
@@ -47,36 +33,6 @@ fn advice(source: Source, status: StatusCode) -> &'static str {
         _ if is_transient_status(status) => "try again later",
         _ => "see the excerpt of the response, and quote the correlation id in a support request",
     }
-}
-
-/// Joins the details in an error body of any format: code, message, description, and the id under
-/// which the source, unlike the token service, logged the request.
-fn details(source: Source, body: &Map<String, Value>) -> String {
-    let text = |from: &Map<String, Value>, name: &str| {
-        from.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
-    };
-    let correlation = |from: &Map<String, Value>| {
-        let id = text(from, "correlationId").or_else(|| text(from, "correlation_id"))?;
-        Some(format!("{source} correlation id: {id}"))
-    };
-    let nested = body.get("error").and_then(Value::as_object);
-    let parts = [
-        text(body, "error"),
-        nested.and_then(|error| text(error, "code")),
-        nested.and_then(|error| text(error, "message")),
-        text(body, "message"),
-        text(body, "error_description"),
-        nested.and_then(correlation).or_else(|| correlation(body)),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
-}
-
-/// Returns the AADSTS codes, if the source forwards those of the token service.
-fn server_codes(body: &Map<String, Value>, sent: &Secrets) -> Vec<u32> {
-    let codes = body.get("error_codes").and_then(Value::as_array);
-    let codes = codes.into_iter().flatten().filter_map(Value::as_u64);
-    let codes = codes.filter(|code| !sent.are_in(&code.to_string()));
-    codes.filter_map(|code| u32::try_from(code).ok()).take(MAX_SERVER_CODES).collect()
 }
 
 /// Returns the error for a request without a response.
@@ -148,8 +104,46 @@ mod tests {
         let silent = refuse(500, "");
         assert_eq!(silent.excerpt(), None);
         assert!(silent.to_string().contains("gave no reason"), "{silent}");
-        let codes = refuse(400, r#"{"error":"x","error_codes":[700016,"7",-1,99999999999]}"#);
-        assert_eq!(codes.server_codes(), [700_016]);
+        for (body, codes) in [
+            (r#"{"error":"x","error_codes":[700016,"7",-1,99999999999]}"#, &[700_016, 7][..]),
+            (r#"{"error":{"code":"x","message":"AADSTS500011: no resource"}}"#, &[500_011]),
+            (r#"{"message":"AADSTS700016: no application","error_codes":[]}"#, &[700_016]),
+            ("AADSTS500011 in no JSON", &[]),
+        ] {
+            assert_eq!(refuse(400, body).server_codes(), codes, "{body}");
+        }
+    }
+
+    #[test]
+    fn error_of_the_body_selects_the_advice() {
+        for (status, body, expected) in [
+            (
+                400,
+                r#"{"error":"invalid_resource","error_description":"AADSTS500011: not found","error_codes":[500011]}"#,
+                "check the resource, and that the client is allowed to request it",
+            ),
+            (
+                400,
+                r#"{"error":"invalid_request","error_description":"Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request"}"#,
+                "--identity client-id:ID",
+            ),
+            (
+                500,
+                r#"{"statusCode":500,"message":"Unable to load the proper Managed Identity.","correlationId":"x"}"#,
+                "name one of the user-assigned identities",
+            ),
+            (
+                400,
+                r#"{"error":{"code":"AudienceNotSupported","message":"x"}}"#,
+                "check the resource: its URI",
+            ),
+            (401, r#"{"error":"invalid_client","error_codes":[700016]}"#, "check the client id"),
+            (401, r#"{"error":"other"}"#, "the secret in IDENTITY_HEADER was not accepted"),
+            (503, r#"{"error":"other"}"#, "try again later"),
+        ] {
+            let error = refuse(status, body);
+            assert!(error.advice().contains(expected), "{body}: {error}");
+        }
     }
 
     #[test]
@@ -163,10 +157,10 @@ mod tests {
 
     #[test]
     fn transient_statuses_are_marked() {
-        for status in [404, 408, 429, 500, 503, 504] {
+        for status in [404, 408, 429, 500, 502, 503, 504] {
             assert!(refuse(status, "").is_transient(), "{status}");
         }
-        for status in [302, 400, 401, 403, 405, 501, 502] {
+        for status in [302, 400, 401, 403, 405, 501] {
             assert!(!refuse(status, "").is_transient(), "{status}");
         }
         assert!(refuse(302, "").advice().contains("redirects are not followed"));

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Method};
 use symbolon_binding::ManagedIdentityId;
 use symbolon_token::{Error, ErrorKind};
 use symbolon_transport::{CertificatePin, Idempotence, Request, Route};
-use symbolon_types::{CorrelationId, Env, IdKind, Source};
+use symbolon_types::{CorrelationId, Env, IdKind, Source, input_flaw};
 use url::form_urlencoded::Serializer;
 
 use super::endpoint::{append, endpoint_of, invalid, metadata_header, missing, secret_of};
@@ -101,12 +101,17 @@ fn app_service(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error>
 fn machine_learning(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error> {
     const DEFAULT_IDENTITY: &str = "DEFAULT_IDENTITY_CLIENT_ID";
     // The host's own identity, too, is selected by its client id.
-    let client_id = request.id.value().map(str::to_owned).or_else(|| env.var(DEFAULT_IDENTITY));
-    let client_id = client_id.ok_or_else(|| {
-        let error = format!("{DEFAULT_IDENTITY} does not name the identity of this host; nothing was sent");
-        Error::new(ErrorKind::Environment, "invalid_managed_identity_id_type", error)
-            .with_advice("set it, or name a user-assigned identity by its client id")
-    })?;
+    let client_id = match (request.id.value(), env.var(DEFAULT_IDENTITY)) {
+        (Some(client_id), _) => client_id.to_owned(),
+        (None, Some(client_id)) if input_flaw(&client_id).is_none() => client_id,
+        (None, variable) => {
+            let flaw =
+                variable.as_deref().and_then(input_flaw).unwrap_or("does not name the identity of this host");
+            let error = format!("{DEFAULT_IDENTITY} {flaw}; nothing was sent");
+            return Err(Error::new(ErrorKind::Environment, "invalid_managed_identity_id_type", error)
+                .with_advice("set it, or name a user-assigned identity by its client id"));
+        }
+    };
     let mut url = endpoint_of(Source::MachineLearning, env, "MSI_ENDPOINT")?;
     append(&mut url, "api-version", "2017-09-01");
     append(&mut url, "resource", request.resource);

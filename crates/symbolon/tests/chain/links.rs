@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::StatusCode;
+use http::header::SERVER;
+use http::{HeaderValue, StatusCode};
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::parts::transport::{Request, Response, TransportError, transport_fn};
 use symbolon::{
@@ -15,7 +16,17 @@ use symbolon_emulator::{Emulator, Fault, Source, Step};
 use crate::tool_folder::{AZ_LOGGED_OUT, TOKEN, ToolFolder, VAULT, clock, prints_az_token, prints_azd_token};
 
 fn answer(status: u16, body: &'static str) -> Result<Response, TransportError> {
-    Ok(Response::new(StatusCode::from_u16(status).unwrap(), body))
+    answer_of(None, status, body)
+}
+
+/// A response with this `Server` header.
+fn answer_of(
+    server: Option<&'static str>,
+    status: u16,
+    body: &'static str,
+) -> Result<Response, TransportError> {
+    let headers = server.map(|server| (SERVER, HeaderValue::from_static(server))).into_iter().collect();
+    Ok(Response::new(StatusCode::from_u16(status).unwrap(), body).with_headers(headers))
 }
 
 /// Builds a chain with every link.
@@ -142,7 +153,7 @@ async fn failure_of_a_named_source_is_not_skipped() {
 #[tokio::test]
 async fn imds_is_retried_after_its_probe() {
     let tools = ToolFolder::az(&prints_az_token());
-    let mut answers = vec![answer(400, "")];
+    let mut answers = vec![answer_of(Some("IMDS/150.870.65.1854"), 400, "")];
     answers.extend((0..3).map(|_| answer(503, "")));
     answers.push(answer(200, r#"{"access_token":"t","expires_in":"3600"}"#));
     let transport = ScriptedTransport::new(answers);
@@ -155,14 +166,63 @@ async fn imds_is_retried_after_its_probe() {
     assert_eq!(tools.calls("az"), [""; 0]);
 }
 
+/// A proxy that intercepts the address refuses the probe as well, but not as the metadata service.
 #[tokio::test]
-async fn only_link_is_not_probed() {
-    let transport = ScriptedTransport::new([answer(200, r#"{"access_token":"t","expires_in":"3600"}"#)]);
+async fn another_server_is_no_metadata_service() {
+    for server in [None, Some("squid/6.1"), Some("nginx"), Some("I_MDS/1")] {
+        let tools = ToolFolder::az(&prints_az_token());
+        let transport = ScriptedTransport::new([answer_of(server, 400, ""), answer_of(server, 400, "")]);
+        let chain = full_chain(&tools, &tools.env(), unnamed_identity(transport.clone()));
+        assert_eq!(chain.token(VAULT).await.unwrap().secret().expose(), TOKEN);
+        assert_eq!(chain.chosen(), Some(ChainLink::AzureCli));
+        let reason = &chain.skipped()[1].reason;
+        let shown = server.map_or("no Server header".to_owned(), |server| format!("Server: {server}"));
+        assert!(reason.contains("something other than the metadata service responded"), "{reason}");
+        assert!(reason.contains(&format!("another server answered with status 400 ({shown})")), "{reason}");
+    }
+}
+
+/// A virtual machine without an identity ends the chain, unless the program chose to skip it.
+#[tokio::test]
+async fn missing_identity_is_skipped_by_option() {
+    let emulator = Emulator::start().await.unwrap();
+    let missing = r#"{"error":"invalid_request","error_description":"Identity not found"}"#;
+    let several = r#"{"error":"invalid_request","error_description":"Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request"}"#;
+    for (host, step) in [(Source::Imds, Step::ImdsToken), (Source::AppService, Step::AppService)] {
+        for (body, skips, chosen) in [
+            (missing, false, None),
+            (missing, true, Some(ChainLink::AzureCli)),
+            (several, true, None),
+            (r#"{"error":"invalid_resource"}"#, true, None),
+        ] {
+            let tools = ToolFolder::az(&prints_az_token());
+            emulator.inject(Fault::status(step, 400).body(body));
+            let (identity, _) = identity_on(&emulator, host);
+            let chain = tools.chain().managed_identity(identity).azure_cli(AzureCli::new());
+            let chain = if skips { chain.skip_missing_identity() } else { chain };
+            let chain = chain.build().unwrap();
+            let result = chain.token(VAULT).await;
+            assert_eq!(chain.chosen(), chosen, "{host} {body}");
+            match result {
+                Ok(token) => assert_eq!(token.secret().expose(), TOKEN),
+                Err(error) => assert_eq!(error.code(), "managed_identity_request_failed"),
+            }
+        }
+    }
+}
+
+/// The probe before the first request is that of any managed identity.
+#[tokio::test]
+async fn only_link_is_probed_once() {
+    let token = || answer(200, r#"{"access_token":"t","expires_in":"3600"}"#);
+    let transport = ScriptedTransport::new([answer(400, ""), token(), token()]);
     let chain =
         ToolFolder::none().chain().managed_identity(unnamed_identity(transport.clone())).build().unwrap();
     chain.token(VAULT).await.unwrap();
-    assert_eq!(transport.requests().len(), 1);
-    assert!(transport.requests()[0].headers().contains_key("metadata"));
+    chain.token(VAULT).force_refresh().await.unwrap();
+    let with_header = |request: &Request| request.headers().contains_key("metadata");
+    let headers: Vec<bool> = transport.requests().iter().map(with_header).collect();
+    assert_eq!(headers, [false, true, true]);
 }
 
 #[tokio::test]

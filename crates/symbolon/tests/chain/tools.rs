@@ -53,7 +53,7 @@ async fn azure_developer_cli_gets_a_scope() {
     assert_eq!(
         tools.calls("azd"),
         [
-            "auth token --output json --no-prompt --scope https://vault.azure.net/.default --tenant-id contoso.example"
+            "auth token --output json --no-prompt --scope https://vault.azure.net//.default --tenant-id contoso.example"
         ]
     );
 }
@@ -226,6 +226,106 @@ async fn tool_output_needs_a_valid_token() {
     let endless = "trap '' PIPE; while :; do echo 0123456789012345678901234567890123456789; done 2>/dev/null";
     let error = failure(&ToolFolder::az(endless)).await;
     assert_eq!((error.code(), error.kind()), ("response_too_large", ErrorKind::Response));
+}
+
+/// A slash at the end belongs to the resource.
+#[tokio::test]
+async fn resource_reaches_the_tool_unchanged() {
+    let tools = ToolFolder::az(&prints_az_token());
+    tools.azure_cli().token("https://database.windows.net//.default").await.unwrap();
+    assert_eq!(
+        tools.calls("az"),
+        ["account get-access-token --output json --resource https://database.windows.net/"]
+    );
+    let error = tools.azure_cli().token("vault.azure.net").await.unwrap_err();
+    assert_eq!(error.code(), "invalid_scope");
+    assert!(error.advice().contains("https://vault.azure.net"), "{error}");
+}
+
+/// Tools print colours and warnings around the token, also where a variable forbids it.
+#[tokio::test]
+async fn token_is_found_among_other_output() {
+    let token = prints_az_token();
+    for script in [
+        format!("{token}; printf '\\033[0m'"),
+        format!("echo 'WARNING: You have 2 updates available. {{az upgrade}}'; {token}"),
+        format!("printf '\\357\\273\\277'; {token}"),
+    ] {
+        let token = ToolFolder::az(&script).azure_cli().token(VAULT).await.unwrap();
+        assert_eq!(token.secret().expose(), TOKEN, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn colours_and_warnings_are_switched_off() {
+    let shows = "echo \"$AZURE_CORE_NO_COLOR $AZURE_CORE_ONLY_SHOW_ERRORS $NO_COLOR $AZD_SKIP_UPDATE_CHECK\" > \"$OUT\"";
+    let az = ToolFolder::az(&format!("{shows}; {}", prints_az_token()));
+    let azd = ToolFolder::azd(&format!("{shows}; {}", prints_azd_token()));
+    for (tools, expected) in [(&az, "true true 1 \n"), (&azd, "  1 true\n")] {
+        let out = tools.path("out").display().to_string();
+        let chain = tools.chain().context(tools.context().with_env(tools.env_with(&[("OUT", &out)])));
+        let chain = chain.azure_cli(AzureCli::new()).azure_developer_cli(AzureDeveloperCli::new());
+        chain.build().unwrap().token(VAULT).await.unwrap();
+        assert_eq!(std::fs::read_to_string(out).unwrap(), expected);
+    }
+}
+
+/// The three forms of the Azure Developer CLI, and one over several lines.
+#[tokio::test]
+async fn tool_error_in_json_is_read() {
+    for stderr in [
+        r#"{"type":"consoleMessage","data":{"message":"\nERROR: fetching token: AADSTS90002: no tenant x.\n"}}"#,
+        r#"{"type":"consoleMessage","data":{"message":"\n"}}
+{"error":"ERROR: fetching token: AADSTS90002: no tenant x.\n"}"#,
+        r#"{"error":"ERROR: fetching token: AADSTS90002: no tenant x.","links":[{"title":"azd auth login"}]}"#,
+        r#"{
+  "error": "ERROR: fetching token: AADSTS90002: no tenant x."
+}"#,
+    ] {
+        let tools = ToolFolder::azd(&format!("cat >&2 <<'END'\n{stderr}\nEND\nexit 1"));
+        let error = tools.azure_developer_cli().token(VAULT).await.unwrap_err();
+        assert_eq!(error.code(), "azure_developer_cli_failed", "{stderr}");
+        assert_eq!(error.excerpt(), Some("ERROR: fetching token: AADSTS90002: no tenant x."), "{stderr}");
+        assert_eq!((error.server_codes(), error.advice()), (&[90_002][..], "check the tenant"));
+    }
+    // The tool prints its error as its result.
+    let tools = ToolFolder::azd(r#"echo '{"error":"it broke"}'; exit 1"#);
+    let error = tools.azure_developer_cli().token(VAULT).await.unwrap_err();
+    assert_eq!(error.excerpt(), Some("it broke"));
+}
+
+/// The advice follows from the number, as for the token service.
+#[tokio::test]
+async fn tool_error_has_advice_of_its_number() {
+    for (number, expected) in [
+        (500_011, "check the resource, and that the client is allowed to request it"),
+        (700_016, "check the client id, and that the application exists in this tenant"),
+        (50_076, "run `az login`: the token service refused the session"),
+        (99_999, "see the excerpt of its output, and run `az` by hand"),
+    ] {
+        let script =
+            format!("echo 'ERROR: AADSTS{number}: x. To re-authenticate, please run: az login' >&2; exit 1");
+        let error = failure(&ToolFolder::az(&script)).await;
+        assert_eq!((error.code(), error.server_codes()), ("azure_cli_failed", &[number][..]));
+        assert_eq!(error.advice(), expected, "{number}");
+    }
+}
+
+/// Other errors name the command that logs in as well.
+#[tokio::test]
+async fn named_login_command_does_not_skip_a_link() {
+    for stderr in [
+        "ERROR: The subscription of x doesn''t exist. Run az login --tenant T to see others.",
+        "ERROR: (pii). Interactive authentication is needed. Please run: az login --scope x",
+        "ERROR: az login failed to write to /home/user/.azure: disk full",
+    ] {
+        let tools = ToolFolder::az(&format!("echo '{}' >&2; exit 1", stderr.replace("''", "")))
+            .with("azd", &prints_azd_token());
+        let chain = tools.chain().azure_cli(AzureCli::new()).azure_developer_cli(AzureDeveloperCli::new());
+        let error = chain.build().unwrap().token(VAULT).await.unwrap_err();
+        assert_eq!(error.code(), "azure_cli_failed", "{stderr}");
+        assert_eq!(tools.calls("azd"), [""; 0], "{stderr}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use futures_util::FutureExt;
 use symbolon::parts::transport::testing::ScriptedTransport;
 use symbolon::parts::transport::transport_fn;
 use symbolon::parts::types::ManualClock;
-use symbolon::{Context, Error, ManagedIdentity, ManagedIdentityId, Token};
+use symbolon::{
+    Context, Env, Error, ManagedIdentity, ManagedIdentityId, ManagedIdentityRequest, SharedClock,
+    SoftwareKeys, Token,
+};
 use symbolon_emulator::{Fault, Source};
 
 use crate::test_env::{RESOURCE, ScriptedRun, SourceTestEnv, answer, answer_with, step, token, variables};
@@ -71,7 +74,7 @@ fn other_sources_are_retried_three_times() {
             let once = ask(&[500, 200]);
             assert_eq!((once.sent(), once.waits.as_slice()), (2, &[1.0][..]), "{source}");
             assert!(once.result.is_ok());
-            for status in [404, 408, 429, 500, 503, 504] {
+            for status in [404, 408, 429, 500, 502, 503, 504] {
                 let forever = ask(&[status; 9]);
                 assert_eq!(
                     (forever.sent(), forever.waits.as_slice()),
@@ -80,10 +83,60 @@ fn other_sources_are_retried_three_times() {
                 );
                 assert_eq!(forever.result.unwrap_err().status(), Some(status));
             }
-            for status in [400, 403, 410, 501, 502] {
+            for status in [400, 403, 410, 501] {
                 assert_eq!(ask(&[status; 9]).sent(), 1, "{source} {status}");
             }
         }
+    }
+}
+
+/// A sidecar opens its port after the program has started.
+#[tokio::test]
+async fn source_that_starts_later_is_awaited() {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    for (endpoint, secret) in [
+        ("IDENTITY_ENDPOINT", Some("IDENTITY_HEADER")),
+        ("MSI_ENDPOINT", Some("MSI_SECRET")),
+        ("MSI_ENDPOINT", None),
+    ] {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let env =
+            [(endpoint, format!("http://{address}/token")), ("DEFAULT_IDENTITY_CLIENT_ID", "1".to_owned())];
+        let env = env.into_iter().chain(secret.map(|name| (name, "s3cr3t".to_owned()))).collect();
+        let manual_clock = ManualClock::new();
+        let context = Context::default().with_env(env).with_clock(&manual_clock);
+        let identity = ManagedIdentity::builder().context(context).build().unwrap();
+        let mut future = identity.token(RESOURCE).into_future();
+        // The port refuses the first attempt.
+        let clock = SharedClock::system();
+        let pause = || clock.sleep(Duration::from_millis(200));
+        let early = tokio::select! { result = &mut future => Some(result), () = pause() => None };
+        assert!(early.is_none(), "{endpoint} {early:?}");
+        let listener = TcpListener::bind(address).unwrap();
+        let server = std::thread::spawn(move || {
+            // The first connection is reset, because the client's bytes are not read.
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            drop(stream);
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let _length = stream.read(&mut head).unwrap();
+            let body = r#"{"access_token":"t","expires_in":"3600"}"#;
+            let length = body.len();
+            let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+            stream.write_all(response.as_bytes()).unwrap();
+        });
+        let token = loop {
+            tokio::select! {
+                result = &mut future => break result.unwrap(),
+                () = pause() => manual_clock.advance(Duration::from_secs(1)),
+            }
+        };
+        assert_eq!((token.secret().expose(), token.attempts()), ("t", 3), "{endpoint}");
+        server.join().unwrap();
     }
 }
 
@@ -163,6 +216,29 @@ fn slow_attempt_is_retried_then_times_out() {
             _ => &[30.0, 1.0, 30.0, 1.0, 30.0, 1.0, 30.0],
         };
         assert_eq!(waits, expected, "{source}");
+    }
+}
+
+/// No variable names a source, and no packet is answered, as on a laptop: one probe, no retries.
+#[test]
+fn machine_without_source_fails_at_once() {
+    type Kind = for<'a> fn(ManagedIdentityRequest<'a>) -> ManagedIdentityRequest<'a>;
+    let kinds: [Kind; 3] =
+        [|request| request, |request| request.proof_of_possession(), |request| request.over_mtls()];
+    for kind in kinds {
+        let manual_clock = ManualClock::new();
+        let capabilities = symbolon::parts::transport::Capabilities::none().with_client_certificates();
+        let identity = ManagedIdentity::builder()
+            .context(Context::default().with_env(Env::empty()).with_clock(&manual_clock))
+            .key_provider(SoftwareKeys::p256())
+            .transport(transport_fn(|_| std::future::pending()).with_capabilities(capabilities))
+            .build()
+            .unwrap();
+        let (outcome, waits) = crate::test_env::drive(kind(identity.token(RESOURCE)), &manual_clock);
+        let error = outcome.unwrap_err();
+        assert_eq!(error.code(), "managed_identity_unreachable", "{error}");
+        assert!(error.to_string().contains("no variable names a managed identity source"), "{error}");
+        assert_eq!(waits, [1.0]);
     }
 }
 
