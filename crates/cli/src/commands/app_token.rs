@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use symbolon::parts::hyper::client_identity_from_pem;
-use symbolon::parts::token::authority::{Authority, Region, RegionChoice};
+use symbolon::parts::token::authority::{Authority, Region, RegionChoice, authority_host};
 use symbolon::parts::token::{
     Application, ClientAssertion, ClientCertificate, ClientSecret, TokenClient, TokenClientBuilder,
     WorkloadIdentity,
@@ -61,7 +61,8 @@ fn client(options: &AppTokenOptions, global: &GlobalOptions, env: &Env) -> Resul
             format!("the environment variable {variable} is not set or is empty"),
         )
     })?;
-    Ok(TokenClient::builder(ClientSecret::new(application, secret)?, transport))
+    let credential = ClientSecret::new(application, secret).map_err(|error| error.with_context(variable))?;
+    Ok(TokenClient::builder(credential, transport))
 }
 
 fn application(options: &AppTokenOptions) -> Result<Application, Error> {
@@ -69,8 +70,11 @@ fn application(options: &AppTokenOptions) -> Result<Application, Error> {
         Some(name) => RegionChoice::Fixed(Region::parse(name)?),
         None => RegionChoice::Unset,
     };
-    let authority = Authority::parse(&options.authority)?;
-    Ok(Application::new(authority, &options.client_id)?
+    let named = |option: &'static str| move |error: Error| error.with_context(option);
+    let url = authority_host(&options.authority).map_err(named("--authority"))?;
+    let authority = Authority::parse(url.as_str()).map_err(named("--authority"))?;
+    Ok(Application::new(authority, &options.client_id)
+        .map_err(named("--client-id"))?
         .region(region)
         .instance_discovery(!options.no_instance_discovery))
 }

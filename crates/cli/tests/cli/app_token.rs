@@ -366,3 +366,35 @@ fn app_17_to_18_loopback_authority_keeps_its_host() {
         }
     }
 }
+
+/// Text that was copied with a line break or in quotes never reaches the token service.
+#[test]
+fn app_19_copied_input_is_checked() {
+    let app = App::new();
+    let emulator = &app.env.emulator;
+    let authority = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
+    let quoted = format!("\"{CLIENT_ID}\"");
+    for (client_id, scope, secret, named) in [
+        (CLIENT_ID, SCOPE, "p@ss&word\n", "OTHER: the client secret ends with a line break"),
+        (CLIENT_ID, SCOPE, "\u{feff}p@ss&word", "OTHER: the client secret begins with a byte order mark"),
+        (&*quoted, SCOPE, "p@ss&word", "--client-id: the client id is in quotes"),
+        (CLIENT_ID, "\"https://vault.example/.default\"", "p@ss&word", "the scope has quotes"),
+    ] {
+        let mut command = app.env.symbolon();
+        command.args(["app-token", "--authority", &authority, "--client-id", client_id, "--scope", scope]);
+        command.args(["--client-secret-env", "OTHER", "--output", "json"]).env("OTHER", secret);
+        let ran = RunResult::of(command.output().unwrap());
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains(named) && !ran.stderr.contains("p@ss"), "{}", ran.stderr);
+    }
+    assert_eq!(emulator.journal().entries().len(), 0);
+}
+
+#[test]
+fn app_20_authority_without_scheme() {
+    let app = App::new();
+    let emulator = &app.env.emulator;
+    let host = emulator.token_url().strip_prefix("https://").unwrap();
+    let ran = app.ask_at(&format!("{host}/{}", emulator.tenant_id()), &["--client-secret-env", "APP_SECRET"]);
+    assert_eq!(ran.json()[0]["token_type"], "Bearer");
+}

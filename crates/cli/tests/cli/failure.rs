@@ -61,28 +61,46 @@ fn exit_03_invalid_command_line() {
     assert_eq!(env.emulator.journal().entries().len(), 0);
 }
 
-/// Runs in a network namespace without routes, with no variable that selects a source.
+/// Runs in network namespaces, with no variable that selects a source: one without routes, and one
+/// whose packets to the metadata service are lost. The deadline ends before the retries of a
+/// service that is being restarted would.
 #[cfg(target_os = "linux")]
 #[test]
 fn exit_04_machine_without_identity() {
     use std::process::Command;
 
+    const NO_ROUTE: &str = r#"exec "$@""#;
+    // Nothing reads the packets of this device.
+    const LOST: &str = r#"ip tuntap add dev lost mode tun && ip address add 192.0.2.1/24 dev lost &&
+        ip link set lost up && ip route add default dev lost && exec "$@""#;
     // Without root, a user namespace is needed as well, which some kernels disable.
     let isolated = [&["--net"][..], &["--net", "--map-root-user"]].into_iter().find(|options| {
-        Command::new("unshare").args(*options).arg("true").status().is_ok_and(|status| status.success())
+        let lost = Command::new("unshare").args(*options).args(["sh", "-c", LOST, "sh", "true"]).output();
+        lost.is_ok_and(|output| output.status.success())
     });
     let Some(options) = isolated else {
-        return skip_without("a network namespace");
+        return skip_without("a network namespace with a TUN device");
     };
-    // One of two variables does not select a source.
-    for (more, variable) in
-        [(&[][..], None), (&["--pop"], None), (&["--over-mtls"], None), (&[], Some("IDENTITY_ENDPOINT"))]
-    {
-        let mut command = Command::new("unshare");
-        command.args(options).arg(symbolon().get_program()).args(REQUEST).args(more);
-        command.env_clear().envs(variable.map(|name| (name, "http://127.0.0.1:9/")));
-        let output = command.env("SYMBOLON_RETRY_SCALE", "0").output().unwrap();
-        assert_failed(&RunResult::of(output), "managed_identity_unreachable", 3);
+    let call = &["call", "https://vault.example/", "--resource", "https://vault.azure.net"][..];
+    for network in [NO_ROUTE, LOST] {
+        // One of two variables does not select a source.
+        for (words, more, variable) in [
+            (REQUEST, &[][..], None),
+            (REQUEST, &["--pop"], None),
+            (REQUEST, &["--over-mtls"], None),
+            (REQUEST, &[], Some("IDENTITY_ENDPOINT")),
+            (call, &["--output", "json"], None),
+            (call, &["--pop", "--key", "p-256", "--output", "json"], None),
+        ] {
+            let mut command = Command::new("unshare");
+            command.args(options).args(["sh", "-c", network, "sh"]).arg(symbolon().get_program());
+            command.args(words).args(more).args(["--timeout", "5"]);
+            command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            command.envs(variable.map(|name| (name, "http://127.0.0.1:9/")));
+            let ran = RunResult::of(command.output().unwrap());
+            assert_failed(&ran, "managed_identity_unreachable", 3);
+            assert!(ran.stderr.contains("no variable names a managed identity source"), "{}", ran.stderr);
+        }
     }
 }
 

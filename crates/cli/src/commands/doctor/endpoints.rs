@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Method;
 use serde::Serialize;
+use symbolon::parts::token::authority::authority_host;
 use symbolon::parts::transport::{
     HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, is_loopback, timeout,
 };
@@ -51,9 +52,9 @@ impl EndpointReport {
 /// Returns the token services of the public cloud, or the one that the environment sets.
 pub(super) fn token_services(env: &Env) -> Result<Vec<TokenService>, Error> {
     let authority = env.var(AUTHORITY_HOST);
-    let parse = |text: &str, is_azure| match text.parse() {
+    let parse = |text: &str, is_azure| match authority_host(text) {
         Ok(url) => Ok(TokenService { url, is_azure }),
-        Err(_) => Err(failure::request("invalid_endpoint", format!("{AUTHORITY_HOST} is not a URL"))),
+        Err(error) => Err(failure::request("invalid_endpoint", format!("{AUTHORITY_HOST}: {error}"))),
     };
     let first = parse(authority.as_deref().unwrap_or(TOKEN_SERVICE), authority.is_none())?;
     Ok(vec![first, parse(MTLS_TOKEN_SERVICE, true)?])
