@@ -18,8 +18,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(90);
 const IDLE_PER_KEY: usize = 8;
 /// The idle connections of a transport, apart for each pair of identity and pinned server.
 ///
-/// Each origin has at most 8. Those of an identity are closed when no one else holds the identity;
-/// any may be closed with those of the least recently used identity.
+/// Each origin has at most 8. Those of an identity are closed when no one else holds the identity
+/// or when its certificate has ended; any may be closed with those of the least recently used
+/// identity.
 #[derive(Debug, Default)]
 pub(crate) struct Pool(Mutex<IdentityMap<Arc<ClientConnections>>>);
 
@@ -51,7 +52,7 @@ impl Pool {
         now: SystemTime,
     ) -> Arc<ClientConnections> {
         let mut clients = self.clients();
-        clients.drop_unowned();
+        clients.retain_owned(|identity| now < identity.not_after());
         for client in clients.values() {
             client.close_outdated(now);
         }

@@ -1,9 +1,10 @@
 //! Accepted client certificates.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use symbolon_transport::{Transport, TransportErrorKind};
-use symbolon_types::{SignatureScheme, Thumbprint};
+use symbolon_types::{Context, Env, ManualClock, SignatureScheme, Thumbprint};
 
 use crate::authority::Authority;
 use crate::keys::{ALGORITHMS, Algorithm, TestKey};
@@ -68,6 +69,22 @@ async fn connection_of_an_identity_is_reused() {
         }
         assert_eq!(server.journal().accepted, 1);
     }
+}
+
+#[tokio::test]
+async fn ended_certificate_has_no_connection() {
+    let authority = Authority::new();
+    let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Required).start(&authority);
+    let (old, other) = (authority.identity(Algorithm::P256), authority.identity(Algorithm::P256));
+    let clock = ManualClock::at(old.not_after() - Duration::from_secs(1));
+    let context = Context::default().with_env(Env::empty()).with_clock(&clock);
+    let transport = trusting(&authority).context(context).build().unwrap();
+    outcome(&transport, get(&server.url(), Some(&old))).await.unwrap();
+    assert_eq!(server.journal().open, 1);
+    clock.advance(Duration::from_secs(2));
+    // The certificate of the server ends at the same time.
+    let _sent = outcome(&transport, get(&server.url(), Some(&other))).await;
+    eventually("its connection is closed", || server.journal().open == 0).await;
 }
 
 #[tokio::test]
