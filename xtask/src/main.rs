@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool answers on standard output")]
 #![expect(clippy::print_stderr, reason = "and complains on standard error")]
 
+mod bench;
 mod check;
 mod examples;
 mod fuzz;
@@ -38,6 +39,7 @@ struct XtaskArgs {
 
 #[derive(Debug, Subcommand)]
 enum XtaskCommand {
+    Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Fuzz(fuzz::FuzzArgs),
     /// Check the dependencies between crates, and the direction of modules inside each crate
@@ -48,6 +50,7 @@ enum XtaskCommand {
     /// builder.
     Layers,
     Language(language::LanguageArgs),
+    Soak(bench::SoakArgs),
 }
 
 fn main() -> ExitCode {
@@ -66,10 +69,12 @@ fn run(command: &XtaskCommand) -> Result<(), String> {
     std::env::set_current_dir(&members.workspace_root)
         .map_err(|error| format!("cannot enter {}: {error}", members.workspace_root.display()))?;
     match command {
+        XtaskCommand::Bench(arguments) => arguments.run(),
         XtaskCommand::Check(arguments) => check::run(arguments, &members),
         XtaskCommand::Fuzz(arguments) => fuzz::run(arguments, &members),
         XtaskCommand::Layers => layers::run().and(modules::run(&members)),
         XtaskCommand::Language(arguments) => language::run(arguments),
+        XtaskCommand::Soak(arguments) => arguments.run(),
     }
 }
 
