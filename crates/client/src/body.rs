@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use symbolon_hyper::ResponseBody;
+use symbolon_transport::TransportError;
 use symbolon_types::{Error, SharedClock};
 
 use crate::failure;
@@ -16,7 +18,10 @@ use crate::sender::IncomingBody;
 pub(crate) const WHOLE_BODY_LIMIT: usize = 16 << 20;
 
 /// Reads a body up to a size limit.
-pub(crate) async fn read_whole(mut body: LimitedBody, limit: usize) -> Result<Bytes, Error> {
+pub(crate) async fn read_whole<B>(mut body: LimitedBody<B>, limit: usize) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes, Error = TransportError> + Unpin,
+{
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
@@ -32,8 +37,8 @@ pub(crate) async fn read_whole(mut body: LimitedBody, limit: usize) -> Result<By
 ///
 /// Dropping it before its end closes the connection over HTTP/1.1, and cancels the stream over
 /// HTTP/2.
-pub struct LimitedBody {
-    body: IncomingBody,
+pub struct LimitedBody<B = ResponseBody> {
+    body: IncomingBody<B>,
     limits: BodyLimits,
     received: u64,
     clock: SharedClock,
@@ -52,8 +57,8 @@ pub(crate) struct BodyLimits {
     pub(crate) size: Option<u64>,
 }
 
-impl LimitedBody {
-    pub(crate) fn new(body: IncomingBody, limits: BodyLimits, clock: SharedClock) -> Self {
+impl<B> LimitedBody<B> {
+    pub(crate) fn new(body: IncomingBody<B>, limits: BodyLimits, clock: SharedClock) -> Self {
         Self { body, limits, received: 0, clock, waiting_since: None, timer: None, has_failed: false }
     }
 
@@ -86,9 +91,12 @@ impl LimitedBody {
     }
 }
 
-symbolon_types::debug_fields!(LimitedBody: limits, received);
+symbolon_types::debug_fields!(LimitedBody<B>: limits, received);
 
-impl Body for LimitedBody {
+impl<B> Body for LimitedBody<B>
+where
+    B: Body<Data = Bytes, Error = TransportError> + Unpin,
+{
     type Data = Bytes;
     type Error = Error;
 

@@ -12,6 +12,7 @@ use symbolon_types::{Context, Error, ErrorKind};
 
 use crate::body::BodyLimits;
 use crate::client::Client;
+use crate::connections::HttpConnections;
 use crate::destination::AllowedHosts;
 use crate::fallback::{BearerFallback, FallbackMemory};
 use crate::provider::{ErasedProvider, TokenProvider};
@@ -22,14 +23,17 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const REPLAY_LIMIT: usize = 64 * 1024;
 
+/// Makes the way to the resource, with the context of the client.
+type MakeSender<C> = Box<dyn FnOnce(&Context) -> Result<Sender<C>, Error> + Send + Sync>;
+
 /// A builder of [`Client`]; see [`Client::builder`].
 #[must_use]
-pub struct ClientBuilder {
+pub struct ClientBuilder<C = Connections> {
     provider: Arc<dyn ErasedProvider>,
     resource: String,
     proof_of_possession: bool,
     fallback: BearerFallback,
-    sender: Option<Sender>,
+    make_sender: MakeSender<C>,
     context: Context,
     deadline: Duration,
     body_limits: BodyLimits,
@@ -40,7 +44,7 @@ pub struct ClientBuilder {
 }
 
 // Hides the headers.
-symbolon_types::debug_fields!(ClientBuilder: provider, resource, proof_of_possession, fallback);
+symbolon_types::debug_fields!(ClientBuilder<C>: provider, resource, proof_of_possession, fallback);
 
 impl Client {
     /// Returns a builder of a client that calls a resource, such as `https://vault.azure.net`, with
@@ -53,7 +57,7 @@ impl Client {
             resource: resource.into(),
             proof_of_possession: false,
             fallback: BearerFallback::Never,
-            sender: None,
+            make_sender: Box::new(connections_of),
             context,
             deadline: DEADLINE,
             body_limits: BodyLimits { read_timeout: READ_TIMEOUT, size: None },
@@ -65,7 +69,7 @@ impl Client {
     }
 }
 
-impl ClientBuilder {
+impl<C: HttpConnections> ClientBuilder<C> {
     /// Uses tokens that are bound to a certificate, on connections that present it. Default: bearer
     /// tokens.
     pub fn proof_of_possession(mut self) -> Self {
@@ -81,16 +85,30 @@ impl ClientBuilder {
     }
 
     /// Sets the connections, with their TLS settings and their limits. Several clients can share
-    /// them. Default: connections of this client, with the variables of its context.
-    pub fn connections(mut self, connections: Connections) -> Self {
-        self.sender = Some(Sender::Connections(connections));
-        self
+    /// them. Default: [`Connections`] of this client, with the variables of its context. The crate
+    /// `symbolon-reqwest` has connections of reqwest.
+    pub fn connections<D: HttpConnections>(self, connections: D) -> ClientBuilder<D> {
+        ClientBuilder {
+            provider: self.provider,
+            resource: self.resource,
+            proof_of_possession: self.proof_of_possession,
+            fallback: self.fallback,
+            make_sender: Box::new(|_| Ok(Sender::Connections(connections))),
+            context: self.context,
+            deadline: self.deadline,
+            body_limits: self.body_limits,
+            replay_limit: self.replay_limit,
+            retries: self.retries,
+            headers: self.headers,
+            allowed_hosts: self.allowed_hosts,
+        }
     }
 
     /// Sends requests over a transport, in place of connections: with whole bodies, of the sizes
     /// that the transport permits. It sends a request whose connection is lost once more by itself.
     pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.sender = Some(Sender::Transport(SharedTransport::new(transport)));
+        let transport = SharedTransport::new(transport);
+        self.make_sender = Box::new(|_| Ok(Sender::Transport(transport)));
         self
     }
 
@@ -160,12 +178,22 @@ impl ClientBuilder {
         self
     }
 
+    /// Leaves out the warning for a host outside of the resource's, for a caller that selects the
+    /// resource by the host, such as a client of the Azure SDK. Hosts that were
+    /// [listed](Self::allowed_hosts) stay the only ones.
+    pub fn any_host(mut self) -> Self {
+        if let AllowedHosts::Unspecified = self.allowed_hosts {
+            self.allowed_hosts = AllowedHosts::Any;
+        }
+        self
+    }
+
     /// Builds the client. Sends nothing and needs no runtime.
     ///
     /// # Errors
     /// `invalid_configuration` if a header or an allowed host is invalid, or if the connections
     /// cannot be built from the environment.
-    pub fn build(self) -> Result<Client, Error> {
+    pub fn build(self) -> Result<Client<C>, Error> {
         let headers = self.headers?;
         if headers.contains_key(AUTHORIZATION) {
             return Err(invalid("a client cannot have an Authorization header of its own")
@@ -175,17 +203,7 @@ impl ClientBuilder {
             return Err(invalid(format!("the allowed host {host:?} is not a host name"))
                 .with_advice("use names without scheme, port and path, such as vault.azure.net"));
         }
-        let sender = match self.sender {
-            Some(sender) => sender,
-            None => {
-                let connections = Connections::builder().context(self.context.clone()).build();
-                Sender::Connections(connections.map_err(|error| {
-                    invalid("the HTTP connections could not be set up")
-                        .with_advice("check the environment variables for proxies and root certificates")
-                        .with_source(error)
-                })?)
-            }
-        };
+        let sender = (self.make_sender)(&self.context)?;
         Ok(Client(Arc::new(ClientSettings {
             provider: self.provider,
             resource: self.resource,
@@ -203,6 +221,16 @@ impl ClientBuilder {
             has_warned: AtomicBool::new(false),
         })))
     }
+}
+
+/// Returns connections with the variables of a context.
+fn connections_of(context: &Context) -> Result<Sender<Connections>, Error> {
+    let connections = Connections::builder().context(context.clone()).build().map_err(|error| {
+        invalid("the HTTP connections could not be set up")
+            .with_advice("check the environment variables for proxies and root certificates")
+            .with_source(error)
+    })?;
+    Ok(Sender::Connections(connections))
 }
 
 fn invalid(summary: impl Into<std::borrow::Cow<'static, str>>) -> Error {

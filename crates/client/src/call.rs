@@ -4,17 +4,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use symbolon_hyper::{OutgoingBody, SendFailure, outgoing};
+use symbolon_hyper::{OutgoingBody, outgoing};
 use symbolon_token::{Token, claims_challenge};
 use symbolon_transport::{TransportErrorKind, timeout};
 use symbolon_types::Error;
 use tracing::Instrument as _;
 
 use crate::body::LimitedBody;
+use crate::connections::{ConnectionFailure, HttpConnections};
 use crate::destination::Destination;
 use crate::replay::ReplayableBody;
 use crate::settings::ClientSettings;
@@ -26,13 +28,24 @@ const DRAIN_LIMIT: u64 = 64 * 1024;
 /// The time limit for that.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
+/// The token of a call.
+pub(crate) enum CallToken {
+    /// One of the provider.
+    OfProvider,
+    /// The caller's.
+    Given(Token),
+    /// None: the request is anonymous.
+    None,
+}
+
 /// One call.
-struct Call {
-    settings: Arc<ClientSettings>,
+struct Call<C> {
+    settings: Arc<ClientSettings<C>>,
     destination: Destination,
     head: Parts,
     body: ReplayableBody,
-    token: Token,
+    /// `None` for an anonymous request.
+    token: Option<Token>,
     /// The token is the caller's. Only one of the same owner replaces it.
     is_given: bool,
     was_challenged: bool,
@@ -44,25 +57,32 @@ struct Call {
     resent: u32,
 }
 
-/// Sends a request, with this token or one of the provider.
-pub(crate) async fn send(
-    settings: Arc<ClientSettings>,
-    given: Option<Token>,
+/// Sends a request with this token.
+pub(crate) async fn send<C: HttpConnections>(
+    settings: Arc<ClientSettings<C>>,
+    token: CallToken,
     request: http::Request<OutgoingBody>,
-) -> Result<Response<LimitedBody>, Error> {
+) -> Result<Response<LimitedBody<C::Body>>, Error> {
     let destination = Destination::of(request.uri())?;
     settings.check_host(&destination)?;
     let (mut head, body) = request.into_parts();
     for (name, value) in &settings.headers {
         head.headers.entry(name).or_insert_with(|| value.clone());
     }
-    let span = span::of_call(&head.method, &destination, settings.proof_of_possession);
+    let is_anonymous = matches!(token, CallToken::None);
+    if is_anonymous {
+        head.headers.remove(AUTHORIZATION);
+    }
+    let span = span::of_call(&head.method, &destination, !is_anonymous && settings.proof_of_possession);
     let body = ReplayableBody::new(body, settings.replay_limit, settings.context.clock().clone());
     let call = async {
-        let is_given = given.is_some();
-        let token = match given {
-            Some(token) => token,
-            None => settings.token(None).await.inspect_err(|error| span::record(&span, Err(error), 0))?,
+        let is_given = matches!(token, CallToken::Given(_));
+        let token = match token {
+            CallToken::Given(token) => Some(token),
+            CallToken::OfProvider => {
+                Some(settings.token(None).await.inspect_err(|error| span::record(&span, Err(error), 0))?)
+            }
+            CallToken::None => None,
         };
         let call = Call {
             settings,
@@ -83,15 +103,15 @@ pub(crate) async fn send(
     call.instrument(span.clone()).await
 }
 
-impl Call {
-    async fn run(mut self, span: &tracing::Span) -> Result<Response<LimitedBody>, Error> {
+impl<C: HttpConnections> Call<C> {
+    async fn run(mut self, span: &tracing::Span) -> Result<Response<LimitedBody<C::Body>>, Error> {
         let result = self.run_attempts().await;
         let status = result.as_ref().map(Response::status);
         span::record(span, status, self.resent);
         result
     }
 
-    async fn run_attempts(&mut self) -> Result<Response<LimitedBody>, Error> {
+    async fn run_attempts(&mut self) -> Result<Response<LimitedBody<C::Body>>, Error> {
         loop {
             let again = match self.attempt().await? {
                 Ok(response) => match self.after_response(response).await? {
@@ -109,10 +129,10 @@ impl Call {
     }
 
     /// Sends the request once.
-    async fn attempt(&self) -> Result<Result<Response<LimitedBody>, SendFailure>, Error> {
+    async fn attempt(&self) -> Result<Result<Response<LimitedBody<C::Body>>, ConnectionFailure>, Error> {
         let body = outgoing(self.body.attempt());
         let request = http::Request::from_parts(self.head.clone(), body);
-        let sending = self.settings.sender.send(&self.token, request);
+        let sending = self.settings.sender.send(self.token.as_ref(), request);
         let Some(result) = self.until_deadline(sending).await.transpose()? else {
             let may_repeat = self.head.method.is_idempotent();
             return Err(failure::deadline_exceeded(&self.destination, self.settings.deadline, may_repeat));
@@ -144,18 +164,19 @@ impl Call {
     /// Returns the response, unless the request must be sent again because of it.
     async fn after_response(
         &mut self,
-        response: Response<LimitedBody>,
-    ) -> Result<Option<Response<LimitedBody>>, Error> {
+        response: Response<LimitedBody<C::Body>>,
+    ) -> Result<Option<Response<LimitedBody<C::Body>>>, Error> {
         if !self.body.can_replay() {
             return Ok(Some(response));
         }
         if response.status() == StatusCode::UNAUTHORIZED
+            && self.token.is_some()
             && !self.was_challenged
             && let Some(claims) = claims_challenge(response.headers())
         {
             self.was_challenged = true;
             match self.settings.token(Some(&claims)).await {
-                Ok(token) if self.may_use(&token) => self.token = token,
+                Ok(token) if self.may_use(&token) => self.token = Some(token),
                 Ok(_) => return Ok(Some(response)),
                 Err(error) if error.code() == "claims_not_supported" => {
                     tracing::debug!("the source of the token does not take the claims of the resource");
@@ -175,9 +196,11 @@ impl Call {
             self.retries += 1;
             self.drain(response).await;
             settings.context.clock().sleep(delay).await;
-            let token = settings.token(None).await?;
-            if self.may_use(&token) {
-                self.token = token;
+            if self.token.is_some() {
+                let token = settings.token(None).await?;
+                if self.may_use(&token) {
+                    self.token = Some(token);
+                }
             }
             return Ok(None);
         }
@@ -194,11 +217,11 @@ impl Call {
                 token.account().cloned(),
             )
         };
-        !self.is_given || owner(&self.token) == owner(token)
+        !self.is_given || self.token.as_ref().map(owner) == Some(owner(token))
     }
 
     /// Reads a small body, so that its connection can be used again.
-    async fn drain(&self, response: Response<LimitedBody>) {
+    async fn drain(&self, response: Response<LimitedBody<C::Body>>) {
         let mut body = response.into_body();
         if body.size_hint().upper().is_some_and(|size| size <= DRAIN_LIMIT) {
             let drained = async { while let Some(Ok(_)) = body.frame().await {} };
@@ -207,17 +230,17 @@ impl Call {
     }
 
     /// Returns the error, unless the request must be sent again (RFC 9110 §9.2.2).
-    async fn after_failure(&mut self, failure: SendFailure) -> Result<(), Error> {
-        let may_repeat = failure.is_unprocessed || self.head.method.is_idempotent();
+    async fn after_failure(&mut self, failure: ConnectionFailure) -> Result<(), Error> {
+        let may_repeat = failure.error.is_unprocessed() || self.head.method.is_idempotent();
         let repeats = may_repeat && self.body.can_replay();
         // Some servers refuse a certificate by closing the connection. One loss can be an accident.
         let is_refused =
             failure.is_identity_rejected() || failure.is_lost_with_identity && self.was_lost_with_identity;
         self.was_lost_with_identity = failure.is_lost_with_identity;
-        if is_refused {
+        if let Some(token) = self.token.as_ref().filter(|_| is_refused) {
             if !self.was_refused {
                 self.was_refused = true;
-                let has_successor = self.settings.provider.certificate_refused_erased(&self.token).await;
+                let has_successor = self.settings.provider.certificate_refused_erased(token).await;
                 tracing::warn!(
                     server.address = self.destination.host,
                     has_successor,
@@ -226,7 +249,7 @@ impl Call {
                 if has_successor && repeats {
                     let token = self.settings.token(None).await?;
                     if self.may_use(&token) {
-                        self.token = token;
+                        self.token = Some(token);
                         return Ok(());
                     }
                 }
@@ -235,7 +258,7 @@ impl Call {
         }
         let is_lost = match failure.error.kind() {
             TransportErrorKind::Interrupted => true,
-            TransportErrorKind::Protocol => failure.is_unprocessed,
+            TransportErrorKind::Protocol => failure.error.is_unprocessed(),
             _ => false,
         };
         if is_lost && repeats && !self.was_replayed && !self.settings.sender.repeats_lost_requests() {

@@ -8,23 +8,31 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::Full;
-use symbolon_hyper::outgoing;
+use symbolon_hyper::{Connections, ResponseBody, outgoing};
 use symbolon_token::Token;
 use symbolon_types::Error;
 use tower_service::Service;
 
 use crate::body::{LimitedBody, WHOLE_BODY_LIMIT, read_whole};
-use crate::call;
+use crate::call::{self, CallToken};
+use crate::connections::HttpConnections;
 use crate::settings::ClientSettings;
 
 /// An HTTP client for one resource. Clones are cheap and share connections.
 ///
 /// It is a [`Service`] of tower; [`get`](Self::get) and [`post`](Self::post) build requests without
-/// tower.
-#[derive(Clone, Debug)]
-pub struct Client(pub(crate) Arc<ClientSettings>);
+/// tower. `C` is the type of its [connections](crate::ClientBuilder::connections).
+pub struct Client<C = Connections>(pub(crate) Arc<ClientSettings<C>>);
 
-impl Client {
+impl<C> Clone for Client<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+symbolon_types::debug_fields!(Client<C> |this| settings: this.0);
+
+impl<C: HttpConnections> Client<C> {
     /// Sends a request with a body of any type.
     ///
     /// # Errors
@@ -36,13 +44,29 @@ impl Client {
     /// | `certificate_refused_by_resource` | the resource refused the certificate of the token |
     /// | `timeout` | the deadline |
     /// | `transport_error`, `invalid_response` | the connection |
-    pub fn send<B>(&self, request: http::Request<B>) -> CallFuture
+    pub fn send<B>(&self, request: http::Request<B>) -> CallFuture<C::Body>
     where
         B: Body + Send + 'static,
         B::Data: Buf,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        CallFuture(Box::pin(call::send(Arc::clone(&self.0), None, request.map(outgoing))))
+        let request = request.map(outgoing);
+        CallFuture(Box::pin(call::send(Arc::clone(&self.0), CallToken::OfProvider, request)))
+    }
+
+    /// Like [`send`](Self::send), without a token and without a certificate, for example to get the
+    /// challenge of a resource. An `Authorization` header is removed.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send), except those of the token and of the certificate.
+    pub fn send_anonymously<B>(&self, request: http::Request<B>) -> CallFuture<C::Body>
+    where
+        B: Body + Send + 'static,
+        B::Data: Buf,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let request = request.map(outgoing);
+        CallFuture(Box::pin(call::send(Arc::clone(&self.0), CallToken::None, request)))
     }
 
     /// Like [`send`](Self::send), with whole bodies of at most 16 MiB, and with this token first.
@@ -57,40 +81,43 @@ impl Client {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
         let request = request.map(|body| outgoing(Full::new(body)));
-        let response = call::send(Arc::clone(&self.0), Some(token.clone()), request).await?;
+        let response = call::send(Arc::clone(&self.0), CallToken::Given(token.clone()), request).await?;
         let (head, body) = response.into_parts();
         Ok(http::Response::from_parts(head, read_whole(body, WHOLE_BODY_LIMIT).await?))
     }
 }
 
-impl<B> Service<http::Request<B>> for Client
+impl<B, C> Service<http::Request<B>> for Client<C>
 where
+    C: HttpConnections,
     B: Body + Send + 'static,
     B::Data: Buf,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    type Response = http::Response<LimitedBody>;
+    type Response = http::Response<LimitedBody<C::Body>>;
     type Error = Error;
-    type Future = CallFuture;
+    type Future = CallFuture<C::Body>;
 
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<B>) -> CallFuture {
+    fn call(&mut self, request: http::Request<B>) -> CallFuture<C::Body> {
         self.send(request)
     }
 }
 
 /// The future of a call, ready with the head of the response. Dropping it cancels the call.
-pub struct CallFuture(Pin<Box<dyn Future<Output = Result<http::Response<LimitedBody>, Error>> + Send>>);
+pub struct CallFuture<B = ResponseBody>(Pin<Box<dyn Future<Output = CallOutput<B>> + Send>>);
 
-impl Future for CallFuture {
-    type Output = Result<http::Response<LimitedBody>, Error>;
+type CallOutput<B> = Result<http::Response<LimitedBody<B>>, Error>;
+
+impl<B> Future for CallFuture<B> {
+    type Output = CallOutput<B>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(context)
     }
 }
 
-symbolon_types::debug_fields!(CallFuture);
+symbolon_types::debug_fields!(CallFuture<B>);

@@ -34,13 +34,21 @@ impl std::fmt::Display for Destination {
 
 /// The domains that a client may send tokens to.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AllowedHosts(Option<Vec<String>>);
+pub(crate) enum AllowedHosts {
+    /// All hosts, with a warning for one outside of the resource's.
+    #[default]
+    Unspecified,
+    /// All hosts.
+    Any,
+    /// These hosts and their subdomains.
+    Only(Vec<String>),
+}
 
 impl AllowedHosts {
     /// Allows these hosts and their subdomains.
     pub(crate) fn only(hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let normalize = |host: String| host.trim_matches('.').to_ascii_lowercase();
-        Self(Some(hosts.into_iter().map(|host| normalize(host.into())).collect()))
+        Self::Only(hosts.into_iter().map(|host| normalize(host.into())).collect())
     }
 
     /// Returns an entry that cannot be a host name.
@@ -50,12 +58,13 @@ impl AllowedHosts {
                 && !host.contains(['/', '@', '*'])
                 && Uri::try_from(host).is_ok_and(|uri| uri.host().is_some_and(|parsed| parsed == host))
         };
-        self.0.iter().flatten().map(String::as_str).find(|host| !is_valid(host))
+        let Self::Only(hosts) = self else { return None };
+        hosts.iter().map(String::as_str).find(|host| !is_valid(host))
     }
 
     /// Refuses a host that is not allowed.
     pub(crate) fn check(&self, destination: &Destination) -> Result<(), Error> {
-        let Some(allowed) = &self.0 else { return Ok(()) };
+        let Self::Only(allowed) = self else { return Ok(()) };
         if allowed.iter().any(|domain| is_within(&destination.host, domain)) {
             return Ok(());
         }
@@ -72,7 +81,8 @@ impl AllowedHosts {
         // The host of an `api://` resource is the id of an application.
         let url = || Uri::try_from(resource).ok().filter(|url| url.scheme_str() == Some("https"));
         let host = || url()?.host().map(str::to_ascii_lowercase);
-        self.0.is_none() && host().is_some_and(|domain| !is_within(&destination.host, &domain))
+        matches!(self, Self::Unspecified)
+            && host().is_some_and(|domain| !is_within(&destination.host, &domain))
     }
 }
 
@@ -141,9 +151,9 @@ mod tests {
         ] {
             assert_eq!(any.is_suspicious(&destination(url).unwrap(), resource), is_suspicious, "{url}");
         }
-        let allowed = AllowedHosts::only(["evil.example"]);
-        assert!(
-            !allowed.is_suspicious(&destination("https://evil.example/").unwrap(), "https://vault.example")
-        );
+        for allowed in [AllowedHosts::only(["evil.example"]), AllowedHosts::Any] {
+            let evil = destination("https://evil.example/").unwrap();
+            assert!(allowed.check(&evil).is_ok() && !allowed.is_suspicious(&evil, "https://vault.example"));
+        }
     }
 }

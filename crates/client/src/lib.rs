@@ -32,6 +32,7 @@ mod builder;
 mod call;
 mod calls;
 mod client;
+mod connections;
 mod destination;
 mod failure;
 mod fallback;
@@ -43,18 +44,21 @@ mod retries;
 mod sender;
 mod settings;
 mod span;
+mod sync_body;
 mod user_tokens;
 
 pub use body::LimitedBody;
 pub use builder::ClientBuilder;
 pub use calls::HttpCalls;
 pub use client::{CallFuture, Client};
+pub use connections::{ConnectionFailure, HttpConnections};
 pub use fallback::BearerFallback;
 pub use provider::{ProviderRequest, TokenProvider};
 pub use request::ClientRequest;
 pub use response::ClientResponse;
 #[doc(no_inline)]
-pub use symbolon_hyper::{Connections, ConnectionsBuilder};
+pub use symbolon_hyper::{Connections, ConnectionsBuilder, OutgoingBody, ResponseBody, outgoing};
 #[doc(no_inline)]
 pub use symbolon_token::{Error, ErrorKind, claims_challenge};
+pub use sync_body::SyncBody;
 pub use user_tokens::UserTokens;

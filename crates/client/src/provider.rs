@@ -40,6 +40,11 @@ pub struct ProviderRequest<'a> {
 }
 
 impl<'a> ProviderRequest<'a> {
+    /// Creates a request for a bearer token, for callers of a provider other than a client.
+    pub fn bearer(resource: &'a str) -> Self {
+        Self { resource, proof_of_possession: false, options: RequestOptions::default() }
+    }
+
     /// Returns the resource or the scopes of the client, as its builder was given them.
     #[must_use]
     pub fn resource(&self) -> &'a str {

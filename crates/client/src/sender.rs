@@ -6,32 +6,39 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
-use symbolon_hyper::{Connections, OutgoingBody, ResponseBody, SendFailure};
+use symbolon_hyper::{OutgoingBody, ResponseBody};
 use symbolon_token::Token;
-use symbolon_transport::{SharedTransport, Transport as _, TransportError, TransportErrorKind};
+use symbolon_transport::{
+    Request, Route, SharedTransport, Transport as _, TransportError, TransportErrorKind,
+};
 use symbolon_types::Error;
+
+use crate::connections::{ConnectionFailure, HttpConnections};
 
 /// The way of a request to the resource.
 #[derive(Debug)]
-pub(crate) enum Sender {
+pub(crate) enum Sender<C> {
     /// Connections with streaming bodies.
-    Connections(Connections),
+    Connections(C),
     /// A transport, which sends and receives whole bodies.
     Transport(SharedTransport),
 }
 
-impl Sender {
-    /// Sends a request with a token, on a connection that presents its certificate. The outer error
-    /// means that nothing was sent.
+impl<C: HttpConnections> Sender<C> {
+    /// Sends a request with a token, if one is given, on a connection that presents its
+    /// certificate. The outer error means that nothing was sent.
     pub(crate) async fn send(
         &self,
-        token: &Token,
+        token: Option<&Token>,
         request: http::Request<OutgoingBody>,
-    ) -> Result<Result<http::Response<IncomingBody>, SendFailure>, Error> {
+    ) -> Result<Result<http::Response<IncomingBody<C::Body>>, ConnectionFailure>, Error> {
         match self {
             Self::Connections(connections) => {
-                let request = token.authorize_http(request)?;
-                let sent = connections.send(request, token.bound_to()).await;
+                let request = match token {
+                    Some(token) => token.authorize_http(request)?,
+                    None => request,
+                };
+                let sent = connections.send(request, token.and_then(Token::bound_to)).await;
                 Ok(sent.map(|response| response.map(IncomingBody::Streaming)))
             }
             Self::Transport(transport) => {
@@ -43,7 +50,14 @@ impl Sender {
                         return Ok(Err(error.with_unprocessed(true).into()));
                     }
                 };
-                let request = token.authorize(http::Request::from_parts(head, body))?;
+                let request = http::Request::from_parts(head, body);
+                let request = match token {
+                    Some(token) => token.authorize(request)?,
+                    None => match anonymous(request) {
+                        Ok(request) => request,
+                        Err(error) => return Ok(Err(error.into())),
+                    },
+                };
                 let whole = |body| IncomingBody::Whole(Full::new(body));
                 let sent = transport.send(request).await;
                 Ok(sent.map(|response| http::Response::from(response).map(whole)).map_err(Into::into))
@@ -58,14 +72,26 @@ impl Sender {
     }
 }
 
+/// Returns a request without a token for a transport. Its URL was checked before.
+fn anonymous(request: http::Request<Bytes>) -> Result<Request, TransportError> {
+    let (head, body) = request.into_parts();
+    let url = head.uri.to_string().parse();
+    let url = url.map_err(|_| TransportError::new(TransportErrorKind::Unsupported))?;
+    let mut anonymous = Request::new(head.method, url, Route::Public).with_body(body);
+    *anonymous.headers_mut() = head.headers;
+    Ok(anonymous)
+}
+
 /// The body of a response, before the limits of the client.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
-pub(crate) enum IncomingBody {
-    Streaming(ResponseBody),
+pub(crate) enum IncomingBody<B = ResponseBody> {
+    Streaming(B),
     Whole(Full<Bytes>),
 }
 
-impl Body for IncomingBody {
+impl<B> Body for IncomingBody<B>
+where
+    B: Body<Data = Bytes, Error = TransportError> + Unpin,
+{
     type Data = Bytes;
     type Error = TransportError;
 

@@ -15,13 +15,13 @@ use crate::provider::{ErasedProvider, ProviderRequest};
 use crate::sender::Sender;
 
 /// The settings and the state that all calls of a client share.
-pub(crate) struct ClientSettings {
+pub(crate) struct ClientSettings<C> {
     pub(crate) provider: Arc<dyn ErasedProvider>,
     pub(crate) resource: String,
     pub(crate) proof_of_possession: bool,
     pub(crate) fallback: BearerFallback,
     pub(crate) fallback_memory: FallbackMemory,
-    pub(crate) sender: Sender,
+    pub(crate) sender: Sender<C>,
     pub(crate) context: Context,
     pub(crate) deadline: Duration,
     pub(crate) body_limits: BodyLimits,
@@ -32,7 +32,7 @@ pub(crate) struct ClientSettings {
     pub(crate) has_warned: AtomicBool,
 }
 
-impl ClientSettings {
+impl<C> ClientSettings<C> {
     /// Returns a token, with the claims of a challenge if there is one.
     pub(crate) async fn token(&self, claims: Option<&str>) -> Result<Token, Error> {
         let options = match claims {
@@ -80,6 +80,6 @@ impl ClientSettings {
 }
 
 symbolon_types::debug_fields!(
-    ClientSettings |this|
+    ClientSettings<C> |this|
     provider: this.provider, resource: this.resource, proof_of_possession: this.proof_of_possession
 );

@@ -24,6 +24,22 @@ macro_rules! debug_fields {
     ($type:ident $(<$lifetime:lifetime>)? $(: $($field:ident),+)?) => {
         $crate::debug_fields!($type $(<$lifetime>)? |_this| $($($field: _this.$field),+)?);
     };
+    ($type:ident<$generic:ident> : $($field:ident),+) => {
+        $crate::debug_fields!($type<$generic> |_this| $($field: _this.$field),+);
+    };
+    ($type:ident<$generic:ident>) => {
+        $crate::debug_fields!($type<$generic> |_this|);
+    };
+    ($type:ident<$generic:ident> |$this:ident| $($name:ident: $value:expr),*) => {
+        impl<$generic> ::std::fmt::Debug for $type<$generic> {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                let $this = self;
+                f.debug_struct(::std::stringify!($type))
+                    $(.field(::std::stringify!($name), &$value))*
+                    .finish_non_exhaustive()
+            }
+        }
+    };
     ($type:ident $(<$lifetime:lifetime>)? |$this:ident| $($name:ident: $value:expr),*) => {
         impl ::std::fmt::Debug for $type $(<$lifetime>)? {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {

@@ -1,0 +1,76 @@
+//! The interface between the client and the connections on which it sends.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http_body::Body;
+use symbolon_hyper::{Connections, OutgoingBody, ResponseBody, SendFailure};
+use symbolon_transport::{TransportError, TransportErrorKind};
+use symbolon_types::ClientIdentity;
+
+/// Connections on which a [`Client`](crate::Client) sends its requests: [`Connections`], or those
+/// of another HTTP library.
+///
+/// # Contract
+/// - A request with an identity is sent only on a connection that presented it in the TLS
+///   handshake, and one without an identity only on a connection that presented none.
+/// - A request is sent once, unless nothing of it was written. Redirects are returned.
+/// - Dropping the future cancels the request.
+pub trait HttpConnections: fmt::Debug + Send + Sync + 'static {
+    /// The body of a response.
+    type Body: Body<Data = Bytes, Error = TransportError> + Send + Unpin + 'static;
+
+    /// Sends a request with an absolute URI, and receives the head of the response.
+    fn send(
+        &self,
+        request: http::Request<OutgoingBody>,
+        identity: Option<&ClientIdentity>,
+    ) -> impl Future<Output = Result<http::Response<Self::Body>, ConnectionFailure>> + Send;
+}
+
+/// The failure of a request on a connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionFailure {
+    pub(crate) error: TransportError,
+    pub(crate) is_lost_with_identity: bool,
+}
+
+impl ConnectionFailure {
+    /// Declares that a new connection was lost without an alert, after the server could have seen
+    /// the certificate and before it responded. Some servers refuse a certificate in this way.
+    #[must_use]
+    pub fn lost_with_identity(error: TransportError) -> Self {
+        Self { error, is_lost_with_identity: true }
+    }
+
+    /// Returns true if the server refused the certificate with an alert.
+    pub(crate) fn is_identity_rejected(&self) -> bool {
+        self.error.kind() == TransportErrorKind::IdentityRejected
+    }
+}
+
+/// Another failure. The error states whether the server has provably not processed the request.
+impl From<TransportError> for ConnectionFailure {
+    fn from(error: TransportError) -> Self {
+        Self { error, is_lost_with_identity: false }
+    }
+}
+
+impl From<SendFailure> for ConnectionFailure {
+    fn from(failure: SendFailure) -> Self {
+        let error = failure.error.with_unprocessed(failure.is_unprocessed);
+        Self { error, is_lost_with_identity: failure.is_lost_with_identity }
+    }
+}
+
+impl HttpConnections for Connections {
+    type Body = ResponseBody;
+
+    async fn send(
+        &self,
+        request: http::Request<OutgoingBody>,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<http::Response<ResponseBody>, ConnectionFailure> {
+        Self::send(self, request, identity).await.map_err(Into::into)
+    }
+}
