@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client_auth::{ClientAuthRecord, RecordedSessions};
+use crate::client_auth::{ClientAuthRecord, NoSessions, RecordedSessions};
 use crate::error::{TlsError, TlsErrorKind};
 
 /// Capacity of a session store: rustls counts eight TLS 1.3 tickets for each server, and a client
@@ -40,6 +40,16 @@ impl TlsClient {
     #[must_use]
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.config
+    }
+
+    /// Returns a configuration for another library whose handshakes
+    /// [`ClientAuthRecord::observe`] drives: afterwards, the record states if the server requested
+    /// the certificate. It resumes no session.
+    #[must_use]
+    pub fn recorded_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::store(Arc::new(NoSessions));
+        config
     }
 
     /// Returns true if this client presents a certificate.

@@ -55,8 +55,13 @@ impl ClientAuthRecord {
         self.is_presented() || self.0.offered_session.load(Ordering::Relaxed)
     }
 
-    /// Drives a handshake and records if the server requests a certificate.
-    pub(crate) async fn observe<F: Future>(&self, handshake: F) -> F::Output {
+    /// Drives a handshake and records if the server requests the certificate.
+    ///
+    /// This is for a library that performs the handshake itself, with a
+    /// [recorded configuration](crate::TlsClient::recorded_config). `handshake` may contain other
+    /// steps of a connection, such as the handshake with a proxy before: the record is about the
+    /// last one.
+    pub async fn observe<F: Future>(&self, handshake: F) -> F::Output {
         let mut handshake = pin!(handshake);
         poll_fn(|context| {
             // A key may block on a runtime of its own, in which other handshakes are polled.
@@ -78,6 +83,38 @@ impl ClientAuthRecord {
             self.0.offered_session.store(true, Ordering::Relaxed);
         }
         session
+    }
+}
+
+/// A store without sessions. rustls looks for a session at the beginning of each handshake, which
+/// clears the record of the one before.
+#[derive(Debug)]
+pub(crate) struct NoSessions;
+
+impl ClientSessionStore for NoSessions {
+    fn set_kx_hint(&self, _server: ServerName<'static>, _group: NamedGroup) {}
+
+    fn kx_hint(&self, _server: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _server: ServerName<'static>, _session: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _server: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _server: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _server: ServerName<'static>, _ticket: Tls13ClientSessionValue) {}
+
+    fn take_tls13_ticket(&self, _server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        CURRENT.with_borrow(|current| {
+            if let Some(record) = current {
+                record.0.presented.store(false, Ordering::Relaxed);
+            }
+        });
+        None
     }
 }
 

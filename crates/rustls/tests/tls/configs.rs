@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use symbolon_rustls::{ConfigError, TlsErrorKind, TlsVersion};
+use symbolon_rustls::{ClientAuthRecord, ConfigError, TlsErrorKind, TlsVersion};
 use symbolon_types::CertificatePin;
 
 use crate::authority::Authority;
@@ -73,6 +73,37 @@ async fn server_without_request_is_refused() {
         assert_eq!(server.journal().requests.len(), 3, "those of the other library");
         let anonymous = configs.client(None, None).await.unwrap();
         exchange(&anonymous, server.address()).await.unwrap();
+    }
+}
+
+/// A connection through an HTTPS proxy has two handshakes; the last one counts.
+#[tokio::test]
+async fn observed_handshake_is_the_last_one() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let [asking, silent] = [ClientCertificates::Optional, ClientCertificates::Never]
+            .map(|clients| ServerOptions::new(version, clients).start(&authority));
+        let configs = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        let client = configs.client(Some(&identity), None).await.unwrap();
+        let config = Arc::new(client.recorded_config());
+        for (servers, is_presented) in [
+            (&[&asking][..], true),
+            (&[&asking], true),
+            (&[&silent], false),
+            (&[&silent, &asking], true),
+            (&[&asking, &silent], false),
+        ] {
+            let record = ClientAuthRecord::default();
+            let handshakes = async {
+                for server in servers {
+                    request(&mut connect(&config, server.address()).await).await.unwrap();
+                }
+            };
+            record.observe(handshakes).await;
+            assert_eq!(record.is_presented(), is_presented, "{version:?}");
+        }
+        assert!(asking.journal().handshakes.iter().all(|handshake| !handshake.is_resumed), "{version:?}");
     }
 }
 
