@@ -1,10 +1,10 @@
 //! A test suite for implementors of [`Transport`] (feature `conformance`).
 //!
-//! The cases use a plain server on loopback, which this module starts; they need no TLS, no network
-//! and no particular runtime. They do not cover the TLS part of the contract: for [pinned
-//! servers](crate::Capabilities::pinned_servers), pass a TLS server to [`check_pinned`]; for client
-//! certificates, run an mTLS server, as the tests of `symbolon-hyper` do. For plain HTTP to a name,
-//! pass a name with a public address to [`check_public_name`].
+//! The servers are on loopback, and started by this module; the cases need no network and no
+//! particular runtime. [`check`] covers the part of the contract that needs no TLS. The feature
+//! `conformance-tls` adds `check_tls` with servers that request, refuse and lose certificates;
+//! without it, pass a TLS server to [`check_pinned`]. For plain HTTP to a name, pass a name with a
+//! public address to [`check_public_name`].
 //!
 //! ```no_run
 //! # use symbolon_transport::{Transport, conformance};
@@ -15,6 +15,10 @@
 //! ```
 
 mod server;
+#[cfg(feature = "conformance-tls")]
+mod tls;
+#[cfg(feature = "conformance-tls")]
+mod tls_server;
 
 use std::fmt;
 
@@ -22,6 +26,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use server::Server;
+#[cfg(feature = "conformance-tls")]
+pub use tls::check_tls;
 use url::Url;
 
 use crate::{
@@ -38,6 +44,12 @@ impl ConformanceReport {
     #[must_use]
     pub fn holds(&self) -> bool {
         self.0.iter().all(|(_, outcome)| outcome.is_ok())
+    }
+
+    /// Creates a report, for another suite.
+    #[must_use]
+    pub fn new(cases: Vec<(&'static str, Result<(), String>)>) -> Self {
+        Self(cases)
     }
 
     /// Iterates over the cases, each with its error.
@@ -108,14 +120,21 @@ pub async fn check(transport: impl Transport) -> ConformanceReport {
 /// trust.
 ///
 /// A server that presents the pinned certificate without its key must be
-/// [`Tls`](TransportErrorKind::Tls). The suite cannot test that.
+/// [`Tls`](TransportErrorKind::Tls). `check_tls` tests that, and all of these cases.
 pub async fn check_pinned(transport: impl Transport, url: &Url, pin: CertificatePin) -> ConformanceReport {
-    let transport = SharedTransport::new(transport);
+    ConformanceReport(pinned_cases(&SharedTransport::new(transport), url, pin).await)
+}
+
+async fn pinned_cases(
+    transport: &SharedTransport,
+    url: &Url,
+    pin: CertificatePin,
+) -> Vec<(&'static str, Case)> {
     let another = CertificatePin::from_sha1([0; 20]);
     let ask = |pin| transport.send(get(url.clone()).with_pinned_server(pin));
     let refused = |sent| expect_kind(sent, TransportErrorKind::Tls);
     // The order matters: a refused request must not be served from a kept connection later.
-    ConformanceReport(vec![
+    vec![
         ("pinned servers are declared", {
             expect(transport.capabilities().pinned_servers(), "they are not")
         }),
@@ -125,7 +144,7 @@ pub async fn check_pinned(transport: impl Transport, url: &Url, pin: Certificate
         ("a connection is not shared between pins", refused(ask(Some(another)).await)),
         ("a pinned connection serves no request without a pin", refused(ask(None).await)),
         ("the pinned server is still served", served(ask(Some(pin)).await)),
-    ])
+    ]
 }
 
 /// Checks that no plain HTTP is sent to a name with a public address. `url` is an `http` URL whose

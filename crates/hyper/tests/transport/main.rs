@@ -10,6 +10,7 @@
 
 mod authority;
 mod cancellation;
+mod conformance;
 mod environment;
 mod identities;
 mod keys;

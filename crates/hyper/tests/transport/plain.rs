@@ -19,6 +19,20 @@ async fn transport_conformance() {
     assert!(report.holds(), "{report}");
 }
 
+#[tokio::test]
+async fn transport_conformance_with_tls() {
+    let report = conformance::check_tls(|root| {
+        HyperTransport::builder()
+            .platform_roots(false)
+            .context(Context::default().with_env(Env::empty()))
+            .root_certificates([root])
+            .build()
+            .unwrap()
+    })
+    .await;
+    assert!(report.holds(), "{report}");
+}
+
 /// Runs again in namespaces of its own, where a name has public addresses without a network.
 #[cfg(target_os = "linux")]
 #[tokio::test]

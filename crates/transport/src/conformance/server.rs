@@ -10,7 +10,7 @@ use std::time::Duration;
 use url::Url;
 
 /// The wait for a client's next bytes.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Server {
     address: SocketAddr,
@@ -137,7 +137,7 @@ fn lose(mut stream: TcpStream, reply: &[u8], journal: &Mutex<Vec<u8>>) -> io::Re
     }
 }
 
-fn read_request(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+pub(super) fn read_request(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     loop {
