@@ -72,6 +72,8 @@ pub use oauth::{
     ManagedIdentityKind, RoutingHint, Scheme, TokenEndpoint, check_resource, claims_challenge, merge_claims,
     resource_name,
 };
+#[cfg(feature = "conformance")]
+pub use store::conformance;
 pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoredEntry};
 #[cfg(feature = "sealed-store")]
 pub use store::{SealedStore, SealingKey};

@@ -1,6 +1,8 @@
 //! Token stores behind the cache.
 
 mod cache_store;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod entry;
 mod memory;
 #[cfg(feature = "sealed-store")]

@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 mod access;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod env;
 mod failures;
 mod machine;
