@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod binding;
+mod blob_server;
 mod cache;
 mod capabilities;
 mod clients;
@@ -10,11 +11,15 @@ mod concurrency;
 mod confidential;
 mod configuration;
 mod data;
+mod data_azure_sdk;
 mod data_call;
 mod data_failures;
+mod data_object_store;
 mod data_plane;
 mod data_recovery;
+mod data_reqwest;
 mod data_rotation;
+mod data_tonic;
 mod delegation;
 mod key;
 mod lifetime;

@@ -32,6 +32,8 @@ use tokio_rustls::server::TlsStream;
 pub(crate) enum Reaction {
     /// 200 with the body of the request, as it arrives.
     Echo,
+    /// As `Echo`, with the header and the trailers of gRPC. HTTP/2 only.
+    EchoGrpc,
     /// The request is read, and answered with this status and a `Retry-After` of so many seconds.
     Status(u16, Option<u64>),
     /// The request is read, and the connection closed.
@@ -106,23 +108,12 @@ impl ResourceServer {
 
     /// Like [`start`](Self::start), with these versions of TLS only.
     pub(crate) async fn start_with(tls: ServerTls, versions: &[&'static SupportedProtocolVersion]) -> Self {
-        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let chain = vec![key.cert.der().clone()];
-        let private = PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-        let builder = builder.with_protocol_versions(versions).unwrap();
-        let builder = match tls.requests_certificate {
-            true => builder.with_client_cert_verifier(Arc::new(AnyCertificate(provider))),
-            false => builder.with_no_client_auth(),
-        };
-        let mut config = builder.with_single_cert(chain, private).unwrap();
-        config.alpn_protocols = tls.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let (config, certificate) = server_config(tls, versions);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let shared = Arc::new(ServerState::default());
         let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), Arc::clone(&shared)));
-        Self { url, certificate: key.cert.pem(), shared, task }
+        Self { url, certificate, shared, task }
     }
 
     /// The base URL, without a trailing slash.
@@ -170,6 +161,27 @@ impl Drop for ResourceServer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The configuration of a server at localhost that accepts any client certificate, and its own
+/// certificate (PEM).
+pub(crate) fn server_config(
+    tls: ServerTls,
+    versions: &[&'static SupportedProtocolVersion],
+) -> (ServerConfig, String) {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let chain = vec![key.cert.der().clone()];
+    let private = PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_protocol_versions(versions).unwrap();
+    let builder = match tls.requests_certificate {
+        true => builder.with_client_cert_verifier(Arc::new(AnyCertificate(provider))),
+        false => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, private).unwrap();
+    config.alpn_protocols = tls.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    (config, key.cert.pem())
 }
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<ServerState>) {
@@ -241,7 +253,9 @@ fn closed() -> std::io::Error {
 async fn react_http1(reaction: Reaction, body: Incoming) -> Result<Response<ServerBody>, std::io::Error> {
     let text = |text: &'static str| Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {});
     Ok(match reaction {
-        Reaction::Echo => Response::new(body.map_err(std::io::Error::other).boxed_unsync()),
+        Reaction::Echo | Reaction::EchoGrpc => {
+            Response::new(body.map_err(std::io::Error::other).boxed_unsync())
+        }
         Reaction::Status(status, retry_after) => {
             let _body = body.collect().await;
             let mut response = Response::new(text("scripted").boxed_unsync());
@@ -287,14 +301,26 @@ async fn react_http2(
         Reaction::Status(status, _) => status,
         _ => 200,
     };
-    let response = Response::builder().status(status).body(()).unwrap();
-    if reaction == Reaction::Echo {
+    let response = Response::builder().status(status);
+    let response = match reaction {
+        Reaction::EchoGrpc => response.header("content-type", "application/grpc"),
+        _ => response,
+    };
+    let response = response.body(()).unwrap();
+    if matches!(reaction, Reaction::Echo | Reaction::EchoGrpc) {
         let mut send = respond.send_response(response, false).unwrap();
         while let Some(Ok(data)) = body.data().await {
             let _released = body.flow_control().release_capacity(data.len());
             let _sent = send.send_data(data, false);
         }
-        let _ended = send.send_data(Bytes::new(), true);
+        let _ended = match reaction {
+            Reaction::EchoGrpc => send.send_trailers(
+                [(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))]
+                    .into_iter()
+                    .collect(),
+            ),
+            _ => send.send_data(Bytes::new(), true),
+        };
         return;
     }
     while let Some(Ok(data)) = body.data().await {

@@ -1,0 +1,138 @@
+//! The clients of reqwest, one for each certificate.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::redirect::Policy;
+use symbolon_rustls::{ClientConfigs, IdentityMap};
+use symbolon_transport::{TransportError, TransportErrorKind};
+use symbolon_types::{CertificatePin, ClientIdentity};
+use tokio::runtime::{Handle, Id};
+use tokio::sync::OnceCell;
+
+use crate::connector::ConnectionCheck;
+use crate::failure::not_configured;
+use crate::resolver::LocalAddresses;
+
+/// Clients that an identity has: a few runtimes with a few routes each.
+const CLIENTS: usize = 32;
+
+/// The way of a request, on which the settings of its client depend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ClientRoute {
+    /// With the proxies of the settings.
+    Public,
+    /// Without a proxy.
+    Local,
+    /// Without a proxy, to local addresses only.
+    LocalWithoutTls,
+}
+
+/// The clients of reqwest, one for each client certificate, pinned server, route and runtime.
+///
+/// A client is dropped with its identity: requests under way end on its connections.
+#[derive(Clone)]
+pub(crate) struct ReqwestClients(Arc<ClientsParts>);
+
+struct ClientsParts {
+    configs: ClientConfigs,
+    settings: Arc<dyn Fn() -> reqwest::ClientBuilder + Send + Sync>,
+    /// In the order of preference.
+    protocols: &'static [&'static str],
+    identities: Mutex<IdentityMap<Arc<IdentityClients>>>,
+}
+
+/// The clients of one identity and pin.
+#[derive(Debug, Default)]
+struct IdentityClients(Mutex<HashMap<(ClientRoute, Id), ClientCell>>);
+
+/// A client that is built once.
+type ClientCell = Arc<OnceCell<reqwest::Client>>;
+
+impl ReqwestClients {
+    pub(crate) fn new(
+        configs: ClientConfigs,
+        settings: impl Fn() -> reqwest::ClientBuilder + Send + Sync + 'static,
+        protocols: &'static [&'static str],
+    ) -> Self {
+        let settings = Arc::new(settings);
+        Self(Arc::new(ClientsParts { configs, settings, protocols, identities: Mutex::default() }))
+    }
+
+    /// Returns other clients with the same settings, and with these application protocols.
+    pub(crate) fn with_protocols(&self, protocols: &'static [&'static str]) -> Self {
+        let (configs, settings) = (self.0.configs.clone(), Arc::clone(&self.0.settings));
+        Self(Arc::new(ClientsParts { configs, settings, protocols, identities: Mutex::default() }))
+    }
+
+    /// Returns the client that presents an identity, if one is given.
+    pub(crate) async fn client(
+        &self,
+        identity: Option<&ClientIdentity>,
+        pin: Option<CertificatePin>,
+        route: ClientRoute,
+    ) -> Result<reqwest::Client, TransportError> {
+        let unsupported = |error| TransportError::new(TransportErrorKind::Unsupported).with_source(error);
+        let runtime = Handle::try_current().map_err(unsupported)?.id();
+        let cell = self.identity(identity, pin).cell(route, runtime);
+        let client = cell.get_or_try_init(|| self.build(identity, pin, route)).await?;
+        Ok(client.clone())
+    }
+
+    fn identity(
+        &self,
+        identity: Option<&ClientIdentity>,
+        pin: Option<CertificatePin>,
+    ) -> Arc<IdentityClients> {
+        let mut identities = self.0.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        identities.drop_unowned();
+        Arc::clone(identities.get_or_insert_with(identity, pin, Arc::default))
+    }
+
+    async fn build(
+        &self,
+        identity: Option<&ClientIdentity>,
+        pin: Option<CertificatePin>,
+        route: ClientRoute,
+    ) -> Result<reqwest::Client, TransportError> {
+        let tls = self.0.configs.client(identity, pin).await.map_err(not_configured)?;
+        let mut config = tls.recorded_config();
+        config.alpn_protocols = self.0.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let check = match identity {
+            Some(_) => ConnectionCheck::IdentityPresented,
+            None => ConnectionCheck::Any,
+        };
+        let builder = (self.0.settings)()
+            .tls_backend_preconfigured(config)
+            .redirect(Policy::none())
+            .connector_layer(check);
+        let builder = match route {
+            ClientRoute::Public => builder,
+            ClientRoute::Local => builder.no_proxy(),
+            ClientRoute::LocalWithoutTls => builder.no_proxy().dns_resolver(LocalAddresses),
+        };
+        tracing::debug!(has_identity = identity.is_some(), ?route, "a client of reqwest was made");
+        builder
+            .build()
+            .map_err(|error| TransportError::new(TransportErrorKind::Unsupported).with_source(error))
+    }
+}
+
+impl IdentityClients {
+    fn cell(&self, route: ClientRoute, runtime: Id) -> ClientCell {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (route, runtime);
+        // Runtimes that have ended leave their clients behind.
+        if clients.len() >= CLIENTS && !clients.contains_key(&key) {
+            clients.clear();
+        }
+        Arc::clone(clients.entry(key).or_default())
+    }
+}
+
+impl fmt::Debug for ReqwestClients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestClients").field("configs", &self.0.configs).finish_non_exhaustive()
+    }
+}
