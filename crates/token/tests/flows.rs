@@ -558,7 +558,7 @@ async fn invalid_federated_token_file_is_refused() {
         ("only a mark", TokenFile::new("\u{feff}\n"), "the file is empty"),
         ("oversized", TokenFile::new("x".repeat(LIMIT + 1)), "the file is larger than 65536 bytes"),
         ("not a text", TokenFile::new(b"\xff\xfea\0"), "the file is not text in UTF-8"),
-        ("two words", TokenFile::new("one\ntwo"), "the file has more than one word"),
+        ("two lines", TokenFile::new("one\ntwo"), "the file has more than one line"),
     ] {
         let error = file.client(&transport).token("a").await.unwrap_err();
         let facts = (error.code(), error.kind());

@@ -97,8 +97,8 @@ fn read(file: &Path) -> io::Result<Secret> {
     if token.is_empty() {
         return Err(invalid("the file is empty".to_owned()));
     }
-    if token.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(invalid("the file has more than one word, and a token has one".to_owned()));
+    if token.contains(char::is_control) {
+        return Err(invalid("the file has more than one line or control characters".to_owned()));
     }
     Ok(Secret::new(token))
 }
