@@ -108,6 +108,8 @@ where
         if this.has_failed {
             return Poll::Ready(None);
         }
+        // Before the body, which may use up the budget of the task at each poll.
+        let waited = this.waiting_since.is_some().then(|| this.poll_timer(context));
         let result = match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => {
@@ -116,7 +118,7 @@ where
             }
             Poll::Ready(Some(Err(error))) => Err(failure::body_failed(error)),
             Poll::Pending => {
-                ready!(this.poll_timer(context));
+                ready!(waited.unwrap_or_else(|| this.poll_timer(context)));
                 Err(failure::read_timed_out(this.limits.read_timeout))
             }
         };

@@ -11,7 +11,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use symbolon_hyper::{OutgoingBody, outgoing};
 use symbolon_token::{Token, claims_challenge};
-use symbolon_transport::{TransportErrorKind, timeout};
+use symbolon_transport::{PhaseCell, TransportErrorKind, timeout};
 use symbolon_types::Error;
 use tracing::Instrument as _;
 
@@ -131,11 +131,14 @@ impl<C: HttpConnections> Call<C> {
     /// Sends the request once.
     async fn attempt(&self) -> Result<Result<Response<LimitedBody<C::Body>>, ConnectionFailure>, Error> {
         let body = outgoing(self.body.attempt());
-        let request = http::Request::from_parts(self.head.clone(), body);
+        let mut request = http::Request::from_parts(self.head.clone(), body);
+        let phase = PhaseCell::new();
+        request.extensions_mut().insert(phase.clone());
         let sending = self.settings.sender.send(self.token.as_ref(), request);
         let Some(result) = self.until_deadline(sending).await.transpose()? else {
             let may_repeat = self.head.method.is_idempotent();
-            return Err(failure::deadline_exceeded(&self.destination, self.settings.deadline, may_repeat));
+            let (deadline, phase) = (self.settings.deadline, phase.phase());
+            return Err(failure::deadline_exceeded(&self.destination, deadline, phase, may_repeat));
         };
         let limits = self.settings.body_limits;
         let clock = || self.settings.context.clock().clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use symbolon_transport::{TransportError, TransportErrorKind};
+use symbolon_transport::{RequestPhase, TransportError, TransportErrorKind};
 use symbolon_types::{Error, ErrorKind};
 
 use crate::destination::Destination;
@@ -38,9 +38,15 @@ pub(crate) fn certificate_refused(error: TransportError, destination: &Destinati
         .with_source(error)
 }
 
-pub(crate) fn deadline_exceeded(destination: &Destination, deadline: Duration, may_repeat: bool) -> Error {
+pub(crate) fn deadline_exceeded(
+    destination: &Destination,
+    deadline: Duration,
+    phase: Option<RequestPhase>,
+    may_repeat: bool,
+) -> Error {
+    let waited = phase.map(|phase| format!("; waited for {phase}")).unwrap_or_default();
     let summary = format!(
-        "{destination} did not respond within {deadline:?}, the deadline for connection, TLS handshake and head of the response"
+        "{destination} did not respond within {deadline:?}, the deadline for connection, TLS handshake and head of the response{waited}"
     );
     let error = Error::new(ErrorKind::Network, "timeout", summary)
         .with_advice("check that the resource is reachable, or set a longer `deadline`")

@@ -46,7 +46,7 @@ impl HyperTransportBuilder {
     }
 
     /// Adds the trusted root certificates in this PEM text. Other blocks are skipped; a text
-    /// without a certificate is an error of [`build`](Self::build).
+    /// without a certificate, or with a malformed one, is an error of [`build`](Self::build).
     pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
         self.tls = self.tls.root_certificates_pem(pem);
         self
@@ -71,13 +71,15 @@ impl HyperTransportBuilder {
     /// These variables are read when the transport is built:
     ///
     /// - `SSL_CERT_FILE`: a PEM file of roots that are trusted in addition to the others. It is
-    ///   read at the first TLS connection, which fails if the file is unreadable or empty.
+    ///   read at the first TLS connection, which fails if no certificate in it can be read.
+    /// - `SSL_CERT_DIR`: folders with files of such roots, separated as in `PATH`.
     /// - `HTTPS_PROXY`, or else `ALL_PROXY`, in upper or lower case: the proxy for requests by
     ///   [`Route::Public`](symbolon_transport::Route::Public), as
-    ///   `http://[user:password@]host:port`.
-    /// - `NO_PROXY`: a comma-separated list of domains (with their subdomains), addresses and
-    ///   networks that bypass the proxy, or `*`. This machine and link-local addresses always
-    ///   bypass it.
+    ///   `http://[user:password@]host:port`, or with `https`, `socks5` or `socks5h` as the scheme.
+    ///   An unusable value is an error of the requests that would use the proxy.
+    /// - `NO_PROXY`: domains (with their subdomains), addresses and networks that bypass the proxy,
+    ///   each with an optional port, separated by commas or spaces, or `*`. This machine and
+    ///   link-local addresses always bypass it.
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
@@ -86,9 +88,9 @@ impl HyperTransportBuilder {
     /// Builds the transport. It reads the variables, but no file, and needs no network or runtime.
     ///
     /// # Errors
-    /// [`BuildError`] if a root certificate, a proxy variable or the crypto provider is unusable.
+    /// [`BuildError`] if a root certificate or the crypto provider is unusable.
     pub fn build(self) -> Result<HyperTransport, BuildError> {
-        let proxies = Proxies::from_env(self.context.env())?;
+        let proxies = Proxies::from_env(self.context.env());
         let tls = self.tls.context(self.context.clone()).build()?;
         Ok(HyperTransport::new(Connector::new(tls, proxies), self.context.clock().clone()))
     }

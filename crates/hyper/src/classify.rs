@@ -7,6 +7,7 @@ use symbolon_rustls::{ClientAuthRecord, TlsError, TlsErrorKind, causes, ends_han
 use symbolon_transport::{TransportError, TransportErrorKind};
 
 use crate::http1::ExchangeError;
+use crate::interim::InterimCount;
 
 /// The failure of a request on a new connection.
 #[derive(Debug)]
@@ -38,11 +39,36 @@ impl From<TransportError> for NewConnectionError {
 pub(crate) fn tls_failed(error: TlsError) -> NewConnectionError {
     let kind = error.kind();
     let failed = of_tls(kind).with_unprocessed(true);
-    let failed = match error.into_source() {
-        Some(source) => failed.with_source(source),
+    let failed = match kind {
+        TlsErrorKind::Roots => failed
+            .with_problem("was not called, because the trusted root certificates could not be loaded")
+            .with_advice("correct or unset SSL_CERT_FILE, or install the root certificates of the platform"),
+        _ => failed,
+    };
+    on_new_connection(kind, explained(failed, error))
+}
+
+/// Returns the error for a failed TLS handshake with the proxy.
+pub(crate) fn proxy_tls_failed(error: TlsError) -> TransportError {
+    let failed = match error.kind() {
+        TlsErrorKind::Interrupted => TransportError::new(TransportErrorKind::Connect),
+        _ => TransportError::new(TransportErrorKind::Tls)
+            .with_problem("could not be reached, because the TLS handshake with the proxy failed")
+            .with_unprocessed(true),
+    };
+    explained(failed, error)
+}
+
+/// Adds advice and cause of a TLS error.
+fn explained(failed: TransportError, error: TlsError) -> TransportError {
+    let failed = match error.advice() {
+        Some(advice) => failed.with_advice(advice),
         None => failed,
     };
-    on_new_connection(kind, failed)
+    match error.into_source() {
+        Some(source) => failed.with_source(source),
+        None => failed,
+    }
 }
 
 /// Returns the error for a connection on which HTTP could not be started.
@@ -55,9 +81,10 @@ pub(crate) fn exchange_failed(failure: ExchangeError, record: &ClientAuthRecord)
     match failure {
         ExchangeError::Lost { error, is_sent, is_answered: false } if !error.is_user() => {
             let kind = record.failure_kind(&error);
-            let is_refused =
-                matches!(tls_error(&error), Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
-            let failed = of_tls(kind).with_source(error).with_unprocessed(!is_sent || is_refused);
+            let tls = tls_error(&error);
+            let is_refused = matches!(tls, Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
+            let failed = advised(of_tls(kind), kind, tls);
+            let failed = failed.with_source(error).with_unprocessed(!is_sent || is_refused);
             on_new_connection(kind, failed)
         }
         failure => kept_connection_failed(failure).into(),
@@ -69,6 +96,7 @@ pub(crate) fn exchange_failed(failure: ExchangeError, record: &ClientAuthRecord)
 pub(crate) fn kept_connection_failed(failure: ExchangeError) -> TransportError {
     let (error, is_sent, is_answered) = match failure {
         ExchangeError::TooLarge => return TransportErrorKind::TooLarge.into(),
+        ExchangeError::InterimOnly => return interim_only(),
         ExchangeError::Lost { error, is_sent, is_answered } => (error, is_sent, is_answered),
     };
     let kind = if error.is_user() {
@@ -79,6 +107,21 @@ pub(crate) fn kept_connection_failed(failure: ExchangeError) -> TransportError {
         TransportErrorKind::Interrupted
     };
     TransportError::new(kind).with_source(error).with_unprocessed(!is_sent)
+}
+
+/// Returns the error of a server that sends interim responses and no other.
+pub(crate) fn interim_only() -> TransportError {
+    TransportError::new(TransportErrorKind::Protocol)
+        .with_problem(format!("sent {} interim responses and no other", InterimCount::LIMIT))
+        .with_advice("check that the URL is correct")
+}
+
+/// Adds the advice for an error of rustls.
+pub(crate) fn advised(failed: TransportError, kind: TlsErrorKind, tls: Option<&Error>) -> TransportError {
+    match tls.and_then(|tls| kind.advice(tls)) {
+        Some(advice) => failed.with_advice(advice),
+        None => failed,
+    }
 }
 
 /// Distinguishes a loss that may be a refusal of the certificate.

@@ -1,41 +1,55 @@
-//! TCP connections, direct or through a proxy.
+//! TCP connections.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use symbolon_transport::{TransportError, TransportErrorKind, is_local_address};
+use symbolon_transport::{PhaseCell, RequestPhase, TransportError, TransportErrorKind, is_local_address};
 use symbolon_types::catch_panic_of;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use url::Host;
 
 use crate::origin::HttpOrigin;
-use crate::proxy::Proxy;
 
-/// Connects to the origin, through the proxy if there is one.
-pub(crate) async fn connect(
-    origin: &HttpOrigin,
-    proxy: Option<&Proxy>,
-) -> Result<TcpConnection, TransportError> {
-    tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
-    let failed = || TransportError::new(TransportErrorKind::Connect);
-    let stream = match proxy {
-        None => {
-            let addresses = resolve(origin).await.map_err(|error| failed().with_source(error))?;
-            let stream = TcpStream::connect(&*allowed(origin, addresses)?).await;
-            stream.and_then(undelayed).map_err(|error| failed().with_source(error))
-        }
-        Some(proxy) => {
-            let addresses = look_up(proxy.host(), proxy.port()).await;
-            let addresses = addresses.map_err(|error| failed().with_source(error))?;
-            let stream = TcpStream::connect(&*addresses).await;
-            let stream = stream.and_then(undelayed).map_err(|error| failed().with_source(error))?;
-            proxy.tunnel(stream, origin).await.map_err(|error| failed().with_source(error))
-        }
-    };
-    Ok(TcpConnection { stream: stream?, lost: None })
+/// The error of connecting to a host.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("the name {name} could not be resolved")]
+    Resolution { name: String, source: io::Error },
+    #[error("the name {name} has no address")]
+    NoAddress { name: String },
+    #[error("no TCP connection to {host}:{port}")]
+    Connection { host: Host<String>, port: u16, source: io::Error },
+}
+
+impl From<ConnectError> for TransportError {
+    fn from(error: ConnectError) -> Self {
+        Self::new(TransportErrorKind::Connect).with_source(error)
+    }
+}
+
+/// Connects to the origin.
+pub(crate) async fn connect(origin: &HttpOrigin, phase: &PhaseCell) -> Result<TcpConnection, TransportError> {
+    let addresses = resolve(origin.host(), origin.port(), phase).await?;
+    let addresses = allowed(origin, addresses)?;
+    Ok(connect_to(&addresses, origin.host(), origin.port(), phase).await?)
+}
+
+/// Connects to one of the addresses of a host, in their order.
+pub(crate) async fn connect_to(
+    addresses: &[SocketAddr],
+    host: &Host<String>,
+    port: u16,
+    phase: &PhaseCell,
+) -> Result<TcpConnection, ConnectError> {
+    phase.enter(RequestPhase::Connection);
+    let stream = TcpStream::connect(addresses).await.and_then(undelayed);
+    match stream {
+        Ok(stream) => Ok(TcpConnection { stream, lost: None }),
+        Err(source) => Err(ConnectError::Connection { host: host.clone(), port, source }),
+    }
 }
 
 /// A TCP connection that can be read to its end after its loss.
@@ -122,23 +136,32 @@ impl AsyncWrite for TcpConnection {
     }
 }
 
-async fn resolve(origin: &HttpOrigin) -> io::Result<Vec<SocketAddr>> {
-    let port = origin.port();
-    Ok(match origin.host() {
-        Host::Domain(name) => look_up(name, port).await?,
-        Host::Ipv4(address) => vec![(*address, port).into()],
-        Host::Ipv6(address) => vec![(*address, port).into()],
-    })
+/// Returns the addresses of a host, at least one.
+pub(crate) async fn resolve(
+    host: &Host<String>,
+    port: u16,
+    phase: &PhaseCell,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    let name = match host {
+        Host::Domain(name) => name,
+        Host::Ipv4(address) => return Ok(vec![(*address, port).into()]),
+        Host::Ipv6(address) => return Ok(vec![(*address, port).into()]),
+    };
+    phase.enter(RequestPhase::Resolution);
+    match look_up(name, port).await {
+        Ok(addresses) if addresses.is_empty() => Err(ConnectError::NoAddress { name: name.clone() }),
+        Ok(addresses) => Ok(addresses),
+        Err(source) => Err(ConnectError::Resolution { name: name.clone(), source }),
+    }
 }
 
 /// Returns the addresses to connect to: without TLS only the local ones.
 fn allowed(origin: &HttpOrigin, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, TransportError> {
-    let is_resolved = !addresses.is_empty();
     addresses.retain(|address| origin.is_tls() || is_local_address(address.ip()));
-    if is_resolved && addresses.is_empty() {
-        return Err(TransportErrorKind::Insecure.into());
+    match addresses.is_empty() {
+        true => Err(TransportErrorKind::Insecure.into()),
+        false => Ok(addresses),
     }
-    Ok(addresses)
 }
 
 /// Resolves a name on a blocking thread. Tokio panics if none can be started.

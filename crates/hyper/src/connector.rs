@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use symbolon_rustls::rustls::{HandshakeKind, ProtocolVersion};
-use symbolon_rustls::{ClientAuthRecord, ClientConfigs, TlsClient};
-use symbolon_transport::{Route, TransportError, TransportErrorKind};
+use symbolon_rustls::{ClientAuthRecord, ClientConfigs, TlsClient, TlsStream};
+use symbolon_transport::{PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind};
 use symbolon_types::{CertificatePin, ClientIdentity};
+use tokio::runtime::{Handle, Id};
 
 use crate::classify::{self, NewConnectionError};
-use crate::connect::connect;
-use crate::origin::HttpOrigin;
-use crate::proxy::{Proxies, Proxy};
-use crate::stream::HttpStream;
+use crate::connect::{TcpConnection, connect, connect_to, resolve};
+use crate::origin::{HttpOrigin, server_name};
+use crate::proxy::{Proxies, Proxy, ProxyProtocol};
+use crate::stream::{AsyncStream, HttpStream};
+use crate::tunnel::{self, ProxyTlsStream};
 
 /// Opens connections, directly or through the proxy of the environment.
 #[derive(Debug)]
@@ -35,8 +37,17 @@ impl Connector {
         self.tls.forget(identity, pinned_server, client);
     }
 
-    pub(crate) fn proxy_for(&self, route: Route, origin: &HttpOrigin) -> Option<Proxy> {
+    pub(crate) fn proxy_for(
+        &self,
+        route: Route,
+        origin: &HttpOrigin,
+    ) -> Result<Option<&Proxy>, TransportError> {
         self.proxies.proxy_for(route, origin)
+    }
+
+    /// Returns what is unusable in the proxy variables, in sentences.
+    pub(crate) fn proxy_warnings(&self) -> &[String] {
+        self.proxies.warnings()
     }
 
     /// Returns the TLS client of an identity and a pin. Roots and key are loaded before connecting,
@@ -56,13 +67,17 @@ impl Connector {
         proxy: Option<&Proxy>,
         tls: Option<&TlsClient>,
         record: &ClientAuthRecord,
+        phase: &PhaseCell,
     ) -> Result<HttpStream, NewConnectionError> {
-        let stream = connect(origin, proxy).await?;
-        let Some(tls) = tls else { return Ok(HttpStream::new(stream, false)) };
-        let name = origin
-            .server_name()
-            .map_err(|error| TransportError::new(TransportErrorKind::Tls).with_source(error))?;
-        let stream = tls.connect(name, stream, record).await.map_err(classify::tls_failed)?;
+        tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
+        let name = tls.map(|_| server_name(origin.host())).transpose()?;
+        let stream: Box<dyn AsyncStream> = match proxy {
+            None => Box::new(connect(origin, phase).await?),
+            Some(proxy) => self.open_tunnel(proxy, origin, phase).await?,
+        };
+        let (Some(tls), Some(name)) = (tls, name) else { return Ok(HttpStream::new(stream, false)) };
+        phase.enter(RequestPhase::Handshake);
+        let stream = tls.connect(name, origin.port(), stream, record).await.map_err(classify::tls_failed)?;
         let (_, connection) = stream.get_ref();
         let is_http2 = connection.alpn_protocol() == Some(b"h2");
         tracing::debug!(
@@ -73,8 +88,58 @@ impl Connector {
             is_http2,
             "TLS handshake"
         );
-        Ok(HttpStream::new(stream, is_http2))
+        Ok(HttpStream::new(Box::new(stream), is_http2))
     }
+
+    /// Opens a tunnel to the origin through the proxy.
+    async fn open_tunnel(
+        &self,
+        proxy: &Proxy,
+        origin: &HttpOrigin,
+        phase: &PhaseCell,
+    ) -> Result<Box<dyn AsyncStream>, TransportError> {
+        let address = match proxy.protocol() {
+            ProxyProtocol::Socks5 => resolve(origin.host(), origin.port(), phase).await?.first().copied(),
+            _ => None,
+        };
+        let addresses = resolve(proxy.host(), proxy.port(), phase).await?;
+        let stream = connect_to(&addresses, proxy.host(), proxy.port(), phase).await?;
+        let stream: Box<dyn AsyncStream> = match proxy.protocol() {
+            ProxyProtocol::Https => Box::new(self.tls_to_proxy(proxy, stream, phase).await?),
+            _ => Box::new(stream),
+        };
+        phase.enter(RequestPhase::Tunnel);
+        let tunnel = tunnel::open(stream, proxy, origin, address).await;
+        tunnel.map_err(|error| error.into_transport_error(proxy))
+    }
+
+    /// Performs the TLS handshake with the proxy, which never gets a client certificate.
+    async fn tls_to_proxy(
+        &self,
+        proxy: &Proxy,
+        stream: TcpConnection,
+        phase: &PhaseCell,
+    ) -> Result<ProxyTlsStream<TlsStream<TcpConnection>>, TransportError> {
+        let name = server_name(proxy.host())?;
+        let tls = self.tls.client(None, None).await.map_err(classify::proxy_tls_failed)?;
+        phase.enter(RequestPhase::Handshake);
+        let stream = tls.connect_to_proxy(name, proxy.port(), stream).await;
+        stream.map(ProxyTlsStream).map_err(classify::proxy_tls_failed)
+    }
+}
+
+/// Returns the Tokio runtime that drives this future.
+pub(crate) fn current_runtime() -> Result<Id, TransportError> {
+    let runtime = Handle::try_current().map_err(|error| {
+        TransportError::new(TransportErrorKind::Unsupported)
+            .with_problem("was not called, because this thread runs no Tokio runtime")
+            .with_advice(
+                "call it within a Tokio runtime with I/O and time, such as that of `#[tokio::main]`, or use another \
+                 transport",
+            )
+            .with_source(error)
+    });
+    Ok(runtime?.id())
 }
 
 fn name_of(version: ProtocolVersion) -> &'static str {

@@ -11,8 +11,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use symbolon_transport::{BODY_LIMIT, Response};
+use symbolon_transport::{BODY_LIMIT, PhaseCell, RequestPhase, Response, stop_when};
 
+use crate::interim::InterimCount;
 use crate::stream::{HttpStream, StreamActivity};
 
 /// An HTTP/1.1 connection that is ready for a request.
@@ -31,6 +32,8 @@ pub(crate) struct Http1Connection {
 pub(crate) enum ExchangeError {
     /// The body exceeds [`BODY_LIMIT`].
     TooLarge,
+    /// The server sends interim responses and no other.
+    InterimOnly,
     /// The connection was lost, or the response is not HTTP.
     Lost {
         error: hyper::Error,
@@ -61,8 +64,11 @@ impl Http1Connection {
     /// used again.
     pub(crate) async fn exchange(
         mut self,
-        request: http::Request<Full<Bytes>>,
+        mut request: http::Request<Full<Bytes>>,
+        phase: &PhaseCell,
     ) -> Result<(Response, Option<Self>), ExchangeError> {
+        phase.enter(RequestPhase::Response);
+        let interim = InterimCount::of(&mut request);
         self.activity.clear();
         let activity = self.activity.clone();
         let lost = |error| ExchangeError::Lost {
@@ -72,7 +78,15 @@ impl Http1Connection {
         };
 
         let response = self.sender.send_request(request);
-        let (head, body) = self.drive(response).await.map_err(lost)?.into_parts();
+        let exceeded = poll_fn(|_context| match interim.is_exceeded() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        // The count changes while the connection is polled, whose wakers poll both.
+        let response = stop_when(exceeded, self.drive(response)).await;
+        let response = response.map_err(|()| ExchangeError::InterimOnly)?;
+        let (head, body) = response.map_err(lost)?.into_parts();
+        phase.enter(RequestPhase::Body);
         let body = self.drive(collect(body)).await.map_err(lost)?.ok_or(ExchangeError::TooLarge)?;
 
         let response = Response::new(head.status, body).with_headers(head.headers);

@@ -34,11 +34,15 @@ mod connections;
 mod connector;
 mod error;
 mod http1;
+mod interim;
+mod no_proxy;
 mod origin;
 mod pool;
 mod proxy;
+mod socks;
 mod stream;
 mod transport;
+mod tunnel;
 
 pub use builder::HyperTransportBuilder;
 #[cfg(feature = "connections")]

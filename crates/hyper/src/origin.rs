@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use symbolon_rustls::pki_types::{InvalidDnsNameError, ServerName};
-use symbolon_transport::{Request, Route, TransportErrorKind};
+use symbolon_rustls::pki_types::ServerName;
+use symbolon_transport::{Request, Route, TransportError, TransportErrorKind};
 use url::Host;
 
 /// Scheme, host and port (RFC 6454 §4).
@@ -66,15 +66,6 @@ impl HttpOrigin {
         }
     }
 
-    /// Returns the name that the server's certificate must have.
-    pub(crate) fn server_name(&self) -> Result<ServerName<'static>, InvalidDnsNameError> {
-        match &self.host {
-            Host::Domain(name) => ServerName::try_from(name.clone()),
-            Host::Ipv4(address) => Ok(ServerName::IpAddress((*address).into())),
-            Host::Ipv6(address) => Ok(ServerName::IpAddress((*address).into())),
-        }
-    }
-
     /// Returns true for this machine or its link, which are never proxied: loopback (RFC 6761 §6.3
     /// for the name) and the link-local addresses of metadata services.
     pub(crate) fn is_local(&self) -> bool {
@@ -86,6 +77,23 @@ impl HttpOrigin {
             Host::Ipv4(address) => is_local_v4(*address),
             Host::Ipv6(address) => is_local_v6(*address),
         }
+    }
+}
+
+/// Returns the name that the certificate of a server must have.
+///
+/// # Errors
+/// [`Unsupported`](TransportErrorKind::Unsupported) for a host name that no certificate can have.
+pub(crate) fn server_name(host: &Host<String>) -> Result<ServerName<'static>, TransportError> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|error| {
+            TransportError::new(TransportErrorKind::Unsupported)
+                .with_problem(format!("has the host {name}, which is not a DNS name; nothing was sent"))
+                .with_advice("check the host in the URL")
+                .with_source(error)
+        }),
+        Host::Ipv4(address) => Ok(ServerName::IpAddress((*address).into())),
+        Host::Ipv6(address) => Ok(ServerName::IpAddress((*address).into())),
     }
 }
 
@@ -144,6 +152,14 @@ mod tests {
             ("https://[::1]:8443/", "[::1]:8443"),
         ] {
             assert_eq!(origin(url, Route::Local).unwrap().host_field(), field);
+        }
+    }
+
+    #[test]
+    fn host_outside_dns_has_no_server_name() {
+        for (host, is_name) in [("login.example", true), ("a_b.example", true), ("a`b.example", false)] {
+            let found = server_name(&Host::parse(host).unwrap());
+            assert_eq!(found.map_err(|error| error.kind()).is_ok(), is_name, "{host}");
         }
     }
 

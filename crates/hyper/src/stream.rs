@@ -62,8 +62,8 @@ impl StreamActivity {
 }
 
 impl HttpStream {
-    pub(crate) fn new(carrier: impl AsyncStream + 'static, is_http2: bool) -> Self {
-        Self { carrier: Box::new(carrier), activity: StreamActivity::default(), is_http2 }
+    pub(crate) fn new(carrier: Box<dyn AsyncStream>, is_http2: bool) -> Self {
+        Self { carrier, activity: StreamActivity::default(), is_http2 }
     }
 
     /// Returns true if HTTP/2 was negotiated.

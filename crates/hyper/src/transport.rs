@@ -11,11 +11,10 @@ use symbolon_transport::{
     Capabilities, Idempotence, Request, Response, Route, Transport, TransportError, TransportErrorKind,
 };
 use symbolon_types::SharedClock;
-use tokio::runtime::Handle;
 use url::{Position, Url};
 
 use crate::classify::{self, NewConnectionError};
-use crate::connector::Connector;
+use crate::connector::{Connector, current_runtime};
 use crate::http1::{ExchangeError, Http1Connection, announce_no_content};
 use crate::origin::HttpOrigin;
 use crate::pool::{ClientConnections, ConnectionKey, Pool};
@@ -55,8 +54,23 @@ impl HyperTransport {
     #[must_use]
     pub fn proxy_for(&self, url: &Url) -> Option<String> {
         let origin = HttpOrigin::of(&Request::new(Method::GET, url.clone(), Route::Public)).ok()?;
-        let proxy = self.0.connector.proxy_for(Route::Public, &origin)?;
-        Some(format!("{}:{}", proxy.host(), proxy.port()))
+        self.0.connector.proxy_for(Route::Public, &origin).ok()?.map(ToString::to_string)
+    }
+
+    /// Returns what is unusable in the proxy variables: a sentence for each value that is not
+    /// understood, with advice and without credentials.
+    ///
+    /// ```
+    /// # use symbolon_hyper::HyperTransport;
+    /// # use symbolon_types::Context;
+    /// let env = [("HTTPS_PROXY", "ftp://proxy.example")].into_iter().collect();
+    /// let transport = HyperTransport::builder().context(Context::default().with_env(env)).build()?;
+    /// assert!(transport.proxy_warnings()[0].starts_with("HTTPS_PROXY names a proxy of a kind"));
+    /// # Ok::<(), symbolon_hyper::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn proxy_warnings(&self) -> &[String] {
+        self.0.connector.proxy_warnings()
     }
 
     pub(crate) fn new(connector: Connector, clock: SharedClock) -> Self {
@@ -71,6 +85,7 @@ impl Transport for HyperTransport {
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let sent = self.0.send(&request).await;
+        let sent = sent.map_err(|error| error.with_destination(request.destination()));
         if let Err(error) = &sent {
             tracing::debug!(kind = ?error.kind(), has_identity = request.identity().is_some(), "request failed");
         }
@@ -82,11 +97,23 @@ impl TransportParts {
     async fn send(&self, request: &Request) -> Result<Response, TransportError> {
         let origin = HttpOrigin::of(request)?;
         let message = message(request, &origin)?;
-        let unsupported = |error| TransportError::new(TransportErrorKind::Unsupported).with_source(error);
-        let runtime = Handle::try_current().map_err(unsupported)?.id();
-
-        let proxy = self.connector.proxy_for(request.route(), &origin);
+        let runtime = current_runtime()?;
+        let proxy = self.connector.proxy_for(request.route(), &origin)?;
         let key = ConnectionKey { origin, is_proxied: proxy.is_some(), runtime };
+        let sent = self.send_by(request, message, key, proxy).await;
+        sent.map_err(|error| match proxy {
+            Some(proxy) => error.with_proxy(proxy.with_variable()),
+            None => error,
+        })
+    }
+
+    async fn send_by(
+        &self,
+        request: &Request,
+        message: http::Request<Full<bytes::Bytes>>,
+        key: ConnectionKey,
+        proxy: Option<&Proxy>,
+    ) -> Result<Response, TransportError> {
         let is_idempotent = request.idempotence() == Idempotence::Message;
         let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
 
@@ -94,7 +121,7 @@ impl TransportParts {
         let mut was_sent = false;
         if let Some(kept) = kept_open(&client, &key).await {
             tracing::debug!(origin = %key.origin, "reusing a connection");
-            match kept.exchange(message.clone()).await {
+            match kept.exchange(message.clone(), request.phase()).await {
                 Ok((response, connection)) => return Ok(self.done(&client, key, response, connection)),
                 Err(ExchangeError::Lost { is_answered: false, is_sent, error })
                     if !error.is_user() && (is_idempotent || !is_sent) =>
@@ -106,7 +133,7 @@ impl TransportParts {
             }
         }
 
-        let mut sent = self.send_on_new(request, message.clone(), &key, proxy.as_ref(), client).await;
+        let mut sent = self.send_on_new(request, message.clone(), &key, proxy, client).await;
         // After the loss of a kept connection, the certificate is not the likely reason.
         if let Err(NewConnectionError::LostWithIdentity(error)) = &sent
             && !was_sent
@@ -115,7 +142,7 @@ impl TransportParts {
             tracing::debug!(origin = %key.origin, "the new connection was lost; sending again");
             was_sent = !error.is_unprocessed();
             let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
-            sent = self.send_on_new(request, message, &key, proxy.as_ref(), client).await;
+            sent = self.send_on_new(request, message, &key, proxy, client).await;
             if let Err(NewConnectionError::LostWithIdentity(error)) = sent {
                 let is_unprocessed = error.is_unprocessed();
                 let rejected = TransportError::new(TransportErrorKind::IdentityRejected);
@@ -147,9 +174,10 @@ impl TransportParts {
         };
         let record = ClientAuthRecord::default();
         let exchange = async {
-            let stream = self.connector.open(&key.origin, proxy, tls.as_deref(), &record).await?;
+            let stream =
+                self.connector.open(&key.origin, proxy, tls.as_deref(), &record, request.phase()).await?;
             let connection = Http1Connection::new(stream).await.map_err(classify::not_started)?;
-            let exchanged = connection.exchange(message).await;
+            let exchanged = connection.exchange(message, request.phase()).await;
             exchanged.map_err(|failure| classify::exchange_failed(failure, &record))
         };
         match exchange.await {

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use symbolon_types::Context;
 
 use crate::configs::{ClientConfigs, TlsSettings};
 use crate::error::ConfigError;
-use crate::trust::{CERT_FILE_VARIABLE, RootSources, Trust};
+use crate::trust::{CERT_DIR_VARIABLE, CERT_FILE_VARIABLE, RootSources, Trust, certificates_of};
 use crate::version::TlsVersion;
 
 /// A builder of [`ClientConfigs`]; see [`ClientConfigs::builder`].
@@ -65,19 +64,14 @@ impl ClientConfigsBuilder {
     }
 
     /// Adds the trusted root certificates in this PEM text. Other blocks are skipped; a text
-    /// without a certificate is an error of [`build`](Self::build).
+    /// without a certificate, or with a malformed one, is an error of [`build`](Self::build).
     pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
-        let mut blocks = 0;
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            blocks += 1;
-            let is_readable = certificate.is_ok();
-            self.add_root(blocks, certificate.ok());
-            if !is_readable {
-                break;
-            }
-        }
-        if blocks == 0 {
+        let certificates = certificates_of(pem);
+        if certificates.is_empty() {
             self.error.get_or_insert(ConfigError::NoRoot);
+        }
+        for (index, certificate) in certificates.into_iter().enumerate() {
+            self.add_root(index + 1, certificate);
         }
         self
     }
@@ -119,13 +113,15 @@ impl ClientConfigsBuilder {
     /// variables. Default: the process's own.
     ///
     /// `SSL_CERT_FILE` names a PEM file of roots that are trusted in addition to the others. It is
-    /// read at the first use, which fails if the file is unreadable or empty.
+    /// read at the first use, which fails if the file contains no certificate that can be read.
+    /// `SSL_CERT_DIR` is a list of folders, separated as in `PATH`, with files of such roots. What
+    /// is skipped is logged, and named when a server's certificate is refused.
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// Builds the configurations. It reads the variable, but no file, and needs no runtime.
+    /// Builds the configurations. It reads the variables, but no file, and needs no runtime.
     ///
     /// # Errors
     /// [`ConfigError`] if a root certificate or the crypto provider is unusable, or no TLS version
@@ -139,6 +135,7 @@ impl ClientConfigsBuilder {
             given: self.roots,
             platform: self.platform_roots,
             file: self.context.env().var(CERT_FILE_VARIABLE).map(PathBuf::from),
+            folders: self.context.env().var(CERT_DIR_VARIABLE),
         };
         let trust = Trust::new(sources, Arc::clone(&provider));
         let clock = self.context.clock().clone();

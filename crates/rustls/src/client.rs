@@ -1,6 +1,8 @@
 //! The TLS client of one identity.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::pki_types::ServerName;
@@ -15,22 +17,26 @@ use crate::error::{TlsError, TlsErrorKind};
 /// Capacity of a session store: rustls counts eight TLS 1.3 tickets for each server, and a client
 /// has one token service and a few resources.
 const SESSIONS: usize = 8 * 16;
+/// Ports with sessions. Beyond that, all sessions are dropped.
+const PORTS: usize = 64;
 
 /// The TLS configuration and sessions of one client identity, or of none.
 #[derive(Debug)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
-    /// The sessions of [`connect`](Self::connect). They are not shared with `config`: a session of
-    /// another library may have been created without the certificate.
-    sessions: Arc<ClientSessionMemoryCache>,
+    /// The sessions of [`connect`](Self::connect), by port: rustls distinguishes servers by name
+    /// only. They are not shared with `config`: a session of another library may have been created
+    /// without the certificate.
+    sessions: Mutex<HashMap<u16, Arc<ClientSessionMemoryCache>>>,
     has_identity: bool,
+    /// The trusted roots that could not be read, for an error.
+    skipped_roots: Option<Arc<str>>,
 }
 
 impl TlsClient {
-    pub(crate) fn new(mut config: ClientConfig, has_identity: bool) -> Self {
+    pub(crate) fn new(mut config: ClientConfig, has_identity: bool, skipped_roots: Option<Arc<str>>) -> Self {
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        let sessions = Arc::new(ClientSessionMemoryCache::new(SESSIONS));
-        Self { config: Arc::new(config), sessions, has_identity }
+        Self { config: Arc::new(config), sessions: Mutex::default(), has_identity, skipped_roots }
     }
 
     /// Returns the configuration, for another library. It has a session store of its own.
@@ -59,7 +65,7 @@ impl TlsClient {
     }
 
     /// Performs a handshake. With a certificate, it succeeds only if the server requested it, in
-    /// this handshake or in the resumed session.
+    /// this handshake or in the resumed session. Sessions belong to a server and its port.
     ///
     /// `record` is a new [`ClientAuthRecord`]. It also serves to
     /// [classify](ClientAuthRecord::failure_kind) a failure after the handshake.
@@ -70,34 +76,72 @@ impl TlsClient {
     pub async fn connect<S>(
         &self,
         server: ServerName<'static>,
+        port: u16,
         stream: S,
         record: &ClientAuthRecord,
     ) -> Result<TlsStream<S>, TlsError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let connector = TlsConnector::from(self.config_of(record));
+        let name = format!("{}:{port}", server.to_str());
+        let connector = TlsConnector::from(self.config_of(record, port));
         let handshake = record.observe(connector.connect(server, stream)).await;
-        let stream = handshake.map_err(|error| TlsError::of_handshake(error, record))?;
+        let stream = handshake.map_err(|error| self.handshake_error(error, record, &name))?;
         if self.has_identity {
             if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
                 record.set_presented();
             }
             if !record.is_presented() {
-                return Err(TlsError::new(TlsErrorKind::IdentityNotRequested));
+                return Err(TlsError::new(TlsErrorKind::IdentityNotRequested).of_server(&name));
             }
         }
         Ok(stream)
     }
 
+    /// Performs a handshake with a proxy, to which HTTP/1.1 is spoken.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the handshake fails.
+    pub async fn connect_to_proxy<S>(
+        &self,
+        proxy: ServerName<'static>,
+        port: u16,
+        stream: S,
+    ) -> Result<TlsStream<S>, TlsError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = format!("{}:{port}", proxy.to_str());
+        let record = ClientAuthRecord::default();
+        let connector = TlsConnector::from(self.config_of(&record, port));
+        let handshake = connector.with_alpn(vec![b"http/1.1".to_vec()]).connect(proxy, stream).await;
+        handshake.map_err(|error| self.handshake_error(error, &record, &name))
+    }
+
+    fn handshake_error(&self, error: io::Error, record: &ClientAuthRecord, server: &str) -> TlsError {
+        TlsError::of_handshake(error, record)
+            .of_server(server)
+            .with_skipped_roots(self.skipped_roots.as_deref())
+    }
+
     /// Returns the configuration for one connection.
-    fn config_of(&self, record: &ClientAuthRecord) -> Arc<ClientConfig> {
-        if !self.has_identity {
-            return Arc::clone(&self.config);
-        }
-        let sessions = RecordedSessions { shared: Arc::clone(&self.sessions), record: record.clone() };
+    fn config_of(&self, record: &ClientAuthRecord, port: u16) -> Arc<ClientConfig> {
+        let shared = self.sessions_of(port);
         let mut config = ClientConfig::clone(&self.config);
-        config.resumption = Resumption::store(Arc::new(sessions));
+        config.resumption = match self.has_identity {
+            true => Resumption::store(Arc::new(RecordedSessions { shared, record: record.clone() })),
+            false => Resumption::store(shared),
+        };
         Arc::new(config)
+    }
+
+    fn sessions_of(&self, port: u16) -> Arc<ClientSessionMemoryCache> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() >= PORTS && !sessions.contains_key(&port) {
+            sessions.clear();
+        }
+        let of_port =
+            sessions.entry(port).or_insert_with(|| Arc::new(ClientSessionMemoryCache::new(SESSIONS)));
+        Arc::clone(of_port)
     }
 }

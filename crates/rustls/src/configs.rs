@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
@@ -16,7 +15,7 @@ use crate::client_key::CertificateResolver;
 use crate::error::{ConfigError, TlsError, TlsErrorKind};
 use crate::identity_map::IdentityMap;
 use crate::pinned::PinnedServer;
-use crate::trust::Trust;
+use crate::trust::{ServerTrust, Trust};
 use crate::version::TlsVersion;
 
 /// The TLS configurations of client identities: one for each, with sessions of its own, made when
@@ -87,9 +86,9 @@ impl ClientConfigs {
     pub(crate) fn client_with_roots(
         &self,
         identity: Option<&ClientIdentity>,
-        roots: &Arc<WebPkiServerVerifier>,
+        roots: &ServerTrust,
     ) -> Arc<TlsClient> {
-        self.kept(identity, None, ServerVerifier::Roots(Arc::clone(roots)))
+        self.kept(identity, None, ServerVerifier::Roots(roots.clone()))
     }
 
     fn kept(
@@ -115,7 +114,7 @@ impl ClientConfigs {
         self.clients().remove_if(identity, pinned_server, |kept| Arc::ptr_eq(kept, client));
     }
 
-    pub(crate) async fn roots(&self) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    pub(crate) async fn roots(&self) -> Result<ServerTrust, TlsError> {
         let roots = self.0.trust.verifier().await;
         roots.map_err(|error| TlsError::new(TlsErrorKind::Roots).with_source(error))
     }
@@ -127,7 +126,7 @@ impl ClientConfigs {
 
 /// The verification of server certificates.
 enum ServerVerifier {
-    Roots(Arc<WebPkiServerVerifier>),
+    Roots(ServerTrust),
     Pinned(CertificatePin),
 }
 
@@ -157,11 +156,13 @@ impl TlsSettings {
 
     fn client(&self, identity: Option<&ClientIdentity>, verifier: ServerVerifier) -> TlsClient {
         let builder = self.builder.clone();
-        let builder = match verifier {
-            ServerVerifier::Roots(roots) => builder.with_webpki_verifier(roots),
+        let (builder, skipped_roots) = match verifier {
+            ServerVerifier::Roots(ServerTrust { verifier, skipped }) => {
+                (builder.with_webpki_verifier(verifier), skipped)
+            }
             ServerVerifier::Pinned(pin) => {
                 let verifier = Arc::new(PinnedServer::new(pin, &self.provider));
-                builder.dangerous().with_custom_certificate_verifier(verifier)
+                (builder.dangerous().with_custom_certificate_verifier(verifier), None)
             }
         };
         let mut config = match identity {
@@ -169,7 +170,7 @@ impl TlsSettings {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn_protocols);
-        TlsClient::new(config, identity.is_some())
+        TlsClient::new(config, identity.is_some(), skipped_roots)
     }
 }
 

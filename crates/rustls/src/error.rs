@@ -1,5 +1,6 @@
 //! Errors of settings and of connections, and the classification of TLS failures.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -34,6 +35,9 @@ pub enum ConfigError {
 #[derive(Debug)]
 pub struct TlsError {
     kind: TlsErrorKind,
+    /// `name:port`
+    server: Option<String>,
+    skipped_roots: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -67,13 +71,34 @@ impl TlsError {
     /// Creates an error without a cause.
     #[must_use]
     pub fn new(kind: TlsErrorKind) -> Self {
-        Self { kind, source: None }
+        Self { kind, server: None, skipped_roots: None, source: None }
     }
 
     /// Returns the category.
     #[must_use]
     pub fn kind(&self) -> TlsErrorKind {
         self.kind
+    }
+
+    /// Returns the advice for the cause, if it is more precise than that of the kind.
+    #[must_use]
+    pub fn advice(&self) -> Option<Cow<'static, str>> {
+        let source = self.source.as_deref()?;
+        let advice = self.kind.advice(tls_error(source)?)?;
+        Some(match (&self.skipped_roots, self.kind) {
+            (Some(skipped), TlsErrorKind::ServerCertificate) => {
+                format!("{advice}; not trusted, because it could not be read: {skipped}").into()
+            }
+            _ => advice.into(),
+        })
+    }
+
+    pub(crate) fn of_server(self, server: &str) -> Self {
+        Self { server: Some(server.to_owned()), ..self }
+    }
+
+    pub(crate) fn with_skipped_roots(self, skipped_roots: Option<&str>) -> Self {
+        Self { skipped_roots: skipped_roots.map(str::to_owned), ..self }
     }
 
     /// Returns the cause, for an error with a summary of its own.
@@ -91,6 +116,57 @@ impl TlsError {
         match tls_error(&error).and_then(signing_error) {
             Some(signing) => Self::new(TlsErrorKind::IdentityUnusable).with_source(signing.clone()),
             None => Self::new(record.failure_kind(&error)).with_source(error),
+        }
+    }
+}
+
+impl TlsErrorKind {
+    /// Returns the advice for an error of rustls, if it is more precise than that of the kind.
+    #[must_use]
+    pub fn advice(self, error: &rustls::Error) -> Option<&'static str> {
+        use rustls::CertificateError as Certificate;
+        match (self, error) {
+            (Self::ServerCertificate, rustls::Error::InvalidCertificate(problem)) => Some(match problem {
+                Certificate::Other(other) if !other.to_string().contains("CaUsedAsEndEntity") => return None,
+                Certificate::UnknownIssuer | Certificate::BadSignature | Certificate::Other(_) => {
+                    "if the server, or a proxy that inspects TLS, has a certificate of a private authority, add its \
+                     root certificate with SSL_CERT_FILE, --ca-file or `root_certificates_pem`"
+                }
+                Certificate::Expired
+                | Certificate::ExpiredContext { .. }
+                | Certificate::NotValidYet
+                | Certificate::NotValidYetContext { .. } => {
+                    "check the clock of this machine, and the validity of the server's certificate"
+                }
+                Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                    "use a host name that the server's certificate has; a proxy or a captive portal may respond in \
+                     place of the server"
+                }
+                _ => return None,
+            }),
+            // The server ended the handshake before it saw a client certificate.
+            (Self::Handshake, rustls::Error::AlertReceived(alert)) => Some(match alert {
+                AlertDescription::ProtocolVersion
+                | AlertDescription::HandshakeFailure
+                | AlertDescription::InsufficientSecurity => {
+                    "the server accepts no TLS version or no cipher suite of this client, or requires a client \
+                     certificate: check its TLS settings"
+                }
+                AlertDescription::UnrecognisedName => {
+                    "the server has no host of this name: check the host name and the port"
+                }
+                AlertDescription::NoApplicationProtocol => {
+                    "the server speaks none of the HTTP versions of this client: check its settings"
+                }
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::AccessDenied => {
+                    "the server requires a client certificate: request a bound token, or use an endpoint that takes \
+                     bearer tokens"
+                }
+                _ => "the server ended the handshake: check its TLS settings and its log",
+            }),
+            _ => None,
         }
     }
 }
@@ -187,23 +263,32 @@ fn signing_error(error: &rustls::Error) -> Option<&SigningError> {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            TlsErrorKind::Roots => "the root certificates could not be loaded",
-            TlsErrorKind::ServerCertificate => {
-                "the server's certificate was refused; check that its issuer is trusted and that it is for this host"
-            }
-            TlsErrorKind::Handshake => "the TLS handshake failed",
-            TlsErrorKind::IdentityRejected => {
-                "the server refused the client certificate; check that it is not revoked and that the server trusts its issuer"
-            }
+        let server = self.server.as_deref().unwrap_or("the server");
+        let (problem, advice) = match self.kind {
+            TlsErrorKind::Roots => return f.write_str("the root certificates could not be loaded"),
             TlsErrorKind::IdentityUnusable => {
-                "the private key of the client certificate failed to sign; check the device or the provider that holds it"
+                return f.write_str(
+                    "the private key of the client certificate failed to sign; check the device or the provider that holds it",
+                );
             }
-            TlsErrorKind::IdentityNotRequested => {
-                "the server did not request the client certificate; use an endpoint that requests it in the TLS handshake, not by renegotiation"
+            TlsErrorKind::ServerCertificate => (
+                "has a certificate that was refused",
+                "check that its issuer is trusted and that it is for this host",
+            ),
+            TlsErrorKind::Handshake => ("failed the TLS handshake", "check its TLS settings"),
+            TlsErrorKind::IdentityRejected => (
+                "refused the client certificate",
+                "check that it is not revoked and that the server trusts its issuer",
+            ),
+            TlsErrorKind::IdentityNotRequested => (
+                "did not request the client certificate",
+                "use an endpoint that requests it in the TLS handshake, not by renegotiation",
+            ),
+            TlsErrorKind::Interrupted | TlsErrorKind::LostWithIdentity => {
+                ("closed the connection early", "try again")
             }
-            TlsErrorKind::Interrupted | TlsErrorKind::LostWithIdentity => "the server closed the connection early; try again",
-        })
+        };
+        write!(f, "{server} {problem}; {}", self.advice().unwrap_or(advice.into()))
     }
 }
 

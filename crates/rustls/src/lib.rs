@@ -34,6 +34,7 @@ mod configs;
 mod error;
 mod identity;
 mod identity_map;
+mod pem_text;
 mod pinned;
 mod rotating;
 mod scheme;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustls::ClientConfig;
-use rustls::client::WebPkiServerVerifier;
 use symbolon_types::{ClientIdentity, IdentityWatch};
 
 use crate::configs::ClientConfigs;
 use crate::error::TlsError;
+use crate::trust::ServerTrust;
 
 /// The TLS configuration of the present identity of an [`IdentityWatch`]; see
 /// [`ClientConfigs::rotating`].
@@ -35,7 +35,7 @@ use crate::error::TlsError;
 #[derive(Clone)]
 pub struct RotatingConfig {
     configs: ClientConfigs,
-    roots: Arc<WebPkiServerVerifier>,
+    roots: ServerTrust,
     watch: Box<dyn ErasedWatch>,
 }
 

@@ -1,19 +1,27 @@
 //! Root certificates, by which server certificates are verified.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::RootCertStore;
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject};
 use symbolon_types::{Error, catch_panic};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::pem_text::{PemBlocks, decode_utf16, read_limited};
+
 /// The variable with a file of additional roots.
 pub(crate) const CERT_FILE_VARIABLE: &str = "SSL_CERT_FILE";
+/// The variable with folders of additional roots.
+pub(crate) const CERT_DIR_VARIABLE: &str = "SSL_CERT_DIR";
+/// The number of skipped roots that an error names.
+const MAX_SKIPPED: usize = 8;
 
 /// The roots, read when first needed: those of the platform take tens of milliseconds.
 #[derive(Debug)]
@@ -27,7 +35,15 @@ pub(crate) struct Trust {
 type VerifierLoad = Result<JoinHandle<Result<(), TrustError>>, Error>;
 /// Receives the verifier from the thread that loads the roots, which no runtime has to drive. It is
 /// closed without a verifier if the load fails.
-type LoadingVerifier = watch::Receiver<Option<Arc<WebPkiServerVerifier>>>;
+type LoadingVerifier = watch::Receiver<Option<ServerTrust>>;
+
+/// The verification of server certificates by the roots.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerTrust {
+    pub(crate) verifier: Arc<WebPkiServerVerifier>,
+    /// The additional roots that could not be read, in words.
+    pub(crate) skipped: Option<Arc<str>>,
+}
 
 /// The sources of roots.
 #[derive(Clone, Debug)]
@@ -38,21 +54,27 @@ pub(crate) struct RootSources {
     pub(crate) platform: bool,
     /// The file of `SSL_CERT_FILE`.
     pub(crate) file: Option<PathBuf>,
+    /// The list of `SSL_CERT_DIR`.
+    pub(crate) folders: Option<String>,
+}
+
+/// The roots, while they are loaded.
+struct RootLoad {
+    store: RootCertStore,
+    skipped: Vec<String>,
 }
 
 /// The error of loading the roots.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TrustError {
-    #[error(
-        "SSL_CERT_FILE names {path:?}, which is not a readable file of certificates in PEM; correct it or unset it"
-    )]
-    File { path: PathBuf, source: pem::Error },
-    #[error("SSL_CERT_FILE names {path:?}, which holds no certificate; correct it or unset it")]
+    #[error("SSL_CERT_FILE names {path:?}, which cannot be read; correct it or unset it")]
+    File { path: PathBuf, source: io::Error },
+    #[error("SSL_CERT_FILE names {path:?}, which holds no certificate in PEM; correct it or unset it")]
     EmptyFile { path: PathBuf },
     #[error(
-        "SSL_CERT_FILE names {path:?}, in which certificate {position} is malformed; correct it or unset it"
+        "SSL_CERT_FILE names {path:?}, in which all {count} certificates are malformed; correct it or unset it"
     )]
-    MalformedCertificate { path: PathBuf, position: usize, source: rustls::Error },
+    MalformedFile { path: PathBuf, count: usize },
     #[error("no root certificate is trusted; install those of the platform or add one")]
     NoRoots(#[source] VerifierBuilderError),
     #[error(
@@ -68,7 +90,7 @@ impl Trust {
 
     /// Returns the verifier. Loads the roots once, on a blocking thread; concurrent callers wait,
     /// and a failure is not cached.
-    pub(crate) async fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+    pub(crate) async fn verifier(&self) -> Result<ServerTrust, TrustError> {
         loop {
             let (mut loading, own_load) = self.join_or_load();
             if let Some(load) = own_load {
@@ -76,9 +98,9 @@ impl Trust {
                 load.await.map_err(|_| TrustError::Interrupted)??;
             }
             if let Ok(loaded) = loading.wait_for(Option::is_some).await
-                && let Some(verifier) = &*loaded
+                && let Some(trust) = &*loaded
             {
-                return Ok(Arc::clone(verifier));
+                return Ok(trust.clone());
             }
         }
     }
@@ -96,9 +118,10 @@ impl Trust {
         // Tokio panics if no thread can be started.
         let load = catch_panic("the reader of root certificates", || {
             spawn_blocking(move || {
-                let roots = Arc::new(sources.load()?);
-                let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-                sender.send_replace(Some(built.map_err(TrustError::NoRoots)?));
+                let RootLoad { store, skipped } = sources.load()?;
+                let built = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider).build();
+                let verifier = built.map_err(TrustError::NoRoots)?;
+                sender.send_replace(Some(ServerTrust { verifier, skipped: in_words(&skipped) }));
                 Ok(())
             })
         });
@@ -108,40 +131,123 @@ impl Trust {
 }
 
 impl RootSources {
-    fn load(self) -> Result<RootCertStore, TrustError> {
-        let mut roots = self.given;
+    fn load(self) -> Result<RootLoad, TrustError> {
+        let mut roots = RootLoad { store: self.given, skipped: Vec::new() };
         if self.platform {
             let certificates = platform_certificates();
             let found = certificates.len();
             // Platforms still ship roots that are unparsable by today's rules.
-            let (added, _ignored) = roots.add_parsable_certificates(certificates);
+            let (added, _ignored) = roots.store.add_parsable_certificates(certificates);
             tracing::debug!(found, added, "read the root certificates of the platform");
         }
         if let Some(path) = self.file {
-            add_file(&mut roots, path)?;
+            roots.add_file(path)?;
+        }
+        for folder in self.folders.iter().flat_map(std::env::split_paths) {
+            roots.add_folder(&folder);
         }
         Ok(roots)
     }
 }
 
-fn add_file(roots: &mut RootCertStore, path: PathBuf) -> Result<(), TrustError> {
-    let unreadable = |source| TrustError::File { path: path.clone(), source };
-    let mut position = 0;
-    for certificate in CertificateDer::pem_file_iter(&path).map_err(unreadable)? {
-        position += 1;
-        if let Err(source) = roots.add(certificate.map_err(unreadable)?) {
-            return Err(TrustError::MalformedCertificate { path, position, source });
+impl RootLoad {
+    fn add_file(&mut self, path: PathBuf) -> Result<(), TrustError> {
+        let certificates = match read(&path) {
+            Ok(certificates) => certificates,
+            Err(source) => return Err(TrustError::File { path, source }),
+        };
+        match (self.add(CERT_FILE_VARIABLE, &path, &certificates), certificates.len()) {
+            (_, 0) => Err(TrustError::EmptyFile { path }),
+            (0, count) => Err(TrustError::MalformedFile { path, count }),
+            _ => Ok(()),
         }
     }
-    if position == 0 { Err(TrustError::EmptyFile { path }) } else { Ok(()) }
+
+    /// Adds the roots in the files of a folder. A folder has links under several names to each
+    /// file, and other files, which are ignored.
+    fn add_folder(&mut self, folder: &Path) {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                return self.skip(format!("the folder {folder:?} of {CERT_DIR_VARIABLE} ({error})"));
+            }
+        };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort_unstable();
+        let mut seen = HashSet::new();
+        for path in paths {
+            // A link may lead nowhere.
+            let Ok(path) = path.canonicalize() else { continue };
+            if !path.is_file() || !seen.insert(path.clone()) {
+                continue;
+            }
+            match read(&path) {
+                Ok(certificates) => {
+                    self.add(CERT_DIR_VARIABLE, &path, &certificates);
+                }
+                Err(error) => self.skip(format!("{path:?} of {CERT_DIR_VARIABLE} ({error})")),
+            }
+        }
+    }
+
+    /// Adds the certificates that can be read, and returns their number.
+    fn add(
+        &mut self,
+        variable: &str,
+        path: &Path,
+        certificates: &[Option<CertificateDer<'static>>],
+    ) -> usize {
+        let mut added = 0;
+        for (index, certificate) in certificates.iter().enumerate() {
+            match certificate.as_ref().is_some_and(|certificate| self.store.add(certificate.clone()).is_ok())
+            {
+                true => added += 1,
+                false => self.skip(format!(
+                    "certificate {} of {} in {path:?} ({variable}), which is malformed",
+                    index + 1,
+                    certificates.len()
+                )),
+            }
+        }
+        added
+    }
+
+    fn skip(&mut self, root: String) {
+        tracing::warn!("skipped a root certificate: {root}");
+        self.skipped.push(root);
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<Option<CertificateDer<'static>>>> {
+    let text = read_limited(File::open(path)?)?;
+    Ok(certificates_of(&text))
+}
+
+/// Returns the certificates in a PEM text, with `None` for each malformed one.
+pub(crate) fn certificates_of(text: &[u8]) -> Vec<Option<CertificateDer<'static>>> {
+    let decoded = decode_utf16(text);
+    let text = decoded.as_deref().map_or(text, Vec::as_slice);
+    let certificates = PemBlocks::of(text).filter_map(|block| match block {
+        Ok(block) => (block.label == b"CERTIFICATE").then(|| Some(block.decode()?.to_vec().into())),
+        Err(unfinished) => (unfinished.label == b"CERTIFICATE").then_some(None),
+    });
+    certificates.collect()
+}
+
+/// Returns the skipped roots in words, the first of them if there are many.
+fn in_words(skipped: &[String]) -> Option<Arc<str>> {
+    let (named, others) = skipped.split_at(skipped.len().min(MAX_SKIPPED));
+    let mut words = named.join(", ");
+    if !others.is_empty() {
+        words.push_str(&format!(" and {} others", others.len()));
+    }
+    (!words.is_empty()).then(|| words.into())
 }
 
 /// Returns the platform's own roots. The loader would read `SSL_CERT_FILE` *instead*, so it is
 /// given the locations where the platform keeps its roots.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn platform_certificates() -> Vec<CertificateDer<'static>> {
-    use std::path::Path;
-
     use rustls_native_certs::load_certs_from_paths;
     use symbolon_types::Env;
 
@@ -191,7 +297,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("one.pem");
         let one = rcgen::generate_simple_self_signed(["one.example".to_owned()]).unwrap();
-        std::fs::write(&file, one.cert.pem()).unwrap();
+        fs::write(&file, one.cert.pem()).unwrap();
         for (variable, path) in [("SSL_CERT_FILE", file.as_path()), ("SSL_CERT_DIR", directory.path())] {
             assert_eq!(counted(&[(variable, path.to_str().unwrap())]), expected, "{variable}");
         }

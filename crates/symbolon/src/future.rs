@@ -64,25 +64,29 @@ fn check_host(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
     if *source == Source::Imds && !is_disabled {
         return Ok(());
     }
+    let lack = if request.proof_of_possession { "cannot bind tokens" } else { "issues no certificates" };
+    let use_of_certificates =
+        if request.proof_of_possession { "to bind tokens to" } else { "for requests over mTLS" };
+    let alternative =
+        if request.proof_of_possession { "request a bearer token" } else { "request the token without mTLS" };
     let (code, error, advice) = match request.identity.0.minimum_strength {
         // The key strength is checked first. (docs/protocol/imdsv2.md#guards)
         Some(minimum) => (
             "min_strength_not_met",
-            format!(
-                "a key of strength {minimum} is required, but this host cannot bind tokens; nothing was sent"
-            ),
-            "lower the requirement, or run on a host whose metadata service has version 2",
+            format!("a key of strength {minimum} is required, but this host {lack}; nothing was sent"),
+            "lower the requirement, or run on a host whose metadata service has version 2".to_owned(),
         ),
         None if is_disabled && *source == Source::Imds => (
             "mtls_pop_not_supported_in_imds_v1",
-            "MSAL_MI_DISABLE_IMDS_V2 disables the certificates that tokens are bound to; nothing was sent"
-                .to_owned(),
-            "unset the variable, or request a bearer token",
+            format!(
+                "MSAL_MI_DISABLE_IMDS_V2 disables the certificates {use_of_certificates}; nothing was sent"
+            ),
+            format!("unset the variable, or {alternative}"),
         ),
         None => (
             "mtls_pop_not_supported_for_environment",
-            format!("{source} issues no certificates to bind tokens to ({reason}); nothing was sent"),
-            "request a bearer token, or run on a virtual machine whose metadata service has version 2",
+            format!("{source} issues no certificates {use_of_certificates} ({reason}); nothing was sent"),
+            format!("{alternative}, or run on a virtual machine whose metadata service has version 2"),
         ),
     };
     let id = request.options.correlation_id().unwrap_or_else(CorrelationId::random);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
@@ -142,6 +143,36 @@ async fn call_returns_the_resource_response() {
     assert_eq!(sent.headers()["x-ms-date"], "today");
     let credentials: Vec<_> = sent.headers().get_all(AUTHORIZATION).iter().collect();
     assert_eq!(credentials, ["Bearer one"], "only the token");
+}
+
+#[tokio::test]
+async fn call_ends_at_its_deadline() {
+    let clock = ManualClock::new();
+    let transport = transport_fn(|request: Request| async move {
+        match request.url().host_str() {
+            Some("login.example") => issued("one"),
+            _ => std::future::pending().await,
+        }
+    });
+    let context = Context::default().with_clock(&clock);
+    let client = TokenClient::builder(secret(), transport).context(context).build();
+    let token = client.token("a").await.unwrap();
+    for (deadline, waited) in [(None, "60s"), (Some(Duration::from_secs(90)), "90s")] {
+        let request = http::Request::get("https://vault.example/secrets/x").body(Bytes::new()).unwrap();
+        let calling = async {
+            match deadline {
+                None => client.call(&token, request).await,
+                Some(deadline) => client.call_within(&token, request, deadline).await,
+            }
+        };
+        let mut calling = Box::pin(calling);
+        assert!((&mut calling).now_or_never().is_none());
+        clock.advance_to_next().expect("a deadline");
+        let error = calling.now_or_never().unwrap().unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), ("timeout", true));
+        let shown = error.to_string();
+        assert!(shown.contains("vault.example:443") && shown.contains(waited), "{shown}");
+    }
 }
 
 /// An error is transient only if the request may be sent again.

@@ -74,10 +74,13 @@ impl HttpClient {
             let request = request()?;
             sent.extend(request.secrets());
             let is_idempotent = request.idempotence() != Idempotence::None;
-            let sending = self.transport.send(request);
-            let result = timeout(clock, policy.attempt_timeout(), sending)
-                .await
-                .unwrap_or_else(|| Err(TransportErrorKind::Timeout.into()));
+            let (phase, destination) = (request.phase().clone(), request.destination());
+            phase.clear();
+            let limit = policy.attempt_timeout();
+            let result = timeout(clock, limit, self.transport.send(request)).await.unwrap_or_else(|| {
+                let error = TransportError::new(TransportErrorKind::Timeout);
+                Err(error.with_destination(destination).with_limit(limit, phase.phase()))
+            });
             let attempt = match &result {
                 Ok(response) => AttemptResult::Response {
                     status: response.status(),
@@ -112,14 +115,27 @@ impl HttpClient {
 symbolon_types::debug_fields!(HttpClient: transport);
 
 /// Returns the output of a future, or `None` after `limit` on this clock.
+///
+/// The limit also holds for a future that never waits, such as one that reads from a fast peer.
 pub async fn timeout<F: Future>(clock: &SharedClock, limit: Duration, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut timer = pin!(clock.sleep(limit));
+    stop_when(clock.sleep(limit), future).await.ok()
+}
+
+/// Returns the output of a future, or the output of `stop` if only that is ready.
+///
+/// `stop` is polled first. A future that never waits uses up the budget that Tokio gives a task for
+/// each poll, after which no timer of the task would be ready.
+///
+/// # Errors
+/// The output of `stop`.
+pub async fn stop_when<F: Future, S: Future>(stop: S, future: F) -> Result<F::Output, S::Output> {
+    let (mut stop, mut future) = (pin!(stop), pin!(future));
     poll_fn(|context| {
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
-            return Poll::Ready(Some(output));
+        let stopped = stop.as_mut().poll(context);
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => stopped.map(Err),
         }
-        timer.as_mut().poll(context).map(|()| None)
     })
     .await
 }
@@ -136,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::testing::ScriptedTransport;
-    use crate::{Route, transport_fn};
+    use crate::{RequestPhase, Route, transport_fn};
 
     fn request() -> Result<Request, TransportError> {
         Ok(Request::new(Method::GET, "https://login.example/".parse().unwrap(), Route::Public))
@@ -163,6 +179,38 @@ mod tests {
             drop(limited);
             assert_eq!(manual_clock.sleepers(), 0, "the timer is dropped");
         }
+    }
+
+    /// The future uses up the budget of its task at each poll.
+    #[tokio::test]
+    async fn timeout_ends_a_busy_future() {
+        let busy = async {
+            for _ in 0..50_000_000 {
+                tokio::task::coop::consume_budget().await;
+            }
+        };
+        let limited = timeout(&SharedClock::system(), Duration::from_millis(1), busy).await;
+        assert_eq!(limited, None);
+    }
+
+    #[test]
+    fn timeout_names_server_limit_and_phase() {
+        let manual_clock = ManualClock::new();
+        let transport = transport_fn(|request: Request| async move {
+            request.phase().enter(RequestPhase::Handshake);
+            std::future::pending().await
+        });
+        let context = Context::default().with_clock(&manual_clock);
+        let client = HttpClient::new(SharedTransport::new(transport), context);
+        let policy = RetryPolicy::once();
+        let mut sending = Box::pin(client.send(&policy, request));
+        assert!((&mut sending).now_or_never().is_none());
+        manual_clock.advance_to_next();
+        let error = sending.now_or_never().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "login.example:443 did not respond in time (waited 30s for the TLS handshake)"
+        );
     }
 
     #[test]

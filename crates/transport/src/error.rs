@@ -3,15 +3,29 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use symbolon_types::{Error, ErrorKind};
+
+use crate::phase::RequestPhase;
 
 /// The error of a request that got no response. Clones are cheap.
 #[derive(Clone)]
 pub struct TransportError {
     kind: TransportErrorKind,
     is_unprocessed: bool,
+    circumstances: Option<Arc<Circumstances>>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The place and the details of a failure.
+#[derive(Clone, Debug, Default)]
+struct Circumstances {
+    destination: Option<String>,
+    proxy: Option<String>,
+    waited: Option<(Duration, Option<RequestPhase>)>,
+    problem: Option<Cow<'static, str>>,
+    advice: Option<Cow<'static, str>>,
 }
 
 /// The category of a transport error.
@@ -23,8 +37,13 @@ pub enum TransportErrorKind {
     Insecure,
     /// The transport lacks an ability that the request needs. Nothing was sent.
     Unsupported,
+    /// A setting that the request needs is unusable, such as the URL of a proxy. Nothing was sent.
+    Misconfigured,
     /// Name resolution, the TCP connection or the proxy failed.
     Connect,
+    /// The proxy refused to connect to the server: it requires other credentials, or its policy
+    /// forbids the server. Nothing was sent.
+    ProxyRefused,
     /// The TLS handshake failed for a reason other than the client certificate: the server's
     /// certificate is not trusted, or there is no common version.
     Tls,
@@ -52,17 +71,30 @@ impl TransportError {
     /// Creates an error without a cause.
     #[must_use]
     pub fn new(kind: TransportErrorKind) -> Self {
-        use TransportErrorKind::{Connect, IdentityNotRequested, IdentityUnusable, Insecure, Unsupported};
-        let is_unprocessed =
-            matches!(kind, Connect | IdentityNotRequested | IdentityUnusable | Insecure | Unsupported);
-        Self { kind, is_unprocessed, source: None }
+        use TransportErrorKind::{
+            Connect, IdentityNotRequested, IdentityUnusable, Insecure, Misconfigured, ProxyRefused,
+            Unsupported,
+        };
+        let is_unprocessed = matches!(
+            kind,
+            Connect
+                | IdentityNotRequested
+                | IdentityUnusable
+                | Insecure
+                | Misconfigured
+                | ProxyRefused
+                | Unsupported
+        );
+        Self { kind, is_unprocessed, circumstances: None, source: None }
     }
 
     /// Sets whether the server has provably not processed the request. The default is true for the
     /// kinds after which nothing was sent, else false: [`Connect`](TransportErrorKind::Connect),
     /// [`IdentityNotRequested`](TransportErrorKind::IdentityNotRequested),
     /// [`IdentityUnusable`](TransportErrorKind::IdentityUnusable),
-    /// [`Insecure`](TransportErrorKind::Insecure) and
+    /// [`Insecure`](TransportErrorKind::Insecure),
+    /// [`Misconfigured`](TransportErrorKind::Misconfigured),
+    /// [`ProxyRefused`](TransportErrorKind::ProxyRefused) and
     /// [`Unsupported`](TransportErrorKind::Unsupported).
     #[must_use]
     pub fn with_unprocessed(self, is_unprocessed: bool) -> Self {
@@ -73,6 +105,55 @@ impl TransportError {
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { source: Some(Arc::from(source.into())), ..self }
+    }
+
+    /// Sets the server, as `host:port`, unless it is set already. [`SharedTransport`] sets the one
+    /// of the URL.
+    ///
+    /// [`SharedTransport`]: crate::SharedTransport
+    #[must_use]
+    pub fn with_destination(self, destination: Option<String>) -> Self {
+        self.edit(|circumstances| {
+            circumstances.destination = circumstances.destination.take().or(destination);
+        })
+    }
+
+    /// Sets the proxy that the request was sent through, without its credentials: its `host:port`,
+    /// and the variable that names it.
+    #[must_use]
+    pub fn with_proxy(self, proxy: impl Into<String>) -> Self {
+        self.edit(|circumstances| circumstances.proxy = Some(proxy.into()))
+    }
+
+    /// Sets the time limit that ended the request, and the phase that it was in.
+    #[must_use]
+    pub fn with_limit(self, limit: Duration, phase: Option<RequestPhase>) -> Self {
+        self.edit(|circumstances| circumstances.waited = Some((limit, phase)))
+    }
+
+    /// Replaces the problem that the kind stands for. It completes a sentence whose subject is the
+    /// server.
+    #[must_use]
+    pub fn with_problem(self, problem: impl Into<Cow<'static, str>>) -> Self {
+        self.edit(|circumstances| circumstances.problem = Some(problem.into()))
+    }
+
+    /// Replaces the advice that the kind stands for.
+    #[must_use]
+    pub fn with_advice(self, advice: impl Into<Cow<'static, str>>) -> Self {
+        self.edit(|circumstances| circumstances.advice = Some(advice.into()))
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Circumstances)) -> Self {
+        change(Arc::make_mut(self.circumstances.get_or_insert_default()));
+        self
+    }
+
+    /// Returns the advice that a transport gave for this failure, which is more precise than that
+    /// of the kind.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.circumstances.as_ref()?.advice.as_deref()
     }
 
     /// Returns the category.
@@ -98,8 +179,8 @@ impl TransportError {
     /// Converts it into an [`Error`] with a summary of the failed operation.
     #[must_use]
     pub fn into_error(self, summary: impl Into<Cow<'static, str>>) -> Error {
-        let Mapping { kind, code, advice, .. } = Mapping::of(self.kind);
-        self.wrapped(kind, code, summary).with_advice(advice)
+        let Mapping { kind, code, .. } = Mapping::of(self.kind);
+        self.wrapped(kind, code, summary.into())
     }
 
     /// Converts it into the [`Error`] of a managed identity source, which `source` names.
@@ -109,7 +190,7 @@ impl TransportError {
     /// not be sent is `invalid_managed_identity_endpoint`.
     #[must_use]
     pub fn into_source_error(self, source: impl fmt::Display) -> Error {
-        let Mapping { kind, code, problem, advice } = Mapping::of(self.kind);
+        let Mapping { kind, code, problem, .. } = Mapping::of(self.kind);
         let (kind, code, problem) = match self.kind {
             TransportErrorKind::Insecure => (
                 ErrorKind::Environment,
@@ -118,18 +199,57 @@ impl TransportError {
                  nothing was sent",
             ),
             TransportErrorKind::Unsupported => (ErrorKind::Environment, code, problem),
-            TransportErrorKind::Panicked
+            TransportErrorKind::Misconfigured
+            | TransportErrorKind::Panicked
             | TransportErrorKind::Timeout
             | TransportErrorKind::TooLarge
             | TransportErrorKind::Protocol => (kind, code, problem),
             _ => (ErrorKind::Network, "managed_identity_unreachable", "could not be reached"),
         };
-        self.wrapped(kind, code, format!("{source} {problem}")).with_advice(advice)
+        let problem = self.problem().unwrap_or(problem);
+        let summary = format!("{source} {problem}");
+        self.wrapped(kind, code, summary.into())
     }
 
-    fn wrapped(self, kind: ErrorKind, code: &'static str, summary: impl Into<Cow<'static, str>>) -> Error {
+    fn wrapped(self, kind: ErrorKind, code: &'static str, summary: Cow<'static, str>) -> Error {
+        let place = self.circumstances.as_ref().and_then(|circumstances| circumstances.place(&summary));
+        let summary = match place {
+            Some(place) => format!("{summary} ({place})").into(),
+            None => summary,
+        };
+        let advice = match self.advice() {
+            Some(advice) => advice.to_owned().into(),
+            None => Cow::Borrowed(Mapping::of(self.kind).advice),
+        };
         let is_transient = self.is_transient();
-        Error::new(kind, code, summary).with_transient(is_transient).with_source(self)
+        Error::new(kind, code, summary).with_advice(advice).with_transient(is_transient).with_source(self)
+    }
+
+    fn problem(&self) -> Option<&str> {
+        self.circumstances.as_ref()?.problem.as_deref()
+    }
+}
+
+impl Circumstances {
+    /// Returns the server, the proxy and the time, as far as `summary` does not contain them.
+    fn place(&self, summary: &str) -> Option<String> {
+        let is_named = |destination: &str| {
+            let host = destination.rsplit_once(':').map_or(destination, |(host, _)| host);
+            summary.contains(destination) || summary.contains(&format!("//{host}"))
+        };
+        let destination = self.destination.clone().filter(|destination| !is_named(destination));
+        let proxy = self.proxy.as_ref().map(|proxy| format!("through the proxy {proxy}"));
+        let route: Vec<String> = destination.into_iter().chain(proxy).collect();
+        let route = (!route.is_empty()).then(|| route.join(" "));
+        let parts: Vec<String> = route.into_iter().chain(self.waited()).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    fn waited(&self) -> Option<String> {
+        self.waited.map(|(limit, phase)| match phase {
+            Some(phase) => format!("waited {limit:?} for {phase}"),
+            None => format!("waited {limit:?}"),
+        })
     }
 }
 
@@ -154,6 +274,18 @@ impl Mapping {
                 "transport_unsupported",
                 "requires an ability that this transport lacks; nothing was sent",
                 "use a transport that declares the ability, such as symbolon-hyper in a Tokio runtime",
+            ),
+            Kind::Misconfigured => (
+                ErrorKind::Request,
+                "invalid_configuration",
+                "was not called, because a setting is unusable; nothing was sent",
+                "correct the setting",
+            ),
+            Kind::ProxyRefused => (
+                ErrorKind::Network,
+                "transport_error",
+                "could not be reached, because the proxy refused",
+                "check the credentials of the proxy, and that its policy allows the server",
             ),
             Kind::Connect => (
                 ErrorKind::Network,
@@ -228,12 +360,19 @@ impl fmt::Display for TransportError {
                 f.write_str("the private key of the client certificate failed to sign")
             }
             TransportErrorKind::Panicked => f.write_str("the transport panicked"),
-            kind => write!(f, "the server {}", Mapping::of(kind).problem),
+            kind => {
+                let circumstances = self.circumstances.as_deref();
+                let server = circumstances.and_then(|circumstances| circumstances.destination.as_deref());
+                let problem = self.problem().unwrap_or(Mapping::of(kind).problem);
+                write!(f, "{} {problem}", server.unwrap_or("the server"))?;
+                let place = circumstances.and_then(|circumstances| circumstances.place(server.unwrap_or("")));
+                place.map_or(Ok(()), |place| write!(f, " ({place})"))
+            }
         }
     }
 }
 
-symbolon_types::debug_fields!(TransportError: kind, is_unprocessed, source);
+symbolon_types::debug_fields!(TransportError: kind, is_unprocessed, circumstances, source);
 
 impl std::error::Error for TransportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
@@ -259,7 +398,9 @@ mod tests {
         for (kind, code, party, is_transient) in [
             (Kind::Insecure, "insecure_endpoint", ErrorKind::Request, false),
             (Kind::Unsupported, "transport_unsupported", ErrorKind::Request, false),
+            (Kind::Misconfigured, "invalid_configuration", ErrorKind::Request, false),
             (Kind::Connect, "transport_error", ErrorKind::Network, true),
+            (Kind::ProxyRefused, "transport_error", ErrorKind::Network, false),
             (Kind::Tls, "transport_error", ErrorKind::Network, false),
             (Kind::IdentityRejected, "transport_error", ErrorKind::Credential, false),
             (Kind::IdentityUnusable, "transport_error", ErrorKind::Credential, false),
@@ -291,7 +432,9 @@ mod tests {
         for (kind, is_unprocessed) in [
             (Kind::Insecure, true),
             (Kind::Unsupported, true),
+            (Kind::Misconfigured, true),
             (Kind::Connect, true),
+            (Kind::ProxyRefused, true),
             (Kind::Tls, false),
             (Kind::IdentityRejected, false),
             (Kind::IdentityUnusable, true),
@@ -313,6 +456,7 @@ mod tests {
         for (kind, code, party) in [
             (Kind::Connect, "managed_identity_unreachable", ErrorKind::Network),
             (Kind::Tls, "managed_identity_unreachable", ErrorKind::Network),
+            (Kind::Misconfigured, "invalid_configuration", ErrorKind::Request),
             (Kind::Insecure, "invalid_managed_identity_endpoint", ErrorKind::Environment),
             (Kind::Unsupported, "transport_unsupported", ErrorKind::Environment),
             (Kind::Timeout, "timeout", ErrorKind::Network),
@@ -323,6 +467,46 @@ mod tests {
             let error = TransportError::new(kind).into_source_error("Cloud Shell");
             assert_eq!((error.code(), error.kind()), (code, party), "{kind:?}");
             assert!(error.to_string().starts_with("Cloud Shell "), "{error}");
+        }
+    }
+
+    #[test]
+    fn errors_name_server_proxy_and_limit() {
+        let connect = || {
+            let error = TransportError::new(TransportErrorKind::Connect);
+            error.with_destination(Some("login.example:443".into())).with_destination(Some("other:1".into()))
+        };
+        let proxied = || connect().with_proxy("proxy.example:3128 of HTTPS_PROXY");
+        let waited = |phase| connect().with_limit(Duration::from_secs(2), phase);
+        let advice = "check the host name, the network, and the proxy if there is one";
+        for (error, shown, summary) in [
+            (
+                connect(),
+                "login.example:443 could not be reached",
+                format!("no token (login.example:443); {advice}"),
+            ),
+            (
+                proxied(),
+                "login.example:443 could not be reached (through the proxy proxy.example:3128 of HTTPS_PROXY)",
+                format!(
+                    "no token (login.example:443 through the proxy proxy.example:3128 of HTTPS_PROXY); {advice}"
+                ),
+            ),
+            (
+                waited(Some(RequestPhase::Connection)),
+                "login.example:443 could not be reached (waited 2s for the TCP connection)",
+                format!("no token (login.example:443; waited 2s for the TCP connection); {advice}"),
+            ),
+            (
+                waited(None).with_problem("is asleep").with_advice("wake it"),
+                "login.example:443 is asleep (waited 2s)",
+                "no token (login.example:443; waited 2s); wake it".to_owned(),
+            ),
+        ] {
+            assert_eq!(error.to_string(), shown);
+            assert_eq!(error.clone().into_error("no token").to_string(), summary);
+            let named = error.into_error("no token of login.example:443").to_string();
+            assert_eq!(named.matches("login.example:443").count(), 1, "{named}");
         }
     }
 }

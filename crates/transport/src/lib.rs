@@ -15,6 +15,7 @@ mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod phase;
 mod request;
 mod response;
 mod retry;
@@ -23,8 +24,9 @@ pub mod testing;
 mod transport;
 
 pub use capabilities::Capabilities;
-pub use client::{HttpClient, HttpOutcome, timeout};
+pub use client::{HttpClient, HttpOutcome, stop_when, timeout};
 pub use error::{TransportError, TransportErrorKind};
+pub use phase::{PhaseCell, RequestPhase};
 pub use request::{Idempotence, Request, Route, is_local_address, is_loopback};
 pub use response::{Response, retry_after};
 pub use retry::{RetryPolicy, is_transient_status};

@@ -9,6 +9,7 @@ use symbolon_types::{ClientIdentity, Secret, Secrets};
 use url::{Host, Url};
 
 use crate::CertificatePin;
+use crate::phase::PhaseCell;
 
 /// An HTTP request with its route, its client identity and its idempotence.
 ///
@@ -32,6 +33,7 @@ pub struct Request {
     pinned_server: Option<CertificatePin>,
     secrets: Secrets,
     idempotence: Idempotence,
+    phase: PhaseCell,
 }
 
 /// The idempotence of a request (RFC 9110 §9.2.2).
@@ -76,6 +78,7 @@ impl Request {
             identity: None,
             pinned_server: None,
             secrets: Secrets::none(),
+            phase: PhaseCell::new(),
         }
     }
 
@@ -176,6 +179,25 @@ impl Request {
     #[must_use]
     pub fn idempotence(&self) -> Idempotence {
         self.idempotence
+    }
+
+    /// Sets the cell of the request's phase.
+    pub fn with_phase(mut self, phase: PhaseCell) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    /// Returns the cell of the request's phase, which its clones share. A transport may set it.
+    #[must_use]
+    pub fn phase(&self) -> &PhaseCell {
+        &self.phase
+    }
+
+    /// Returns the server as `host:port`.
+    #[must_use]
+    pub fn destination(&self) -> Option<String> {
+        let port = self.url.port_or_known_default()?;
+        Some(format!("{}:{port}", self.url.host()?))
     }
 }
 

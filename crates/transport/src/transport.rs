@@ -75,9 +75,15 @@ impl Transport for SharedTransport {
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        check(&request, self.0.declared())?;
-        let sent = catch_panic_of("the transport", || self.0.send_boxed(request)).await;
-        sent.unwrap_or_else(|_| Err(TransportErrorKind::Panicked.into()))
+        let destination = request.destination();
+        let sent = match check(&request, self.0.declared()) {
+            Ok(()) => {
+                let sent = catch_panic_of("the transport", || self.0.send_boxed(request)).await;
+                sent.unwrap_or_else(|_| Err(TransportErrorKind::Panicked.into()))
+            }
+            Err(error) => Err(error),
+        };
+        sent.map_err(|error| error.with_destination(destination))
     }
 }
 

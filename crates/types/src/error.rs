@@ -14,6 +14,9 @@ const EXCERPT_LENGTH: usize = 512;
 /// client secrets of Microsoft Entra have about 40.
 const TOKEN_LENGTH: usize = 36;
 
+/// A longer wait that the service requested is part of the text: no request waits for it.
+const TOLD_WAIT: Duration = Duration::from_secs(60);
+
 /// The error returned when a token cannot be acquired.
 ///
 /// `Display` is one line: the failed operation, then the advice. The cause is the
@@ -149,7 +152,9 @@ impl Error {
         f.write_str(&self.0.summary)?;
         let status = self.0.status.map(|status| format!("HTTP {status}"));
         let codes = self.0.server_codes.iter().map(|code| format!("AADSTS{code}"));
-        let facts: Vec<String> = status.into_iter().chain(codes).collect();
+        let wait = self.0.retry_after.filter(|wait| *wait > TOLD_WAIT);
+        let wait = wait.map(|wait| format!("retry after {} s", wait.as_secs()));
+        let facts: Vec<String> = status.into_iter().chain(codes).chain(wait).collect();
         if facts.is_empty() { Ok(()) } else { write!(f, " ({})", facts.join(", ")) }
     }
 

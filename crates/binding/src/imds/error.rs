@@ -5,7 +5,7 @@ use std::fmt;
 use http::header::SERVER;
 use http::{HeaderValue, StatusCode};
 use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind};
-use symbolon_types::{Error, ErrorKind, SharedClock, Source};
+use symbolon_types::{Error, ErrorKind, IMDS_BASE_URL, SharedClock, Source};
 
 use super::endpoint::ImdsEndpoint;
 use super::error_body::SourceErrorBody;
@@ -88,6 +88,10 @@ pub(super) fn transport_error(error: TransportError, origin: &str) -> Error {
         }
         TransportErrorKind::TooLarge | TransportErrorKind::Protocol => {
             "check the address of the metadata service"
+        }
+        _ if error.advice().is_some() => return error.into_source_error(service),
+        _ if origin != IMDS_BASE_URL => {
+            "check AZURE_POD_IDENTITY_AUTHORITY_HOST, which names this metadata service"
         }
         _ => "check that this is an Azure machine and that no firewall blocks its metadata service",
     };

@@ -63,11 +63,12 @@ impl ImdsClient {
             }
             Err(error) => {
                 let reason = match error.kind() {
-                    TransportErrorKind::Timeout => "did not answer in time",
-                    TransportErrorKind::Connect => "could not be reached",
-                    _ => "did not answer like a web server",
+                    TransportErrorKind::Timeout => "did not answer in time".to_owned(),
+                    TransportErrorKind::Connect => "could not be reached".to_owned(),
+                    TransportErrorKind::Unsupported | TransportErrorKind::Panicked => error.to_string(),
+                    _ => "did not answer like a web server".to_owned(),
                 };
-                (ProbeStatus::Unreachable, reason.to_owned(), None)
+                (ProbeStatus::Unreachable, reason, None)
             }
         };
         tracing::debug!(leg = %endpoint, verdict = ?status, reason, "probed the metadata service");

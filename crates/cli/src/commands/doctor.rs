@@ -35,7 +35,8 @@ pub(super) async fn run(global: &GlobalOptions, env: &Env) -> Result<ExitCode, E
         None => endpoints::of_source(found.detection.source, env).await,
     };
     reached.splice(0..0, own);
-    let report = DoctorReport::new(&found, proxy, reached);
+    let mut report = DoctorReport::new(&found, proxy, reached);
+    report.advice.extend(transport.proxy_warnings().iter().map(|warning| format!("{warning}.")));
     match global.output {
         OutputFormat::Json => print_line(line(&report))?,
         _ => print_line(text::format(&report))?,

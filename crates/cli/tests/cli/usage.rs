@@ -300,7 +300,6 @@ fn bad_16_invalid_variables() {
         ("SYMBOLON_RETRY_SCALE", "-1", "SYMBOLON_RETRY_SCALE"),
         ("RUST_LOG", "a=b=c", "RUST_LOG"),
         ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "not a url", "AZURE_POD_IDENTITY_AUTHORITY_HOST"),
-        ("HTTPS_PROXY", "socks5://127.0.0.1:1", "HTTPS_PROXY"),
     ] {
         let mut command = symbolon();
         command.env(name, value).args(["token", "--resource", "https://x.example"]);
@@ -308,6 +307,31 @@ fn bad_16_invalid_variables() {
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{name}={value}: {}", ran.stderr);
         assert!(ran.stderr.contains(told), "{name}={value}: {}", ran.stderr);
         assert_eq!(ran.stderr.lines().count(), 1, "{name}={value}: {}", ran.stderr);
+    }
+}
+
+/// Only a request that would use the proxy fails.
+#[test]
+fn bad_16_unusable_proxy() {
+    for (name, value) in [("HTTPS_PROXY", "socks4://user:s3cr3t@127.0.0.1:1"), ("ALL_PROXY", "http://")] {
+        let mut command = symbolon();
+        command.env_remove("HTTPS_PROXY").env(name, value).env("APP_SECRET", "a secret").args([
+            "app-token",
+            "--authority",
+            "https://login.microsoftonline.com/contoso.example",
+            "--client-id",
+            "6731de76-14a6-49ae-97bc-6eba6914391e",
+            "--scope",
+            "https://vault.example/.default",
+            "--client-secret-env",
+            "APP_SECRET",
+        ]);
+        let ran = RunResult::of(command.output().unwrap());
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{name}={value}: {}", ran.stderr);
+        for part in [name, "socks5h://", "login.microsoftonline.com:443"] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains("s3cr3t"), "{}", ran.stderr);
     }
 }
 

@@ -127,9 +127,9 @@ impl ConnectionsBuilder {
     /// runtime.
     ///
     /// # Errors
-    /// [`BuildError`] if a root certificate, a proxy variable or the crypto provider is unusable.
+    /// [`BuildError`] if a root certificate or the crypto provider is unusable.
     pub fn build(self) -> Result<Connections, BuildError> {
-        let proxies = Proxies::from_env(self.context.env())?;
+        let proxies = Proxies::from_env(self.context.env());
         let protocols: &[&str] = if self.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
         let tls = self.tls.alpn_protocols(protocols.iter().copied()).context(self.context.clone());
         let connector = Connector::new(tls.build()?, proxies);

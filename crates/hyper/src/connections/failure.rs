@@ -6,7 +6,7 @@ use symbolon_transport::{TransportError, TransportErrorKind};
 
 use super::http1::ExchangeFailure;
 use super::outgoing::OutgoingBody;
-use crate::classify::{NewConnectionError, is_not_http, of_tls, on_new_connection};
+use crate::classify::{NewConnectionError, advised, interim_only, is_not_http, of_tls, on_new_connection};
 use crate::stream::StreamActivity;
 
 /// The failure of a request.
@@ -60,10 +60,14 @@ impl From<TransportError> for SendFailure {
 /// Returns the failure of an exchange. `record` is `None` for a connection that has served another
 /// request, whose loss says nothing about the certificate.
 pub(crate) fn exchange_error(
-    (error, unsent): ExchangeFailure,
+    failure: ExchangeFailure,
     activity: &StreamActivity,
     record: Option<&ClientAuthRecord>,
 ) -> SendFailure {
+    let (error, unsent) = match failure {
+        ExchangeFailure::Lost(error, unsent) => (error, unsent),
+        ExchangeFailure::InterimOnly => return SendFailure::new(interim_only().into(), None, false),
+    };
     let mut is_unprocessed = unsent.is_some() || !activity.is_written() || is_refused_stream(&error);
     let failed = match (record, activity.tls_error()) {
         _ if error.is_user() => {
@@ -73,7 +77,7 @@ pub(crate) fn exchange_error(
         (Some(record), Some(tls)) => {
             is_unprocessed |= matches!(tls, Error::AlertReceived(alert) if ends_handshake(*alert));
             let kind = record.failure_kind(tls);
-            on_new_connection(kind, of_tls(kind).with_source(error))
+            on_new_connection(kind, advised(of_tls(kind), kind, Some(tls)).with_source(error))
         }
         (Some(record), None) if !activity.is_received() => {
             let kind = record.failure_kind(&error);

@@ -9,6 +9,7 @@ use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 
 use super::outgoing::OutgoingBody;
+use crate::interim::InterimCount;
 use crate::stream::{HttpStream, StreamActivity};
 
 /// An HTTP/1.1 connection with streaming bodies.
@@ -23,8 +24,14 @@ pub(super) struct StreamingHttp1 {
     activity: StreamActivity,
 }
 
-/// The error of an exchange, and the request if no part of it was written.
-pub(super) type ExchangeFailure = (hyper::Error, Option<Box<http::Request<OutgoingBody>>>);
+/// The error of an exchange.
+pub(super) enum ExchangeFailure {
+    /// The connection was lost, or the response is not HTTP; with the request if no part of it was
+    /// written.
+    Lost(hyper::Error, Option<Box<http::Request<OutgoingBody>>>),
+    /// The server sends interim responses and no other.
+    InterimOnly,
+}
 
 impl StreamingHttp1 {
     pub(super) async fn new(stream: HttpStream) -> Result<Self, hyper::Error> {
@@ -45,8 +52,9 @@ impl StreamingHttp1 {
     /// Sends a request and receives the head of the response.
     pub(super) async fn send(
         &mut self,
-        request: http::Request<OutgoingBody>,
+        mut request: http::Request<OutgoingBody>,
     ) -> Result<http::Response<Incoming>, ExchangeFailure> {
+        let interim = InterimCount::of(&mut request);
         let mut response = pin!(self.sender.try_send_request(request));
         let connection = &mut self.connection;
         let mut cause = None;
@@ -54,9 +62,13 @@ impl StreamingHttp1 {
             if let Some(Err(error)) = poll_connection(connection, context) {
                 cause = Some(error);
             }
+            if interim.is_exceeded() {
+                *connection = None;
+                return Poll::Ready(Err(ExchangeFailure::InterimOnly));
+            }
             response.as_mut().poll(context).map_err(|mut failure| {
                 let unsent = failure.take_message().map(Box::new);
-                (cause.take().unwrap_or_else(|| failure.into_error()), unsent)
+                ExchangeFailure::Lost(cause.take().unwrap_or_else(|| failure.into_error()), unsent)
             })
         })
         .await

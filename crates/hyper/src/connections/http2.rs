@@ -66,7 +66,7 @@ impl SharedHttp2 {
     ) -> Result<http::Response<Incoming>, ExchangeFailure> {
         let response = self.sender.try_send_request(request).await.map_err(|mut failure| {
             let unsent = failure.take_message().map(Box::new);
-            (failure.into_error(), unsent)
+            ExchangeFailure::Lost(failure.into_error(), unsent)
         })?;
         self.is_proven.store(true, Ordering::Relaxed);
         Ok(response)

@@ -11,9 +11,9 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Version};
 use hyper::body::{Body as _, Incoming};
 use symbolon_rustls::{ClientAuthRecord, IdentityMap, TlsClient};
-use symbolon_transport::{Route, TransportError, TransportErrorKind};
+use symbolon_transport::{PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind};
 use symbolon_types::{ClientIdentity, SharedClock};
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::Id;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 
 use super::failure::{SendFailure, exchange_error};
@@ -23,7 +23,7 @@ use super::origin_pool::{OriginPool, PoolLimits};
 use super::outgoing::OutgoingBody;
 use super::response_body::{DrivenConnection, ResponseBody};
 use crate::classify::{NewConnectionError, not_started};
-use crate::connector::Connector;
+use crate::connector::{Connector, current_runtime};
 use crate::http1::announce_no_content;
 use crate::origin::HttpOrigin;
 use crate::proxy::Proxy;
@@ -76,6 +76,7 @@ struct Target<'a> {
     proxy: Option<&'a Proxy>,
     identity: Option<&'a ClientIdentity>,
     pools: &'a IdentityPools,
+    phase: &'a PhaseCell,
 }
 
 /// A connection that is ready for a request.
@@ -128,7 +129,8 @@ impl Connections {
     /// response.
     ///
     /// The URI is absolute. The scheme is `https`, or `http` for this machine and requests without
-    /// a certificate. Dropping the future ends the exchange.
+    /// a certificate. Dropping the future ends the exchange. A [`PhaseCell`] among the extensions
+    /// of the request is set to its phases.
     ///
     /// # Errors
     /// [`SendFailure`], which says if the server may have processed the request.
@@ -141,14 +143,35 @@ impl Connections {
             Ok(destination) => destination,
             Err(error) => return Err(SendFailure::unsent(error, request)),
         };
-        let proxy = self.0.connector.proxy_for(Route::Public, &origin);
+        let destination = Some(origin.to_string());
+        let proxy = match self.0.connector.proxy_for(Route::Public, &origin) {
+            Ok(proxy) => proxy,
+            Err(error) => return Err(SendFailure::unsent(error.with_destination(destination), request)),
+        };
         let key = PoolKey { origin, is_proxied: proxy.is_some(), runtime };
+        let sent = self.send_by(request, &key, proxy, identity).await;
+        sent.map_err(|mut failure| {
+            failure.error = failure.error.with_destination(destination);
+            if let Some(proxy) = proxy {
+                failure.error = failure.error.with_proxy(proxy.with_variable());
+            }
+            failure
+        })
+    }
+
+    async fn send_by(
+        &self,
+        mut request: http::Request<OutgoingBody>,
+        key: &PoolKey,
+        proxy: Option<&Proxy>,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<http::Response<ResponseBody>, SendFailure> {
         let uri = request.uri().clone();
-        let mut request = request;
+        let phase = request.extensions().get::<PhaseCell>().cloned().unwrap_or_default();
         loop {
             let pools = self.0.pools(identity);
-            let pool = self.0.pool(&pools, &key);
-            let target = Target { key: &key, proxy: proxy.as_ref(), identity, pools: &pools };
+            let pool = self.0.pool(&pools, key);
+            let target = Target { key, proxy, identity, pools: &pools, phase: &phase };
             let Checkout { connection, is_new } = match self.0.checkout(&pool, target).await {
                 Ok(checkout) => checkout,
                 Err(error) => {
@@ -157,6 +180,7 @@ impl Connections {
                     return Err(failure);
                 }
             };
+            phase.enter(RequestPhase::Response);
             let mut failure = match self.exchange(connection, &pool, &key.origin, request).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
@@ -190,7 +214,12 @@ impl Connections {
                             DrivenConnection { connection: *connection, pool, clock: self.0.clock.clone() };
                         Ok(released(response, Some(driven), permit).await)
                     }
-                    Err(failure) => Err(exchange_error(failure, connection.activity(), record.as_ref())),
+                    Err(failure) => {
+                        let activity = connection.activity();
+                        // A server that has begun to respond has accepted the certificate.
+                        let record = record.filter(|_| !activity.is_received());
+                        Err(exchange_error(failure, activity, record.as_ref()))
+                    }
                 }
             }
             ReadyConnection::Http2 { mut connection, permit } => {
@@ -300,12 +329,12 @@ impl ConnectionsParts {
         target: Target<'_>,
         record: &ClientAuthRecord,
     ) -> Result<HttpStream, NewConnectionError> {
-        let Target { key, proxy, identity, pools } = target;
+        let Target { key, proxy, identity, pools, phase } = target;
         let tls = match key.origin.is_tls() {
             true => Some(&**pools.tls.get_or_try_init(|| self.connector.tls_client(identity, None)).await?),
             false => None,
         };
-        self.connector.open(&key.origin, proxy, tls, record).await
+        self.connector.open(&key.origin, proxy, tls, record, phase).await
     }
 
     fn identities(&self) -> MutexGuard<'_, IdentityMap<Arc<IdentityPools>>> {
@@ -336,8 +365,7 @@ fn destination(uri: &Uri, identity: Option<&ClientIdentity>) -> Result<(HttpOrig
     if !origin.is_tls() && (identity.is_some() || !origin.is_local()) {
         return Err(TransportErrorKind::Insecure.into());
     }
-    let unsupported = |error| TransportError::new(TransportErrorKind::Unsupported).with_source(error);
-    Ok((origin, Handle::try_current().map_err(unsupported)?.id()))
+    Ok((origin, current_runtime()?))
 }
 
 /// Sets the target in origin form (RFC 9112 §3.2.1) and `Host`.

@@ -25,7 +25,7 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use rustls::SupportedProtocolVersion;
 use symbolon_hyper::{Connections, ConnectionsBuilder, ResponseBody, SendFailure, outgoing};
-use symbolon_transport::{TransportErrorKind, timeout};
+use symbolon_transport::{PhaseCell, RequestPhase, TransportErrorKind, timeout};
 use symbolon_types::{ClientIdentity, Context, Env, ManualClock, SharedClock, Thumbprint};
 
 use crate::authority::Authority;
@@ -307,6 +307,64 @@ async fn bare_loss_is_no_rejection() {
         let failure =
             send(&connections, request(Method::GET, &server.url(), ""), &identity).await.unwrap_err();
         assert!(failure.is_lost_with_identity && !failure.is_identity_rejected(), "{protocol}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn endless_interim_responses_are_an_error() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for tls in VERSIONS {
+        let server = EchoServer::start(&authority, tls, "http/1.1", Behaviour::InterimOnly).await;
+        let connections = trusting(&authority).build().unwrap();
+        let sent = send(&connections, request(Method::POST, &server.url(), "x"), &identity).await;
+        let failure = sent.unwrap_err();
+        assert_eq!(failure.error.kind(), TransportErrorKind::Protocol, "{failure:?}");
+        assert!(!failure.is_unprocessed && !failure.is_lost_with_identity, "{failure:?}");
+        assert!(failure.error.to_string().starts_with("localhost:"), "{}", failure.error);
+    }
+}
+
+/// The server closes while the body is still written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_response_to_upload_is_returned() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for tls in VERSIONS {
+        for _ in 0..10 {
+            let server = EchoServer::start(&authority, tls, "http/1.1", Behaviour::RefuseUpload).await;
+            let connections = trusting(&authority).build().unwrap();
+            let body = outgoing(Full::<Bytes>::from(vec![0; 16 << 20]));
+            let request = Request::post(server.url()).body(body).unwrap();
+            let sent = send(&connections, request, &identity).await;
+            assert_eq!(sent.map(|response| response.status().as_u16()).ok(), Some(413), "{tls:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn phases_and_proxy_of_request_are_known() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    let server = EchoServer::start(&authority, VERSIONS[1], "h2", Behaviour::Echo).await;
+    let phase = PhaseCell::new();
+    let mut request = request(Method::GET, &server.url(), "");
+    request.extensions_mut().insert(phase.clone());
+    let connections = trusting(&authority).build().unwrap();
+    send(&connections, request, &identity).await.unwrap();
+    assert_eq!(phase.phase(), Some(RequestPhase::Response));
+    for (url, kind) in [
+        ("socks5h://user:s3cr3t@127.0.0.1:1", TransportErrorKind::Connect),
+        ("socks4://user:s3cr3t@127.0.0.1:1", TransportErrorKind::Misconfigured),
+    ] {
+        let env = [("ALL_PROXY", url)].into_iter().collect();
+        let connections = trusting(&authority).context(Context::default().with_env(env)).build().unwrap();
+        let request = self::request(Method::GET, "https://service.example/", "");
+        let failure = send(&connections, request, &identity).await.unwrap_err();
+        assert_eq!((failure.error.kind(), failure.unsent.is_some()), (kind, true));
+        let shown = failure.error.to_string();
+        assert!(shown.contains("service.example:443") && shown.contains("ALL_PROXY"), "{shown}");
+        assert!(!shown.contains("s3cr3t"));
     }
 }
 

@@ -37,6 +37,10 @@ pub(crate) enum Behaviour {
     GoAway,
     /// Closes the connection after the handshake.
     CloseAfterHandshake,
+    /// Sends interim responses without end.
+    InterimOnly,
+    /// Sends status 413 after the head of a request, and closes without reading its body.
+    RefuseUpload,
 }
 
 /// A running server. It ends with its runtime.
@@ -129,6 +133,19 @@ async fn serve(
             let mut buffer = [0; 4096];
             let _read = stream.read(&mut buffer).await;
             record.requests.fetch_add(1, Ordering::SeqCst);
+            let _ended = stream.shutdown().await;
+            return;
+        }
+        Behaviour::InterimOnly => {
+            let _read = stream.read(&mut [0; 4096]).await;
+            let some = "HTTP/1.1 102 Processing\r\n\r\n".repeat(40);
+            while stream.write_all(some.as_bytes()).await.is_ok() {}
+            return;
+        }
+        Behaviour::RefuseUpload => {
+            let _read = stream.read(&mut [0; 1024]).await;
+            let head = "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 4\r\n\r\nlong";
+            let _sent = stream.write_all(head.as_bytes()).await;
             let _ended = stream.shutdown().await;
             return;
         }

@@ -118,22 +118,28 @@ async fn no_proxy_hosts_bypass_the_proxy() {
 }
 
 #[tokio::test]
-async fn refused_tunnel_is_a_connect_error() {
+async fn refused_tunnel_sends_nothing() {
     let authority = Authority::new();
     let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Required).start(&authority);
     let identity = authority.identity(Algorithm::P256);
-    for answer in [
-        "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
-        "HTTP/1.1 302 Found\r\nlocation: http://elsewhere/\r\ncontent-length: 0\r\n\r\n",
-        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
-        "",
+    for (answer, kind) in [
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+            TransportErrorKind::ProxyRefused,
+        ),
+        (
+            "HTTP/1.1 302 Found\r\nlocation: http://elsewhere/\r\ncontent-length: 0\r\n\r\n",
+            TransportErrorKind::ProxyRefused,
+        ),
+        ("SSH-2.0-OpenSSH_9.2\r\n\r\n", TransportErrorKind::Connect),
+        ("", TransportErrorKind::Connect),
     ] {
         let proxy = TunnelProxy::start(server.address(), answer).await;
         let url = format!("http://user:s3cr3t@127.0.0.1:{}", proxy.port);
         let env = [("HTTPS_PROXY", url)].into_iter().collect();
         let transport = trusting(&authority).context(Context::default().with_env(env)).build().unwrap();
         let error = transport.send(public("https://service.example/", Some(&identity))).await.unwrap_err();
-        assert_eq!(error.kind(), TransportErrorKind::Connect, "{answer}");
+        assert_eq!(error.kind(), kind, "{answer}");
         assert!(!format!("{error:?}{error}{transport:?}").contains("s3cr3t"));
     }
     assert_eq!(server.journal().accepted, 0);
@@ -155,6 +161,82 @@ async fn ssl_cert_file_adds_roots() {
         for server in &servers {
             assert_eq!(outcome(&transport, get(&server.url(), None)).await.as_deref(), Ok("hello"));
         }
+    }
+}
+
+/// Returns the results of requests to a server of each authority, with this environment.
+async fn reached(authorities: &[&Authority], variable: &str, value: &str) -> Vec<Result<(), String>> {
+    let env: Env = [(variable, value)].into_iter().collect();
+    let transport = HyperTransport::builder()
+        .platform_roots(false)
+        .context(Context::default().with_env(env))
+        .build()
+        .unwrap();
+    let mut results = Vec::new();
+    for authority in authorities {
+        let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).start(authority);
+        let sent = transport.send(get(&server.url(), None)).await;
+        results.push(sent.map(drop).map_err(|error| error.into_error("no token").to_string()));
+    }
+    results
+}
+
+#[tokio::test]
+async fn ssl_cert_file_is_read_leniently() {
+    let (one, two, stranger) = (Authority::new(), Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("roots.pem");
+    let (first, second) = (one.pem(), two.pem());
+    let both = format!("{first}{second}");
+    let utf_16 = format!("\u{feff}{both}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let joined = format!("{}{second}", first.trim_end());
+    assert!(joined.contains("----------BEGIN"));
+    let broken = first.replace("MII", "M!I");
+    let unfinished = first.replace("-----END", "----END");
+    let bogus = "-----BEGIN CERTIFICATE-----\nMTIz\n-----END CERTIFICATE-----\n";
+    for (content, skipped) in [
+        (both.clone().into_bytes(), None),
+        (format!("\u{feff}{both}").into_bytes(), None),
+        (both.replace('\n', "\r\n").into_bytes(), None),
+        (utf_16, None),
+        (joined.into_bytes(), None),
+        (format!("{first}{broken}{second}").into_bytes(), Some("certificate 2 of 3")),
+        (format!("{unfinished}{first}{second}").into_bytes(), Some("certificate 1 of 3")),
+        (format!("{first}{second}{bogus}").into_bytes(), Some("certificate 3 of 3")),
+    ] {
+        std::fs::write(&path, &content).unwrap();
+        let shown = String::from_utf8_lossy(&content);
+        let results = reached(&[&one, &two, &stranger], "SSL_CERT_FILE", path.to_str().unwrap()).await;
+        let [Ok(()), Ok(()), Err(refused)] = &results[..] else { panic!("{results:?} {shown}") };
+        assert!(refused.contains("SSL_CERT_FILE"), "{refused}");
+        match skipped {
+            Some(skipped) => assert!(refused.contains(skipped) && refused.contains("roots.pem"), "{refused}"),
+            None => assert!(!refused.contains("could not be read"), "{refused}"),
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ssl_cert_dir_adds_roots() {
+    let (one, two, three) = (Authority::new(), Authority::new(), Authority::new());
+    let stranger = Authority::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for folder in ["first", "second"] {
+        std::fs::create_dir(path(folder)).unwrap();
+    }
+    std::fs::write(path("first/one.pem"), one.pem()).unwrap();
+    std::os::unix::fs::symlink("one.pem", path("first/0a1b2c3d.0")).unwrap();
+    std::os::unix::fs::symlink("nowhere", path("first/0a1b2c3d.1")).unwrap();
+    std::fs::write(path("first/README"), "text").unwrap();
+    std::fs::write(path("second/two.crt"), two.pem() + &three.pem().replace("MII", "M!I")).unwrap();
+    std::fs::write(path("second/three.crt"), three.pem()).unwrap();
+    let folders = ["first", "second", "missing"].map(|name| path(name).to_str().unwrap().to_owned());
+    let results = reached(&[&one, &two, &three, &stranger], "SSL_CERT_DIR", &folders.join(":")).await;
+    let [Ok(()), Ok(()), Ok(()), Err(refused)] = &results[..] else { panic!("{results:?}") };
+    for part in ["certificate 2 of 2", "two.crt", "missing", "SSL_CERT_DIR"] {
+        assert!(refused.contains(part), "{part}: {refused}");
     }
 }
 

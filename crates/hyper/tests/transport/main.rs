@@ -18,6 +18,7 @@ mod logs;
 mod openssl;
 mod pinned;
 mod plain;
+mod proxies;
 mod refusals;
 mod resending;
 mod server;

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use symbolon_hyper::TlsVersion;
 use symbolon_transport::{Transport, TransportErrorKind};
 use symbolon_types::SigningError;
 
@@ -198,4 +199,72 @@ async fn request_with_identity_requires_tls() {
     let identity = authority.identity(Algorithm::P256);
     let sent = outcome(&transport, get("http://localhost:1/", Some(&identity))).await;
     assert_eq!(sent, Err(TransportErrorKind::Insecure));
+}
+
+#[tokio::test]
+async fn endless_interim_responses_are_an_error() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for version in VERSIONS {
+        for is_kept in [false, true] {
+            let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
+            let transport = trusting(&authority).build().unwrap();
+            if is_kept {
+                outcome(&transport, get(&server.url(), Some(&identity))).await.unwrap();
+            }
+            server.set_fault(Fault::InterimOnly);
+            let error = transport.send(get(&server.url(), Some(&identity))).await.unwrap_err();
+            assert_eq!((error.kind(), error.is_unprocessed()), (TransportErrorKind::Protocol, false));
+            assert!(error.to_string().contains("64 interim responses"), "{error}");
+        }
+    }
+}
+
+/// The server ends the handshake before it has seen a certificate.
+#[tokio::test]
+async fn early_alert_has_no_advice_about_roots() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    let server = ServerOptions::new(VERSIONS[0], ClientCertificates::Required).start(&authority);
+    let transport = trusting(&authority).minimum_tls(TlsVersion::V1_3).build().unwrap();
+    for identity in [None, Some(&identity)] {
+        let error = transport.send(get(&server.url(), identity)).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Tls);
+        let shown = error.into_error("no token").to_string();
+        assert!(shown.contains("TLS version") && !shown.contains("SSL_CERT_FILE"), "{shown}");
+        assert!(shown.contains(&format!("localhost:{}", server.address().port())), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn refused_server_is_named_with_advice() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for (issuer, names, parts) in [
+        (&stranger, &["localhost"][..], &["SSL_CERT_FILE", "--ca-file", "invalid peer certificate"][..]),
+        (&authority, &["service.example"], &["host name", "service.example"]),
+    ] {
+        let server = ServerOptions::new(VERSIONS[1], ClientCertificates::Never).named(names).start(issuer);
+        let transport = trusting(&authority).build().unwrap();
+        let error = transport.send(get(&server.url(), None)).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Tls);
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        let shown = format!("{} {cause}", error.into_error("no token"));
+        let address = format!("localhost:{}", server.address().port());
+        for part in parts.iter().chain([&address.as_str()]) {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+}
+
+/// Nothing was sent, and the error says what is missing.
+#[test]
+fn missing_runtime_is_named() {
+    let authority = Authority::new();
+    let transport = trusting(&authority).build().unwrap();
+    let mut sending = Box::pin(transport.send(get("https://localhost:1/", None)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(sent) = sending.as_mut().poll(&mut context) else { panic!("it waits") };
+    let shown = sent.unwrap_err().into_source_error("App Service").to_string();
+    assert!(shown.contains("this thread runs no Tokio runtime") && shown.contains("tokio::main"), "{shown}");
+    assert!(!shown.contains("ability"), "{shown}");
 }

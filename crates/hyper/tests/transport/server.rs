@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     Mute,
     /// A body of this many bytes is announced and not sent.
     Announce(usize),
+    /// Interim responses without end.
+    InterimOnly,
     /// Status 413 after the head of a request, then close without reading its body.
     RefuseUpload,
 }
@@ -319,6 +321,13 @@ async fn answer(
                 stream.flush().await?;
                 let _closed = stream.read_u8().await?;
                 return Ok(());
+            }
+            Fault::InterimOnly => {
+                let some = "HTTP/1.1 100 Continue\r\n\r\n".repeat(40);
+                loop {
+                    stream.write_all(some.as_bytes()).await?;
+                    stream.flush().await?;
+                }
             }
             Fault::RefuseUpload => {
                 let head =

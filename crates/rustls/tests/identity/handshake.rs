@@ -25,7 +25,7 @@ async fn get(port: u16, root: &[u8], identity: &ClientIdentity) -> String {
     let client = configs.client(Some(identity), None).await.unwrap();
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = client.connect(name, stream, &ClientAuthRecord::default()).await.unwrap();
+    let mut stream = client.connect(name, 443, stream, &ClientAuthRecord::default()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut response = Vec::new();
     // The test server keeps the connection open.

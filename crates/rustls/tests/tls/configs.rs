@@ -8,8 +8,8 @@ use symbolon_types::CertificatePin;
 
 use crate::authority::Authority;
 use crate::keys::{ALGORITHMS, Algorithm};
-use crate::server::{ClientCertificates, Handshake, ServerOptions, VERSIONS};
-use crate::{connect, exchange, request, trusting};
+use crate::server::{ClientCertificates, Fault, Handshake, ServerOptions, VERSIONS};
+use crate::{connect, exchange, localhost, request, tcp, trusting};
 
 #[tokio::test]
 async fn configuration_presents_its_identity() {
@@ -53,6 +53,29 @@ async fn sessions_never_cross_identities() {
             }
         }
         assert_eq!(server.journal().handshakes, expected, "{version:?}");
+    }
+}
+
+/// A session of one port tells another server of the same name nothing.
+#[tokio::test]
+async fn sessions_never_cross_ports() {
+    let authority = Authority::new();
+    for version in VERSIONS {
+        let configs = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        let start =
+            |fault| ServerOptions::new(version, ClientCertificates::Required).fault(fault).start(&authority);
+        let (server, other) = (start(Fault::None), start(Fault::ResetAtOnce));
+        let client = configs.client(Some(&identity), None).await.unwrap();
+        exchange(&client, server.address()).await.unwrap();
+        let record = ClientAuthRecord::default();
+        let lost =
+            client.connect(localhost(), other.address().port(), tcp(other.address()).await, &record).await;
+        assert_eq!(lost.unwrap_err().kind(), TlsErrorKind::Interrupted, "{version:?}");
+        assert!(!record.is_known_to_server(), "{version:?}");
+        exchange(&client, server.address()).await.unwrap();
+        let resumed: Vec<_> = server.journal().handshakes.iter().map(|one| one.is_resumed).collect();
+        assert_eq!(resumed, [false, true], "{version:?}");
     }
 }
 

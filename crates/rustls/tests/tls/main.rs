@@ -55,7 +55,7 @@ async fn connect(config: &Arc<ClientConfig>, address: SocketAddr) -> TlsStream<T
 /// Sends a request on a new connection of the client. Returns the kind of the failure.
 async fn exchange(client: &TlsClient, address: SocketAddr) -> Result<(), TlsErrorKind> {
     let record = ClientAuthRecord::default();
-    let connected = client.connect(localhost(), tcp(address).await, &record).await;
+    let connected = client.connect(localhost(), address.port(), tcp(address).await, &record).await;
     let mut stream = connected.map_err(|error| error.kind())?;
     request(&mut stream).await.map_err(|error| record.failure_kind(&*error))
 }

@@ -37,7 +37,7 @@ fn advice(source: Source, status: StatusCode) -> &'static str {
 
 /// Returns the error for a request without a response.
 pub(super) fn no_response(source: Source, error: TransportError) -> Error {
-    const CHECK_ENDPOINT: &str = "check the endpoint in the host's variables, and that no firewall blocks it";
+    let variable = source.info().required_variables.first().copied().unwrap_or(Source::IMDS_VARIABLE);
     match error.kind() {
         TransportErrorKind::Tls if source == Source::ServiceFabric => Error::new(
             ErrorKind::Network,
@@ -51,11 +51,14 @@ pub(super) fn no_response(source: Source, error: TransportError) -> Error {
         TransportErrorKind::Timeout => error.into_source_error(source).with_advice("try again later"),
         TransportErrorKind::Unsupported | TransportErrorKind::Panicked => error.into_source_error(source),
         TransportErrorKind::Insecure => {
-            let variable = source.info().required_variables.first().copied().unwrap_or(Source::IMDS_VARIABLE);
             let advice = format!("set {variable} to an https URL, or to an address of this machine");
             error.into_source_error(source).with_advice(advice)
         }
-        _ => error.into_source_error(source).with_advice(CHECK_ENDPOINT),
+        _ if error.advice().is_some() => error.into_source_error(source),
+        _ => {
+            let advice = format!("check the endpoint in {variable}, and that no firewall blocks it");
+            error.into_source_error(source).with_advice(advice)
+        }
     }
 }
 

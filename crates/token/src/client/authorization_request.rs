@@ -193,7 +193,7 @@ impl<'a> AuthorizationRequest<'a> {
         let parts = self.parts;
         let started = Started { at: parts.http.context().clock().steady_now(), deadline: parts.deadline };
         let endpoint = self.application.authorization_endpoint(&parts.http, self.tenant);
-        let (mut url, issuer) = parts.until(started, endpoint).await?;
+        let (mut url, issuer) = parts.until(started, "the metadata of the authority", endpoint).await?;
         let pending = PendingAuthorization::new(self.redirect_uri, issuer)?;
         let mut query = url.query_pairs_mut();
         query

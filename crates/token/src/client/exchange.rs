@@ -60,14 +60,16 @@ impl TokenExchange {
         let (parts, started, id) =
             (Arc::clone(&self.request.parts), self.request.started, self.request.correlation_id);
         let is_code = matches!(self.request.grant, Grant::AuthorizationCode(_));
-        parts.until(started, self.run_unlimited()).await.map_err(|error| {
-            // The time limit may have ended an attempt.
-            let error = if is_code && error.code() == "timeout" { code_used(error) } else { error };
-            match error.correlation_id() {
-                Some(_) => error,
-                None => error.with_correlation_id(id),
-            }
-        })
+        parts.until(started, "the credential and the token service", self.run_unlimited()).await.map_err(
+            |error| {
+                // The time limit may have ended an attempt.
+                let error = if is_code && error.code() == "timeout" { code_used(error) } else { error };
+                match error.correlation_id() {
+                    Some(_) => error,
+                    None => error.with_correlation_id(id),
+                }
+            },
+        )
     }
 
     /// Sends the token request, and another one if the credential was rejected and has a successor.

@@ -41,7 +41,7 @@ impl OwnedRequest {
 
     /// Authenticates within the time limit of the request.
     pub(super) async fn authenticate_in_time(&self) -> Result<ClientAuth, Error> {
-        self.parts.until(self.started, self.authenticate()).await
+        self.parts.until(self.started, "the credential", self.authenticate()).await
     }
 
     pub(super) fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {

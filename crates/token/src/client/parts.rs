@@ -38,12 +38,13 @@ impl ClientParts {
     pub(super) async fn until<T>(
         &self,
         started: Started,
+        waited_for: &str,
         step: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let clock = self.http.context().clock();
         let left = started.deadline.saturating_sub(clock.steady_now().since(started.at));
         timeout(clock, left, step).await.unwrap_or_else(|| {
-            let error = format!("no token was issued within {:?}", started.deadline);
+            let error = format!("no token was issued within {:?}; waited for {waited_for}", started.deadline);
             Err(Error::new(ErrorKind::Network, "timeout", error)
                 .with_advice("check that the services involved are reachable, or allow more time")
                 .with_transient(true))

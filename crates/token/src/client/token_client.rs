@@ -1,6 +1,7 @@
 //! The token client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use symbolon_transport::SharedTransport;
@@ -105,7 +106,20 @@ impl TokenClient {
         token: &Token,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
-        let called = token.call(self.parts.http.transport(), request).await;
+        self.call_within(token, request, Token::CALL_DEADLINE).await
+    }
+
+    /// Like [`call`](Self::call), with a deadline for the complete response.
+    ///
+    /// # Errors
+    /// Those of [`Token::call`].
+    pub async fn call_within(
+        &self,
+        token: &Token,
+        request: http::Request<Bytes>,
+        deadline: Duration,
+    ) -> Result<http::Response<Bytes>, Error> {
+        let called = token.call_within(&self.parts.http, request, deadline).await;
         if let (Err(error), Some(identity)) = (&called, token.bound_to())
             && let Some(cause) = std::error::Error::source(error).and_then(|cause| cause.downcast_ref())
             && rejection(cause).is_some_and(|rejection| rejection.withdraws_tokens())

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use symbolon_transport::{Idempotence, Request, Route, Transport};
+use symbolon_transport::{HttpClient, Idempotence, PhaseCell, Request, RetryPolicy, Route, TransportError};
 use symbolon_types::{ClientIdentity, CorrelationId, Error, ErrorKind, Secret};
 
 use super::key::TokenKey;
@@ -77,6 +77,9 @@ impl TokenOrigin {
 }
 
 impl Token {
+    /// The deadline of [`call`](Self::call): one minute.
+    pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
     pub(crate) fn new(parts: TokenParts) -> Self {
         Self { parts: Arc::new(parts), origin: TokenOrigin::Network }
     }
@@ -175,23 +178,38 @@ impl Token {
         Duration::from_millis(self.parts.duration_ms.into())
     }
 
-    /// Calls a resource over `transport`: sends a request with the token and, for a bound token,
-    /// its certificate. Responses of any status are returned; nothing is retried. A request whose
-    /// connection is lost is sent once more, but a `POST` or `PATCH` only if the resource has
-    /// provably not processed it.
+    /// Calls a resource: sends a request with the token and, for a bound token, its certificate.
+    /// Responses of any status are returned; nothing is retried. A request whose connection is lost
+    /// is sent once more, but a `POST` or `PATCH` only if the resource has provably not processed
+    /// it. After [`CALL_DEADLINE`](Self::CALL_DEADLINE) without a complete response, the call ends
+    /// with `timeout`.
     ///
     /// # Errors
     /// Those of [`authorize`](Self::authorize), and those of the transport. An error is transient
     /// only if the request may be sent again.
     pub async fn call(
         &self,
-        transport: &impl Transport,
+        http: &HttpClient,
         request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, Error> {
+        self.call_within(http, request, Self::CALL_DEADLINE).await
+    }
+
+    /// Like [`call`](Self::call), with a deadline for the complete response.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call).
+    pub async fn call_within(
+        &self,
+        http: &HttpClient,
+        request: http::Request<Bytes>,
+        deadline: Duration,
     ) -> Result<http::Response<Bytes>, Error> {
         let request = self.authorize(request)?;
         let is_idempotent = request.idempotence() == Idempotence::Message;
-        match transport.send(request).await {
-            Ok(response) => Ok(response.into()),
+        let policy = RetryPolicy::once().with_attempt_timeout(deadline);
+        match http.send(&policy, || Ok::<_, TransportError>(request.clone())).await {
+            Ok(sent) => Ok(sent.response.into()),
             Err(error) => {
                 let may_repeat = is_idempotent || error.is_unprocessed();
                 let error = error.into_error("the resource could not be called");
@@ -226,6 +244,9 @@ impl Token {
             .with_body(body)
             .with_identity(self.bound_to().cloned());
         *authorized.headers_mut() = head.headers;
+        if let Some(phase) = head.extensions.get::<PhaseCell>() {
+            authorized = authorized.with_phase(phase.clone());
+        }
         Ok(authorized)
     }
 

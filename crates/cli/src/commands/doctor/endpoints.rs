@@ -86,10 +86,17 @@ pub(super) async fn reach(
             Ok(_) => {
                 EndpointReport { url, ok: true, ms: Some(millis(took)), reason: "responds over TLS".into() }
             }
-            Err(error) => EndpointReport { url, ok: false, ms: None, reason: error.to_string() },
+            Err(error) => EndpointReport { url, ok: false, ms: None, reason: with_causes(&error) },
         }
     }))
     .await
+}
+
+/// Joins an error and its causes.
+fn with_causes(error: &TransportError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let texts = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string));
+    texts.collect::<Vec<_>>().join(": ")
 }
 
 /// Connects to the endpoint in the variable of the source. Sends nothing.
