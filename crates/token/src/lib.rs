@@ -74,7 +74,7 @@ pub use oauth::{
 };
 #[cfg(feature = "conformance")]
 pub use store::conformance;
-pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoredEntry};
+pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoreLock, StoredEntry};
 #[cfg(feature = "sealed-store")]
 pub use store::{SealedStore, SealingKey};
 #[doc(inline)]

@@ -10,7 +10,7 @@ mod sealed;
 mod store_client;
 mod store_key;
 
-pub use cache_store::{CacheStore, Precondition, PutOutcome, StoredEntry};
+pub use cache_store::{CacheStore, Precondition, PutOutcome, StoreLock, StoredEntry};
 pub use memory::MemoryStore;
 #[cfg(feature = "sealed-store")]
 pub use sealed::{SealedStore, SealingKey};

@@ -185,6 +185,36 @@ impl PrivateDir {
         Ok(rustix::fs::fsync(folder)?)
     }
 
+    /// Removes a file that no other process may still need. A missing file is not an error.
+    ///
+    /// # Errors
+    /// `store_unusable` when the file system fails.
+    pub fn remove(&self, name: &str, _lock: &FileLock) -> Result<(), Error> {
+        match rustix::fs::unlinkat(&self.0.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.failed("remove", name, errno.into())),
+        }
+    }
+
+    /// Returns the names in the folder that begin with `prefix`, in no particular order.
+    ///
+    /// # Errors
+    /// `store_unusable` when the file system fails.
+    pub fn names(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let read = || {
+            let mut names = Vec::new();
+            for entry in rustix::fs::Dir::read_from(&self.0.folder)? {
+                if let Ok(name) = entry?.file_name().to_str()
+                    && name.starts_with(prefix)
+                {
+                    names.push(name.to_owned());
+                }
+            }
+            Ok(names)
+        };
+        read().map_err(|errno: Errno| self.failed("list", "", errno.into()))
+    }
+
     /// Renames a file to `NAME.set-aside`, for a person to examine, replacing an earlier one. Where
     /// that name cannot be replaced, because it belongs to a folder or the file is one itself, a
     /// number is added. A missing file is not an error.

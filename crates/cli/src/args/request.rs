@@ -68,7 +68,8 @@ pub(crate) struct KeyOptions {
     /// Type of the key
     #[arg(long, value_enum, default_value_t = KeyType::Rsa2048)]
     pub(crate) key: KeyType,
-    /// Keep key and certificate for the next run, in SYMBOLON_STATE_DIR or the user's state folder
+    /// Keep key, certificate and bound tokens for the next run, in SYMBOLON_STATE_DIR or the
+    /// user's state folder
     #[arg(long)]
     pub(crate) persist_binding: bool,
 }

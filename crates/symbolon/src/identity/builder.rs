@@ -21,6 +21,8 @@ use crate::detection::missing_variables;
 use crate::downgrade::Downgrade;
 use crate::partition;
 use crate::source::fetch::{TokenFetcher, imds_environment};
+#[cfg(unix)]
+use crate::token_folder::TokenFolder;
 
 /// The default deadline. A metadata service that is being updated can require 70 seconds of
 /// retries.
@@ -107,10 +109,12 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Stores certificates in this folder. They outlive the process, and all processes of this user
-    /// on this machine share them. The folder belongs to this user alone (mode 0700). Without a
-    /// [`key_provider`](Self::key_provider) the folder also holds the key; a key provider should
-    /// return a key that outlives the process. Default: certificates in memory only. Unix only.
+    /// Stores certificates, and the tokens that are bound to them, in this folder. They outlive the
+    /// process, and all processes of this user on this machine share them: one of them requests
+    /// each certificate and each bound token. The folder belongs to this user alone (mode 0700).
+    /// Without a [`key_provider`](Self::key_provider) the folder also holds the key; a key provider
+    /// should return a key that outlives the process. Bearer tokens are not stored, and bound ones
+    /// not if the [`cache`](Self::cache) has a store of its own. Default: memory only. Unix only.
     #[cfg(unix)]
     pub fn persist_bindings(mut self, folder: impl Into<PathBuf>) -> Self {
         self.minter.store_folder = Some(folder.into());
@@ -204,6 +208,16 @@ impl ManagedIdentityBuilder {
         let requirements = self.minter.requirements();
         let minimum_strength = self.minter.minimum_strength;
         let new_key_strength = self.minter.new_key_strength();
+        #[cfg(unix)]
+        let bound_tokens = match &self.minter.store_folder {
+            Some(folder) if !cache.has_store() => {
+                let folder = TokenFolder::new(folder.clone(), self.context.clock().clone());
+                cache.clone().with_bound_token_store(folder)
+            }
+            _ => cache.clone(),
+        };
+        #[cfg(not(unix))]
+        let bound_tokens = cache.clone();
         let minter = self.minter.build(imds_url, presence, &http, retry)?;
         let environment = imds_environment(&imds);
         let partition = |scheme| {
@@ -213,7 +227,7 @@ impl ManagedIdentityBuilder {
             MintedCertificate::new(minter.clone(), self.id.clone(), partition("pop"), partition("mtls"));
         let token_client = TokenClient::builder(credential, transport)
             .context(self.context)
-            .cache(cache.clone())
+            .cache(bound_tokens)
             .capabilities(self.capabilities.iter().cloned())
             .retry(retry(RetryPolicy::token_endpoint()))
             .deadline(self.deadline)

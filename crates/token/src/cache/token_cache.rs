@@ -1,7 +1,7 @@
 //! The token cache.
 
 use symbolon_lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
-use symbolon_types::{ClientIdentity, Context, Error, Jitter, SharedClock, SteadyTime};
+use symbolon_types::{ClientIdentity, Context, Error, Jitter, SharedClock, SteadyTime, Thumbprint};
 use tracing::Instrument as _;
 
 use super::events;
@@ -57,6 +57,21 @@ impl TokenCache {
     pub fn with_store(mut self, store: impl CacheStore) -> Self {
         self.store = Some(StoreClient::new(store, self.capacity, self.clock.clone()));
         self
+    }
+
+    /// Returns the cache with a store of bound tokens behind it, which never receives a bearer
+    /// token: a bound token is of use only with the private key of its certificate. Otherwise it is
+    /// like [`with_store`](Self::with_store).
+    pub fn with_bound_token_store(mut self, store: impl CacheStore) -> Self {
+        let client = StoreClient::new(store, self.capacity, self.clock.clone());
+        self.store = Some(client.for_bound_tokens());
+        self
+    }
+
+    /// Returns true if there is a store behind the cache.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.store.is_some()
     }
 
     /// Returns the number of access tokens, including expired ones that were not yet evicted.
@@ -120,8 +135,19 @@ impl TokenCache {
         }
     }
 
-    pub(crate) fn has_store(&self) -> bool {
-        self.store.is_some()
+    /// Returns true if a store holds all tokens.
+    pub(crate) fn has_full_store(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| !store.is_for_bound_tokens())
+    }
+
+    /// Removes the tokens of a refused certificate, as far as they are in memory, from the store.
+    pub(crate) fn forget_certificate(&self, certificate: Thumbprint) {
+        let Some(store) = &self.store else { return };
+        for (_, lease) in self.leases.snapshot() {
+            if lease.value().bound_to().is_some_and(|identity| identity.thumbprint() == certificate) {
+                store.refuse(lease.value());
+            }
+        }
     }
 
     /// Returns the token under a key, unless it has expired. Never waits, and allocates nothing.
@@ -192,9 +218,18 @@ impl TokenCache {
     {
         let cache = self.clone();
         async move {
+            let mut _lock = None;
             if let (Some(store), StoreRead::Allowed(identity)) = (&cache.store, &read) {
                 let held = || cache.find_even_if_due(&requested.borrowed());
-                if let Some(stored) = store.token(&requested, identity.as_ref(), held).await {
+                let mut stored = store.token(&requested, identity.as_ref(), held).await;
+                if stored.is_none() {
+                    // Of several processes, one requests the token, and the others find it.
+                    _lock = store.lock(&requested).await;
+                    if _lock.is_some() {
+                        stored = store.token(&requested, identity.as_ref(), held).await;
+                    }
+                }
+                if let Some(stored) = stored {
                     let now = cache.clock.read();
                     return Ok(Loaded::new(stored.into_lease(
                         requested,

@@ -89,7 +89,7 @@ impl TokenExchange {
             && rejection.withdraws_tokens()
             && let Some(identity) = auth.identity()
         {
-            self.request.parts.bound_tokens.refuse(identity.thumbprint());
+            self.request.parts.refuse_certificate(identity.thumbprint());
         }
         if !has_successor || self.request.grant.is_one_time() && !failed.is_unprocessed {
             return Err(self.failure(&auth, failed));
@@ -127,7 +127,7 @@ impl TokenExchange {
             is_bound: scheme.bound_to().is_some(),
             reason: self.reason,
             region: auth.region().telemetry_fields(),
-            has_store: cache.has_store(),
+            has_store: cache.has_full_store(),
             caller,
             parameters: &self.request.parameters,
         };

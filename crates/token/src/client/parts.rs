@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_transport::{HttpClient, RetryPolicy, timeout};
-use symbolon_types::{Error, ErrorKind, SteadyTime};
+use symbolon_types::{Error, ErrorKind, SteadyTime, Thumbprint};
 
 use super::bound_tokens::BoundTokens;
 use super::throttle::Throttle;
@@ -34,6 +34,13 @@ pub(super) struct Started {
 }
 
 impl ClientParts {
+    /// Records that exactly this certificate was refused: its tokens are neither served in place of
+    /// others nor kept in the store.
+    pub(super) fn refuse_certificate(&self, certificate: Thumbprint) {
+        self.bound_tokens.refuse(certificate);
+        self.cache.forget_certificate(certificate);
+    }
+
     /// Runs one step of a request within what is left of its time limit.
     pub(super) async fn until<T>(
         &self,

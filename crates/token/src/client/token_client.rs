@@ -76,7 +76,7 @@ impl TokenClient {
     /// credential has replaced it already, or replaces it because of this refusal.
     pub async fn certificate_refused(&self, token: &Token) -> bool {
         let Some(used) = token.bound_to() else { return false };
-        self.parts.bound_tokens.refuse(used.thumbprint());
+        self.parts.refuse_certificate(used.thumbprint());
         let request = CredentialRequest {
             proof_of_possession: true,
             for_user: token.account().is_some(),
@@ -124,7 +124,7 @@ impl TokenClient {
             && let Some(cause) = std::error::Error::source(error).and_then(|cause| cause.downcast_ref())
             && rejection(cause).is_some_and(|rejection| rejection.withdraws_tokens())
         {
-            self.parts.bound_tokens.refuse(identity.thumbprint());
+            self.parts.refuse_certificate(identity.thumbprint());
         }
         called
     }

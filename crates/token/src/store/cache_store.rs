@@ -73,6 +73,16 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
         precondition: Precondition<'_>,
     ) -> impl Future<Output = Result<PutOutcome, Error>> + Send;
 
+    /// Acquires a lock between processes, so that one of them requests a missing token and the
+    /// others wait for it. The lock of one key may be that of other keys too. The default is no
+    /// lock.
+    ///
+    /// A lock that is not acquired within ten seconds is skipped.
+    fn lock(&self, key: &str) -> impl Future<Output = Result<Option<StoreLock>, Error>> + Send {
+        let _ = key;
+        std::future::ready(Ok(None))
+    }
+
     /// Returns whether only this machine can read the store. Only such a store receives tokens of
     /// managed identities and bound tokens, because they belong to one machine.
     fn is_local_to_machine(&self) -> bool;
@@ -113,6 +123,21 @@ impl StoredEntry {
 
 // Hides the bytes.
 symbolon_types::debug_fields!(StoredEntry: version);
+
+/// A lock of a [`CacheStore`], held until it is dropped.
+#[must_use]
+pub struct StoreLock {
+    _guard: Box<dyn Send + Sync>,
+}
+
+impl StoreLock {
+    /// Creates a lock from a guard that releases it when it is dropped.
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+symbolon_types::debug_fields!(StoreLock);
 
 /// The condition of a write, as in RFC 9110 §13.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +183,7 @@ pub(crate) trait ErasedStore: fmt::Debug + Send + Sync {
         precondition: Precondition<'_>,
     ) -> Result<PutOutcome, Error>;
     async fn remove_erased(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error>;
+    async fn lock_erased(&self, key: &str) -> Result<Option<StoreLock>, Error>;
     fn is_local_to_machine_erased(&self) -> bool;
 }
 
@@ -179,6 +205,10 @@ impl<S: CacheStore> ErasedStore for S {
 
     async fn remove_erased(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
         self.remove(key, precondition).await
+    }
+
+    async fn lock_erased(&self, key: &str) -> Result<Option<StoreLock>, Error> {
+        self.lock(key).await
     }
 
     fn is_local_to_machine_erased(&self) -> bool {

@@ -9,7 +9,7 @@ use symbolon_types::{Error, ErrorKind};
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, StoredEntry};
+use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, StoreLock, StoredEntry};
 
 /// The first byte of every sealed entry, which changes with the construction.
 const VERSION: u8 = 1;
@@ -159,6 +159,10 @@ impl CacheStore for SealedStore {
 
     async fn remove(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
         self.store.remove_erased(key, precondition).await
+    }
+
+    async fn lock(&self, key: &str) -> Result<Option<StoreLock>, Error> {
+        self.store.lock_erased(key).await
     }
 
     fn is_local_to_machine(&self) -> bool {

@@ -8,13 +8,16 @@ use symbolon_transport::timeout;
 use symbolon_types::{ClientIdentity, Error, Secret, SharedClock, Thumbprint, catch_panic_of};
 use tracing::debug;
 
-use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome};
+use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, StoreLock};
 use super::entry::{StoredToken, decode_refresh_token, decode_token, encode_refresh_token, encode_token};
 use super::store_key::{EntryKind, store_key};
 use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey};
 
 /// The timeout of a call to the store. A request can get its token without the store.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum time to wait for a lock. An exchange takes seconds; a process that is stopped must
+/// not use up the time of the others.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time for which an unused refresh token is kept. Entra's expire after 90 days without use
 /// (Microsoft identity platform, "Refresh tokens").
 const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -28,6 +31,8 @@ const MAX_ATTEMPTS: usize = 5;
 #[derive(Clone)]
 pub(crate) struct StoreClient {
     store: Arc<dyn ErasedStore>,
+    /// True if the store holds bound tokens only.
+    is_for_bound_tokens: bool,
     /// Digests of tokens that a resource refused, which the store may still have or receive again.
     refused: LeaseCache<TokenKey, Thumbprint>,
     clock: SharedClock,
@@ -35,7 +40,28 @@ pub(crate) struct StoreClient {
 
 impl StoreClient {
     pub(crate) fn new(store: impl CacheStore, capacity: usize, clock: SharedClock) -> Self {
-        Self { store: Arc::new(store), refused: LeaseCache::new(capacity, clock.clone()), clock }
+        let refused = LeaseCache::new(capacity, clock.clone());
+        Self { store: Arc::new(store), is_for_bound_tokens: false, refused, clock }
+    }
+
+    /// Returns a client that uses the store for bound tokens only.
+    pub(crate) fn for_bound_tokens(mut self) -> Self {
+        self.is_for_bound_tokens = true;
+        self
+    }
+
+    pub(crate) fn is_for_bound_tokens(&self) -> bool {
+        self.is_for_bound_tokens
+    }
+
+    /// Waits for other processes that request the token of `key`. `None` without a lock.
+    pub(crate) async fn lock(&self, key: &TokenKey) -> Option<StoreLock> {
+        let key = &key.borrowed();
+        if !self.accepts(key) {
+            return None;
+        }
+        let store_key = store_key(EntryKind::AccessToken, key);
+        self.call_within(LOCK_TIMEOUT, "lock a token", self.store.lock_erased(&store_key)).await?
     }
 
     /// Returns the stored token for `key`. The caller's own token `held`, if it has one, is due for
@@ -187,6 +213,9 @@ impl StoreClient {
     /// require a store that only this machine can read.
     fn accepts(&self, key: &CacheKey<'_>) -> bool {
         let is_for_this_machine = key.is_bound || key.partition.is_machine_bound();
+        if self.is_for_bound_tokens && !key.is_bound {
+            return false;
+        }
         !is_for_this_machine || self.store.is_local_to_machine_erased()
     }
 
@@ -195,8 +224,17 @@ impl StoreClient {
         purpose: &'static str,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Option<T> {
+        self.call_within(TIMEOUT, purpose, operation).await
+    }
+
+    async fn call_within<T>(
+        &self,
+        limit: Duration,
+        purpose: &'static str,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Option<T> {
         let operation = catch_panic_of("the token store", || operation);
-        match timeout(&self.clock, TIMEOUT, operation).await.map(|output| output.unwrap_or_else(Err)) {
+        match timeout(&self.clock, limit, operation).await.map(|output| output.unwrap_or_else(Err)) {
             Some(Ok(output)) => Some(output),
             Some(Err(error)) => {
                 debug!(purpose, code = error.code(), "a call to the token store failed");
