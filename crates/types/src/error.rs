@@ -6,13 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::printable::{is_shown, printable};
+use crate::redaction::redact;
 use crate::{CorrelationId, Secrets};
-
-/// The longest body excerpt, in characters.
-const EXCERPT_LENGTH: usize = 512;
-/// Longer runs of token characters are treated as secrets and redacted. A GUID has 36 characters;
-/// client secrets of Microsoft Entra have about 40.
-const TOKEN_LENGTH: usize = 36;
 
 /// A longer wait that the service requested is part of the text: no request waits for it.
 const TOLD_WAIT: Duration = Duration::from_secs(60);
@@ -220,7 +215,8 @@ impl Error {
     }
 
     /// Returns an excerpt of the response body for a person to read: at most 512 characters, with
-    /// the secrets of the request and everything that may be a token redacted.
+    /// the secrets of the request and everything that may be a token or a key redacted. URLs,
+    /// paths, subjects, GUIDs and thumbprints stay.
     #[must_use]
     pub fn excerpt(&self) -> Option<&str> {
         self.0.excerpt.as_deref()
@@ -231,40 +227,6 @@ impl Error {
 fn visible(text: impl Into<Cow<'static, str>>) -> Cow<'static, str> {
     let text = text.into();
     if text.chars().all(is_shown) { text } else { printable(text).to_string().into() }
-}
-
-/// Cuts a text to its first 512 characters, makes it one line, escapes invisible characters, and
-/// redacts every run that may be a token, a key or an assertion.
-fn redact(text: &str) -> String {
-    let mut shown = String::new();
-    let mut run = String::new();
-    let flush = |shown: &mut String, run: &mut String| {
-        if run.len() > TOKEN_LENGTH {
-            shown.push_str("[redacted]");
-        } else {
-            shown.push_str(run);
-        }
-        run.clear();
-    };
-    for character in text.chars() {
-        if character.is_ascii_alphanumeric()
-            || matches!(character, '-' | '_' | '.' | '+' | '/' | '=' | '%' | '~')
-        {
-            run.push(character);
-            continue;
-        }
-        flush(&mut shown, &mut run);
-        if shown.chars().count() >= EXCERPT_LENGTH {
-            break;
-        }
-        let character = if character.is_whitespace() { ' ' } else { character };
-        shown.push_str(&printable(character).to_string());
-    }
-    flush(&mut shown, &mut run);
-    match shown.char_indices().nth(EXCERPT_LENGTH) {
-        Some((end, _)) => shown[..end].to_owned() + "…",
-        None => shown,
-    }
 }
 
 impl fmt::Display for Error {
@@ -324,6 +286,7 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
+    use crate::redaction::EXCERPT_LENGTH;
 
     #[test]
     fn display_is_summary_and_advice() {

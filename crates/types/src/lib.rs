@@ -23,6 +23,7 @@ mod key;
 mod panic;
 mod pin;
 mod printable;
+mod redaction;
 mod secret;
 mod secrets;
 mod source;
