@@ -1,5 +1,7 @@
 //! Client identities from PEM and PKCS#12.
 
+#[cfg(feature = "pkcs12")]
+mod der;
 mod error;
 mod pem;
 mod software_key;
@@ -18,10 +20,19 @@ use symbolon_types::Secret;
 use symbolon_types::{ClientIdentity, IdentityError, SharedSigningKey};
 use zeroize::Zeroizing;
 
-use pem::{Pem, PemPrivateKey};
+use pem::{KeyMaterial, PrivateKey};
+
+#[cfg(feature = "pkcs12")]
+use crate::pem_text::{PemBlocks, decode_base64, decode_utf16};
 use software_key::SoftwareKey;
 
 pub use error::LoadError;
+
+/// The tag of a SEQUENCE in DER.
+#[cfg(feature = "pkcs12")]
+const DER_SEQUENCE: u8 = 0x30;
+/// The object identifier prime-field in DER (RFC 3279 §2.3.5).
+const PRIME_FIELD: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x01, 0x01];
 
 /// Loads a client identity from PEM: its certificate, the issuers' certificates, its private key.
 ///
@@ -121,15 +132,36 @@ impl ClientIdentityLoader {
     /// # Errors
     /// See [`LoadError`].
     pub fn load_pem(&self, pem: &[u8]) -> Result<ClientIdentity, LoadError> {
-        let Pem { certificates, key } = Pem::parse(pem)?;
+        self.load_material(KeyMaterial::parse_pem(pem)?)
+    }
+
+    fn load_material(&self, material: KeyMaterial) -> Result<ClientIdentity, LoadError> {
+        let KeyMaterial { certificates, key } = material;
         if certificates.is_empty() {
             return Err(LoadError::NoCertificate);
         }
         let key = match key.ok_or(LoadError::NoPrivateKey)? {
-            PemPrivateKey::Plain(key) => key,
-            PemPrivateKey::Encrypted(key) => self.decrypt(&key)?,
+            PrivateKey::Plain(key) => key,
+            PrivateKey::Encrypted(key) => self.decrypt(&key)?,
         };
         self.join(certificates, &key)
+    }
+
+    /// Loads a file of any format: PEM as [`load_pem`](Self::load_pem), PKCS#12 as
+    /// [`load_pkcs12`](Self::load_pkcs12), also in base64 as Key Vault returns it, or DER objects
+    /// one after the other: certificates and one private key, which may be encrypted (PKCS#8).
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    #[cfg(feature = "pkcs12")]
+    pub fn load(&self, file: &[u8]) -> Result<ClientIdentity, LoadError> {
+        if PemBlocks::of(decode_utf16(file).as_deref().map_or(file, Vec::as_slice)).next().is_some() {
+            return self.load_pem(file);
+        }
+        // All formats in DER begin with a sequence; as a character, `0` begins no base64 of one.
+        let decoded = if file.first() == Some(&DER_SEQUENCE) { None } else { decode_base64(file) };
+        let der = decoded.as_ref().map_or(file, |decoded| decoded.as_slice());
+        if der::is_pkcs12(der) { self.load_pkcs12(der) } else { self.load_material(der::parse(der)?) }
     }
 
     /// Loads PKCS#12 (RFC 7292), which must contain exactly one private key. Without a
@@ -172,6 +204,9 @@ impl ClientIdentityLoader {
         mut certificates: Vec<CertificateDer<'static>>,
         key: &PrivateKeyDer<'static>,
     ) -> Result<ClientIdentity, LoadError> {
+        if has_explicit_curve(key.secret_der()) {
+            return Err(LoadError::ExplicitCurve);
+        }
         let key = self.keys.load_private_key(key.clone_key()).map_err(LoadError::unusable_key)?;
         let key = SharedSigningKey::new(SoftwareKey::new(key)?);
         let leaf = leaf_among(&certificates, &key)?;
@@ -197,6 +232,11 @@ impl Default for ClientIdentityLoader {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Returns true if an elliptic curve is given by its parameters, of which the first is its field.
+fn has_explicit_curve(key: &[u8]) -> bool {
+    key.windows(PRIME_FIELD.len()).any(|part| part == PRIME_FIELD)
 }
 
 /// Returns the position of the first certificate for the key. All are parsed, so that a malformed

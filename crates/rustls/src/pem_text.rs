@@ -26,13 +26,18 @@ pub(crate) struct PemBlock<'a> {
 impl PemBlock<'_> {
     /// Returns the decoded body, or `None` if it is not base64.
     pub(crate) fn decode(&self) -> Option<Zeroizing<Vec<u8>>> {
-        // Allocated in full: growing would leave copies of a key behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(self.body.len()));
-        bytes.extend(self.body.iter().filter(|byte| !byte.is_ascii_whitespace()));
-        let length = Base64::decode_in_place(&mut bytes).ok()?.len();
-        bytes.truncate(length);
-        Some(bytes)
+        decode_base64(self.body)
     }
+}
+
+/// Decodes base64 with line breaks.
+pub(crate) fn decode_base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    // Allocated in full: growing would leave copies of a key behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+    bytes.extend(text.iter().filter(|byte| !byte.is_ascii_whitespace()));
+    let length = Base64::decode_in_place(&mut bytes).ok()?.len();
+    bytes.truncate(length);
+    Some(bytes)
 }
 
 /// A block whose end is missing, or is that of another label.

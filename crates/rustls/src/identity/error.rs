@@ -19,6 +19,11 @@ pub enum LoadError {
         "the file is not PKCS#12 in DER; export it again, decode it first if it is base64, or load it as PEM if it is that"
     )]
     MalformedPkcs12,
+    /// The file has none of the supported formats.
+    #[error(
+        "there is no certificate: the file is neither PEM, nor PKCS#12, nor certificate and private key in DER; export it again"
+    )]
+    UnknownFormat,
     /// No certificate was given.
     #[error("there is no certificate; add the one that is for the private key")]
     NoCertificate,
@@ -39,6 +44,11 @@ pub enum LoadError {
         "the private key cannot be used; give RSA of at least 2048 bits or ECDSA on P-256 or P-384, in PKCS#8, PKCS#1 or SEC1"
     )]
     UnusableKey(#[source] Arc<dyn Error + Send + Sync>),
+    /// The curve of the private key is given by its parameters, which RFC 5480 §2.1.1 forbids.
+    #[error(
+        "the curve of the private key is given by its parameters in place of its name; convert the key with `openssl ec -param_enc named_curve`, and create its certificate from the result"
+    )]
+    ExplicitCurve,
     /// No certificate belongs to the private key.
     #[error("none of the certificates is for the private key; give the two that belong together")]
     KeyMismatch,

@@ -14,22 +14,23 @@ use crate::pem_text::{PemBlock, PemBlocks, decode_utf16};
 const PROC_TYPE: &[u8] = b"Proc-Type:";
 
 /// The certificates in their order, and the private key.
-pub(super) struct Pem {
+#[derive(Default)]
+pub(super) struct KeyMaterial {
     pub(super) certificates: Vec<CertificateDer<'static>>,
-    pub(super) key: Option<PemPrivateKey>,
+    pub(super) key: Option<PrivateKey>,
 }
 
-pub(super) enum PemPrivateKey {
+pub(super) enum PrivateKey {
     Plain(Zeroizing<PrivateKeyDer<'static>>),
     /// An EncryptedPrivateKeyInfo (RFC 5958 §3).
     Encrypted(Vec<u8>),
 }
 
-impl Pem {
-    pub(super) fn parse(text: &[u8]) -> Result<Self, LoadError> {
+impl KeyMaterial {
+    pub(super) fn parse_pem(text: &[u8]) -> Result<Self, LoadError> {
         let decoded = decode_utf16(text);
         let text = decoded.as_deref().map_or(text, Vec::as_slice);
-        let mut pem = Self { certificates: Vec::new(), key: None };
+        let mut pem = Self::default();
         for block in PemBlocks::of(text) {
             let block =
                 block.map_err(|unfinished| LoadError::MalformedBlock { position: unfinished.position })?;
@@ -42,7 +43,7 @@ impl Pem {
         Ok(pem)
     }
 
-    fn add_key(&mut self, key: PemPrivateKey) -> Result<(), LoadError> {
+    pub(super) fn add_key(&mut self, key: PrivateKey) -> Result<(), LoadError> {
         match self.key.replace(key) {
             None => Ok(()),
             Some(_) => Err(LoadError::SeveralPrivateKeys),
@@ -50,7 +51,7 @@ impl Pem {
     }
 }
 
-fn private_key(block: &PemBlock<'_>) -> Result<PemPrivateKey, LoadError> {
+fn private_key(block: &PemBlock<'_>) -> Result<PrivateKey, LoadError> {
     if block.body.trim_ascii_start().starts_with(PROC_TYPE) {
         return Err(LoadError::UnsupportedEncryption);
     }
@@ -60,10 +61,10 @@ fn private_key(block: &PemBlock<'_>) -> Result<PemPrivateKey, LoadError> {
         b"PRIVATE KEY" => PrivatePkcs8KeyDer::from(der()?).into(),
         b"RSA PRIVATE KEY" => PrivatePkcs1KeyDer::from(der()?).into(),
         b"EC PRIVATE KEY" => PrivateSec1KeyDer::from(der()?).into(),
-        b"ENCRYPTED PRIVATE KEY" => return Ok(PemPrivateKey::Encrypted(der()?)),
+        b"ENCRYPTED PRIVATE KEY" => return Ok(PrivateKey::Encrypted(der()?)),
         _ => return Err(LoadError::unusable_key("it is in another form, such as that of OpenSSH")),
     };
-    Ok(PemPrivateKey::Plain(Zeroizing::new(key)))
+    Ok(PrivateKey::Plain(Zeroizing::new(key)))
 }
 
 fn decode(block: &PemBlock<'_>) -> Result<Zeroizing<Vec<u8>>, LoadError> {

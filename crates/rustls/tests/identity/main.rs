@@ -14,6 +14,8 @@ mod server;
 
 #[cfg(feature = "encrypted-keys")]
 mod encrypted_keys;
+#[cfg(feature = "pkcs12")]
+mod files;
 mod handshake;
 mod openssl;
 mod pem;
