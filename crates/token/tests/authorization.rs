@@ -335,7 +335,7 @@ async fn session_text_is_validated() {
 #[tokio::test]
 async fn code_is_redeemed_with_verifier_and_nonce() {
     let id_token = |nonce: serde_json::Value| {
-        let payload = serde_json::json!({"sub": "s", "nonce": nonce}).to_string();
+        let payload = serde_json::json!({"sub": "s", "nonce": nonce, "aud": entra().client_id()}).to_string();
         format!("e30.{}.c2ln", Base64UrlUnpadded::encode_string(payload.as_bytes()))
     };
     let application = entra();

@@ -1,5 +1,6 @@
 //! The exchange with the token endpoint: the only place that sends token requests.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::cache::events;
 use crate::credential::ClientAuth;
 use crate::oauth::{
     CredentialRejection, ErrorResponse, FetchReason, Grant, RoutingHint, TelemetryHeader, TokenRequestBody,
-    TokenResponse, advice,
+    TokenResponse, advice, concerns_federation, described,
 };
 use crate::token::{CacheKey, IssuedToken, RefreshToken, TokenKey};
 
@@ -255,14 +256,17 @@ impl TokenExchange {
     fn read(&self, auth: &ClientAuth, response: &Response) -> Result<TokenResponse, FailedAttempt> {
         // RFC 6749 §5.1: a success is 200.
         if response.status() != http::StatusCode::OK {
-            return Err(self.refused(response));
+            return Err(self.refused(auth, response));
         }
-        TokenResponse::read(response, auth.scheme(), self.request.grant.nonce()).map_err(|error| {
-            FailedAttempt { error: error.with_status(200), rejection: None, is_unprocessed: false }
+        let read = TokenResponse::read(response, auth.scheme(), auth.client_id(), self.request.grant.nonce());
+        read.map_err(|error| FailedAttempt {
+            error: error.with_status(200),
+            rejection: None,
+            is_unprocessed: false,
         })
     }
 
-    fn refused(&self, response: &Response) -> FailedAttempt {
+    fn refused(&self, auth: &ClientAuth, response: &Response) -> FailedAttempt {
         let status = response.status();
         let is_transient = is_transient_status(status);
         let retry_after = response.retry_after(self.request.parts.http.context().clock().now());
@@ -299,6 +303,11 @@ impl TokenExchange {
         let advice = match &claims {
             Some(_) => "repeat the request with the claims of this error",
             None => advice(&code, &server_codes, is_transient),
+        };
+        let assertion = auth.foreign_assertion().filter(|_| concerns_federation(&server_codes));
+        let advice = match assertion.and_then(|assertion| described(assertion.expose())) {
+            Some(assertion) => Cow::Owned(format!("{advice}; {assertion}")),
+            None => Cow::Borrowed(advice),
         };
         let error = Error::new(kind, code, summary)
             .with_advice(advice)

@@ -8,7 +8,7 @@ use symbolon_types::{ClientIdentity, Error, Secret, Thumbprint};
 
 use super::cache_identity::CacheIdentity;
 use crate::authority::RegionOutcome;
-use crate::oauth::{ManagedIdentityKind, Scheme, TokenEndpoint, jwt_payload};
+use crate::oauth::{ASSERTION, ManagedIdentityKind, Scheme, TokenEndpoint, jwt_payload};
 use crate::token::{Partition, TokenOwner};
 
 /// A parameter of the body of a token request.
@@ -194,6 +194,11 @@ impl ClientAuth {
             Some(bound_to) => identity.bound_to(Cow::Borrowed(bound_to)),
             None => identity,
         }
+    }
+
+    /// Returns the client assertion, if the client did not sign it itself.
+    pub(crate) fn foreign_assertion(&self) -> Option<&Secret> {
+        self.0.parameters.iter().find(|(name, _)| name == ASSERTION).map(|(_, assertion)| assertion)
     }
 
     /// Returns the parameters of a request that is sent at this time.

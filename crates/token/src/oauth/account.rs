@@ -8,6 +8,9 @@ use serde_json::Value;
 
 /// The user account that a token is about. Clones are cheap.
 ///
+/// It names the user whose tokens are requested. It is no proof of a sign-in to your own program
+/// after the time of the response: the expiry of the ID token is not checked.
+///
 /// Store its [`id`](Self::id) to request the user's tokens again later.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account(Arc<AccountParts>);
@@ -29,8 +32,8 @@ struct ClientInfo {
 impl Account {
     /// Returns the account of a token response: Entra's `uid.utid`, else the `sub` of the ID token.
     ///
-    /// The signature of the ID token is not verified, because the token came from the token
-    /// endpoint over TLS (OIDC Core §3.1.3.7).
+    /// The caller has checked the audience of the ID token. Its signature, issuer and expiry are
+    /// not verified, for the reasons in `docs/protocol/token-request.md#id-tokens`.
     pub(crate) fn of(client_info: Option<&str>, id_token: Option<&str>) -> Option<Self> {
         let claims = id_token.and_then(jwt_payload);
         let claim = |name: &str| claims.as_ref()?.get(name)?.as_str().map(str::to_owned);

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use symbolon_transport::Response;
 use symbolon_types::advice::MAX_SERVER_CODES;
 use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
 
 use super::access_token::AccessToken;
 use super::account::{Account, jwt_payload};
+use super::error_body::ErrorBody;
 use super::expiry::Expiry;
 use super::scheme::Scheme;
 
@@ -54,7 +55,12 @@ struct TokenResponseBody {
 impl TokenResponse {
     /// Reads a success response, with the checks of `docs/protocol/token-request.md#response`: a
     /// token of another type, or bound to another certificate, is refused.
-    pub(crate) fn read(response: &Response, scheme: &Scheme, nonce: Option<&Secret>) -> Result<Self, Error> {
+    pub(crate) fn read(
+        response: &Response,
+        scheme: &Scheme,
+        client_id: &str,
+        nonce: Option<&Secret>,
+    ) -> Result<Self, Error> {
         let body: TokenResponseBody = serde_json::from_slice(response.body())
             .map_err(|_| unusable("the response is not a token response in JSON"))?;
         // Wrapped before any return, so that the text is always overwritten.
@@ -75,8 +81,8 @@ impl TokenResponse {
         if let Some(identity) = scheme.bound_to() {
             check_confirmation(token.secret().expose(), identity.thumbprint())?;
         }
-        if let (Some(nonce), Some(id_token)) = (nonce, &id_token) {
-            check_nonce(id_token, nonce)?;
+        if let Some(id_token) = &id_token {
+            check_id_token(id_token, client_id, nonce)?;
         }
         let lifetime = seconds(&body.expires_in).filter(|lifetime| !lifetime.is_zero());
         let lifetime = lifetime.ok_or_else(|| unusable("the response has no valid `expires_in`"))?;
@@ -116,15 +122,31 @@ fn check_confirmation(token: &str, thumbprint: Thumbprint) -> Result<(), Error> 
         .with_advice("check for a proxy that ends TLS in front of the token service"))
 }
 
-/// Refuses an ID token with another nonce, which a code injected from another sign-in would have.
-fn check_nonce(id_token: &Secret, nonce: &Secret) -> Result<(), Error> {
+/// Refuses an ID token with another nonce, which a code injected from another sign-in would have,
+/// or for another client. Its other claims are not checked, for the reasons in
+/// `docs/protocol/token-request.md#id-tokens`.
+fn check_id_token(id_token: &Secret, client_id: &str, nonce: Option<&Secret>) -> Result<(), Error> {
     let payload = jwt_payload(id_token.expose());
-    let found = payload.as_ref().and_then(|payload| payload.get("nonce")?.as_str()).map(Secret::new);
-    if found.is_some_and(|found| is_same(&found, nonce)) {
+    let claim = |name: &str| payload.as_ref()?.get(name);
+    let found = claim("nonce").and_then(Value::as_str).map(Secret::new);
+    if nonce.is_some_and(|nonce| !found.is_some_and(|found| is_same(&found, nonce))) {
+        let error = "the ID token belongs to another sign-in; all tokens were discarded";
+        return Err(Error::new(ErrorKind::Response, "nonce_mismatch", error)
+            .with_advice("let the user sign in again"));
+    }
+    let is_ours = match claim("aud") {
+        Some(Value::String(audience)) => audience == client_id,
+        Some(Value::Array(audiences)) => audiences.iter().any(|audience| audience == client_id),
+        Some(_) => false,
+        // Only the ID token of a sign-in must be readable.
+        None => nonce.is_none(),
+    };
+    if is_ours {
         return Ok(());
     }
-    let error = "the ID token belongs to another sign-in; all tokens were discarded";
-    Err(Error::new(ErrorKind::Response, "nonce_mismatch", error).with_advice("let the user sign in again"))
+    let error = "the ID token was issued to another client; all tokens were discarded";
+    Err(Error::new(ErrorKind::Response, "audience_mismatch", error)
+        .with_advice("check the client id, and that no proxy responds in place of the token service"))
 }
 
 /// An error response (RFC 6749 §5.2, `docs/protocol/errors.md#fields`).
@@ -136,41 +158,35 @@ pub(crate) struct ErrorResponse {
     pub(crate) description: Option<String>,
 }
 
-/// The members of an error response. Only `error` is required; the others may have any type.
-#[derive(Deserialize)]
-struct ErrorResponseBody {
-    error: String,
-    #[serde(default)]
-    error_description: Value,
-    #[serde(default)]
-    error_codes: Value,
-    #[serde(default)]
-    claims: Value,
-}
-
 impl ErrorResponse {
-    /// Reads an error response; `None` if the body is not an OAuth error. A code that contains a
-    /// secret of the request is not taken over.
+    /// Reads an error response; `None` if the body has no error code. A code that contains a secret
+    /// of the request is not taken over.
     pub(crate) fn read(response: &Response) -> Option<Self> {
-        let body: ErrorResponseBody = serde_json::from_slice(response.body()).ok()?;
+        let mut body: Map<String, Value> = serde_json::from_slice(response.body()).ok()?;
+        let code = match body.get("error")? {
+            Value::String(code) => code,
+            Value::Object(nested) => nested.get("code")?.as_str()?,
+            _ => return None,
+        };
         let sent = response.sent_secrets();
+        let code = shown_code(code, sent).to_owned();
         let number = |code: &Value| match code {
             Value::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
             Value::String(text) => text.parse().ok(),
             _ => None,
         };
         let number = |code: &Value| number(code).filter(|code| !sent.are_in(&code.to_string()));
-        let server_codes = match &body.error_codes {
-            Value::Array(codes) => codes.iter().filter_map(number).take(MAX_SERVER_CODES).collect(),
-            code => number(code).into_iter().collect(),
+        let server_codes = match body.get("error_codes") {
+            Some(Value::Array(codes)) => codes.iter().filter_map(number).take(MAX_SERVER_CODES).collect(),
+            code => code.and_then(number).into_iter().collect(),
         };
-        let claims = match body.claims {
-            Value::String(claims) => Some(claims).filter(|claims| !claims.is_empty()),
-            claims @ Value::Object(_) => Some(claims.to_string()),
+        let claims = match body.remove("claims") {
+            Some(Value::String(claims)) => Some(claims).filter(|claims| !claims.is_empty()),
+            Some(claims @ Value::Object(_)) => Some(claims.to_string()),
             _ => None,
         };
-        let description = body.error_description.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let code = shown_code(&body.error, sent).to_owned();
+        let text = ErrorBody::of(&body).unwrap_or_default();
+        let description = Some(text.details()).filter(|text| !text.is_empty());
         Some(Self { code, server_codes, claims, description })
     }
 }
@@ -198,7 +214,8 @@ mod tests {
 
     fn read_token(body: &str) -> Result<TokenResponse, String> {
         let response = Response::new(StatusCode::OK, body.to_owned());
-        TokenResponse::read(&response, &Scheme::Bearer, None).map_err(|error| error.code().to_owned())
+        TokenResponse::read(&response, &Scheme::Bearer, "client", None)
+            .map_err(|error| error.code().to_owned())
     }
 
     #[test]
@@ -271,6 +288,33 @@ mod tests {
     }
 
     #[test]
+    fn id_token_is_for_this_client_and_sign_in() {
+        let (ours, other) = (Secret::new("n"), Secret::new("m"));
+        let id_token = |payload: &str| {
+            Secret::new(format!("e30.{}.c2ln", Base64UrlUnpadded::encode_string(payload.as_bytes())))
+        };
+        for (payload, nonce, expected) in [
+            (r#"{"aud":"client","nonce":"n"}"#, Some(&ours), Ok(())),
+            (r#"{"aud":["x","client"],"nonce":"n"}"#, Some(&ours), Ok(())),
+            (r#"{"aud":"client","nonce":"n"}"#, Some(&other), Err("nonce_mismatch")),
+            (r#"{"aud":"another","nonce":"n"}"#, Some(&ours), Err("audience_mismatch")),
+            (r#"{"aud":["another"],"nonce":"n"}"#, Some(&ours), Err("audience_mismatch")),
+            (r#"{"aud":7,"nonce":"n"}"#, Some(&ours), Err("audience_mismatch")),
+            (r#"{"nonce":"n"}"#, Some(&ours), Err("audience_mismatch")),
+            (r#"{"aud":"another"}"#, None, Err("audience_mismatch")),
+            (r#"{"sub":"s"}"#, None, Ok(())),
+            ("no claims", None, Ok(())),
+        ] {
+            let checked = check_id_token(&id_token(payload), "client", nonce);
+            assert_eq!(
+                checked.map_err(|error| error.code().to_owned()),
+                expected.map_err(str::to_owned),
+                "{payload}"
+            );
+        }
+    }
+
+    #[test]
     fn oauth_error_is_read_with_its_codes() {
         let read = |body: &str| ErrorResponse::read(&Response::new(StatusCode::BAD_REQUEST, body.to_owned()));
         let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid secret.",
@@ -289,8 +333,30 @@ mod tests {
             let error = read(body).unwrap();
             assert_eq!((error.server_codes.as_slice(), error.claims.as_deref()), (codes, claims), "{body}");
         }
-        for body in ["", "<html>", "{}", r#"{"error":{"code":"x"}}"#, "[1]"] {
+        for body in ["", "<html>", "{}", r#"{"error":{"message":"x"}}"#, r#"{"message":"x"}"#, "[1]"] {
             assert!(read(body).is_none(), "{body}");
+        }
+    }
+
+    /// Cloud Shell and gateways send an error object; Entra adds a suberror.
+    #[test]
+    fn nested_error_and_suberror_are_read() {
+        for (body, code, description) in [
+            (r#"{"error":{"code":"invalid_request","message":"no"}}"#, "invalid_request", Some("no")),
+            (
+                r#"{"error":{"code":"bad","message":"no","innererror":{"code":"why"}}}"#,
+                "bad",
+                Some("no; why"),
+            ),
+            (
+                r#"{"error":"invalid_grant","suberror":"bad_token","error_description":"AADSTS50173: x"}"#,
+                "invalid_grant",
+                Some("suberror: bad_token; AADSTS50173: x"),
+            ),
+            (r#"{"error":{"code":"bad"}}"#, "bad", None),
+        ] {
+            let error = ErrorResponse::read(&Response::new(StatusCode::BAD_REQUEST, body)).unwrap();
+            assert_eq!((error.code.as_str(), error.description.as_deref()), (code, description), "{body}");
         }
     }
 
