@@ -3,10 +3,21 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
-use symbolon_token::claims_challenge;
-use symbolon_types::{Error, ErrorKind};
+use symbolon_token::{Challenge, claims_challenge};
+use symbolon_transport::retry_after;
+use symbolon_types::{Error, ErrorKind, Secrets, SharedClock};
 
 use crate::body::{LimitedBody, WHOLE_BODY_LIMIT, read_whole};
+
+/// The headers with the id under which a service of Azure logged the request, best first.
+const REQUEST_IDS: [&str; 6] = [
+    "x-ms-client-request-id",
+    "client-request-id",
+    "x-ms-correlation-request-id",
+    "x-ms-request-id",
+    "request-id",
+    "x-ms-activity-id",
+];
 
 /// The response to a [`ClientRequest`](crate::ClientRequest), of any status.
 pub struct ClientResponse {
@@ -58,7 +69,8 @@ impl ClientResponse {
     /// Returns an error unless the status is a success (2xx).
     ///
     /// # Errors
-    /// `resource_refused`, with the status, and the claims of a claims challenge.
+    /// `resource_refused`, with the status, the claims of a claims challenge, the id under which
+    /// the resource logged the request, and what its `WWW-Authenticate` says. The body is not read.
     pub fn error_for_status(self) -> Result<Self, Error> {
         let status = self.status();
         if status.is_success() {
@@ -74,11 +86,24 @@ impl ClientResponse {
             _ => "read the body of the response",
         };
         let is_transient = symbolon_transport::is_transient_status(status);
-        Err(Error::new(ErrorKind::Service, "resource_refused", "the resource did not respond with success")
-            .with_advice(advice)
-            .with_status(status.as_u16())
-            .with_transient(is_transient)
-            .with_claims(claims))
+        let error =
+            Error::new(ErrorKind::Service, "resource_refused", "the resource did not respond with success")
+                .with_advice(advice)
+                .with_status(status.as_u16())
+                .with_transient(is_transient)
+                .with_retry_after(retry_after(self.headers(), SharedClock::system().now()))
+                .with_claims(claims);
+        let id = REQUEST_IDS.iter().find_map(|name| self.headers().get(*name)?.to_str().ok()?.parse().ok());
+        let error = match id {
+            Some(id) => error.with_correlation_id(id),
+            None => error,
+        };
+        let challenges = Challenge::of(self.headers());
+        match challenges.iter().find_map(|challenge| challenge.parameter("error_description")) {
+            // The shape of a token is enough to replace it: the token of the request is not kept.
+            Some(description) => Err(error.with_excerpt(description, &Secrets::none())),
+            None => Err(error),
+        }
     }
 
     /// Reads the body.

@@ -57,6 +57,23 @@ async fn data_07_challenge_without_an_answer_is_returned() {
 }
 
 #[tokio::test]
+async fn refusal_has_id_and_description() {
+    let test_env = TestEnv::new().await;
+    let client = client(&test_env, None).build().unwrap();
+    let id = "751a212b-4003-416e-b600-e1f48e40db9f";
+    let challenge = r#"Bearer error="invalid_token", error_description="wrong audience""#;
+    let fault = Fault::status(Step::Resource, 401).header("x-ms-request-id", id);
+    test_env.emulator.inject(fault.header("www-authenticate", challenge).header("retry-after", "7"));
+    let response = client.get(test_env.emulator.resource_url()).send().await.unwrap();
+    let error = response.error_for_status().unwrap_err();
+    assert_eq!(error.correlation_id().map(|id| id.to_string()).as_deref(), Some(id));
+    assert_eq!(
+        (error.excerpt(), error.retry_after()),
+        (Some("wrong audience"), Some(Duration::from_secs(7)))
+    );
+}
+
+#[tokio::test]
 async fn data_08_large_body_is_not_replayed() {
     let test_env = TestEnv::new().await;
     let client = client(&test_env, None).proof_of_possession().replay_limit(4).build().unwrap();
