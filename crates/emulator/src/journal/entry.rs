@@ -143,9 +143,10 @@ impl JournalEntry {
         requested.or_else(|| self.issued.as_ref().and_then(|claims| claims["appid"].as_str()))
     }
 
-    /// Formats the entry as one line of JSON, without tokens, secrets, certificate requests and
-    /// claims. The members correspond to the methods of this type; times follow RFC 3339.
-    /// Control and other invisible characters are escaped.
+    /// Formats the entry as one line of JSON, without tokens, secrets and certificate requests. A
+    /// secret parameter is null; the claims that a request asks for are in it. The members
+    /// correspond to the methods of this type; times follow RFC 3339. Control and other invisible
+    /// characters are escaped.
     #[must_use]
     pub fn to_json(&self) -> String {
         printable_json(&self.members().to_string())
@@ -163,9 +164,7 @@ impl JournalEntry {
             let public = PUBLIC_PARAMETERS.contains(&name.as_str());
             (name.clone(), if public { Value::from(value.as_str()) } else { Value::Null })
         };
-        let form = |(name, value): &(String, Option<String>)| {
-            (name.clone(), value.as_deref().filter(|_| name != "claims").into())
-        };
+        let form = |(name, value): &(String, Option<String>)| (name.clone(), value.as_deref().into());
         let tls = self.tls.map(|tls| {
             json!({
                 "version": tls.version.to_string(),
