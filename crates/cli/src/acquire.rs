@@ -7,13 +7,19 @@ use std::path::PathBuf;
 #[cfg(unix)]
 use symbolon::PersistedKeys;
 use symbolon::parts::hyper::{BuildError, ConfigError};
+use symbolon::parts::types::printable;
 use symbolon::{
-    Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, Token,
+    Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId,
+    SoftwareKeys, Token,
 };
 
+use crate::args::GlobalOptions;
 use crate::args::request::{AcquireOptions, KeyOptions, KeyType};
 use crate::failure;
+use crate::output::note;
 
+/// The variable with the client id of an application or a user-assigned identity, for SDKs.
+pub(crate) const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 /// The variable with the folder of persisted bindings.
 #[cfg(unix)]
 const STATE_DIR: &str = "SYMBOLON_STATE_DIR";
@@ -43,14 +49,33 @@ pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransp
 /// Returns the managed identity of a token request.
 pub(crate) fn identity(
     options: &AcquireOptions,
-    ca_file: Option<&Path>,
+    global: &GlobalOptions,
     env: &Env,
 ) -> Result<ManagedIdentity, Error> {
+    if options.identity.is_none() {
+        note_ignored_client_id(global.quiet, env);
+    }
+    let ca_file = global.ca_file.as_deref();
     options.claims.validate()?;
     builder(&options.keys, ca_file, env)?
-        .identity(options.identity.clone())
+        .identity(options.identity.clone().unwrap_or_else(ManagedIdentityId::system_assigned))
         .capabilities(options.claims.capabilities.iter().cloned())
         .build()
+}
+
+/// Tells that `AZURE_CLIENT_ID`, which SDKs take for the id of a user-assigned identity, selects
+/// none here.
+pub(crate) fn note_ignored_client_id(is_quiet: bool, env: &Env) {
+    if let Some(id) = env.var(CLIENT_ID) {
+        note(
+            is_quiet,
+            format_args!(
+                "{CLIENT_ID} is not used: this is the system-assigned identity, or that of the host; add \
+                 --identity client-id:{} for the one that it names",
+                printable(id)
+            ),
+        );
+    }
 }
 
 /// Returns a builder for one of this machine's identities.

@@ -10,11 +10,13 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::agent::{ExecOptions, ServeOptions};
 use self::token::{AppTokenOptions, CallOptions, TokenOptions};
-use self::tools::{CompletionsOptions, EmulateOptions, ExplainOptions, InspectOptions, ManOptions};
+use self::tools::{
+    CompletionsOptions, DoctorOptions, EmulateOptions, ExplainOptions, InspectOptions, ManOptions,
+};
 use crate::output::OutputFormat;
 
 /// Azure managed identity tokens that are bound to a key
@@ -32,8 +34,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalOptions {
-    /// Output format: text for people, json for programs (also of errors, on stderr), header for a
-    /// token as an HTTP header
+    /// Output format: text for people, json for programs (also of errors, on stderr); for a token
+    /// also raw, the token alone, and header, as an HTTP header
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) output: OutputFormat,
     /// Trust the certificates in this PEM file as well, like `SSL_CERT_FILE`
@@ -42,6 +44,13 @@ pub(crate) struct GlobalOptions {
     /// Stop the whole command after this many seconds and report a timeout
     #[arg(long, global = true, value_name = "SECONDS", value_parser = values::seconds)]
     pub(crate) timeout: Option<Duration>,
+    /// Log on stderr what the command does; -vv: every request and decision; `RUST_LOG` overrides
+    /// both
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Print results and errors only: no notes, no progress, no log of requests
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,7 +64,7 @@ pub(crate) enum CliCommand {
     /// Request a managed identity token and call a URL with it
     Call(CallOptions),
     /// Check what this machine supports, without requesting a token
-    Doctor,
+    Doctor(DoctorOptions),
     /// Explain an error code and what to do about it
     Explain(ExplainOptions),
     /// Decode a token without verifying it

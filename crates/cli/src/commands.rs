@@ -23,10 +23,11 @@ use crate::output::OutputFormat;
 
 pub(crate) async fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     let Cli { global, command } = cli;
-    if global.output == OutputFormat::Header
+    if let OutputFormat::Header | OutputFormat::Raw = global.output
         && !matches!(command, CliCommand::Token(_) | CliCommand::AppToken(_))
     {
-        let message = "`--output header` is for token and app-token only; use text or json";
+        let name = if global.output == OutputFormat::Raw { "raw" } else { "header" };
+        let message = format!("`--output {name}` is for token and app-token only; use text or json");
         return Err(failure::request("invalid_usage", message));
     }
     match command {
@@ -34,9 +35,9 @@ pub(crate) async fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
         CliCommand::Token(options) => token::run(&options, &global, &env).await,
         CliCommand::AppToken(options) => app_token::run(&options, &global, &env).await,
         CliCommand::Call(options) => call::run(&options, &global, &env).await,
-        CliCommand::Doctor => doctor::run(&global, &env).await,
+        CliCommand::Doctor(options) => doctor::run(&options, &global, &env).await,
         CliCommand::Explain(options) => explain::run(&options, global.output),
-        CliCommand::Emulate(options) => emulate::run(&options, global.output, &env).await,
+        CliCommand::Emulate(options) => emulate::run(&options, &global, &env).await,
         CliCommand::Inspect(options) => inspect::run(&options, global.output).await,
         CliCommand::Serve(options) => serve::run(&options, &global, &env).await,
         CliCommand::Exec(options) => exec::run(&options, &global, &env).await,

@@ -6,11 +6,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use serde::Serialize;
-use symbolon::parts::transport::is_transient_status;
+use symbolon::parts::token::{Challenge, ErrorBody, claims_challenge};
+use symbolon::parts::transport::{is_transient_status, retry_after};
 use symbolon::parts::types::printable;
-use symbolon::{Detection, Env, Error, ErrorKind};
+use symbolon::{CorrelationId, Detection, Env, Error, ErrorKind, Secret, SharedClock};
 
 use crate::output::{OutputFormat, line, print_to_stderr};
 use crate::troubleshooting;
@@ -20,7 +22,7 @@ const FAILED: u8 = 1;
 /// Exit code of an invalid command line or configuration.
 const USAGE: u8 = 2;
 /// Exit code if this environment does not support the request.
-const ENVIRONMENT: u8 = 3;
+pub(crate) const ENVIRONMENT: u8 = 3;
 
 /// Returns an error about the command line or the configuration.
 pub(crate) fn request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
@@ -28,7 +30,10 @@ pub(crate) fn request(code: &'static str, message: impl Into<Cow<'static, str>>)
 }
 
 /// Returns an error about this machine.
-pub(crate) fn local(message: &'static str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(crate) fn local(
+    message: impl Into<Cow<'static, str>>,
+    cause: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
     Error::new(ErrorKind::Service, "local_error", message).with_source(cause)
 }
 
@@ -40,11 +45,44 @@ pub(crate) fn internal(place: Option<&str>) -> Error {
         .with_advice("report it, without tokens and secrets")
 }
 
-/// Returns the error of a resource that did not respond with 2xx.
-pub(crate) fn refused_by_resource(status: StatusCode) -> Error {
-    Error::new(ErrorKind::Service, "resource_refused", "the resource responded with an error")
+/// Returns the error of a resource that did not respond with 2xx. `id` was sent with the request,
+/// and `token` is the secret that the resource may repeat.
+pub(crate) fn refused_by_resource(response: &Response<Bytes>, id: CorrelationId, token: &Secret) -> Error {
+    let status = response.status();
+    let challenges = Challenge::of(response.headers());
+    let described = challenges.iter().filter_map(|challenge| challenge.parameter("error_description"));
+    let body = match ErrorBody::parse(response.body()) {
+        Some(body) => Some(body.to_string()),
+        // A page is for a browser.
+        None => str::from_utf8(response.body())
+            .ok()
+            .map(str::trim)
+            .filter(|text| !text.starts_with(['<', '{', '[']))
+            .map(str::to_owned),
+    };
+    let said: Vec<String> =
+        body.filter(|text| !text.is_empty()).into_iter().chain(described.map(str::to_owned)).collect();
+    let claims = claims_challenge(response.headers());
+    let advice = match (&claims, status) {
+        (Some(_), _) => {
+            "the resource requires other claims: repeat the call with --claims and its claims challenge"
+        }
+        (None, StatusCode::UNAUTHORIZED) => {
+            "check the resource of the token (--resource), and its binding (--pop)"
+        }
+        (None, StatusCode::FORBIDDEN) => "check the roles of the identity at the resource",
+        (None, StatusCode::NOT_FOUND) => "check the URL",
+        _ if is_transient_status(status) => "try again later",
+        _ => "read the message of the resource",
+    };
+    let error = Error::new(ErrorKind::Service, "resource_refused", "the resource responded with an error")
+        .with_advice(advice)
         .with_status(status.as_u16())
         .with_transient(is_transient_status(status))
+        .with_retry_after(retry_after(response.headers(), SharedClock::system().now()))
+        .with_claims(claims)
+        .with_correlation_id(id);
+    if said.is_empty() { error } else { error.with_excerpt(&said.join("; "), &token.clone().into()) }
 }
 
 /// Returns the error of a command that exceeded `--timeout`.
@@ -63,6 +101,9 @@ pub(crate) fn report(error: &Error, format: OutputFormat) {
     }
     if let Some(excerpt) = error.excerpt().filter(|excerpt| !excerpt.is_empty()) {
         print_to_stderr(format_args!("  message of the service: {excerpt}"));
+    }
+    if let Some(wait) = error.retry_after() {
+        print_to_stderr(format_args!("  retry after: {} s", wait.as_secs_f64()));
     }
     // An error about the command line is one line. Nothing was sent, so no service has logged an
     // id.
@@ -105,6 +146,8 @@ struct ErrorJson {
     error_codes: Vec<u32>,
     correlation_id: Option<String>,
     retryable: bool,
+    service_message: Option<String>,
+    retry_after: Option<u64>,
 }
 
 fn json(error: &Error) -> String {
@@ -116,6 +159,12 @@ fn json(error: &Error) -> String {
             error_codes: error.server_codes().to_vec(),
             correlation_id: error.correlation_id().map(|id| id.to_string()),
             retryable: error.is_transient(),
+            service_message: error.excerpt().filter(|text| !text.is_empty()).map(str::to_owned),
+            // Rounded up, so that a client does not come too early.
+            retry_after: error
+                .retry_after()
+                .map(|wait| wait.as_millis().div_ceil(1000))
+                .and_then(|seconds| seconds.try_into().ok()),
         },
     })
 }
@@ -130,6 +179,7 @@ pub(crate) fn usage(error: &clap::Error, arguments: &[String]) -> ExitCode {
         return match printed {
             _ if is_help => ExitCode::from(USAGE),
             Ok(()) => ExitCode::SUCCESS,
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
             Err(cause) => {
                 let error = local("the help could not be written to stdout", cause);
                 report(

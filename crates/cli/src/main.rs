@@ -51,7 +51,9 @@ fn main() -> ExitCode {
     let env = Env::process();
     let result = catch_panic("the command", || run(cli, env.clone()));
     result.unwrap_or_else(|_| Err(failure::internal(panic_place().as_deref()))).unwrap_or_else(|error| {
-        failure::report(&error, format);
+        if !stdout::is_reader_gone(&error) {
+            failure::report(&error, format);
+        }
         failure::exit_code(&error, &env)
     })
 }
@@ -64,9 +66,9 @@ fn panic_place() -> MutexGuard<'static, Option<String>> {
 
 fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     // With `exec`, the terminal belongs to the command that is run.
-    let shows_progress = io::stderr().is_terminal() && !matches!(cli.command, CliCommand::Exec(_));
-    let progress = shows_progress.then(|| Progress::new(SharedClock::system()));
-    log_to_stderr(&env, progress.clone())?;
+    let shows_progress = !cli.global.quiet && !matches!(cli.command, CliCommand::Exec(_));
+    let progress = shows_progress.then(|| Progress::new(SharedClock::system(), io::stderr().is_terminal()));
+    log_to_stderr(&env, cli.global.verbose, progress.clone())?;
     // Blocking work has threads of its own. Tokio would panic if it could not start more; it panics
     // if there are too few descriptors for its signal handler.
     let build = || tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -78,7 +80,7 @@ fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     let runtime =
         runtime.map_err(|error| error.with_advice("check the limit of open files (`ulimit -n`)"))?;
     let timeout = cli.global.timeout;
-    if let Some(progress) = progress {
+    if let Some(progress) = progress.filter(|_| io::stderr().is_terminal()) {
         runtime.spawn(progress.watch());
     }
     let result = runtime.block_on(async {
@@ -92,8 +94,14 @@ fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     result
 }
 
-fn log_to_stderr(env: &Env, progress: Option<Progress>) -> Result<(), Error> {
-    let log = match env.var("RUST_LOG") {
+fn log_to_stderr(env: &Env, verbose: u8, progress: Option<Progress>) -> Result<(), Error> {
+    let directives = env.var("RUST_LOG").or_else(|| match verbose {
+        0 => None,
+        1 => Some("symbolon=info".to_owned()),
+        2 => Some("symbolon=debug".to_owned()),
+        _ => Some("symbolon=trace".to_owned()),
+    });
+    let log = match directives {
         None => None,
         Some(directives) => {
             // `Targets` cannot filter on fields, but needs no regular expressions.

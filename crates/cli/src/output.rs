@@ -21,6 +21,7 @@ pub(crate) enum OutputFormat {
     Text,
     Json,
     Header,
+    Raw,
 }
 
 #[derive(Serialize)]
@@ -67,6 +68,7 @@ pub(crate) fn token(token: &Token, format: OutputFormat) -> String {
         OutputFormat::Header => {
             format!("Authorization: {} {}", token.token_type(), token.secret().expose())
         }
+        OutputFormat::Raw => token.secret().expose().to_owned(),
     }
 }
 
@@ -107,7 +109,7 @@ fn token_text(token: &Token) -> String {
             ("certificate usable until", date(identity.usable_until())),
         ]),
     }
-    rows.push(("access token", "not shown; use --output json or --output header".to_owned()));
+    rows.push(("access token", "not shown; use --output json, raw or header".to_owned()));
     table(&rows)
 }
 
@@ -158,10 +160,21 @@ pub(crate) fn print_to_stderr(text: impl Display) {
     let _printed = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// Returns a label padded to `width` and a text that is wrapped beside it.
+/// Returns a label padded to `width` and a text that is wrapped beside it. A longer label stands
+/// above the text.
 pub(crate) fn row(label: &str, width: usize, text: &str) -> String {
-    let lines = wrap(text, width).join(&format!("\n{:width$}", ""));
-    format!("{label:<width$}{lines}").trim_end().to_owned()
+    let margin = format!("\n{:width$}", "");
+    let lines = wrap(text, width).join(&margin);
+    let begin =
+        if label.chars().count() < width { format!("{label:<width$}") } else { format!("{label}{margin}") };
+    format!("{begin}{lines}").trim_end().to_owned()
+}
+
+/// Prints a note to stderr: something that the user may have meant otherwise.
+pub(crate) fn note(is_quiet: bool, text: impl Display) {
+    if !is_quiet {
+        print_to_stderr(format_args!("note: {text}"));
+    }
 }
 
 /// Returns the lines of a text right of a margin, broken between words. A longer word has its own
@@ -206,5 +219,6 @@ mod tests {
         assert_eq!(wrap("anextremelylongword x", 73), ["anextremelylongword", "x"]);
         assert!(wrap(" ", 73).is_empty());
         assert_eq!(row("name", 73, "one two three"), format!("{:<73}one two\n{:73}three", "name", ""));
+        assert_eq!(row("a long name", 8, "one"), format!("a long name\n{:8}one", ""));
     }
 }

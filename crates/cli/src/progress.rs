@@ -1,4 +1,4 @@
-//! Progress messages on a terminal, for operations that take longer than a second.
+//! Progress messages for operations that take longer than a second.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,8 +11,10 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context as LayerContext;
 
-/// Minimum duration that is reported.
+/// Minimum duration that is reported on a terminal.
 const LONG: Duration = Duration::from_secs(1);
+/// Minimum duration of all waits together from which they are reported without a terminal.
+const VERY_LONG: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 // Names of the events that the libraries log.
 const RETRY: &str = "retry";
@@ -23,13 +25,16 @@ const KEY_MADE: &str = "key_made";
 #[derive(Clone)]
 pub(crate) struct Progress {
     clock: SharedClock,
+    is_terminal: bool,
     /// Start of the pending key generation.
     key_since: Arc<Mutex<Option<SystemTime>>>,
+    /// Sum of the waits between attempts.
+    waited: Arc<Mutex<Duration>>,
 }
 
 impl Progress {
-    pub(crate) fn new(clock: SharedClock) -> Self {
-        Self { clock, key_since: Arc::default() }
+    pub(crate) fn new(clock: SharedClock, is_terminal: bool) -> Self {
+        Self { clock, is_terminal, key_since: Arc::default(), waited: Arc::default() }
     }
 
     /// Returns whether the layer handles an event.
@@ -46,6 +51,13 @@ impl Progress {
                 print("generating a key");
             }
         }
+    }
+
+    /// Returns true if the next wait is long, or without a terminal all waits together.
+    fn is_long_wait(&self, delay: Duration) -> bool {
+        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        *waited += delay;
+        if self.is_terminal { delay >= LONG } else { *waited >= VERY_LONG }
     }
 
     /// Returns true once for each key that takes long.
@@ -70,7 +82,7 @@ impl<S: Subscriber> Layer<S> for Progress {
             _ => {
                 let mut retry = RetryEvent::default();
                 event.record(&mut retry);
-                if retry.delay >= LONG {
+                if self.is_long_wait(retry.delay) {
                     print(&retry.to_string());
                 }
             }
@@ -127,7 +139,7 @@ mod tests {
     #[test]
     fn slow_key_is_reported_once() {
         let manual_clock = ManualClock::new();
-        let progress = Progress::new(SharedClock::from(&manual_clock));
+        let progress = Progress::new(SharedClock::from(&manual_clock), true);
         let layer = progress.clone().with_filter(filter_fn(Progress::is_relevant));
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
@@ -145,6 +157,15 @@ mod tests {
             manual_clock.advance(Duration::from_secs(2));
             assert!(!progress.key_takes_long());
         });
+    }
+
+    #[test]
+    fn waits_add_up_without_a_terminal() {
+        let seconds = [1, 2, 4].map(Duration::from_secs);
+        for (is_terminal, expected) in [(true, [true; 3]), (false, [false, true, true])] {
+            let progress = Progress::new(SharedClock::system(), is_terminal);
+            assert_eq!(seconds.map(|delay| progress.is_long_wait(delay)), expected);
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::values;
 #[derive(Debug, Args)]
 pub(crate) struct AgentOptions {
     /// Identity that clients may request: system, client-id:ID, object-id:ID or resource-id:ID; may
-    /// be repeated; the first is the default
-    #[arg(long = "identity", value_name = "IDENTITY", default_value = "system", value_parser = values::identity)]
+    /// be repeated; the first is the default [default: system]
+    #[arg(long = "identity", value_name = "IDENTITY", value_parser = values::identity)]
     pub(crate) identities: Vec<ManagedIdentityId>,
     /// Resource that clients may request; may be repeated; default: all resources
     #[arg(long, value_name = "RESOURCE", value_parser = values::resource)]

@@ -18,9 +18,9 @@ pub(crate) struct AcquireOptions {
     /// Request a bearer token over mTLS, with the managed identity's certificate
     #[arg(long, conflicts_with = "pop")]
     pub(crate) over_mtls: bool,
-    /// Managed identity: system, client-id:ID, object-id:ID or resource-id:ID
-    #[arg(long, value_name = "IDENTITY", default_value = "system", value_parser = values::identity)]
-    pub(crate) identity: ManagedIdentityId,
+    /// Managed identity: system, client-id:ID, object-id:ID or resource-id:ID [default: system]
+    #[arg(long, value_name = "IDENTITY", value_parser = values::identity)]
+    pub(crate) identity: Option<ManagedIdentityId>,
     #[command(flatten)]
     pub(crate) claims: ClaimsOptions,
     #[command(flatten)]

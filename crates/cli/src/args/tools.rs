@@ -7,6 +7,9 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::Shell;
 use symbolon::Source;
+use url::Url;
+
+use super::values;
 
 #[derive(Debug, Args)]
 pub(crate) struct EmulateOptions {
@@ -53,6 +56,20 @@ fn source_parser() -> impl TypedValueParser<Value = Source> {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// Exit with code 3 if this machine has no managed identity
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// With --check: exit with code 3 if this machine does not support bound tokens either
+    #[arg(long, requires = "check")]
+    pub(crate) pop: bool,
+    /// Report if this resource requests a client certificate, and when; sends neither token nor
+    /// certificate
+    #[arg(long, value_name = "URL", value_parser = values::https_url)]
+    pub(crate) resource: Option<Url>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ExplainOptions {
     /// Error code, for example managed_identity_unreachable or AADSTS700016
     #[arg(value_name = "CODE")]
@@ -61,8 +78,8 @@ pub(crate) struct ExplainOptions {
 
 #[derive(Args)]
 pub(crate) struct InspectOptions {
-    /// Token, with or without its scheme (`Bearer eyJ…`); - reads it from stdin, where other
-    /// processes cannot see it
+    /// Token, with or without its scheme (`Bearer eyJ…`), or the JSON of `token --output json`; -
+    /// reads it from stdin, where other processes cannot see it
     // Surplus arguments are accepted, so that no message about them shows a part of a token.
     #[arg(value_name = "TOKEN", default_value = "-", num_args = 0..)]
     pub(crate) token: Vec<String>,

@@ -6,6 +6,9 @@ use http::{HeaderName, HeaderValue};
 use symbolon::ManagedIdentityId;
 use url::Url;
 
+/// The lengths of the groups of a GUID (RFC 9562 §4).
+const GUID: [usize; 5] = [8, 4, 4, 4, 12];
+
 pub(super) fn identity(text: &str) -> Result<ManagedIdentityId, String> {
     if text.contains(is_space) {
         return Err("an id must not contain spaces".to_owned());
@@ -15,9 +18,21 @@ pub(super) fn identity(text: &str) -> Result<ManagedIdentityId, String> {
         Some(("client-id", id)) => ManagedIdentityId::client_id(id),
         Some(("object-id", id)) => ManagedIdentityId::object_id(id),
         Some(("resource-id", id)) => ManagedIdentityId::resource_id(id),
+        _ if is_guid(text) => {
+            return Err(format!("the kind of the id is missing: use client-id:{text} or object-id:{text}"));
+        }
+        _ if text.starts_with('/') => {
+            return Err(format!("the kind of the id is missing: use resource-id:{text}"));
+        }
         _ => return Err("use system, client-id:ID, object-id:ID or resource-id:ID".to_owned()),
     };
     parsed.map_err(|error| error.to_string())
+}
+
+fn is_guid(text: &str) -> bool {
+    let lengths =
+        text.split('-').map(|group| group.bytes().all(|b| b.is_ascii_hexdigit()).then_some(group.len()));
+    lengths.eq(GUID.map(Some))
 }
 
 /// Parses a URI or an application id, which Microsoft Entra accepts as a resource as well.
@@ -49,6 +64,13 @@ pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     }
     let value = value.trim().parse().map_err(|_| "not a valid header value")?;
     Ok((name, value))
+}
+
+pub(super) fn https_url(text: &str) -> Result<Url, &'static str> {
+    url(text)
+        .ok()
+        .filter(|url| url.scheme() == "https")
+        .ok_or("not an https URL; use the form https://host/path")
 }
 
 pub(super) fn url(text: &str) -> Result<Url, &'static str> {

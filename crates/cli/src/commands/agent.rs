@@ -20,6 +20,9 @@ pub(super) fn builder(
     let identity = |id: &ManagedIdentityId| -> Result<ManagedIdentity, Error> {
         acquire::builder(&options.keys, global.ca_file.as_deref(), env)?.identity(id.clone()).build()
     };
+    if options.identities.is_empty() {
+        acquire::note_ignored_client_id(global.quiet, env);
+    }
     let mut identities = options.identities.iter();
     let first = identities.next().cloned().unwrap_or_else(ManagedIdentityId::system_assigned);
     let mut agent = Agent::builder(identity(&first)?);

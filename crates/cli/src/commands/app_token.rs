@@ -1,16 +1,19 @@
 //! `symbolon app-token`.
 
+mod settings;
+
 use std::path::Path;
 use std::process::ExitCode;
 
-use symbolon::parts::hyper::client_identity_from_pem;
+use symbolon::parts::hyper::{ClientIdentityLoader, LoadError};
 use symbolon::parts::token::authority::{Authority, Region, RegionChoice, authority_host};
 use symbolon::parts::token::{
     Application, ClientAssertion, ClientCertificate, ClientSecret, TokenClient, TokenClientBuilder,
     WorkloadIdentity,
 };
-use symbolon::{ClientIdentity, Env, Error, Secret};
+use symbolon::{ClientIdentity, Env, Error};
 
+use self::settings::{AppSettings, CertificateFile, Credential, Named};
 use crate::args::GlobalOptions;
 use crate::args::token::AppTokenOptions;
 use crate::stdout::print_line;
@@ -22,11 +25,12 @@ pub(super) async fn run(
     env: &Env,
 ) -> Result<ExitCode, Error> {
     options.claims.validate()?;
-    let client = client(options, global, env)?
+    let settings = AppSettings::new(options, global.quiet, env)?;
+    let client = client(&settings, options, global, env)?
         .capabilities(options.claims.capabilities.iter().cloned())
         .context(acquire::context(env)?)
         .build();
-    let mut request = client.token(&options.scope).options(options.claims.options());
+    let mut request = client.token(&settings.scope).options(options.claims.options());
     if options.pop {
         request = request.proof_of_possession();
     }
@@ -34,54 +38,73 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the client with its credential, of which clap ensures exactly one.
-fn client(options: &AppTokenOptions, global: &GlobalOptions, env: &Env) -> Result<TokenClientBuilder, Error> {
-    let application = application(options)?;
+/// Returns the client with its credential.
+fn client(
+    settings: &AppSettings,
+    options: &AppTokenOptions,
+    global: &GlobalOptions,
+    env: &Env,
+) -> Result<TokenClientBuilder, Error> {
+    let application = application(settings, options)?;
     let transport = acquire::transport(global.ca_file.as_deref(), env)?;
-    if let Some(file) = &options.assertion_file {
-        std::fs::metadata(file).map_err(|error| unreadable("--assertion-file", file, &error))?;
-        let credential = ClientAssertion::new(application, WorkloadIdentity::new(file));
-        return Ok(TokenClient::builder(credential, transport));
-    }
-    if let Some(file) = &options.certificate {
-        let mut credential = ClientCertificate::new(application, certificate(file)?)?;
-        if options.send_x5c {
-            credential = credential.send_x5c();
+    Ok(match &settings.credential {
+        Credential::Secret(Named { name, value: secret }) => {
+            let credential = ClientSecret::new(application, secret.clone());
+            TokenClient::builder(credential.map_err(|error| error.with_context(name))?, transport)
         }
-        if options.over_mtls {
-            credential = credential.over_mtls();
+        Credential::Certificate(file) => {
+            let mut credential = ClientCertificate::new(application, certificate(file)?)?;
+            if file.send_x5c {
+                credential = credential.send_x5c();
+            }
+            if options.over_mtls {
+                credential = credential.over_mtls();
+            }
+            TokenClient::builder(credential, transport)
         }
-        return Ok(TokenClient::builder(credential, transport));
-    }
-    let variable = options.client_secret_env.as_deref().unwrap_or_default();
-    let secret = env.var(variable).map(Secret::new);
-    let secret = secret.ok_or_else(|| {
-        failure::request(
-            "invalid_usage",
-            format!("the environment variable {variable} is not set or is empty"),
-        )
-    })?;
-    let credential = ClientSecret::new(application, secret).map_err(|error| error.with_context(variable))?;
-    Ok(TokenClient::builder(credential, transport))
+        Credential::AssertionFile(Named { name, value: file }) => {
+            std::fs::metadata(file).map_err(|error| unreadable(name, file, &error))?;
+            TokenClient::builder(ClientAssertion::new(application, WorkloadIdentity::new(file)), transport)
+        }
+    })
 }
 
-fn application(options: &AppTokenOptions) -> Result<Application, Error> {
+fn application(settings: &AppSettings, options: &AppTokenOptions) -> Result<Application, Error> {
     let region = match &options.region {
         Some(name) => RegionChoice::Fixed(Region::parse(name)?),
         None => RegionChoice::Unset,
     };
-    let named = |option: &'static str| move |error: Error| error.with_context(option);
-    let url = authority_host(&options.authority).map_err(named("--authority"))?;
-    let authority = Authority::parse(url.as_str()).map_err(named("--authority"))?;
-    Ok(Application::new(authority, &options.client_id)
-        .map_err(named("--client-id"))?
+    let Named { name, value: url } = &settings.authority;
+    let named = |error: Error| error.with_context(name);
+    let url = authority_host(url).map_err(named)?;
+    let authority = Authority::parse(url.as_str()).map_err(named)?;
+    let Named { name, value: client_id } = &settings.client_id;
+    Ok(Application::new(authority, client_id)
+        .map_err(|error| error.with_context(name))?
         .region(region)
         .instance_discovery(!options.no_instance_discovery))
 }
 
-fn certificate(file: &Path) -> Result<ClientIdentity, Error> {
-    let pem = std::fs::read(file).map_err(|error| unreadable("--certificate", file, &error))?;
-    client_identity_from_pem(&pem).map_err(|error| unreadable("--certificate", file, &error))
+fn certificate(file: &CertificateFile) -> Result<ClientIdentity, Error> {
+    let CertificateFile { path: Named { name, value: path }, password, .. } = file;
+    // Overwritten when it is dropped: it contains the private key.
+    let content = std::fs::read(path).map(zeroize::Zeroizing::new);
+    let content = content.map_err(|error| unreadable(name, path, &error))?;
+    let mut loader = ClientIdentityLoader::new();
+    if let Some(password) = password {
+        loader = loader.passphrase(password.value.clone());
+    }
+    loader.load(&content).map_err(|error| match (&error, password) {
+        (LoadError::PassphraseRequired, _) | (LoadError::WrongPassphrase, None) => unreadable(
+            name,
+            path,
+            &"the private key is encrypted; name the variable with its password by --certificate-password-env",
+        ),
+        (LoadError::WrongPassphrase, Some(password)) => {
+            unreadable(name, path, &format_args!("the password of {} is wrong", password.name))
+        }
+        _ => unreadable(name, path, &error),
+    })
 }
 
 fn unreadable(option: &str, file: &Path, error: &dyn std::fmt::Display) -> Error {

@@ -5,28 +5,35 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use symbolon::parts::types::printable;
-use symbolon::{Env, Error};
+use symbolon::{CorrelationId, Env, Error};
 
 use crate::acquire;
 use crate::args::GlobalOptions;
 use crate::args::token::CallOptions;
 use crate::{failure, stdout};
 
+/// The header with the id under which services of Azure log a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+
 pub(super) async fn run(options: &CallOptions, global: &GlobalOptions, env: &Env) -> Result<ExitCode, Error> {
-    let request = request(options)?;
-    let identity = acquire::identity(&options.acquire, global.ca_file.as_deref(), env)?;
+    let id = options.headers.iter().find(|(name, _)| name == REQUEST_ID);
+    let id =
+        id.and_then(|(_, value)| value.to_str().ok()?.parse().ok()).unwrap_or_else(CorrelationId::random);
+    let request = request(options, id)?;
+    let identity = acquire::identity(&options.acquire, global, env)?;
     let token = acquire::token(&identity, &options.acquire, false).await?;
     let response = identity.call(&token, request).await?;
     print(&response, options.include).map_err(stdout::not_printed)?;
     if response.status().is_success() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(failure::refused_by_resource(response.status()))
+    Err(failure::refused_by_resource(&response, id, token.secret()))
 }
 
-fn request(options: &CallOptions) -> Result<Request<Bytes>, Error> {
+/// Returns the request. Azure's services log the id in its header.
+fn request(options: &CallOptions, id: CorrelationId) -> Result<Request<Bytes>, Error> {
     if options.url.scheme() != "https" {
         return Err(failure::request(
             "insecure_endpoint",
@@ -41,6 +48,7 @@ fn request(options: &CallOptions) -> Result<Request<Bytes>, Error> {
     };
     let mut request = Request::builder().method(method).uri(options.url.as_str());
     if let Some(headers) = request.headers_mut() {
+        headers.extend(HeaderValue::try_from(id.to_string()).ok().map(|id| (REQUEST_ID, id)));
         headers.extend(options.headers.iter().cloned().collect::<HeaderMap>());
     }
     let request = request.body(body.unwrap_or_default());

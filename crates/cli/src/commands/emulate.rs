@@ -9,10 +9,11 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value};
 use symbolon::parts::types::printable;
-use symbolon::{Env, Error, Source};
+use symbolon::{Env, Error, ErrorKind, Source};
 use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry, Server};
 
 use self::run_dir::RunDir;
+use crate::args::GlobalOptions;
 use crate::args::tools::EmulateOptions;
 use crate::failure;
 use crate::output::{self, OutputFormat, print_to_stderr, table, variables};
@@ -21,7 +22,7 @@ use crate::stdout::print_line;
 
 pub(super) async fn run(
     options: &EmulateOptions,
-    format: OutputFormat,
+    global: &GlobalOptions,
     env: &Env,
 ) -> Result<ExitCode, Error> {
     if !options.listen.ip().is_loopback() || !options.admin.ip().is_loopback() {
@@ -39,7 +40,8 @@ pub(super) async fn run(
     let mut signals = Signals::listen()?;
     let run_dir = RunDir::create(env)?;
     let emulator = builder.ca_folder(run_dir.path()).start().await;
-    let emulator = emulator.map_err(|error| failure::local("the emulator could not be started", error))?;
+    let emulator = emulator.map_err(not_started)?;
+    let format = global.output;
     let environment = variables(emulator.environment(), format);
     let page = emulator.admin_url().unwrap_or_default();
     if options.print_env {
@@ -57,12 +59,12 @@ pub(super) async fn run(
     // With a fixed address, requests may have arrived before the variables were printed.
     let (so_far, mut journal) = emulator.follow();
     for entry in so_far.entries() {
-        log(entry, 0, record.as_mut())?;
+        log(entry, 0, record.as_mut(), global.quiet)?;
     }
     loop {
         tokio::select! {
             entry = journal.next() => match entry {
-                Some(entry) => log(&entry, journal.missed(), record.as_mut())?,
+                Some(entry) => log(&entry, journal.missed(), record.as_mut(), global.quiet)?,
                 None => return Ok(ExitCode::SUCCESS),
             },
             _ = signals.next() => return Ok(ExitCode::SUCCESS),
@@ -88,9 +90,21 @@ fn open(file: &Path) -> Result<File, Error> {
     })
 }
 
-/// Logs one exchange to stderr and to the journal file.
-fn log(entry: &JournalEntry, missed: u64, record: Option<&mut File>) -> Result<(), Error> {
-    print_to_stderr(entry);
+/// Returns the error of an emulator that could not be started. Its message has the address and the
+/// next step.
+fn not_started(error: symbolon_emulator::Error) -> Error {
+    let message = format!("the emulator could not be started: {error}");
+    match error {
+        symbolon_emulator::Error::Listen { source, .. } => failure::local(message, source),
+        _ => Error::new(ErrorKind::Service, "local_error", message),
+    }
+}
+
+/// Logs one exchange to stderr, unless it is quiet, and to the journal file.
+fn log(entry: &JournalEntry, missed: u64, record: Option<&mut File>, is_quiet: bool) -> Result<(), Error> {
+    if !is_quiet {
+        print_to_stderr(entry);
+    }
     let Some(record) = record else { return Ok(()) };
     // After a burst of more than a thousand requests, the line has the number of missed ones.
     let gap = if missed > 0 { format!(",\"missed\":{missed}}}") } else { "}".to_owned() };

@@ -19,11 +19,21 @@ use crate::timestamp::Timestamp;
 
 /// Maximum size of a token. Entra's tokens have a few kilobytes.
 const LIMIT: usize = 64 * 1024;
+/// Maximum size of the input: the JSON of a bound token contains its certificates as well.
+const INPUT_LIMIT: usize = 256 * 1024;
+/// The members with a token in the JSON of this command, of the Azure CLI, and of azd.
+const TOKEN_MEMBERS: [&str; 3] = ["access_token", "accessToken", "token"];
+/// The members with its scheme.
+const SCHEME_MEMBERS: [&str; 2] = ["token_type", "tokenType"];
 
 pub(super) async fn run(options: &InspectOptions, format: OutputFormat) -> Result<ExitCode, Error> {
     let text = match &options.token[..] {
         [word] if word == "-" => from_stdin().await?,
         words => words.join(" "),
+    };
+    let text = match text.trim_start().starts_with('{') {
+        true => token_in_json(&text)?,
+        false => text,
     };
     if text.len() > LIMIT {
         return Err(invalid(format!("the token is longer than {} KiB", LIMIT / 1024)));
@@ -37,15 +47,27 @@ pub(super) async fn run(options: &InspectOptions, format: OutputFormat) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns scheme and token of the first JSON object, as `token --output json` prints them.
+fn token_in_json(text: &str) -> Result<String, Error> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Map<String, Value>>();
+    // The error of the parser would show a part of the token.
+    let object = values.next().and_then(Result::ok).ok_or_else(|| invalid("the JSON is malformed"))?;
+    let member = |names: &[&str]| names.iter().find_map(|name| object.get(*name)?.as_str());
+    let token = member(&TOKEN_MEMBERS);
+    let token = token
+        .ok_or_else(|| invalid("the JSON has no member `access_token`, in which a token is expected"))?;
+    Ok(member(&SCHEME_MEMBERS).map_or_else(|| token.to_owned(), |scheme| format!("{scheme} {token}")))
+}
+
 /// Reads stdin on a thread of its own, so that `--timeout` works while nothing arrives.
 async fn from_stdin() -> Result<String, Error> {
     let read = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
-        io::stdin().lock().take(LIMIT as u64 + 1).read_to_string(&mut text).map(|_| text)
+        io::stdin().lock().take(INPUT_LIMIT as u64 + 1).read_to_string(&mut text).map(|_| text)
     });
     let read = read.await.map_err(|error| failure::local("stdin cannot be read", error))?;
     // The limit may cut a character in half.
-    read.map_err(|_| invalid(format!("stdin is not UTF-8 text of at most {} KiB", LIMIT / 1024)))
+    read.map_err(|_| invalid(format!("stdin is not UTF-8 text of at most {} KiB", INPUT_LIMIT / 1024)))
 }
 
 fn invalid(message: impl Into<String>) -> Error {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use symbolon::{Env, Error};
-use symbolon_agent::{Agent, AgentBuilder};
+use symbolon_agent::{Agent, AgentBuilder, Record};
 
 use super::agent::{self, log};
 use crate::args::GlobalOptions;
@@ -17,16 +17,24 @@ pub(super) async fn run(
     global: &GlobalOptions,
     env: &Env,
 ) -> Result<ExitCode, Error> {
-    let builder = agent::builder(&options.agent, global, env)?.observer(|record| log(&record.to_string()));
+    let is_quiet = global.quiet;
+    let observer = move |record: &Record| {
+        if !is_quiet {
+            log(&record.to_string());
+        }
+    };
+    let builder = agent::builder(&options.agent, global, env)?.observer(observer);
     let mut signals = Signals::listen()?;
     let agent = listen(options, builder).await?;
-    if options.agent.allow.is_empty() {
+    if options.agent.allow.is_empty() && !is_quiet {
         log("every resource is allowed; limit clients to those they need with --allow");
     }
     // The variables contain the secret, which is printed nowhere else.
     print_line(variables(agent.environment(), global.output))?;
     signals.next().await;
-    log("stopping");
+    if !is_quiet {
+        log("stopping");
+    }
     agent.stop().await;
     Ok(ExitCode::SUCCESS)
 }

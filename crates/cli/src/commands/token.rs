@@ -15,7 +15,7 @@ pub(super) async fn run(
     global: &GlobalOptions,
     env: &Env,
 ) -> Result<ExitCode, Error> {
-    let identity = acquire::identity(&options.acquire, global.ca_file.as_deref(), env)?;
+    let identity = acquire::identity(&options.acquire, global, env)?;
     let requests =
         (0..options.count).map(|_| acquire::token(&identity, &options.acquire, options.force_refresh));
     let mut tokens = stream::iter(requests).buffered(options.concurrency as usize);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use symbolon_emulator::{Fault, Step};
 
 use crate::origin::Origin;
-use crate::run::{RunResult, TestEnv};
+use crate::run::{RunResult, TestEnv, skip_without};
 
 const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 const SCOPE: &str = "https://vault.example/.default";
@@ -334,7 +334,16 @@ fn app_16_errors_as_of_token() {
         let ran = app.request_token(&[&["--certificate", certificate], more].concat());
         let error = ran.error();
         assert_eq!((error["code"].as_str(), ran.code), (Some(code), exit), "{more:?} {}", ran.stderr);
-        let documented = ["code", "correlation_id", "error_codes", "message", "retryable", "status"];
+        let documented = [
+            "code",
+            "correlation_id",
+            "error_codes",
+            "message",
+            "retry_after",
+            "retryable",
+            "service_message",
+            "status",
+        ];
         assert_eq!(names(&error), documented, "{more:?}");
     }
 }
@@ -397,4 +406,174 @@ fn app_20_authority_without_scheme() {
     let host = emulator.token_url().strip_prefix("https://").unwrap();
     let ran = app.ask_at(&format!("{host}/{}", emulator.tenant_id()), &["--client-secret-env", "APP_SECRET"]);
     assert_eq!(ran.json()[0]["token_type"], "Bearer");
+}
+
+/// Runs without the options, with these variables.
+fn app_token_from(app: &App, variables: &[(&str, &str)], more: &[&str]) -> RunResult {
+    let mut command = app.env.symbolon();
+    command.envs(variables.iter().copied()).env("HTTPS_PROXY", NOBODY);
+    command.args(["app-token", "--scope", SCOPE, "--output", "json"]).args(more);
+    RunResult::of(command.output().unwrap())
+}
+
+#[test]
+fn app_21_variables_are_defaults() {
+    let app = App::new();
+    let emulator = &app.env.emulator;
+    let file = app.certificate();
+    let file = file.to_str().unwrap();
+    let host = emulator.token_url().strip_prefix("https://").unwrap();
+    let client = [
+        ("AZURE_TENANT_ID", emulator.tenant_id()),
+        ("AZURE_AUTHORITY_HOST", emulator.token_url()),
+        ("AZURE_CLIENT_ID", CLIENT_ID),
+    ];
+    let secret = ("AZURE_CLIENT_SECRET", "p@ss&word");
+    let certificate = ("AZURE_CLIENT_CERTIFICATE_PATH", file);
+    let chain = ("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "true");
+    for (variables, more, token_type, parameter, note) in [
+        (&[secret][..], &[][..], "Bearer", "client_secret", ""),
+        (&[certificate], &[], "Bearer", "client_assertion", ""),
+        (&[certificate, chain], &[], "Bearer", "client_assertion", ""),
+        (&[certificate], &["--pop"], "mtls_pop", "client_id", ""),
+        (
+            &[secret, certificate],
+            &[],
+            "Bearer",
+            "client_secret",
+            "note: AZURE_CLIENT_CERTIFICATE_PATH is not used: AZURE_CLIENT_SECRET comes first\n",
+        ),
+        (&[secret, certificate], &["--over-mtls"], "Bearer", "client_id", ""),
+        (&[secret], &["--certificate", file], "Bearer", "client_assertion", ""),
+        (&[secret, ("AZURE_AUTHORITY_HOST", host)], &[], "Bearer", "client_secret", ""),
+    ] {
+        let ran = app_token_from(&app, &[&client, variables].concat(), more);
+        assert_eq!(ran.json()[0]["token_type"], token_type, "{variables:?} {more:?}");
+        assert_eq!(ran.stderr, note);
+        let journal = emulator.journal();
+        let request = journal.last(Step::Token).unwrap();
+        assert!(request.form_names().any(|name| name == parameter), "{variables:?} {more:?}");
+    }
+    // Options count more, and an option of certificates needs one.
+    let ran = app_token_from(&app, &[&client[..], &[secret]].concat(), &["--client-id", "other"]);
+    assert_eq!(ran.error()["code"], "unauthorized_client");
+    let ran = app_token_from(&app, &[&client[..], &[secret]].concat(), &["--over-mtls"]);
+    assert!(ran.code == 2 && ran.stderr.contains("--over-mtls needs a certificate"), "{}", ran.stderr);
+    let ran = app_token_from(&app, &[], &[]);
+    for name in ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"] {
+        assert!(ran.code == 2 && ran.stderr.contains(name), "{}", ran.stderr);
+    }
+    let help = app.env.run(&["app-token", "--help"]).stdout;
+    for (name, _) in client.iter().chain(&[secret, certificate, chain]) {
+        assert!(help.contains(name), "{name}: {help}");
+    }
+}
+
+/// Runs openssl in the folder of the app.
+fn openssl(app: &App, arguments: &str) -> Option<()> {
+    let mut command = std::process::Command::new("openssl");
+    match command.current_dir(app.folder.path()).args(arguments.split(' ')).output() {
+        Ok(made) => assert!(made.status.success(), "{arguments}: {made:?}"),
+        Err(_) => {
+            skip_without("openssl");
+            return None;
+        }
+    }
+    Some(())
+}
+
+#[test]
+fn app_22_to_23_certificate_files() {
+    let app = App::new();
+    app.certificate();
+    let path = |name: &str| app.folder.path().join(name).to_str().unwrap().to_owned();
+    for arguments in [
+        "pkcs12 -export -in client.pem -out client.pfx -passout pass:s3cr3t",
+        "pkcs12 -export -in client.pem -out plain.pfx -passout pass: -keypbe NONE -certpbe NONE -nomac",
+        "base64 -in client.pfx -out client.b64",
+        "x509 -in client.pem -outform DER -out cert.der",
+        "x509 -in client.pem -out cert.pem",
+        "pkcs8 -topk8 -nocrypt -in client.pem -outform DER -out key.der",
+        "pkcs8 -topk8 -in client.pem -out key.pem -passout pass:s3cr3t",
+    ] {
+        if openssl(&app, arguments).is_none() {
+            return;
+        }
+    }
+    let join = |name: &str, parts: [&str; 2]| {
+        let parts: Vec<u8> = parts.into_iter().flat_map(|part| std::fs::read(path(part)).unwrap()).collect();
+        std::fs::write(path(name), parts).unwrap();
+    };
+    join("both.der", ["cert.der", "key.der"]);
+    join("encrypted.pem", ["cert.pem", "key.pem"]);
+    let run = |file: &str, variable: (&str, &str), more: &[&str]| {
+        let emulator = &app.env.emulator;
+        let authority = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
+        let mut command = app.env.symbolon();
+        command.env(variable.0, variable.1).env("HTTPS_PROXY", NOBODY).args(["app-token", "--scope", SCOPE]);
+        command.args(["--authority", &authority, "--client-id", CLIENT_ID, "--output", "json"]);
+        RunResult::of(command.args(["--certificate", &path(file)]).args(more).output().unwrap())
+    };
+    let option = ["--certificate-password-env", "PASSWORD"];
+    for (file, is_encrypted) in [
+        ("client.pem", false),
+        ("client.pfx", true),
+        ("plain.pfx", false),
+        ("client.b64", true),
+        ("both.der", false),
+        ("encrypted.pem", true),
+    ] {
+        let ran = run(file, ("PASSWORD", "s3cr3t"), &option);
+        assert_eq!(ran.json()[0]["token_type"], "Bearer", "{file}");
+        let ran = run(file, ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "s3cr3t"), &["--pop"]);
+        assert_eq!(ran.json()[0]["token_type"], "mtls_pop", "{file}");
+        if is_encrypted {
+            let ran = run(file, ("OTHER", "s3cr3t"), &[]);
+            assert!(ran.stderr.contains("--certificate-password-env"), "{file} {}", ran.stderr);
+            assert_eq!((ran.code, &ran.error()["code"]), (2, &"invalid_usage".into()));
+            let ran = run(file, ("PASSWORD", "wrong"), &option);
+            assert!(ran.code == 2 && ran.stderr.contains("is wrong"), "{file} {}", ran.stderr);
+        }
+    }
+    let ran = run("cert.der", ("OTHER", ""), &[]);
+    assert!(ran.code == 2 && ran.stderr.contains("there is no private key"), "{}", ran.stderr);
+}
+
+#[test]
+fn app_24_pasted_secret_is_not_shown() {
+    let app = App::new();
+    for option in ["--client-secret-env", "--certificate-password-env"] {
+        for secret in ["abc8Q~not-a-name", "NotAVariable0123456789"] {
+            let more = match option {
+                "--client-secret-env" => vec![option, secret],
+                _ => vec!["--certificate", "client.pem", option, secret],
+            };
+            let ran = app.request_token(&more);
+            assert_eq!((ran.code, &ran.error()["code"]), (2, &"invalid_usage".into()));
+            assert!(ran.stderr.contains(option) && !ran.stderr.contains(secret), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn app_25_federation_error_names_the_assertion() {
+    let app = App::new();
+    let claims = json!({
+        "iss": "https://token.actions.githubusercontent.com",
+        "sub": "repo:contoso-organization/payment-service:ref:refs/heads/main",
+        "aud": "api://AzureADTokenExchange",
+    });
+    let assertion = format!("e30.{}.c2ln", Base64UrlUnpadded::encode_string(claims.to_string().as_bytes()));
+    let file = app.file("assertion", &assertion);
+    for (code, is_federation) in [(700_213, true), (700_024, true), (700_211, true), (700_016, false)] {
+        app.env.emulator.clear_faults();
+        app.env.emulator.inject(Fault::oauth_error("invalid_client", &[code]).always());
+        let ran = app.request_token(&["--assertion-file", file.to_str().unwrap()]);
+        let error = ran.error();
+        let message = error["message"].as_str().unwrap();
+        for claim in ["iss", "sub", "aud"].map(|name| claims[name].as_str().unwrap()) {
+            assert_eq!(message.contains(claim), is_federation, "{message}");
+        }
+        assert!(!ran.stderr.contains(&assertion), "{}", ran.stderr);
+    }
 }

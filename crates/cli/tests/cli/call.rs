@@ -110,3 +110,57 @@ fn no_token_is_requested_without_tls() {
     assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("insecure_endpoint"), 2));
     assert_eq!(env.emulator.journal().entries().len(), 0);
 }
+
+#[test]
+fn call_11_refusal_has_id_and_message() {
+    for (body, message) in [
+        (
+            r#"{"error":{"code":"Forbidden","message":"no role","innererror":{"code":"AccessDenied"}}}"#,
+            "Forbidden; no role; AccessDenied",
+        ),
+        ("no role", "no role"),
+    ] {
+        let fault = Fault::status(Step::Resource, 403).body(body).always();
+        let env = TestEnv::with(|emulator| emulator.fault(fault));
+        let ran = call(&env, env.emulator.resource_url(), &["--output", "json"]);
+        let error: Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+        let error = &error["error"];
+        assert_eq!((&error["service_message"], &error["status"]), (&message.into(), &403.into()));
+        assert!(error["message"].as_str().unwrap().contains("roles"), "{error}");
+        let journal = env.emulator.journal();
+        let sent = journal.last(Step::Resource).unwrap();
+        let sent = sent.header("x-ms-client-request-id").unwrap();
+        assert_eq!((error["correlation_id"].as_str(), sent.len()), (Some(sent), 36));
+    }
+    let env = TestEnv::new();
+    let id = "751a212b-4003-416e-b600-e1f48e40db9f";
+    let header = format!("x-ms-client-request-id: {id}");
+    // The emulator refuses a bound token without its certificate's scheme.
+    let url = env.emulator.resource_url();
+    let ran =
+        env.run(&["call", url, "--resource", "https://other.example", "-H", &header, "--output", "json"]);
+    let journal = env.emulator.journal();
+    assert_eq!(journal.last(Step::Resource).unwrap().header("x-ms-client-request-id"), Some(id), "{ran:?}");
+}
+
+/// The challenge of a 401 describes the refusal, and the token in it is hidden.
+#[test]
+fn call_11_challenge_is_described() {
+    let Some(origin) = Origin::start() else { return };
+    let env = TestEnv::new();
+    let ran = call(&env, &origin.url, &["--ca-file", &origin.ca_file]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let request = origin.request();
+    assert_eq!(request["headers"]["x-ms-client-request-id"].as_str().map(str::len), Some(36));
+    let fault = Fault::status(Step::Resource, 401)
+        .header(
+            "www-authenticate",
+            r#"Bearer error="invalid_token", error_description="the audience is wrong""#,
+        )
+        .body("{}")
+        .always();
+    let env = TestEnv::with(|emulator| emulator.fault(fault));
+    let ran = call(&env, env.emulator.resource_url(), &["--output", "json"]);
+    let error: Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(error["error"]["service_message"], "the audience is wrong");
+}

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use symbolon_emulator::{Source, Step};
 
+use crate::origin::Origin;
 use crate::run::{RunResult, TestEnv, symbolon};
 
 const JSON: [&str; 3] = ["doctor", "--output", "json"];
@@ -354,4 +355,96 @@ fn doc_17_kinds_of_identity() {
             assert_eq!(ran.code, expected, "{source} {kind}: {identities}\n{}", ran.stderr);
         }
     }
+}
+
+#[test]
+fn doc_18_to_19_check() {
+    let no_v2 = TestEnv::with(|emulator| emulator.v1_only());
+    let check = ["doctor", "--check", "--output", "json"];
+    for (ran, code) in [
+        (doctor(&TestEnv::new(), &check), 0),
+        (doctor(&TestEnv::new(), &[&check[..], &["--pop"]].concat()), 0),
+        (doctor(&no_v2, &check), 0),
+        (doctor(&no_v2, &[&check[..], &["--pop"]].concat()), 3),
+        (doctor(&no_v2, &JSON), 0),
+        (RunResult::of(nowhere().args(check).output().unwrap()), 3),
+        (RunResult::of(nowhere().args(JSON).output().unwrap()), 0),
+    ] {
+        assert_eq!((ran.code, ran.stderr.as_str()), (code, ""), "{}", ran.stdout);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert!(report["source"].is_object(), "{report}");
+    }
+    assert_eq!(RunResult::of(nowhere().args(["doctor", "--pop"]).output().unwrap()).code, 2);
+}
+
+#[test]
+fn doc_20_certificate_of_a_resource() {
+    let env = TestEnv::new();
+    let origin = Origin::start();
+    let with_ca = |ca_file: &str, url: &str, more: &[&str]| {
+        let mut command = symbolon();
+        command.envs(env.emulator.environment()).env_remove("SSL_CERT_FILE");
+        command.args(["doctor", "--ca-file", ca_file, "--resource", url]);
+        RunResult::of(command.args(more).output().unwrap())
+    };
+    let emulator_ca = env.emulator.ca_file().to_str().unwrap();
+    let mut cases = vec![
+        (emulator_ca, env.emulator.resource_url().to_owned(), "handshake", "in the handshake"),
+        (emulator_ca, "https://127.0.0.1:9/".to_owned(), "unknown", "refused"),
+    ];
+    if let Some(origin) = &origin {
+        cases.push((&origin.ca_file, origin.url.clone(), "never", "no certificate"));
+        cases.push((emulator_ca, origin.url.clone(), "unknown", "UnknownIssuer"));
+    }
+    for (ca_file, url, certificate, reason) in cases {
+        let ran = with_ca(ca_file, &url, &["--output", "json"]);
+        let report = report(&ran);
+        let resource = &report["resource"];
+        assert_eq!((ran.code, &resource["certificate"]), (0, &certificate.into()), "{resource}");
+        assert!(resource["reason"].as_str().unwrap().contains(reason), "{resource}");
+        assert_eq!(
+            resource.as_object().unwrap().keys().collect::<Vec<_>>(),
+            ["certificate", "reason", "url"]
+        );
+        let text = with_ca(ca_file, &url, &[]).stdout;
+        assert!(text.contains("resource          https://"), "{text}");
+    }
+    if let Some(origin) = &origin {
+        let request = origin.request();
+        assert_eq!((&request["method"], &request["headers"]["authorization"]), (&"GET".into(), &Value::Null));
+    }
+    // The server saw a handshake, and neither a request nor a usable certificate.
+    assert_eq!(env.emulator.journal().count(Step::Resource), 0);
+    let ran = RunResult::of(nowhere().args(["doctor", "--resource", "http://x"]).output().unwrap());
+    assert!(ran.code == 2 && ran.stderr.contains("https"), "{}", ran.stderr);
+}
+
+#[test]
+fn doc_21_unused_variables() {
+    let env = TestEnv::with(|emulator| emulator.source(Source::AppService));
+    let mut command = env.symbolon();
+    command
+        .env("AZURE_CLIENT_ID", "x")
+        .env("IMDS_ENDPOINT", "http://127.0.0.1:9")
+        .env("HTTPS_PROXY", "http://127.0.0.1:9");
+    let advice = report(&RunResult::of(command.args(JSON).output().unwrap()))["advice"].to_string();
+    assert!(advice.contains("AZURE_CLIENT_ID is set, but a managed identity does not use it"), "{advice}");
+    assert!(advice.contains("IMDS_ENDPOINT is set, but not used: App Service is the source"), "{advice}");
+    assert!(!advice.contains("IDENTITY_HEADER is set"), "{advice}");
+    let none = report(&doctor(&TestEnv::new(), &JSON))["advice"].to_string();
+    assert!(!none.contains("is set, but"), "{none}");
+}
+
+#[test]
+fn doc_22_endpoint_with_causes() {
+    let report = report(&RunResult::of(nowhere().args(JSON).output().unwrap()));
+    let endpoint = &report["endpoints"][1];
+    assert!(endpoint["reason"].as_str().unwrap().contains("refused"), "{endpoint}");
+    // A certificate that is not trusted is named.
+    let env = TestEnv::new();
+    let mut command = symbolon();
+    command.envs(env.emulator.environment()).env_remove("SSL_CERT_FILE");
+    command.env("AZURE_AUTHORITY_HOST", env.emulator.token_url());
+    let ran = RunResult::of(command.args(JSON).output().unwrap());
+    assert!(ran.stdout.contains("UnknownIssuer"), "{}", ran.stdout);
 }

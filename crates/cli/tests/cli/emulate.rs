@@ -369,3 +369,22 @@ fn emulator_listens_on_loopback_only() {
     );
     assert_eq!((ran.code, ran.error()["code"].as_str()), (2, Some("invalid_usage")));
 }
+
+#[test]
+fn run_14_address_in_use_has_the_next_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for command in ["emulate", "serve"] {
+        let mut run = emulate(folder.path());
+        // The helper begins with `emulate`.
+        let mut other = symbolon();
+        let run = if command == "emulate" { &mut run } else { other.arg(command) };
+        let ran = RunResult::of(run.args(["--listen", &address, "--output", "json"]).output().unwrap());
+        let error = ran.error();
+        assert_eq!((ran.code, &error["code"]), (1, &"local_error".into()));
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&address) && message.contains("port 0"), "{message}");
+        assert!(ran.stderr.contains("help: symbolon explain local_error"), "{}", ran.stderr);
+    }
+}

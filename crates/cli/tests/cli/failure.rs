@@ -141,7 +141,16 @@ fn err_01_to_02_error_line_and_its_members() {
         let last: Value = serde_json::from_str(last).unwrap();
         assert_eq!(last.as_object().unwrap().len(), 1, "{last}");
         let names: Vec<_> = last["error"].as_object().unwrap().keys().collect();
-        let documented = ["code", "correlation_id", "error_codes", "message", "retryable", "status"];
+        let documented = [
+            "code",
+            "correlation_id",
+            "error_codes",
+            "message",
+            "retry_after",
+            "retryable",
+            "service_message",
+            "status",
+        ];
         assert_eq!(names, documented, "{more:?}");
     }
 }
@@ -197,6 +206,61 @@ fn err_07_retryable() {
     ] {
         let name = format!("{fault:?}");
         assert_eq!(request_token(&with(fault), more).error()["retryable"], retryable, "{name}");
+    }
+}
+
+#[test]
+fn err_09_service_message() {
+    let text = "AADSTS700213: no federated identity record for subject \
+                'repo:contoso-organization/payment-service:ref:refs/heads/main' at \
+                https://token.actions.githubusercontent.com, thumbprint \
+                DA39A3EE5E6B4B0D3255BFEF95601890AFD80709";
+    let hidden = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+    for (step, source, more, body, expected) in [
+        (
+            Step::Token,
+            Source::Imds,
+            &["--pop"][..],
+            json!({ "error": "invalid_request", "error_description": format!("{text} {hidden}") }),
+            format!("{text} [redacted]"),
+        ),
+        (
+            Step::Token,
+            Source::Imds,
+            &["--pop"],
+            json!({ "error": "invalid_grant", "suberror": "bad_token", "error_description": "no" }),
+            "suberror: bad_token; no".to_owned(),
+        ),
+        (
+            Step::CloudShell,
+            Source::CloudShell,
+            &[],
+            json!({ "error": { "code": "AudienceNotSupported", "message": text } }),
+            format!("AudienceNotSupported; {text}"),
+        ),
+    ] {
+        let fault = Fault::status(step, 400).body(body.to_string()).always();
+        let env = TestEnv::with(|emulator| emulator.source(source).fault(fault));
+        let ran = request_token(&env, more);
+        assert_eq!(ran.error()["service_message"], expected.as_str(), "{body}");
+        let shown = format!("  message of the service: {expected}\n");
+        assert!(ran.stderr.contains(&shown), "{}", ran.stderr);
+    }
+    assert_eq!(request_from_closed_port(&[]).error()["service_message"], Value::Null);
+}
+
+#[test]
+fn err_10_retry_after() {
+    for (fault, more) in [
+        (Fault::status(Step::ImdsToken, 429), &[][..]),
+        (Fault::oauth_error("temporarily_unavailable", &[]).with_status(503), &["--pop"]),
+    ] {
+        let ran = request_token(&with(fault.clone().always()), more);
+        assert_eq!(ran.error()["retry_after"], Value::Null);
+        assert!(!ran.stderr.contains("retry after"), "{}", ran.stderr);
+        let ran = request_token(&with(fault.header("retry-after", "7").always()), more);
+        assert_eq!(ran.error()["retry_after"], 7);
+        assert!(ran.stderr.contains("  retry after: 7 s\n"), "{}", ran.stderr);
     }
 }
 

@@ -262,3 +262,71 @@ fn cli_13_no_browser() {
     assert_eq!(printed.len(), 2);
     assert!(!opened.exists(), "{}", fs::read_to_string(opened).unwrap());
 }
+
+#[test]
+fn cli_19_verbosity() {
+    let env = TestEnv::new();
+    let run = |more: &[&str], log: Option<&str>| {
+        let mut command = env.symbolon();
+        command.envs(log.map(|log| ("RUST_LOG", log))).args(POP).args(more);
+        RunResult::of(command.output().unwrap())
+    };
+    for (more, log, levels) in [
+        (&["-v"][..], None, &["INFO"][..]),
+        (&["-vv"], None, &["INFO", "DEBUG"]),
+        (&["-v", "-v", "--verbose"], None, &["INFO", "DEBUG"]),
+        (&["-vv"], Some("off"), &[]),
+    ] {
+        let ran = run(more, log);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        for level in ["INFO", "DEBUG"] {
+            assert_eq!(ran.stderr.contains(level), levels.contains(&level), "{more:?} {}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains("eyJ"), "{}", ran.stderr);
+    }
+    assert_eq!(run(&["-v", "--quiet"], None).code, 2);
+}
+
+/// The waits are 1, 2 and 4 seconds, with jitter.
+#[test]
+fn cli_20_to_21_waits_are_reported() {
+    for (more, is_reported) in [(&[][..], true), (&["--quiet"], false)] {
+        let fault = Fault::status(Step::ImdsToken, 503).times(3);
+        let env = TestEnv::with(|emulator| emulator.fault(fault));
+        let mut command = env.symbolon();
+        command.env("SYMBOLON_RETRY_SCALE", "1").args(TOKEN).args(more);
+        let ran = RunResult::of(command.output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(ran.stderr.contains("response: HTTP 503; attempt 4 in "), is_reported, "{}", ran.stderr);
+        assert!(
+            !ran.stderr.contains("attempt 2 in ") && (is_reported || ran.stderr.is_empty()),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn cli_20_quiet_emulator_logs_no_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    for (more, is_quiet) in [(&[][..], false), (&["--quiet"], true)] {
+        let mut command = emulate(folder.path());
+        command.args(["--output", "json", "--timeout", "3"]).args(more);
+        let mut child = command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+        let variables: Value = serde_json::from_str(&line).unwrap();
+        let mut token = symbolon();
+        token.envs(
+            variables.as_object().unwrap().iter().filter_map(|(name, value)| Some((name, value.as_str()?))),
+        );
+        assert_eq!(RunResult::of(token.args(TOKEN).output().unwrap()).code, 0);
+        let ran = RunResult::of(child.wait_with_output().unwrap());
+        assert_eq!(ran.stderr.contains("imds-token"), !is_quiet, "{}", ran.stderr);
+    }
+}

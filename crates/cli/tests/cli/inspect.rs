@@ -117,3 +117,35 @@ fn errors_do_not_quote_the_token() {
     let ran = inspect(&["--output", "json", "opaque"], "");
     assert_eq!((ran.code, ran.error()["code"].as_str()), (2, Some("invalid_token")));
 }
+
+#[test]
+fn ins_05_json_of_a_token() {
+    let token = bound_token();
+    let thumbprint = token["binding"]["x5t#S256"].as_str().unwrap();
+    let line = token.to_string();
+    let pretty = serde_json::to_string_pretty(&token).unwrap();
+    let cli = serde_json::json!({ "accessToken": token["access_token"], "tokenType": "Bearer" }).to_string();
+    for (stdin, scheme) in [
+        (line.clone(), Some("mtls_pop")),
+        (pretty, Some("mtls_pop")),
+        (format!("{line}\n{line}\n"), Some("mtls_pop")),
+        (cli, Some("Bearer")),
+    ] {
+        let ran = inspect(&["--output", "json"], &stdin);
+        let shown = &ran.json()[0];
+        assert_eq!(
+            (&shown["payload"]["cnf"]["x5t#S256"], shown["scheme"].as_str()),
+            (&thumbprint.into(), scheme)
+        );
+    }
+    let secret = "eyJsecret";
+    for (stdin, expected) in [
+        (format!(r#"{{"access_token":"{secret}"#), "the JSON is malformed"),
+        (format!(r#"{{"error":{{"code":"{secret}"}}}}"#), "no member `access_token`"),
+        (format!(r#"{{"access_token":["{secret}"]}}"#), "no member `access_token`"),
+    ] {
+        let ran = inspect(&[], &stdin);
+        assert!(ran.code == 2 && ran.stderr.contains(expected), "{}", ran.stderr);
+        assert!(!ran.stderr.contains(secret), "{}", ran.stderr);
+    }
+}

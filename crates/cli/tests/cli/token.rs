@@ -5,6 +5,8 @@ use symbolon_emulator::{Fault, Step};
 
 use crate::run::{RunResult, TestEnv};
 
+const RESOURCE: &str = "https://vault.azure.net";
+
 const REQUEST: &[&str] =
     &["token", "--resource", "https://vault.azure.net", "--key", "p-256", "--output", "json"];
 
@@ -294,4 +296,73 @@ fn tok_19_parallel_runs_share_one_certificate() {
         .collect();
     assert_eq!((bindings.len(), env.emulator.issued().len()), (1, 1));
     assert!(parent.path().join("symbolon").is_dir());
+}
+
+#[test]
+fn tok_28_raw_output_is_the_token() {
+    let env = TestEnv::new();
+    for more in [&[][..], &["--pop"]] {
+        let ran = env
+            .run(&[&["token", "--resource", RESOURCE, "--key", "p-256", "--output", "raw"], more].concat());
+        let parts: Vec<_> = ran.stdout.trim_end().split('.').collect();
+        assert!(ran.code == 0 && parts.len() == 3 && parts[0].starts_with("eyJ"), "{ran:?}");
+        assert_eq!(ran.stdout.matches(char::is_whitespace).collect::<Vec<_>>(), ["\n"]);
+    }
+    let ran = env.run(&["doctor", "--output", "raw"]);
+    assert!(ran.code == 2 && ran.stderr.contains("--output raw"), "{}", ran.stderr);
+}
+
+#[test]
+fn tok_29_ignored_client_id_is_noted() {
+    let env = TestEnv::new();
+    let id = &env.emulator.user_assigned().client_id;
+    let run = |arguments: &[&str]| {
+        let mut command = env.symbolon();
+        RunResult::of(command.env("AZURE_CLIENT_ID", id).args(arguments).output().unwrap())
+    };
+    let token = ["token", "--resource", RESOURCE];
+    let call = ["call", env.emulator.resource_url(), "--resource", RESOURCE];
+    let exec = ["exec", "--", "/bin/true"];
+    let note = format!(
+        "note: AZURE_CLIENT_ID is not used: this is the system-assigned identity, or that of the host; add --identity client-id:{id} for the one that it names\n"
+    );
+    for arguments in [&token[..], &call, &exec] {
+        let ran = run(arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, note.as_str()), "{arguments:?}");
+        let quiet = run(&[&["--quiet"], arguments].concat());
+        assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""), "{arguments:?}");
+    }
+    let named = format!("client-id:{id}");
+    for identity in ["system", &named] {
+        let ran = run(&[&token[..], &["--identity", identity]].concat());
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{identity}");
+    }
+}
+
+#[test]
+fn tok_30_id_without_kind_has_a_hint() {
+    let env = TestEnv::new();
+    let other = env.emulator.user_assigned();
+    for (id, kinds) in
+        [(&other.client_id, &["client-id", "object-id"][..]), (&other.resource_id, &["resource-id"])]
+    {
+        let ran = env.run(&["token", "--resource", RESOURCE, "--identity", id]);
+        assert_eq!(ran.code, 2);
+        for kind in kinds {
+            assert!(ran.stderr.contains(&format!("{kind}:{id}")), "{}", ran.stderr);
+        }
+    }
+}
+
+/// The journal showed `null` for the claims that a request asks for.
+#[test]
+fn tok_09_claims_are_in_the_journal() {
+    let env = TestEnv::new();
+    let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+    let ran = env.run(&["token", "--resource", RESOURCE, "--key", "p-256", "--pop", "--claims", claims]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let journal = env.emulator.journal();
+    let line = journal.last(Step::Token).unwrap().to_json();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["form"]["claims"], claims);
 }

@@ -1,14 +1,31 @@
 //! Advice on the next steps.
 
-use symbolon::{HostCapabilities, ImdsVersion, Source};
+use symbolon::{Env, HostCapabilities, ImdsVersion, Source};
 
 use super::endpoints::{self, EndpointReport};
+use super::resource::ResourceReport;
 
 /// Maximum clock skew without advice, in seconds. With a larger one, servers may reject new
 /// certificates as not yet valid.
 const MAX_SKEW: i64 = 5 * 60;
 
-pub(super) fn new(found: &HostCapabilities, endpoints: &[EndpointReport]) -> Vec<String> {
+/// Variables of Azure's SDKs that the commands for a managed identity do not use, and the use of
+/// each here.
+const UNUSED: [(&str, &str); 6] = [
+    ("AZURE_CLIENT_ID", "add `--identity client-id:ID` for a user-assigned identity; `app-token` uses it"),
+    ("AZURE_TENANT_ID", "`app-token` uses it"),
+    ("AZURE_CLIENT_SECRET", "`app-token` uses it"),
+    ("AZURE_CLIENT_CERTIFICATE_PATH", "`app-token` uses it"),
+    ("AZURE_FEDERATED_TOKEN_FILE", "`app-token` uses it, and so does a credential chain"),
+    ("AZURE_USERNAME", "no command signs a user in with a password"),
+];
+
+pub(super) fn new(
+    found: &HostCapabilities,
+    endpoints: &[EndpointReport],
+    resource: Option<&ResourceReport>,
+    env: &Env,
+) -> Vec<String> {
     let mut advice = vec![next_step(found)];
     if let Some(skew) = found.imds.as_ref().and_then(|imds| imds.skew_seconds)
         && skew.abs() > MAX_SKEW
@@ -48,7 +65,28 @@ pub(super) fn new(found: &HostCapabilities, endpoints: &[EndpointReport]) -> Vec
                 .to_owned(),
         );
     }
+    advice.extend(resource.and_then(ResourceReport::advice));
+    advice.extend(unused_variables(found, env));
     advice
+}
+
+/// Returns a sentence for each variable that is set and selects nothing.
+fn unused_variables(found: &HostCapabilities, env: &Env) -> Vec<String> {
+    let sdk = UNUSED.iter().filter(|(name, _)| env.var(name).is_some());
+    let sdk =
+        sdk.map(|(name, remedy)| format!("{name} is set, but a managed identity does not use it: {remedy}."));
+    let selected = found.detection.source;
+    let used = selected.info();
+    let mut others: Vec<&str> = Source::variables()
+        .filter(|name| env.var(name).is_some())
+        .filter(|name| !used.required_variables.contains(name) && !used.optional_variables.contains(name))
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    let others = others.into_iter().map(|name| {
+        format!("{name} is set, but not used: {selected} is the source, because {}.", found.detection.reason)
+    });
+    sdk.chain(others).collect()
 }
 
 fn next_step(found: &HostCapabilities) -> String {

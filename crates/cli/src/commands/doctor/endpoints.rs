@@ -23,6 +23,9 @@ const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 /// report takes less than three seconds.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// The folder with the keys of the Azure Arc agent on Linux (docs/protocol/sources.md#azure-arc).
+const ARC_KEYS: &str = "/var/opt/azcmagent/tokens";
+
 /// A token service to check.
 pub(super) struct TokenService {
     pub(super) url: Url,
@@ -120,6 +123,9 @@ pub(super) async fn of_source(source: Source, env: &Env) -> Option<EndpointRepor
     let began = clock.now();
     let connecting = tokio::net::TcpStream::connect((host.trim_matches(['[', ']']), port));
     Some(match timeout(&clock, TIMEOUT, connecting).await {
+        Some(Ok(_)) if source == Source::AzureArc && !can_read(ARC_KEYS) => failed(format!(
+            "accepts connections, but this user cannot read its keys in {ARC_KEYS}: add the user to the group himds"
+        )),
         Some(Ok(_)) => {
             let took = clock.now().duration_since(began).unwrap_or_default();
             EndpointReport {
@@ -132,6 +138,23 @@ pub(super) async fn of_source(source: Source, env: &Env) -> Option<EndpointRepor
         Some(Err(error)) => failed(format!("could not be reached: {error}")),
         None => failed("could not be reached within 1.5 s".into()),
     })
+}
+
+/// Returns false if this user may not list the folder. Another error is no matter of rights.
+fn can_read(folder: &str) -> bool {
+    !std::fs::read_dir(folder).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+/// Returns an error with its causes, without those that the text has already.
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn millis(took: Duration) -> u64 {

@@ -1,10 +1,11 @@
 //! The report as data, in the order of its JSON members.
 
 use serde::{Serialize, Serializer};
-use symbolon::{HostCapabilities, ImdsVersion, Source, Strength};
+use symbolon::{Env, HostCapabilities, ImdsVersion, Source, Strength};
 
 use super::advice;
 use super::endpoints::EndpointReport;
+use super::resource::ResourceReport;
 
 #[derive(Debug, Serialize)]
 pub(super) struct DoctorReport {
@@ -15,6 +16,9 @@ pub(super) struct DoctorReport {
     /// `host:port` of the proxy to the token service.
     pub(super) proxy: Option<String>,
     pub(super) endpoints: Vec<EndpointReport>,
+    /// The resource that `--resource` names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resource: Option<ResourceReport>,
     pub(super) advice: Vec<String>,
 }
 
@@ -65,6 +69,8 @@ impl DoctorReport {
         found: &HostCapabilities,
         proxy: Option<String>,
         endpoints: Vec<EndpointReport>,
+        resource: Option<ResourceReport>,
+        env: &Env,
     ) -> Self {
         let detection = &found.detection;
         let probes = found.imds.as_ref();
@@ -92,8 +98,9 @@ impl DoctorReport {
             },
             clock: ClockReport { skew_seconds: probes.and_then(|imds| imds.skew_seconds) },
             proxy,
-            advice: advice::new(found, &endpoints),
+            advice: advice::new(found, &endpoints, resource.as_ref(), env),
             endpoints,
+            resource,
         }
     }
 }

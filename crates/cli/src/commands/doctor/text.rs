@@ -6,6 +6,7 @@ use symbolon::parts::types::printable;
 
 use super::endpoints::EndpointReport;
 use super::report::DoctorReport;
+use super::resource::{CertificateRequest, ResourceReport};
 use crate::output::wrap;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -13,7 +14,7 @@ const BAD: Style = AnsiColor::Red.on_default();
 const LABEL: Style = Style::new().bold();
 
 pub(super) fn format(report: &DoctorReport) -> String {
-    let DoctorReport { source, imds, binding, clock, proxy, endpoints, advice } = report;
+    let DoctorReport { source, imds, binding, clock, proxy, endpoints, resource, advice } = report;
     let mut rows = ReportRows::default();
     let selected = source.selected.map_or_else(|| "none".to_owned(), |source| source.to_string());
     rows.add("source", &[selected, format!("because {}", source.reason)]);
@@ -36,6 +37,15 @@ pub(super) fn format(report: &DoctorReport) -> String {
     rows.add("proxy", &[proxy.clone().unwrap_or_else(|| "none".to_owned())]);
     for (number, endpoint) in endpoints.iter().enumerate() {
         rows.endpoint(if number == 0 { "endpoints" } else { "" }, endpoint);
+    }
+    if let Some(ResourceReport { url, certificate, reason }) = resource {
+        let certificate = match certificate {
+            CertificateRequest::Handshake => "certificate requested in the handshake",
+            CertificateRequest::Late => "certificate requested after the handshake",
+            CertificateRequest::Never => "no certificate requested",
+            CertificateRequest::Unknown => "unknown",
+        };
+        rows.add("resource", &[url.clone(), certificate.to_owned(), format!("because {reason}")]);
     }
     rows.add("next", advice);
     rows.0.join("\n")

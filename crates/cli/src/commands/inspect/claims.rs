@@ -36,6 +36,9 @@ const CLAIMS: &[(&str, &str)] = &[
 const CONFIRMATION: &[(&str, &str)] =
     &[("x5t#S256", "certificate SHA-256"), ("jkt", "key thumbprint"), ("jwk", "key"), ("kid", "key id")];
 
+/// The maximum length of a name beside its value.
+const LONGEST_NAME: usize = 32;
+
 /// Returns the claims with a time.
 pub(super) fn times(payload: &Map<String, Value>) -> impl Iterator<Item = (&str, Timestamp)> {
     let named =
@@ -55,8 +58,8 @@ pub(super) fn text(jwt: &DecodedJwt, now: Timestamp) -> String {
     sections.push(("claims", rows(claims, CLAIMS)));
     sections.push(("times", times));
     sections.push(("bound to", bound_to(confirmation)));
-    let width = sections.iter().flat_map(|(_, rows)| rows).map(|(name, _)| name.chars().count());
-    let width = 2 + width.max().unwrap_or_default() + 2;
+    let widths = sections.iter().flat_map(|(_, rows)| rows).map(|(name, _)| name.chars().count());
+    let width = 2 + widths.filter(|width| *width <= LONGEST_NAME).max().unwrap_or_default() + 2;
     let mut text = "Nothing is verified: neither signature nor issuer, audience or times.\n".to_owned();
     for (title, rows) in sections.iter().filter(|(_, rows)| !rows.is_empty()) {
         text.push_str(&format!("\n{title}\n"));
@@ -163,6 +166,19 @@ bound to
   certificate SHA-256 (x5t#S256)  47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU
   other                           1";
         assert_eq!(text(&jwt, now), expected);
+    }
+
+    /// A name of 61 kB was padded in front of every other value.
+    #[test]
+    fn long_name_pads_no_other_line() {
+        let mut payload: Map<String, Value> =
+            (0..500).map(|number| (format!("c{number}"), json!("v"))).collect();
+        payload.insert("n".repeat(61_000), json!("one two"));
+        let jwt = DecodedJwt { scheme: None, header: Map::new(), payload };
+        let text = text(&jwt, Timestamp::from_numeric_date(&json!(0)).unwrap());
+        assert!(text.len() < 100_000, "{}", text.len());
+        let (_, long) = text.split_once(&"n".repeat(61_000)).unwrap();
+        assert!(long.starts_with(&format!("\n{:11}one two\n", "")), "{}", &long[..40]);
     }
 
     #[test]
