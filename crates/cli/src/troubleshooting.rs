@@ -129,6 +129,14 @@ mod tests {
     }
 
     #[test]
+    fn every_number_with_advice_is_explained() {
+        let missing: Vec<u32> = symbolon::parts::types::advice::advised_numbers()
+            .filter(|number| explain(&format!("AADSTS{number}")).is_empty())
+            .collect();
+        assert_eq!(missing, Vec::<u32>::new());
+    }
+
+    #[test]
     fn no_kind_explains_a_code_twice() {
         let mut entries: Vec<_> = parse(PAGE)
             .into_iter()

@@ -23,6 +23,58 @@ const BY_NUMBER: &[(&[u32], &str)] = &[
     (&[392_200], "the client certificate did not reach the service; check for a proxy that terminates TLS"),
     (&[51_000], "mutual-TLS client authentication is not enabled for this client"),
     (&[1_000_901], "the certificate is no longer accepted for new tokens; renew it"),
+    (&[500_181], "the certificate on the connection is not that of the token or assertion; request it again"),
+    (&[7_000_216, 7_000_218], "configure a client secret, a certificate or a client assertion"),
+    (&[700_025], "use the id of a confidential client; this one is public and has no credential"),
+    (&[7_000_112, 500_014], "let an administrator enable the application in this tenant"),
+    (&[700_030], "use a registered certificate, or register its subject name"),
+    (&[7_005_004], "use another certificate; the key of this one is revoked"),
+    (&[50_027], "check that the client assertion is a whole, unchanged JWT"),
+    (&[700_023], "create the client assertion for this token service"),
+    (
+        &[700_024],
+        "check the clock of the machine that signs the client assertion, and that a token file is renewed",
+    ),
+    (
+        &[70_021],
+        "compare issuer, subject and audience of the assertion with the federated credential, letter by letter",
+    ),
+    (
+        &[700_211, 7_002_111],
+        "compare the issuer of the assertion with that of the federated credential, letter by letter",
+    ),
+    (
+        &[700_212, 7_002_121],
+        "compare the audience of the assertion with that of the federated credential, mostly \
+         api://AzureADTokenExchange",
+    ),
+    (
+        &[700_213, 7_002_138],
+        "compare the subject of the assertion with that of the federated credential, letter by letter, case \
+         included",
+    ),
+    (
+        &[700_222, 700_229],
+        "use the token of a managed identity for api://AzureADTokenExchange as the assertion, or that of \
+         another issuer",
+    ),
+    (&[65_001, 90_094], "let an administrator consent to the permissions that the application requests"),
+    (&[65_004], "explain the purpose, and let the user sign in again"),
+    (&[50_105, 501_051], "assign the application, user or group to a role of the resource"),
+    (&[50_034], "check the user name, and the tenant in the authority"),
+    (&[50_020], "use the tenant of the user, or invite the user as a guest"),
+    (&[50_057], "let an administrator enable the account"),
+    (&[50_126], "let the user sign in again with the right password"),
+    (&[50_059, 50_128, 50_194, 900_023], "use an authority with the id or a domain of the tenant"),
+    (&[50_011], "register the redirect URI, or use the registered one, letter by letter"),
+    (&[54_005], "let the user sign in again; an authorization code counts once"),
+    (
+        &[50_013, 500_131, 500_133],
+        "pass the token of the user that this application received, unchanged and before it expires",
+    ),
+    (&[7_000_114], "act for a user, by the access token of the user; an application cannot be acted for"),
+    (&[70_003], "use a flow that this token service supports"),
+    (&[90_100, 900_144], "correct the parameter that the message of the service names"),
 ];
 
 /// AADSTS numbers after which only a sign-in of the user helps: the session or its password has
@@ -82,6 +134,11 @@ pub fn entra_advice(numbers: &[u32]) -> Option<&'static str> {
         row.map(|(_, advice)| *advice).or_else(|| SIGN_IN.contains(number).then_some(SIGN_IN_AGAIN))
     };
     numbers.iter().find_map(advice)
+}
+
+/// Returns the numbers with advice, each of which TROUBLESHOOTING.md explains.
+pub fn advised_numbers() -> impl Iterator<Item = u32> {
+    BY_NUMBER.iter().flat_map(|(numbers, _)| *numbers).chain(SIGN_IN).copied()
 }
 
 /// Returns true if the first number with advice asks for a sign-in of the user.
@@ -146,6 +203,14 @@ mod tests {
             assert_eq!(entra_advice(numbers), expected, "{numbers:?}");
             assert_eq!(requires_sign_in(numbers), expected == Some(SIGN_IN_AGAIN), "{numbers:?}");
         }
+    }
+
+    #[test]
+    fn no_number_has_advice_twice() {
+        let mut numbers: Vec<u32> = advised_numbers().collect();
+        numbers.sort_unstable();
+        let twice = numbers.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(twice, None);
     }
 
     #[test]

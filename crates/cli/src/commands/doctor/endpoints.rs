@@ -96,7 +96,7 @@ pub(super) async fn reach(
 }
 
 /// Joins an error and its causes.
-fn with_causes(error: &TransportError) -> String {
+pub(super) fn with_causes(error: &TransportError) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let texts = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string));
     texts.collect::<Vec<_>>().join(": ")
@@ -143,18 +143,6 @@ pub(super) async fn of_source(source: Source, env: &Env) -> Option<EndpointRepor
 /// Returns false if this user may not list the folder. Another error is no matter of rights.
 fn can_read(folder: &str) -> bool {
     !std::fs::read_dir(folder).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
-}
-
-/// Returns an error with its causes, without those that the text has already.
-pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    for cause in causes.map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 fn millis(took: Duration) -> u64 {
