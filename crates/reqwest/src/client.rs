@@ -13,7 +13,7 @@ use crate::connector::ConnectionCheck;
 ///
 /// ```no_run
 /// # async fn example(client: symbolon_reqwest::AuthorizedClient) -> Result<(), Box<dyn std::error::Error>> {
-/// let request = client.get("https://contoso.vault.azure.net/secrets/x").query(&[("api-version", "7.4")]);
+/// let request = client.get("https://contoso.vault.azure.net/secrets/x?api-version=7.4").header("x", "y");
 /// let response: reqwest::Response = client.send(request).await?;
 /// # Ok(()) }
 /// ```
