@@ -267,33 +267,6 @@ async fn untrusted_tls_proxy_gets_no_request() {
     assert_eq!(server.journal().accepted, 0);
 }
 
-/// A loss of the TLS connection to the proxy is no alert of the server.
-#[tokio::test]
-async fn alert_of_tls_proxy_is_no_rejection() {
-    let authority = Authority::new();
-    let identity = authority.identity(Algorithm::P256);
-    let server = server(&authority);
-    let (certificate, key) = authority.server(&NAMES);
-    // It requires a certificate, which the client does not present to a proxy.
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority.certificate()).unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let proxy = TestProxy::start(server.address(), Behaviour::Tls(ESTABLISHED, Arc::new(config))).await;
-    let transport = transport(&authority, proxy.env("HTTPS_PROXY", "https://localhost:PORT"));
-    for _ in 0..20 {
-        let error = failure(&transport, "https://service.example/", &identity).await;
-        assert_ne!(error.kind(), TransportErrorKind::IdentityRejected, "{error:?}");
-        assert!(error.is_unprocessed(), "{error:?}");
-    }
-}
-
 #[tokio::test]
 async fn socks_proxy_gets_names_or_addresses() {
     let authority = Authority::new();
