@@ -64,3 +64,15 @@ fn unsupported_variable_fails_the_build() {
         assert_eq!((error.code(), error.kind()), ("invalid_configuration", ErrorKind::Request));
     }
 }
+
+/// The variable is copied from a file in which its value is in quotes.
+#[test]
+fn copied_client_id_fails_the_build() {
+    let tools = ToolFolder::none();
+    let env = tools.env_with(&[(VARIABLE, "ManagedIdentityCredential"), ("AZURE_CLIENT_ID", "\"751a212b\"")]);
+    let error =
+        tools.chain().context(tools.context().with_env(env)).named_by_environment().build().unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("invalid_managed_identity_id", ErrorKind::Request));
+    assert!(error.to_string().starts_with("AZURE_CLIENT_ID: the client id"), "{error}");
+    assert!(error.to_string().contains("is in quotes"), "{error}");
+}
