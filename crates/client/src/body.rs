@@ -2,14 +2,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use symbolon_hyper::ResponseBody;
 use symbolon_transport::TransportError;
-use symbolon_types::{Error, SharedClock};
+use symbolon_types::{Error, SharedClock, SteadyTime};
 
 use crate::failure;
 use crate::sender::IncomingBody;
@@ -43,7 +43,7 @@ pub struct LimitedBody<B = ResponseBody> {
     received: u64,
     clock: SharedClock,
     /// The time since which the reader waits for the next frame.
-    waiting_since: Option<SystemTime>,
+    waiting_since: Option<SteadyTime>,
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     has_failed: bool,
 }
@@ -64,7 +64,7 @@ impl<B> LimitedBody<B> {
 
     /// Polls the timer. Ready when no frame has arrived in time.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let since = *self.waiting_since.get_or_insert_with(|| self.clock.now());
+        let since = *self.waiting_since.get_or_insert_with(|| self.clock.steady_now());
         let mut left = self.limits.read_timeout;
         loop {
             let timer = self.timer.get_or_insert_with(|| {
@@ -74,7 +74,7 @@ impl<B> LimitedBody<B> {
             ready!(timer.as_mut().poll(context));
             // A timer that was started for an earlier frame ends too early for this one.
             self.timer = None;
-            let waited = self.clock.now().duration_since(since).unwrap_or(left);
+            let waited = self.clock.steady_now().since(since);
             left = self.limits.read_timeout.saturating_sub(waited);
             if left.is_zero() {
                 return Poll::Ready(());

@@ -156,7 +156,7 @@ impl<C: HttpConnections> Call<C> {
             if let Some(result) = timeout(clock, left, sending.as_mut()).await {
                 return Some(result);
             }
-            let since_read = clock.now().duration_since(self.body.last_read()).unwrap_or(deadline);
+            let since_read = clock.steady_now().since(self.body.last_read());
             left = deadline.saturating_sub(since_read);
             if left.is_zero() {
                 return None;

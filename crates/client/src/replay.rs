@@ -4,13 +4,12 @@ use std::error::Error;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use symbolon_hyper::OutgoingBody;
-use symbolon_types::SharedClock;
+use symbolon_types::{SharedClock, SteadyTime};
 
 /// The maximum number of recorded frames, so that a body of tiny frames does not occupy a multiple
 /// of its size.
@@ -35,7 +34,7 @@ struct Recording {
     /// The number of the current attempt.
     attempt: u64,
     clock: SharedClock,
-    last_read: SystemTime,
+    last_read: SteadyTime,
 }
 
 enum RecordedFrame {
@@ -72,7 +71,7 @@ impl ReplayableBody {
             frames: Some(Vec::new()),
             recorded: 0,
             attempt: 0,
-            last_read: clock.now(),
+            last_read: clock.steady_now(),
             clock,
         })))
     }
@@ -87,12 +86,12 @@ impl ReplayableBody {
     pub(crate) fn attempt(&self) -> AttemptBody {
         let mut recording = self.recording();
         recording.attempt += 1;
-        recording.last_read = recording.clock.now();
+        recording.last_read = recording.clock.steady_now();
         AttemptBody { recording: self.clone(), attempt: recording.attempt, read: 0, sent: 0 }
     }
 
     /// Returns the time at which the current attempt last read a frame, or else began.
-    pub(crate) fn last_read(&self) -> SystemTime {
+    pub(crate) fn last_read(&self) -> SteadyTime {
         self.recording().last_read
     }
 
@@ -151,7 +150,7 @@ impl Body for AttemptBody {
                 None => return Poll::Ready(None),
             },
         };
-        recording.last_read = recording.clock.now();
+        recording.last_read = recording.clock.steady_now();
         drop(recording);
         this.read += 1;
         this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);

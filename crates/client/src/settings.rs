@@ -51,7 +51,7 @@ impl<C> ClientSettings<C> {
                     server_codes = ?error.server_codes(),
                     "the resource takes no bound tokens; using bearer tokens instead"
                 );
-                self.fallback_memory.activate(self.context.clock().now());
+                self.fallback_memory.activate(self.context.clock().steady_now());
                 self.provider.token_erased(&request(false)).await
             }
             result => result,
@@ -59,7 +59,8 @@ impl<C> ClientSettings<C> {
     }
 
     fn uses_fallback(&self) -> bool {
-        self.fallback != BearerFallback::Never && self.fallback_memory.is_active(self.context.clock().now())
+        self.fallback != BearerFallback::Never
+            && self.fallback_memory.is_active(self.context.clock().steady_now())
     }
 
     /// Refuses a host that is not allowed. Without a list of hosts, another host than that of the

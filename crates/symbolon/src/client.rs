@@ -1,5 +1,7 @@
 //! HTTP clients for resources, with the tokens of this crate.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use symbolon_client::{Client, ClientBuilder, ProviderRequest, TokenProvider};
 use symbolon_token::{Error, Token};
@@ -8,6 +10,9 @@ use symbolon_types::Context;
 
 use crate::chain::CredentialChain;
 use crate::identity::ManagedIdentity;
+
+/// The limit of [`ManagedIdentity::call`], which is that of the clients.
+const CALL_DEADLINE: Duration = Duration::from_secs(60);
 
 impl ManagedIdentity {
     /// Returns a builder of an HTTP client that calls a resource, such as
@@ -41,7 +46,21 @@ impl ManagedIdentity {
         token: &Token,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
-        call(self, self.0.token_client.transport(), token, request).await
+        self.call_within(token, request, CALL_DEADLINE).await
+    }
+
+    /// Like [`call`](Self::call), with a limit for the head of the response, and for the wait for
+    /// each part of its body.
+    ///
+    /// # Errors
+    /// Those of [`Client::send`].
+    pub async fn call_within(
+        &self,
+        token: &Token,
+        request: http::Request<Bytes>,
+        limit: Duration,
+    ) -> Result<http::Response<Bytes>, Error> {
+        call(self, self.0.token_client.transport(), token, request, limit).await
     }
 }
 
@@ -80,9 +99,22 @@ impl CredentialChain {
         token: &Token,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
+        self.call_within(token, request, CALL_DEADLINE).await
+    }
+
+    /// Like [`call`](Self::call), with the limit of [`ManagedIdentity::call_within`].
+    ///
+    /// # Errors
+    /// Those of [`Client::send`].
+    pub async fn call_within(
+        &self,
+        token: &Token,
+        request: http::Request<Bytes>,
+        limit: Duration,
+    ) -> Result<http::Response<Bytes>, Error> {
         let of_identity = self.managed_identity().filter(|_| token.bound_to().is_some());
         let transport = of_identity.map_or(self.transport(), |identity| identity.0.token_client.transport());
-        call(self, transport, token, request).await
+        call(self, transport, token, request, limit).await
     }
 }
 
@@ -109,8 +141,10 @@ async fn call(
     transport: &SharedTransport,
     token: &Token,
     request: http::Request<Bytes>,
+    limit: Duration,
 ) -> Result<http::Response<Bytes>, Error> {
     let client = Client::builder(provider.clone(), token.audience()).transport(transport.clone());
+    let client = client.deadline(limit).read_timeout(limit);
     let client = if token.bound_to().is_some() { client.proof_of_possession() } else { client };
     client.build()?.call_with(token, request).await
 }

@@ -24,7 +24,10 @@ pub(super) async fn run(options: &CallOptions, global: &GlobalOptions, env: &Env
     let request = request(options, id)?;
     let identity = acquire::identity(&options.acquire, global, env)?;
     let token = acquire::token(&identity, &options.acquire, false).await?;
-    let response = identity.call(&token, request).await?;
+    let response = match global.timeout {
+        Some(limit) => identity.call_within(&token, request, limit).await?,
+        None => identity.call(&token, request).await?,
+    };
     print(&response, options.include).map_err(stdout::not_printed)?;
     if response.status().is_success() {
         return Ok(ExitCode::SUCCESS);
