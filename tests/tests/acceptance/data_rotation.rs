@@ -12,7 +12,7 @@ use symbolon_tests::RESOURCE;
 const LIFETIME: Duration = Duration::from_secs(3);
 const CALLERS: usize = 24;
 /// The number of certificates of a run.
-const CERTIFICATES: usize = 4;
+const CERTIFICATES: usize = 6;
 
 /// Calls until the emulator has issued so many certificates. Returns the certificates of the calls,
 /// each with the beginning of the last call that used it.
