@@ -123,19 +123,17 @@ pub async fn timeout<F: Future>(clock: &SharedClock, limit: Duration, future: F)
 
 /// Returns the output of a future, or the output of `stop` if only that is ready.
 ///
-/// `stop` is polled first. A future that never waits uses up the budget that Tokio gives a task for
-/// each poll, after which no timer of the task would be ready.
+/// `stop` is polled after each poll of the future, and not before its first. It must not depend on
+/// the budget that Tokio gives a task for each poll, which a future that never waits uses up; the
+/// timer of a clock does not.
 ///
 /// # Errors
 /// The output of `stop`.
 pub async fn stop_when<F: Future, S: Future>(stop: S, future: F) -> Result<F::Output, S::Output> {
     let (mut stop, mut future) = (pin!(stop), pin!(future));
-    poll_fn(|context| {
-        let stopped = stop.as_mut().poll(context);
-        match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => stopped.map(Err),
-        }
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Ok(output)),
+        Poll::Pending => stop.as_mut().poll(context).map(Err),
     })
     .await
 }

@@ -71,12 +71,13 @@ async fn fetch(request: Arc<OwnedRequest>, auth: Option<ClientAuth>) -> Result<T
         auth,
         reason: request.fetch_reason(&key),
     };
+    // Boxed, because the future is large, and a debug build copies it onto the stack at each level.
     let token = match (request.bypass_key.as_deref(), throttle.check(&key)) {
         (Some(_), Err(error)) => Err(error),
         // A token that is due for refresh is better than an error.
         (None, Err(error)) => cache.find_even_if_due(&key).inspect(events::served).ok_or(error),
-        (Some(bypass_key), Ok(())) => cache.renew(&key, bypass_key, || exchange.run()).await,
-        (None, Ok(())) => cache.obtain(&key, || exchange.run()).await,
+        (Some(bypass_key), Ok(())) => cache.renew(&key, bypass_key, || Box::pin(exchange.run())).await,
+        (None, Ok(())) => cache.obtain(&key, || Box::pin(exchange.run())).await,
     }?;
     if let Some(certificate) = token.bound_to() {
         bound_tokens.record(token.key(), certificate);

@@ -13,8 +13,8 @@ use super::parts::ClientParts;
 use crate::cache::events;
 use crate::credential::ClientAuth;
 use crate::oauth::{
-    CredentialRejection, ErrorResponse, FetchReason, Grant, RoutingHint, TelemetryHeader, TokenRequestBody,
-    TokenResponse, advice, concerns_federation, described,
+    CredentialRejection, ErrorBody, ErrorResponse, FetchReason, Grant, RoutingHint, TelemetryHeader,
+    TokenRequestBody, TokenResponse, advice, concerns_federation, described,
 };
 use crate::token::{CacheKey, IssuedToken, RefreshToken, TokenKey};
 
@@ -287,12 +287,16 @@ impl TokenExchange {
                     "check that the endpoint is a token endpoint and not a proxy in front of it",
                 )
             };
+            let text = match ErrorBody::parse(response.body()) {
+                Some(body) => body.to_string().into(),
+                None => String::from_utf8_lossy(response.body()),
+            };
             let error = Error::new(ErrorKind::Service, code, summary)
                 .with_advice(advice)
                 .with_status(status.as_u16())
                 .with_transient(is_transient)
                 .with_retry_after(retry_after)
-                .with_excerpt(&String::from_utf8_lossy(response.body()), response.sent_secrets());
+                .with_excerpt(&text, response.sent_secrets());
             return FailedAttempt { error, rejection: None, is_unprocessed: response.is_unprocessed() };
         };
         let rejection = CredentialRejection::of(&code, &server_codes);

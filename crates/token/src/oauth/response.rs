@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use symbolon_transport::Response;
+use symbolon_transport::{Response, is_transient_status};
 use symbolon_types::advice::MAX_SERVER_CODES;
 use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
 
@@ -159,13 +159,15 @@ pub(crate) struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// Reads an error response; `None` if the body has no error code. A code that contains a secret
-    /// of the request is not taken over.
+    /// Reads an error response; `None` if the body has no error code, or the error object of a
+    /// gateway that has an outage. A code that contains a secret of the request is not taken over.
     pub(crate) fn read(response: &Response) -> Option<Self> {
         let mut body: Map<String, Value> = serde_json::from_slice(response.body()).ok()?;
         let code = match body.get("error")? {
             Value::String(code) => code,
-            Value::Object(nested) => nested.get("code")?.as_str()?,
+            Value::Object(nested) if !is_transient_status(response.status()) => {
+                nested.get("code")?.as_str()?
+            }
             _ => return None,
         };
         let sent = response.sent_secrets();
