@@ -1,7 +1,8 @@
-//! The key that certificates of the corpus are for.
+//! The key that certificates of the corpus are for, and the execution of futures.
 
 use std::sync::LazyLock;
 
+use futures_util::FutureExt;
 use symbolon_binding::{Error, KeyProvider};
 use symbolon_rustls::client_identity_from_pem;
 use symbolon_types::SharedSigningKey;
@@ -23,5 +24,16 @@ pub(crate) struct CorpusKeys;
 impl KeyProvider for CorpusKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         Ok(key())
+    }
+}
+
+/// Polls until the work on another thread is done.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    let mut future = Box::pin(future);
+    loop {
+        match (&mut future).now_or_never() {
+            Some(done) => return done,
+            None => std::thread::yield_now(),
+        }
     }
 }

@@ -4,14 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use symbolon_binding::{Binding, Error, ManagedIdentityId, Minter};
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{HttpClient, Response, RetryPolicy, SharedTransport};
 use symbolon_types::{Context, CorrelationId, Jitter, Thumbprint};
 
-use crate::fixture::CorpusKeys;
+use crate::fixture::{CorpusKeys, wait};
 
 /// A binding store with the file of its only entry.
 struct StoreFixture {
@@ -84,16 +83,5 @@ impl StoreFixture {
         let opened =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.file);
         opened.and_then(|mut file| file.write_all(bytes)).expect("a file");
-    }
-}
-
-/// Polls until a file has been read on another thread.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let mut future = Box::pin(future);
-    loop {
-        match (&mut future).now_or_never() {
-            Some(done) => return done,
-            None => std::thread::yield_now(),
-        }
     }
 }

@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{LazyLock, Mutex};
 
-use futures_util::FutureExt;
 use symbolon_binding::KeyProvider;
 use symbolon_tpm::TpmKeys;
 use symbolon_types::SigningKey as _;
+
+use crate::fixture::wait;
 
 /// A TPM that sends scripted responses over a Unix socket.
 struct ScriptedTpm {
@@ -80,17 +81,6 @@ impl ScriptedTpm {
             let response = responses.remove(0);
             drop(responses);
             stream.write_all(&response).ok()?;
-        }
-    }
-}
-
-/// Polls until the TPM has responded on another thread.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let mut future = Box::pin(future);
-    loop {
-        match (&mut future).now_or_never() {
-            Some(done) => return done,
-            None => std::thread::yield_now(),
         }
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &FuzzArgs, metadata: &Metadata) -> Result<(), Strin
     Ok(())
 }
 
-/// Returns the names of the corpora that were asked for, or of all.
+/// Returns the names of the selected targets, or of all.
 fn targets(only: &[String]) -> Result<Vec<String>, String> {
     let folder = Path::new("fuzz/fuzz_targets");
     let files = fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;

@@ -11,9 +11,6 @@ use symbolon_types::Context;
 use crate::chain::CredentialChain;
 use crate::identity::ManagedIdentity;
 
-/// The limit of [`ManagedIdentity::call`], which is that of the clients.
-const CALL_DEADLINE: Duration = Duration::from_secs(60);
-
 impl ManagedIdentity {
     /// Returns a builder of an HTTP client that calls a resource, such as
     /// `https://vault.azure.net`, with tokens of this identity.
@@ -46,7 +43,7 @@ impl ManagedIdentity {
         token: &Token,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
-        self.call_within(token, request, CALL_DEADLINE).await
+        call(self, self.0.token_client.transport(), token, request, None).await
     }
 
     /// Like [`call`](Self::call), with a limit for the head of the response, and for the wait for
@@ -60,7 +57,7 @@ impl ManagedIdentity {
         request: http::Request<Bytes>,
         limit: Duration,
     ) -> Result<http::Response<Bytes>, Error> {
-        call(self, self.0.token_client.transport(), token, request, limit).await
+        call(self, self.0.token_client.transport(), token, request, Some(limit)).await
     }
 }
 
@@ -99,7 +96,7 @@ impl CredentialChain {
         token: &Token,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
-        self.call_within(token, request, CALL_DEADLINE).await
+        call(self, self.transport_for(token), token, request, None).await
     }
 
     /// Like [`call`](Self::call), with the limit of [`ManagedIdentity::call_within`].
@@ -112,9 +109,13 @@ impl CredentialChain {
         request: http::Request<Bytes>,
         limit: Duration,
     ) -> Result<http::Response<Bytes>, Error> {
+        call(self, self.transport_for(token), token, request, Some(limit)).await
+    }
+
+    /// Returns the transport of the link that issues such tokens.
+    fn transport_for(&self, token: &Token) -> &SharedTransport {
         let of_identity = self.managed_identity().filter(|_| token.bound_to().is_some());
-        let transport = of_identity.map_or(self.transport(), |identity| identity.0.token_client.transport());
-        call(self, transport, token, request, limit).await
+        of_identity.map_or(self.transport(), |identity| identity.0.token_client.transport())
     }
 }
 
@@ -141,10 +142,13 @@ async fn call(
     transport: &SharedTransport,
     token: &Token,
     request: http::Request<Bytes>,
-    limit: Duration,
+    limit: Option<Duration>,
 ) -> Result<http::Response<Bytes>, Error> {
     let client = Client::builder(provider.clone(), token.audience()).transport(transport.clone());
-    let client = client.deadline(limit).read_timeout(limit);
+    let client = match limit {
+        Some(limit) => client.deadline(limit).read_timeout(limit),
+        None => client,
+    };
     let client = if token.bound_to().is_some() { client.proof_of_possession() } else { client };
     client.build()?.call_with(token, request).await
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use symbolon_types::{Context, Secrets, SharedClock};
 
-use crate::error::{TransportError, TransportErrorKind};
+use crate::error::TransportError;
+use crate::error_kind::TransportErrorKind;
 use crate::request::{Idempotence, Request};
 use crate::response::Response;
 use crate::retry::{AttemptResult, RetryPolicy};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use symbolon_types::{Error, ErrorKind};
 
+use crate::error_kind::{Mapping, TransportErrorKind};
 use crate::phase::RequestPhase;
 
 /// The error of a request that got no response. Clones are cheap.
@@ -28,64 +29,11 @@ struct Circumstances {
     advice: Option<Cow<'static, str>>,
 }
 
-/// The category of a transport error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TransportErrorKind {
-    /// The request needs TLS and its URL has none, or plain HTTP would go to an address that is not
-    /// [local](crate::is_local_address). Nothing was sent.
-    Insecure,
-    /// The transport lacks an ability that the request needs. Nothing was sent.
-    Unsupported,
-    /// A setting that the request needs is unusable, such as the URL of a proxy. Nothing was sent.
-    Misconfigured,
-    /// Name resolution, the TCP connection or the proxy failed.
-    Connect,
-    /// The proxy refused to connect to the server: it requires other credentials, or its policy
-    /// forbids the server. Nothing was sent.
-    ProxyRefused,
-    /// The TLS handshake failed for a reason other than the client certificate: the server's
-    /// certificate is not trusted, or there is no common version.
-    Tls,
-    /// The server refused the client certificate: a fatal alert in or after the handshake, or the
-    /// loss of two new connections in a row that presented it, before the first byte of a response.
-    IdentityRejected,
-    /// The private key of the client certificate failed to sign the handshake.
-    IdentityUnusable,
-    /// The server did not request a client certificate in the handshake. Nothing was sent. Servers
-    /// that request it by renegotiation (TLS 1.2) are not supported.
-    IdentityNotRequested,
-    /// The connection was lost before the response was complete.
-    Interrupted,
-    /// No complete response arrived in time.
-    Timeout,
-    /// The response body is larger than [`BODY_LIMIT`](crate::BODY_LIMIT).
-    TooLarge,
-    /// The response is not HTTP.
-    Protocol,
-    /// The transport panicked. The message of the panic is not part of the error.
-    Panicked,
-}
-
 impl TransportError {
     /// Creates an error without a cause.
     #[must_use]
     pub fn new(kind: TransportErrorKind) -> Self {
-        use TransportErrorKind::{
-            Connect, IdentityNotRequested, IdentityUnusable, Insecure, Misconfigured, ProxyRefused,
-            Unsupported,
-        };
-        let is_unprocessed = matches!(
-            kind,
-            Connect
-                | IdentityNotRequested
-                | IdentityUnusable
-                | Insecure
-                | Misconfigured
-                | ProxyRefused
-                | Unsupported
-        );
-        Self { kind, is_unprocessed, circumstances: None, source: None }
+        Self { kind, is_unprocessed: kind.is_unprocessed(), circumstances: None, source: None }
     }
 
     /// Sets whether the server has provably not processed the request. The default is true for the
@@ -165,8 +113,7 @@ impl TransportError {
     /// Returns true if the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        use TransportErrorKind::{Connect, Interrupted, Timeout};
-        matches!(self.kind, Connect | Interrupted | Timeout)
+        self.kind.is_transient()
     }
 
     /// Returns true if the server has provably not processed the request, so that even a request
@@ -250,103 +197,6 @@ impl Circumstances {
             Some(phase) => format!("waited {limit:?} for {phase}"),
             None => format!("waited {limit:?}"),
         })
-    }
-}
-
-/// The [`Error`] that a kind of transport error stands for.
-struct Mapping {
-    kind: ErrorKind,
-    code: &'static str,
-    /// Completes a sentence whose subject is the server.
-    problem: &'static str,
-    advice: &'static str,
-}
-
-impl Mapping {
-    fn of(kind: TransportErrorKind) -> Self {
-        use TransportErrorKind as Kind;
-        let (kind, code, problem, advice) = match kind {
-            Kind::Insecure => {
-                (ErrorKind::Request, "insecure_endpoint", "has an address without TLS", "use an https URL")
-            }
-            Kind::Unsupported => (
-                ErrorKind::Request,
-                "transport_unsupported",
-                "requires an ability that this transport lacks; nothing was sent",
-                "use a transport that declares the ability, such as symbolon-hyper in a Tokio runtime",
-            ),
-            Kind::Misconfigured => (
-                ErrorKind::Request,
-                "invalid_configuration",
-                "was not called, because a setting is unusable; nothing was sent",
-                "correct the setting",
-            ),
-            Kind::ProxyRefused => (
-                ErrorKind::Network,
-                "transport_error",
-                "could not be reached, because the proxy refused",
-                "check the credentials of the proxy, and that its policy allows the server",
-            ),
-            Kind::Connect => (
-                ErrorKind::Network,
-                "transport_error",
-                "could not be reached",
-                "check the host name, the network, and the proxy if there is one",
-            ),
-            Kind::Tls => (
-                ErrorKind::Network,
-                "transport_error",
-                "failed the TLS handshake",
-                "check that the server's certificate is issued by a trusted authority; add the root certificate of the \
-                 server or proxy with SSL_CERT_FILE, --ca-file or HyperTransport::builder().root_certificates_pem",
-            ),
-            Kind::IdentityRejected => (
-                ErrorKind::Credential,
-                "transport_error",
-                "refused the client certificate",
-                "check that the certificate is not revoked and that the server trusts its issuer",
-            ),
-            Kind::IdentityUnusable => (
-                ErrorKind::Credential,
-                "transport_error",
-                "could not be authenticated to, because the private key failed",
-                "check the device or the provider that holds the key",
-            ),
-            Kind::IdentityNotRequested => (
-                ErrorKind::Environment,
-                "transport_error",
-                "did not request the client certificate",
-                "use an endpoint that requests a client certificate in the TLS handshake, not by renegotiation",
-            ),
-            Kind::Interrupted => {
-                (ErrorKind::Network, "transport_error", "closed the connection early", "try again")
-            }
-            Kind::Timeout => (
-                ErrorKind::Network,
-                "timeout",
-                "did not respond in time",
-                "check that the server is reachable from this machine, and try again",
-            ),
-            Kind::TooLarge => (
-                ErrorKind::Response,
-                "response_too_large",
-                "sent a response larger than 1 MiB",
-                "check that the URL is correct",
-            ),
-            Kind::Protocol => (
-                ErrorKind::Response,
-                "invalid_response",
-                "sent a response that is not HTTP",
-                "check that the URL is correct",
-            ),
-            Kind::Panicked => (
-                ErrorKind::Environment,
-                "panicked",
-                "was not called successfully, because the transport panicked",
-                "read the message of the panic on standard error, and correct its cause",
-            ),
-        };
-        Self { kind, code, problem, advice }
     }
 }
 

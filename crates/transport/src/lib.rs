@@ -15,6 +15,7 @@ mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod error_kind;
 mod phase;
 mod request;
 mod response;
@@ -25,7 +26,8 @@ mod transport;
 
 pub use capabilities::Capabilities;
 pub use client::{HttpClient, HttpOutcome, stop_when, timeout};
-pub use error::{TransportError, TransportErrorKind};
+pub use error::TransportError;
+pub use error_kind::TransportErrorKind;
 pub use phase::{PhaseCell, RequestPhase};
 pub use request::{Idempotence, Request, Route, is_local_address, is_loopback};
 pub use response::{Response, retry_after};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use symbolon_types::Jitter;
 
-use crate::error::{TransportError, TransportErrorKind};
+use crate::error::TransportError;
+use crate::error_kind::TransportErrorKind;
 
 /// The longest `Retry-After` that is waited for. A longer one ends the attempts, and the error
 /// carries it.

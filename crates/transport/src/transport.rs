@@ -8,7 +8,8 @@ use symbolon_types::catch_panic_of;
 use url::{Host, Url};
 
 use crate::capabilities::Capabilities;
-use crate::error::{TransportError, TransportErrorKind};
+use crate::error::TransportError;
+use crate::error_kind::TransportErrorKind;
 use crate::request::{Request, Route, is_local_address};
 use crate::response::Response;
 

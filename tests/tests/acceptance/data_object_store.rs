@@ -35,7 +35,7 @@ fn bound(test_env: &TestEnv, certificate: &str) -> BoundStorage {
     BoundStorage::new(client).unwrap()
 }
 
-/// Whether an error has this text among its causes.
+/// Returns true if an error has this text among its causes.
 fn says(error: &object_store::Error, text: &str) -> bool {
     let first: &(dyn std::error::Error + 'static) = error;
     let mut causes = std::iter::successors(Some(first), |cause| cause.source());

@@ -2,57 +2,22 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use futures_util::stream;
 use http::uri::PathAndQuery;
 use symbolon_tests::RESOURCE;
 use tokio::sync::mpsc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
+use self::codec::BytesCodec;
 use crate::resource_server::{HTTP2, Reaction, ResourceServer};
 use crate::test_env::TestEnv;
 
+/// The messages of the example.
+#[path = "../../../crates/symbolon/examples/tonic/codec.rs"]
+mod codec;
+
 const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// Messages that are bytes.
-#[derive(Clone, Copy, Debug)]
-struct BytesCodec;
-
-impl Codec for BytesCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let length = buffer.remaining();
-        Ok(Some(buffer.copy_to_bytes(length)))
-    }
-}
 
 /// Starts a call that streams both ways.
 async fn start(

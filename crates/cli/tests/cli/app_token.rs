@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use symbolon_emulator::{Fault, Step};
 
 use crate::origin::Origin;
-use crate::run::{RunResult, TestEnv, skip_without};
+use crate::run::{ERROR_MEMBERS, RunResult, TestEnv, skip_without};
 
 const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 const SCOPE: &str = "https://vault.example/.default";
@@ -334,17 +334,7 @@ fn app_16_errors_as_of_token() {
         let ran = app.request_token(&[&["--certificate", certificate], more].concat());
         let error = ran.error();
         assert_eq!((error["code"].as_str(), ran.code), (Some(code), exit), "{more:?} {}", ran.stderr);
-        let documented = [
-            "code",
-            "correlation_id",
-            "error_codes",
-            "message",
-            "retry_after",
-            "retryable",
-            "service_message",
-            "status",
-        ];
-        assert_eq!(names(&error), documented, "{more:?}");
+        assert_eq!(names(&error), ERROR_MEMBERS, "{more:?}");
     }
 }
 

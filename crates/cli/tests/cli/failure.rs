@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use symbolon_emulator::{CertificateFault, EmulatorBuilder, Fault, Source, Step};
 
-use crate::run::{RunResult, TestEnv, skip_without, symbolon};
+use crate::run::{ERROR_MEMBERS, RunResult, TestEnv, skip_without, symbolon};
 
 const REQUEST: &[&str] =
     &["token", "--resource", "https://vault.azure.net", "--key", "p-256", "--output", "json"];
@@ -141,17 +141,7 @@ fn err_01_to_02_error_line_and_its_members() {
         let last: Value = serde_json::from_str(last).unwrap();
         assert_eq!(last.as_object().unwrap().len(), 1, "{last}");
         let names: Vec<_> = last["error"].as_object().unwrap().keys().collect();
-        let documented = [
-            "code",
-            "correlation_id",
-            "error_codes",
-            "message",
-            "retry_after",
-            "retryable",
-            "service_message",
-            "status",
-        ];
-        assert_eq!(names, documented, "{more:?}");
+        assert_eq!(names, ERROR_MEMBERS, "{more:?}");
     }
 }
 

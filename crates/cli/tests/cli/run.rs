@@ -10,6 +10,18 @@ use serde_json::Value;
 use symbolon_emulator::{Emulator, EmulatorBuilder};
 use tempfile::TempDir;
 
+/// The members of an error in JSON, in their order.
+pub(crate) const ERROR_MEMBERS: [&str; 8] = [
+    "code",
+    "correlation_id",
+    "error_codes",
+    "message",
+    "retry_after",
+    "retryable",
+    "service_message",
+    "status",
+];
+
 /// Returns the command with an empty environment.
 pub(crate) fn symbolon() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));

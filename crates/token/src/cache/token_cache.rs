@@ -218,14 +218,15 @@ impl TokenCache {
     {
         let cache = self.clone();
         async move {
-            let mut _lock = None;
+            // Held until the token is in the store.
+            let mut lock = None;
             if let (Some(store), StoreRead::Allowed(identity)) = (&cache.store, &read) {
                 let held = || cache.find_even_if_due(&requested.borrowed());
                 let mut stored = store.token(&requested, identity.as_ref(), held).await;
                 if stored.is_none() {
                     // Of several processes, one requests the token, and the others find it.
-                    _lock = store.lock(&requested).await;
-                    if _lock.is_some() {
+                    lock = store.lock(&requested).await;
+                    if lock.is_some() {
                         stored = store.token(&requested, identity.as_ref(), held).await;
                     }
                 }
@@ -254,6 +255,7 @@ impl TokenCache {
             if let Some(store) = &cache.store {
                 store.keep_token(lease.value()).await;
             }
+            drop(lock);
             Ok(match actual {
                 None => Loaded::new(lease),
                 Some(actual) => Loaded::with_key(lease, actual),
