@@ -81,6 +81,11 @@ impl ScriptedTpm {
             let response = responses.remove(0);
             drop(responses);
             stream.write_all(&response).ok()?;
+            // The client would wait for the rest of a response that is shorter than it states.
+            let stated = response.get(2..6)?;
+            if *stated != u32::try_from(response.len()).ok()?.to_be_bytes() {
+                return None;
+            }
         }
     }
 }
