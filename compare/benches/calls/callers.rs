@@ -1,6 +1,7 @@
 //! The compared clients.
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::{BodyExt as _, StreamBody};
 use symbolon_rustls::ClientConfigs;
 use symbolon_testing::symbolon::parts::client::{Client, Connections, HttpCalls as _};
@@ -82,7 +83,7 @@ impl Caller for Symbolon {
 #[derive(Clone)]
 pub(crate) struct Reqwest {
     client: reqwest::Client,
-    authorization: String,
+    authorization: HeaderValue,
     url: String,
 }
 
@@ -104,6 +105,9 @@ impl Reqwest {
         let client =
             reqwest::Client::builder().tls_backend_preconfigured((*config).clone()).no_proxy().build()?;
         let authorization = format!("{} {}", token.token_type(), token.secret().expose());
+        let mut authorization = HeaderValue::try_from(authorization)?;
+        // As `bearer_auth` of reqwest does: HPACK does not index it (RFC 7541 §7.1.3).
+        authorization.set_sensitive(true);
         Ok(Self { client, authorization, url: server.url.clone() })
     }
 

@@ -1,4 +1,5 @@
-//! The measurements: both clients in turns, the median of several rounds.
+//! The measurements: both clients in turns. The ratio is the median of the ratios of the rounds,
+//! because a machine can become slower between two rounds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use crate::callers::{Caller, Protocol};
 #[derive(Clone, Copy)]
 pub(crate) struct Sizes {
     rounds: usize,
+    streaming_rounds: usize,
     /// Calls of a round, one after another.
     latency_calls: usize,
     /// Calls of a round, many at once.
@@ -19,10 +21,15 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    pub(crate) const FULL: Self =
-        Self { rounds: 9, latency_calls: 1000, throughput_calls: 8192, streamed: 1 << 30 };
+    pub(crate) const FULL: Self = Self {
+        rounds: 41,
+        streaming_rounds: 5,
+        latency_calls: 300,
+        throughput_calls: 4096,
+        streamed: 1 << 30,
+    };
     pub(crate) const QUICK: Self =
-        Self { rounds: 2, latency_calls: 20, throughput_calls: 512, streamed: 4 << 20 };
+        Self { rounds: 2, streaming_rounds: 2, latency_calls: 20, throughput_calls: 512, streamed: 4 << 20 };
 }
 
 /// The memory by which the process may grow while it streams.
@@ -67,7 +74,7 @@ pub(crate) async fn measure(
         for direction in ["down", "up"] {
             let mut rounds = Rounds::default();
             let mut growth = 0;
-            for _ in 0..sizes.rounds.min(3) {
+            for _ in 0..sizes.streaming_rounds {
                 let (time, grown) = with_memory(stream(ours, direction, size)).await?;
                 growth = growth.max(grown);
                 rounds.push(time, stream(theirs, direction, size).await?);
@@ -97,8 +104,10 @@ impl Rounds {
     }
 
     fn print(&mut self, name: &str, shown: impl Fn(f64) -> String, limit: f64) {
+        let mut ratios: Vec<f64> =
+            self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| theirs / ours).collect();
+        let ratio = median(&mut ratios);
         let (ours, theirs) = (median(&mut self.ours), median(&mut self.theirs));
-        let ratio = theirs / ours;
         println!(
             "| {name} | {} | {} | {ratio:.2} × | {limit:.2} × | {} |",
             shown(ours),

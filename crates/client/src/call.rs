@@ -1,6 +1,6 @@
 //! One call: token, connection, and the reasons to send the request again.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use symbolon_hyper::{OutgoingBody, outgoing};
+use symbolon_hyper::OutgoingBody;
 use symbolon_token::{Token, claims_challenge};
 use symbolon_transport::{PhaseCell, TransportErrorKind, timeout};
 use symbolon_types::Error;
@@ -114,12 +114,13 @@ impl<C: HttpConnections> Call<C> {
     async fn run_attempts(&mut self) -> Result<Response<LimitedBody<C::Body>>, Error> {
         loop {
             let again = match self.attempt().await? {
-                Ok(response) => match self.after_response(response).await? {
+                Ok(response) if !self.may_repeat_after(&response) => return Ok(response),
+                Ok(response) => match Box::pin(self.after_response(response)).await? {
                     Some(response) => return Ok(response),
                     None => "a response",
                 },
                 Err(failure) => {
-                    self.after_failure(failure).await?;
+                    Box::pin(self.after_failure(failure)).await?;
                     "a failure"
                 }
             };
@@ -130,11 +131,11 @@ impl<C: HttpConnections> Call<C> {
 
     /// Sends the request once.
     async fn attempt(&self) -> Result<Result<Response<LimitedBody<C::Body>>, ConnectionFailure>, Error> {
-        let body = outgoing(self.body.attempt());
+        let body = self.body.attempt().boxed_unsync();
         let mut request = http::Request::from_parts(self.head.clone(), body);
         let phase = PhaseCell::new();
         request.extensions_mut().insert(phase.clone());
-        let sending = self.settings.sender.send(self.token.as_ref(), request);
+        let sending = pin!(self.settings.sender.send(self.token.as_ref(), request));
         let Some(result) = self.until_deadline(sending).await.transpose()? else {
             let may_repeat = self.head.method.is_idempotent();
             let (deadline, phase) = (self.settings.deadline, phase.phase());
@@ -147,10 +148,9 @@ impl<C: HttpConnections> Call<C> {
 
     /// Returns the output of a future, or `None` after the deadline, which begins anew with each
     /// frame of the request body.
-    async fn until_deadline<F: Future>(&self, sending: F) -> Option<F::Output> {
+    async fn until_deadline<F: Future>(&self, mut sending: Pin<&mut F>) -> Option<F::Output> {
         let clock = self.settings.context.clock();
         let deadline = self.settings.deadline;
-        let mut sending = pin!(sending);
         let mut left = deadline;
         loop {
             if let Some(result) = timeout(clock, left, sending.as_mut()).await {
@@ -164,14 +164,16 @@ impl<C: HttpConnections> Call<C> {
         }
     }
 
+    /// Returns true if the request may have to be sent again because of the response.
+    fn may_repeat_after(&self, response: &Response<LimitedBody<C::Body>>) -> bool {
+        !response.status().is_success() && self.body.can_replay()
+    }
+
     /// Returns the response, unless the request must be sent again because of it.
     async fn after_response(
         &mut self,
         response: Response<LimitedBody<C::Body>>,
     ) -> Result<Option<Response<LimitedBody<C::Body>>>, Error> {
-        if !self.body.can_replay() {
-            return Ok(Some(response));
-        }
         if response.status() == StatusCode::UNAUTHORIZED
             && self.token.is_some()
             && !self.was_challenged

@@ -41,27 +41,7 @@ impl<C: HttpConnections> Sender<C> {
                 let sent = connections.send(request, token.and_then(Token::bound_to)).await;
                 Ok(sent.map(|response| response.map(IncomingBody::Streaming)))
             }
-            Self::Transport(transport) => {
-                let (head, body) = request.into_parts();
-                let body = match body.collect().await {
-                    Ok(body) => body.to_bytes(),
-                    Err(error) => {
-                        let error = TransportError::new(TransportErrorKind::Unsupported).with_source(error);
-                        return Ok(Err(error.with_unprocessed(true).into()));
-                    }
-                };
-                let request = http::Request::from_parts(head, body);
-                let request = match token {
-                    Some(token) => token.authorize(request)?,
-                    None => match anonymous(request) {
-                        Ok(request) => request,
-                        Err(error) => return Ok(Err(error.into())),
-                    },
-                };
-                let whole = |body| IncomingBody::Whole(Full::new(body));
-                let sent = transport.send(request).await;
-                Ok(sent.map(|response| http::Response::from(response).map(whole)).map_err(Into::into))
-            }
+            Self::Transport(transport) => Box::pin(send_whole(transport, token, request)).await,
         }
     }
 
@@ -70,6 +50,33 @@ impl<C: HttpConnections> Sender<C> {
     pub(crate) fn repeats_lost_requests(&self) -> bool {
         matches!(self, Self::Transport(_))
     }
+}
+
+/// Sends a request with a transport.
+async fn send_whole<B>(
+    transport: &SharedTransport,
+    token: Option<&Token>,
+    request: http::Request<OutgoingBody>,
+) -> Result<Result<http::Response<IncomingBody<B>>, ConnectionFailure>, Error> {
+    let (head, body) = request.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            let error = TransportError::new(TransportErrorKind::Unsupported).with_source(error);
+            return Ok(Err(error.with_unprocessed(true).into()));
+        }
+    };
+    let request = http::Request::from_parts(head, body);
+    let request = match token {
+        Some(token) => token.authorize(request)?,
+        None => match anonymous(request) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(error.into())),
+        },
+    };
+    let whole = |body| IncomingBody::Whole(Full::new(body));
+    let sent = transport.send(request).await;
+    Ok(sent.map(|response| http::Response::from(response).map(whole)).map_err(Into::into))
 }
 
 /// Returns a request without a token for a transport. Its URL was checked before.

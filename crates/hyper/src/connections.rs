@@ -1,6 +1,7 @@
 //! Pooled connections with streaming bodies, over HTTP/1.1 and HTTP/2.
 
 mod builder;
+mod exchange_waker;
 mod failure;
 mod http1;
 mod http2;

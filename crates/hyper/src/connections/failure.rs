@@ -27,8 +27,11 @@ pub struct SendFailure {
 
 impl SendFailure {
     /// Creates the failure of a request that was not sent.
-    pub(crate) fn unsent(error: impl Into<NewConnectionError>, request: http::Request<OutgoingBody>) -> Self {
-        Self::new(error.into(), Some(Box::new(request)), true)
+    pub(crate) fn unsent(
+        error: impl Into<NewConnectionError>,
+        request: Box<http::Request<OutgoingBody>>,
+    ) -> Self {
+        Self::new(error.into(), Some(request), true)
     }
 
     fn new(

@@ -4,10 +4,12 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 
+use super::exchange_waker::ExchangeWaker;
 use super::outgoing::OutgoingBody;
 use crate::interim::InterimCount;
 use crate::stream::{HttpStream, StreamActivity};
@@ -22,6 +24,7 @@ pub(super) struct StreamingHttp1 {
     /// `None` once the connection has ended; dropping it wakes a waiting response.
     connection: Option<Connection<TokioIo<HttpStream>, OutgoingBody>>,
     activity: StreamActivity,
+    waker: ExchangeWaker,
 }
 
 /// The error of an exchange.
@@ -34,10 +37,11 @@ pub(super) enum ExchangeFailure {
 }
 
 impl StreamingHttp1 {
-    pub(super) async fn new(stream: HttpStream) -> Result<Self, hyper::Error> {
+    /// Creates a connection. It is on the heap, because each exchange moves it several times.
+    pub(super) async fn new(stream: HttpStream) -> Result<Box<Self>, hyper::Error> {
         let activity = stream.activity();
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, connection: Some(connection), activity })
+        Ok(Box::new(Self { sender, connection: Some(connection), activity, waker: ExchangeWaker::new() }))
     }
 
     /// Starts the next exchange: its activity is recorded anew.
@@ -52,13 +56,14 @@ impl StreamingHttp1 {
     /// Sends a request and receives the head of the response.
     pub(super) async fn send(
         &mut self,
-        mut request: http::Request<OutgoingBody>,
+        mut request: Box<http::Request<OutgoingBody>>,
     ) -> Result<http::Response<Incoming>, ExchangeFailure> {
         let interim = InterimCount::of(&mut request);
-        let mut response = pin!(self.sender.try_send_request(request));
-        let connection = &mut self.connection;
+        let Self { sender, connection, waker, .. } = self;
+        // Sent by the first poll, because sending wakes the connection.
+        let mut response = pin!(async { sender.try_send_request(*request).await });
         let mut cause = None;
-        poll_fn(|context| {
+        let mut poll = |context: &mut Context<'_>| {
             if let Some(Err(error)) = poll_connection(connection, context) {
                 cause = Some(error);
             }
@@ -70,18 +75,35 @@ impl StreamingHttp1 {
                 let unsent = failure.take_message().map(Box::new);
                 ExchangeFailure::Lost(cause.take().unwrap_or_else(|| failure.into_error()), unsent)
             })
-        })
-        .await
+        };
+        poll_fn(|context| waker.poll(context, &mut poll)).await
     }
 
-    /// Polls the connection. Returns its result if it has just ended.
-    pub(super) fn poll_connection(&mut self, context: &mut Context<'_>) -> Option<Result<(), hyper::Error>> {
-        poll_connection(&mut self.connection, context)
+    /// Polls the next frame of the body of a response. If the connection has just ended, its error
+    /// is that of the body.
+    pub(super) fn poll_frame(
+        &mut self,
+        incoming: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { connection, waker, .. } = self;
+        let mut cause = None;
+        waker.poll(context, |context| {
+            if let Some(Err(error)) = poll_connection(connection, context) {
+                cause = Some(error);
+            }
+            let polled = Pin::new(&mut *incoming).poll_frame(context);
+            polled.map_err(|error| cause.take().unwrap_or(error))
+        })
     }
 
     /// Returns true if the connection can be used for another request, as far as is known.
     pub(super) fn poll_open(&mut self, context: &mut Context<'_>) -> bool {
-        let _ended = self.poll_connection(context);
+        let Self { connection, waker, .. } = self;
+        let _pending = waker.poll(context, |context| -> Poll<()> {
+            let _ended = poll_connection(connection, context);
+            Poll::Pending
+        });
         self.connection.is_some() && self.sender.is_ready()
     }
 

@@ -62,9 +62,9 @@ impl SharedHttp2 {
     /// Sends a request and receives the head of the response.
     pub(super) async fn send(
         &mut self,
-        request: http::Request<OutgoingBody>,
+        request: Box<http::Request<OutgoingBody>>,
     ) -> Result<http::Response<Incoming>, ExchangeFailure> {
-        let response = self.sender.try_send_request(request).await.map_err(|mut failure| {
+        let response = self.sender.try_send_request(*request).await.map_err(|mut failure| {
             let unsent = failure.take_message().map(Box::new);
             ExchangeFailure::Lost(failure.into_error(), unsent)
         })?;

@@ -46,11 +46,23 @@ pub(super) struct OriginPool {
 
 #[derive(Debug, Default)]
 struct PoolState {
-    idle: Vec<(StreamingHttp1, SystemTime)>,
+    idle: Vec<(Box<StreamingHttp1>, SystemTime)>,
     /// With the time of its last request.
     http2: Option<(SharedHttp2, SystemTime)>,
     /// True if the last connection negotiated HTTP/1.1.
     speaks_http1: bool,
+}
+
+impl PoolState {
+    fn usable_http2(
+        &mut self,
+        limits: PoolLimits,
+        now: SystemTime,
+    ) -> Option<&mut (SharedHttp2, SystemTime)> {
+        let is_usable =
+            |connection: &SharedHttp2, last_use| connection.is_open() && limits.is_recent(last_use, now);
+        self.http2.as_mut().filter(|(connection, last_use)| is_usable(connection, *last_use))
+    }
 }
 
 impl OriginPool {
@@ -76,13 +88,15 @@ impl OriginPool {
         Arc::clone(&self.streams).acquire_owned().await.ok()
     }
 
+    /// Returns true if there is an HTTP/2 connection that takes requests.
+    pub(super) fn has_http2(&self, now: SystemTime) -> bool {
+        self.state().usable_http2(self.limits, now).is_some()
+    }
+
     /// Returns the HTTP/2 connection, if there is one that takes requests.
     pub(super) fn http2(&self, now: SystemTime) -> Option<SharedHttp2> {
         let mut state = self.state();
-        let (connection, last_use) = state.http2.as_mut()?;
-        if !connection.is_open() || !self.limits.is_recent(*last_use, now) {
-            return None;
-        }
+        let (connection, last_use) = state.usable_http2(self.limits, now)?;
         *last_use = now;
         Some(connection.clone())
     }
@@ -104,7 +118,7 @@ impl OriginPool {
 
     /// Takes the most recently used idle connection that is not too old and that the server has not
     /// closed, as far as is known.
-    pub(super) async fn take(&self, now: SystemTime) -> Option<StreamingHttp1> {
+    pub(super) async fn take(&self, now: SystemTime) -> Option<Box<StreamingHttp1>> {
         loop {
             let (mut connection, since) = self.state().idle.pop()?;
             if self.limits.is_recent(since, now) && connection.is_open().await {
@@ -114,7 +128,7 @@ impl OriginPool {
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn keep(&self, connection: StreamingHttp1, now: SystemTime) {
+    pub(super) fn keep(&self, connection: Box<StreamingHttp1>, now: SystemTime) {
         let mut state = self.state();
         if state.idle.len() >= self.limits.idle && !state.idle.is_empty() {
             state.idle.remove(0);

@@ -1,5 +1,6 @@
 //! Bodies of requests.
 
+use std::any::Any;
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,14 +13,19 @@ use hyper::body::{Body, Frame, SizeHint};
 /// The body of a request, whatever its type.
 pub type OutgoingBody = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
-/// Erases the type of a body. Its size is preserved, and data that is `Bytes` already is not
-/// copied.
+/// Erases the type of a body, if it is not erased already. Its size is preserved, and data that is
+/// `Bytes` already is not copied.
 pub fn outgoing<B>(body: B) -> OutgoingBody
 where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    BytesBody(Box::pin(body)).boxed_unsync()
+    let mut body = Some(body);
+    let erased = (&mut body as &mut dyn Any).downcast_mut::<Option<OutgoingBody>>();
+    if let Some(erased) = erased.and_then(Option::take) {
+        return erased;
+    }
+    body.map(|body| BytesBody(Box::pin(body)).boxed_unsync()).unwrap_or_default()
 }
 
 /// A body whose data is `Bytes`.

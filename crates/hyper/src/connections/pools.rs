@@ -139,19 +139,23 @@ impl Connections {
         request: http::Request<OutgoingBody>,
         identity: Option<&ClientIdentity>,
     ) -> Result<http::Response<ResponseBody>, SendFailure> {
+        // On the heap, so that the futures stay small.
+        let request = Box::new(request);
         let (origin, runtime) = match destination(request.uri(), identity) {
             Ok(destination) => destination,
             Err(error) => return Err(SendFailure::unsent(error, request)),
         };
-        let destination = Some(origin.to_string());
         let proxy = match self.0.connector.proxy_for(Route::Public, &origin) {
             Ok(proxy) => proxy,
-            Err(error) => return Err(SendFailure::unsent(error.with_destination(destination), request)),
+            Err(error) => {
+                let error = error.with_destination(Some(origin.to_string()));
+                return Err(SendFailure::unsent(error, request));
+            }
         };
         let key = PoolKey { origin, is_proxied: proxy.is_some(), runtime };
         let sent = self.send_by(request, &key, proxy, identity).await;
         sent.map_err(|mut failure| {
-            failure.error = failure.error.with_destination(destination);
+            failure.error = failure.error.with_destination(Some(key.origin.to_string()));
             if let Some(proxy) = proxy {
                 failure.error = failure.error.with_proxy(proxy.with_variable());
             }
@@ -161,7 +165,7 @@ impl Connections {
 
     async fn send_by(
         &self,
-        mut request: http::Request<OutgoingBody>,
+        mut request: Box<http::Request<OutgoingBody>>,
         key: &PoolKey,
         proxy: Option<&Proxy>,
         identity: Option<&ClientIdentity>,
@@ -191,7 +195,7 @@ impl Connections {
             }
             match failure.unsent {
                 // A kept connection was closed in the meantime.
-                Some(unsent) if !is_new => request = *unsent,
+                Some(unsent) if !is_new => request = unsent,
                 _ => return Err(failure),
             }
         }
@@ -202,16 +206,16 @@ impl Connections {
         connection: ReadyConnection,
         pool: &Arc<OriginPool>,
         origin: &HttpOrigin,
-        request: http::Request<OutgoingBody>,
+        mut request: Box<http::Request<OutgoingBody>>,
     ) -> Result<http::Response<ResponseBody>, SendFailure> {
         match connection {
             ReadyConnection::Http1 { mut connection, permit, record } => {
                 connection.start();
-                match connection.send(for_http1(request, origin)).await {
+                set_for_http1(&mut request, origin);
+                match connection.send(request).await {
                     Ok(response) => {
                         let pool = Arc::downgrade(pool);
-                        let driven =
-                            DrivenConnection { connection: *connection, pool, clock: self.0.clock.clone() };
+                        let driven = DrivenConnection { connection, pool, clock: self.0.clock.clone() };
                         Ok(released(response, Some(driven), permit).await)
                     }
                     Err(failure) => {
@@ -223,7 +227,8 @@ impl Connections {
                 }
             }
             ReadyConnection::Http2 { mut connection, permit } => {
-                match connection.send(for_http2(request)).await {
+                set_for_http2(&mut request);
+                match connection.send(request).await {
                     Ok(response) => Ok(released(response, None, permit).await),
                     Err(failure) => {
                         Err(exchange_error(failure, connection.activity(), connection.unproven_record()))
@@ -273,8 +278,12 @@ impl ConnectionsParts {
 
     fn pool(&self, pools: &IdentityPools, key: &PoolKey) -> Arc<OriginPool> {
         let mut pools = pools.pools();
-        let pool = pools.entry(key.clone()).or_insert_with(|| Arc::new(OriginPool::new(self.limits)));
-        Arc::clone(pool)
+        if let Some(pool) = pools.get(key) {
+            return Arc::clone(pool);
+        }
+        let pool = Arc::new(OriginPool::new(self.limits));
+        pools.insert(key.clone(), Arc::clone(&pool));
+        pool
     }
 
     /// Returns a kept connection, or opens one.
@@ -293,18 +302,29 @@ impl ConnectionsParts {
         }
         let permit = pool.connection_permit().await;
         if let Some(connection) = pool.take(self.clock.now()).await {
-            let connection =
-                ReadyConnection::Http1 { connection: Box::new(connection), permit, record: None };
+            let connection = ReadyConnection::Http1 { connection, permit, record: None };
             return Ok(Checkout { connection, is_new: false });
         }
+        // On the heap, so that the futures of other requests stay small.
+        let connection = Box::pin(self.connect(pool, target, permit, opening)).await?;
+        Ok(Checkout { connection, is_new: true })
+    }
+
+    /// Opens a connection. `opening` ends once its protocol is known.
+    async fn connect(
+        &self,
+        pool: &OriginPool,
+        target: Target<'_>,
+        permit: Option<OwnedSemaphorePermit>,
+        opening: Option<tokio::sync::MutexGuard<'_, ()>>,
+    ) -> Result<ReadyConnection, NewConnectionError> {
         let record = ClientAuthRecord::default();
         let stream = self.open(target, &record).await?;
         if !stream.is_http2() {
             pool.set_http1();
             drop(opening);
-            let connection = Box::new(StreamingHttp1::new(stream).await.map_err(not_started)?);
-            let connection = ReadyConnection::Http1 { connection, permit, record: Some(record) };
-            return Ok(Checkout { connection, is_new: true });
+            let connection = StreamingHttp1::new(stream).await.map_err(not_started)?;
+            return Ok(ReadyConnection::Http1 { connection, permit, record: Some(record) });
         }
         // HTTP/2 requests are bounded by streams.
         drop(permit);
@@ -312,12 +332,14 @@ impl ConnectionsParts {
         pool.set_http2(connection.clone(), self.clock.now());
         drop(opening);
         let permit = pool.stream_permit().await;
-        Ok(Checkout { connection: ReadyConnection::Http2 { connection, permit }, is_new: true })
+        Ok(ReadyConnection::Http2 { connection, permit })
     }
 
     /// Returns the HTTP/2 connection, once another request may run on it.
     async fn shared(&self, pool: &OriginPool) -> Option<Checkout> {
-        pool.http2(self.clock.now())?;
+        if !pool.has_http2(self.clock.now()) {
+            return None;
+        }
         let permit = pool.stream_permit().await;
         // The connection may have ended while the permit was awaited.
         let connection = pool.http2(self.clock.now())?;
@@ -369,24 +391,22 @@ fn destination(uri: &Uri, identity: Option<&ClientIdentity>) -> Result<(HttpOrig
 }
 
 /// Sets the target in origin form (RFC 9112 §3.2.1) and `Host`.
-fn for_http1(mut request: http::Request<OutgoingBody>, origin: &HttpOrigin) -> http::Request<OutgoingBody> {
+fn set_for_http1(request: &mut http::Request<OutgoingBody>, origin: &HttpOrigin) {
     let target = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     *request.version_mut() = Version::HTTP_11;
     if request.body().is_end_stream() {
-        announce_no_content(&mut request);
+        announce_no_content(request);
     }
     if !request.headers().contains_key(HOST)
         && let Ok(host) = HeaderValue::try_from(origin.host_field())
     {
         request.headers_mut().insert(HOST, host);
     }
-    request
 }
 
 /// Removes `Host`, which HTTP/2 replaces by `:authority` (RFC 9113 §8.3.1).
-fn for_http2(mut request: http::Request<OutgoingBody>) -> http::Request<OutgoingBody> {
+fn set_for_http2(request: &mut http::Request<OutgoingBody>) {
     request.headers_mut().remove(HOST);
     *request.version_mut() = Version::HTTP_2;
-    request
 }

@@ -29,7 +29,7 @@ pub struct ResponseBody {
 /// The HTTP/1.1 connection of a body, and the pool that it returns to.
 #[derive(Debug)]
 pub(super) struct DrivenConnection {
-    pub(super) connection: StreamingHttp1,
+    pub(super) connection: Box<StreamingHttp1>,
     pub(super) pool: Weak<OriginPool>,
     pub(super) clock: SharedClock,
 }
@@ -60,22 +60,25 @@ impl Body for ResponseBody {
     type Error = TransportError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
-        let ended = self.connection.as_mut().and_then(|driven| driven.connection.poll_connection(context));
-        let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
+        let this = self.get_mut();
+        let polled = match &mut this.connection {
+            Some(driven) => driven.connection.poll_frame(&mut this.incoming, context),
+            None => Pin::new(&mut this.incoming).poll_frame(context),
+        };
+        let frame = match ready!(polled) {
             Some(Err(error)) => {
-                let error = ended.and_then(Result::err).unwrap_or(error);
-                self.connection = None;
-                self.permit = None;
+                this.connection = None;
+                this.permit = None;
                 return Poll::Ready(Some(Err(body_failed(error))));
             }
             Some(Ok(frame)) => Some(Ok(frame)),
             None => None,
         };
-        if frame.is_none() || self.incoming.is_end_stream() {
-            self.release(context);
+        if frame.is_none() || this.incoming.is_end_stream() {
+            this.release(context);
         }
         Poll::Ready(frame)
     }
