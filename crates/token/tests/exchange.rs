@@ -13,7 +13,7 @@ use symbolon_token::{
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Request, Response, RetryPolicy, TransportError, TransportErrorKind, transport_fn};
-use symbolon_types::{Context, ManualClock, Secret, SharedClock};
+use symbolon_types::{Clock, Context, ManualClock, Secret, SharedClock, SteadyTime};
 
 const ENDPOINT: &str = "https://login.example/tenant/oauth2/v2.0/token";
 
@@ -408,4 +408,62 @@ async fn shared_cache_separates_clients() {
         assert_eq!((token.secret().expose(), token.origin()), (secret, source));
     }
     assert_eq!(first.cache().len(), 3);
+}
+
+/// A clock whose wall time is set forward while a request runs.
+#[derive(Clone, Debug, Default)]
+struct SettableClock(Arc<std::sync::atomic::AtomicU64>);
+
+impl SettableClock {
+    fn set_forward(&self, seconds: u64) {
+        self.0.fetch_add(seconds, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn moved(&self) -> Duration {
+        Duration::from_secs(self.0.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+impl Clock for SettableClock {
+    fn now(&self) -> std::time::SystemTime {
+        std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + self.moved()
+    }
+
+    fn steady_now(&self) -> SteadyTime {
+        self.timer_now().plus(self.moved())
+    }
+
+    fn timer_now(&self) -> SteadyTime {
+        SteadyTime::after_start(Duration::from_secs(60))
+    }
+
+    async fn sleep(&self, _duration: Duration) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A credential that takes until the clock is set.
+#[derive(Debug)]
+struct SlowCredential(ClientSecret, SettableClock);
+
+impl CredentialSource for SlowCredential {
+    async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
+        self.1.set_forward(3600);
+        self.0.authenticate(request).await
+    }
+
+    async fn refused(&self, _used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn set_clock_ends_no_request() {
+    let clock = SettableClock::default();
+    let transport = ScriptedTransport::new([issued("one")]);
+    let client = TokenClient::builder(SlowCredential(secret(), clock.clone()), transport)
+        .context(Context::default().with_clock(SharedClock::new(clock)))
+        .deadline(Duration::from_secs(20))
+        .build();
+    assert_eq!(client.token("a").await.unwrap().secret().expose(), "one");
 }

@@ -9,6 +9,7 @@ use symbolon_types::{Context, Secrets, SharedClock};
 
 use crate::error::TransportError;
 use crate::error_kind::TransportErrorKind;
+use crate::pending::{PendingRequest, observe};
 use crate::request::{Idempotence, Request};
 use crate::response::Response;
 use crate::retry::{AttemptResult, RetryPolicy};
@@ -77,8 +78,10 @@ impl HttpClient {
             let is_idempotent = request.idempotence() != Idempotence::None;
             let (phase, destination) = (request.phase().clone(), request.destination());
             phase.clear();
+            let pending = PendingRequest::new(destination.as_deref().unwrap_or("no host"), phase.clone());
             let limit = policy.attempt_timeout();
-            let result = timeout(clock, limit, self.transport.send(request)).await.unwrap_or_else(|| {
+            let attempt = pending.run(timeout(clock, limit, Box::pin(self.transport.send(request))));
+            let result = attempt.await.unwrap_or_else(|| {
                 let error = TransportError::new(TransportErrorKind::Timeout);
                 Err(error.with_destination(destination).with_limit(limit, phase.phase()))
             });
@@ -103,7 +106,7 @@ impl HttpClient {
                 status = result.as_ref().ok().map(|response| response.status().as_u16()),
                 "the request will be sent again"
             );
-            self.pause(delay).await;
+            pending.paused().run(self.pause(delay)).await;
         }
     }
 
@@ -120,6 +123,23 @@ symbolon_types::debug_fields!(HttpClient: transport);
 /// The limit also holds for a future that never waits, such as one that reads from a fast peer.
 pub async fn timeout<F: Future>(clock: &SharedClock, limit: Duration, future: F) -> Option<F::Output> {
     stop_when(clock.sleep(limit), future).await.ok()
+}
+
+/// Returns the output of a future, or after `limit` the request that it waited for, if that is one
+/// of an [`HttpClient`] or [runs](PendingRequest::run) as a pending request.
+///
+/// # Errors
+/// The request.
+pub async fn timeout_or_pending<F: Future>(
+    clock: &SharedClock,
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, Option<PendingRequest>> {
+    let mut last = None;
+    // Boxed, because a debug build copies a large future onto the stack at each level.
+    let observed = observe(&mut last, Box::pin(future));
+    let output = timeout(clock, limit, observed).await;
+    output.ok_or(last)
 }
 
 /// Returns the output of a future, or the output of `stop` if only that is ready.
@@ -210,6 +230,60 @@ mod tests {
             error.to_string(),
             "login.example:443 did not respond in time (waited 30s for the TLS handshake)"
         );
+    }
+
+    /// Returns the request that a future waits for after this number of timers.
+    fn waited_for<F: Future>(future: F, manual_clock: &ManualClock, timers: usize) -> Option<String> {
+        let clock = SharedClock::from(manual_clock);
+        let mut limited = Box::pin(timeout_or_pending(&clock, Duration::from_secs(60), future));
+        for _ in 0..timers {
+            assert!((&mut limited).now_or_never().is_none());
+            manual_clock.advance_to_next();
+        }
+        assert!((&mut limited).now_or_never().is_none());
+        manual_clock.advance(Duration::from_secs(60));
+        match limited.now_or_never().unwrap() {
+            Ok(_) => panic!("it ended"),
+            Err(request) => request.map(|request| request.to_string()),
+        }
+    }
+
+    #[test]
+    fn deadline_names_the_pending_request() {
+        let manual_clock = ManualClock::new();
+        let context = Context::default().with_clock(&manual_clock);
+        let client = |answers: usize, retry_scale: f64| {
+            let made = AtomicUsize::new(0);
+            let transport = transport_fn(move |request: Request| {
+                request.phase().enter(RequestPhase::Handshake);
+                let is_answered = made.fetch_add(1, Ordering::SeqCst) < answers;
+                async move {
+                    match is_answered {
+                        true => Ok(Response::new(StatusCode::SERVICE_UNAVAILABLE, "")),
+                        false => std::future::pending().await,
+                    }
+                }
+            });
+            HttpClient::new(SharedTransport::new(transport), context.clone().with_retry_scale(retry_scale))
+        };
+        let policy = RetryPolicy::token_endpoint().with_attempt_timeout(Duration::from_secs(1000));
+        let (silent, busy, patient) = (client(0, 1.0), client(1, 1.0), client(1, 1000.0));
+        let send = || silent.send(&policy, request);
+        let clock = SharedClock::from(&manual_clock);
+        let nested = async { timeout(&clock, Duration::from_secs(1000), send()).await };
+        let finished = async {
+            let once = RetryPolicy::once();
+            client(1, 1.0).send(&once, request).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let handshake = Some("the TLS handshake (login.example:443)".to_owned());
+        assert_eq!(waited_for(send(), &manual_clock, 0), handshake);
+        assert_eq!(waited_for(nested, &manual_clock, 0), handshake);
+        assert_eq!(waited_for(busy.send(&policy, request), &manual_clock, 1), handshake);
+        let paused = waited_for(patient.send(&policy, request), &manual_clock, 0);
+        assert_eq!(paused.as_deref(), Some("the next attempt (login.example:443)"));
+        assert_eq!(waited_for(finished, &manual_clock, 0), None);
+        assert_eq!(waited_for(std::future::pending::<()>(), &manual_clock, 0), None);
     }
 
     #[test]

@@ -36,6 +36,14 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
         SteadyTime::after_start(since.unwrap_or_default())
     }
 
+    /// Returns the time on the clock of [`sleep`](Self::sleep), for the limits of running work.
+    ///
+    /// Unlike the steady time it does not follow the wall clock, so that setting that clock ends no
+    /// work. The default is the steady time.
+    fn timer_now(&self) -> SteadyTime {
+        self.steady_now()
+    }
+
     /// Waits for `duration`. Dropping the future cancels the wait.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 }
@@ -62,6 +70,12 @@ impl SharedClock {
         self.0.steady_now()
     }
 
+    /// Returns the time for the time limits of running work.
+    #[must_use]
+    pub fn timer_now(&self) -> SteadyTime {
+        self.0.timer_now()
+    }
+
     /// Returns both times.
     #[must_use]
     pub fn read(&self) -> ClockReading {
@@ -79,6 +93,7 @@ impl SharedClock {
 trait ErasedClock: fmt::Debug + Send + Sync {
     fn now(&self) -> SystemTime;
     fn steady_now(&self) -> SteadyTime;
+    fn timer_now(&self) -> SteadyTime;
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -89,6 +104,10 @@ impl<C: Clock> ErasedClock for C {
 
     fn steady_now(&self) -> SteadyTime {
         Clock::steady_now(self)
+    }
+
+    fn timer_now(&self) -> SteadyTime {
+        Clock::timer_now(self)
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

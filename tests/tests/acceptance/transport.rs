@@ -95,6 +95,8 @@ async fn http_07_stalled_endpoint_times_out() {
         let error = request.await.unwrap_err();
         assert_eq!((error.code(), error.is_transient()), ("timeout", true), "{step}");
         assert!(error.to_string().contains("400ms") && error.correlation_id().is_some(), "{error}");
+        let hosts = ["(127.0.0.1:", "(localhost:"];
+        assert!(hosts.iter().any(|host| error.to_string().contains(host)), "{error}");
         let took = test_env.clock().now().duration_since(before).unwrap();
         // Less than the timeout of an attempt, so the deadline ended it.
         assert!(took < Duration::from_secs(8), "{step}: {took:?}");

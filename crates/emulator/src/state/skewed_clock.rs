@@ -47,6 +47,10 @@ impl Clock for SkewedClock {
         self.inner.steady_now()
     }
 
+    fn timer_now(&self) -> SteadyTime {
+        self.inner.timer_now()
+    }
+
     async fn sleep(&self, duration: Duration) {
         self.inner.sleep(duration).await;
     }

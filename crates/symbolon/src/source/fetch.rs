@@ -7,7 +7,7 @@ use std::time::Duration;
 use symbolon_binding::ManagedIdentityId;
 use symbolon_binding::imds::ImdsClient;
 use symbolon_token::{Error, ErrorKind, IssuedToken};
-use symbolon_transport::{HttpClient, RetryPolicy, timeout};
+use symbolon_transport::{HttpClient, PendingRequest, RetryPolicy, timeout_or_pending};
 use symbolon_types::{CorrelationId, Env, Source};
 
 use super::azure_arc::{self, ArcAgent};
@@ -65,10 +65,9 @@ impl TokenFetcher {
         let deadline = deadline.unwrap_or(self.deadline);
         let clock = self.http.context().clock();
         let started = clock.steady_now();
-        let result = timeout(clock, deadline, self.send(source, &request, &environment)).await;
+        let sent = timeout_or_pending(clock, deadline, self.send(source, &request, &environment)).await;
         let elapsed = clock.steady_now().since(started);
-        result
-            .unwrap_or_else(|| Err(timeout_error(source, deadline)))
+        sent.unwrap_or_else(|pending| Err(timeout_error(source, deadline, pending)))
             .map(|(fetched, attempts)| fetched.after(attempts, elapsed))
             .map_err(|error| error.with_correlation_id(correlation_id))
     }
@@ -104,12 +103,12 @@ pub(crate) fn imds_environment(imds: &ImdsClient) -> Env {
     [(Source::IMDS_VARIABLE, imds.origin())].into_iter().collect()
 }
 
-fn timeout_error(source: Source, deadline: Duration) -> Error {
+fn timeout_error(source: Source, deadline: Duration, pending: Option<PendingRequest>) -> Error {
     let advice = match source {
         Source::Imds => "check that this is an Azure machine, or allow more time",
         _ => "try again later, or allow more time",
     };
-    Error::new(ErrorKind::Network, "timeout", format!("{source} did not issue a token within {deadline:?}"))
-        .with_advice(advice)
-        .with_transient(true)
+    let waited = pending.map(|pending| format!("; waited for {pending}")).unwrap_or_default();
+    let error = format!("{source} did not issue a token within {deadline:?}{waited}");
+    Error::new(ErrorKind::Network, "timeout", error).with_advice(advice).with_transient(true)
 }

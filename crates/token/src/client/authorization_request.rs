@@ -191,7 +191,7 @@ impl<'a> AuthorizationRequest<'a> {
         self.check_parameters()?;
         let claims = merge_claims(self.claims, None, &self.parts.capabilities)?;
         let parts = self.parts;
-        let started = Started { at: parts.http.context().clock().steady_now(), deadline: parts.deadline };
+        let started = Started::now(parts.http.context().clock(), parts.deadline);
         let endpoint = self.application.authorization_endpoint(&parts.http, self.tenant);
         let (mut url, issuer) = parts.until(started, "the metadata of the authority", endpoint).await?;
         let pending = PendingAuthorization::new(self.redirect_uri, issuer)?;

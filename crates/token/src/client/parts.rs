@@ -1,10 +1,11 @@
 //! Configuration and state that all requests of a client share.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_transport::{HttpClient, RetryPolicy, timeout};
-use symbolon_types::{Error, ErrorKind, SteadyTime, Thumbprint};
+use symbolon_transport::{HttpClient, RetryPolicy, timeout_or_pending};
+use symbolon_types::{Error, ErrorKind, SharedClock, SteadyTime, Thumbprint};
 
 use super::bound_tokens::BoundTokens;
 use super::throttle::Throttle;
@@ -30,7 +31,15 @@ pub(crate) struct ClientParts {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Started {
     pub(super) at: SteadyTime,
-    pub(super) deadline: Duration,
+    timer: SteadyTime,
+    deadline: Duration,
+}
+
+impl Started {
+    /// Starts a request now.
+    pub(super) fn now(clock: &SharedClock, deadline: Duration) -> Self {
+        Self { at: clock.steady_now(), timer: clock.timer_now(), deadline }
+    }
 }
 
 impl ClientParts {
@@ -49,8 +58,9 @@ impl ClientParts {
         step: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let clock = self.http.context().clock();
-        let left = started.deadline.saturating_sub(clock.steady_now().since(started.at));
-        timeout(clock, left, step).await.unwrap_or_else(|| {
+        let left = started.deadline.saturating_sub(clock.timer_now().since(started.timer));
+        timeout_or_pending(clock, left, step).await.unwrap_or_else(|pending| {
+            let waited_for = pending.map_or(waited_for.into(), |pending| Cow::Owned(pending.to_string()));
             let error = format!("no token was issued within {:?}; waited for {waited_for}", started.deadline);
             Err(Error::new(ErrorKind::Network, "timeout", error)
                 .with_advice("check that the services involved are reachable, or allow more time")

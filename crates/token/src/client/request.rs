@@ -170,10 +170,8 @@ impl<'a> TokenRequest<'a> {
         if self.proof_of_possession {
             check_transport(parts.http.transport())?;
         }
-        let started = Started {
-            at: parts.http.context().clock().steady_now(),
-            deadline: self.options.deadline().unwrap_or(parts.deadline),
-        };
+        let deadline = self.options.deadline().unwrap_or(parts.deadline);
+        let started = Started::now(parts.http.context().clock(), deadline);
         let (grant, subject) = match user {
             Some(UserGrant { grant, subject }) => (grant, subject),
             None => (Grant::ClientCredentials, Subject::Client),

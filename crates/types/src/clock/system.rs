@@ -1,13 +1,15 @@
 //! The clock of this machine.
 
 use std::future::poll_fn;
+use std::panic::catch_unwind;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use super::jump_detector::JumpDetector;
 use super::{Clock, SharedClock, SteadyTime};
 
-/// The system clock. It waits on the timer of the current Tokio runtime, or else on a thread.
+/// The system clock. It waits on the timer of the current Tokio runtime, or else, also in a runtime
+/// without a timer, on a thread.
 ///
 /// On Linux, the steady clock is `CLOCK_BOOTTIME`, which counts while the machine is suspended.
 /// Elsewhere it is that of [`std::time::Instant`]. Where the wall clock jumps forward, the steady
@@ -50,11 +52,17 @@ impl Clock for SystemClock {
         STEADY.now(raw_nanos, || self.now())
     }
 
+    fn timer_now(&self) -> SteadyTime {
+        SteadyTime::after_start(Duration::from_nanos(raw_nanos()))
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the one place that really sleeps")]
     async fn sleep(&self, duration: Duration) {
-        if tokio::runtime::Handle::try_current().is_ok() {
-            tokio::time::sleep(duration).await;
-            return;
+        // Tokio panics in a runtime without a timer.
+        if tokio::runtime::Handle::try_current().is_ok()
+            && let Ok(sleep) = catch_unwind(|| tokio::time::sleep(duration))
+        {
+            return sleep.await;
         }
         let start = std::time::Instant::now();
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
@@ -113,6 +121,12 @@ mod tests {
         futures_util::FutureExt::now_or_never(clock.sleep(Duration::ZERO));
         block_on(clock.sleep(Duration::from_millis(5)));
         assert!(clock.now().duration_since(before).is_ok_and(|took| took >= Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn runtime_without_timer_can_wait() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(SharedClock::system().sleep(Duration::from_millis(5)));
     }
 
     #[test]
