@@ -92,6 +92,7 @@ impl HyperTransportBuilder {
     pub fn build(self) -> Result<HyperTransport, BuildError> {
         let proxies = Proxies::from_env(self.context.env());
         let tls = self.tls.context(self.context.clone()).build()?;
-        Ok(HyperTransport::new(Connector::new(tls, proxies), self.context.clock().clone()))
+        let clock = self.context.clock().clone();
+        Ok(HyperTransport::new(Connector::new(tls, proxies, clock.clone()), clock))
     }
 }

@@ -1,17 +1,24 @@
 //! TCP connections.
 
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use symbolon_transport::{PhaseCell, RequestPhase, TransportError, TransportErrorKind, is_local_address};
-use symbolon_types::catch_panic_of;
+use symbolon_transport::{
+    PhaseCell, RequestPhase, TransportError, TransportErrorKind, is_local_address, stop_when,
+};
+use symbolon_types::{SharedClock, catch_panic_of};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use url::Host;
 
 use crate::origin::HttpOrigin;
+
+/// The time after which the next address of a host is tried as well (RFC 8305 §5).
+const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
 /// The error of connecting to a host.
 #[derive(Debug, thiserror::Error)]
@@ -31,24 +38,80 @@ impl From<ConnectError> for TransportError {
 }
 
 /// Connects to the origin.
-pub(crate) async fn connect(origin: &HttpOrigin, phase: &PhaseCell) -> Result<TcpConnection, TransportError> {
+pub(crate) async fn connect(
+    origin: &HttpOrigin,
+    clock: &SharedClock,
+    phase: &PhaseCell,
+) -> Result<TcpConnection, TransportError> {
     let addresses = resolve(origin.host(), origin.port(), phase).await?;
     let addresses = allowed(origin, addresses)?;
-    Ok(connect_to(&addresses, origin.host(), origin.port(), phase).await?)
+    Ok(connect_to(addresses, origin.host(), origin.port(), clock, phase).await?)
 }
 
-/// Connects to one of the addresses of a host, in their order.
+/// Connects to one of the addresses of a host.
 pub(crate) async fn connect_to(
-    addresses: &[SocketAddr],
+    addresses: Vec<SocketAddr>,
     host: &Host<String>,
     port: u16,
+    clock: &SharedClock,
     phase: &PhaseCell,
 ) -> Result<TcpConnection, ConnectError> {
     phase.enter(RequestPhase::Connection);
-    let stream = TcpStream::connect(addresses).await.and_then(undelayed);
+    let stream = connect_first(alternating(addresses), clock).await.and_then(undelayed);
     match stream {
         Ok(stream) => Ok(TcpConnection { stream, lost: None }),
         Err(source) => Err(ConnectError::Connection { host: host.clone(), port, source }),
+    }
+}
+
+/// Returns the addresses with their two families in turns, because often one of them is not routed
+/// (RFC 8305 §4).
+fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let is_first = addresses.first().map(SocketAddr::is_ipv6);
+    let (preferred, other): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| Some(address.is_ipv6()) == is_first);
+    let (mut preferred, mut other) = (preferred.into_iter(), other.into_iter());
+    let mut ordered = Vec::new();
+    loop {
+        let pair = [preferred.next(), other.next()];
+        if pair == [None, None] {
+            return ordered;
+        }
+        ordered.extend(pair.into_iter().flatten());
+    }
+}
+
+/// Connects to the addresses, each after the failure of the one before it or after
+/// [`NEXT_ADDRESS_DELAY`], and returns the first connection.
+async fn connect_first(addresses: Vec<SocketAddr>, clock: &SharedClock) -> io::Result<TcpStream> {
+    let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut addresses = addresses.into_iter().peekable();
+    let mut attempts = Vec::new();
+    loop {
+        if let Some(address) = addresses.next() {
+            attempts.push(Box::pin(TcpStream::connect(address)));
+        } else if attempts.is_empty() {
+            return Err(error);
+        }
+        let has_next = addresses.peek().is_some();
+        let delay = async { if has_next { clock.sleep(NEXT_ADDRESS_DELAY).await } else { pending().await } };
+        let ended = poll_fn(|context| {
+            let mut ended = attempts.iter_mut().enumerate().filter_map(|(index, attempt)| {
+                match attempt.as_mut().poll(context) {
+                    Poll::Ready(result) => Some((index, result)),
+                    Poll::Pending => None,
+                }
+            });
+            ended.next().map_or(Poll::Pending, Poll::Ready)
+        });
+        match stop_when(delay, ended).await {
+            Ok((_, Ok(stream))) => return Ok(stream),
+            Ok((index, Err(failed))) => {
+                drop(attempts.swap_remove(index));
+                error = failed;
+            }
+            Err(()) => {}
+        }
     }
 }
 
@@ -187,7 +250,64 @@ mod tests {
     use http::Method;
     use symbolon_transport::{Request, Route};
 
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        for (resolved, expected) in [
+            (&[][..], &[][..]),
+            (&["10.0.0.1:1", "10.0.0.2:1"], &["10.0.0.1:1", "10.0.0.2:1"]),
+            (
+                &["[fd00::1]:1", "[fd00::2]:1", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"],
+                &["[fd00::1]:1", "10.0.0.1:1", "[fd00::2]:1", "10.0.0.2:1", "10.0.0.3:1"],
+            ),
+            (&["10.0.0.1:1", "10.0.0.2:1", "[fd00::1]:1"], &["10.0.0.1:1", "[fd00::1]:1", "10.0.0.2:1"]),
+        ] {
+            assert_eq!(alternating(addresses(resolved)), addresses(expected));
+        }
+    }
+
+    /// Returns a server that drops the packets of new connections: its queue is full.
+    #[cfg(target_os = "linux")]
+    async fn silent_server() -> (TcpListener, Vec<TcpStream>) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        let clock = SharedClock::system();
+        while let Ok(stream) =
+            stop_when(clock.sleep(Duration::from_millis(200)), TcpStream::connect(address)).await
+        {
+            queued.push(stream.unwrap());
+        }
+        (listener, queued)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn silent_address_delays_the_next_only() {
+        let (silent, _queued) = silent_server().await;
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        let (silent, server) = (silent.local_addr().unwrap(), server.local_addr().unwrap());
+        let clock = SharedClock::system();
+        for addresses in [vec![silent, server], vec![closed, silent, closed, server], vec![server, silent]] {
+            let stream = stop_when(clock.sleep(Duration::from_secs(20)), connect_first(addresses, &clock));
+            assert_eq!(stream.await.unwrap().unwrap().peer_addr().unwrap(), server);
+        }
+        let error = connect_first(vec![closed, closed], &clock).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
 
     #[test]
     fn plain_http_goes_to_local_addresses_only() {

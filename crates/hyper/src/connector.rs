@@ -5,7 +5,7 @@ use std::sync::Arc;
 use symbolon_rustls::rustls::{HandshakeKind, ProtocolVersion};
 use symbolon_rustls::{ClientAuthRecord, ClientConfigs, TlsClient, TlsStream};
 use symbolon_transport::{PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind};
-use symbolon_types::{CertificatePin, ClientIdentity};
+use symbolon_types::{CertificatePin, ClientIdentity, SharedClock};
 use tokio::runtime::{Handle, Id};
 
 use crate::classify::{self, NewConnectionError};
@@ -20,11 +20,12 @@ use crate::tunnel::{self, ProxyTlsStream};
 pub(crate) struct Connector {
     tls: ClientConfigs,
     proxies: Proxies,
+    clock: SharedClock,
 }
 
 impl Connector {
-    pub(crate) fn new(tls: ClientConfigs, proxies: Proxies) -> Self {
-        Self { tls, proxies }
+    pub(crate) fn new(tls: ClientConfigs, proxies: Proxies, clock: SharedClock) -> Self {
+        Self { tls, proxies, clock }
     }
 
     /// Drops a TLS client, so that the next handshake is a full one.
@@ -72,7 +73,7 @@ impl Connector {
         tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
         let name = tls.map(|_| server_name(origin.host())).transpose()?;
         let stream: Box<dyn AsyncStream> = match proxy {
-            None => Box::new(connect(origin, phase).await?),
+            None => Box::new(connect(origin, &self.clock, phase).await?),
             Some(proxy) => self.open_tunnel(proxy, origin, phase).await?,
         };
         let (Some(tls), Some(name)) = (tls, name) else { return Ok(HttpStream::new(stream, false)) };
@@ -103,7 +104,7 @@ impl Connector {
             _ => None,
         };
         let addresses = resolve(proxy.host(), proxy.port(), phase).await?;
-        let stream = connect_to(&addresses, proxy.host(), proxy.port(), phase).await?;
+        let stream = connect_to(addresses, proxy.host(), proxy.port(), &self.clock, phase).await?;
         let stream: Box<dyn AsyncStream> = match proxy.protocol() {
             ProxyProtocol::Https => Box::new(self.tls_to_proxy(proxy, stream, phase).await?),
             _ => Box::new(stream),

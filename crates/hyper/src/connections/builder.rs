@@ -132,7 +132,8 @@ impl ConnectionsBuilder {
         let proxies = Proxies::from_env(self.context.env());
         let protocols: &[&str] = if self.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
         let tls = self.tls.alpn_protocols(protocols.iter().copied()).context(self.context.clone());
-        let connector = Connector::new(tls.build()?, proxies);
-        Ok(Connections::new(connector, self.limits, self.context.clock().clone()))
+        let clock = self.context.clock().clone();
+        let connector = Connector::new(tls.build()?, proxies, clock.clone());
+        Ok(Connections::new(connector, self.limits, clock))
     }
 }

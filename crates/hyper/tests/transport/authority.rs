@@ -9,8 +9,9 @@ use symbolon_types::{ClientIdentity, SharedSigningKey, SigningKey};
 
 use crate::keys::{Algorithm, TestKey};
 
-/// Server names: one for direct connections, one that only the proxy resolves.
-pub(crate) const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "service.example"];
+/// Server names: for direct connections, for a connection through a proxy on this machine, and one
+/// that only the proxy resolves.
+pub(crate) const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "0.0.0.0", "service.example"];
 
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 

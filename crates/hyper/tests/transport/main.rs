@@ -8,6 +8,8 @@
     reason = "the lints know test functions, not what they call"
 )]
 
+#[cfg(unix)]
+mod apache;
 mod authority;
 mod cancellation;
 mod conformance;
