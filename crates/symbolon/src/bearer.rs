@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 use symbolon_binding::ManagedIdentityId;
+use symbolon_lease::{RefusalCache, is_refusal};
 use symbolon_token::{
     CacheKey, Error, ErrorKind, Partition, RequestOptions, Token, TokenCache, check_resource, merge_claims,
     resource_name,
@@ -14,11 +15,17 @@ use crate::detection::Detection;
 use crate::partition::{self, CurrentPartition, hexadecimal};
 use crate::source::fetch::TokenFetcher;
 
+/// Maximum number of remembered refusals.
+const MAX_REFUSALS: usize = 1_000;
+
 /// The bearer tokens of one managed identity.
 #[derive(Debug)]
 pub(crate) struct BearerTokens {
     fetcher: Arc<TokenFetcher>,
     cache: TokenCache,
+    /// Requests that the source refused, by partition and resource
+    /// (docs/protocol/sources.md#refusals).
+    refusals: RefusalCache<(Partition, String), ()>,
     detection: OnceLock<Detection>,
     partition: CurrentPartition,
 }
@@ -26,6 +33,7 @@ pub(crate) struct BearerTokens {
 impl BearerTokens {
     pub(crate) fn new(fetcher: TokenFetcher, cache: TokenCache) -> Self {
         Self {
+            refusals: RefusalCache::new(MAX_REFUSALS, fetcher.http.context().clock().clone()),
             fetcher: Arc::new(fetcher),
             cache,
             detection: OnceLock::new(),
@@ -58,16 +66,27 @@ impl BearerTokens {
         // (docs/protocol/sources.md#claims-and-revocation)
         let refused = options.claims().and_then(|_| self.cache.find_even_if_due(&key));
         let refused = refused.map(|token| sha256_hex(token.secret().expose()));
+        let request = (partition.clone(), resource.to_owned());
+        if !options.force_refresh()
+            && let Some((error, ())) = self.refusals.find(&request)
+        {
+            let held = self.cache.find_even_if_due(&key).filter(|_| options.bypass_key().is_none());
+            return held.ok_or(error);
+        }
         let fetch = || {
             let fetcher = Arc::clone(&self.fetcher);
-            fetcher.fetch(
-                source,
-                environment,
-                resource.to_owned(),
-                refused,
-                options.deadline(),
-                correlation_id,
-            )
+            let (resource, deadline) = (resource.to_owned(), options.deadline());
+            let refusals = self.refusals.clone();
+            async move {
+                let fetched =
+                    fetcher.fetch(source, environment, resource, refused, deadline, correlation_id).await;
+                match &fetched {
+                    Ok(_) => refusals.remove(&request),
+                    Err(error) if is_refusal(error) => refusals.insert(request, (), error),
+                    Err(_) => {}
+                }
+                fetched
+            }
         };
         match options.bypass_key() {
             Some(bypass_key) => self.cache.renew(&key, bypass_key, fetch).await,

@@ -10,7 +10,9 @@ use symbolon::{
 };
 use symbolon_emulator::{Fault, Source};
 
-use crate::test_env::{RESOURCE, ScriptedRun, SourceTestEnv, answer, answer_with, step, token, variables};
+use crate::test_env::{
+    RESOURCE, ScriptedRun, SourceTestEnv, VAULT, answer, answer_with, step, token, variables,
+};
 
 fn statuses(
     statuses: &[u16],
@@ -176,6 +178,34 @@ async fn every_request_has_its_own_retries() {
             assert_eq!(identity.token(RESOURCE).await.unwrap_err().status(), Some(504));
             assert_eq!(test_env.request_count(source), 4 * round, "{source}");
         }
+    }
+}
+
+/// Callers that repeat a refused request would use up the requests that the host allows.
+#[tokio::test]
+async fn refusal_is_remembered_for_a_pause() {
+    let test_env = SourceTestEnv::new().await;
+    for source in Source::ALL {
+        test_env.emulator.inject(Fault::status(step(source), 400).always());
+        let identity = test_env.on(source);
+        let mut sent_at = Vec::new();
+        for second in 0..100 {
+            for _ in 0..3 {
+                let before = test_env.request_count(source);
+                let error = identity.token(RESOURCE).await.unwrap_err();
+                assert_eq!((error.status(), error.is_transient()), (Some(400), false), "{source}");
+                let is_sent = test_env.request_count(source) > before;
+                assert_eq!(error.retry_after().is_none(), is_sent, "{source} {second}");
+                sent_at.extend(is_sent.then_some(second));
+            }
+            test_env.manual_clock.advance(std::time::Duration::from_secs(1));
+        }
+        assert_eq!(sent_at, [0, 1, 3, 7, 15, 31, 61, 91], "{source}");
+        // Another request and a caller that insists do not wait.
+        let before = test_env.request_count(source);
+        assert_eq!(identity.token(VAULT).await.unwrap_err().retry_after(), None, "{source}");
+        assert_eq!(identity.token(RESOURCE).force_refresh().await.unwrap_err().retry_after(), None);
+        assert_eq!(test_env.request_count(source), before + 2, "{source}");
     }
 }
 

@@ -92,7 +92,7 @@ async fn changed_auth(
     key: &CacheKey<'_>,
     auth: Option<ClientAuth>,
 ) -> Result<Option<ClientAuth>, Error> {
-    let refusal = if request.is_forced { None } else { request.parts.throttle.refusal(key) };
+    let refusal = if request.is_forced { None } else { request.parts.throttle.refused.find(key) };
     let Some((error, refused)) = refusal else { return Ok(auth) };
     let auth = match auth {
         Some(auth) => auth,

@@ -111,7 +111,7 @@ impl TokenExchange {
             matches!(rejection, Some(CredentialRejection::Tls | CredentialRejection::Client { .. }));
         if is_refusal && !error.is_transient() {
             let key = self.key_of(auth, self.request.subject.name());
-            self.request.parts.throttle.note_refusal(key, auth.digest(), &error);
+            self.request.parts.throttle.refused.insert(key, auth.digest(), &error);
         }
         error
     }
@@ -167,7 +167,7 @@ impl TokenExchange {
         };
         match outcome {
             Ok((granted, attempts, took)) => {
-                self.request.parts.throttle.accept(&self.key_of(auth, self.request.subject.name()));
+                self.request.parts.throttle.refused.remove(&self.key_of(auth, self.request.subject.name()));
                 Ok(self.fetched(auth, granted, stored).await.after(attempts, took))
             }
             Err(mut failed) => {

@@ -74,15 +74,6 @@ fn read_key(path: &Path, directory: &Path) -> Result<Secret, Error> {
     let name = name.ok_or_else(|| {
         rejected("the Azure Arc agent named a file that is not one of its keys; the file was not read")
     })?;
-    let unreadable = |cause: io::Error| {
-        let advice = match cause.kind() {
-            io::ErrorKind::PermissionDenied => "run this process as a member of the group himds",
-            _ => "check that the Azure Arc agent runs, and that its files are visible to this process",
-        };
-        error(ErrorKind::Environment, "the key file of the Azure Arc agent could not be read")
-            .with_advice(advice)
-            .with_source(cause)
-    };
     // Checked before opening, which would block on a pipe, and again afterwards.
     let before = fs::symlink_metadata(path).map_err(unreadable)?;
     let canonical = fs::canonicalize(path).map_err(unreadable)?;
@@ -103,6 +94,16 @@ fn read_key(path: &Path, directory: &Path) -> Result<Secret, Error> {
         return Err(rejected("the key file of the Azure Arc agent is larger than 4096 bytes"));
     }
     text.map_err(|_| rejected("the key file of the Azure Arc agent does not hold a key"))
+}
+
+fn unreadable(cause: io::Error) -> Error {
+    let advice = match cause.kind() {
+        io::ErrorKind::PermissionDenied => "run this process as a member of the group himds",
+        _ => "check that the Azure Arc agent runs, and that its files are visible to this process",
+    };
+    error(ErrorKind::Environment, "the key file of the Azure Arc agent could not be read")
+        .with_advice(advice)
+        .with_source(cause)
 }
 
 #[cfg(unix)]
@@ -240,6 +241,21 @@ mod tests {
         let nowhere = authorization(&challenged(&at("good.key")), None).unwrap_err();
         assert!(nowhere.to_string().contains("for this platform"), "{nowhere}");
         assert_eq!(nowhere.kind(), ErrorKind::Environment);
+    }
+
+    #[test]
+    fn advice_follows_from_the_cause() {
+        for (kind, advice) in [
+            (io::ErrorKind::PermissionDenied, "a member of the group himds"),
+            (io::ErrorKind::NotFound, "check that the Azure Arc agent runs"),
+        ] {
+            let error = unreadable(kind.into());
+            assert_eq!(
+                (error.kind(), error.code()),
+                (ErrorKind::Environment, "managed_identity_request_failed")
+            );
+            assert!(error.to_string().contains(advice), "{error}");
+        }
     }
 
     #[cfg(unix)]
