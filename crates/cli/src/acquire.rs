@@ -30,7 +30,7 @@ const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransport, Error> {
     let mut transport = HyperTransport::builder().context(Context::default().with_env(env.clone()));
     if let Some(path) = ca_file {
-        let pem = std::fs::read(path).map_err(|error| {
+        let pem = crate::input_file::read(path).map_err(|error| {
             failure::request("invalid_usage", format!("cannot read --ca-file {}: {error}", path.display()))
         })?;
         transport = transport.root_certificates_pem(&pem);

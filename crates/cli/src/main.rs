@@ -4,6 +4,7 @@ mod acquire;
 mod args;
 mod commands;
 mod failure;
+mod input_file;
 mod json;
 mod output;
 mod progress;

@@ -88,8 +88,7 @@ fn application(settings: &AppSettings, options: &AppTokenOptions) -> Result<Appl
 fn certificate(file: &CertificateFile) -> Result<ClientIdentity, Error> {
     let CertificateFile { path: Named { name, value: path }, password, .. } = file;
     // Overwritten when it is dropped: it contains the private key.
-    let content = std::fs::read(path).map(zeroize::Zeroizing::new);
-    let content = content.map_err(|error| unreadable(name, path, &error))?;
+    let content = crate::input_file::read(path).map_err(|error| unreadable(name, path, &error))?;
     let mut loader = ClientIdentityLoader::new();
     if let Some(password) = password {
         loader = loader.passphrase(password.value.clone());
