@@ -26,4 +26,5 @@ mod file_lock;
 mod private_dir;
 
 pub use file_lock::FileLock;
+pub(crate) use private_dir::has_no_room;
 pub use private_dir::{FileProblem, PrivateDir, StoredFile};

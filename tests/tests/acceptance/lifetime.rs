@@ -194,6 +194,10 @@ async fn life_11_stored_tokens_end_with_their_certificate() {
     }
     std::fs::remove_file(folder.join("tokens.key")).unwrap();
     std::fs::create_dir(folder.join("tokens.key.new")).unwrap();
+    for number in 1..=9 {
+        let number = if number == 1 { String::new() } else { format!("-{number}") };
+        std::fs::create_dir_all(folder.join(format!("tokens.key.new.set-aside{number}/content"))).unwrap();
+    }
     let tokens = test_env.counts().tokens;
     test_env.bound_token(&process()).await;
     test_env.bound_token(&process()).await;

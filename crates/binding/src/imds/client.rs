@@ -5,13 +5,16 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use symbolon_transport::{HttpClient, HttpOutcome, Idempotence, Request, RetryPolicy, Route, TransportError};
+use serde_json::{Map, Value};
+use symbolon_transport::{
+    HttpClient, HttpOutcome, Idempotence, Request, Response, RetryPolicy, Route, TransportError,
+};
 use symbolon_types::{CorrelationId, Error, ErrorKind, IMDS_BASE_URL, Secrets, SharedClock};
 use url::Url;
 
 use super::endpoint::ImdsEndpoint;
-use super::error::{status_error, transport_error};
-use super::presence::ImdsPresence;
+use super::error::{is_from_imds, other_server, status_error, transport_error};
+use super::presence::{ImdsPresence, ProbedServer};
 use crate::ManagedIdentityId;
 use crate::step_timer::StepTimer;
 
@@ -77,6 +80,8 @@ impl ImdsClient {
 
     /// Probes before the first request, and fails within a second if there is no service. For a
     /// service that no configuration names, because most machines have none. Default: no probe.
+    ///
+    /// Another server at the address gets one request, and is used if it responds with a token.
     #[must_use]
     pub fn with_presence(self, presence: Option<ImdsPresence>) -> Self {
         Self { presence, ..self }
@@ -107,10 +112,14 @@ impl ImdsClient {
     /// certificates.
     pub async fn send(&self, request: &ImdsRequest<'_>) -> Result<HttpOutcome, Error> {
         let endpoint = request.endpoint;
-        self.find_service(endpoint).await?;
+        let server = self.find_service(endpoint).await?;
+        let policy = match server {
+            ProbedServer::Other { is_transient: false } => request.policy.clone().without_retries(),
+            _ => request.policy.clone(),
+        };
         let http_request = self.http_request(request);
         let timer = StepTimer::start(self.clock());
-        match self.http.send(request.policy, || Ok::<_, TransportError>(http_request.clone())).await {
+        match self.http.send(&policy, || Ok::<_, TransportError>(http_request.clone())).await {
             Ok(sent) => {
                 let status = sent.response.status();
                 tracing::debug!(
@@ -120,7 +129,9 @@ impl ImdsClient {
                     duration_ms = timer.millis(),
                     "the metadata service responded"
                 );
-                if status == StatusCode::OK {
+                if server != ProbedServer::Service && !self.is_service(endpoint, &sent.response) {
+                    Err(other_server(&sent.response, &self.origin()))
+                } else if status == StatusCode::OK {
                     Ok(sent)
                 } else {
                     Err(status_error(endpoint, &sent.response, self.clock()))
@@ -136,6 +147,21 @@ impl ImdsClient {
                 Err(transport_error(error, &self.origin()))
             }
         }
+    }
+
+    /// Returns true if the metadata service sent the response, or a product that takes its place
+    /// for bearer tokens, and records the presence of a service.
+    fn is_service(&self, endpoint: ImdsEndpoint, response: &Response) -> bool {
+        let is_token = || {
+            endpoint == ImdsEndpoint::BearerToken
+                && response.status() == StatusCode::OK
+                && serde_json::from_slice::<Map<String, Value>>(response.body()).is_ok()
+        };
+        let is_service = is_from_imds(response) || is_token();
+        if let Some(presence) = self.presence.as_ref().filter(|_| is_service) {
+            presence.record();
+        }
+        is_service
     }
 
     fn http_request(&self, request: &ImdsRequest<'_>) -> Request {

@@ -5,7 +5,7 @@ use std::fmt;
 use http::header::SERVER;
 use http::{HeaderValue, StatusCode};
 use symbolon_transport::{Response, RetryPolicy, TransportError, TransportErrorKind};
-use symbolon_types::{Error, ErrorKind, IMDS_BASE_URL, SharedClock, Source};
+use symbolon_types::{Error, ErrorKind, IMDS_BASE_URL, SharedClock, Source, printable};
 
 use super::endpoint::ImdsEndpoint;
 use super::error_body::SourceErrorBody;
@@ -13,6 +13,12 @@ use super::error_body::SourceErrorBody;
 /// Part of the `Server` header of every response, in any case
 /// (docs/protocol/imdsv2.md#platform-metadata).
 const SERVER_NAME: &[u8] = b"IMDS";
+/// Maximum number of characters of another server's name in a reason.
+const MAX_SERVER_NAME: usize = 64;
+/// Advice for a machine where no variable names a source.
+const NO_SOURCE_ADVICE: &str = "check that this is an Azure machine and that no firewall or proxy blocks its metadata \
+                                service; elsewhere, set IDENTITY_ENDPOINT and IDENTITY_HEADER, or use another \
+                                credential";
 
 /// Returns true if the metadata service itself sent this response, and not a proxy or another
 /// server.
@@ -21,6 +27,13 @@ pub(crate) fn is_from_imds(response: &Response) -> bool {
         value.as_bytes().windows(SERVER_NAME.len()).any(|part| part.eq_ignore_ascii_case(SERVER_NAME))
     };
     response.headers().get_all(SERVER).iter().any(names_imds)
+}
+
+/// Returns the `Server` header of another server, for an error.
+pub(super) fn server_name(response: &Response) -> String {
+    let Some(server) = response.headers().get(SERVER) else { return "no Server header".to_owned() };
+    let name: String = String::from_utf8_lossy(server.as_bytes()).chars().take(MAX_SERVER_NAME).collect();
+    format!("Server: {}", printable(name))
 }
 
 /// Returns the error for a response that must not be used.
@@ -116,11 +129,22 @@ pub(super) fn no_service(error: TransportError, origin: &str) -> Error {
     );
     Error::new(ErrorKind::Network, "managed_identity_unreachable", error_text)
         .with_transient(error.is_transient())
-        .with_advice(
-            "check that this is an Azure machine and that no firewall blocks its metadata service; elsewhere, set \
-             IDENTITY_ENDPOINT and IDENTITY_HEADER, or use another credential",
-        )
+        .with_advice(NO_SOURCE_ADVICE)
         .with_source(error)
+}
+
+/// Returns the error of a machine where another server has the address of the metadata service,
+/// such as a proxy, or the metadata service of another cloud.
+pub(super) fn other_server(response: &Response, origin: &str) -> Error {
+    let error_text = format!(
+        "no variable names a managed identity source, and another server than the metadata service responded at \
+         {origin} ({})",
+        server_name(response)
+    );
+    Error::new(ErrorKind::Network, "managed_identity_unreachable", error_text)
+        .with_status(response.status().as_u16())
+        .with_excerpt(&String::from_utf8_lossy(response.body()), response.sent_secrets())
+        .with_advice(NO_SOURCE_ADVICE)
 }
 
 #[cfg(test)]

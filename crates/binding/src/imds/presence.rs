@@ -25,3 +25,16 @@ impl ImdsPresence {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+/// Server that answered the probe before the first request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProbedServer {
+    /// The metadata service, or the server that a variable names.
+    Service,
+    /// A server that does not have the name of the metadata service.
+    Other {
+        /// True for a server without a name that answered with a transient status, which may be a
+        /// gateway of the host.
+        is_transient: bool,
+    },
+}

@@ -4,21 +4,21 @@ use std::time::{Duration, SystemTime};
 
 use http::header::SERVER;
 use http::{HeaderValue, Method, StatusCode};
-use symbolon_transport::{Request, Response, RetryPolicy, Route, TransportError, TransportErrorKind};
-use symbolon_types::{CorrelationId, Error, printable};
+use symbolon_transport::{
+    Request, Response, RetryPolicy, Route, TransportError, TransportErrorKind, is_transient_status,
+};
+use symbolon_types::{CorrelationId, Error};
 
 use super::client::{ImdsClient, REQUEST_ID};
 use super::endpoint::ImdsEndpoint;
-use super::error::{is_from_imds, no_service};
-use super::presence::ImdsPresence;
+use super::error::{is_from_imds, no_service, server_name};
+use super::presence::{ImdsPresence, ProbedServer};
 
 /// Short, because the service is on the same host; a laptop has none.
 const TIMEOUT: Duration = Duration::from_millis(600);
 /// The timeout before the first request. Longer, because a service that is only slow must not count
 /// as absent.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum number of characters of another server's name in a reason.
-const MAX_SERVER_NAME: usize = 64;
 
 /// Result of a probe of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,14 +75,17 @@ impl ImdsClient {
         ProbeResult { status, reason, date, duration }
     }
 
-    /// Probes for a service that no variable names, unless it has responded before. Any response is
-    /// enough: the error of the request that follows shows if another server sent it.
-    pub(super) async fn find_service(&self, endpoint: ImdsEndpoint) -> Result<(), Error> {
+    /// Probes for a service that no variable names, unless it has responded before.
+    pub(super) async fn find_service(&self, endpoint: ImdsEndpoint) -> Result<ProbedServer, Error> {
         if self.presence.as_ref().is_none_or(ImdsPresence::is_known) {
-            return Ok(());
+            return Ok(ProbedServer::Service);
         }
         match self.send_probe(endpoint, FIRST_TIMEOUT).await {
-            Ok(_) => Ok(()),
+            Ok(response) if is_from_imds(&response) => Ok(ProbedServer::Service),
+            Ok(response) => {
+                let is_named = response.headers().contains_key(SERVER);
+                Ok(ProbedServer::Other { is_transient: !is_named && is_transient_status(response.status()) })
+            }
             Err(error) => {
                 tracing::debug!(leg = %endpoint, failure = ?error.kind(), "found no metadata service");
                 Err(no_service(error, &self.origin()))
@@ -103,7 +106,7 @@ impl ImdsClient {
         }
         let policy = RetryPolicy::once().with_attempt_timeout(timeout);
         let sent = self.http.send(&policy, || Ok::<_, TransportError>(request.clone())).await?;
-        if let Some(presence) = &self.presence {
+        if let Some(presence) = self.presence.as_ref().filter(|_| is_from_imds(&sent.response)) {
             presence.record();
         }
         Ok(sent.response)
@@ -119,13 +122,6 @@ fn status_of(response: &Response) -> (ProbeStatus, String) {
         let reason = "present (refuses a request without the Metadata header, as it should)";
         return (ProbeStatus::Present, reason.to_owned());
     }
-    let server = response.headers().get(SERVER).map_or_else(
-        || "no Server header".to_owned(),
-        |server| {
-            let name: String =
-                String::from_utf8_lossy(server.as_bytes()).chars().take(MAX_SERVER_NAME).collect();
-            format!("Server: {}", printable(name))
-        },
-    );
+    let server = server_name(response);
     (ProbeStatus::Absent, format!("absent: another server answered with status 400 ({server})"))
 }

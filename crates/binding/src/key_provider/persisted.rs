@@ -12,7 +12,7 @@ use super::p256::P256Key;
 use super::rsa::RsaKey;
 use super::software::{SoftwareAlgorithm, creation_error};
 use crate::blocking::spawn_blocking;
-use crate::store::{FileLock, PrivateDir, StoredFile};
+use crate::store::{FileLock, PrivateDir, StoredFile, has_no_room};
 
 /// Code of the error of a folder that cannot be written to.
 const UNUSABLE: &str = "store_unusable";
@@ -94,12 +94,15 @@ impl PersistedKeys {
 impl KeyProvider for PersistedKeys {
     async fn key(&self) -> Result<SharedSigningKey, Error> {
         let (algorithm, folder) = (self.algorithm, self.folder.clone());
-        let (dir, stored) = spawn_blocking(move || {
+        let opened = spawn_blocking(move || {
             let dir = PrivateDir::open(folder)?;
             let stored = read(&dir, algorithm)?;
             Ok::<_, Error>((dir, stored))
-        })
-        .await??;
+        });
+        let (dir, stored) = match opened.await? {
+            Err(error) if has_no_room(&error) => return self.unwritten.key(algorithm, &error),
+            opened => opened?,
+        };
         if let StoredKey::Key(key) = stored {
             return Ok(key);
         }

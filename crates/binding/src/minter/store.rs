@@ -12,7 +12,7 @@ use crate::blocking::spawn_blocking;
 use crate::issuance::{CertificateError, IssuedCredential, UncheckedCertificate};
 use crate::mint::{IssuanceClient, PreparedMint};
 use crate::renewal::is_due;
-use crate::store::{FileLock, PrivateDir, StoredFile};
+use crate::store::{FileLock, PrivateDir, StoredFile, has_no_room};
 use crate::{Binding, probe_key};
 
 /// Maximum time to wait for another mint, which takes seconds. A process that is stopped, or a
@@ -68,7 +68,13 @@ impl BindingStore {
         F: Future<Output = Result<(IssuedCredential, Binding), Error>>,
     {
         let folder = self.folder.clone();
-        let dir = spawn_blocking(move || PrivateDir::open(folder)).await??;
+        let dir = match spawn_blocking(move || PrivateDir::open(folder)).await? {
+            Err(error) if has_no_room(&error) => {
+                tracing::warn!(%error, "the store cannot be created; minting without it");
+                return issue.await.map(|(_, binding)| binding);
+            }
+            opened => opened?,
+        };
         let name = file_stem(&query.request.binding_id, &query.request.key);
         if let Some(binding) = self.current(&self.read(&dir, &name, query).await?) {
             return Ok(binding);

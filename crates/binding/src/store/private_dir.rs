@@ -169,6 +169,8 @@ impl PrivateDir {
         // Left behind by a process that was killed during a replacement.
         match rustix::fs::unlinkat(folder, &temporary, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => (),
+            // A folder, for which some systems return `PERM`.
+            Err(Errno::ISDIR | Errno::PERM) => self.try_set_aside(&temporary)?,
             Err(errno) => return Err(errno.into()),
         }
         on_step(ReplaceStep::Begun);
@@ -304,13 +306,13 @@ impl PrivateDir {
 
     /// Acquires a lock on the file `name`, creating the file if it is missing; returns `None` if
     /// the lock is held elsewhere. A symbolic link, folder, pipe or socket of this name is set
-    /// aside.
+    /// aside, and so is a file that this user may not open, such as one of root.
     ///
     /// # Errors
     /// `store_unusable` when the file system fails.
     pub fn try_lock(&self, name: &str) -> Result<Option<FileLock>, Error> {
         let opened = match self.open_lock_file(name) {
-            Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => {
+            Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO | Errno::ACCESS) => {
                 self.repair_lock_file(name).map_err(|error| self.failed("set aside", name, error))?;
                 self.open_lock_file(name)
             }
@@ -328,8 +330,8 @@ impl PrivateDir {
         if is_file { Ok(file) } else { Err(Errno::NXIO) }
     }
 
-    /// Sets a lock file aside that is no file. The folder itself is locked meanwhile, so that of
-    /// two processes the second one does not set the new lock file of the first aside.
+    /// Sets a lock file aside that cannot be opened. The folder itself is locked meanwhile, so that
+    /// of two processes the second one does not set the new lock file of the first aside.
     fn repair_lock_file(&self, name: &str) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(&self.0.folder, ".", flags, Mode::empty())?;
@@ -338,16 +340,13 @@ impl PrivateDir {
                 return Err(errno.into());
             }
         }
-        let found = match rustix::fs::statat(&self.0.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => found,
-            Err(Errno::NOENT) => return Ok(()),
+        match self.open_lock_file(name) {
+            Ok(_) => return Ok(()),
+            Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO | Errno::ACCESS) => (),
             Err(errno) => return Err(errno.into()),
-        };
-        if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile {
-            return Ok(());
         }
         let path = self.0.path.join(name);
-        tracing::warn!(file = %printable(path.display()), "a lock file is no regular file; it is set aside");
+        tracing::warn!(file = %printable(path.display()), "a lock file cannot be opened; it is set aside");
         Ok(self.try_set_aside(name)?)
     }
 
@@ -398,6 +397,14 @@ fn file_problem(found: &Stat) -> Option<FileProblem> {
     } else {
         None
     }
+}
+
+/// Returns true for the error of a folder that could not be created because the file system is full
+/// or read-only.
+pub(crate) fn has_no_room(error: &Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull))
 }
 
 fn unusable(path: &Path, problem: impl fmt::Display) -> Error {

@@ -92,13 +92,13 @@ fn request<'a>(id: &'a ManagedIdentityId, policy: &'a RetryPolicy) -> ImdsReques
 async fn first_request_follows_a_probe() {
     let (id, policy) = (ManagedIdentityId::system_assigned(), RetryPolicy::imds());
     let failed = |kind: TransportErrorKind| Err(TransportError::from(kind));
-    for (first, probes) in [
-        (Ok(answer(400, IMDS, "")), 1),
-        // Another server: the error of the request that follows says so.
-        (Ok(answer(403, None, "")), 1),
-    ] {
-        let transport =
-            ScriptedTransport::new([first, Ok(answer(200, IMDS, "{}")), Ok(answer(200, IMDS, "{}"))]);
+    // A product that takes the place of the service has another name, or none.
+    for server in [IMDS, None, Some("nginx")] {
+        let transport = ScriptedTransport::new([
+            Ok(answer(400, server, "")),
+            Ok(answer(200, server, "{}")),
+            Ok(answer(200, server, "{}")),
+        ]);
         let http = HttpClient::new(SharedTransport::new(transport.clone()), Context::default());
         let imds = ImdsClient::new(IMDS_BASE_URL.parse().unwrap(), http).unwrap();
         let imds = imds.with_presence(Some(ImdsPresence::unknown()));
@@ -106,7 +106,7 @@ async fn first_request_follows_a_probe() {
         imds.clone().send(&request(&id, &policy)).await.unwrap();
         let without =
             transport.requests().iter().filter(|sent| !sent.headers().contains_key("metadata")).count();
-        assert_eq!((without, transport.requests().len()), (probes, 3));
+        assert_eq!((without, transport.requests().len()), (1, 3));
     }
     for kind in [
         TransportErrorKind::Timeout,
@@ -126,4 +126,59 @@ async fn first_request_follows_a_probe() {
             assert_eq!(transport.requests().len(), sent, "{kind:?}");
         }
     }
+}
+
+/// A proxy, a page for guests or the metadata service of another cloud has the address.
+#[tokio::test]
+async fn other_server_is_no_source() {
+    let (id, policy) = (ManagedIdentityId::system_assigned(), RetryPolicy::imds());
+    for endpoint in [ImdsEndpoint::BearerToken, ImdsEndpoint::PlatformMetadata] {
+        for (status, server, body, shown) in [
+            (403, Some("squid/6.6"), "<html>denied</html>", "(Server: squid/6.6)"),
+            (503, Some("squid/6.6"), "", "(Server: squid/6.6)"),
+            (404, Some("EC2ws"), "", "(Server: EC2ws)"),
+            (404, None, "", "(no Server header)"),
+            (401, None, "{}", "(no Server header)"),
+            (302, Some("nginx"), "", "(Server: nginx)"),
+            (200, Some("nginx"), "<html>log in</html>", "(Server: nginx)"),
+        ] {
+            let responses = (0..4).map(|_| Ok(answer(status, server, body)));
+            let transport = ScriptedTransport::new(responses);
+            let context = Context::default().with_retry_scale(0.0);
+            let http = HttpClient::new(SharedTransport::new(transport.clone()), context);
+            let imds = ImdsClient::new(IMDS_BASE_URL.parse().unwrap(), http).unwrap();
+            let imds = imds.with_presence(Some(ImdsPresence::unknown()));
+            for sent in [2, 4] {
+                let request = ImdsRequest { endpoint, ..request(&id, &policy) };
+                let error = imds.send(&request).await.unwrap_err();
+                assert_eq!(
+                    (error.code(), error.status(), error.is_transient()),
+                    ("managed_identity_unreachable", Some(status), false),
+                    "{error}"
+                );
+                assert!(error.to_string().contains(shown), "{error}");
+                assert_eq!(transport.requests().len(), sent, "{status}");
+            }
+        }
+    }
+}
+
+/// A gateway of the host without a name may stand in for a service that is being restarted.
+#[tokio::test]
+async fn unnamed_gateway_is_retried() {
+    let (id, policy) = (ManagedIdentityId::system_assigned(), RetryPolicy::imds());
+    let gateway = || Ok(answer(502, None, ""));
+    let send = async |responses: Vec<_>| {
+        let transport = ScriptedTransport::new(responses);
+        let context = Context::default().with_retry_scale(0.0);
+        let http = HttpClient::new(SharedTransport::new(transport.clone()), context);
+        let imds = ImdsClient::new(IMDS_BASE_URL.parse().unwrap(), http).unwrap();
+        let imds = imds.with_presence(Some(ImdsPresence::unknown()));
+        let sent = imds.send(&request(&id, &policy)).await.map(|sent| sent.attempts);
+        (sent.map_err(|error| error.code().to_owned()), transport.requests().len())
+    };
+    let recovers = vec![gateway(), gateway(), gateway(), Ok(answer(200, IMDS, "{}"))];
+    assert_eq!(send(recovers).await, (Ok(3), 4));
+    let stays = (0..5).map(|_| gateway()).collect();
+    assert_eq!(send(stays).await, (Err("managed_identity_unreachable".to_owned()), 5));
 }

@@ -345,8 +345,13 @@ async fn unstorable_binding_is_used() {
     thumbprint(&env).await;
     let path = file(&folder);
     fs::remove_file(&path).unwrap();
-    // A folder at the path of the temporary file.
+    // Folders at the path of the temporary file, and where it would be set aside.
     fs::create_dir(path.with_extension("json.new")).unwrap();
+    for number in 1..=9 {
+        let number = if number == 1 { String::new() } else { format!("-{number}") };
+        let aside = path.with_extension(format!("json.new.set-aside{number}"));
+        fs::create_dir_all(aside.join("content")).unwrap();
+    }
     let other = next(&env, &folder);
     let minted = thumbprint(&other).await;
     assert_eq!((thumbprint(&other).await, env.mints()), (minted, 2));

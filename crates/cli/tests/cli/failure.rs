@@ -55,15 +55,21 @@ fn exit_02_failed_request() {
 #[test]
 fn exit_03_invalid_command_line() {
     let env = TestEnv::new();
-    for more in [&["--bogus"][..], &["--claims", "["], &["--ca-file", "/nonexistent"], &["--timeout", "0"]] {
+    for more in [
+        &["--bogus"][..],
+        &["--claims", "["],
+        &["--ca-file", "/nonexistent"],
+        &["--ca-file", "/dev/zero"],
+        &["--timeout", "0"],
+    ] {
         assert_eq!(request_token(&env, more).code, 2, "{more:?}");
     }
     assert_eq!(env.emulator.journal().entries().len(), 0);
 }
 
-/// Runs in network namespaces, with no variable that selects a source: one without routes, and one
-/// whose packets to the metadata service are lost. The deadline ends before the retries of a
-/// service that is being restarted would.
+/// Runs in network namespaces, with no variable that selects a source: one without routes, one
+/// whose packets to the metadata service are lost, and one where another server has its address.
+/// The deadline ends before the retries of a service that is being restarted would.
 #[cfg(target_os = "linux")]
 #[test]
 fn exit_04_machine_without_identity() {
@@ -73,6 +79,13 @@ fn exit_04_machine_without_identity() {
     // Nothing reads the packets of this device.
     const LOST: &str = r#"ip tuntap add dev lost mode tun && ip address add 192.0.2.1/24 dev lost &&
         ip link set lost up && ip route add default dev lost && exec "$@""#;
+    const OTHER_SERVER: &str = r#"ip link set lo up && ip address add 169.254.169.254/32 dev lo || exit
+        python3 -m http.server 80 --bind 169.254.169.254 >&2 2>/dev/null & server=$!
+        for _ in $(seq 100); do
+            python3 -c 'import socket; socket.create_connection(("169.254.169.254", 80))' 2>/dev/null && break
+            sleep 0.1
+        done
+        "$@"; code=$?; kill $server; exit $code"#;
     // Without root, a user namespace is needed as well, which some kernels disable.
     let isolated = [&["--net"][..], &["--net", "--map-root-user"]].into_iter().find(|options| {
         let lost = Command::new("unshare").args(*options).args(["sh", "-c", LOST, "sh", "true"]).output();
@@ -82,7 +95,7 @@ fn exit_04_machine_without_identity() {
         return skip_without("a network namespace with a TUN device");
     };
     let call = &["call", "https://vault.example/", "--resource", "https://vault.azure.net"][..];
-    for network in [NO_ROUTE, LOST] {
+    for network in [NO_ROUTE, LOST, OTHER_SERVER] {
         // One of two variables does not select a source.
         for (words, more, variable) in [
             (REQUEST, &[][..], None),

@@ -298,6 +298,46 @@ fn tok_19_parallel_runs_share_one_certificate() {
     assert!(parent.path().join("symbolon").is_dir());
 }
 
+/// The folder cannot be created in a file system without a free inode, nor in a read-only one.
+#[cfg(target_os = "linux")]
+#[test]
+fn tok_31_no_room_for_the_binding() {
+    use std::process::Command;
+
+    const MOUNT: &str = r#"mount -t tmpfs -o "$OPTIONS" none "$PARENT" && exec "$@""#;
+    let parent = tempfile::tempdir().unwrap();
+    let isolated = |mount_options: &str, program: &Command| {
+        let command = |options: &[&str]| {
+            let mut command = Command::new("unshare");
+            command.args(options).args(["sh", "-c", MOUNT, "sh"]);
+            command.env("OPTIONS", mount_options).env("PARENT", parent.path());
+            command
+        };
+        let found = [&["--mount"][..], &["--mount", "--map-root-user"]].into_iter().find(|options| {
+            command(options).arg("true").output().is_ok_and(|output| output.status.success())
+        })?;
+        let mut command = command(found);
+        command.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        Some(command)
+    };
+    let env = TestEnv::new();
+    for mount_options in ["nr_inodes=1", "ro"] {
+        let mut symbolon = env.symbolon();
+        symbolon.env("SYMBOLON_STATE_DIR", parent.path().join("above/state"));
+        symbolon.env("RUST_LOG", "symbolon=warn").args(REQUEST).args(["--pop", "--persist-binding"]);
+        let Some(mut command) = isolated(mount_options, &symbolon) else {
+            return crate::run::skip_without("a mount namespace");
+        };
+        let ran = RunResult::of(command.output().unwrap());
+        assert_eq!(ran.code, 0, "{mount_options} {ran:?}");
+        assert!(ran.stderr.contains("kept in memory"), "{}", ran.stderr);
+    }
+    assert_eq!(env.emulator.issued().len(), 2);
+}
+
 #[test]
 fn tok_28_raw_output_is_the_token() {
     let env = TestEnv::new();

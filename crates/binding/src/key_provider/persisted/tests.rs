@@ -100,8 +100,13 @@ async fn unstorable_key_is_kept_in_memory() {
     let folder = parent.path().join("store");
     PrivateDir::open(&folder).unwrap();
     for (keys, file) in kinds(&folder) {
+        // Folders at the path of the temporary file, and where it would be set aside.
         let obstacle = PathBuf::from(format!("{}.new", file.display()));
         fs::create_dir(&obstacle).unwrap();
+        for number in 1..=9 {
+            let number = if number == 1 { String::new() } else { format!("-{number}") };
+            fs::create_dir_all(format!("{}.set-aside{number}/content", obstacle.display())).unwrap();
+        }
         let key = public(&keys).await;
         assert_eq!(public(&keys.clone()).await, key);
         assert!(!file.exists());

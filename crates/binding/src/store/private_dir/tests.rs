@@ -140,7 +140,7 @@ fn symbolic_links_are_not_followed() {
 #[test]
 fn broken_lock_file_is_repaired() {
     type Breakage = fn(&Path);
-    let breakages: [(&str, Breakage); 6] = [
+    let breakages: [(&str, Breakage); 7] = [
         ("a link", |path| symlink("elsewhere", path).unwrap()),
         ("a link to a file", |path| {
             fs::write(path.with_file_name("file"), b"kept").unwrap();
@@ -150,6 +150,10 @@ fn broken_lock_file_is_repaired() {
         ("a folder with content", |path| fs::create_dir_all(path.join("content")).unwrap()),
         ("a pipe", |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::RUSR | Mode::WUSR).unwrap()),
         ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+        ("without permissions", |path| {
+            fs::write(path, b"").unwrap();
+            chmod(path, 0o000);
+        }),
     ];
     for (name, breakage) in breakages {
         let parent = parent();
@@ -161,12 +165,24 @@ fn broken_lock_file_is_repaired() {
         });
         assert_eq!(locks.iter().flatten().count(), 1, "{name}: one of all holds the lock");
         assert!(fs::symlink_metadata(path.join("other")).unwrap().is_file(), "{name}");
-        assert!(fs::symlink_metadata(path.join("other.set-aside")).is_ok(), "{name}");
+        // Root may open every file.
+        let is_kept = name == "without permissions" && rustix::process::geteuid().is_root();
+        assert!(is_kept || fs::symlink_metadata(path.join("other.set-aside")).is_ok(), "{name}");
         assert!(!path.join("elsewhere").exists(), "{name}");
         if let Ok(content) = fs::read(path.join("file")) {
             assert_eq!(content, b"kept");
         }
     }
+}
+
+#[test]
+fn folder_as_temporary_file_is_set_aside() {
+    let parent = parent();
+    let (path, dir, lock) = store(&parent);
+    fs::create_dir_all(path.join("note.new/content")).unwrap();
+    dir.replace("note", b"x", &lock).unwrap();
+    assert_eq!(content(&dir, "note"), b"x");
+    assert!(path.join("note.new.set-aside/content").is_dir() && !path.join("note.new").exists());
 }
 
 #[test]
