@@ -51,8 +51,8 @@ pub struct LimitedBody<B = ResponseBody> {
 /// The limits of a response body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimits {
-    /// The time between two frames.
-    pub(crate) read_timeout: Duration,
+    /// The time between two frames; `None` for no limit.
+    pub(crate) read_timeout: Option<Duration>,
     /// The size in bytes.
     pub(crate) size: Option<u64>,
 }
@@ -62,10 +62,11 @@ impl<B> LimitedBody<B> {
         Self { body, limits, received: 0, clock, waiting_since: None, timer: None, has_failed: false }
     }
 
-    /// Polls the timer. Ready when no frame has arrived in time.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Polls the timer. Ready with its limit when no frame has arrived in time.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Duration> {
+        let Some(limit) = self.limits.read_timeout else { return Poll::Pending };
         let since = *self.waiting_since.get_or_insert_with(|| self.clock.steady_now());
-        let mut left = self.limits.read_timeout;
+        let mut left = limit;
         loop {
             let timer = self.timer.get_or_insert_with(|| {
                 let clock = self.clock.clone();
@@ -75,9 +76,9 @@ impl<B> LimitedBody<B> {
             // A timer that was started for an earlier frame ends too early for this one.
             self.timer = None;
             let waited = self.clock.steady_now().since(since);
-            left = self.limits.read_timeout.saturating_sub(waited);
+            left = limit.saturating_sub(waited);
             if left.is_zero() {
-                return Poll::Ready(());
+                return Poll::Ready(limit);
             }
         }
     }
@@ -118,8 +119,8 @@ where
             }
             Poll::Ready(Some(Err(error))) => Err(failure::body_failed(error)),
             Poll::Pending => {
-                ready!(waited.unwrap_or_else(|| this.poll_timer(context)));
-                Err(failure::read_timed_out(this.limits.read_timeout))
+                let limit = ready!(waited.unwrap_or_else(|| this.poll_timer(context)));
+                Err(failure::read_timed_out(limit))
             }
         };
         this.has_failed = result.is_err();

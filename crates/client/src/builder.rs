@@ -60,7 +60,7 @@ impl Client {
             make_sender: Box::new(connections_of),
             context,
             deadline: DEADLINE,
-            body_limits: BodyLimits { read_timeout: READ_TIMEOUT, size: None },
+            body_limits: BodyLimits { read_timeout: Some(READ_TIMEOUT), size: None },
             replay_limit: REPLAY_LIMIT,
             retries: 0,
             headers: Ok(HeaderMap::new()),
@@ -129,7 +129,14 @@ impl<C: HttpConnections> ClientBuilder<C> {
 
     /// Limits the wait for each frame of the response body. Default: one minute.
     pub fn read_timeout(mut self, limit: Duration) -> Self {
-        self.body_limits.read_timeout = limit;
+        self.body_limits.read_timeout = Some(limit);
+        self
+    }
+
+    /// Waits for each frame of the response body as long as the connection lasts, for bodies that
+    /// pause, such as streams of events.
+    pub fn no_read_timeout(mut self) -> Self {
+        self.body_limits.read_timeout = None;
         self
     }
 

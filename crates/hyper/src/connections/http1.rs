@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming};
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 
 use super::exchange_waker::ExchangeWaker;
@@ -22,10 +22,15 @@ use crate::stream::{HttpStream, StreamActivity};
 pub(super) struct StreamingHttp1 {
     sender: SendRequest<OutgoingBody>,
     /// `None` once the connection has ended; dropping it wakes a waiting response.
-    connection: Option<Connection<TokioIo<HttpStream>, OutgoingBody>>,
+    connection: Option<ConnectionFuture>,
     activity: StreamActivity,
     waker: ExchangeWaker,
 }
+
+/// A connection that another protocol can take over (RFC 9110 §7.8). hyper does not name its type.
+struct ConnectionFuture(Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>);
+
+symbolon_types::debug_fields!(ConnectionFuture);
 
 /// The error of an exchange.
 pub(super) enum ExchangeFailure {
@@ -41,6 +46,7 @@ impl StreamingHttp1 {
     pub(super) async fn new(stream: HttpStream) -> Result<Box<Self>, hyper::Error> {
         let activity = stream.activity();
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        let connection = ConnectionFuture(Box::pin(connection.with_upgrades()));
         Ok(Box::new(Self { sender, connection: Some(connection), activity, waker: ExchangeWaker::new() }))
     }
 
@@ -97,6 +103,17 @@ impl StreamingHttp1 {
         })
     }
 
+    /// Polls the connection of a response with the status 101 to the end of HTTP. The extension
+    /// `OnUpgrade` of the response is then ready.
+    pub(super) async fn hand_over(mut self: Box<Self>) {
+        let connection = &mut self.connection;
+        poll_fn(|context| match poll_connection(connection, context) {
+            None if connection.is_some() => Poll::Pending,
+            _ended => Poll::Ready(()),
+        })
+        .await;
+    }
+
     /// Returns true if the connection can be used for another request, as far as is known.
     pub(super) fn poll_open(&mut self, context: &mut Context<'_>) -> bool {
         let Self { connection, waker, .. } = self;
@@ -114,10 +131,10 @@ impl StreamingHttp1 {
 }
 
 fn poll_connection(
-    connection: &mut Option<Connection<TokioIo<HttpStream>, OutgoingBody>>,
+    connection: &mut Option<ConnectionFuture>,
     context: &mut Context<'_>,
 ) -> Option<Result<(), hyper::Error>> {
-    match Pin::new(connection.as_mut()?).poll(context) {
+    match connection.as_mut()?.0.as_mut().poll(context) {
         Poll::Pending => None,
         Poll::Ready(end) => {
             *connection = None;

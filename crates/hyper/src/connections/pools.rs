@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use http::header::HOST;
+use http::header::{CONNECTION, HOST, TE};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Version};
+use http::{HeaderValue, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use symbolon_rustls::{ClientAuthRecord, IdentityMap, TlsClient};
 use symbolon_transport::{PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind};
@@ -364,12 +364,18 @@ impl ConnectionsParts {
     }
 }
 
-/// Returns the response, and the connection to its pool if there is no body.
+/// Returns the response, and the connection to its pool if there is no body. After the status 101,
+/// the connection belongs to the caller, who finds it with `hyper::upgrade::on`.
 async fn released(
     response: http::Response<Incoming>,
-    connection: Option<DrivenConnection>,
+    mut connection: Option<DrivenConnection>,
     permit: Option<OwnedSemaphorePermit>,
 ) -> http::Response<ResponseBody> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(driven) = connection.take()
+    {
+        driven.connection.hand_over().await;
+    }
     let mut response = response.map(|incoming| ResponseBody::new(incoming, connection, permit));
     if response.body().is_end_stream() {
         poll_fn(|context| {
@@ -397,6 +403,10 @@ fn set_for_http1(request: &mut http::Request<OutgoingBody>, origin: &HttpOrigin)
     *request.version_mut() = Version::HTTP_11;
     if request.body().is_end_stream() {
         announce_no_content(request);
+    }
+    // A `TE` field is for the next recipient only, which `Connection` states (RFC 9110 §10.1.4).
+    if request.headers().contains_key(TE) {
+        request.headers_mut().append(CONNECTION, HeaderValue::from_static("TE"));
     }
     if !request.headers().contains_key(HOST)
         && let Ok(host) = HeaderValue::try_from(origin.host_field())
