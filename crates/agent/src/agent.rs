@@ -6,31 +6,25 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-use symbolon::{Context, Error, ErrorKind, ManagedIdentity, Secret, SharedClock};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use symbolon::{Context, Error, ManagedIdentity, Secret, SharedClock};
+#[cfg(unix)]
+use symbolon_server::SocketUsers;
+use symbolon_server::{Listener, Server, ServerSettings, random_secret};
 
 use crate::guard::RequestGuard;
-use crate::listener::Listener;
-#[cfg(unix)]
-use crate::listener::SocketFile;
 use crate::policy::Policy;
 use crate::record::Record;
-use crate::serve::serve;
 use crate::service::{AgentService, Observer, TOKEN_PATH};
+
+/// The name of the server in errors.
+const SERVER: &str = "the agent";
 
 /// A running agent. Dropping it stops it at once; [`stop`](Self::stop) lets pending requests
 /// finish.
 pub struct Agent {
     endpoint: String,
     secret: Secret,
-    address: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-    /// The file that is removed when the agent is dropped.
-    #[cfg(unix)]
-    socket: Option<SocketFile>,
+    server: Server,
 }
 
 impl Agent {
@@ -54,23 +48,13 @@ impl Agent {
     /// Returns the address the agent listens on; `None` for a Unix socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.server.address()
     }
 
-    /// Accepts no more requests, and returns when pending ones are answered, or after five seconds.
-    pub async fn stop(mut self) {
-        // Sending fails if the task has already ended.
-        let _sent = self.stop.send(true);
-        // Joining fails if the task panicked, which ends it as well.
-        let _ended = (&mut self.task).await;
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.task.abort();
-        #[cfg(unix)]
-        drop(self.socket.take());
+    /// Accepts no more connections, serves the requests that arrive within a second, and returns
+    /// when pending ones are answered, or after five seconds.
+    pub async fn stop(self) {
+        self.server.stop().await;
     }
 }
 
@@ -134,8 +118,7 @@ impl AgentBuilder {
     /// `invalid_configuration` for an address that other machines can reach, `local_error` if
     /// binding fails.
     pub async fn listen(self, address: SocketAddr) -> Result<Agent, Error> {
-        let (listener, address) = Listener::tcp(address).await?;
-        self.start(listener, Some(address))
+        self.start(Listener::tcp(SERVER, address).await?)
     }
 
     /// Starts the agent on a Unix socket (mode 0600). A leftover socket without a listener is
@@ -147,28 +130,18 @@ impl AgentBuilder {
     /// created.
     #[cfg(unix)]
     pub async fn listen_unix(self, path: impl AsRef<Path>) -> Result<Agent, Error> {
-        let (listener, socket) = Listener::unix(path.as_ref()).await?;
-        let mut agent = self.start(listener, None)?;
-        agent.socket = Some(socket);
-        Ok(agent)
+        self.start(Listener::unix(SERVER, path.as_ref(), SocketUsers::Own).await?)
     }
 
-    fn start(self, listener: Listener, address: Option<SocketAddr>) -> Result<Agent, Error> {
-        let secret = secret()?;
+    fn start(self, listener: Listener) -> Result<Agent, Error> {
+        let secret = random_secret()?;
+        let address = listener.address();
         let host = address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
         let guard = RequestGuard { port: address.map(|address| address.port()), secret: secret.clone() };
-        let (stop, stopped) = watch::channel(false);
+        let settings = ServerSettings::new(self.clock.clone());
         let service = AgentService { guard, policy: self.policy, clock: self.clock, observer: self.observer };
-        let task = tokio::spawn(serve(listener, Arc::new(service), stopped));
-        Ok(Agent {
-            endpoint: format!("http://{host}{TOKEN_PATH}"),
-            secret,
-            address,
-            stop,
-            task,
-            #[cfg(unix)]
-            socket: None,
-        })
+        let server = Server::start(listener, Arc::new(service), settings);
+        Ok(Agent { endpoint: format!("http://{host}{TOKEN_PATH}"), secret, server })
     }
 }
 
@@ -176,14 +149,4 @@ impl fmt::Debug for AgentBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentBuilder").field("policy", &self.policy).finish_non_exhaustive()
     }
-}
-
-/// Returns 256 random bits from the operating system.
-fn secret() -> Result<Secret, Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        let message = "the operating system returned no random bytes for the agent's secret";
-        Error::new(ErrorKind::Environment, "random_unavailable", message).with_source(error)
-    })?;
-    Ok(Secret::new(Base64UrlUnpadded::encode_string(&bytes)))
 }

@@ -1,11 +1,11 @@
 //! Records of requests, for a log.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use symbolon::parts::types::printable;
 use symbolon::{Token, TokenOrigin};
+use symbolon_server::Peer;
 use url::Url;
 
 use crate::rejection::Rejection;
@@ -21,22 +21,6 @@ pub struct Record {
     peer: Peer,
     resource: Option<String>,
     outcome: RequestOutcome,
-}
-
-/// The client of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Peer {
-    /// A process on this machine, at this address.
-    Address(SocketAddr),
-    /// A process at the other end of a Unix socket.
-    #[non_exhaustive]
-    Process {
-        /// Its user id.
-        uid: u32,
-        /// Its process id, where the system reports it.
-        pid: Option<i32>,
-    },
 }
 
 #[derive(Debug)]
@@ -131,16 +115,6 @@ impl fmt::Display for Record {
     }
 }
 
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => write!(f, "{address}"),
-            Self::Process { uid, pid: Some(pid) } => write!(f, "process {pid} of user {uid}"),
-            Self::Process { uid, pid: None } => write!(f, "a process of user {uid}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use symbolon::{Error, ErrorKind};
@@ -151,9 +125,10 @@ mod tests {
     fn rejection_is_logged_on_one_line() {
         let error = Error::new(ErrorKind::Service, "odd\ncode", "it failed")
             .with_excerpt("busy\r\nserved x", &symbolon::parts::types::Secrets::none());
-        let peer = Peer::Process { uid: 1000, pid: None };
+        let peer = Peer::Address(([127, 0, 0, 1], 4711).into());
         let line = Record::rejected(peer, Some("x"), &Rejection::from(error)).to_string();
-        let expected = r"refused x to a process of user 1000: 502 odd\u{a}code: it failed; the service said: busy  served x";
+        let expected =
+            r"refused x to 127.0.0.1:4711: 502 odd\u{a}code: it failed; the service said: busy  served x";
         assert_eq!(line, expected);
     }
 

@@ -1,12 +1,11 @@
 //! Rejections: the status and message for the client, the reason for the log.
 
 use std::borrow::Cow;
-use std::error::Error as _;
-use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
 use symbolon::{CorrelationId, Error, ErrorKind};
+use symbolon_server::lacks_descriptors;
 
 /// A request that gets no token.
 pub(crate) struct Rejection {
@@ -57,36 +56,6 @@ impl From<Error> for Rejection {
     }
 }
 
-/// Returns whether a system call failed for lack of file descriptors, in this process or on the
-/// machine.
-fn lacks_descriptors(error: &Error) -> bool {
-    let mut next = error.source();
-    while let Some(error) = next {
-        let io_error = error.downcast_ref::<io::Error>();
-        if io_error.and_then(io::Error::raw_os_error).is_some_and(is_descriptor_limit) {
-            return true;
-        }
-        // `source` skips the error that an `io::Error` wraps.
-        next = match io_error.and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    false
-}
-
-#[cfg(unix)]
-fn is_descriptor_limit(code: i32) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| errno.raw_os_error() == code)
-}
-
-#[cfg(not(unix))]
-fn is_descriptor_limit(code: i32) -> bool {
-    // WSAEMFILE
-    code == 10_024
-}
-
 /// Returns the status for a failed token request. Statuses 429, 503 and 504 are retried by most
 /// clients, 404 and 502 by some, 400 and 501 by none.
 ///
@@ -107,6 +76,8 @@ fn status(error: &Error) -> StatusCode {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -1,15 +1,17 @@
 //! The service: authorizes, reads and answers one request.
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Method, Request, StatusCode};
-use hyper::body::{Body, Incoming};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
+use http_body::Body as _;
 use symbolon::SharedClock;
+use symbolon_server::{ClientConnection, Handler, Incoming, ResponseFuture, server_body};
 
 use crate::guard::RequestGuard;
-use crate::limits::ConnectionSlot;
 use crate::policy::Policy;
 use crate::query::TokenQuery;
-use crate::record::{Peer, Record};
+use crate::record::Record;
 use crate::rejection::Rejection;
 use crate::response::{self, AgentResponse};
 
@@ -28,68 +30,66 @@ pub(crate) struct AgentService {
     pub(crate) observer: Observer,
 }
 
-impl AgentService {
+impl Handler for AgentService {
     /// Answers one request and reports it to the observer. Only a request with the secret keeps its
     /// connection open.
-    pub(crate) async fn respond(
-        &self,
+    fn respond(
+        self: Arc<Self>,
         request: Request<Incoming>,
-        peer: Peer,
-        slot: &ConnectionSlot,
-    ) -> AgentResponse {
-        let mut progress = RequestProgress::default();
-        let mut response = match self.handle(&request, peer, slot, &mut progress).await {
-            Ok(response) => response,
-            Err(rejection) => {
-                let resource = progress.resource.as_deref();
-                (self.observer)(&Record::rejected(peer, resource, &rejection));
-                response::rejection(&rejection)
-            }
-        };
-        if !progress.is_authenticated || slot.is_wanted() {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+        connection: &Arc<ClientConnection>,
+    ) -> ResponseFuture {
+        let connection = Arc::clone(connection);
+        Box::pin(async move {
+            let mut resource = None;
+            let response =
+                self.handle(request, &connection, &mut resource).await.unwrap_or_else(|rejection| {
+                    (self.observer)(&Record::rejected(connection.peer(), resource.as_deref(), &rejection));
+                    response::rejection(&rejection)
+                });
+            response.map(server_body)
+        })
     }
+}
 
+impl AgentService {
+    /// Answers one request. `resource` is set as soon as it is known.
     async fn handle(
         &self,
-        request: &Request<Incoming>,
-        peer: Peer,
-        slot: &ConnectionSlot,
-        progress: &mut RequestProgress,
+        request: Request<Incoming>,
+        connection: &ClientConnection,
+        resource: &mut Option<String>,
     ) -> Result<AgentResponse, Rejection> {
-        self.guard.check_host(request.uri(), request.headers())?;
-        let path = request.uri().path();
+        let (head, body) = request.into_parts();
+        self.guard.check_host(&head)?;
+        let path = head.uri.path();
         if ![TOKEN_PATH, HEALTH_PATH].contains(&path) {
             let message = "Unknown path: use the URL in IDENTITY_ENDPOINT";
             return Err(Rejection::new(StatusCode::NOT_FOUND, "path", message));
         }
-        if request.method() != Method::GET {
+        if head.method != Method::GET {
             return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method", "Only GET is allowed"));
         }
-        if !request.body().is_end_stream() {
+        if !body.is_end_stream() {
             let message = "A GET request must not have a body";
             return Err(Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, "body", message));
         }
         if path == HEALTH_PATH {
             return Ok(response::healthy());
         }
-        self.guard.check_secret(request.headers())?;
-        slot.authenticate().await?;
-        progress.is_authenticated = true;
-        let query = TokenQuery::parse(request.uri().query().unwrap_or_default())?;
-        let resource = progress.resource.insert(query.resource.clone());
+        self.guard.check_secret(&head.headers)?;
+        connection.authenticate().await.map_err(|_busy| busy())?;
+        let query = TokenQuery::parse(head.uri.query().unwrap_or_default())?;
+        let resource = resource.insert(query.resource.clone());
         let identity = self.policy.authorize(&query)?;
         let token = self.policy.token(identity, resource).await?;
-        (self.observer)(&Record::served(peer, resource, &token, self.clock.now()));
+        (self.observer)(&Record::served(connection.peer(), resource, &token, self.clock.now()));
         Ok(response::token(&token, resource))
     }
 }
 
-/// The facts about a request that are known before its response.
-#[derive(Default)]
-struct RequestProgress {
-    is_authenticated: bool,
-    resource: Option<String>,
+fn busy() -> Rejection {
+    let message = "The agent is busy: too many requests are waiting for a response; try again";
+    let mut rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
+    rejection.retry_after = Some(Duration::from_secs(1));
+    rejection
 }

@@ -15,7 +15,7 @@ use crate::test_env::TestEnv;
 
 /// The messages of the example.
 #[path = "../../../crates/symbolon/examples/tonic/codec.rs"]
-mod codec;
+pub(crate) mod codec;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 

@@ -34,6 +34,12 @@ pub(crate) enum Reaction {
     Echo,
     /// As `Echo`, with the header and the trailers of gRPC. HTTP/2 only.
     EchoGrpc,
+    /// As `Echo`, with a trailer and its announcement.
+    EchoWithTrailer,
+    /// The request is read, and answered with this status, these fields and a short body.
+    Answer(u16, &'static [(&'static str, &'static str)]),
+    /// HTTP/1.1 only: 101, and then the octets of the client.
+    Upgrade,
     /// The request is read, and answered with this status and a `Retry-After` of so many seconds.
     Status(u16, Option<u64>),
     /// The request is read, and the connection closed.
@@ -57,6 +63,7 @@ pub(crate) enum Reaction {
 pub(crate) struct ReceivedRequest {
     pub(crate) method: Method,
     pub(crate) version: Version,
+    pub(crate) uri: http::Uri,
     pub(crate) headers: HeaderMap,
     /// The certificate of the connection.
     pub(crate) certificate: Option<Thumbprint>,
@@ -208,6 +215,7 @@ async fn serve(mut stream: TlsStream<TcpStream>, connection: usize, state: &Arc<
         state.received.lock().unwrap().push(ReceivedRequest {
             method: head.method,
             version: head.version,
+            uri: head.uri,
             headers: head.headers,
             certificate,
             connection,
@@ -216,12 +224,13 @@ async fn serve(mut stream: TlsStream<TcpStream>, connection: usize, state: &Arc<
     };
     if !is_http2 {
         let state = Arc::clone(state);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let upgrade = hyper::upgrade::on(&mut request);
             let (head, body) = request.into_parts();
-            react_http1(receive(head, &state), body)
+            react_http1(receive(head, &state), body, upgrade)
         });
-        let _ended =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        let http = hyper::server::conn::http1::Builder::new();
+        let _ended = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         return;
     }
     if state.script.lock().unwrap().front() == Some(&Reaction::GoAway) {
@@ -244,17 +253,49 @@ async fn serve(mut stream: TlsStream<TcpStream>, connection: usize, state: &Arc<
     }
 }
 
+/// The trailer of [`Reaction::EchoWithTrailer`].
+fn trailer() -> (http::HeaderName, http::HeaderValue) {
+    (http::HeaderName::from_static("x-sum"), http::HeaderValue::from_static("7"))
+}
+
+fn answer(status: u16, fields: &[(&'static str, &'static str)]) -> http::response::Builder {
+    fields
+        .iter()
+        .fold(Response::builder().status(status), |response, (name, value)| response.header(*name, *value))
+}
+
 type ServerBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 fn closed() -> std::io::Error {
     std::io::Error::other("the connection is closed, as scripted")
 }
 
-async fn react_http1(reaction: Reaction, body: Incoming) -> Result<Response<ServerBody>, std::io::Error> {
+async fn react_http1(
+    reaction: Reaction,
+    body: Incoming,
+    upgrade: hyper::upgrade::OnUpgrade,
+) -> Result<Response<ServerBody>, std::io::Error> {
     let text = |text: &'static str| Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {});
     Ok(match reaction {
         Reaction::Echo | Reaction::EchoGrpc => {
             Response::new(body.map_err(std::io::Error::other).boxed_unsync())
+        }
+        Reaction::EchoWithTrailer => {
+            let trailers = async { Some(Ok([trailer()].into_iter().collect())) };
+            let body = body.map_err(std::io::Error::other).with_trailers(trailers).boxed_unsync();
+            Response::builder().header("trailer", "x-sum").body(body).unwrap()
+        }
+        Reaction::Answer(status, fields) => {
+            let _body = body.collect().await;
+            answer(status, fields).body(text("scripted").boxed_unsync()).unwrap()
+        }
+        Reaction::Upgrade => {
+            tokio::spawn(async move {
+                let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+                let _copied = tokio::io::copy(&mut read, &mut write).await;
+            });
+            let fields = [("connection", "upgrade"), ("upgrade", "websocket"), ("x-kept", "1")];
+            answer(101, &fields).body(text("").boxed_unsync()).unwrap()
         }
         Reaction::Status(status, retry_after) => {
             let _body = body.collect().await;
@@ -304,10 +345,12 @@ async fn react_http2(
     let response = Response::builder().status(status);
     let response = match reaction {
         Reaction::EchoGrpc => response.header("content-type", "application/grpc"),
+        Reaction::EchoWithTrailer => response.header("trailer", "x-sum"),
+        Reaction::Answer(status, fields) => answer(status, fields),
         _ => response,
     };
     let response = response.body(()).unwrap();
-    if matches!(reaction, Reaction::Echo | Reaction::EchoGrpc) {
+    if matches!(reaction, Reaction::Echo | Reaction::EchoGrpc | Reaction::EchoWithTrailer) {
         let mut send = respond.send_response(response, false).unwrap();
         while let Some(Ok(data)) = body.data().await {
             let _released = body.flow_control().release_capacity(data.len());
@@ -319,6 +362,7 @@ async fn react_http2(
                     .into_iter()
                     .collect(),
             ),
+            Reaction::EchoWithTrailer => send.send_trailers([trailer()].into_iter().collect()),
             _ => send.send_data(Bytes::new(), true),
         };
         return;
@@ -340,6 +384,9 @@ async fn react_http2(
                 std::future::pending::<()>().await;
             }
             let _lost = lose.send(());
+        }
+        Reaction::Answer(304, _) | Reaction::Answer(_, [("content-length", _), ..]) => {
+            let _sent = respond.send_response(response, true);
         }
         _ => {
             let mut send = respond.send_response(response, false).unwrap();

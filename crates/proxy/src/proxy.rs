@@ -1,0 +1,192 @@
+//! The proxy and its builder.
+
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(unix)]
+use symbolon_server::SocketUsers;
+use symbolon_server::{Listener, Server, ServerSettings, random_secret};
+use symbolon_types::{Context, Error, ErrorKind, Secret, SharedClock};
+
+use crate::access::Access;
+use crate::record::ProxyRecord;
+use crate::route::{Route, RouteTable};
+use crate::service::{Observer, ProxyService, ProxyState};
+
+/// The name of the server in errors.
+const SERVER: &str = "the proxy";
+/// Maximum number of connections; the limit of open files is mostly lower.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Maximum time between the requests of a connection: longer than most pools of clients keep one.
+const IDLE_TIME: Duration = Duration::from_secs(300);
+/// Maximum size of the buffers of a connection, and of the head of a request.
+const BUFFER_SIZE: usize = 128 * 1024;
+/// Maximum number of header fields.
+const MAX_HEADERS: usize = 200;
+/// Time that pending requests get when the proxy stops: less than Kubernetes grants by default.
+const GRACE_PERIOD: Duration = Duration::from_secs(25);
+
+/// A running proxy. Dropping it stops it at once; [`stop`](Self::stop) lets pending requests
+/// finish.
+pub struct Proxy {
+    service: Arc<ProxyService>,
+    /// `None` on a Unix socket.
+    secret: Option<Secret>,
+    /// False for a Unix socket that only the own user can open.
+    is_open_to_users: bool,
+    server: Server,
+}
+
+impl Proxy {
+    /// Returns a builder without routes.
+    pub fn builder() -> ProxyBuilder {
+        ProxyBuilder {
+            routes: Vec::new(),
+            users: Vec::new(),
+            clock: SharedClock::system(),
+            grace_period: GRACE_PERIOD,
+            observer: Box::new(|_| {}),
+        }
+    }
+
+    /// Returns the address the proxy listens on; `None` for a Unix socket.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.address()
+    }
+
+    /// Returns the secret of this run, which requests to the address need; `None` for a Unix
+    /// socket.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret> {
+        self.secret.as_ref()
+    }
+
+    /// Replaces the routes, and on a Unix socket the [users](ProxyBuilder::allow_user) in addition
+    /// to this one. Requests under way end as they began.
+    ///
+    /// # Errors
+    /// `invalid_configuration` as with the builder, or for users of a Unix socket that was created
+    /// for the own user only. The proxy then continues as before.
+    pub fn reload(&self, routes: Vec<Route>, users: Vec<u32>) -> Result<(), Error> {
+        let routes = RouteTable::new(routes)?;
+        if !users.is_empty() && !self.is_open_to_users {
+            let message = "the proxy was started for its own user only, so no other one can open its socket";
+            return Err(Error::new(ErrorKind::Request, "invalid_configuration", message)
+                .with_advice("restart the proxy to allow other users"));
+        }
+        let access = match &self.service.state().access {
+            Access::Secret { secret, port } => Access::Secret { secret: secret.clone(), port: *port },
+            Access::Users(_) => Access::Users(with_own_user(users)),
+        };
+        self.service.replace(ProxyState { access, routes });
+        Ok(())
+    }
+
+    /// Accepts no more connections, serves the requests that arrive within a second, and returns
+    /// when pending ones are answered, or after the [grace period](ProxyBuilder::grace_period).
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+symbolon_types::debug_fields!(Proxy |this| address: this.address());
+
+/// A builder of a [`Proxy`].
+#[must_use]
+pub struct ProxyBuilder {
+    routes: Vec<Route>,
+    users: Vec<u32>,
+    clock: SharedClock,
+    grace_period: Duration,
+    observer: Observer,
+}
+
+impl ProxyBuilder {
+    /// Adds a route.
+    pub fn route(mut self, route: Route) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Adds a user whose processes may use the Unix socket, in addition to the user of the proxy.
+    /// The folder of the socket must be open to this user.
+    pub fn allow_user(mut self, uid: u32) -> Self {
+        self.users.push(uid);
+        self
+    }
+
+    /// Sets the context, of which the proxy uses the clock. Default: the process's own.
+    pub fn context(mut self, context: Context) -> Self {
+        self.clock = context.clock().clone();
+        self
+    }
+
+    /// Sets the time that pending requests get when the proxy stops. Default: 25 seconds.
+    pub fn grace_period(mut self, limit: Duration) -> Self {
+        self.grace_period = limit;
+        self
+    }
+
+    /// Sets a callback that receives a record of every request that gets an error of the proxy,
+    /// before the response is sent.
+    pub fn observer(mut self, observer: impl Fn(&ProxyRecord) + Send + Sync + 'static) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+
+    /// Starts the proxy on a loopback address; port 0 selects a free port. Requests need the secret
+    /// of the run. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// `invalid_configuration` for an address that other machines can reach, without a route, or
+    /// with two of the same path; `local_error` if binding fails.
+    pub async fn listen(self, address: SocketAddr) -> Result<Proxy, Error> {
+        let listener = Listener::tcp(SERVER, address).await?;
+        let port = listener.address().map_or(0, |address| address.port());
+        let secret = random_secret()?;
+        self.start(listener, Access::Secret { secret: secret.clone(), port }, Some(secret))
+    }
+
+    /// Starts the proxy on a Unix socket. Requests need no secret: processes of the user of the
+    /// proxy may use it, and those of the [users that are allowed](Self::allow_user). A leftover
+    /// socket without a listener is replaced; the socket is removed at the end. Needs a Tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// `invalid_configuration` if the path exists and is not a socket, another process listens on
+    /// it, or it is too long for a client to connect to, and as with [`listen`](Self::listen);
+    /// `local_error` if the socket cannot be created.
+    #[cfg(unix)]
+    pub async fn listen_unix(self, path: impl AsRef<Path>) -> Result<Proxy, Error> {
+        let users = if self.users.is_empty() { SocketUsers::Own } else { SocketUsers::All };
+        let listener = Listener::unix(SERVER, path.as_ref(), users).await?;
+        let access = Access::Users(with_own_user(self.users.clone()));
+        self.start(listener, access, None)
+    }
+
+    fn start(self, listener: Listener, access: Access, secret: Option<Secret>) -> Result<Proxy, Error> {
+        let settings = ServerSettings::new(self.clock)
+            .max_connections(MAX_CONNECTIONS)
+            .idle_time(IDLE_TIME)
+            .max_head(BUFFER_SIZE, MAX_HEADERS)
+            .grace_period(self.grace_period);
+        let is_open_to_users = secret.is_some() || !self.users.is_empty();
+        let state = ProxyState { access, routes: RouteTable::new(self.routes)? };
+        let service = Arc::new(ProxyService::new(state, self.observer));
+        let server = Server::start(listener, Arc::clone(&service) as _, settings);
+        Ok(Proxy { service, secret, is_open_to_users, server })
+    }
+}
+
+symbolon_types::debug_fields!(ProxyBuilder: routes, users);
+
+/// Adds the user of this process.
+fn with_own_user(mut users: Vec<u32>) -> Vec<u32> {
+    #[cfg(unix)]
+    users.push(rustix::process::geteuid().as_raw());
+    users
+}

@@ -1,0 +1,70 @@
+//! The accept loop.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::connection::{protocol, serve_connection};
+use crate::handler::Handler;
+use crate::listener::{Accepted, ListeningSocket};
+use crate::settings::ServerSettings;
+use crate::slots::{ConnectionLimits, ConnectionSlot};
+
+/// Pause after a failed `accept`, which fails for example without free file descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Serves connections until `stopped` is true, then waits for pending requests.
+pub(crate) async fn accept_connections(
+    listener: ListeningSocket,
+    handler: Arc<dyn Handler>,
+    settings: ServerSettings,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let clock = settings.clock.clone();
+    let limits = ConnectionLimits::new(settings.max_connections, settings.idle_time, clock.clone());
+    let http = Arc::new(protocol(&settings));
+    let settings = Arc::new(settings);
+    let mut connections = JoinSet::new();
+    let stop = stopped.clone();
+    let serve = |accepted: Accepted, slot: ConnectionSlot| {
+        let (http, handler, settings) = (Arc::clone(&http), Arc::clone(&handler), Arc::clone(&settings));
+        serve_connection(accepted, slot, http, handler, settings, stop.clone())
+    };
+    loop {
+        let next = async {
+            let accepted = listener.accept().await?;
+            Ok::<_, io::Error>((accepted, limits.admit().await))
+        };
+        let accepted = tokio::select! {
+            biased;
+            // An error means that the server was dropped, which stops it as well.
+            _stopped = stopped.wait_for(|stop| *stop) => break,
+            next = next => next,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((accepted, slot)) => {
+                connections.spawn(serve(accepted, slot));
+            }
+            Err(_) => {
+                let _reclaimed = limits.reclaim();
+                clock.sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+    // New connections are refused while pending requests finish.
+    let queued = listener.into_queued();
+    let finish = async {
+        for accepted in queued {
+            connections.spawn(serve(accepted, limits.admit().await));
+        }
+        while connections.join_next().await.is_some() {}
+    };
+    tokio::select! {
+        () = finish => {}
+        () = clock.sleep(settings.grace_period) => {}
+    }
+}
