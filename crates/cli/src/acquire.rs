@@ -9,9 +9,10 @@ use symbolon::PersistedKeys;
 use symbolon::parts::hyper::{BuildError, ConfigError};
 use symbolon::parts::types::printable;
 use symbolon::{
-    Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder, ManagedIdentityId,
-    SoftwareKeys, Token,
+    Connections, Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder,
+    ManagedIdentityId, SoftwareKeys, Token,
 };
+use zeroize::Zeroizing;
 
 use crate::args::GlobalOptions;
 use crate::args::request::{AcquireOptions, KeyOptions, KeyType};
@@ -29,21 +30,36 @@ const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 /// Returns the HTTP transport.
 pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransport, Error> {
     let mut transport = HyperTransport::builder().context(Context::default().with_env(env.clone()));
-    if let Some(path) = ca_file {
-        let pem = crate::input_file::read(path).map_err(|error| {
-            failure::request("invalid_usage", format!("cannot read --ca-file {}: {error}", path.display()))
-        })?;
+    if let Some(pem) = read_ca_file(ca_file)? {
         transport = transport.root_certificates_pem(&pem);
     }
-    transport.build().map_err(|error| {
-        let what = match (&error, ca_file) {
-            (BuildError::Tls(ConfigError::MalformedRoot { .. } | ConfigError::NoRoot), Some(path)) => {
-                format!("--ca-file {}: {error}", path.display())
-            }
-            _ => error.to_string(),
-        };
-        failure::request("invalid_configuration", what)
+    transport.build().map_err(|error| unusable(&error, ca_file))
+}
+
+/// Returns connections for streaming calls.
+pub(crate) fn connections(ca_file: Option<&Path>, env: &Env, http2: bool) -> Result<Connections, Error> {
+    let mut connections = Connections::builder().context(context(env)?).http2(http2);
+    if let Some(pem) = read_ca_file(ca_file)? {
+        connections = connections.root_certificates_pem(&pem);
+    }
+    connections.build().map_err(|error| unusable(&error, ca_file))
+}
+
+fn read_ca_file(ca_file: Option<&Path>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let Some(path) = ca_file else { return Ok(None) };
+    crate::input_file::read(path).map(Some).map_err(|error| {
+        failure::request("invalid_usage", format!("cannot read --ca-file {}: {error}", path.display()))
     })
+}
+
+fn unusable(error: &BuildError, ca_file: Option<&Path>) -> Error {
+    let what = match (error, ca_file) {
+        (BuildError::Tls(ConfigError::MalformedRoot { .. } | ConfigError::NoRoot), Some(path)) => {
+            format!("--ca-file {}: {error}", path.display())
+        }
+        _ => error.to_string(),
+    };
+    failure::request("invalid_configuration", what)
 }
 
 /// Returns the managed identity of a token request.

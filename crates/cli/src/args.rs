@@ -1,11 +1,12 @@
 //! The command line: commands, options and their help.
 
 pub(crate) mod agent;
+pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod suggestion;
 pub(crate) mod token;
 pub(crate) mod tools;
-mod values;
+pub(crate) mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::agent::{ExecOptions, ServeOptions};
+use self::proxy::ProxyOptions;
 use self::token::{AppTokenOptions, CallOptions, TokenOptions};
 use self::tools::{
     CompletionsOptions, DoctorOptions, EmulateOptions, ExplainOptions, InspectOptions, ManOptions,
@@ -75,6 +77,8 @@ pub(crate) enum CliCommand {
     Serve(ServeOptions),
     /// Run a command that gets its tokens from an endpoint like App Service's
     Exec(ExecOptions),
+    /// Run a local proxy that adds tokens and certificates to requests
+    Proxy(ProxyOptions),
     /// Print a shell completion script
     Completions(CompletionsOptions),
     /// Write the man pages

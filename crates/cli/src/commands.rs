@@ -10,6 +10,7 @@ mod exec;
 mod explain;
 mod inspect;
 mod manual;
+mod proxy;
 mod serve;
 mod token;
 
@@ -41,6 +42,7 @@ pub(crate) async fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
         CliCommand::Inspect(options) => inspect::run(&options, global.output).await,
         CliCommand::Serve(options) => serve::run(&options, &global, &env).await,
         CliCommand::Exec(options) => exec::run(&options, &global, &env).await,
+        CliCommand::Proxy(options) => proxy::run(&options, &global, &env).await,
         CliCommand::Completions(options) => manual::completions(&options),
         CliCommand::Man(options) => manual::pages(&options),
         CliCommand::Replay => demo::replay().await,

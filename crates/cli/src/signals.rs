@@ -43,6 +43,17 @@ impl Signals {
         }
     }
 
+    /// Returns true for SIGHUP.
+    #[cfg(unix)]
+    pub(crate) fn is_hang_up(signal: &Signal) -> bool {
+        *signal == Signal::HUP
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn is_hang_up((): &()) -> bool {
+        false
+    }
+
     #[cfg(not(unix))]
     pub(crate) fn listen() -> Result<Self, Error> {
         let ctrl_c = tokio::signal::windows::ctrl_c();

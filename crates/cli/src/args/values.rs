@@ -9,7 +9,7 @@ use url::Url;
 /// The lengths of the groups of a GUID (RFC 9562 §4).
 const GUID: [usize; 5] = [8, 4, 4, 4, 12];
 
-pub(super) fn identity(text: &str) -> Result<ManagedIdentityId, String> {
+pub(crate) fn identity(text: &str) -> Result<ManagedIdentityId, String> {
     if text.contains(is_space) {
         return Err("an id must not contain spaces".to_owned());
     }
@@ -36,7 +36,7 @@ fn is_guid(text: &str) -> bool {
 }
 
 /// Parses a URI or an application id, which Microsoft Entra accepts as a resource as well.
-pub(super) fn resource(text: &str) -> Result<String, &'static str> {
+pub(crate) fn resource(text: &str) -> Result<String, &'static str> {
     let is_uri = !text.contains(':') || text.parse::<Url>().is_ok();
     if text.is_empty() || text.contains(is_space) || !is_uri {
         return Err("not a URI; use the form https://vault.azure.net");
@@ -48,7 +48,7 @@ fn is_space(character: char) -> bool {
     character.is_whitespace() || character.is_control()
 }
 
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "not a number of seconds")?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(limit) if !limit.is_zero() => Ok(limit),
@@ -56,7 +56,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("use the form 'Name: value'")?;
     let name: HeaderName = name.trim().parse().map_err(|_| "not a valid header name")?;
     if name == http::header::AUTHORIZATION {
@@ -66,13 +66,13 @@ pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-pub(super) fn https_url(text: &str) -> Result<Url, &'static str> {
+pub(crate) fn https_url(text: &str) -> Result<Url, &'static str> {
     url(text)
         .ok()
         .filter(|url| url.scheme() == "https")
         .ok_or("not an https URL; use the form https://host/path")
 }
 
-pub(super) fn url(text: &str) -> Result<Url, &'static str> {
+pub(crate) fn url(text: &str) -> Result<Url, &'static str> {
     text.parse().map_err(|_| "not a URL; use the form https://host/path")
 }

@@ -139,6 +139,7 @@ fn cli_08_timeout_of_every_command() {
         // stdin stays empty.
         (&metadata, &["inspect", "-"]),
         (&metadata, &["serve"]),
+        (&metadata, &["proxy", "--to", "https://x.example", "--resource", RESOURCE]),
         (&metadata, &["emulate"]),
         (&metadata, &["exec", "--", "/bin/sleep", "60"]),
     ] {

@@ -40,6 +40,7 @@ fn printing_commands(env: &TestEnv) -> Vec<Vec<String>> {
         &["emulate"],
         &["emulate", "--print-env"],
         &["serve"],
+        &["proxy", "--to", url, "--resource", RESOURCE],
     ];
     let json = lines.iter().map(|line| [*line, &["--output", "json"]].concat());
     let lines = lines.iter().map(|line| line.to_vec()).chain(json.filter(|line| !line.contains(&"header")));
@@ -143,7 +144,7 @@ fn cli_18_no_more_threads() {
     fs::set_permissions(&ca_file, PermissionsExt::from_mode(0o644)).unwrap();
     let is_root = rustix::process::geteuid().is_root();
     for line in printing_commands(&env) {
-        if ["emulate", "serve"].contains(&line[0].as_str()) {
+        if ["emulate", "proxy", "serve"].contains(&line[0].as_str()) {
             continue;
         }
         let command = at_emulator(&env);

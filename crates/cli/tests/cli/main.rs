@@ -20,6 +20,8 @@ mod limits;
 mod manual;
 mod origin;
 mod progress;
+#[cfg(unix)]
+mod proxy;
 mod run;
 #[cfg(unix)]
 mod serve;

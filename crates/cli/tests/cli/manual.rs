@@ -14,6 +14,7 @@ const SUBCOMMANDS: &[&str] = &[
     "explain",
     "inspect",
     "man",
+    "proxy",
     "serve",
     "token",
 ];

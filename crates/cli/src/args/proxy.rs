@@ -1,0 +1,49 @@
+//! Options of `proxy`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use http::{HeaderName, HeaderValue};
+use symbolon::ManagedIdentityId;
+use url::Url;
+
+use super::request::KeyOptions;
+use super::values;
+
+#[derive(Debug, Args)]
+pub(crate) struct ProxyOptions {
+    /// Send requests to this https URL; their path is appended to it
+    #[arg(long, value_name = "URL", value_parser = values::https_url, requires = "resource")]
+    #[arg(required_unless_present = "config")]
+    pub(crate) to: Option<Url>,
+    /// Resource to request the tokens for, for example https://vault.azure.net
+    #[arg(long, value_name = "URI", value_parser = values::resource, requires = "to")]
+    pub(crate) resource: Option<String>,
+    /// Use tokens bound to a key (mTLS proof-of-possession); fails where this is not possible
+    #[arg(long, requires = "to")]
+    pub(crate) pop: bool,
+    /// Header for requests that do not have it; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = values::header)]
+    #[arg(requires = "to")]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Managed identity: system, client-id:ID, object-id:ID or resource-id:ID [default: system]
+    #[arg(long, value_name = "IDENTITY", value_parser = values::identity, requires = "to")]
+    pub(crate) identity: Option<ManagedIdentityId>,
+    /// TOML file with routes and users, read again at SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Loopback address to listen on; port 0 selects a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Listen on a Unix socket that only this user can open, in place of an address
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
+    pub(crate) unix: Option<PathBuf>,
+    /// User who may use the Unix socket as well, by id; may be repeated
+    #[cfg(unix)]
+    #[arg(long = "allow-uid", value_name = "UID", requires = "unix")]
+    pub(crate) users: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) keys: KeyOptions,
+}

@@ -1,0 +1,169 @@
+//! `symbolon proxy`.
+
+mod config;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use symbolon::{Connections, Env, Error, ManagedIdentity, ManagedIdentityId};
+use symbolon_proxy::{Proxy, ProxyRecord, Route, raise_descriptor_limit};
+use url::Url;
+
+use self::config::RouteSpec;
+use super::agent::log;
+use crate::acquire;
+use crate::args::GlobalOptions;
+use crate::args::proxy::ProxyOptions;
+use crate::failure;
+use crate::output::variables;
+use crate::signals::Signals;
+use crate::stdout::print_line;
+
+pub(super) async fn run(
+    options: &ProxyOptions,
+    global: &GlobalOptions,
+    env: &Env,
+) -> Result<ExitCode, Error> {
+    raise_descriptor_limit();
+    let is_quiet = global.quiet;
+    let observer = move |record: &ProxyRecord| {
+        if !is_quiet {
+            log(&record.to_string());
+        }
+    };
+    let mut routes = RouteFactory::new(options, global, env)?;
+    let (users, first) = routes.load()?;
+    let mut builder = Proxy::builder().observer(observer);
+    builder = first.into_iter().fold(builder, |builder, route| builder.route(route));
+    builder = users.into_iter().fold(builder, |builder, user| builder.allow_user(user));
+    let mut signals = Signals::listen()?;
+    #[cfg(unix)]
+    let proxy = match &options.unix {
+        Some(path) => builder.listen_unix(path).await?,
+        None => builder.listen(options.listen).await?,
+    };
+    #[cfg(not(unix))]
+    let proxy = builder.listen(options.listen).await?;
+    print_line(variables(environment(options, &proxy), global.output))?;
+    loop {
+        let signal = signals.next().await;
+        if !Signals::is_hang_up(&signal) || options.config.is_none() {
+            break;
+        }
+        let reloaded = routes.load().and_then(|(users, routes)| proxy.reload(routes, users));
+        match reloaded {
+            Ok(()) if is_quiet => {}
+            Ok(()) => log("the routes were read again"),
+            Err(error) => log(&format!("the routes were not replaced: {error}")),
+        }
+    }
+    if !is_quiet {
+        log("stopping");
+    }
+    tokio::select! {
+        () = proxy.stop() => {}
+        _again = signals.next() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the variables that describe the proxy. They contain the secret, which is printed nowhere
+/// else.
+fn environment(options: &ProxyOptions, proxy: &Proxy) -> Vec<(&'static str, String)> {
+    let url = proxy.address().map(|address| ("SYMBOLON_PROXY_URL", format!("http://{address}")));
+    let secret = proxy.secret().map(|secret| ("SYMBOLON_PROXY_SECRET", secret.expose().to_owned()));
+    #[cfg(unix)]
+    let socket = options.unix.as_ref().map(|path| ("SYMBOLON_PROXY_SOCKET", path.display().to_string()));
+    #[cfg(not(unix))]
+    let socket = None;
+    [url, secret, socket].into_iter().flatten().collect()
+}
+
+/// Builds the routes, at the start and when they are read again. Identities and connections stay
+/// the same, and with them the tokens.
+struct RouteFactory<'a> {
+    options: &'a ProxyOptions,
+    ca_file: Option<&'a Path>,
+    env: &'a Env,
+    connections: Connections,
+    /// Without HTTP/2, for requests that switch to another protocol.
+    http1_connections: Connections,
+    identities: Vec<(ManagedIdentityId, ManagedIdentity)>,
+}
+
+impl<'a> RouteFactory<'a> {
+    fn new(options: &'a ProxyOptions, global: &'a GlobalOptions, env: &'a Env) -> Result<Self, Error> {
+        if options.identity.is_none() {
+            acquire::note_ignored_client_id(global.quiet, env);
+        }
+        let ca_file = global.ca_file.as_deref();
+        Ok(Self {
+            options,
+            ca_file,
+            env,
+            connections: acquire::connections(ca_file, env, true)?,
+            http1_connections: acquire::connections(ca_file, env, false)?,
+            identities: Vec::new(),
+        })
+    }
+
+    /// Returns the users who may use the socket, and the routes, of the options and the file.
+    fn load(&mut self) -> Result<(Vec<u32>, Vec<Route>), Error> {
+        let options = self.options;
+        let (mut users, file) = options.config.as_deref().map(config::read).transpose()?.unwrap_or_default();
+        #[cfg(unix)]
+        {
+            if !users.is_empty() && options.unix.is_none() {
+                let message = "`allow_uids` is for a Unix socket; add --unix";
+                return Err(failure::request("invalid_usage", message));
+            }
+            users.extend(&options.users);
+        }
+        let of_options = options.to.as_ref().zip(options.resource.as_ref()).map(|(to, resource)| RouteSpec {
+            path: "/".to_owned(),
+            to: to.to_string(),
+            resource: resource.clone(),
+            pop: options.pop,
+            identity: options.identity.clone(),
+            headers: options.headers.clone(),
+            timeout: None,
+        });
+        let routes = of_options.into_iter().chain(file).map(|spec| self.route(spec));
+        Ok((users, routes.collect::<Result<_, _>>()?))
+    }
+
+    fn route(&mut self, spec: RouteSpec) -> Result<Route, Error> {
+        let identity = self.identity(spec.identity.unwrap_or_else(ManagedIdentityId::system_assigned))?;
+        // An address without a host is refused by the route.
+        let host = spec.to.parse::<Url>().ok().and_then(|url| Some(url.host_str()?.to_owned()));
+        let client = |connections: &Connections| {
+            let mut client = identity
+                .client(&spec.resource)
+                .connections(connections.clone())
+                .allowed_hosts(host.clone())
+                .no_read_timeout();
+            if spec.pop {
+                client = client.proof_of_possession();
+            }
+            if let Some(timeout) = spec.timeout {
+                client = client.deadline(timeout);
+            }
+            for (name, value) in &spec.headers {
+                client = client.header(name, value);
+            }
+            client.build()
+        };
+        let route = Route::new(&spec.path, &spec.to, client(&self.connections)?)?;
+        Ok(route.upgrade_client(client(&self.http1_connections)?))
+    }
+
+    fn identity(&mut self, id: ManagedIdentityId) -> Result<ManagedIdentity, Error> {
+        if let Some((_, identity)) = self.identities.iter().find(|(known, _)| *known == id) {
+            return Ok(identity.clone());
+        }
+        let builder = acquire::builder(&self.options.keys, self.ca_file, self.env)?;
+        let identity = builder.identity(id.clone()).build()?;
+        self.identities.push((id, identity.clone()));
+        Ok(identity)
+    }
+}
