@@ -22,6 +22,8 @@ enum Comparison {
     Calls,
     /// Hits of the token cache, and of the caches of other libraries
     Peers,
+    /// Calls through the proxy, and without it: latency, throughput, streaming, memory
+    Proxy,
 }
 
 /// Call for two minutes while certificates live 15 seconds
@@ -49,6 +51,7 @@ impl BenchArgs {
         self.options.run(match self.name {
             Comparison::Calls => "calls",
             Comparison::Peers => "peers",
+            Comparison::Proxy => "proxy",
         })
     }
 }
