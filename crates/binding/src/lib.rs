@@ -17,7 +17,6 @@
 mod attestation;
 mod binding;
 mod binding_id;
-mod blocking;
 mod builder;
 mod csr_algorithm;
 pub mod device_key;
@@ -33,13 +32,10 @@ mod mint;
 mod minter;
 mod renewal;
 mod step_timer;
-#[cfg(unix)]
-pub mod store;
 mod watch;
 
 pub use attestation::{Attestation, AttestationRequest, Attester};
 pub use binding::Binding;
-pub use blocking::spawn_blocking;
 pub use builder::MinterBuilder;
 pub use key_probe::probe_key;
 #[cfg(unix)]
@@ -47,5 +43,9 @@ pub use key_provider::PersistedKeys;
 pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
 pub use managed_identity_id::ManagedIdentityId;
 pub use minter::{Minter, REMINT_COOLDOWN};
+/// Folders that only this user can use: bindings and keys of devices are stored in one.
+#[cfg(unix)]
+pub use symbolon_files as store;
+pub use symbolon_files::spawn_blocking;
 pub use symbolon_types::{Error, ErrorKind};
 pub use watch::BindingWatch;

@@ -27,8 +27,6 @@ mod identity;
 mod partition;
 mod request;
 mod source;
-#[cfg(unix)]
-mod token_folder;
 
 pub use capabilities::{HostCapabilities, ImdsProbes, ImdsVersion};
 pub use chain::{

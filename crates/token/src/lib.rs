@@ -72,9 +72,11 @@ pub use oauth::{
     ManagedIdentityKind, RoutingHint, Scheme, TokenEndpoint, check_resource, claims_challenge, merge_claims,
     resource_name,
 };
+#[cfg(all(unix, feature = "file-store"))]
+pub use store::FileStore;
 #[cfg(feature = "conformance")]
 pub use store::conformance;
-pub use store::{CacheStore, MemoryStore, Precondition, PutOutcome, StoreLock, StoredEntry};
+pub use store::{CacheStore, LockOutcome, MemoryStore, Precondition, PutOutcome, StoreLock, StoredEntry};
 #[cfg(feature = "sealed-store")]
 pub use store::{SealedStore, SealingKey};
 #[doc(inline)]

@@ -139,7 +139,6 @@ impl TpmKeySource {
             StoredFile::Absent => return Ok(StoredTpmKey::Absent),
             StoredFile::Content(bytes) => bytes,
             StoredFile::Unusable(problem) => return Ok(StoredTpmKey::Unusable(problem.to_string())),
-            _ => return Ok(StoredTpmKey::Unusable("cannot be used".into())),
         };
         let wrapped =
             WrappedKey::from_bytes(&bytes).filter(|wrapped| self.algorithm.read(&wrapped.public).is_some());

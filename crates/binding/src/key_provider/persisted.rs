@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use symbolon_files::{FileLock, PrivateDir, StoredFile, has_no_room, spawn_blocking};
 use symbolon_types::{Context, Error, SharedClock, SharedSigningKey, printable};
 use zeroize::Zeroizing;
 
@@ -11,8 +12,6 @@ use super::KeyProvider;
 use super::p256::P256Key;
 use super::rsa::RsaKey;
 use super::software::{SoftwareAlgorithm, creation_error};
-use crate::blocking::spawn_blocking;
-use crate::store::{FileLock, PrivateDir, StoredFile, has_no_room};
 
 /// Code of the error of a folder that cannot be written to.
 const UNUSABLE: &str = "store_unusable";

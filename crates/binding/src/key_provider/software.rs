@@ -1,11 +1,11 @@
 //! Keys in memory.
 
+use symbolon_files::spawn_blocking;
 use symbolon_types::{Error, ErrorKind, SharedSigningKey};
 
 use super::KeyProvider;
 use super::p256::P256Key;
 use super::rsa::RsaKey;
-use crate::blocking::spawn_blocking;
 
 /// Key provider that creates a new key in memory for each mint. A key exists until the last binding
 /// that uses it is dropped.

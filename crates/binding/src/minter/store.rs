@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use symbolon_files::{FileLock, PrivateDir, StoredFile, has_no_room, spawn_blocking};
 use symbolon_types::{Error, SharedClock, SharedSigningKey, SigningKey, Thumbprint, printable};
 
 use super::store_entry::StoreEntry;
 use crate::binding_id::BindingId;
-use crate::blocking::spawn_blocking;
 use crate::issuance::{CertificateError, IssuedCredential, UncheckedCertificate};
 use crate::mint::{IssuanceClient, PreparedMint};
 use crate::renewal::is_due;
-use crate::store::{FileLock, PrivateDir, StoredFile, has_no_room};
 use crate::{Binding, probe_key};
 
 /// Maximum time to wait for another mint, which takes seconds. A process that is stopped, or a

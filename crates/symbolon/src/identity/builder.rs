@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use symbolon_binding::imds::{IMDS_BASE_URL, ImdsClient, ImdsPresence};
 use symbolon_binding::{Attester, KeyProvider, ManagedIdentityId, SharedKeyProvider};
+#[cfg(unix)]
+use symbolon_token::FileStore;
 use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
 use symbolon_types::{Context, Env, Source, Strength};
@@ -21,8 +23,6 @@ use crate::detection::missing_variables;
 use crate::downgrade::Downgrade;
 use crate::partition;
 use crate::source::fetch::{TokenFetcher, imds_environment};
-#[cfg(unix)]
-use crate::token_folder::TokenFolder;
 
 /// The default deadline. A metadata service that is being updated can require 70 seconds of
 /// retries.
@@ -211,8 +211,7 @@ impl ManagedIdentityBuilder {
         #[cfg(unix)]
         let bound_tokens = match &self.minter.store_folder {
             Some(folder) if !cache.has_store() => {
-                let folder = TokenFolder::new(folder.clone(), self.context.clock().clone());
-                cache.clone().with_bound_token_store(folder)
+                cache.clone().with_bound_token_store(FileStore::new(folder.clone(), &self.context))
             }
             _ => cache.clone(),
         };

@@ -1,12 +1,14 @@
 //! The token cache.
 
+use std::time::Duration;
+
 use symbolon_lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
 use symbolon_types::{ClientIdentity, Context, Error, Jitter, SharedClock, SteadyTime, Thumbprint};
 use tracing::Instrument as _;
 
 use super::events;
 use crate::oauth::FetchReason;
-use crate::store::{CacheStore, StoreClient};
+use crate::store::{CacheStore, Lookup, StoreClient};
 use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey, TokenOrigin};
 
 /// A bounded cache of access tokens, with the refresh tokens of users. Clones share the tokens.
@@ -166,7 +168,21 @@ impl TokenCache {
         F: FnOnce() -> R,
         R: Future<Output = Result<IssuedToken, Error>> + Send + 'static,
     {
-        let read = StoreRead::Allowed(key.identity.cloned());
+        self.obtain_within(key, StoreClient::LONGEST_LOOKUP, fetch).await
+    }
+
+    /// Like [`obtain`](Self::obtain), with a limit for the time in the store before the fetch.
+    pub(crate) async fn obtain_within<F, R>(
+        &self,
+        key: &CacheKey<'_>,
+        limit: Duration,
+        fetch: F,
+    ) -> Result<Token, Error>
+    where
+        F: FnOnce() -> R,
+        R: Future<Output = Result<IssuedToken, Error>> + Send + 'static,
+    {
+        let read = StoreRead::Allowed { identity: key.identity.cloned(), limit };
         let key: TokenKey = key.to_key();
         self.leases.obtain(&key, || self.load(key.clone(), read, fetch())).await.map(served)
     }
@@ -220,24 +236,15 @@ impl TokenCache {
         async move {
             // Held until the token is in the store.
             let mut lock = None;
-            if let (Some(store), StoreRead::Allowed(identity)) = (&cache.store, &read) {
+            if let (Some(store), StoreRead::Allowed { identity, limit }) = (&cache.store, &read) {
                 let held = || cache.find_even_if_due(&requested.borrowed());
-                let mut stored = store.token(&requested, identity.as_ref(), held).await;
-                if stored.is_none() {
-                    // Of several processes, one requests the token, and the others find it.
-                    lock = store.lock(&requested).await;
-                    if lock.is_some() {
-                        stored = store.token(&requested, identity.as_ref(), held).await;
+                match store.token_or_lock(&requested, identity.as_ref(), held, *limit).await {
+                    Lookup::Found(stored) => {
+                        let now = cache.clock.read();
+                        let lease = stored.into_lease(requested, TokenOrigin::Cache, now, &cache.jitter);
+                        return Ok(Loaded::new(lease));
                     }
-                }
-                if let Some(stored) = stored {
-                    let now = cache.clock.read();
-                    return Ok(Loaded::new(stored.into_lease(
-                        requested,
-                        TokenOrigin::Cache,
-                        now,
-                        &cache.jitter,
-                    )));
+                    Lookup::Missing(acquired) => lock = acquired,
                 }
             }
             let renewal = cache.leases.find(&requested).is_some();
@@ -253,7 +260,8 @@ impl TokenCache {
             let key = actual.clone().unwrap_or(requested);
             let lease = fetched.into_lease(key, TokenOrigin::Network, cache.clock.read(), &cache.jitter);
             if let Some(store) = &cache.store {
-                store.keep_token(lease.value()).await;
+                let lock = lock.as_ref().filter(|_| actual.is_none());
+                store.keep_token(lease.value(), lock).await;
             }
             drop(lock);
             Ok(match actual {
@@ -264,9 +272,13 @@ impl TokenCache {
     }
 }
 
-/// Permission to read a token from the store; a bound one is read with this certificate.
+/// Permission to read a token from the store.
 enum StoreRead {
-    Allowed(Option<ClientIdentity>),
+    Allowed {
+        /// The certificate of a bound token.
+        identity: Option<ClientIdentity>,
+        limit: Duration,
+    },
     Skipped,
 }
 

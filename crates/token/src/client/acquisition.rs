@@ -77,7 +77,11 @@ async fn fetch(request: Arc<OwnedRequest>, auth: Option<ClientAuth>) -> Result<T
         // A token that is due for refresh is better than an error.
         (None, Err(error)) => cache.find_even_if_due(&key).inspect(events::served).ok_or(error),
         (Some(bypass_key), Ok(())) => cache.renew(&key, bypass_key, || Box::pin(exchange.run())).await,
-        (None, Ok(())) => cache.obtain(&key, || Box::pin(exchange.run())).await,
+        // A store that does not respond leaves the exchange half of the time.
+        (None, Ok(())) => {
+            let limit = request.parts.time_left(request.started) / 2;
+            cache.obtain_within(&key, limit, || Box::pin(exchange.run())).await
+        }
     }?;
     if let Some(certificate) = token.bound_to() {
         bound_tokens.record(token.key(), certificate);

@@ -50,6 +50,11 @@ impl ClientParts {
         self.cache.forget_certificate(certificate);
     }
 
+    /// Returns the time until the deadline of a request.
+    pub(super) fn time_left(&self, started: Started) -> Duration {
+        started.deadline.saturating_sub(self.http.context().clock().timer_now().since(started.timer))
+    }
+
     /// Runs one step of a request within what is left of its time limit.
     pub(super) async fn until<T>(
         &self,
@@ -57,8 +62,7 @@ impl ClientParts {
         waited_for: &str,
         step: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let clock = self.http.context().clock();
-        let left = started.deadline.saturating_sub(clock.timer_now().since(started.timer));
+        let (clock, left) = (self.http.context().clock(), self.time_left(started));
         timeout_or_pending(clock, left, step).await.unwrap_or_else(|pending| {
             let waited_for = pending.map_or(waited_for.into(), |pending| Cow::Owned(pending.to_string()));
             let error = format!("no token was issued within {:?}; waited for {waited_for}", started.deadline);

@@ -1,6 +1,7 @@
 //! The trait of token stores.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -73,14 +74,15 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
         precondition: Precondition<'_>,
     ) -> impl Future<Output = Result<PutOutcome, Error>> + Send;
 
-    /// Acquires a lock between processes, so that one of them requests a missing token and the
-    /// others wait for it. The lock of one key may be that of other keys too. The default is no
-    /// lock.
+    /// Waits for the lock of `key` between processes, so that one of them requests a missing token
+    /// and the others wait for it. `read` is the version of the entry that the caller has read, if
+    /// it has one. The lock of one key may be that of other keys too. The default is no lock.
     ///
-    /// A lock that is not acquired within ten seconds is skipped.
-    fn lock(&self, key: &str) -> impl Future<Output = Result<Option<StoreLock>, Error>> + Send {
-        let _ = key;
-        std::future::ready(Ok(None))
+    /// A lock that is not acquired within ten seconds, or within half of the time that the request
+    /// has left, is skipped. The token is then written with [`Precondition::Locked`].
+    fn lock(&self, key: &str, read: Option<&str>) -> impl Future<Output = Result<LockOutcome, Error>> + Send {
+        let _ = (key, read);
+        std::future::ready(Ok(LockOutcome::Unsupported))
     }
 
     /// Returns whether only this machine can read the store. Only such a store receives tokens of
@@ -124,20 +126,56 @@ impl StoredEntry {
 // Hides the bytes.
 symbolon_types::debug_fields!(StoredEntry: version);
 
-/// A lock of a [`CacheStore`], held until it is dropped.
+/// The result of waiting for the lock of a [`CacheStore`].
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use]
+pub enum LockOutcome {
+    /// The lock.
+    Acquired(StoreLock),
+    /// No lock: another process has written the entry while the caller waited.
+    Changed,
+    /// The store has no locks.
+    Unsupported,
+}
+
+/// A lock of a [`CacheStore`], held until its last clone is dropped.
+#[derive(Clone)]
 #[must_use]
 pub struct StoreLock {
-    _guard: Box<dyn Send + Sync>,
+    guard: Arc<dyn Send + Sync>,
+    fence: Option<String>,
 }
 
 impl StoreLock {
     /// Creates a lock from a guard that releases it when it is dropped.
     pub fn new(guard: impl Send + Sync + 'static) -> Self {
-        Self { _guard: Box::new(guard) }
+        Self { guard: Arc::new(guard), fence: None }
+    }
+
+    /// Sets the fence: a text by which the store can tell this lock from the one of a later holder.
+    pub fn with_fence(mut self, fence: impl Into<String>) -> Self {
+        self.fence = Some(fence.into());
+        self
+    }
+
+    /// Returns the fence, if the lock can be lost while it is held.
+    #[must_use]
+    pub fn fence(&self) -> Option<&str> {
+        self.fence.as_deref()
     }
 }
 
-symbolon_types::debug_fields!(StoreLock);
+/// Clones are equal.
+impl PartialEq for StoreLock {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.guard, &other.guard)
+    }
+}
+
+impl Eq for StoreLock {}
+
+symbolon_types::debug_fields!(StoreLock: fence);
 
 /// The condition of a write, as in RFC 9110 §13.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +187,9 @@ pub enum Precondition<'a> {
     Absent,
     /// The entry still has this version (`If-Match`).
     Unchanged(&'a str),
+    /// No other process has acquired this lock since, which can happen to a process that was
+    /// paused. A store whose locks have no fence ignores it. The write may release the lock.
+    Locked(&'a StoreLock),
 }
 
 impl<'a> Precondition<'a> {
@@ -183,7 +224,7 @@ pub(crate) trait ErasedStore: fmt::Debug + Send + Sync {
         precondition: Precondition<'_>,
     ) -> Result<PutOutcome, Error>;
     async fn remove_erased(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error>;
-    async fn lock_erased(&self, key: &str) -> Result<Option<StoreLock>, Error>;
+    async fn lock_erased(&self, key: &str, read: Option<&str>) -> Result<LockOutcome, Error>;
     fn is_local_to_machine_erased(&self) -> bool;
 }
 
@@ -207,8 +248,8 @@ impl<S: CacheStore> ErasedStore for S {
         self.remove(key, precondition).await
     }
 
-    async fn lock_erased(&self, key: &str) -> Result<Option<StoreLock>, Error> {
-        self.lock(key).await
+    async fn lock_erased(&self, key: &str, read: Option<&str>) -> Result<LockOutcome, Error> {
+        self.lock(key, read).await
     }
 
     fn is_local_to_machine_erased(&self) -> bool {

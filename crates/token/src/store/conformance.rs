@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use symbolon_transport::conformance::ConformanceReport;
 
-use super::cache_store::{CacheStore, Precondition, PutOutcome, StoredEntry};
+use super::cache_store::{CacheStore, LockOutcome, Precondition, PutOutcome, StoreLock, StoredEntry};
 
 type Case = Result<(), String>;
 
@@ -17,7 +17,8 @@ const WRITERS: u8 = 8;
 
 /// Runs all cases against a store. It must be empty, and it may keep entries of the suite.
 ///
-/// A store without versions ignores preconditions; the cases about them are then left out. Delays
+/// A store without versions ignores preconditions; the cases about them are then left out, and
+/// those about locks if the store has none. Delays
 /// and expiry are not covered: an entry *can* be removed after its time.
 ///
 /// ```
@@ -48,6 +49,14 @@ pub async fn check_store(store: impl CacheStore) -> ConformanceReport {
         ]),
         Ok(false) => {}
         Err(wrong) => cases.push(("an entry has a version or none", Err(wrong))),
+    }
+    match acquire(&store, "locked").await {
+        Ok(Some(lock)) => cases.extend([
+            ("the holder of a lock writes", holder_writes(&store, lock).await),
+            ("a lock that was lost writes nothing", lost_lock(&store).await),
+        ]),
+        Ok(None) => {}
+        Err(wrong) => cases.push(("a lock is acquired, or the store has none", Err(wrong))),
     }
     ConformanceReport::new(cases)
 }
@@ -222,6 +231,50 @@ async fn concurrent_writers(store: &impl CacheStore) -> Case {
         [(winner, _)] => holds(store, "contended", &[winner]).await,
         _ => Err(format!("{} of {WRITERS} writers succeeded", winners.len())),
     }
+}
+
+/// Waits for the lock of a key. `None` if the store has no locks.
+async fn acquire(store: &impl CacheStore, key: &str) -> Result<Option<StoreLock>, String> {
+    loop {
+        let entry = get(store, key).await?;
+        let read = entry.as_ref().and_then(StoredEntry::version);
+        match store.lock(key, read).await.map_err(|error| error.to_string())? {
+            LockOutcome::Acquired(lock) => return Ok(Some(lock)),
+            LockOutcome::Changed => {}
+            LockOutcome::Unsupported => return Ok(None),
+        }
+    }
+}
+
+async fn acquire_again(store: &impl CacheStore, key: &str) -> Result<StoreLock, String> {
+    acquire(store, key).await?.ok_or_else(|| "the store has locks, and then none".to_owned())
+}
+
+async fn holder_writes(store: &impl CacheStore, lock: StoreLock) -> Case {
+    for entry in [&b"first"[..], b"second"] {
+        let outcome = put_if(store, "locked", entry, Precondition::Locked(&lock)).await?;
+        expect(outcome == PutOutcome::Done, "a write of the holder was a conflict")?;
+        holds(store, "locked", entry).await?;
+    }
+    drop(lock);
+    // The lock is free again.
+    acquire_again(store, "locked").await.map(drop)
+}
+
+async fn lost_lock(store: &impl CacheStore) -> Case {
+    let first = acquire_again(store, "lost").await?;
+    let Some(fence) = first.fence().map(str::to_owned) else { return Ok(()) };
+    drop(first);
+    let second = acquire_again(store, "lost").await?;
+    let lost = StoreLock::new(()).with_fence(fence);
+    let outcome = put_if(store, "lost", b"first", Precondition::Locked(&lost)).await?;
+    expect(outcome == PutOutcome::Conflict, "a write with a lock that another holds was no conflict")?;
+    expect(get(store, "lost").await?.is_none(), "a write that was a conflict left an entry")?;
+    let outcome = put_if(store, "lost", b"second", Precondition::Locked(&second)).await?;
+    expect(outcome == PutOutcome::Done, "a write of the holder was a conflict")?;
+    let outcome = put_if(store, "lost", b"first", Precondition::Locked(&lost)).await?;
+    expect(outcome == PutOutcome::Conflict, "a write with a lock that was lost was no conflict")?;
+    holds(store, "lost", b"second").await
 }
 
 /// Runs futures at the same time.

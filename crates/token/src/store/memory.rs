@@ -90,7 +90,7 @@ impl MemoryStore {
         memory.entries.retain(|_, held| now < held.until);
         let version = memory.entries.get(key).map(|held| held.version.as_str());
         let is_satisfied = match precondition {
-            Precondition::None => true,
+            Precondition::None | Precondition::Locked(_) => true,
             Precondition::Absent => version.is_none(),
             Precondition::Unchanged(expected) => version == Some(expected),
         };

@@ -9,7 +9,7 @@ use symbolon_types::{Error, ErrorKind};
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, StoreLock, StoredEntry};
+use super::cache_store::{CacheStore, ErasedStore, LockOutcome, Precondition, PutOutcome, StoredEntry};
 
 /// The first byte of every sealed entry, which changes with the construction.
 const VERSION: u8 = 1;
@@ -161,8 +161,8 @@ impl CacheStore for SealedStore {
         self.store.remove_erased(key, precondition).await
     }
 
-    async fn lock(&self, key: &str) -> Result<Option<StoreLock>, Error> {
-        self.store.lock_erased(key).await
+    async fn lock(&self, key: &str, read: Option<&str>) -> Result<LockOutcome, Error> {
+        self.store.lock_erased(key, read).await
     }
 
     fn is_local_to_machine(&self) -> bool {

@@ -8,7 +8,7 @@ use symbolon_transport::timeout;
 use symbolon_types::{ClientIdentity, Error, Secret, SharedClock, Thumbprint, catch_panic_of};
 use tracing::debug;
 
-use super::cache_store::{CacheStore, ErasedStore, Precondition, PutOutcome, StoreLock};
+use super::cache_store::{CacheStore, ErasedStore, LockOutcome, Precondition, PutOutcome, StoreLock};
 use super::entry::{StoredToken, decode_refresh_token, decode_token, encode_refresh_token, encode_token};
 use super::store_key::{EntryKind, store_key};
 use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey};
@@ -23,6 +23,13 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// The maximum number of attempts of a conditional write that loses to other writers.
 const MAX_ATTEMPTS: usize = 5;
+
+/// The result of a search for a token in the store.
+pub(crate) enum Lookup {
+    Found(IssuedToken),
+    /// No token that the caller can use. The lock keeps other processes from requesting it.
+    Missing(Option<StoreLock>),
+}
 
 /// The client of a [`CacheStore`], which selects the entries, keys and times to live.
 ///
@@ -39,6 +46,9 @@ pub(crate) struct StoreClient {
 }
 
 impl StoreClient {
+    /// The longest search for a token: two reads, and the lock between them.
+    pub(crate) const LONGEST_LOOKUP: Duration = TIMEOUT.saturating_mul(2).saturating_add(LOCK_TIMEOUT);
+
     pub(crate) fn new(store: impl CacheStore, capacity: usize, clock: SharedClock) -> Self {
         let refused = LeaseCache::new(capacity, clock.clone());
         Self { store: Arc::new(store), is_for_bound_tokens: false, refused, clock }
@@ -54,47 +64,79 @@ impl StoreClient {
         self.is_for_bound_tokens
     }
 
-    /// Waits for other processes that request the token of `key`. `None` without a lock.
-    pub(crate) async fn lock(&self, key: &TokenKey) -> Option<StoreLock> {
-        let key = &key.borrowed();
-        if !self.accepts(key) {
-            return None;
-        }
-        let store_key = store_key(EntryKind::AccessToken, key);
-        self.call_within(LOCK_TIMEOUT, "lock a token", self.store.lock_erased(&store_key)).await?
+    /// Returns the stored token for `key`, or the lock under which the caller requests one, if the
+    /// store has locks. The caller's own token `held`, if it has one, is due for refresh.
+    pub(crate) async fn token_or_lock(
+        &self,
+        key: &TokenKey,
+        identity: Option<&ClientIdentity>,
+        held: impl Fn() -> Option<Token>,
+        limit: Duration,
+    ) -> Lookup {
+        let lookup = async {
+            let (stored, version) = self.token(key, identity, &held).await;
+            if let Some(stored) = stored {
+                return Lookup::Found(stored);
+            }
+            // Of several processes, one requests the token, and the others find it.
+            let lock = match self.lock(key, version.as_deref()).await {
+                LockOutcome::Acquired(lock) => Some(lock),
+                LockOutcome::Changed => None,
+                LockOutcome::Unsupported => return Lookup::Missing(None),
+            };
+            self.token(key, identity, &held).await.0.map_or(Lookup::Missing(lock), Lookup::Found)
+        };
+        timeout(&self.clock, limit, lookup).await.unwrap_or(Lookup::Missing(None))
     }
 
-    /// Returns the stored token for `key`. The caller's own token `held`, if it has one, is due for
-    /// refresh.
-    pub(crate) async fn token(
+    async fn lock(&self, key: &TokenKey, read: Option<&str>) -> LockOutcome {
+        let key = &key.borrowed();
+        if !self.accepts(key) {
+            return LockOutcome::Unsupported;
+        }
+        let store_key = store_key(EntryKind::AccessToken, key);
+        let lock = self.store.lock_erased(&store_key, read);
+        self.call_within(LOCK_TIMEOUT, "lock a token", lock).await.unwrap_or(LockOutcome::Unsupported)
+    }
+
+    /// Returns the stored token for `key` if it helps a caller that has `held`, and the version of
+    /// its entry in any case.
+    async fn token(
         &self,
         key: &TokenKey,
         identity: Option<&ClientIdentity>,
         held: impl FnOnce() -> Option<Token>,
-    ) -> Option<IssuedToken> {
-        let stored = self.read(key, identity).await?;
+    ) -> (Option<IssuedToken>, Option<String>) {
+        let (stored, version) = self.read(key, identity).await;
+        let Some(stored) = stored else { return (None, version) };
         let is_refused =
             self.refused.find(key).is_some_and(|refused| refused.value == digest(&stored.secret));
         // If the caller's token is due for refresh, a stored token that is also due does not help.
         let is_new = |held: Token| !stored.is_due && held.secret().expose() != stored.secret.expose();
-        (!is_refused && held().is_none_or(is_new)).then_some(stored.fetched)
+        ((!is_refused && held().is_none_or(is_new)).then_some(stored.fetched), version)
     }
 
-    async fn read(&self, key: &TokenKey, identity: Option<&ClientIdentity>) -> Option<StoredToken> {
+    async fn read(
+        &self,
+        key: &TokenKey,
+        identity: Option<&ClientIdentity>,
+    ) -> (Option<StoredToken>, Option<String>) {
         let key = &key.borrowed();
         if !self.accepts(key) {
-            return None;
+            return (None, None);
         }
         let store_key = store_key(EntryKind::AccessToken, key);
-        let entry = self.call("read a token", self.store.get_erased(&store_key)).await??;
+        let read = self.call("read a token", self.store.get_erased(&store_key)).await;
+        let Some(entry) = read.flatten() else { return (None, None) };
         let stored = decode_token(entry.bytes(), &store_key, key, identity, self.clock.now());
         if stored.is_none() {
             debug!("ignored an unusable entry of the token store");
         }
-        stored
+        (stored, entry.version)
     }
 
-    pub(crate) async fn keep_token(&self, token: &Token) {
+    /// Stores a token, under the lock if the caller holds one.
+    pub(crate) async fn keep_token(&self, token: &Token, lock: Option<&StoreLock>) {
         let key = &token.key().borrowed();
         let now = self.clock.now();
         let Ok(ttl) = token.expires_on().duration_since(now) else { return };
@@ -103,8 +145,11 @@ impl StoreClient {
         }
         let store_key = store_key(EntryKind::AccessToken, key);
         let Some(entry) = encode_token(&store_key, token, now) else { return };
-        let put = self.store.put_erased(&store_key, &entry, ttl, Precondition::None);
-        self.call("keep a token", put).await;
+        let precondition = lock.map_or(Precondition::None, Precondition::Locked);
+        let put = self.store.put_erased(&store_key, &entry, ttl, precondition);
+        if self.call("keep a token", put).await == Some(PutOutcome::Conflict) {
+            debug!("another process has acquired the lock of a token meanwhile; the token is not stored");
+        }
     }
 
     /// Ensures that a token which a resource refused is not read from the store again.

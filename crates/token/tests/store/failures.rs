@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use symbolon_token::{
-    AuthorizationCode, CacheStore, Error, ErrorKind, Precondition, PutOutcome, StoredEntry, TokenCache,
-    TokenOrigin,
+    AuthorizationCode, CacheStore, Error, ErrorKind, LockOutcome, MemoryStore, Precondition, PutOutcome,
+    RequestOptions, StoredEntry, TokenCache, TokenOrigin,
 };
 use symbolon_transport::testing::ScriptedTransport;
+use symbolon_transport::transport_fn;
 use symbolon_types::{Context, Jitter, Secret};
 
 use crate::env::{SCOPE, TestEnv, issued, issued_with_refresh_token, shown};
@@ -96,4 +97,68 @@ async fn slow_store_delays_two_seconds_each_way() {
         TokenOrigin::Cache,
         "a hit does not call the store"
     );
+}
+
+/// A store that responds, and whose lock is never acquired.
+#[derive(Debug)]
+struct LockedStore(MemoryStore);
+
+impl CacheStore for LockedStore {
+    async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
+        self.0.get(key).await
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        entry: &[u8],
+        ttl: Duration,
+        precondition: Precondition<'_>,
+    ) -> Result<PutOutcome, Error> {
+        self.0.put(key, entry, ttl, precondition).await
+    }
+
+    async fn remove(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
+        self.0.remove(key, precondition).await
+    }
+
+    async fn lock(&self, _: &str, _: Option<&str>) -> Result<LockOutcome, Error> {
+        std::future::pending().await
+    }
+
+    fn is_local_to_machine(&self) -> bool {
+        true
+    }
+}
+
+/// Neither a slow store nor its lock uses up the time of the exchange.
+#[tokio::test]
+async fn store_leaves_half_of_the_deadline() {
+    for is_locked in [true, false] {
+        let env = TestEnv::new();
+        let context = Context::default().with_clock(env.clock.clone()).with_jitter(Jitter::fixed(0.0));
+        let cache = TokenCache::new(100, &context);
+        let cache = match is_locked {
+            true => cache.with_store(LockedStore(env.store.clone())),
+            false => cache.with_store(FailingStore { responds: false, calls: Arc::default() }),
+        };
+        let clock = env.clock.clone();
+        let slow = transport_fn(move |_| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep(Duration::from_millis(100)).await;
+                issued("one")
+            }
+        });
+        let process = env.process_over(slow, cache);
+        let options = RequestOptions::default().with_deadline(Duration::from_secs(1));
+        let mut request = std::pin::pin!(process.token(SCOPE).options(options).into_future());
+        let token = loop {
+            if let Some(token) = (&mut request).now_or_never() {
+                break token.unwrap();
+            }
+            env.manual_clock.advance_to_next().unwrap();
+        };
+        assert_eq!(shown(&token), ("one", TokenOrigin::Network));
+    }
 }

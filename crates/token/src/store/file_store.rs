@@ -1,18 +1,16 @@
-//! Bound tokens in the private folder of persisted bindings
-//! (docs/protocol/imdsv2.md#token-store).
+//! A store in a private folder (docs/protocol/imdsv2.md#token-store).
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use symbolon_binding::spawn_blocking;
-use symbolon_binding::store::{FileLock, PrivateDir, StoredFile};
-use symbolon_token::{
-    CacheStore, Error, ErrorKind, Precondition, PutOutcome, SealedStore, SealingKey, StoreLock, StoredEntry,
-};
-use symbolon_types::{SharedClock, printable};
+use symbolon_files::{FileLock, PrivateDir, StoredFile, spawn_blocking};
+use symbolon_types::{Context, Error, ErrorKind, SharedClock, SteadyTime, Thumbprint, printable};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
+
+use super::cache_store::{CacheStore, LockOutcome, Precondition, PutOutcome, StoreLock, StoredEntry};
+use super::sealed::{SealedStore, SealingKey};
 
 /// The file with the sealing key.
 const KEY_FILE: &str = "tokens.key";
@@ -27,21 +25,43 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first characters of the name of an entry.
 const PREFIX: &str = "token-";
 /// The maximum length of an entry. A longer file would not be read.
-const MAX_LENGTH: usize = 60 * 1024;
+const MAX_LENGTH: usize = 120 * 1024;
+/// The longest time to live. Tokens and refresh tokens have shorter ones.
+const LONGEST_TTL: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// The time between two searches for expired entries, which read all of them.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// A store of bound tokens in a private folder, one file for each, sealed with a key beside them.
+/// A [`CacheStore`] in a private folder, which the processes of one user on one machine share (on
+/// Unix; feature `file-store`).
 ///
-/// The folder is opened at first use. Clones share everything.
+/// Each token is a file, sealed with a key in the same folder. The key is no protection from the
+/// user of the folder, but keeps tokens out of partial copies. A folder that belongs to another
+/// user or is open to others is refused, and no token is stored.
+///
+/// The folder is opened at first use. It must not be on a file system that several machines share.
+/// The number of tokens is not limited; expired ones are removed. Clones share everything.
+///
+/// ```
+/// # use symbolon_token::{Context, FileStore, TokenCache};
+/// # let parent = tempfile::tempdir().unwrap();
+/// # let folder = parent.path().join("tokens");
+/// let context = Context::default();
+/// let cache = TokenCache::new(1000, &context).with_store(FileStore::new(folder, &context));
+/// assert!(cache.has_store());
+/// ```
 #[derive(Clone)]
-pub(crate) struct TokenFolder {
+#[must_use]
+pub struct FileStore {
     folder: PathBuf,
     clock: SharedClock,
     sealed: Arc<OnceCell<SealedStore>>,
 }
 
-impl TokenFolder {
-    pub(crate) fn new(folder: PathBuf, clock: SharedClock) -> Self {
-        Self { folder, clock, sealed: Arc::default() }
+impl FileStore {
+    /// Creates a store in a folder, which is created if it is missing, with the clock of `context`.
+    /// Does no I/O.
+    pub fn new(folder: impl Into<PathBuf>, context: &Context) -> Self {
+        Self { folder: folder.into(), clock: context.clock().clone(), sealed: Arc::default() }
     }
 
     async fn sealed(&self) -> Result<&SealedStore, Error> {
@@ -52,16 +72,16 @@ impl TokenFolder {
             let key = dir
                 .with_lock(LOCK, &self.clock, LOCK_TIMEOUT, move |lock| get_or_create_key(&held, &lock))
                 .await?;
-            let files = TokenFiles { dir, clock: self.clock.clone() };
+            let files = TokenFiles { dir, clock: self.clock.clone(), swept_at: Arc::default() };
             Ok(SealedStore::new(files, SealingKey::new(KEY_ID, key)?))
         };
         self.sealed.get_or_try_init(open).await
     }
 }
 
-symbolon_types::debug_fields!(TokenFolder: folder);
+symbolon_types::debug_fields!(FileStore: folder);
 
-impl CacheStore for TokenFolder {
+impl CacheStore for FileStore {
     async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
         self.sealed().await?.get(key).await
     }
@@ -80,8 +100,8 @@ impl CacheStore for TokenFolder {
         self.sealed().await?.remove(key, precondition).await
     }
 
-    async fn lock(&self, key: &str) -> Result<Option<StoreLock>, Error> {
-        self.sealed().await?.lock(key).await
+    async fn lock(&self, key: &str, read: Option<&str>) -> Result<LockOutcome, Error> {
+        self.sealed().await?.lock(key, read).await
     }
 
     fn is_local_to_machine(&self) -> bool {
@@ -119,17 +139,51 @@ fn get_or_create_key(dir: &PrivateDir, lock: &FileLock) -> Result<Zeroizing<[u8;
 struct TokenFiles {
     dir: PrivateDir,
     clock: SharedClock,
+    /// The time of the last search for expired entries.
+    swept_at: Arc<Mutex<Option<SteadyTime>>>,
 }
 
 impl TokenFiles {
+    /// Changes a file under the lock of the folder, if the precondition holds.
     async fn change(
         &self,
-        change: impl FnOnce(&PrivateDir, FileLock) -> Result<(), Error> + Send + 'static,
+        key: &str,
+        precondition: Precondition<'_>,
+        change: impl FnOnce(&PrivateDir, &str, &FileLock) -> Result<(), Error> + Send + 'static,
     ) -> Result<PutOutcome, Error> {
-        let dir = self.dir.clone();
-        let work = move |lock| change(&dir, lock);
-        self.dir.with_lock(LOCK, &self.clock, LOCK_TIMEOUT, work).await?;
-        Ok(PutOutcome::Done)
+        let (dir, name, now) = (self.dir.clone(), file_name(key), self.clock.now());
+        let expected = match precondition {
+            Precondition::None | Precondition::Locked(_) => None,
+            Precondition::Absent => Some(None),
+            Precondition::Unchanged(version) => Some(Some(version.to_owned())),
+        };
+        let work = move |lock| {
+            if let Some(expected) = expected {
+                let version = match dir.read(&name)? {
+                    StoredFile::Content(content) => {
+                        split(&content).filter(|(until, _)| now < *until).map(|_| version_of(&content))
+                    }
+                    _ => None,
+                };
+                if version != expected {
+                    return Ok(PutOutcome::Conflict);
+                }
+            }
+            change(&dir, &name, &lock)?;
+            Ok(PutOutcome::Done)
+        };
+        self.dir.with_lock(LOCK, &self.clock, LOCK_TIMEOUT, work).await
+    }
+
+    /// Returns true once in each interval.
+    fn is_sweep_due(&self) -> bool {
+        let now = self.clock.steady_now();
+        let mut swept_at = self.swept_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = swept_at.is_none_or(|swept_at| now.since(swept_at) >= SWEEP_INTERVAL);
+        if is_due {
+            *swept_at = Some(now);
+        }
+        is_due
     }
 }
 
@@ -140,7 +194,7 @@ impl CacheStore for TokenFiles {
             return Ok(None);
         };
         let entry = split(&content).filter(|(expires_at, _)| now < *expires_at);
-        Ok(entry.map(|(_, sealed)| StoredEntry::new(sealed)))
+        Ok(entry.map(|(_, sealed)| StoredEntry::new(sealed).with_version(version_of(&content))))
     }
 
     async fn put(
@@ -148,37 +202,39 @@ impl CacheStore for TokenFiles {
         key: &str,
         entry: &[u8],
         ttl: Duration,
-        _precondition: Precondition<'_>,
+        precondition: Precondition<'_>,
     ) -> Result<PutOutcome, Error> {
         if entry.len() > MAX_LENGTH {
             tracing::debug!("a token is too long to be stored");
             return Ok(PutOutcome::Done);
         }
-        let (name, now) = (file_name(key), self.clock.now());
-        let expires_at = now.checked_add(ttl).unwrap_or(now);
+        let now = self.clock.now();
+        let expires_at = now.checked_add(ttl.min(LONGEST_TTL)).unwrap_or(now);
         let unix = expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let content = [&unix.to_be_bytes()[..], entry].concat();
-        self.change(move |dir, lock| {
-            remove_expired(dir, now, &lock)?;
-            if let StoredFile::Unusable(_) = dir.read(&name)? {
-                dir.set_aside(&name, &lock)?;
+        let is_sweep_due = self.is_sweep_due();
+        self.change(key, precondition, move |dir, name, lock| {
+            if is_sweep_due {
+                remove_expired(dir, now, lock)?;
             }
-            dir.replace(&name, &content, &lock)
+            if let StoredFile::Unusable(_) = dir.read(name)? {
+                dir.set_aside(name, lock)?;
+            }
+            dir.replace(name, &content, lock)
         })
         .await
     }
 
-    async fn remove(&self, key: &str, _precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
-        let name = file_name(key);
-        self.change(move |dir, lock| dir.remove(&name, &lock)).await
+    async fn remove(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
+        self.change(key, precondition, |dir, name, lock| dir.remove(name, lock)).await
     }
 
     /// The first character of the digest selects one of 64 locks, which are never removed.
-    async fn lock(&self, key: &str) -> Result<Option<StoreLock>, Error> {
+    async fn lock(&self, key: &str, _read: Option<&str>) -> Result<LockOutcome, Error> {
         let digest = key.rsplit(':').next().unwrap_or_default();
         let name = format!("exchange-{}.lock", digest.get(..1).unwrap_or("0"));
         let lock = self.dir.lock(&name, &self.clock, EXCHANGE_TIMEOUT).await?;
-        Ok(Some(StoreLock::new(lock)))
+        Ok(LockOutcome::Acquired(StoreLock::new(lock)))
     }
 
     fn is_local_to_machine(&self) -> bool {
@@ -188,6 +244,12 @@ impl CacheStore for TokenFiles {
 
 fn file_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace(':', "-"))
+}
+
+/// Returns the version of a file: a digest, which changes with each write, because each is sealed
+/// with another nonce.
+fn version_of(content: &[u8]) -> String {
+    Thumbprint::of(content).to_string()
 }
 
 /// Returns the expiry and the sealed entry of a file.

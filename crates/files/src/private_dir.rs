@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 use super::file_lock::FileLock;
 use crate::blocking::spawn_blocking;
 
-/// Size limit of a file. A key takes two kilobytes, a certificate not much more.
-const MAX_FILE_SIZE: u64 = 64 * 1024;
+/// Size limit of a file. A key takes two kilobytes, a token of a user with many groups up to 64.
+const MAX_FILE_SIZE: u64 = 128 * 1024;
 /// Permissions of users other than the owner.
 const OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 /// Maximum number of names for files that are set aside, of each file.
@@ -40,7 +40,7 @@ struct OpenFolder {
 
 /// Result of reading a file in a [`PrivateDir`].
 #[derive(Debug)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "a caller has to handle each of the three")]
 pub enum StoredFile {
     /// There is no file with this name.
     Absent,
@@ -62,7 +62,7 @@ pub enum FileProblem {
     OpenToOthers,
     /// This user may not read the file.
     Unreadable,
-    /// The file is longer than 64 KiB.
+    /// The file is longer than 128 KiB.
     TooLong,
 }
 
@@ -401,7 +401,8 @@ fn file_problem(found: &Stat) -> Option<FileProblem> {
 
 /// Returns true for the error of a folder that could not be created because the file system is full
 /// or read-only.
-pub(crate) fn has_no_room(error: &Error) -> bool {
+#[must_use]
+pub fn has_no_room(error: &Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| matches!(cause.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull))

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 /// Work that has started runs to its end, even if the future is dropped.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), symbolon_binding::Error> {
-/// let sum = symbolon_binding::spawn_blocking(|| (1..=100).sum::<u32>()).await?;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), symbolon_types::Error> {
+/// let sum = symbolon_files::spawn_blocking(|| (1..=100).sum::<u32>()).await?;
 /// assert_eq!(sum, 5050);
 /// # Ok(()) }
 /// ```

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+mod blocking;
+#[cfg(unix)]
+mod file_lock;
+#[cfg(unix)]
+mod private_dir;
+
+pub use blocking::spawn_blocking;
+#[cfg(unix)]
+pub use file_lock::FileLock;
+#[cfg(unix)]
+pub use private_dir::{FileProblem, PrivateDir, StoredFile, has_no_room};
