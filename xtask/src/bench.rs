@@ -24,6 +24,8 @@ enum Comparison {
     Peers,
     /// Calls through the proxy, and without it: latency, throughput, streaming, memory
     Proxy,
+    /// Processes over one Redis: cold starts, a lost Redis, reads, ten minutes of chaos
+    Store,
 }
 
 /// Call for two minutes while certificates live 15 seconds
@@ -52,6 +54,7 @@ impl BenchArgs {
             Comparison::Calls => "calls",
             Comparison::Peers => "peers",
             Comparison::Proxy => "proxy",
+            Comparison::Store => "store",
         })
     }
 }

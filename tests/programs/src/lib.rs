@@ -7,6 +7,8 @@
 mod machines;
 mod openssl;
 mod program;
+#[cfg(target_os = "linux")]
+mod redis;
 mod service;
 mod softhsm;
 mod swtpm;
@@ -15,6 +17,8 @@ mod swtpm;
 pub use machines::Machines;
 pub use openssl::verify_every_scheme;
 pub use program::{find_program, missing, or_skip};
+#[cfg(target_os = "linux")]
+pub use redis::Redis;
 pub use service::{Folder, Service};
 pub use softhsm::SoftHsm;
 pub use swtpm::Swtpm;

@@ -34,6 +34,10 @@ mod resource_server;
 mod routing;
 mod runtimes;
 mod sources;
+#[cfg(target_os = "linux")]
+mod store;
+#[cfg(unix)]
+mod store_files;
 mod succession;
 mod telemetry;
 mod test_env;

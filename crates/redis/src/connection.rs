@@ -1,0 +1,193 @@
+//! The connection to Redis: opened at first use, replaced when it is lost, left alone for a time
+//! when Redis does not respond.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::{Cmd, RedisError, RedisResult, Value};
+use symbolon_transport::timeout;
+use symbolon_types::{Error, SharedClock, SteadyTime, catch_panic_of};
+use tokio::runtime::Handle;
+
+use crate::endpoint::{Endpoint, Link};
+use crate::failure;
+use crate::health::{Access, Health};
+
+/// The pause after the first command without a reply. It doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Connection {
+    endpoint: Endpoint,
+    /// The servers by host and port, for errors.
+    servers: String,
+    clock: SharedClock,
+    timeout: Duration,
+    health: Health,
+    state: Mutex<ConnectionState>,
+    /// Held while a connection is opened, so that callers share it.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct ConnectionState {
+    link: Option<Link>,
+    /// The number of connections that were given up. A failure of an earlier one is no news.
+    epoch: u64,
+    /// The number of commands in a row that got no reply.
+    failures: u32,
+    paused_until: Option<SteadyTime>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        servers: String,
+        clock: SharedClock,
+        timeout: Duration,
+        health: Health,
+    ) -> Self {
+        let (state, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { endpoint, servers, clock, timeout, health, state, connecting }
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Sends a command. An error of the connection makes later commands fail at once, for a time.
+    pub(crate) async fn call(&self, access: Access, command: &Cmd) -> Result<Value, Error> {
+        if Handle::try_current().is_err() {
+            return Err(failure::no_runtime());
+        }
+        let epoch = self.begin()?;
+        let attempt = catch_panic_of("the Redis client", || self.attempt(command));
+        let error = match timeout(&self.clock, self.timeout, attempt).await {
+            Some(Ok(Ok(value))) => {
+                self.state().succeed();
+                self.health.succeeded(access);
+                return Ok(value);
+            }
+            Some(Ok(Err(failed))) => {
+                if failed.is_refusal {
+                    self.state().succeed();
+                } else {
+                    self.give_up(epoch);
+                }
+                failure::failed(&self.servers, &failed.error, self.timeout)
+            }
+            Some(Err(panicked)) => {
+                self.give_up(epoch);
+                panicked
+            }
+            None => {
+                self.give_up(epoch);
+                failure::timed_out(&self.servers, self.timeout)
+            }
+        };
+        self.health.failed(access, &error);
+        Err(error)
+    }
+
+    /// Returns the present epoch, unless Redis is left alone. After a pause, one command is sent
+    /// while the others wait for its result.
+    fn begin(&self) -> Result<u64, Error> {
+        let mut state = self.state();
+        if let Some(until) = state.paused_until {
+            let now = self.clock.steady_now();
+            if now < until {
+                return Err(failure::paused(&self.servers));
+            }
+            state.paused_until = Some(now.plus(self.timeout));
+        }
+        Ok(state.epoch)
+    }
+
+    /// Closes the connection after a failure, and begins a pause.
+    fn give_up(&self, epoch: u64) {
+        let now = self.clock.steady_now();
+        let mut state = self.state();
+        if state.epoch == epoch {
+            let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(5)).min(LONGEST_PAUSE);
+            state.failures += 1;
+            state.paused_until = Some(now.plus(pause));
+            state.close();
+        }
+    }
+
+    /// Sends a command, on a new connection if the present one was lost.
+    async fn attempt(&self, command: &Cmd) -> Result<Value, FailedCommand> {
+        let (epoch, mut link) = self.link().await.map_err(FailedCommand::unsent)?;
+        match link.send(command).await {
+            Err(error) if failure::needs_new_connection(&error) => {
+                let mut state = self.state();
+                if state.epoch == epoch {
+                    state.close();
+                }
+            }
+            result => return result.map_err(FailedCommand::sent),
+        }
+        let (_, mut link) = self.link().await.map_err(FailedCommand::unsent)?;
+        link.send(command).await.map_err(FailedCommand::sent)
+    }
+
+    /// Returns the open connection, or opens one.
+    async fn link(&self) -> RedisResult<(u64, Link)> {
+        if let Some(open) = self.state().open() {
+            return Ok(open);
+        }
+        let _connecting = self.connecting.lock().await;
+        if let Some(open) = self.state().open() {
+            return Ok(open);
+        }
+        let link = self.endpoint.connect(self.timeout).await?;
+        let mut state = self.state();
+        state.link = Some(link.clone());
+        Ok((state.epoch, link))
+    }
+
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConnectionState {
+    fn open(&self) -> Option<(u64, Link)> {
+        self.link.clone().map(|link| (self.epoch, link))
+    }
+
+    fn close(&mut self) {
+        self.link = None;
+        self.epoch += 1;
+    }
+
+    fn succeed(&mut self) {
+        self.failures = 0;
+        self.paused_until = None;
+    }
+}
+
+/// A command without success.
+struct FailedCommand {
+    error: RedisError,
+    /// True if the server replied with an error: the connection works.
+    is_refusal: bool,
+}
+
+impl FailedCommand {
+    fn sent(error: RedisError) -> Self {
+        Self { is_refusal: failure::is_reply(&error), error }
+    }
+
+    /// No connection was opened; a refused password is such a case.
+    fn unsent(error: RedisError) -> Self {
+        Self { is_refusal: false, error }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("servers", &self.servers).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod connection;
+mod endpoint;
+mod entries;
+mod failure;
+mod health;
+mod script;
+mod store;
+
+pub use builder::RedisStoreBuilder;
+pub use store::RedisStore;

@@ -1,0 +1,91 @@
+//! STORE: processes of one machine that share tokens through a folder.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use symbolon::{Context, TokenOrigin};
+use symbolon_emulator::{Fault, Step};
+use symbolon_tests::RESOURCE;
+use symbolon_token::{
+    CacheStore as _, ClientCertificate, FileStore, Precondition, PutOutcome, TokenCache, conformance,
+};
+
+use crate::test_env::TestEnv;
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("token-")).collect()
+}
+
+#[tokio::test]
+async fn file_store_conforms() {
+    let parent = tempfile::tempdir().unwrap();
+    let store = FileStore::new(parent.path().join("tokens"), &Context::default());
+    let report = conformance::check_store(store).await;
+    assert!(report.holds(), "{report}");
+}
+
+/// Of two processes that have read the same entry, the second to write has a conflict.
+#[tokio::test]
+async fn file_store_compares_versions() {
+    let parent = tempfile::tempdir().unwrap();
+    let store = || FileStore::new(parent.path().join("tokens"), &Context::default());
+    let minute = Duration::from_secs(60);
+    store().put("k", b"first", minute, Precondition::Absent).await.unwrap();
+    let read = store().get("k").await.unwrap().unwrap();
+    let write = async || {
+        let precondition = Precondition::Unchanged(read.version().unwrap());
+        store().put("k", b"second", minute, precondition).await.unwrap()
+    };
+    assert_eq!((write().await, write().await), (PutOutcome::Done, PutOutcome::Conflict));
+}
+
+#[tokio::test]
+async fn store_12_folder_is_shared_and_private() {
+    let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
+    test_env.emulator.inject(Fault::delay(Step::Token, Duration::from_millis(100)).always());
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("tokens");
+    let certificate = test_env.certificate();
+    let process = || {
+        let cache = TokenCache::new(100, &test_env.context())
+            .with_store(FileStore::new(&folder, &test_env.context()));
+        let credential = ClientCertificate::new(test_env.application(), certificate.clone()).unwrap();
+        test_env.client_builder(credential).cache(cache).build()
+    };
+    let cold: Vec<_> = (0..20).map(|_| process()).collect();
+    let requests = cold.iter().map(|process| process.token_for_resource(RESOURCE).into_future());
+    let tokens: Vec<_> =
+        join_all(requests).await.into_iter().map(|token| test_env.keep(token.unwrap())).collect();
+    assert_eq!(test_env.counts().tokens, 1);
+    assert!(tokens.iter().all(|token| token.secret().expose() == tokens[0].secret().expose()));
+    let [file] = &entries(&folder)[..] else { panic!("one token is stored") };
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, 0o700);
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o7777, 0o600);
+    let content = fs::read(file).unwrap();
+    let secret = tokens[0].secret().expose().as_bytes();
+    assert!(!content.windows(20).any(|window| window == &secret[..20]));
+
+    let origin = async || test_env.keep(process().token_for_resource(RESOURCE).await.unwrap()).origin();
+    assert_eq!(origin().await, TokenOrigin::Cache);
+    // A file of another token, and a damaged one, are not used.
+    let other = "https://other.example";
+    test_env.keep(process().token_for_resource(other).await.unwrap());
+    for copied in entries(&folder).iter().filter(|entry| *entry != file) {
+        fs::copy(copied, file).unwrap();
+    }
+    assert_eq!(origin().await, TokenOrigin::Network);
+    assert_eq!(origin().await, TokenOrigin::Cache);
+    let mut damaged = fs::read(file).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(file, damaged).unwrap();
+    assert_eq!(origin().await, TokenOrigin::Network);
+
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let exchanges = test_env.counts().tokens;
+    assert_eq!((origin().await, origin().await), (TokenOrigin::Network, TokenOrigin::Network));
+    assert_eq!(test_env.counts().tokens, exchanges + 2);
+}
