@@ -248,7 +248,7 @@ fn killed_writer_leaves_a_complete_file() {
         dir.replace("note", b"old", &lock).unwrap();
         drop(lock);
         let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--ignored", "store::private_dir::tests::victim"])
+            .args(["--exact", "--ignored", "private_dir::tests::victim"])
             .env(VICTIM, format!("{step:?} {}", path.display()))
             .output()
             .unwrap()
