@@ -1,5 +1,7 @@
 //! The builder of the transport.
 
+use std::sync::Arc;
+
 use symbolon_rustls::pki_types::CertificateDer;
 use symbolon_rustls::rustls::crypto::CryptoProvider;
 use symbolon_rustls::{ClientConfigs, ClientConfigsBuilder, TlsVersion};
@@ -7,6 +9,7 @@ use symbolon_types::Context;
 
 use crate::connector::Connector;
 use crate::proxy::Proxies;
+use crate::tls::{MakeBackend, TlsBackend, rustls_backend};
 use crate::{BuildError, HyperTransport};
 
 /// The only application protocol (RFC 7301 §6).
@@ -17,6 +20,7 @@ const HTTP_1_1: &str = "http/1.1";
 #[must_use]
 pub struct HyperTransportBuilder {
     tls: ClientConfigsBuilder,
+    make_backend: MakeBackend,
     context: Context,
 }
 
@@ -24,7 +28,7 @@ impl HyperTransport {
     /// Returns a builder.
     pub fn builder() -> HyperTransportBuilder {
         let tls = ClientConfigs::builder().alpn_protocols([HTTP_1_1]);
-        HyperTransportBuilder { tls, context: Context::default() }
+        HyperTransportBuilder { tls, make_backend: rustls_backend, context: Context::default() }
     }
 }
 
@@ -65,6 +69,13 @@ impl HyperTransportBuilder {
         self
     }
 
+    /// Sets the TLS library, which is made from the settings of roots, versions, clock and
+    /// variables. Default: rustls. The crate `symbolon-openssl` has another one.
+    pub fn tls_backend<B: TlsBackend + From<ClientConfigs>>(mut self) -> Self {
+        self.make_backend = |configs| Arc::new(B::from(configs));
+        self
+    }
+
     /// Sets the environment variables, and the clock that measures idle connections and checks the
     /// validity of server certificates. Default: the process's own.
     ///
@@ -91,7 +102,7 @@ impl HyperTransportBuilder {
     /// [`BuildError`] if a root certificate or the crypto provider is unusable.
     pub fn build(self) -> Result<HyperTransport, BuildError> {
         let proxies = Proxies::from_env(self.context.env());
-        let tls = self.tls.context(self.context.clone()).build()?;
+        let tls = (self.make_backend)(self.tls.context(self.context.clone()).build()?);
         let clock = self.context.clock().clone();
         Ok(HyperTransport::new(Connector::new(tls, proxies, clock.clone()), clock))
     }

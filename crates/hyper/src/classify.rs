@@ -77,12 +77,19 @@ pub(crate) fn not_started(error: hyper::Error) -> NewConnectionError {
 }
 
 /// Returns the error for a failed exchange on a new connection.
-pub(crate) fn exchange_failed(failure: ExchangeError, record: &ClientAuthRecord) -> NewConnectionError {
+///
+/// `is_late` is true if the server had received the request before it requested the certificate.
+pub(crate) fn exchange_failed(
+    failure: ExchangeError,
+    record: &ClientAuthRecord,
+    is_late: bool,
+) -> NewConnectionError {
     match failure {
         ExchangeError::Lost { error, is_sent, is_answered: false } if !error.is_user() => {
             let kind = record.failure_kind(&error);
             let tls = tls_error(&error);
-            let is_refused = matches!(tls, Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
+            let is_refused =
+                !is_late && matches!(tls, Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
             let failed = advised(of_tls(kind), kind, tls);
             let failed = failed.with_source(error).with_unprocessed(!is_sent || is_refused);
             on_new_connection(kind, failed)
@@ -107,6 +114,18 @@ pub(crate) fn kept_connection_failed(failure: ExchangeError) -> TransportError {
         TransportErrorKind::Interrupted
     };
     TransportError::new(kind).with_source(error).with_unprocessed(!is_sent)
+}
+
+/// Returns the error of a server that accepts a request without the certificate that its token is
+/// bound to, so that the token protects nothing.
+pub(crate) fn accepted_without_certificate() -> TransportError {
+    TransportError::new(TransportErrorKind::IdentityNotRequested)
+        .with_problem("accepted the request without requesting the client certificate")
+        .with_advice(
+            "check that the resource requires the certificate for this request: without it, a bound token is worth no \
+             more than a bearer token",
+        )
+        .with_unprocessed(false)
 }
 
 /// Returns the error of a server that sends interim responses and no other.

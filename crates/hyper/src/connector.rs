@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use symbolon_rustls::rustls::{HandshakeKind, ProtocolVersion};
-use symbolon_rustls::{ClientAuthRecord, ClientConfigs, TlsClient, TlsStream};
+use symbolon_rustls::ClientAuthRecord;
 use symbolon_transport::{PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind};
 use symbolon_types::{CertificatePin, ClientIdentity, SharedClock};
 use tokio::runtime::{Handle, Id};
@@ -13,29 +12,51 @@ use crate::connect::{TcpConnection, connect, connect_to, resolve};
 use crate::origin::{HttpOrigin, server_name};
 use crate::proxy::{Proxies, Proxy, ProxyProtocol};
 use crate::stream::{AsyncStream, HttpStream};
+use crate::tls::{TlsBackend, TlsBackendClient, TlsConnection};
 use crate::tunnel::{self, ProxyTlsStream};
+
+/// The client authentication of a new connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientAuth {
+    pub(crate) record: ClientAuthRecord,
+    pub(crate) has_identity: bool,
+    /// True if the server may request the certificate after the handshake.
+    pub(crate) may_request_late: bool,
+}
+
+impl ClientAuth {
+    /// Returns true if there is an identity that was not presented.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.has_identity && !self.record.is_presented()
+    }
+}
 
 /// Opens connections, directly or through the proxy of the environment.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    tls: ClientConfigs,
+    tls: Arc<dyn TlsBackend>,
     proxies: Proxies,
     clock: SharedClock,
 }
 
 impl Connector {
-    pub(crate) fn new(tls: ClientConfigs, proxies: Proxies, clock: SharedClock) -> Self {
+    pub(crate) fn new(tls: Arc<dyn TlsBackend>, proxies: Proxies, clock: SharedClock) -> Self {
         Self { tls, proxies, clock }
     }
 
-    /// Drops a TLS client, so that the next handshake is a full one.
-    pub(crate) fn forget(
-        &self,
-        identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
-        client: &Arc<TlsClient>,
-    ) {
-        self.tls.forget(identity, pinned_server, client);
+    /// Returns true if the certificate can be presented after the handshake.
+    pub(crate) fn renegotiates(&self) -> bool {
+        self.tls.renegotiates()
+    }
+
+    /// Returns the client authentication of a new connection with this identity. `is_late` is true
+    /// if the request permits a late certificate.
+    pub(crate) fn client_auth(&self, identity: Option<&ClientIdentity>, is_late: bool) -> ClientAuth {
+        ClientAuth {
+            record: ClientAuthRecord::default(),
+            has_identity: identity.is_some(),
+            may_request_late: is_late && self.renegotiates(),
+        }
     }
 
     pub(crate) fn proxy_for(
@@ -57,7 +78,7 @@ impl Connector {
         &self,
         identity: Option<&ClientIdentity>,
         pinned_server: Option<CertificatePin>,
-    ) -> Result<Arc<TlsClient>, NewConnectionError> {
+    ) -> Result<Arc<dyn TlsBackendClient>, NewConnectionError> {
         self.tls.client(identity, pinned_server).await.map_err(classify::tls_failed)
     }
 
@@ -66,8 +87,8 @@ impl Connector {
         &self,
         origin: &HttpOrigin,
         proxy: Option<&Proxy>,
-        tls: Option<&TlsClient>,
-        record: &ClientAuthRecord,
+        tls: Option<&dyn TlsBackendClient>,
+        client_auth: &ClientAuth,
         phase: &PhaseCell,
     ) -> Result<HttpStream, NewConnectionError> {
         tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
@@ -78,18 +99,12 @@ impl Connector {
         };
         let (Some(tls), Some(name)) = (tls, name) else { return Ok(HttpStream::new(stream, false)) };
         phase.enter(RequestPhase::Handshake);
-        let stream = tls.connect(name, origin.port(), stream, record).await.map_err(classify::tls_failed)?;
-        let (_, connection) = stream.get_ref();
-        let is_http2 = connection.alpn_protocol() == Some(b"h2");
-        tracing::debug!(
-            origin = %origin,
-            version = connection.protocol_version().map_or("unknown", name_of),
-            is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            has_identity = tls.has_identity(),
-            is_http2,
-            "TLS handshake"
-        );
-        Ok(HttpStream::new(Box::new(stream), is_http2))
+        let ClientAuth { record, has_identity, may_request_late } = client_auth;
+        let connected = tls.connect(name, origin.port(), stream, record, *may_request_late).await;
+        let TlsConnection { stream, is_http2, version, is_resumed } =
+            connected.map_err(classify::tls_failed)?;
+        tracing::debug!(origin = %origin, version, is_resumed, has_identity, is_http2, "TLS handshake");
+        Ok(HttpStream::new(stream, is_http2))
     }
 
     /// Opens a tunnel to the origin through the proxy.
@@ -120,11 +135,11 @@ impl Connector {
         proxy: &Proxy,
         stream: TcpConnection,
         phase: &PhaseCell,
-    ) -> Result<ProxyTlsStream<TlsStream<TcpConnection>>, TransportError> {
+    ) -> Result<ProxyTlsStream<Box<dyn AsyncStream>>, TransportError> {
         let name = server_name(proxy.host())?;
         let tls = self.tls.client(None, None).await.map_err(classify::proxy_tls_failed)?;
         phase.enter(RequestPhase::Handshake);
-        let stream = tls.connect_to_proxy(name, proxy.port(), stream).await;
+        let stream = tls.connect_to_proxy(name, proxy.port(), Box::new(stream)).await;
         stream.map(ProxyTlsStream).map_err(classify::proxy_tls_failed)
     }
 }
@@ -141,12 +156,4 @@ pub(crate) fn current_runtime() -> Result<Id, TransportError> {
             .with_source(error)
     });
     Ok(runtime?.id())
-}
-
-fn name_of(version: ProtocolVersion) -> &'static str {
-    match version {
-        ProtocolVersion::TLSv1_2 => "1.2",
-        ProtocolVersion::TLSv1_3 => "1.3",
-        _ => "unknown",
-    }
 }

@@ -23,6 +23,7 @@
 //! is written, and the session is not stored, so that no resumption bypasses the check.
 //!
 //! **TLS is in `symbolon-rustls`**: configurations, roots, pins, the classification of failures.
+//! Another library implements [`TlsBackend`]; pools, proxies and rules stay the same.
 //! Connections of one pin are never used with another, so a replaced server certificate takes
 //! effect at the next request.
 
@@ -41,6 +42,7 @@ mod pool;
 mod proxy;
 mod socks;
 mod stream;
+mod tls;
 mod transport;
 mod tunnel;
 
@@ -48,6 +50,8 @@ pub use builder::HyperTransportBuilder;
 #[cfg(feature = "connections")]
 pub use connections::{Connections, ConnectionsBuilder, OutgoingBody, ResponseBody, SendFailure, outgoing};
 pub use error::BuildError;
+pub use stream::AsyncStream;
+pub use tls::{TlsBackend, TlsBackendClient, TlsConnection};
 pub use transport::HyperTransport;
 
 #[cfg(feature = "pkcs12")]

@@ -79,7 +79,7 @@ impl HttpStream {
 }
 
 /// A stream of TCP or TLS.
-pub(crate) trait AsyncStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+pub trait AsyncStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> AsyncStream for S {}
 

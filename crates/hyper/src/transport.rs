@@ -6,7 +6,6 @@ use http::Method;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http_body_util::Full;
-use symbolon_rustls::ClientAuthRecord;
 use symbolon_transport::{
     Capabilities, Idempotence, Request, Response, Route, Transport, TransportError, TransportErrorKind,
 };
@@ -80,7 +79,11 @@ impl HyperTransport {
 
 impl Transport for HyperTransport {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::none().with_client_certificates().with_pinned_servers()
+        let capabilities = Capabilities::none().with_client_certificates().with_pinned_servers();
+        match self.0.connector.renegotiates() {
+            true => capabilities.with_renegotiation(),
+            false => capabilities,
+        }
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
@@ -172,21 +175,33 @@ impl TransportParts {
             true => Some(self.connector.tls_client(identity, pin).await?),
             false => None,
         };
-        let record = ClientAuthRecord::default();
+        let auth = self.connector.client_auth(identity, request.is_late_certificate_permitted());
         let exchange = async {
             let stream =
-                self.connector.open(&key.origin, proxy, tls.as_deref(), &record, request.phase()).await?;
+                self.connector.open(&key.origin, proxy, tls.as_deref(), &auth, request.phase()).await?;
             let connection = Http1Connection::new(stream).await.map_err(classify::not_started)?;
+            let is_late = auth.is_missing();
             let exchanged = connection.exchange(message, request.phase()).await;
-            exchanged.map_err(|failure| classify::exchange_failed(failure, &record))
+            let exchanged =
+                exchanged.map_err(|failure| classify::exchange_failed(failure, &auth.record, is_late))?;
+            match exchanged {
+                (response, _) if auth.is_missing() && response.status().is_success() => {
+                    Err(classify::accepted_without_certificate().into())
+                }
+                exchanged => Ok::<_, NewConnectionError>(exchanged),
+            }
         };
         match exchange.await {
-            Ok((response, connection)) => Ok(self.done(&client, key.clone(), response, connection)),
+            // A kept connection has presented the certificate.
+            Ok((response, connection)) => {
+                let connection = connection.filter(|_| !auth.is_missing());
+                Ok(self.done(&client, key.clone(), response, connection))
+            }
             Err(error) => {
                 if error.may_be_refusal() {
                     self.pool.forget(identity, pin, &client);
                     if let Some(tls) = &tls {
-                        self.connector.forget(identity, pin, tls);
+                        tls.forget_sessions();
                     }
                 }
                 Err(error)

@@ -118,6 +118,11 @@ impl TlsClient {
         handshake.map_err(|error| self.handshake_error(error, &record, &name))
     }
 
+    /// Drops the sessions of [`connect`](Self::connect), so that its next handshake is a full one.
+    pub fn forget_sessions(&self) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn handshake_error(&self, error: io::Error, record: &ClientAuthRecord, server: &str) -> TlsError {
         TlsError::of_handshake(error, record)
             .of_server(server)

@@ -73,8 +73,9 @@ impl ClientAuthRecord {
         .await
     }
 
-    /// Records that the certificate was presented, in this handshake or in the resumed session.
-    pub(crate) fn set_presented(&self) {
+    /// Records that the certificate was presented. Another TLS library calls it when the server
+    /// requests the certificate.
+    pub fn set_presented(&self) {
         self.0.presented.store(true, Ordering::Relaxed);
     }
 

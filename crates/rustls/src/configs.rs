@@ -16,6 +16,7 @@ use crate::error::{ConfigError, TlsError, TlsErrorKind};
 use crate::identity_map::IdentityMap;
 use crate::pinned::PinnedServer;
 use crate::trust::{ServerTrust, Trust};
+use crate::verification::ServerVerification;
 use crate::version::TlsVersion;
 
 /// The TLS configurations of client identities: one for each, with sessions of its own, made when
@@ -46,6 +47,7 @@ pub(crate) struct TlsSettings {
     provider: Arc<CryptoProvider>,
     versions: RangeInclusive<TlsVersion>,
     alpn_protocols: Vec<Vec<u8>>,
+    clock: SharedClock,
     /// With provider, clock and versions.
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
 }
@@ -103,15 +105,31 @@ impl ClientConfigs {
         Arc::clone(clients.get_or_insert_with(identity, pinned_server, make))
     }
 
-    /// Drops the client of an identity and a pin unless it was replaced already, so that the next
-    /// connection makes a full handshake.
-    pub fn forget(
+    /// Returns the verification of servers by the roots, or by a pin, for another TLS library.
+    ///
+    /// # Errors
+    /// [`TlsErrorKind::Roots`] if the root certificates cannot be loaded.
+    pub async fn server_verification(
         &self,
-        identity: Option<&ClientIdentity>,
         pinned_server: Option<CertificatePin>,
-        client: &Arc<TlsClient>,
-    ) {
-        self.clients().remove_if(identity, pinned_server, |kept| Arc::ptr_eq(kept, client));
+    ) -> Result<ServerVerification, TlsError> {
+        let settings = &self.0.settings;
+        Ok(match pinned_server {
+            Some(pin) => {
+                let verifier = Arc::new(PinnedServer::new(pin, &settings.provider));
+                ServerVerification { verifier, skipped_roots: None, clock: settings.clock.clone() }
+            }
+            None => {
+                let ServerTrust { verifier, skipped } = self.roots().await?;
+                ServerVerification { verifier, skipped_roots: skipped, clock: settings.clock.clone() }
+            }
+        })
+    }
+
+    /// Returns the accepted versions of TLS.
+    #[must_use]
+    pub fn versions(&self) -> RangeInclusive<TlsVersion> {
+        self.0.settings.versions.clone()
     }
 
     pub(crate) async fn roots(&self) -> Result<ServerTrust, TlsError> {
@@ -151,7 +169,7 @@ impl TlsSettings {
             builder(&[*version])?;
         }
         let builder = builder(&supported)?;
-        Ok(Self { provider, versions, alpn_protocols, builder })
+        Ok(Self { provider, versions, alpn_protocols, clock, builder })
     }
 
     fn client(&self, identity: Option<&ClientIdentity>, verifier: ServerVerifier) -> TlsClient {

@@ -93,7 +93,9 @@ impl TlsError {
         })
     }
 
-    pub(crate) fn of_server(self, server: &str) -> Self {
+    /// Sets the server, as `name:port`.
+    #[must_use]
+    pub fn of_server(self, server: &str) -> Self {
         Self { server: Some(server.to_owned()), ..self }
     }
 
@@ -107,7 +109,9 @@ impl TlsError {
         self.source
     }
 
-    pub(crate) fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    /// Sets the cause.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
     }
 
@@ -282,7 +286,8 @@ impl fmt::Display for TlsError {
             ),
             TlsErrorKind::IdentityNotRequested => (
                 "did not request the client certificate",
-                "use an endpoint that requests it in the TLS handshake, not by renegotiation",
+                "use an endpoint that requests it in the TLS handshake, or the crate symbolon-openssl for one that \
+                 requests it later",
             ),
             TlsErrorKind::Interrupted | TlsErrorKind::LostWithIdentity => {
                 ("closed the connection early", "try again")

@@ -40,6 +40,18 @@ impl<V> IdentityMap<V> {
         Self { entries: HashMap::new(), uses: 0 }
     }
 
+    /// Returns the value of an identity and a pin, if there is one.
+    pub fn get(
+        &mut self,
+        identity: Option<&ClientIdentity>,
+        pinned_server: Option<CertificatePin>,
+    ) -> Option<&V> {
+        self.uses += 1;
+        let entry = self.entries.get_mut(&TlsKey::of(identity, pinned_server))?;
+        entry.last_use = self.uses;
+        Some(&entry.value)
+    }
+
     /// Returns the value of an identity and a pin. Makes it first if there is none.
     pub fn get_or_insert_with(
         &mut self,

@@ -39,6 +39,7 @@ mod pinned;
 mod rotating;
 mod scheme;
 mod trust;
+mod verification;
 mod version;
 
 pub use builder::ClientConfigsBuilder;
@@ -53,6 +54,7 @@ pub use identity::client_identity_from_pkcs12;
 pub use identity::{ClientIdentityLoader, LoadError, client_identity_from_pem};
 pub use identity_map::IdentityMap;
 pub use rotating::RotatingConfig;
+pub use verification::ServerVerification;
 pub use version::TlsVersion;
 
 /// The TLS library whose types appear in signatures of this crate.

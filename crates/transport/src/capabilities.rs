@@ -12,6 +12,7 @@
 pub struct Capabilities {
     client_certificates: bool,
     pinned_servers: bool,
+    renegotiation: bool,
 }
 
 impl Capabilities {
@@ -34,6 +35,15 @@ impl Capabilities {
         self
     }
 
+    /// Declares that the transport presents the identity of a request also if the server requests
+    /// it after the handshake, where the request
+    /// [permits it](crate::Request::with_late_certificate): by renegotiation in TLS 1.2, and by
+    /// post-handshake authentication in TLS 1.3 (RFC 8446 §4.6.2).
+    pub fn with_renegotiation(mut self) -> Self {
+        self.renegotiation = true;
+        self
+    }
+
     /// Returns true if the transport presents client certificates.
     #[must_use]
     pub fn client_certificates(self) -> bool {
@@ -44,5 +54,11 @@ impl Capabilities {
     #[must_use]
     pub fn pinned_servers(self) -> bool {
         self.pinned_servers
+    }
+
+    /// Returns true if the transport presents client certificates after the handshake.
+    #[must_use]
+    pub fn renegotiation(self) -> bool {
+        self.renegotiation
     }
 }

@@ -26,8 +26,9 @@ pub enum TransportErrorKind {
     IdentityRejected,
     /// The private key of the client certificate failed to sign the handshake.
     IdentityUnusable,
-    /// The server did not request a client certificate in the handshake. Nothing was sent. Servers
-    /// that request it by renegotiation (TLS 1.2) are not supported.
+    /// The server did not request the client certificate: not in the handshake, and nothing was
+    /// sent; or, where the request [permits it](crate::Request::with_late_certificate), not before
+    /// it accepted the request.
     IdentityNotRequested,
     /// The connection was lost before the response was complete.
     Interrupted,
@@ -125,7 +126,9 @@ impl Mapping {
                 ErrorKind::Environment,
                 "transport_error",
                 "did not request the client certificate",
-                "use an endpoint that requests a client certificate in the TLS handshake, not by renegotiation",
+                "use an endpoint that requests a client certificate in the TLS handshake; for one that requests it \
+                 later, such as Azure Key Vault, set `late_client_certificate` and send with the crate symbolon-openssl \
+                 (`symbolon call --tls openssl`)",
             ),
             Kind::Interrupted => {
                 (ErrorKind::Network, "transport_error", "closed the connection early", "try again")

@@ -31,6 +31,7 @@ pub struct Request {
     body: Bytes,
     identity: Option<ClientIdentity>,
     pinned_server: Option<CertificatePin>,
+    is_late_certificate_permitted: bool,
     secrets: Secrets,
     idempotence: Idempotence,
     phase: PhaseCell,
@@ -77,6 +78,7 @@ impl Request {
             body: Bytes::new(),
             identity: None,
             pinned_server: None,
+            is_late_certificate_permitted: false,
             secrets: Secrets::none(),
             phase: PhaseCell::new(),
         }
@@ -91,6 +93,14 @@ impl Request {
     /// Requires a connection that presents this client certificate.
     pub fn with_identity(mut self, identity: Option<ClientIdentity>) -> Self {
         self.identity = identity;
+        self
+    }
+
+    /// Permits that the server requests the client certificate after it has received the request,
+    /// as Azure Key Vault does (`docs/guide/key-vault.md`). A transport without
+    /// [renegotiation](crate::Capabilities::with_renegotiation) ignores it. Default: false.
+    pub fn with_late_certificate(mut self, is_permitted: bool) -> Self {
+        self.is_late_certificate_permitted = is_permitted;
         self
     }
 
@@ -169,6 +179,13 @@ impl Request {
         self.identity.as_ref()
     }
 
+    /// Returns true if the server may request the client certificate after it has received the
+    /// request.
+    #[must_use]
+    pub fn is_late_certificate_permitted(&self) -> bool {
+        self.is_late_certificate_permitted
+    }
+
     /// Returns the pin of the server's certificate, if there is one.
     #[must_use]
     pub fn pinned_server(&self) -> Option<CertificatePin> {
@@ -205,7 +222,8 @@ impl Request {
 symbolon_types::debug_fields!(
     Request |this|
     method: this.method, origin: this.url.origin().ascii_serialization(), route: this.route,
-    has_identity: this.identity.is_some(), pinned_server: this.pinned_server
+    has_identity: this.identity.is_some(), pinned_server: this.pinned_server,
+    is_late_certificate_permitted: this.is_late_certificate_permitted
 );
 
 /// Returns whether plain HTTP may be sent to this address: one of this machine, of its link or of a

@@ -1,5 +1,6 @@
 //! The builder of pooled connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_rustls::pki_types::CertificateDer;
@@ -12,6 +13,7 @@ use super::pools::Connections;
 use crate::connector::Connector;
 use crate::error::BuildError;
 use crate::proxy::Proxies;
+use crate::tls::{MakeBackend, TlsBackend, rustls_backend};
 
 /// Load balancers and firewalls drop idle flows silently after a few minutes, those of Azure after
 /// four.
@@ -24,6 +26,7 @@ const IDLE_CONNECTIONS: usize = 256;
 #[must_use]
 pub struct ConnectionsBuilder {
     tls: ClientConfigsBuilder,
+    make_backend: MakeBackend,
     context: Context,
     limits: PoolLimits,
     http2: bool,
@@ -34,6 +37,7 @@ impl Connections {
     pub fn builder() -> ConnectionsBuilder {
         ConnectionsBuilder {
             tls: ClientConfigs::builder(),
+            make_backend: rustls_backend,
             context: Context::default(),
             limits: PoolLimits {
                 connections: usize::MAX,
@@ -79,6 +83,13 @@ impl ConnectionsBuilder {
     /// Sets the oldest accepted version of TLS. Default: 1.2.
     pub fn minimum_tls(mut self, version: TlsVersion) -> Self {
         self.tls = self.tls.minimum_tls(version);
+        self
+    }
+
+    /// Sets the TLS library, which is made from the settings of roots, versions, clock and
+    /// variables. Default: rustls. The crate `symbolon-openssl` has another one.
+    pub fn tls_backend<B: TlsBackend + From<ClientConfigs>>(mut self) -> Self {
+        self.make_backend = |configs| Arc::new(B::from(configs));
         self
     }
 
@@ -133,7 +144,7 @@ impl ConnectionsBuilder {
         let protocols: &[&str] = if self.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
         let tls = self.tls.alpn_protocols(protocols.iter().copied()).context(self.context.clone());
         let clock = self.context.clock().clone();
-        let connector = Connector::new(tls.build()?, proxies, clock.clone());
+        let connector = Connector::new((self.make_backend)(tls.build()?), proxies, clock.clone());
         Ok(Connections::new(connector, self.limits, clock))
     }
 }

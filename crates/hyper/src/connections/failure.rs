@@ -61,11 +61,13 @@ impl From<TransportError> for SendFailure {
 }
 
 /// Returns the failure of an exchange. `record` is `None` for a connection that has served another
-/// request, whose loss says nothing about the certificate.
+/// request, whose loss says nothing about the certificate. `is_late` is true if the server had
+/// received the request before it requested the certificate.
 pub(crate) fn exchange_error(
     failure: ExchangeFailure,
     activity: &StreamActivity,
     record: Option<&ClientAuthRecord>,
+    is_late: bool,
 ) -> SendFailure {
     let (error, unsent) = match failure {
         ExchangeFailure::Lost(error, unsent) => (error, unsent),
@@ -78,7 +80,8 @@ pub(crate) fn exchange_error(
         }
         // An HTTP/2 server may send its settings before it refuses the certificate.
         (Some(record), Some(tls)) => {
-            is_unprocessed |= matches!(tls, Error::AlertReceived(alert) if ends_handshake(*alert));
+            is_unprocessed |=
+                !is_late && matches!(tls, Error::AlertReceived(alert) if ends_handshake(*alert));
             let kind = record.failure_kind(tls);
             on_new_connection(kind, advised(of_tls(kind), kind, Some(tls)).with_source(error))
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +10,10 @@ use http::header::{CONNECTION, HOST, TE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
-use symbolon_rustls::{ClientAuthRecord, IdentityMap, TlsClient};
-use symbolon_transport::{PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind};
+use symbolon_rustls::IdentityMap;
+use symbolon_transport::{
+    LateCertificate, PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind,
+};
 use symbolon_types::{ClientIdentity, SharedClock};
 use tokio::runtime::Id;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
@@ -22,12 +24,13 @@ use super::http2::SharedHttp2;
 use super::origin_pool::{OriginPool, PoolLimits};
 use super::outgoing::OutgoingBody;
 use super::response_body::{DrivenConnection, ResponseBody};
-use crate::classify::{NewConnectionError, not_started};
-use crate::connector::{Connector, current_runtime};
+use crate::classify::{NewConnectionError, accepted_without_certificate, not_started};
+use crate::connector::{ClientAuth, Connector, current_runtime};
 use crate::http1::announce_no_content;
 use crate::origin::HttpOrigin;
 use crate::proxy::Proxy;
 use crate::stream::HttpStream;
+use crate::tls::TlsBackendClient;
 
 /// The shortest interval in which outdated connections are closed.
 const CLOSING_INTERVAL: Duration = Duration::from_secs(1);
@@ -56,7 +59,7 @@ struct ConnectionsParts {
 /// The pools of one identity, or of none.
 #[derive(Debug, Default)]
 struct IdentityPools {
-    tls: OnceCell<Arc<TlsClient>>,
+    tls: OnceCell<Arc<dyn TlsBackendClient>>,
     pools: Mutex<HashMap<PoolKey, Arc<OriginPool>>>,
 }
 
@@ -77,6 +80,8 @@ struct Target<'a> {
     identity: Option<&'a ClientIdentity>,
     pools: &'a IdentityPools,
     phase: &'a PhaseCell,
+    /// True if the server may request the certificate after it has received the request.
+    is_late: bool,
 }
 
 /// A connection that is ready for a request.
@@ -84,8 +89,9 @@ enum ReadyConnection {
     Http1 {
         connection: Box<StreamingHttp1>,
         permit: Option<OwnedSemaphorePermit>,
-        /// The record of its handshake; `None` if it has served another request.
-        record: Option<ClientAuthRecord>,
+        /// The client authentication; `None` if it has served another request, which the server
+        /// accepted with the certificate.
+        client_auth: Option<ClientAuth>,
     },
     Http2 {
         connection: SharedHttp2,
@@ -115,6 +121,13 @@ impl IdentityPools {
 }
 
 impl Connections {
+    /// Returns true if the certificate can be presented after the handshake, where a request
+    /// permits it.
+    #[must_use]
+    pub fn renegotiates(&self) -> bool {
+        self.0.connector.renegotiates()
+    }
+
     pub(super) fn new(connector: Connector, limits: PoolLimits, clock: SharedClock) -> Self {
         Self(Arc::new(ConnectionsParts {
             connector,
@@ -127,6 +140,10 @@ impl Connections {
 
     /// Sends a request on a connection that presents this certificate, and receives the head of the
     /// response.
+    ///
+    /// With a [`LateCertificate`] among the extensions of the request, and a TLS library that
+    /// supports it, the certificate may be presented after the request was sent. A success without
+    /// it is then an error, and another response closes the connection.
     ///
     /// The URI is absolute. The scheme is `https`, or `http` for this machine and requests without
     /// a certificate. Dropping the future ends the exchange. A [`PhaseCell`] among the extensions
@@ -172,10 +189,11 @@ impl Connections {
     ) -> Result<http::Response<ResponseBody>, SendFailure> {
         let uri = request.uri().clone();
         let phase = request.extensions().get::<PhaseCell>().cloned().unwrap_or_default();
+        let is_late = request.extensions().get::<LateCertificate>().is_some();
         loop {
             let pools = self.0.pools(identity);
             let pool = self.0.pool(&pools, key);
-            let target = Target { key, proxy, identity, pools: &pools, phase: &phase };
+            let target = Target { key, proxy, identity, pools: &pools, phase: &phase, is_late };
             let Checkout { connection, is_new } = match self.0.checkout(&pool, target).await {
                 Ok(checkout) => checkout,
                 Err(error) => {
@@ -209,20 +227,27 @@ impl Connections {
         mut request: Box<http::Request<OutgoingBody>>,
     ) -> Result<http::Response<ResponseBody>, SendFailure> {
         match connection {
-            ReadyConnection::Http1 { mut connection, permit, record } => {
+            ReadyConnection::Http1 { mut connection, permit, client_auth } => {
                 connection.start();
+                let is_missing = || client_auth.as_ref().is_some_and(ClientAuth::is_missing);
+                let was_missing = is_missing();
                 set_for_http1(&mut request, origin);
                 match connection.send(request).await {
+                    Ok(response) if is_missing() && response.status().is_success() => {
+                        Err(SendFailure::from(accepted_without_certificate()))
+                    }
                     Ok(response) => {
-                        let pool = Arc::downgrade(pool);
+                        // A kept connection has presented the certificate.
+                        let pool = if is_missing() { Weak::new() } else { Arc::downgrade(pool) };
                         let driven = DrivenConnection { connection, pool, clock: self.0.clock.clone() };
                         Ok(released(response, Some(driven), permit).await)
                     }
                     Err(failure) => {
                         let activity = connection.activity();
                         // A server that has begun to respond has accepted the certificate.
-                        let record = record.filter(|_| !activity.is_received());
-                        Err(exchange_error(failure, activity, record.as_ref()))
+                        let client_auth = client_auth.filter(|_| !activity.is_received());
+                        let record = client_auth.as_ref().map(|client_auth| &client_auth.record);
+                        Err(exchange_error(failure, activity, record, was_missing))
                     }
                 }
             }
@@ -230,9 +255,12 @@ impl Connections {
                 set_for_http2(&mut request);
                 match connection.send(request).await {
                     Ok(response) => Ok(released(response, None, permit).await),
-                    Err(failure) => {
-                        Err(exchange_error(failure, connection.activity(), connection.unproven_record()))
-                    }
+                    Err(failure) => Err(exchange_error(
+                        failure,
+                        connection.activity(),
+                        connection.unproven_record(),
+                        false,
+                    )),
                 }
             }
         }
@@ -249,7 +277,7 @@ impl Connections {
         if failure.is_identity_rejected() || failure.is_lost_with_identity {
             self.0.identities().remove_if(identity, None, |held| Arc::ptr_eq(held, pools));
             if let Some(tls) = pools.tls.get() {
-                self.0.connector.forget(identity, None, tls);
+                tls.forget_sessions();
             }
         }
     }
@@ -302,7 +330,7 @@ impl ConnectionsParts {
         }
         let permit = pool.connection_permit().await;
         if let Some(connection) = pool.take(self.clock.now()).await {
-            let connection = ReadyConnection::Http1 { connection, permit, record: None };
+            let connection = ReadyConnection::Http1 { connection, permit, client_auth: None };
             return Ok(Checkout { connection, is_new: false });
         }
         // On the heap, so that the futures of other requests stay small.
@@ -318,17 +346,17 @@ impl ConnectionsParts {
         permit: Option<OwnedSemaphorePermit>,
         opening: Option<tokio::sync::MutexGuard<'_, ()>>,
     ) -> Result<ReadyConnection, NewConnectionError> {
-        let record = ClientAuthRecord::default();
-        let stream = self.open(target, &record).await?;
+        let client_auth = self.connector.client_auth(target.identity, target.is_late);
+        let stream = self.open(target, &client_auth).await?;
         if !stream.is_http2() {
             pool.set_http1();
             drop(opening);
             let connection = StreamingHttp1::new(stream).await.map_err(not_started)?;
-            return Ok(ReadyConnection::Http1 { connection, permit, record: Some(record) });
+            return Ok(ReadyConnection::Http1 { connection, permit, client_auth: Some(client_auth) });
         }
         // HTTP/2 requests are bounded by streams.
         drop(permit);
-        let connection = SharedHttp2::new(stream, record).await.map_err(not_started)?;
+        let connection = SharedHttp2::new(stream, client_auth.record).await.map_err(not_started)?;
         pool.set_http2(connection.clone(), self.clock.now());
         drop(opening);
         let permit = pool.stream_permit().await;
@@ -349,14 +377,14 @@ impl ConnectionsParts {
     async fn open(
         &self,
         target: Target<'_>,
-        record: &ClientAuthRecord,
+        client_auth: &ClientAuth,
     ) -> Result<HttpStream, NewConnectionError> {
-        let Target { key, proxy, identity, pools, phase } = target;
+        let Target { key, proxy, identity, pools, phase, .. } = target;
         let tls = match key.origin.is_tls() {
             true => Some(&**pools.tls.get_or_try_init(|| self.connector.tls_client(identity, None)).await?),
             false => None,
         };
-        self.connector.open(&key.origin, proxy, tls, record, phase).await
+        self.connector.open(&key.origin, proxy, tls, client_auth, phase).await
     }
 
     fn identities(&self) -> MutexGuard<'_, IdentityMap<Arc<IdentityPools>>> {

@@ -157,17 +157,22 @@ async fn configurations_are_bounded() {
 }
 
 #[tokio::test]
-async fn forgotten_client_is_made_anew() {
+async fn forgotten_sessions_are_not_resumed() {
     let authority = Authority::new();
-    let configs = trusting(&authority).build().unwrap();
-    let identity = authority.identity(Algorithm::P256);
-    let first = configs.client(Some(&identity), None).await.unwrap();
-    configs.forget(Some(&identity), None, &first);
-    let second = configs.client(Some(&identity), None).await.unwrap();
-    assert!(!Arc::ptr_eq(&first, &second));
-    // A late rejection of the first does not concern the second.
-    configs.forget(Some(&identity), None, &first);
-    assert!(Arc::ptr_eq(&second, &configs.client(Some(&identity), None).await.unwrap()));
+    for version in VERSIONS {
+        let configs = trusting(&authority).build().unwrap();
+        let identity = authority.identity(Algorithm::P256);
+        let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
+        let client = configs.client(Some(&identity), None).await.unwrap();
+        for is_forgotten in [false, false, true, false] {
+            if is_forgotten {
+                client.forget_sessions();
+            }
+            exchange(&client, server.address()).await.unwrap();
+        }
+        let resumed: Vec<_> = server.journal().handshakes.iter().map(|one| one.is_resumed).collect();
+        assert_eq!(resumed, [false, true, false, true], "{version:?}");
+    }
 }
 
 #[tokio::test]
