@@ -15,7 +15,13 @@ use crate::metadata::Metadata;
 use crate::report::Checklist;
 
 /// Crates that a member must not reach with its default features.
-const OPTIONAL: [(&str, &[&str]); 2] = [("symbolon-hyper", OLD_CIPHERS), ("symbolon-rustls", OLD_CIPHERS)];
+const OPTIONAL: [(&str, &[&str]); 4] = [
+    ("symbolon-hyper", OLD_CIPHERS),
+    ("symbolon-rustls", OLD_CIPHERS),
+    ("symbolon", OPENSSL),
+    ("symbolon-cli", OPENSSL),
+];
+const OPENSSL: &[&str] = &["openssl", "openssl-sys", "tokio-openssl"];
 const OLD_CIPHERS: &[&str] = &["pkcs8", "pkcs5", "cbc", "des", "rc2"];
 
 pub(crate) fn run() -> Result<(), String> {

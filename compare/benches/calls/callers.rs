@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body_util::{BodyExt as _, StreamBody};
+use symbolon_openssl::OpensslBackend;
 use symbolon_rustls::ClientConfigs;
-use symbolon_testing::symbolon::parts::client::{Client, Connections, HttpCalls as _};
+use symbolon_testing::symbolon::parts::client::{Client, Connections, ConnectionsBuilder, HttpCalls as _};
 use symbolon_testing::symbolon::parts::token::TokenClient;
 
 use crate::server::frames;
@@ -48,14 +49,21 @@ impl Symbolon {
         server: &ServerProcess,
         protocol: Protocol,
     ) -> Result<Self, BoxError> {
-        let connections = Connections::builder()
-            .platform_roots(false)
-            .root_certificates_pem(server.certificate.as_bytes())
-            .http2(protocol == Protocol::Http2)
-            .build()?;
+        let connections = connections(server).http2(protocol == Protocol::Http2).build()?;
         let client = tokens.client(RESOURCE).proof_of_possession().connections(connections).build()?;
         Ok(Self { client, url: server.url.clone() })
     }
+
+    /// The same over HTTP/1.1 and OpenSSL.
+    pub(crate) fn with_openssl(tokens: &TokenClient, server: &ServerProcess) -> Result<Self, BoxError> {
+        let connections = connections(server).tls_backend::<OpensslBackend>().build()?;
+        let client = tokens.client(RESOURCE).proof_of_possession().connections(connections).build()?;
+        Ok(Self { client, url: server.url.clone() })
+    }
+}
+
+fn connections(server: &ServerProcess) -> ConnectionsBuilder {
+    Connections::builder().platform_roots(false).root_certificates_pem(server.certificate.as_bytes())
 }
 
 impl Caller for Symbolon {

@@ -25,6 +25,7 @@ Usage: cargo xtask bench calls [-- OPTIONS]
 
   --quick         small sizes: a check that it works, not a measurement
   --only NAME     latency, throughput or streaming
+  --openssl       OpenSSL compared with rustls, over HTTP/1.1
   --http1         HTTP/1.1 only
   --http2         HTTP/2 only
 ";
@@ -50,7 +51,11 @@ fn main() -> Result<(), BoxError> {
         (false, true) => vec![Protocol::Http2],
         _ => vec![Protocol::Http1, Protocol::Http2],
     };
-    runtime()?.block_on(run(&protocols, sizes, only.map(String::as_str)))
+    let only = only.map(String::as_str);
+    match has("--openssl") {
+        true => runtime()?.block_on(run_openssl(sizes, only)),
+        false => runtime()?.block_on(run(&protocols, sizes, only)),
+    }
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
@@ -65,9 +70,19 @@ async fn run(protocols: &[Protocol], sizes: Sizes, only: Option<&str>) -> Result
     for protocol in protocols {
         let ours = Symbolon::new(&tokens, &server, *protocol)?;
         let theirs = Reqwest::new(&tokens, &server, *protocol).await?;
-        measure(*protocol, &ours, &theirs, sizes, only).await?;
+        measure(*protocol, &ours, &theirs, sizes, only, 1.0).await?;
     }
     Ok(())
+}
+
+async fn run_openssl(sizes: Sizes, only: Option<&str>) -> Result<(), BoxError> {
+    let emulator = Emulator::start().await?;
+    let server = ServerProcess::start(emulator.ca_file())?;
+    let tokens = emulator.client()?;
+    println!("| | OpenSSL | rustls | ratio | limit | |\n|---|--:|--:|--:|--:|---|");
+    let openssl = Symbolon::with_openssl(&tokens, &server)?;
+    let rustls = Symbolon::new(&tokens, &server, Protocol::Http1)?;
+    measure(Protocol::Http1, &openssl, &rustls, sizes, only, 0.9).await
 }
 
 /// The server, in a process of its own. It ends when this is dropped.

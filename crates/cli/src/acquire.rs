@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use symbolon::PersistedKeys;
-use symbolon::parts::hyper::{BuildError, ConfigError};
+use symbolon::parts::hyper::{BuildError, ConfigError, HyperTransportBuilder};
 use symbolon::parts::types::printable;
 use symbolon::{
     Connections, Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder,
@@ -29,10 +29,21 @@ const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 
 /// Returns the HTTP transport.
 pub(crate) fn transport(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransport, Error> {
+    built(transport_builder(ca_file, env)?, ca_file)
+}
+
+pub(crate) fn transport_builder(ca_file: Option<&Path>, env: &Env) -> Result<HyperTransportBuilder, Error> {
     let mut transport = HyperTransport::builder().context(Context::default().with_env(env.clone()));
     if let Some(pem) = read_ca_file(ca_file)? {
         transport = transport.root_certificates_pem(&pem);
     }
+    Ok(transport)
+}
+
+pub(crate) fn built(
+    transport: HyperTransportBuilder,
+    ca_file: Option<&Path>,
+) -> Result<HyperTransport, Error> {
     transport.build().map_err(|error| unusable(&error, ca_file))
 }
 

@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::connections::HttpConnections;
 use crate::destination::AllowedHosts;
 use crate::fallback::{BearerFallback, FallbackMemory};
+use crate::late_certificate::LateCertificatePolicy;
 use crate::provider::{ErasedProvider, TokenProvider};
 use crate::sender::Sender;
 use crate::settings::ClientSettings;
@@ -40,6 +41,7 @@ pub struct ClientBuilder<C = Connections> {
     replay_limit: usize,
     retries: u32,
     headers: Result<HeaderMap, Error>,
+    late_certificate: LateCertificatePolicy,
     allowed_hosts: AllowedHosts,
 }
 
@@ -64,6 +66,7 @@ impl Client {
             replay_limit: REPLAY_LIMIT,
             retries: 0,
             headers: Ok(HeaderMap::new()),
+            late_certificate: LateCertificatePolicy::default(),
             allowed_hosts: AllowedHosts::default(),
         }
     }
@@ -100,6 +103,7 @@ impl<C: HttpConnections> ClientBuilder<C> {
             replay_limit: self.replay_limit,
             retries: self.retries,
             headers: self.headers,
+            late_certificate: self.late_certificate,
             allowed_hosts: self.allowed_hosts,
         }
     }
@@ -177,6 +181,21 @@ impl<C: HttpConnections> ClientBuilder<C> {
         self
     }
 
+    /// Sets whether the resource may request the certificate of a bound token after it has received
+    /// the request, and sends `x-ms-tokenboundauth: true` with such tokens. Default: for Azure Key
+    /// Vault, and for requests that have this header (`docs/guide/key-vault.md`).
+    ///
+    /// This needs [connections](Self::connections) that renegotiate, those of `symbolon-openssl`.
+    /// Others require the certificate to be requested in the handshake, and send nothing otherwise.
+    /// With `true`, [`build`](Self::build) refuses them.
+    pub fn late_client_certificate(mut self, permitted: bool) -> Self {
+        self.late_certificate = match permitted {
+            true => LateCertificatePolicy::Always,
+            false => LateCertificatePolicy::Never,
+        };
+        self
+    }
+
     /// Refuses requests to hosts other than these and their subdomains, so that no token is sent to
     /// another host. Default: all hosts are allowed, and the first request to a host outside of the
     /// resource's is logged as a warning.
@@ -199,7 +218,8 @@ impl<C: HttpConnections> ClientBuilder<C> {
     ///
     /// # Errors
     /// `invalid_configuration` if a header or an allowed host is invalid, or if the connections
-    /// cannot be built from the environment.
+    /// cannot be built from the environment; `transport_unsupported` if they cannot present the
+    /// certificate [late](Self::late_client_certificate).
     pub fn build(self) -> Result<Client<C>, Error> {
         let headers = self.headers?;
         if headers.contains_key(AUTHORIZATION) {
@@ -211,6 +231,14 @@ impl<C: HttpConnections> ClientBuilder<C> {
                 .with_advice("use names without scheme, port and path, such as vault.azure.net"));
         }
         let sender = (self.make_sender)(&self.context)?;
+        if self.late_certificate == LateCertificatePolicy::Always && !sender.renegotiates() {
+            let error = "the connections of this client cannot present a certificate after the TLS handshake, as \
+                         `late_client_certificate` requires";
+            return Err(Error::new(ErrorKind::Request, "transport_unsupported", error).with_advice(
+                "use connections or a transport with the `OpensslBackend` of the crate symbolon-openssl",
+            ));
+        }
+        let late_certificate = self.late_certificate.of_resource(&self.resource);
         Ok(Client(Arc::new(ClientSettings {
             provider: self.provider,
             resource: self.resource,
@@ -224,6 +252,7 @@ impl<C: HttpConnections> ClientBuilder<C> {
             replay_limit: self.replay_limit,
             retries: self.retries,
             headers,
+            late_certificate,
             allowed_hosts: self.allowed_hosts,
             has_warned: AtomicBool::new(false),
         })))

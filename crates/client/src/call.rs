@@ -11,7 +11,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use symbolon_hyper::OutgoingBody;
 use symbolon_token::{Token, claims_challenge};
-use symbolon_transport::{PhaseCell, TransportErrorKind, timeout};
+use symbolon_transport::{LateCertificate, PhaseCell, TransportErrorKind, timeout};
 use symbolon_types::Error;
 use tracing::Instrument as _;
 
@@ -135,6 +135,11 @@ impl<C: HttpConnections> Call<C> {
         let mut request = http::Request::from_parts(self.head.clone(), body);
         let phase = PhaseCell::new();
         request.extensions_mut().insert(phase.clone());
+        let is_bound = self.token.as_ref().is_some_and(|token| token.bound_to().is_some());
+        if is_bound && self.settings.late_certificate.prepare(request.headers_mut()) {
+            tracing::debug!("the resource may request the certificate late, after x-ms-tokenboundauth: true");
+            request.extensions_mut().insert(LateCertificate::permitted());
+        }
         let sending = pin!(self.settings.sender.send(self.token.as_ref(), request));
         let Some(result) = self.until_deadline(sending).await.transpose()? else {
             let may_repeat = self.head.method.is_idempotent();

@@ -13,12 +13,20 @@ use symbolon_types::ClientIdentity;
 ///
 /// # Contract
 /// - A request with an identity is sent only on a connection that presented it in the TLS
-///   handshake, and one without an identity only on a connection that presented none.
+///   handshake, and one without an identity only on a connection that presented none. Connections
+///   that [renegotiate](Self::renegotiates) may present it later, where the request permits it; a
+///   success without it is an error.
 /// - A request is sent once, unless nothing of it was written. Redirects are returned.
 /// - Dropping the future cancels the request.
 pub trait HttpConnections: fmt::Debug + Send + Sync + 'static {
     /// The body of a response.
     type Body: Body<Data = Bytes, Error = TransportError> + Send + Unpin + 'static;
+
+    /// Returns true if the certificate can be presented after the handshake, where a request has
+    /// the extension [`LateCertificate`](symbolon_transport::LateCertificate). Default: false.
+    fn renegotiates(&self) -> bool {
+        false
+    }
 
     /// Sends a request with an absolute URI, and receives the head of the response.
     fn send(
@@ -65,6 +73,10 @@ impl From<SendFailure> for ConnectionFailure {
 
 impl HttpConnections for Connections {
     type Body = ResponseBody;
+
+    fn renegotiates(&self) -> bool {
+        Self::renegotiates(self)
+    }
 
     async fn send(
         &self,

@@ -14,6 +14,9 @@ const MAY_BE_PROCESSED: &str = "check if the resource has processed the request 
 /// sent again.
 pub(crate) fn send_failed(error: TransportError, destination: &Destination, may_repeat: bool) -> Error {
     let summary = match error.kind() {
+        TransportErrorKind::IdentityNotRequested if !error.is_unprocessed() => format!(
+            "{destination} accepted the request without requesting the client certificate that the token is bound to"
+        ),
         TransportErrorKind::IdentityNotRequested => format!(
             "{destination} did not request the client certificate, without which the token is invalid; nothing was sent"
         ),

@@ -36,6 +36,7 @@ mod connections;
 mod destination;
 mod failure;
 mod fallback;
+mod late_certificate;
 mod provider;
 mod replay;
 mod request;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use symbolon_hyper::{OutgoingBody, ResponseBody};
 use symbolon_token::Token;
 use symbolon_transport::{
-    Request, Route, SharedTransport, Transport as _, TransportError, TransportErrorKind,
+    LateCertificate, Request, Route, SharedTransport, Transport as _, TransportError, TransportErrorKind,
 };
 use symbolon_types::Error;
 
@@ -45,6 +45,14 @@ impl<C: HttpConnections> Sender<C> {
         }
     }
 
+    /// Returns true if the certificate can be presented after the handshake.
+    pub(crate) fn renegotiates(&self) -> bool {
+        match self {
+            Self::Connections(connections) => connections.renegotiates(),
+            Self::Transport(transport) => transport.capabilities().renegotiation(),
+        }
+    }
+
     /// Returns true if a request whose connection was lost has been sent again already, where that
     /// is permitted: a transport does it.
     pub(crate) fn repeats_lost_requests(&self) -> bool {
@@ -59,6 +67,7 @@ async fn send_whole<B>(
     request: http::Request<OutgoingBody>,
 ) -> Result<Result<http::Response<IncomingBody<B>>, ConnectionFailure>, Error> {
     let (head, body) = request.into_parts();
+    let is_late = head.extensions.get::<LateCertificate>().is_some();
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {
@@ -75,7 +84,7 @@ async fn send_whole<B>(
         },
     };
     let whole = |body| IncomingBody::Whole(Full::new(body));
-    let sent = transport.send(request).await;
+    let sent = transport.send(request.with_late_certificate(is_late)).await;
     Ok(sent.map(|response| http::Response::from(response).map(whole)).map_err(Into::into))
 }
 

@@ -11,6 +11,7 @@ use symbolon_types::{Context, Error};
 use crate::body::BodyLimits;
 use crate::destination::{AllowedHosts, Destination};
 use crate::fallback::{BearerFallback, FallbackMemory};
+use crate::late_certificate::LateCertificatePolicy;
 use crate::provider::{ErasedProvider, ProviderRequest};
 use crate::sender::Sender;
 
@@ -28,6 +29,7 @@ pub(crate) struct ClientSettings<C> {
     pub(crate) replay_limit: usize,
     pub(crate) retries: u32,
     pub(crate) headers: HeaderMap,
+    pub(crate) late_certificate: LateCertificatePolicy,
     pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) has_warned: AtomicBool,
 }

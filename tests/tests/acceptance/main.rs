@@ -22,6 +22,8 @@ mod data_rotation;
 mod data_tonic;
 mod delegation;
 mod key;
+mod key_vault;
+mod late_server;
 mod lifetime;
 mod minting;
 mod proxy;
@@ -44,6 +46,7 @@ mod test_env;
 mod transport;
 mod troubleshooting;
 mod users;
+mod vault_server;
 
 #[test]
 fn rows_have_tests() {

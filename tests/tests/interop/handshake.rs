@@ -7,6 +7,7 @@ use http::{Method, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
 use symbolon::{Connections, Context, Env, HyperTransport};
 use symbolon_hyper::outgoing;
+use symbolon_openssl::OpensslBackend;
 use symbolon_rustls::ClientConfigs;
 use symbolon_rustls::pki_types::ServerName;
 use symbolon_rustls::rustls::ClientConfig;
@@ -78,8 +79,11 @@ fn all_accept(requests: &[Requested]) {
                     continue;
                 }
             };
-            for requested in requests {
-                let case = format!("{} {version:?} with {}", kind.name, requested.name);
+            let clients = requests.iter().flat_map(|requested| [(requested, false), (requested, true)]);
+            for (requested, is_openssl) in clients {
+                let library = if is_openssl { "OpenSSL" } else { "rustls" };
+                let case = format!("{} {version:?} with {} over {library}", kind.name, requested.name);
+                let send = |url: &str, root: &[u8], identity| send(url, root, identity, is_openssl);
                 let known = send(&server.url, &authority.pem(), authority.certify(requested));
                 let (status, page) = known.unwrap_or_else(|kind| panic!("{case}: {kind:?}"));
                 assert_eq!(status, StatusCode::OK, "{case}: {page}");
@@ -98,13 +102,14 @@ fn send(
     url: &str,
     root: &[u8],
     identity: ClientIdentity,
+    is_openssl: bool,
 ) -> Result<(StatusCode, String), TransportErrorKind> {
     let transport = HyperTransport::builder()
         .platform_roots(false)
         .context(Context::default().with_env(Env::empty()))
-        .root_certificates_pem(root)
-        .build()
-        .unwrap();
+        .root_certificates_pem(root);
+    let transport = if is_openssl { transport.tls_backend::<OpensslBackend>() } else { transport };
+    let transport = transport.build().unwrap();
     let request = Request::new(Method::GET, url.parse().unwrap(), Route::Local).with_identity(Some(identity));
     let response = block_on(transport.send(request)).map_err(|error| error.kind())?;
     Ok((response.status(), String::from_utf8_lossy(response.body()).into_owned()))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, value_parser};
+use clap::{ArgGroup, Args, ValueEnum, value_parser};
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
@@ -92,7 +92,17 @@ pub(crate) struct CallOptions {
     /// Request body
     #[arg(short = 'd', long, value_name = "BODY")]
     pub(crate) data: Option<String>,
+    /// TLS library for the call. OpenSSL presents a certificate that the resource requests after
+    /// the request, as Key Vault does
+    #[arg(long, value_enum, value_name = "LIBRARY", default_value_t = TlsLibrary::Rustls)]
+    pub(crate) tls: TlsLibrary,
     /// Print the response's status line and headers before its body
     #[arg(long)]
     pub(crate) include: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsLibrary {
+    Rustls,
+    Openssl,
 }

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use symbolon::parts::types::printable;
-use symbolon::{CorrelationId, Env, Error};
+use symbolon::{Client, CorrelationId, Env, Error, ManagedIdentity};
 
 use crate::acquire;
 use crate::args::GlobalOptions;
-use crate::args::token::CallOptions;
+use crate::args::token::{CallOptions, TlsLibrary};
 use crate::{failure, stdout};
 
 /// The header with the id under which services of Azure log a request.
@@ -23,16 +23,52 @@ pub(super) async fn run(options: &CallOptions, global: &GlobalOptions, env: &Env
         id.and_then(|(_, value)| value.to_str().ok()?.parse().ok()).unwrap_or_else(CorrelationId::random);
     let request = request(options, id)?;
     let identity = acquire::identity(&options.acquire, global, env)?;
+    let openssl = match options.tls {
+        TlsLibrary::Rustls => None,
+        TlsLibrary::Openssl => Some(openssl_client(&identity, options, global, env)?),
+    };
     let token = acquire::token(&identity, &options.acquire, false).await?;
-    let response = match global.timeout {
-        Some(limit) => identity.call_within(&token, request, limit).await?,
-        None => identity.call(&token, request).await?,
+    let response = match (openssl, global.timeout) {
+        (Some(openssl), _) => openssl.call_with(&token, request).await?,
+        (None, Some(limit)) => identity.call_within(&token, request, limit).await?,
+        (None, None) => identity.call(&token, request).await?,
     };
     print(&response, options.include).map_err(stdout::not_printed)?;
     if response.status().is_success() {
         return Ok(ExitCode::SUCCESS);
     }
     Err(failure::refused_by_resource(&response, id, token.secret()))
+}
+
+/// Returns a client that calls the resource over OpenSSL.
+#[cfg(feature = "openssl")]
+fn openssl_client(
+    identity: &ManagedIdentity,
+    options: &CallOptions,
+    global: &GlobalOptions,
+    env: &Env,
+) -> Result<Client, Error> {
+    let transport = acquire::transport_builder(global.ca_file.as_deref(), env)?;
+    let transport = transport.tls_backend::<symbolon_openssl::OpensslBackend>();
+    let transport = acquire::built(transport, global.ca_file.as_deref())?;
+    let client = identity.client(&options.acquire.resource).any_host().transport(transport);
+    let client = if options.acquire.pop { client.proof_of_possession() } else { client };
+    match global.timeout {
+        Some(limit) => client.deadline(limit).read_timeout(limit).build(),
+        None => client.build(),
+    }
+}
+
+#[cfg(not(feature = "openssl"))]
+fn openssl_client(
+    _identity: &ManagedIdentity,
+    _options: &CallOptions,
+    _global: &GlobalOptions,
+    _env: &Env,
+) -> Result<Client, Error> {
+    let error =
+        failure::request("transport_unsupported", "--tls openssl is not part of this build of the command");
+    Err(error.with_advice("build symbolon-cli with the feature `openssl` and the headers of OpenSSL 3"))
 }
 
 /// Returns the request. Azure's services log the id in its header.

@@ -164,3 +164,19 @@ fn call_11_challenge_is_described() {
     let error: Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
     assert_eq!(error["error"]["service_message"], "the audience is wrong");
 }
+
+#[test]
+fn call_12_openssl_needs_its_feature() {
+    let env = TestEnv::new();
+    let ran = call(&env, env.emulator.resource_url(), &["--tls", "openssl", "--pop", "--output", "json"]);
+    if cfg!(feature = "openssl") {
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let body: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(body["bound"], Value::Bool(true));
+        return;
+    }
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("transport_unsupported"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("feature `openssl`"), "{}", ran.stderr);
+    assert_eq!(env.emulator.journal().count(Step::Token), 0, "no token was requested");
+}

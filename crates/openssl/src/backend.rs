@@ -1,0 +1,58 @@
+//! OpenSSL as the TLS library of connections.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use symbolon_hyper::{TlsBackend, TlsBackendClient};
+use symbolon_rustls::{ClientConfigs, IdentityMap, TlsError};
+use symbolon_types::{CertificatePin, ClientIdentity};
+
+use crate::client::OpensslClient;
+
+/// OpenSSL as the TLS library of [`Connections`](symbolon_hyper::Connections) and of
+/// [`HyperTransport`](symbolon_hyper::HyperTransport). It is made from the settings of their
+/// builders: roots, versions, clock and variables.
+///
+/// ```
+/// use symbolon_hyper::{Connections, HyperTransport};
+/// use symbolon_openssl::OpensslBackend;
+///
+/// let connections = Connections::builder().tls_backend::<OpensslBackend>().build()?;
+/// let transport = HyperTransport::builder().tls_backend::<OpensslBackend>().build()?;
+/// assert!(connections.renegotiates());
+/// # Ok::<(), symbolon_hyper::BuildError>(())
+/// ```
+#[derive(Debug)]
+pub struct OpensslBackend {
+    settings: ClientConfigs,
+    clients: Mutex<IdentityMap<Arc<OpensslClient>>>,
+}
+
+impl From<ClientConfigs> for OpensslBackend {
+    fn from(settings: ClientConfigs) -> Self {
+        Self { settings, clients: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl TlsBackend for OpensslBackend {
+    async fn client(
+        &self,
+        identity: Option<&ClientIdentity>,
+        pinned_server: Option<CertificatePin>,
+    ) -> Result<Arc<dyn TlsBackendClient>, TlsError> {
+        let verification = self.settings.server_verification(pinned_server).await?;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.drop_unowned();
+        if let Some(client) = clients.get(identity, pinned_server) {
+            return Ok(Arc::<OpensslClient>::clone(client));
+        }
+        let client = Arc::new(OpensslClient::new(identity, verification, &self.settings.versions())?);
+        clients.get_or_insert_with(identity, pinned_server, || Arc::clone(&client));
+        Ok(client)
+    }
+
+    fn renegotiates(&self) -> bool {
+        true
+    }
+}

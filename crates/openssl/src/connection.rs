@@ -1,0 +1,80 @@
+//! The state of a connection, for the callbacks of OpenSSL.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use symbolon_rustls::pki_types::{CertificateDer, ServerName};
+use symbolon_rustls::rustls::Error as RustlsError;
+use symbolon_rustls::{ClientAuthRecord, ServerVerification};
+use symbolon_types::SigningError;
+
+use crate::key::{OpensslKey, set_signing_error};
+
+/// The state of a connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionState {
+    pub(crate) server: ServerName<'static>,
+    pub(crate) verification: ServerVerification,
+    pub(crate) key: Option<Arc<OpensslKey>>,
+    pub(crate) record: ClientAuthRecord,
+    /// The certificate of the server in the first handshake.
+    leaf: Mutex<Option<CertificateDer<'static>>>,
+    /// The reason for which the server was refused.
+    refusal: Mutex<Option<RustlsError>>,
+}
+
+impl ConnectionState {
+    pub(crate) fn new(
+        server: ServerName<'static>,
+        verification: ServerVerification,
+        key: Option<Arc<OpensslKey>>,
+        record: ClientAuthRecord,
+    ) -> Self {
+        Self { server, verification, key, record, leaf: Mutex::default(), refusal: Mutex::default() }
+    }
+
+    /// Returns true if the server is accepted. In a renegotiation it must have the certificate of
+    /// the first handshake.
+    pub(crate) fn accepts_server(&self, chain: &[CertificateDer<'static>]) -> bool {
+        let mut leaf = lock(&self.leaf);
+        let is_other = leaf.is_some() && leaf.as_ref() != chain.first();
+        let verified = match is_other {
+            true => {
+                Err(RustlsError::General("the server changed its certificate in a renegotiation".to_owned()))
+            }
+            false => self.verification.verify(chain, &self.server),
+        };
+        match verified {
+            Ok(()) => {
+                *leaf = chain.first().cloned();
+                true
+            }
+            Err(error) => {
+                *lock(&self.refusal) = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Returns the reason for which the server was refused.
+    pub(crate) fn take_refusal(&self) -> Option<RustlsError> {
+        lock(&self.refusal).take()
+    }
+
+    /// Records that the server requested the certificate. Returns false if it accepts no signature
+    /// scheme of the key: OpenSSL would continue without a certificate, and the server would treat
+    /// the client as anonymous.
+    pub(crate) fn can_present(&self, offered: &[u16]) -> bool {
+        let Some(key) = &self.key else { return true };
+        self.record.set_presented();
+        let is_common = key.supports_any(offered);
+        if !is_common {
+            let error = "the server accepts none of the signature schemes of the key";
+            set_signing_error(Some(SigningError::failed(error)));
+        }
+        is_common
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,110 @@
+//! Streams of TLS.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use openssl::ssl::Ssl;
+use symbolon_hyper::AsyncStream;
+use symbolon_rustls::rustls::{Error as RustlsError, OtherError};
+use symbolon_rustls::tls_error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_openssl::SslStream;
+
+use crate::connection::ConnectionState;
+use crate::failure::{of_operation, of_rustls, of_stream};
+use crate::ffi;
+use crate::key::{set_signing_error, take_signing_error};
+
+/// A TLS stream of OpenSSL. The server may request the certificate while it is read or written.
+pub(crate) struct OpensslStream {
+    stream: SslStream<Box<dyn AsyncStream>>,
+    state: Arc<ConnectionState>,
+}
+
+impl OpensslStream {
+    /// Performs the handshake of a connection.
+    pub(crate) async fn connect(
+        ssl: Ssl,
+        stream: Box<dyn AsyncStream>,
+        state: Arc<ConnectionState>,
+    ) -> io::Result<Self> {
+        let stream = SslStream::new(ssl, stream).map_err(io::Error::other)?;
+        let mut connecting = Self { stream, state };
+        std::future::poll_fn(|context| {
+            connecting.poll(|stream| stream.poll_connect(context).map_err(of_operation))
+        })
+        .await?;
+        ffi::end_session(connecting.stream.ssl());
+        Ok(connecting)
+    }
+
+    /// Returns the version of TLS.
+    pub(crate) fn version(&self) -> &'static str {
+        match self.stream.ssl().version_str() {
+            "TLSv1.2" => "1.2",
+            "TLSv1.3" => "1.3",
+            _ => "unknown",
+        }
+    }
+
+    /// Polls an operation. Its error is that of the key or of the server's certificate, if one of
+    /// them is the cause.
+    fn poll<T>(
+        &mut self,
+        operation: impl FnOnce(Pin<&mut SslStream<Box<dyn AsyncStream>>>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        set_signing_error(None);
+        let polled = operation(Pin::new(&mut self.stream));
+        polled.map_err(|error| {
+            let signing = take_signing_error().map(|error| RustlsError::Other(OtherError(Arc::new(error))));
+            match signing.or_else(|| self.state.take_refusal()) {
+                Some(cause) => of_rustls(cause),
+                None => of_stream(error),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for OpensslStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpensslStream").field("server", &self.state.server).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for OpensslStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll(|stream| stream.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for OpensslStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(|stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(|stream| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closed = std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(context));
+        match closed.map_err(of_stream) {
+            // OpenSSL closes no TLS that has failed. The failure was an error of a read or write.
+            Err(error) if tls_error(&error).is_some() => {
+                Pin::new(self.stream.get_mut()).poll_shutdown(context)
+            }
+            closed => Poll::Ready(closed),
+        }
+    }
+}
