@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Serialize;
-use symbolon::parts::token::{Challenge, ErrorBody, claims_challenge};
+use symbolon::parts::token::{Challenge, claims_challenge};
 use symbolon::parts::transport::{is_transient_status, retry_after};
-use symbolon::parts::types::printable;
+use symbolon::parts::types::{ErrorBody, printable};
 use symbolon::{CorrelationId, Detection, Env, Error, ErrorKind, Secret, SharedClock};
 
 use crate::output::{OutputFormat, line, print_to_stderr};

@@ -68,7 +68,7 @@ pub use credential::{
     WorkloadIdentity, assertion_fn,
 };
 pub use oauth::{
-    AccessToken, Account, AuthorizationCode, Caching, Challenge, CredentialRejection, ErrorBody, Expiry,
+    AccessToken, Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry,
     ManagedIdentityKind, RoutingHint, Scheme, TokenEndpoint, check_resource, claims_challenge, merge_claims,
     resource_name,
 };

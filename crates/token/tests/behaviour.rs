@@ -447,6 +447,26 @@ async fn joined_request_has_sent_correlation_id() {
     }
 }
 
+/// Also in a response that is no OAuth error.
+#[tokio::test]
+async fn numbers_of_any_body_are_kept() {
+    for (status, body, code, numbers, advice) in [
+        (
+            503,
+            r#"{"error":{"code":"x","message":"AADSTS90033: later"}}"#,
+            "temporarily_unavailable",
+            &[90_033][..],
+            "try again later",
+        ),
+        (400, r#"{"message":"AADSTS90002: no"}"#, "invalid_response", &[90_002], "check the tenant"),
+        (400, r#"{"error":"x","error_description":"AADSTS90002: no"}"#, "x", &[90_002], "check the tenant"),
+    ] {
+        let error = client(&ScriptedTransport::new([answer(status, body)])).token("a").await.unwrap_err();
+        assert_eq!((error.code(), error.server_codes()), (code, numbers), "{body}");
+        assert!(error.advice().starts_with(advice), "{error}");
+    }
+}
+
 /// The code, kind, transience, `Retry-After` seconds and excerpt of an error.
 type ErrorFacts = (&'static str, ErrorKind, bool, Option<u64>, Option<&'static str>);
 

@@ -5,7 +5,7 @@
 //! (docs/protocol/errors.md#aadsts-codes).
 
 /// Maximum number of AADSTS numbers in an error.
-pub const MAX_SERVER_CODES: usize = 8;
+pub(crate) const MAX_SERVER_CODES: usize = 8;
 
 /// Advice by AADSTS number.
 const BY_NUMBER: &[(&[u32], &str)] = &[
@@ -16,7 +16,11 @@ const BY_NUMBER: &[(&[u32], &str)] = &[
         "check that the certificate is registered for the application, and the clock of this machine",
     ),
     (&[90_002], "check the tenant"),
-    (&[70_011, 1_002_012], "append /.default to the resource, as in https://vault.azure.net/.default"),
+    // Managed identities and tools append /.default themselves.
+    (
+        &[70_011, 1_002_012],
+        "check the resource; a scope is its URI and /.default, as in https://vault.azure.net/.default",
+    ),
     (&[28_000], "request the scopes of one resource at a time"),
     (&[500_011, 650_057], "check the resource, and that the client is allowed to request it"),
     (&[392_196, 3_921_996], "the resource does not accept bound tokens; request a bearer token"),
@@ -193,7 +197,9 @@ mod tests {
         for (numbers, expected) in [
             (
                 &[1, 70_011, 90_002][..],
-                Some("append /.default to the resource, as in https://vault.azure.net/.default"),
+                Some(
+                    "check the resource; a scope is its URI and /.default, as in https://vault.azure.net/.default",
+                ),
             ),
             (&[700_082, 90_002], Some(SIGN_IN_AGAIN)),
             (&[90_002, 700_082], Some("check the tenant")),

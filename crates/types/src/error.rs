@@ -358,6 +358,20 @@ mod tests {
     }
 
     #[test]
+    fn long_wait_is_part_of_the_text() {
+        let error = Error::new(ErrorKind::Service, "x", "it failed").with_status(429);
+        for (seconds, expected) in [
+            (None, "it failed (HTTP 429)"),
+            (Some(60), "it failed (HTTP 429)"),
+            (Some(61), "it failed (HTTP 429, retry after 61 s)"),
+            (Some(86_400), "it failed (HTTP 429, retry after 86400 s)"),
+        ] {
+            let error = error.clone().with_retry_after(seconds.map(Duration::from_secs));
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
     fn context_prefixes_the_summary() {
         let error = Error::new(ErrorKind::Network, "timeout", "it did not answer").with_advice("wait");
         let amended = error.with_context("managed identity");

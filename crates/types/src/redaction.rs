@@ -269,6 +269,12 @@ mod tests {
                 "https://x.blob.core.windows.net/c?sig=[redacted]",
             ),
             ("token:eyJhbGciOiJub25lIn0.e30.", "token:[redacted]"),
+            // Most of the path is readable.
+            (
+                "https://contoso-production-functions.azurewebsites.net/administration/host/system-keys/\
+                 47DEQpj8HBSaTImW5JCeuQeRkm5NMpJWZG3hSuFUq83/renewal/of/production-certificates-for-customers",
+                "https:[redacted]",
+            ),
             (
                 "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
                 "AccountKey=[redacted]",
@@ -289,6 +295,7 @@ mod tests {
             ("a client secret", "abc8Q~dEfGhIjKlMnOpQrStUvWxYz0123456789a"),
             ("letters of one case", "qwertzuiopasdfghjklyxcvbnmqwertzuiopasdfgh"),
             ("an opaque token", "EwAoA8l6BAAUkj1NuJYtTVha0Mogk0HEiPbQo04AAXkD"),
+            ("one name of many words", "CorrectHorseBatteryStapleCorrectHorseBattery"),
             ("a short JWT", "eyJhbGciOiJub25lIn0"),
         ] {
             assert_hidden(case, text);
@@ -296,6 +303,21 @@ mod tests {
         let pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\nAbc=\n-----END PRIVATE KEY-----";
         assert_eq!(redact(&format!("key: {pem} in a file")), "key: [redacted] in a file");
         assert_eq!(redact("x-----BEGIN PRIVATE KEY-----\nMIIEvQ"), "x[redacted]");
+    }
+
+    #[test]
+    fn words_are_counted_by_their_case() {
+        for (name, length) in [
+            ("certificate", 11),
+            ("AzureADTokenExchange", 18),
+            // The acronym is too short for a word.
+            ("AADToken", 5),
+            ("xyz-1", 4),
+            ("20261130T0", 8),
+            ("bcdfgh1k", 0),
+        ] {
+            assert_eq!(word_length(name), length, "{name}");
+        }
     }
 
     proptest! {

@@ -53,7 +53,9 @@ pub(super) fn status_error(endpoint: ImdsEndpoint, response: &Response, clock: &
             "the metadata service of this machine issues no certificates for managed identities",
         )
         .with_status(status.as_u16())
-        .with_advice("request a bearer token, or use a machine whose metadata service has version 2");
+        .with_advice(
+            "request a bearer token without mTLS, or use a machine whose metadata service has version 2",
+        );
     }
     let summary = match endpoint {
         ImdsEndpoint::PlatformMetadata => {

@@ -1,11 +1,11 @@
 //! The output of a developer tool.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use symbolon_token::{AccessToken, Error, ErrorKind, Expiry, IssuedToken};
 use symbolon_types::advice::{aadsts_numbers, entra_advice, requires_sign_in};
-use symbolon_types::{ClockReading, CorrelationId, Secret, Secrets};
+use symbolon_types::{ClockReading, CorrelationId, ErrorBody, Secret, Secrets};
 
 use super::process::ProcessOutput;
 use super::tool_spec::ToolSpec;
@@ -124,11 +124,12 @@ fn message(output: &str, has_text: bool) -> String {
     let mut has_object = false;
     let mut rest = output.trim_start();
     while !rest.is_empty() {
-        let object = rest.starts_with('{').then(|| first_json::<Map<String, Value>>(rest)).flatten();
+        let object = rest.starts_with('{').then(|| first_json::<IgnoredAny>(rest)).flatten();
         let length = match object {
-            Some((object, length)) => {
+            Some((_, length)) => {
                 has_object = true;
-                messages.extend(message_of(&object));
+                let body = ErrorBody::parse(&rest.as_bytes()[..length]);
+                messages.extend(body.filter(|body| !body.is_empty()).map(|body| body.to_string()));
                 length
             }
             None => {
@@ -140,26 +141,6 @@ fn message(output: &str, has_text: bool) -> String {
         rest = rest[length..].trim_start();
     }
     if has_object || !has_text { messages.join("\n") } else { output }
-}
-
-/// Returns the text of an error or a message in JSON: `data.message` of the Azure Developer CLI,
-/// `error` as a text or an object, `error_description` or `message`.
-fn message_of(object: &Map<String, Value>) -> Option<String> {
-    let text = |object: &Map<String, Value>, name: &str| {
-        let text = object.get(name)?.as_str()?.trim();
-        (!text.is_empty()).then(|| text.to_owned())
-    };
-    let nested = |name: &str| object.get(name).and_then(Value::as_object);
-    let parts = [
-        nested("data").and_then(|data| text(data, "message")),
-        text(object, "error"),
-        nested("error").and_then(|error| text(error, "code")),
-        nested("error").and_then(|error| text(error, "message")),
-        text(object, "message"),
-        text(object, "error_description"),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Removes the control sequences of a terminal, such as colours: `ESC [`, parameters, a final byte.

@@ -93,7 +93,9 @@ mod tests {
                 r#"{"error":{"correlationId":"751a212b-4003-416e-b600-e1f48e40db9f","code":"SecretHeaderNotFound","message":"no secret"}}"#,
                 "SecretHeaderNotFound; no secret; App Service correlation id: ID",
             ),
-            (r#"{"error":"e","message":"m","error_description":"d"}"#, "e; m; d"),
+            (r#"{"error":"e","message":"m","error_description":"d"}"#, "e; d; m"),
+            (r#"{"error":{"code":"c","innererror":{"code":"i","message":"why"}}}"#, "c; i; why"),
+            (r#"{"Error":{"Code":"c","Message":"m"}}"#, "c; m"),
             (r#"{"unknown":1}"#, r#"{"unknown":1}"#),
             (r#"{"error":["x"]}"#, r#"{"error":["x"]}"#),
             ("[]", "[]"),
@@ -111,6 +113,7 @@ mod tests {
             (r#"{"error":"x","error_codes":[700016,"7",-1,99999999999]}"#, &[700_016, 7][..]),
             (r#"{"error":{"code":"x","message":"AADSTS500011: no resource"}}"#, &[500_011]),
             (r#"{"message":"AADSTS700016: no application","error_codes":[]}"#, &[700_016]),
+            (r#"{"error":{"code":"x","innererror":{"message":"AADSTS500011: gone"}}}"#, &[500_011]),
             ("AADSTS500011 in no JSON", &[]),
         ] {
             assert_eq!(refuse(400, body).server_codes(), codes, "{body}");
@@ -141,6 +144,16 @@ mod tests {
                 "check the resource: its URI",
             ),
             (401, r#"{"error":"invalid_client","error_codes":[700016]}"#, "check the client id"),
+            (
+                400,
+                r#"{"error":{"code":"x","innererror":{"message":"Identity not found"}}}"#,
+                "assign the identity to this host",
+            ),
+            (
+                400,
+                r#"{"error":"invalid_scope","error_description":"AADSTS70011: not valid"}"#,
+                "check the resource; a scope is its URI and /.default",
+            ),
             (401, r#"{"error":"other"}"#, "the secret in IDENTITY_HEADER was not accepted"),
             (503, r#"{"error":"other"}"#, "try again later"),
         ] {

@@ -318,8 +318,9 @@ async fn named_login_command_does_not_skip_a_link() {
         "ERROR: The subscription of x doesn''t exist. Run az login --tenant T to see others.",
         "ERROR: (pii). Interactive authentication is needed. Please run: az login --scope x",
         "ERROR: az login failed to write to /home/user/.azure: disk full",
+        "ERROR: AADSTS50173: the session was revoked. Please run ''az login'' to setup account.",
     ] {
-        let tools = ToolFolder::az(&format!("echo '{}' >&2; exit 1", stderr.replace("''", "")))
+        let tools = ToolFolder::az(&format!("echo \"{stderr}\" >&2; exit 1").replace("''", "'"))
             .with("azd", &prints_azd_token());
         let chain = tools.chain().azure_cli(AzureCli::new()).azure_developer_cli(AzureDeveloperCli::new());
         let error = chain.build().unwrap().token(VAULT).await.unwrap_err();

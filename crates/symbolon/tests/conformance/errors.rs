@@ -141,9 +141,9 @@ fn repeated_key_and_fabric_secret_are_hidden() {
     let hidden = "[redacted]";
     assert_eq!(error.excerpt(), Some(&*format!("x; {hidden} is wrong: {hidden}, {hidden}")));
     let answers =
-        vec![answer(400, r#"{"error":{"code":"s3cr3t","message":"\u00733cr3t"},"error_codes":[5]}"#)];
+        vec![answer(400, r#"{"error":{"code":"s3cr3t","message":"not \u00733cr3t"},"error_codes":[5]}"#)];
     let run = ScriptedRun::with_builder(Source::ServiceFabric, answers, |builder| builder.without_retries());
-    assert_eq!(run.result.unwrap_err().excerpt(), Some(&*format!("{hidden}; {hidden}")));
+    assert_eq!(run.result.unwrap_err().excerpt(), Some(&*format!("{hidden}; not {hidden}")));
 }
 
 /// Neither the secret nor the token travels in clear over the internet.

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use symbolon_lease::LeaseKey;
 use symbolon_transport::{Idempotence, Response, TransportError, TransportErrorKind, is_transient_status};
-use symbolon_types::{Error, ErrorKind, SigningError};
+use symbolon_types::advice::entra_advice;
+use symbolon_types::{Error, ErrorBody, ErrorKind, SigningError};
 
 use super::owned_request::OwnedRequest;
 use super::parts::ClientParts;
 use crate::cache::events;
 use crate::credential::ClientAuth;
 use crate::oauth::{
-    CredentialRejection, ErrorBody, ErrorResponse, FetchReason, Grant, RoutingHint, TelemetryHeader,
-    TokenRequestBody, TokenResponse, advice, concerns_federation, described,
+    CredentialRejection, ErrorResponse, FetchReason, Grant, RoutingHint, TelemetryHeader, TokenRequestBody,
+    TokenResponse, advice, concerns_federation, described,
 };
 use crate::token::{CacheKey, IssuedToken, RefreshToken, TokenKey};
 
@@ -287,13 +288,15 @@ impl TokenExchange {
                     "check that the endpoint is a token endpoint and not a proxy in front of it",
                 )
             };
-            let text = match ErrorBody::parse(response.body()) {
-                Some(body) => body.to_string().into(),
-                None => String::from_utf8_lossy(response.body()),
+            let body = ErrorBody::parse(response.body()).filter(|body| !body.is_empty());
+            let (text, server_codes) = match body {
+                Some(body) => (body.to_string().into(), body.server_codes(response.sent_secrets())),
+                None => (String::from_utf8_lossy(response.body()), Vec::new()),
             };
             let error = Error::new(ErrorKind::Service, code, summary)
-                .with_advice(advice)
+                .with_advice(entra_advice(&server_codes).unwrap_or(advice))
                 .with_status(status.as_u16())
+                .with_server_codes(server_codes)
                 .with_transient(is_transient)
                 .with_retry_after(retry_after)
                 .with_excerpt(&text, response.sent_secrets());
@@ -308,7 +311,8 @@ impl TokenExchange {
             Some(_) => "repeat the request with the claims of this error",
             None => advice(&code, &server_codes, is_transient),
         };
-        let assertion = auth.foreign_assertion().filter(|_| concerns_federation(&server_codes));
+        let concerns_assertion = claims.is_none() && concerns_federation(&server_codes);
+        let assertion = auth.foreign_assertion().filter(|_| concerns_assertion);
         let advice = match assertion.and_then(|assertion| described(assertion.expose())) {
             Some(assertion) => Cow::Owned(format!("{advice}; {assertion}")),
             None => Cow::Borrowed(advice),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
+use symbolon_types::advice::aadsts_numbers;
 use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
 use url::form_urlencoded;
 
@@ -184,7 +185,7 @@ impl AuthorizationResponse {
 fn refused(code: &str, description: Option<&str>, sent: &Secrets) -> Error {
     let code = shown_code(code, sent);
     let is_transient = matches!(code, "temporarily_unavailable" | "server_error");
-    let server_codes = description.map(|text| aadsts(&sent.redact(text))).unwrap_or_default();
+    let server_codes = description.map(|text| aadsts_numbers(&sent.redact(text))).unwrap_or_default();
     let advice = match code {
         "access_denied" => {
             "the user or a policy denied the access: explain its purpose, and let the user sign in again"
@@ -202,12 +203,6 @@ fn refused(code: &str, description: Option<&str>, sent: &Secrets) -> Error {
         Some(description) => error.with_excerpt(description, sent),
         None => error,
     }
-}
-
-/// Returns the code at the beginning of Entra's descriptions: `AADSTS65004: …`.
-fn aadsts(description: &str) -> Vec<u32> {
-    let digits = |rest: &str| rest.split(|byte: char| !byte.is_ascii_digit()).next()?.parse().ok();
-    description.strip_prefix("AADSTS").and_then(digits).into_iter().collect()
 }
 
 fn unusable(reason: &'static str) -> Error {
@@ -249,6 +244,15 @@ mod tests {
             ..pending()
         };
         assert_eq!(pending.challenge(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+
+    #[test]
+    fn numbers_of_a_refusal_are_in_its_text() {
+        let sent = Secrets::from(Secret::new("65004"));
+        for (sent, expected) in [(Secrets::none(), &[65_004, 90_094][..]), (sent, &[90_094])] {
+            let error = refused("consent_required", Some("AADSTS65004: no. AADSTS90094: no."), &sent);
+            assert_eq!((error.code(), error.server_codes()), ("consent_required", expected));
+        }
     }
 
     proptest! {

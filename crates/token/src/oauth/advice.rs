@@ -29,7 +29,8 @@ mod tests {
 
     #[test]
     fn first_number_with_advice_counts() {
-        let resource = "append /.default to the resource, as in https://vault.azure.net/.default";
+        let resource =
+            "check the resource; a scope is its URI and /.default, as in https://vault.azure.net/.default";
         for (error, numbers, is_transient, expected) in [
             ("invalid_scope", &[1_002_012][..], false, resource),
             ("invalid_scope", &[1, 70_011, 90_002], true, resource),

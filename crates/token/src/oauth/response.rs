@@ -5,12 +5,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use symbolon_transport::{Response, is_transient_status};
-use symbolon_types::advice::MAX_SERVER_CODES;
-use symbolon_types::{Error, ErrorKind, Secret, Secrets, Thumbprint};
+use symbolon_types::{Error, ErrorBody, ErrorKind, Secret, Secrets, Thumbprint};
 
 use super::access_token::AccessToken;
 use super::account::{Account, jwt_payload};
-use super::error_body::ErrorBody;
 use super::expiry::Expiry;
 use super::scheme::Scheme;
 
@@ -172,24 +170,14 @@ impl ErrorResponse {
         };
         let sent = response.sent_secrets();
         let code = shown_code(code, sent).to_owned();
-        let number = |code: &Value| match code {
-            Value::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        };
-        let number = |code: &Value| number(code).filter(|code| !sent.are_in(&code.to_string()));
-        let server_codes = match body.get("error_codes") {
-            Some(Value::Array(codes)) => codes.iter().filter_map(number).take(MAX_SERVER_CODES).collect(),
-            code => code.and_then(number).into_iter().collect(),
-        };
         let claims = match body.remove("claims") {
             Some(Value::String(claims)) => Some(claims).filter(|claims| !claims.is_empty()),
             Some(claims @ Value::Object(_)) => Some(claims.to_string()),
             _ => None,
         };
-        let text = ErrorBody::of(&body).unwrap_or_default();
+        let text = ErrorBody::parse(response.body()).unwrap_or_default();
         let description = Some(text.details()).filter(|text| !text.is_empty());
-        Some(Self { code, server_codes, claims, description })
+        Some(Self { code, server_codes: text.server_codes(sent), claims, description })
     }
 }
 
@@ -330,6 +318,9 @@ mod tests {
         for (body, codes, claims) in [
             (r#"{"error":"invalid_client","error_codes":null,"claims":null}"#, &[][..], None),
             (r#"{"error":"invalid_client","error_codes":7000215}"#, &[7_000_215], None),
+            (r#"{"error":"invalid_client","error_description":"AADSTS7000222: x"}"#, &[7_000_222], None),
+            (r#"{"error":"x","error_description":"AADSTS70011: x","error_codes":[]}"#, &[70_011], None),
+            (r#"{"error":{"code":"x","message":"AADSTS90002: no"}}"#, &[90_002], None),
             (r#"{"error":"invalid_client","error_description":7,"claims":{"a":1}}"#, &[], Some(r#"{"a":1}"#)),
         ] {
             let error = read(body).unwrap();
