@@ -559,6 +559,9 @@ async fn invalid_federated_token_file_is_refused() {
         ("oversized", TokenFile::new("x".repeat(LIMIT + 1)), "the file is larger than 65536 bytes"),
         ("not a text", TokenFile::new(b"\xff\xfea\0"), "the file is not text in UTF-8"),
         ("two lines", TokenFile::new("one\ntwo"), "the file has more than one line"),
+        ("quoted", TokenFile::new("\"eyJ.e30.c2ln\"\n"), "in quotes or in JSON"),
+        ("quoted otherwise", TokenFile::new("'eyJ.e30.c2ln'"), "in quotes or in JSON"),
+        ("an object", TokenFile::new(r#"{"value":"eyJ.e30.c2ln"}"#), "in quotes or in JSON"),
     ] {
         let error = file.client(&transport).token("a").await.unwrap_err();
         let facts = (error.code(), error.kind());

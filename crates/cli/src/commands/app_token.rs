@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use symbolon::parts::hyper::{ClientIdentityLoader, LoadError};
-use symbolon::parts::token::authority::{Authority, Region, RegionChoice, authority_host};
+use symbolon::parts::token::authority::{Region, RegionChoice};
 use symbolon::parts::token::{
     Application, ClientAssertion, ClientCertificate, ClientSecret, TokenClient, TokenClientBuilder,
     WorkloadIdentity,
 };
-use symbolon::{ClientIdentity, Env, Error};
+use symbolon::{ClientIdentity, Env, Error, ErrorKind};
 
 use self::settings::{AppSettings, CertificateFile, Credential, Named};
 use crate::args::GlobalOptions;
@@ -34,7 +34,11 @@ pub(super) async fn run(
     if options.pop {
         request = request.proof_of_possession();
     }
-    print_line(output::token(&request.await?, global.output))?;
+    let token = request.await.map_err(|error| match settings.authority_variable {
+        Some(variable) if error.kind() == ErrorKind::Network => error.with_context(variable),
+        _ => error,
+    })?;
+    print_line(output::token(&token, global.output))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,12 +78,8 @@ fn application(settings: &AppSettings, options: &AppTokenOptions) -> Result<Appl
         Some(name) => RegionChoice::Fixed(Region::parse(name)?),
         None => RegionChoice::Unset,
     };
-    let Named { name, value: url } = &settings.authority;
-    let named = |error: Error| error.with_context(name);
-    let url = authority_host(url).map_err(named)?;
-    let authority = Authority::parse(url.as_str()).map_err(named)?;
     let Named { name, value: client_id } = &settings.client_id;
-    Ok(Application::new(authority, client_id)
+    Ok(Application::new(settings.authority.clone(), client_id)
         .map_err(|error| error.with_context(name))?
         .region(region)
         .instance_discovery(!options.no_instance_discovery))

@@ -20,6 +20,7 @@ struct App {
     env: TestEnv,
     folder: tempfile::TempDir,
     proxy: Option<String>,
+    variable: Option<(&'static str, &'static str)>,
 }
 
 impl App {
@@ -27,7 +28,7 @@ impl App {
         let env = TestEnv::with(|emulator| {
             emulator.application(CLIENT_ID, "p@ss&word").federated_application(CLIENT_ID)
         });
-        Self { env, folder: tempfile::tempdir().unwrap(), proxy: None }
+        Self { env, folder: tempfile::tempdir().unwrap(), proxy: None, variable: None }
     }
 
     fn request_token(&self, more: &[&str]) -> RunResult {
@@ -54,6 +55,7 @@ impl App {
         let mut command = self.env.symbolon();
         // No other server is reachable.
         command.env("APP_SECRET", "p@ss&word").env("HTTPS_PROXY", self.proxy.as_deref().unwrap_or(NOBODY));
+        command.envs(self.variable);
         RunResult::of(command.args([&token_request, more].concat()).output().unwrap())
     }
 
@@ -141,13 +143,21 @@ fn app_03_to_06_certificate_signs_or_authenticates() {
 #[test]
 fn app_04_chain_in_the_assertion() {
     let Some(origin) = Origin::start() else { return };
-    let app = App::new();
+    let mut app = App::new();
     let file = app.certificate();
     let pem = std::fs::read_to_string(&file).unwrap();
     let (_, der) =
         pem_rfc7468::decode_vec(pem.split_inclusive("END CERTIFICATE-----\n").next().unwrap().as_bytes())
             .unwrap();
-    for (more, chain) in [(&[][..], Value::Null), (&["--send-x5c"], json!([Base64::encode_string(&der)]))] {
+    let chain = json!([Base64::encode_string(&der)]);
+    for (more, variable, chain) in [
+        (&[][..], None, &Value::Null),
+        (&["--send-x5c"], None, &chain),
+        (&[], Some("true"), &chain),
+        (&[], Some("1"), &chain),
+        (&[], Some("false"), &Value::Null),
+    ] {
+        app.variable = variable.map(|value| ("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value));
         let authority = format!("{}/contoso.example", origin.url);
         let trust = ["--ca-file", &origin.ca_file, "--certificate", file.to_str().unwrap()];
         let ran = app.ask_at(&authority, &[&trust, more].concat());
@@ -158,7 +168,7 @@ fn app_04_chain_in_the_assertion() {
             .unwrap();
         let header = Base64UrlUnpadded::decode_vec(assertion.split('.').next().unwrap()).unwrap();
         let header: Value = serde_json::from_slice(&header).unwrap();
-        assert_eq!(header["x5c"], chain, "{more:?}");
+        assert_eq!(&header["x5c"], chain, "{more:?} {variable:?}");
     }
 }
 
@@ -449,6 +459,19 @@ fn app_21_variables_are_defaults() {
     assert_eq!(ran.error()["code"], "unauthorized_client");
     let ran = app_token_from(&app, &[&client[..], &[secret]].concat(), &["--over-mtls"]);
     assert!(ran.code == 2 && ran.stderr.contains("--over-mtls needs a certificate"), "{}", ran.stderr);
+    // The path of the host would name the tenant.
+    let other = format!("{}/fabrikam.example", emulator.token_url());
+    let variables = [&client[..], &[secret, ("AZURE_AUTHORITY_HOST", &other)]].concat();
+    let ran = app_token_from(&app, &variables, &[]);
+    assert_eq!((ran.code, &ran.error()["code"]), (2, &"invalid_authority".into()));
+    assert!(ran.stderr.contains("AZURE_AUTHORITY_HOST: the authority has a path"), "{}", ran.stderr);
+    let closed = [&client[..], &[secret, ("AZURE_AUTHORITY_HOST", "https://127.0.0.1:9")]].concat();
+    let message = app_token_from(&app, &closed, &[]).error()["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("AZURE_AUTHORITY_HOST: ") && message.contains("127.0.0.1:9"), "{message}");
+    let quoted = [&client[1..], &[secret, ("AZURE_TENANT_ID", "'contoso.example'")]].concat();
+    let ran = app_token_from(&app, &quoted, &[]);
+    assert_eq!((ran.code, &ran.error()["code"]), (2, &"invalid_tenant".into()));
+    assert!(ran.stderr.contains("AZURE_TENANT_ID: the tenant is in quotes"), "{}", ran.stderr);
     let ran = app_token_from(&app, &[], &[]);
     for name in ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"] {
         assert!(ran.code == 2 && ran.stderr.contains(name), "{}", ran.stderr);
@@ -566,4 +589,16 @@ fn app_25_federation_error_names_the_assertion() {
         }
         assert!(!ran.stderr.contains(&assertion), "{}", ran.stderr);
     }
+    // A claims challenge has one advice, also with a number of a federated credential.
+    app.env.emulator.clear_faults();
+    let challenge = json!({
+        "error": "interaction_required",
+        "error_description": "AADSTS700213: no",
+        "error_codes": [700_213],
+        "claims": "{\"access_token\":{\"acrs\":{\"essential\":true}}}",
+    });
+    app.env.emulator.inject(Fault::status(Step::Token, 400).body(challenge.to_string()).always());
+    let ran = app.request_token(&["--assertion-file", file.to_str().unwrap()]);
+    let message = ran.error()["message"].as_str().unwrap().to_owned();
+    assert!(message.ends_with("; repeat the request with the claims of this error"), "{message}");
 }

@@ -71,11 +71,18 @@ impl Authority {
     /// name them. The host may lack its scheme, which is then `https`.
     ///
     /// # Errors
-    /// `invalid_authority` if the host is not an `https` URL or a host name; `invalid_tenant` if
-    /// the tenant is neither an id nor a domain.
+    /// `invalid_authority` if the host is not an `https` URL or a host name, or has a path that
+    /// names another tenant; `invalid_tenant` if the tenant is neither an id nor a domain.
     pub fn on_host(host: &str, tenant: &str) -> Result<Self, Error> {
         let tenant = Tenant::parse(tenant)?;
-        Self::parse(&format!("{}/{tenant}", authority_host(host)?.as_str().trim_end_matches('/')))
+        let host = authority_host(host)?;
+        let authority = Self::parse(&format!("{}/{tenant}", host.as_str().trim_end_matches('/')))?;
+        // The path of the host comes first, so that its tenant would be the one of the requests.
+        if authority.tenant().is_some_and(|named| *named != tenant) {
+            return Err(layout::invalid("has a path that names another tenant")
+                .with_advice("name the host alone, for example https://login.microsoftonline.com"));
+        }
+        Ok(authority)
     }
 
     /// Creates the authority of an OpenID provider from its issuer, exactly as the provider's
@@ -383,6 +390,10 @@ mod tests {
             ("https://login.microsoftonline.us", "https://login.microsoftonline.us/contoso.example/"),
             ("login.example:8443", "https://login.example:8443/contoso.example/"),
             ("localhost:8443", "https://localhost:8443/contoso.example/"),
+            ("https://dsts.example/dstsv2", "https://dsts.example/dstsv2/contoso.example/"),
+            ("https://login.example/contoso.example", "https://login.example/contoso.example/"),
+            ("https://login.example/fabrikam.example", "invalid_authority"),
+            ("login.example/common/", "invalid_authority"),
             ("http://login.example", "invalid_authority"),
             ("\"login.example\"", "invalid_authority"),
             ("login.example\n", "invalid_authority"),

@@ -100,6 +100,9 @@ fn read(file: &Path) -> io::Result<Secret> {
     if token.contains(char::is_control) {
         return Err(invalid("the file has more than one line or control characters".to_owned()));
     }
+    if token.starts_with(['"', '\'', '{']) {
+        return Err(invalid("the file has a token in quotes or in JSON; write the token alone".to_owned()));
+    }
     Ok(Secret::new(token))
 }
 

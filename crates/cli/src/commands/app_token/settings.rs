@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use symbolon::parts::token::authority::{Authority, authority_host};
 use symbolon::{Env, Error, Secret};
 
 use crate::acquire::CLIENT_ID;
@@ -20,7 +21,9 @@ const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com";
 
 pub(super) struct AppSettings {
-    pub(super) authority: Named<String>,
+    pub(super) authority: Authority,
+    /// The variable that names the host of the authority.
+    pub(super) authority_variable: Option<&'static str>,
     pub(super) client_id: Named<String>,
     pub(super) scope: String,
     pub(super) credential: Credential,
@@ -53,13 +56,15 @@ impl<T> Named<T> {
 impl AppSettings {
     pub(super) fn new(options: &AppTokenOptions, is_quiet: bool, env: &Env) -> Result<Self, Error> {
         let option = |name, value: &Option<String>| Some(Named::new(name, value.clone()?));
-        let authority = option("--authority", &options.authority).or_else(|| authority(env));
+        let authority = authority(options, env)?;
         let client_id = option("--client-id", &options.client_id);
         let client_id = client_id.or_else(|| Some(Named::new(CLIENT_ID, env.var(CLIENT_ID)?)));
         let credential = credential(options, is_quiet, env)?;
         match (authority, client_id, options.scope.clone(), credential) {
             (Some(authority), Some(client_id), Some(scope), Some(credential)) => {
-                Ok(Self { authority, client_id, scope, credential })
+                let is_of_variable = options.authority.is_none() && env.var(AUTHORITY_HOST).is_some();
+                let authority_variable = is_of_variable.then_some(AUTHORITY_HOST);
+                Ok(Self { authority, authority_variable, client_id, scope, credential })
             }
             (authority, client_id, scope, credential) => {
                 let missing = [
@@ -80,12 +85,18 @@ impl AppSettings {
     }
 }
 
-/// Returns the authority of the variables of Azure's SDKs.
-fn authority(env: &Env) -> Option<Named<String>> {
-    let tenant = env.var(TENANT_ID)?;
+/// Returns the authority of the option, otherwise that of the variables of Azure's SDKs.
+fn authority(options: &AppTokenOptions, env: &Env) -> Result<Option<Authority>, Error> {
+    if let Some(url) = &options.authority {
+        let authority = authority_host(url).and_then(|url| Authority::parse(url.as_str()));
+        return authority.map(Some).map_err(|error| error.with_context("--authority"));
+    }
+    let Some(tenant) = env.var(TENANT_ID) else { return Ok(None) };
     let host = env.var(AUTHORITY_HOST).unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
-    let name = format!("{AUTHORITY_HOST} and {TENANT_ID}");
-    Some(Named { name, value: format!("{}/{tenant}", host.trim_end_matches('/')) })
+    Authority::on_host(&host, &tenant).map(Some).map_err(|error| {
+        let variable = if error.code() == "invalid_tenant" { TENANT_ID } else { AUTHORITY_HOST };
+        error.with_context(variable)
+    })
 }
 
 /// Returns the credential of the options, otherwise the first of the variables, in the order of
