@@ -21,7 +21,10 @@ pub enum ConfigError {
         position: usize,
     },
     /// The PEM text contains no certificate.
-    #[error("the PEM text of root certificates contains no CERTIFICATE block")]
+    #[error(
+        "the PEM text of root certificates contains no CERTIFICATE block; convert a certificate in DER with \
+         `openssl x509 -inform DER`"
+    )]
     NoRoot,
     /// The minimum TLS version is newer than the maximum.
     #[error("the minimum TLS version is newer than the maximum; allow TLS 1.2, 1.3 or both")]
@@ -132,7 +135,11 @@ impl TlsErrorKind {
         match (self, error) {
             (Self::ServerCertificate, rustls::Error::InvalidCertificate(problem)) => Some(match problem {
                 Certificate::Other(other) if !other.to_string().contains("CaUsedAsEndEntity") => return None,
-                Certificate::UnknownIssuer | Certificate::BadSignature | Certificate::Other(_) => {
+                Certificate::Other(_) => {
+                    "give the server a certificate of its own: this one is that of an authority (basicConstraints \
+                     CA:TRUE), which is refused even if it is trusted"
+                }
+                Certificate::UnknownIssuer | Certificate::BadSignature => {
                     "if the server, or a proxy that inspects TLS, has a certificate of a private authority, add its \
                      root certificate with SSL_CERT_FILE, --ca-file or `root_certificates_pem`"
                 }

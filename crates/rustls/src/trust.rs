@@ -69,7 +69,7 @@ struct RootLoad {
 pub(crate) enum TrustError {
     #[error("SSL_CERT_FILE names {path:?}, which cannot be read; correct it or unset it")]
     File { path: PathBuf, source: io::Error },
-    #[error("SSL_CERT_FILE names {path:?}, which holds no certificate in PEM; correct it or unset it")]
+    #[error("SSL_CERT_FILE names {path:?}, which holds no certificate in PEM; convert, correct or unset it")]
     EmptyFile { path: PathBuf },
     #[error(
         "SSL_CERT_FILE names {path:?}, in which all {count} certificates are malformed; correct it or unset it"
