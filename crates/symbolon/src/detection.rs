@@ -1,8 +1,11 @@
 //! Detection of the managed identity source.
 
+use symbolon_token::Error;
 use symbolon_types::{Env, Source};
+use url::Url;
 
 use crate::source::azure_arc::ArcAgent;
+use crate::source::endpoint::endpoint_of;
 
 /// The managed identity source of an environment, with the reasons for it and against the others.
 ///
@@ -49,6 +52,18 @@ impl Detection {
     #[must_use]
     pub fn of(env: &Env) -> Self {
         Self::with_agent(env, &ArcAgent::of_this_machine(env))
+    }
+
+    /// Returns the endpoint of the source's token requests; `None` for the metadata service, whose
+    /// address is in [`ImdsProbes`](crate::ImdsProbes). Sends nothing.
+    ///
+    /// # Errors
+    /// `invalid_managed_identity_endpoint` if the variable of the source has an invalid value.
+    pub fn endpoint(&self, env: &Env) -> Result<Option<Url>, Error> {
+        match self.source {
+            Source::Imds => Ok(None),
+            source => endpoint_of(source, env).map(Some),
+        }
     }
 
     pub(crate) fn with_agent(env: &Env, agent: &ArcAgent) -> Self {

@@ -2,7 +2,7 @@
 
 pub(crate) mod azure_arc;
 mod client;
-mod endpoint;
+pub(crate) mod endpoint;
 mod error;
 pub(crate) mod expiry;
 pub(crate) mod fetch;

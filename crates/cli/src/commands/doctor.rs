@@ -39,7 +39,7 @@ pub(super) async fn run(
     let proxy = token_services.first().and_then(|service| transport.proxy_for(&service.url));
     let own = match &found.imds {
         Some(imds) => Some(EndpointReport::of_metadata_service(imds)),
-        None => endpoints::of_source(found.detection.source, env).await,
+        None => endpoints::of_source(&found.detection, env).await,
     };
     reached.splice(0..0, own);
     let resource = match &options.resource {

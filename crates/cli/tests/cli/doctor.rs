@@ -145,6 +145,40 @@ fn doc_11_azure_is_not_probed_beside_an_emulator() {
     assert!(shown.contains("Let this machine reach https://127.0.0.1:9"), "{shown}");
 }
 
+/// The report refuses the endpoints that a request for a token refuses.
+#[test]
+fn doc_22_endpoint_is_checked_as_for_a_token() {
+    for (name, value, more, reason) in [
+        ("IDENTITY_ENDPOINT", "foo:bar", &["IDENTITY_HEADER"][..], "is not an http or https URL"),
+        ("IDENTITY_ENDPOINT", "127.0.0.1:9/msi/token", &["IDENTITY_HEADER"], "is not a URL"),
+        ("IDENTITY_ENDPOINT", "\"http://127.0.0.1:9/\"", &["IDENTITY_HEADER"], "is in quotes"),
+        ("IDENTITY_ENDPOINT", "http://127.0.0.1:9/\n", &["IDENTITY_HEADER"], "ends with a line break"),
+        ("IDENTITY_ENDPOINT", "http://203.0.113.7/", &["IDENTITY_HEADER"], "outside of this machine"),
+        (
+            "IDENTITY_ENDPOINT",
+            "http://127.0.0.1:9/",
+            &["IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"],
+            "is not an https URL",
+        ),
+        ("MSI_ENDPOINT", "ftp://127.0.0.1:9/", &[], "is not an http or https URL"),
+    ] {
+        let run = |arguments: &[&str]| {
+            let mut command = symbolon();
+            command.env(name, value).envs(more.iter().map(|name| (*name, "x")));
+            command.env("HTTPS_PROXY", "http://127.0.0.1:9").args(arguments);
+            RunResult::of(command.output().unwrap())
+        };
+        let shown = report(&run(&JSON));
+        let endpoint = &shown["endpoints"][0];
+        assert_eq!((&endpoint["ok"], &endpoint["ms"]), (&false.into(), &Value::Null), "{endpoint}");
+        assert!(endpoint["reason"].as_str().unwrap().contains(reason), "{endpoint}");
+        assert!(shown["advice"].to_string().contains(reason), "{shown}");
+        let ran = run(&["token", "--resource", "https://x.example", "--output", "json"]);
+        assert_eq!(ran.error()["code"], "invalid_managed_identity_endpoint", "{}", ran.stderr);
+        assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    }
+}
+
 #[test]
 fn doc_12_advice_is_sentences() {
     for (report, expected) in [
@@ -325,9 +359,12 @@ fn doc_16_text_fits_a_terminal() {
 
 #[test]
 fn bad_16_invalid_variable_is_named() {
-    for (name, value) in
-        [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "not a url"), ("AZURE_AUTHORITY_HOST", "not a url")]
-    {
+    for (name, value) in [
+        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "not a url"),
+        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9\n"),
+        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "\"http://127.0.0.1:9\""),
+        ("AZURE_AUTHORITY_HOST", "not a url"),
+    ] {
         let ran = RunResult::of(symbolon().env(name, value).args(JSON).output().unwrap());
         assert_eq!(ran.code, 2, "{name}: {ran:?}");
         assert!(ran.stderr.contains(name), "{}", ran.stderr);
@@ -417,6 +454,23 @@ fn doc_20_certificate_of_a_resource() {
     assert_eq!(env.emulator.journal().count(Step::Resource), 0);
     let ran = RunResult::of(nowhere().args(["doctor", "--resource", "http://x"]).output().unwrap());
     assert!(ran.code == 2 && ran.stderr.contains("https"), "{}", ran.stderr);
+}
+
+/// Over TLS 1.2 by renegotiation, over TLS 1.3 by authentication after the handshake.
+#[cfg(unix)]
+#[test]
+fn doc_20_location_requests_it_late() {
+    let Some(apache) = crate::apache::Apache::start() else { return };
+    for url in &apache.urls {
+        for (path, certificate) in [("/", "never"), ("/private/", "late")] {
+            let mut command = nowhere();
+            command.args(JSON).args(["--ca-file", &apache.ca_file, "--resource", &format!("{url}{path}")]);
+            let report = report(&RunResult::of(command.output().unwrap()));
+            assert_eq!(report["resource"]["certificate"], certificate, "{}", report["resource"]);
+            let advice = report["advice"].to_string();
+            assert_eq!(advice.contains("it requests the certificate after the handshake"), path != "/");
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+#[cfg(unix)]
+mod apache;
 mod app_token;
 mod call;
 mod demo;

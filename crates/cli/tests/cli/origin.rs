@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
@@ -45,7 +46,7 @@ print(server.server_port, flush=True)
 server.serve_forever()
 "#;
 
-const CERTIFICATE: &str = "\
+pub(crate) const CERTIFICATE: &str = "\
 [req]
 distinguished_name = name
 x509_extensions = extensions
@@ -68,23 +69,20 @@ pub(crate) struct Origin {
 impl Origin {
     /// Returns `None` if a program is missing.
     pub(crate) fn start() -> Option<Self> {
+        Self::with_certificate(CERTIFICATE)
+    }
+
+    /// Starts a server whose certificate is that of an authority, as OpenSSL makes it by default.
+    pub(crate) fn with_authority_certificate() -> Option<Self> {
+        Self::with_certificate(&CERTIFICATE.replace("CA:FALSE", "CA:TRUE"))
+    }
+
+    fn with_certificate(configuration: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        std::fs::write(file("openssl.cnf"), CERTIFICATE).unwrap();
-        let arguments = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-batch", "-config"];
-        let made = program("openssl")
-            .args(arguments)
-            .args([&file("openssl.cnf"), "-keyout", &file("key.pem"), "-out", &file("certificate.pem")])
-            .output();
-        let Ok(made) = made else {
-            skip_without("openssl");
-            return None;
-        };
-        assert!(made.status.success(), "{made:?}");
-        let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
-        std::fs::write(file("server.pem"), read("key.pem") + &read("certificate.pem")).unwrap();
+        let ca_file = make_certificate(folder.path(), configuration)?;
         let server = program("python3")
-            .args(["-c", SERVER, &file("server.pem")])
+            .args(["-c", SERVER])
+            .arg(folder.path().join("server.pem"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn();
@@ -96,7 +94,7 @@ impl Origin {
         let port = printed.next().unwrap().unwrap();
         Some(Self {
             url: format!("https://127.0.0.1:{port}"),
-            ca_file: file("certificate.pem"),
+            ca_file,
             server,
             printed: RefCell::new(printed),
             _folder: folder,
@@ -114,6 +112,26 @@ impl Drop for Origin {
         let _ended = self.server.kill();
         let _reaped = self.server.wait();
     }
+}
+
+/// Makes `certificate.pem` for 127.0.0.1, and `server.pem` with its key, in a folder. Returns the
+/// path of the first; `None` if there is no OpenSSL.
+pub(crate) fn make_certificate(folder: &Path, configuration: &str) -> Option<String> {
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("openssl.cnf"), configuration).unwrap();
+    let arguments = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-batch", "-config"];
+    let made = program("openssl")
+        .args(arguments)
+        .args([&file("openssl.cnf"), "-keyout", &file("key.pem"), "-out", &file("certificate.pem")])
+        .output();
+    let Ok(made) = made else {
+        skip_without("openssl");
+        return None;
+    };
+    assert!(made.status.success(), "{made:?}");
+    let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    std::fs::write(file("server.pem"), read("key.pem") + &read("certificate.pem")).unwrap();
+    Some(file("certificate.pem"))
 }
 
 fn program(name: &str) -> Command {

@@ -10,7 +10,7 @@ use symbolon_binding::{Attester, KeyProvider, ManagedIdentityId, SharedKeyProvid
 use symbolon_token::FileStore;
 use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient};
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
-use symbolon_types::{Context, Env, Source, Strength};
+use symbolon_types::{Context, Env, Source, Strength, input_flaw};
 use url::Url;
 
 use super::minter_options::{AddAttester, MinterOptions};
@@ -262,6 +262,9 @@ fn imds_url(env: &Env) -> Result<Url, Error> {
         Error::new(ErrorKind::Request, code, format!("{} {problem}", Source::IMDS_VARIABLE))
             .with_advice("set it to the origin of the metadata service, for example http://127.0.0.1:8080")
     };
+    if let Some(flaw) = input_flaw(&text) {
+        return Err(invalid("invalid_endpoint", flaw));
+    }
     let url: Url = text.parse().map_err(|_| invalid("invalid_endpoint", "is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(invalid("invalid_configuration", "is not an http or https URL"));

@@ -12,16 +12,11 @@ use serde_json::{Map, Value};
 use symbolon_token::{Error, ErrorKind, IssuedToken};
 use symbolon_transport::{Request, Response, Route};
 use symbolon_types::{Env, IdKind, Source};
-use url::Url;
 
 pub(crate) use self::agent::ArcAgent;
 use super::client::SourceClient;
-use super::endpoint::{append, endpoint_of, invalid, metadata_header};
+use super::endpoint::{append, endpoint_of, metadata_header};
 use super::request::SourceRequest;
-
-/// The agent's endpoint if the variable is not set.
-const ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
-const ENDPOINT_VARIABLE: &str = "IDENTITY_ENDPOINT";
 
 /// Requests a token. The first response is a challenge that names a file; the second request sends
 /// the content of that file.
@@ -46,10 +41,7 @@ pub(super) async fn token(
 }
 
 fn http_request(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error> {
-    let mut url = match env.var(ENDPOINT_VARIABLE) {
-        Some(_) => endpoint_of(Source::AzureArc, env, ENDPOINT_VARIABLE)?,
-        None => Url::parse(ENDPOINT).map_err(|_| invalid(Source::AzureArc, ENDPOINT_VARIABLE))?,
-    };
+    let mut url = endpoint_of(Source::AzureArc, env)?;
     append(&mut url, "api-version", "2020-06-01");
     append(&mut url, "resource", request.resource);
     // Unlike App Service, the agent ignores `mi_res_id`.

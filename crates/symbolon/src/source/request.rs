@@ -54,14 +54,10 @@ fn check_id_kind(source: Source, id: &ManagedIdentityId) -> Result<(), Error> {
 /// the secret is sent only to the server with the certificate that was set together with it.
 fn service_fabric(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error> {
     const PIN: &str = "IDENTITY_SERVER_THUMBPRINT";
-    let mut url = endpoint_of(Source::ServiceFabric, env, "IDENTITY_ENDPOINT")?;
-    if url.scheme() != "https" {
-        return Err(invalid(Source::ServiceFabric, "IDENTITY_ENDPOINT")
-            .with_advice("set it to an https URL; the secret is never sent without TLS"));
-    }
+    let mut url = endpoint_of(Source::ServiceFabric, env)?;
     let pin = env.var(PIN).ok_or_else(|| missing(Source::ServiceFabric, PIN))?;
     let pin: CertificatePin = pin.parse().map_err(|error| {
-        invalid(Source::ServiceFabric, PIN)
+        invalid(Source::ServiceFabric, PIN, "is not a thumbprint")
             .with_advice("set it to the forty hexadecimal digits of the certificate's SHA-1 thumbprint")
             .with_source(error)
     })?;
@@ -84,7 +80,7 @@ fn service_fabric(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Err
 
 /// docs/protocol/sources.md#app-service
 fn app_service(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error> {
-    let mut url = endpoint_of(Source::AppService, env, "IDENTITY_ENDPOINT")?;
+    let mut url = endpoint_of(Source::AppService, env)?;
     append(&mut url, "api-version", "2019-08-01");
     append(&mut url, "resource", request.resource);
     if let Some((name, value)) = request.id.imdsv2_parameter() {
@@ -112,7 +108,7 @@ fn machine_learning(request: &SourceRequest<'_>, env: &Env) -> Result<Request, E
                 .with_advice("set it, or name a user-assigned identity by its client id"));
         }
     };
-    let mut url = endpoint_of(Source::MachineLearning, env, "MSI_ENDPOINT")?;
+    let mut url = endpoint_of(Source::MachineLearning, env)?;
     append(&mut url, "api-version", "2017-09-01");
     append(&mut url, "resource", request.resource);
     // Only this source spells the parameter without an underscore.
@@ -125,7 +121,7 @@ fn machine_learning(request: &SourceRequest<'_>, env: &Env) -> Result<Request, E
 
 /// docs/protocol/sources.md#cloud-shell
 fn cloud_shell(request: &SourceRequest<'_>, env: &Env) -> Result<Request, Error> {
-    let url = endpoint_of(Source::CloudShell, env, "MSI_ENDPOINT")?;
+    let url = endpoint_of(Source::CloudShell, env)?;
     let body = Serializer::new(String::new()).append_pair("resource", request.resource).finish();
     // The request returns a token and changes nothing.
     let mut built =

@@ -39,10 +39,7 @@ pub(super) fn new(
         Some(Source::Imds) | None => (),
         Some(source) => {
             if let Some(endpoint) = endpoints.first().filter(|endpoint| !endpoint.ok) {
-                advice.push(format!(
-                    "Check the endpoint of {source}, which cannot be reached: {}.",
-                    endpoint.reason
-                ));
+                advice.push(format!("Check the endpoint of {source}: {}.", endpoint.reason));
             }
         }
     }

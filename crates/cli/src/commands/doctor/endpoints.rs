@@ -1,5 +1,6 @@
 //! Reachability of the endpoints.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -7,9 +8,12 @@ use http::Method;
 use serde::Serialize;
 use symbolon::parts::token::authority::authority_host;
 use symbolon::parts::transport::{
-    HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, is_loopback, timeout,
+    HttpClient, Request, RetryPolicy, Route, SharedTransport, TransportError, is_local_address, is_loopback,
+    timeout,
 };
-use symbolon::{Context, Env, Error, HostCapabilities, HyperTransport, ImdsProbes, SharedClock, Source};
+use symbolon::{
+    Context, Detection, Env, Error, HostCapabilities, HyperTransport, ImdsProbes, SharedClock, Source,
+};
 use url::Url;
 
 use crate::failure;
@@ -102,42 +106,53 @@ pub(super) fn with_causes(error: &TransportError) -> String {
     texts.collect::<Vec<_>>().join(": ")
 }
 
-/// Connects to the endpoint in the variable of the source. Sends nothing.
-pub(super) async fn of_source(source: Source, env: &Env) -> Option<EndpointReport> {
-    let name = source.info().required_variables.first()?;
-    let text = env.var(name)?;
-    let Ok(url) = text.parse::<Url>() else {
-        return Some(EndpointReport {
-            url: String::new(),
-            ok: false,
-            ms: None,
-            reason: format!("{name} is not a URL"),
-        });
-    };
-    let shown = url.origin().ascii_serialization();
-    let failed = |reason: String| EndpointReport { url: shown.clone(), ok: false, ms: None, reason };
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return Some(failed(format!("{name} has no host")));
+/// Connects to the endpoint of the source, if its requests would be sent there. Sends nothing.
+pub(super) async fn of_source(detection: &Detection, env: &Env) -> Option<EndpointReport> {
+    let url = match detection.endpoint(env) {
+        Ok(url) => url?,
+        Err(error) => {
+            return Some(EndpointReport {
+                url: String::new(),
+                ok: false,
+                ms: None,
+                reason: error.to_string(),
+            });
+        }
     };
     let clock = SharedClock::system();
     let began = clock.now();
-    let connecting = tokio::net::TcpStream::connect((host.trim_matches(['[', ']']), port));
-    Some(match timeout(&clock, TIMEOUT, connecting).await {
-        Some(Ok(_)) if source == Source::AzureArc && !can_read(ARC_KEYS) => failed(format!(
+    let connected = timeout(&clock, TIMEOUT, connect(&url)).await;
+    let took = clock.now().duration_since(began).unwrap_or_default();
+    let failure = match connected {
+        Some(Ok(())) if detection.source == Source::AzureArc && !can_read(ARC_KEYS) => Some(format!(
             "accepts connections, but this user cannot read its keys in {ARC_KEYS}: add the user to the group himds"
         )),
-        Some(Ok(_)) => {
-            let took = clock.now().duration_since(began).unwrap_or_default();
-            EndpointReport {
-                url: shown,
-                ok: true,
-                ms: Some(millis(took)),
-                reason: "accepts connections".into(),
-            }
-        }
-        Some(Err(error)) => failed(format!("could not be reached: {error}")),
-        None => failed("could not be reached within 1.5 s".into()),
+        Some(Ok(())) => None,
+        Some(Err(reason)) => Some(reason),
+        None => Some("could not be reached within 1.5 s".to_owned()),
+    };
+    Some(EndpointReport {
+        url: url.origin().ascii_serialization(),
+        ok: failure.is_none(),
+        ms: failure.is_none().then(|| millis(took)),
+        reason: failure.unwrap_or_else(|| "accepts connections".to_owned()),
     })
+}
+
+/// Connects to an address that requests are sent to: without TLS, only to a local one.
+async fn connect(url: &Url) -> Result<(), String> {
+    let unreachable = |error: std::io::Error| format!("could not be reached: {error}");
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_or_known_default().unwrap_or_default();
+    let found = tokio::net::lookup_host((host, port)).await.map_err(unreachable)?;
+    let is_allowed = |address: &SocketAddr| url.scheme() == "https" || is_local_address(address.ip());
+    let addresses: Vec<_> = found.filter(is_allowed).collect();
+    if addresses.is_empty() {
+        let reason = "an http URL with an address outside of this machine and its private networks gets no request; \
+                      https is required";
+        return Err(reason.to_owned());
+    }
+    tokio::net::TcpStream::connect(&addresses[..]).await.map(drop).map_err(unreachable)
 }
 
 /// Returns false if this user may not list the folder. Another error is no matter of rights.

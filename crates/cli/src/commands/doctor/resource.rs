@@ -108,6 +108,16 @@ async fn probe(transport: &HyperTransport, url: &Url) -> (CertificateRequest, St
             }
             TransportErrorKind::IdentityNotRequested => match send(transport, url, None).await {
                 Ok(response) => after_handshake(&response),
+                // The handshake is the one that has just succeeded, so that an alert ends the
+                // renegotiation that this client does not support.
+                Err(error) if error.kind() == TransportErrorKind::Tls => (
+                    CertificateRequest::Late,
+                    format!(
+                        "the server requests no certificate in the handshake, and ended the connection with a TLS \
+                         alert after a request, as for a renegotiation ({})",
+                        innermost_cause(&error)
+                    ),
+                ),
                 Err(error) if error.kind() == TransportErrorKind::Interrupted => (
                     CertificateRequest::Unknown,
                     format!(
@@ -125,6 +135,11 @@ async fn probe(transport: &HyperTransport, url: &Url) -> (CertificateRequest, St
             (CertificateRequest::Unknown, "the server took a certificate without a signature".to_owned())
         }
     }
+}
+
+fn innermost_cause(error: &TransportError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Judges the response to a request without a certificate and a token.
