@@ -21,6 +21,9 @@ use crate::troubleshooting;
 const FAILED: u8 = 1;
 /// Exit code of an invalid command line or configuration.
 const USAGE: u8 = 2;
+/// Exit code if the program that reads the output has ended: the one that a shell states for a
+/// program ended by SIGPIPE.
+pub(crate) const READER_GONE: u8 = 141;
 /// Exit code if this environment does not support the request.
 pub(crate) const ENVIRONMENT: u8 = 3;
 
@@ -85,19 +88,27 @@ pub(crate) fn refused_by_resource(response: &Response<Bytes>, id: CorrelationId,
     if said.is_empty() { error } else { error.with_excerpt(&said.join("; "), &token.clone().into()) }
 }
 
-/// Returns the error of a command that exceeded `--timeout`.
-pub(crate) fn timed_out(limit: Duration) -> Error {
-    let message = format!("the command did not finish within {} s", limit.as_secs_f64());
-    Error::new(ErrorKind::Network, "timeout", message).with_transient(true)
+/// Returns the error of a command that exceeded `--timeout`, with the last server that it called.
+pub(crate) fn timed_out(limit: Duration, last_server: Option<String>) -> Error {
+    let limit = limit.as_secs_f64();
+    let (message, advice) = match last_server {
+        Some(server) => (
+            format!("the command did not finish within {limit} s; the last request went to {server}"),
+            "check that this machine reaches it, or set a longer --timeout",
+        ),
+        None => (
+            format!("the command did not finish within {limit} s; it sent nothing"),
+            "set a longer --timeout",
+        ),
+    };
+    Error::new(ErrorKind::Network, "timeout", message).with_transient(true).with_advice(advice)
 }
 
 /// Prints an error to stderr.
 pub(crate) fn report(error: &Error, format: OutputFormat) {
     print_to_stderr(format_args!("error: {error}"));
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        print_to_stderr(format_args!("  caused by: {}", printable(error)));
-        cause = error.source();
+    for cause in causes(error) {
+        print_to_stderr(format_args!("  caused by: {}", printable(cause)));
     }
     if let Some(excerpt) = error.excerpt().filter(|excerpt| !excerpt.is_empty()) {
         print_to_stderr(format_args!("  message of the service: {excerpt}"));
@@ -120,6 +131,11 @@ pub(crate) fn report(error: &Error, format: OutputFormat) {
     if format == OutputFormat::Json {
         print_to_stderr(json(error));
     }
+}
+
+/// Returns the causes of an error, outermost first.
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |cause| (**cause).source())
 }
 
 /// Returns the exit code of an error. If no variable selects a source and no metadata service
@@ -148,6 +164,7 @@ struct ErrorJson {
     retryable: bool,
     service_message: Option<String>,
     retry_after: Option<u64>,
+    causes: Vec<String>,
 }
 
 fn json(error: &Error) -> String {
@@ -165,6 +182,7 @@ fn json(error: &Error) -> String {
                 .retry_after()
                 .map(|wait| wait.as_millis().div_ceil(1000))
                 .and_then(|seconds| seconds.try_into().ok()),
+            causes: causes(error).map(ToString::to_string).collect(),
         },
     })
 }
@@ -179,7 +197,7 @@ pub(crate) fn usage(error: &clap::Error, arguments: &[String]) -> ExitCode {
         return match printed {
             _ if is_help => ExitCode::from(USAGE),
             Ok(()) => ExitCode::SUCCESS,
-            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(READER_GONE),
             Err(cause) => {
                 let error = local("the help could not be written to stdout", cause);
                 report(

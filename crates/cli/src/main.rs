@@ -52,9 +52,10 @@ fn main() -> ExitCode {
     let env = Env::process();
     let result = catch_panic("the command", || run(cli, env.clone()));
     result.unwrap_or_else(|_| Err(failure::internal(panic_place().as_deref()))).unwrap_or_else(|error| {
-        if !stdout::is_reader_gone(&error) {
-            failure::report(&error, format);
+        if stdout::is_reader_gone(&error) {
+            return ExitCode::from(failure::READER_GONE);
         }
+        failure::report(&error, format);
         failure::exit_code(&error, &env)
     })
 }
@@ -68,7 +69,7 @@ fn panic_place() -> MutexGuard<'static, Option<String>> {
 fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     // With `exec`, the terminal belongs to the command that is run.
     let shows_progress = !cli.global.quiet && !matches!(cli.command, CliCommand::Exec(_));
-    let progress = shows_progress.then(|| Progress::new(SharedClock::system(), io::stderr().is_terminal()));
+    let progress = Progress::new(SharedClock::system(), io::stderr().is_terminal(), shows_progress);
     log_to_stderr(&env, cli.global.verbose, progress.clone())?;
     // Blocking work has threads of its own. Tokio would panic if it could not start more; it panics
     // if there are too few descriptors for its signal handler.
@@ -81,21 +82,21 @@ fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     let runtime =
         runtime.map_err(|error| error.with_advice("check the limit of open files (`ulimit -n`)"))?;
     let timeout = cli.global.timeout;
-    if let Some(progress) = progress.filter(|_| io::stderr().is_terminal()) {
-        runtime.spawn(progress.watch());
+    if progress.is_watched() {
+        runtime.spawn(progress.clone().watch());
     }
     let result = runtime.block_on(async {
         let command = commands::run(cli, env);
         let Some(limit) = timeout else { return command.await };
         let result = transport::timeout(&SharedClock::system(), limit, command).await;
-        result.unwrap_or_else(|| Err(failure::timed_out(limit)))
+        result.unwrap_or_else(|| Err(failure::timed_out(limit, progress.last_server())))
     });
     // Abandoned background work, such as key generation, does not delay the exit.
     runtime.shutdown_background();
     result
 }
 
-fn log_to_stderr(env: &Env, verbose: u8, progress: Option<Progress>) -> Result<(), Error> {
+fn log_to_stderr(env: &Env, verbose: u8, progress: Progress) -> Result<(), Error> {
     let directives = env.var("RUST_LOG").or_else(|| match verbose {
         0 => None,
         1 => Some("symbolon=info".to_owned()),
@@ -124,9 +125,7 @@ fn log_to_stderr(env: &Env, verbose: u8, progress: Option<Progress>) -> Result<(
             Some(lines.with_filter(filter))
         }
     };
-    if log.is_some() || progress.is_some() {
-        let progress = progress.map(|progress| progress.with_filter(filter_fn(Progress::is_relevant)));
-        tracing_subscriber::registry().with(log).with(progress).init();
-    }
+    let progress = progress.with_filter(filter_fn(Progress::is_relevant));
+    tracing_subscriber::registry().with(log).with(progress).init();
     Ok(())
 }

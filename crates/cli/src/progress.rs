@@ -1,4 +1,5 @@
-//! Progress messages for operations that take longer than a second.
+//! Progress messages for operations that take longer than a second, and the last server that was
+//! contacted.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,11 +22,16 @@ const RETRY: &str = "retry";
 const KEY_REQUESTED: &str = "key";
 const KEY_MADE: &str = "key_made";
 
-/// A `tracing` layer that reports retries and slow key generation.
+/// The field with the server in events of the transport.
+const ORIGIN: &str = "origin";
+
+/// A `tracing` layer that reports retries and slow key generation, and keeps the last server.
 #[derive(Clone)]
 pub(crate) struct Progress {
     clock: SharedClock,
     is_terminal: bool,
+    is_shown: bool,
+    last_server: Arc<Mutex<Option<String>>>,
     /// Start of the pending key generation.
     key_since: Arc<Mutex<Option<SystemTime>>>,
     /// Sum of the waits between attempts.
@@ -33,14 +39,26 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(clock: SharedClock, is_terminal: bool) -> Self {
-        Self { clock, is_terminal, key_since: Arc::default(), waited: Arc::default() }
+    pub(crate) fn new(clock: SharedClock, is_terminal: bool, is_shown: bool) -> Self {
+        let (last_server, key_since, waited) = Default::default();
+        Self { clock, is_terminal, is_shown, last_server, key_since, waited }
+    }
+
+    /// Returns true if slow key generation is reported.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_shown && self.is_terminal
+    }
+
+    /// Returns the server that was contacted last, with its port.
+    pub(crate) fn last_server(&self) -> Option<String> {
+        self.last_server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns whether the layer handles an event.
     pub(crate) fn is_relevant(metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("symbolon_")
-            && [RETRY, KEY_REQUESTED, KEY_MADE].contains(&metadata.name())
+            && (metadata.fields().field(ORIGIN).is_some()
+                || [RETRY, KEY_REQUESTED, KEY_MADE].contains(&metadata.name()))
     }
 
     /// Reports slow key generation. Never returns.
@@ -79,13 +97,19 @@ impl<S: Subscriber> Layer<S> for Progress {
         match event.metadata().name() {
             KEY_REQUESTED => set(Some(self.clock.now())),
             KEY_MADE => set(None),
-            _ => {
+            RETRY => {
                 let mut retry = RetryEvent::default();
                 event.record(&mut retry);
-                if self.is_long_wait(retry.delay) {
+                if self.is_long_wait(retry.delay) && self.is_shown {
                     print(&retry.to_string());
                 }
             }
+            _ => event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+                if field.name() == ORIGIN {
+                    let server = Some(format!("{value:?}"));
+                    *self.last_server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+                }
+            }),
         }
     }
 }
@@ -139,7 +163,7 @@ mod tests {
     #[test]
     fn slow_key_is_reported_once() {
         let manual_clock = ManualClock::new();
-        let progress = Progress::new(SharedClock::from(&manual_clock), true);
+        let progress = Progress::new(SharedClock::from(&manual_clock), true, true);
         let layer = progress.clone().with_filter(filter_fn(Progress::is_relevant));
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
@@ -163,7 +187,7 @@ mod tests {
     fn waits_add_up_without_a_terminal() {
         let seconds = [1, 2, 4].map(Duration::from_secs);
         for (is_terminal, expected) in [(true, [true; 3]), (false, [false, true, true])] {
-            let progress = Progress::new(SharedClock::system(), is_terminal);
+            let progress = Progress::new(SharedClock::system(), is_terminal, true);
             assert_eq!(seconds.map(|delay| progress.is_long_wait(delay)), expected);
         }
     }

@@ -9,6 +9,19 @@ use super::Cli;
 /// Clap's own minimum, 0.7, suggests `--scope` for `--secret`.
 const MIN_SIMILARITY: f64 = 0.85;
 
+/// Names of other tools and commands, with the option that each means here.
+const OTHER_NAMES: [(&str, &str); 9] = [
+    ("client-id", "identity"),
+    ("object-id", "identity"),
+    ("resource-id", "identity"),
+    ("scope", "resource"),
+    ("scopes", "resource"),
+    ("resource", "scope"),
+    ("tenant", "authority"),
+    ("tenant-id", "authority"),
+    ("json", "output"),
+];
+
 /// Replaces clap's suggestion for an unknown option by an option with a common word or a similar
 /// spelling, if there is one.
 pub(crate) fn correct(error: &mut clap::Error, arguments: &[String]) {
@@ -21,10 +34,13 @@ pub(crate) fn correct(error: &mut clap::Error, arguments: &[String]) {
     root.build();
     let command = arguments.iter().find_map(|argument| root.find_subcommand(argument)).unwrap_or(&root);
     let options = command.get_arguments().filter(|option| !option.is_hide_set());
-    let rated = options.filter_map(clap::Arg::get_long).map(|option| (rating(given, option), option));
+    let options: Vec<&str> = options.filter_map(clap::Arg::get_long).collect();
+    let other_name = OTHER_NAMES.iter().find(|(name, option)| *name == given && options.contains(option));
+    let rated = options.iter().map(|option| (rating(given, option), *option));
     let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    match best.filter(|(rating, _)| *rating > MIN_SIMILARITY) {
-        Some((_, option)) => {
+    let best = best.filter(|(rating, _)| *rating > MIN_SIMILARITY).map(|(_, option)| option);
+    match other_name.map(|(_, option)| *option).or(best) {
+        Some(option) => {
             error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{option}")));
         }
         None => {
@@ -57,6 +73,11 @@ mod tests {
             ("token", "--resorce", Some("--resource")),
             ("token", "--po", Some("--pop")),
             ("token", "--secret", None),
+            ("token", "--client-id", Some("--identity")),
+            ("call", "--scope", Some("--resource")),
+            ("app-token", "--resource", Some("--scope")),
+            ("app-token", "--tenant-id", Some("--authority")),
+            ("inspect", "--json", Some("--output")),
             ("serve", "--lisen", Some("--listen")),
             ("demo", "--out", None),
             ("demo", "--ouput", Some("--output")),

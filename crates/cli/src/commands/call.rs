@@ -29,10 +29,14 @@ pub(super) async fn run(options: &CallOptions, global: &GlobalOptions, env: &Env
     };
     let token = acquire::token(&identity, &options.acquire, false).await?;
     let response = match (openssl, global.timeout) {
-        (Some(openssl), _) => openssl.call_with(&token, request).await?,
-        (None, Some(limit)) => identity.call_within(&token, request, limit).await?,
-        (None, None) => identity.call(&token, request).await?,
+        (Some(openssl), _) => openssl.call_with(&token, request).await,
+        (None, Some(limit)) => identity.call_within(&token, request, limit).await,
+        (None, None) => identity.call(&token, request).await,
     };
+    let response = response.map_err(|error| match error.correlation_id() {
+        Some(_) => error,
+        None => error.with_correlation_id(id),
+    })?;
     print(&response, options.include).map_err(stdout::not_printed)?;
     if response.status().is_success() {
         return Ok(ExitCode::SUCCESS);

@@ -21,8 +21,9 @@ use crate::timestamp::Timestamp;
 const LIMIT: usize = 64 * 1024;
 /// Maximum size of the input: the JSON of a bound token contains its certificates as well.
 const INPUT_LIMIT: usize = 256 * 1024;
-/// The members with a token in the JSON of this command, of the Azure CLI, and of azd.
-const TOKEN_MEMBERS: [&str; 3] = ["access_token", "accessToken", "token"];
+/// The members with a token in the JSON of this command, of the Azure CLI, of azd, and of a token
+/// service.
+const TOKEN_MEMBERS: [&str; 4] = ["access_token", "accessToken", "token", "id_token"];
 /// The members with its scheme.
 const SCHEME_MEMBERS: [&str; 2] = ["token_type", "tokenType"];
 
@@ -31,9 +32,11 @@ pub(super) async fn run(options: &InspectOptions, format: OutputFormat) -> Resul
         [word] if word == "-" => from_stdin().await?,
         words => words.join(" "),
     };
-    let text = match text.trim_start().starts_with('{') {
-        true => token_in_json(&text)?,
-        false => text,
+    // Windows begins files with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let text = match text.starts_with(['{', '"']) {
+        true => token_in_json(text)?,
+        false => text.to_owned(),
     };
     if text.len() > LIMIT {
         return Err(invalid(format!("the token is longer than {} KiB", LIMIT / 1024)));
@@ -47,11 +50,16 @@ pub(super) async fn run(options: &InspectOptions, format: OutputFormat) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns scheme and token of the first JSON object, as `token --output json` prints them.
+/// Returns scheme and token of the first JSON value: an object, as `token --output json` prints it,
+/// or a string, as the Azure CLI prints the result of a query.
 fn token_in_json(text: &str) -> Result<String, Error> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Map<String, Value>>();
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     // The error of the parser would show a part of the token.
-    let object = values.next().and_then(Result::ok).ok_or_else(|| invalid("the JSON is malformed"))?;
+    let object = match values.next().and_then(Result::ok) {
+        Some(Value::String(token)) => return Ok(token),
+        Some(Value::Object(object)) => object,
+        _ => return Err(invalid("the JSON is malformed")),
+    };
     let member = |names: &[&str]| names.iter().find_map(|name| object.get(*name)?.as_str());
     let token = member(&TOKEN_MEMBERS);
     let token = token

@@ -141,6 +141,10 @@ fn call_11_refusal_has_id_and_message() {
         env.run(&["call", url, "--resource", "https://other.example", "-H", &header, "--output", "json"]);
     let journal = env.emulator.journal();
     assert_eq!(journal.last(Step::Resource).unwrap().header("x-ms-client-request-id"), Some(id), "{ran:?}");
+    // Without a response, the resource may still have logged it.
+    let ran = call(&env, "https://127.0.0.1:9/", &["-H", &header, "--output", "json"]);
+    let error = ran.error();
+    assert_eq!((&error["code"], &error["correlation_id"]), (&"transport_error".into(), &id.into()));
 }
 
 /// The challenge of a 401 describes the refusal, and the token in it is hidden.
@@ -179,4 +183,13 @@ fn call_12_openssl_needs_its_feature() {
     assert!(ran.stderr.contains("transport_unsupported"), "{}", ran.stderr);
     assert!(ran.stderr.contains("feature `openssl`"), "{}", ran.stderr);
     assert_eq!(env.emulator.journal().count(Step::Token), 0, "no token was requested");
+}
+
+/// A trusted certificate of an authority is none of a server.
+#[test]
+fn cli_06_authority_is_no_server() {
+    let Some(origin) = Origin::with_authority_certificate() else { return };
+    let ran = call(&TestEnv::new(), &origin.url, &["--ca-file", &origin.ca_file, "--output", "json"]);
+    let message = ran.error()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("basicConstraints CA:TRUE") && !message.contains("--ca-file"), "{message}");
 }

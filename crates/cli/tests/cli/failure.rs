@@ -268,6 +268,18 @@ fn err_10_retry_after() {
 }
 
 #[test]
+fn err_11_causes() {
+    let ran = request_from_closed_port(&[]);
+    let causes = ran.error()["causes"].clone();
+    let causes: Vec<&str> = causes.as_array().unwrap().iter().map(|cause| cause.as_str().unwrap()).collect();
+    assert_eq!(causes[..2], ["127.0.0.1:9 could not be reached", "no TCP connection to 127.0.0.1:9"]);
+    assert!(causes[2].contains("refused"), "{causes:?}");
+    let shown: Vec<_> = ran.stderr.lines().filter_map(|line| line.strip_prefix("  caused by: ")).collect();
+    assert_eq!(shown, causes);
+    assert_eq!(request_token(&TestEnv::new(), &["--bogus"]).error()["causes"], json!([]));
+}
+
+#[test]
 fn err_08_no_json_in_text_output() {
     let env = with(Fault::oauth_error("unauthorized_client", &[]).always());
     for more in
@@ -317,6 +329,32 @@ fn code_02_unsupported_requests_are_not_sent() {
     command.env("IDENTITY_ENDPOINT", "127.0.0.1:41564/msi/token");
     let ran = RunResult::of(command.args(REQUEST).output().unwrap());
     assert_eq!((ran.error()["code"].as_str(), ran.code), (Some("invalid_managed_identity_endpoint"), 3));
+}
+
+/// The refusal of a bearer token over mTLS does not speak of bound tokens.
+#[test]
+fn code_02_over_mtls_in_its_own_words() {
+    let hosted = TestEnv::with(|emulator| emulator.source(Source::AppService));
+    for (env, variable, expected) in [
+        (hosted, None, "issues no certificates for requests over mTLS"),
+        (TestEnv::with(EmulatorBuilder::v1_only), None, "without mTLS"),
+        (
+            TestEnv::new(),
+            Some("MSAL_MI_DISABLE_IMDS_V2"),
+            "disables the certificates for requests over mTLS; nothing was sent; unset the variable, or request the \
+             token without mTLS",
+        ),
+    ] {
+        let mut command = env.symbolon();
+        command.envs(variable.map(|name| (name, "true"))).args(REQUEST).arg("--over-mtls");
+        let ran = RunResult::of(command.output().unwrap());
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        let message = ran.error()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(expected), "{message}");
+        for other in ["bind", "bound", "proof"] {
+            assert!(!message.contains(other), "{message}");
+        }
+    }
 }
 
 #[test]
@@ -387,8 +425,16 @@ fn code_09_claims_are_not_an_object() {
 #[test]
 fn code_10_response_is_late() {
     for (step, more) in [(Step::ImdsToken, &[][..]), (Step::Token, &["--pop"])] {
-        let more = [more, &["--timeout", "0.3"]].concat();
-        assert_failed(&request_token(&with(Fault::stall(step).always()), &more), "timeout", 1);
+        let env = with(Fault::stall(step).always());
+        for quiet in [&[][..], &["--quiet"]] {
+            let ran = request_token(&env, &[more, &["--timeout", "0.3"], quiet].concat());
+            assert_failed(&ran, "timeout", 1);
+            let urls = [env.emulator.imds_url(), env.emulator.token_url()];
+            let named = urls.map(|url| url.split_once("//").unwrap().1).into_iter().any(|server| {
+                ran.stderr.contains(&format!("; the last request went to {server}; check that"))
+            });
+            assert!(named, "{}", ran.stderr);
+        }
     }
 }
 

@@ -129,6 +129,10 @@ fn ins_05_json_of_a_token() {
         (line.clone(), Some("mtls_pop")),
         (pretty, Some("mtls_pop")),
         (format!("{line}\n{line}\n"), Some("mtls_pop")),
+        (format!("\u{feff}{line}\r\n"), Some("mtls_pop")),
+        (format!("{}\n", token["access_token"]), None),
+        (format!("\u{feff}{}", token["access_token"].as_str().unwrap()), None),
+        (serde_json::json!({ "id_token": token["access_token"], "expires_in": 1 }).to_string(), None),
         (cli, Some("Bearer")),
     ] {
         let ran = inspect(&["--output", "json"], &stdin);
@@ -143,6 +147,9 @@ fn ins_05_json_of_a_token() {
         (format!(r#"{{"access_token":"{secret}"#), "the JSON is malformed"),
         (format!(r#"{{"error":{{"code":"{secret}"}}}}"#), "no member `access_token`"),
         (format!(r#"{{"access_token":["{secret}"]}}"#), "no member `access_token`"),
+        (format!(r#""{secret}"#), "the JSON is malformed"),
+        // The text of `token` without --output.
+        (format!("token type      Bearer\nresource        {secret}\n"), "--output raw, json or header"),
     ] {
         let ran = inspect(&[], &stdin);
         assert!(ran.code == 2 && ran.stderr.contains(expected), "{}", ran.stderr);

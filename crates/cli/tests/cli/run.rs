@@ -11,7 +11,8 @@ use symbolon_emulator::{Emulator, EmulatorBuilder};
 use tempfile::TempDir;
 
 /// The members of an error in JSON, in their order.
-pub(crate) const ERROR_MEMBERS: [&str; 8] = [
+pub(crate) const ERROR_MEMBERS: [&str; 9] = [
+    "causes",
     "code",
     "correlation_id",
     "error_codes",

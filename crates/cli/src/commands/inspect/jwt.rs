@@ -21,7 +21,11 @@ pub(super) fn parse(text: &str) -> Result<DecodedJwt, String> {
         (None, ..) => return Err("there is no token".to_owned()),
         (Some(token), None, _) => (None, token),
         (Some(scheme), Some(token), None) => (Some(scheme), token),
-        _ => return Err("expected one token, optionally after its scheme".to_owned()),
+        _ => {
+            let error = "expected one token, optionally after its scheme, as `token` prints it with --output raw, json \
+                         or header";
+            return Err(error.to_owned());
+        }
     };
     // A word that is not a scheme could be a part of the token and is not quoted.
     let scheme = match scheme {
