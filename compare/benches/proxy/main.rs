@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use symbolon_proxy::{Proxy, Route, raise_descriptor_limit};
-use symbolon_testing::symbolon::parts::client::{Client, Connections, HttpCalls as _};
 use symbolon_testing::symbolon::ManagedIdentity;
+use symbolon_testing::symbolon::parts::client::{Client, Connections};
 use symbolon_testing::{Emulator, EmulatorClients as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -51,7 +51,8 @@ struct Sizes {
 
 const FULL: Sizes =
     Sizes { rounds: 9, latency_calls: 1000, throughput_calls: 8192, streamed: 1 << 30, idle: 10_000 };
-const QUICK: Sizes = Sizes { rounds: 2, latency_calls: 20, throughput_calls: 512, streamed: 4 << 20, idle: 100 };
+const QUICK: Sizes =
+    Sizes { rounds: 2, latency_calls: 20, throughput_calls: 512, streamed: 4 << 20, idle: 100 };
 
 fn main() -> Result<(), BoxError> {
     // cargo adds `--bench`.
@@ -148,7 +149,9 @@ async fn measure(
     }
     let (ours, theirs) = (median(&mut ours) * 1e6, median(&mut theirs) * 1e6);
     let (added, met) = (ours - theirs, verdict(ours - theirs <= ADDED_LATENCY));
-    println!("| {name}, one after another, median | {ours:.0} µs | {theirs:.0} µs | {added:.0} µs | {ADDED_LATENCY:.0} µs | {met} |");
+    println!(
+        "| {name}, one after another, median | {ours:.0} µs | {theirs:.0} µs | {added:.0} µs | {ADDED_LATENCY:.0} µs | {met} |"
+    );
 
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..sizes.rounds {
@@ -158,7 +161,9 @@ async fn measure(
     let rate = |times: &mut Vec<f64>| sizes.throughput_calls as f64 / median(times);
     let (ours, theirs) = (rate(&mut ours), rate(&mut theirs));
     let (ratio, met) = (ours / theirs, verdict(ours / theirs >= THROUGHPUT));
-    println!("| {name}, 64 at once | {ours:.0} /s | {theirs:.0} /s | {ratio:.2} × | {THROUGHPUT:.2} × | {met} |");
+    println!(
+        "| {name}, 64 at once | {ours:.0} /s | {theirs:.0} /s | {ratio:.2} × | {THROUGHPUT:.2} × | {met} |"
+    );
 
     for is_down in [true, false] {
         let direction = if is_down { "down" } else { "up" };
@@ -173,7 +178,9 @@ async fn measure(
         let theirs = stream(direct.clone(), is_down, sizes.streamed).await?.as_secs_f64();
         let rate = |seconds: f64| sizes.streamed as f64 / 1_048_576.0 / seconds;
         let (ours, theirs, ratio) = (rate(ours), rate(theirs), theirs / ours);
-        println!("| {name}, streaming {direction} | {ours:.0} MiB/s | {theirs:.0} MiB/s | {ratio:.2} × | | |");
+        println!(
+            "| {name}, streaming {direction} | {ours:.0} MiB/s | {theirs:.0} MiB/s | {ratio:.2} × | | |"
+        );
         let (growth, met) = (most - before, verdict(most - before <= STREAMING_KIB));
         println!("| {name}, memory growth, {direction} | {growth} KiB | | | {STREAMING_KIB} KiB | {met} |");
     }
