@@ -81,8 +81,8 @@ impl ResourceReport {
         match self.certificate {
             CertificateRequest::Handshake => None,
             CertificateRequest::Late => Some(format!(
-                "Request bearer tokens for {url}: it requests the certificate after the handshake, which this \
-                 client does not support."
+                "Call {url} with --tls openssl or the crate symbolon-openssl, or request bearer tokens for it: it \
+                 requests the certificate after the handshake."
             )),
             CertificateRequest::Never => Some(format!(
                 "Request bearer tokens for {url}, or enable client certificates there: bound tokens need one."
