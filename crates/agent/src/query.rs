@@ -88,7 +88,8 @@ fn may_name_identity(normalized: &str) -> bool {
     let is_name = ["id", "ids", "client", "clients", "object", "application", "app", "account", "user"]
         .iter()
         .any(|suffix| normalized.ends_with(suffix));
-    is_identity || (is_name && !is_trace_id)
+    let is_short_name = ["mi", "msi", "sp", "spn", "upn", "sub", "subject"].contains(&normalized);
+    is_identity || is_short_name || (is_name && !is_trace_id)
 }
 
 fn set_once(
@@ -203,6 +204,8 @@ mod tests {
             ("api-version=2019-08-01&resource=x&managedIdentityClientId=a", "unknown_identity"),
             ("api-version=2019-08-01&resource=x&cIient_id=a", "unknown_identity"),
             ("api-version=2019-08-01&resource=x&clients=a", "unknown_identity"),
+            ("api-version=2019-08-01&resource=x&msi=a", "unknown_identity"),
+            ("api-version=2019-08-01&resource=x&SPN=a", "unknown_identity"),
             ("api-version=2019-08-01&resource=x&Resource=y", "resource"),
             ("api-version=2019-08-01&resource=x&tokenType=mtls_pop", "bound_token"),
             ("api-version=2019-08-01&resource=x&token_type=mtls_pop", "bound_token"),
