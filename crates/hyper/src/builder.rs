@@ -1,15 +1,12 @@
 //! The builder of the transport.
 
-use std::sync::Arc;
-
-use symbolon_rustls::pki_types::CertificateDer;
-use symbolon_rustls::rustls::crypto::CryptoProvider;
-use symbolon_rustls::{ClientConfigs, ClientConfigsBuilder, TlsVersion};
+use symbolon_rustls::{ClientConfigs, ClientConfigsBuilder};
 use symbolon_types::Context;
 
 use crate::connector::Connector;
 use crate::proxy::Proxies;
-use crate::tls::{MakeBackend, TlsBackend, rustls_backend};
+use crate::tls::{MakeBackend, rustls_backend};
+use crate::tls_setters::tls_setters;
 use crate::{BuildError, HyperTransport};
 
 /// The only application protocol (RFC 7301 §6).
@@ -33,48 +30,7 @@ impl HyperTransport {
 }
 
 impl HyperTransportBuilder {
-    /// Sets the crypto provider. Default: AWS-LC. It is passed to every TLS configuration of this
-    /// transport and never installed for the process.
-    pub fn crypto_provider(mut self, provider: CryptoProvider) -> Self {
-        self.tls = self.tls.crypto_provider(provider);
-        self
-    }
-
-    /// Adds trusted root certificates.
-    pub fn root_certificates(
-        mut self,
-        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
-    ) -> Self {
-        self.tls = self.tls.root_certificates(certificates);
-        self
-    }
-
-    /// Adds the trusted root certificates in this PEM text. Other blocks are skipped; a text
-    /// without a certificate, or with a malformed one, is an error of [`build`](Self::build).
-    pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
-        self.tls = self.tls.root_certificates_pem(pem);
-        self
-    }
-
-    /// Sets whether the roots of the platform are trusted. Default: true. They are read at the
-    /// first TLS connection.
-    pub fn platform_roots(mut self, trusted: bool) -> Self {
-        self.tls = self.tls.platform_roots(trusted);
-        self
-    }
-
-    /// Sets the oldest accepted version of TLS. Default: 1.2.
-    pub fn minimum_tls(mut self, version: TlsVersion) -> Self {
-        self.tls = self.tls.minimum_tls(version);
-        self
-    }
-
-    /// Sets the TLS library, which is made from the settings of roots, versions, clock and
-    /// variables. Default: rustls. The crate `symbolon-openssl` has another one.
-    pub fn tls_backend<B: TlsBackend + From<ClientConfigs>>(mut self) -> Self {
-        self.make_backend = |configs| Arc::new(B::from(configs));
-        self
-    }
+    tls_setters!();
 
     /// Sets the environment variables, and the clock that measures idle connections and checks the
     /// validity of server certificates. Default: the process's own.

@@ -9,9 +9,11 @@ mod origin_pool;
 mod outgoing;
 mod pools;
 mod response_body;
+mod upload;
 
 pub use builder::ConnectionsBuilder;
 pub use failure::SendFailure;
 pub use outgoing::{OutgoingBody, outgoing};
 pub use pools::Connections;
 pub use response_body::ResponseBody;
+pub use upload::{UploadBody, UploadGuard};

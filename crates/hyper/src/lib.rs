@@ -43,12 +43,16 @@ mod proxy;
 mod socks;
 mod stream;
 mod tls;
+mod tls_setters;
 mod transport;
 mod tunnel;
 
 pub use builder::HyperTransportBuilder;
 #[cfg(feature = "connections")]
-pub use connections::{Connections, ConnectionsBuilder, OutgoingBody, ResponseBody, SendFailure, outgoing};
+pub use connections::{
+    Connections, ConnectionsBuilder, OutgoingBody, ResponseBody, SendFailure, UploadBody, UploadGuard,
+    outgoing,
+};
 pub use error::BuildError;
 pub use stream::AsyncStream;
 pub use tls::{TlsBackend, TlsBackendClient, TlsConnection};

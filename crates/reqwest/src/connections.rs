@@ -3,7 +3,7 @@
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method};
 use http_body::Body as _;
-use symbolon_client::{ConnectionFailure, HttpConnections, OutgoingBody, SyncBody};
+use symbolon_client::{ConnectionFailure, HttpConnections, OutgoingBody, SyncBody, UploadBody};
 use symbolon_rustls::ClientConfigs;
 use symbolon_transport::{TransportError, TransportErrorKind};
 use symbolon_types::ClientIdentity;
@@ -67,14 +67,16 @@ impl ReqwestConnections {
             let method = request.method().clone();
             announce_no_content(&method, request.headers_mut());
         }
-        let request = request.map(|body| reqwest::Body::wrap(SyncBody::new(body)));
+        let (head, body) = request.into_parts();
+        let (body, upload) = UploadBody::new(body);
+        let request = http::Request::from_parts(head, reqwest::Body::wrap(SyncBody::new(body)));
         let request = reqwest::Request::try_from(request).map_err(|error| {
             TransportError::new(TransportErrorKind::Unsupported).with_source(error.without_url())
         })?;
         let attempt = Attempt::default();
         let response = attempt.drive(client.execute(request)).await;
         let response = response.map_err(|error| attempt_failed(error, &attempt))?;
-        Ok(http::Response::from(response).map(ReqwestBody))
+        Ok(http::Response::from(response).map(|body| ReqwestBody::new(body, upload)))
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestPhase {
+    /// The request waits for a connection that other requests use or open.
+    Queue,
     /// The name of the server, or of the proxy, is resolved.
     Resolution,
     /// The TCP connection is opened.
@@ -22,7 +24,8 @@ pub enum RequestPhase {
     Body,
 }
 
-const PHASES: [RequestPhase; 6] = [
+const PHASES: [RequestPhase; 7] = [
+    RequestPhase::Queue,
     RequestPhase::Resolution,
     RequestPhase::Connection,
     RequestPhase::Tunnel,
@@ -35,6 +38,7 @@ const PHASES: [RequestPhase; 6] = [
 impl fmt::Display for RequestPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Queue => "a connection that other requests use or open",
             Self::Resolution => "the resolution of the name",
             Self::Connection => "the TCP connection",
             Self::Tunnel => "the proxy",

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use hyper::body::{Body, Frame};
-use symbolon::{Client, ClientBuilder, Env, ErrorKind};
+use symbolon::{Client, ClientBuilder, Env, ErrorKind, SharedClock};
 use symbolon_emulator::{Fault, Step};
 use symbolon_reqwest::{AuthorizedClient, ReqwestConnections, ReqwestTransport, reqwest};
 use symbolon_rustls::ClientConfigs;
 use symbolon_tests::RESOURCE;
-use symbolon_transport::conformance;
+use symbolon_transport::{conformance, timeout};
 use tokio::sync::mpsc;
 
 use crate::resource_server::{HTTP1, HTTP2, Reaction, ResourceServer, ServerTls};
@@ -96,6 +96,23 @@ async fn data_25_reqwest_call_is_bound() {
 }
 
 #[tokio::test]
+async fn data_25_upload_ends_with_its_response() {
+    for tls in [HTTP1, HTTP2] {
+        let test_env = TestEnv::new().await;
+        let server = ResourceServer::start(tls).await;
+        let client = bound(&test_env, Some(&server));
+        let (parts, receiver) = mpsc::unbounded_channel();
+        parts.send("part").unwrap();
+        let upload = client.post(server.url()).body(reqwest::Body::wrap(PartsBody(receiver)));
+        let mut response = client.send(upload).await.unwrap();
+        assert_eq!(response.chunk().await.unwrap().unwrap(), "part");
+        drop(response);
+        let closed = timeout(&SharedClock::system(), Duration::from_secs(10), parts.closed()).await;
+        assert!(closed.is_some(), "{tls:?}: the upload goes on");
+    }
+}
+
+#[tokio::test]
 async fn data_25_settings_of_reqwest_apply() {
     let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
     let server = ResourceServer::start(HTTP1).await;
@@ -137,7 +154,7 @@ async fn data_25_reqwest_follows_rotations() {
                 response.unwrap().error_for_status().unwrap();
             }
             // A renewal in the background needs the test to wait.
-            symbolon::SharedClock::system().sleep(Duration::from_millis(20)).await;
+            SharedClock::system().sleep(Duration::from_millis(20)).await;
         }
         let journal = test_env.emulator.journal();
         let seen: std::collections::HashSet<_> =

@@ -1,11 +1,8 @@
 //! The builder of pooled connections.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_rustls::pki_types::CertificateDer;
-use symbolon_rustls::rustls::crypto::CryptoProvider;
-use symbolon_rustls::{ClientConfigs, ClientConfigsBuilder, TlsVersion};
+use symbolon_rustls::{ClientConfigs, ClientConfigsBuilder};
 use symbolon_types::Context;
 
 use super::origin_pool::PoolLimits;
@@ -13,13 +10,17 @@ use super::pools::Connections;
 use crate::connector::Connector;
 use crate::error::BuildError;
 use crate::proxy::Proxies;
-use crate::tls::{MakeBackend, TlsBackend, rustls_backend};
+use crate::tls::{MakeBackend, rustls_backend};
+use crate::tls_setters::tls_setters;
 
 /// Load balancers and firewalls drop idle flows silently after a few minutes, those of Azure after
 /// four.
 const IDLE_TIME: Duration = Duration::from_secs(90);
 /// Enough for a burst of requests over HTTP/1.1.
 const IDLE_CONNECTIONS: usize = 256;
+/// A quarter of the descriptors that a process has by default on Linux, for programs that call many
+/// origins once.
+const ORIGINS: usize = 256;
 
 /// A builder of [`Connections`]; see [`Connections::builder`].
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl Connections {
                 idle: IDLE_CONNECTIONS,
                 idle_time: IDLE_TIME,
                 streams: usize::MAX,
+                origins: ORIGINS,
             },
             http2: true,
         }
@@ -51,47 +53,7 @@ impl Connections {
 }
 
 impl ConnectionsBuilder {
-    /// Sets the crypto provider. Default: AWS-LC. It is passed to every TLS configuration and never
-    /// installed for the process.
-    pub fn crypto_provider(mut self, provider: CryptoProvider) -> Self {
-        self.tls = self.tls.crypto_provider(provider);
-        self
-    }
-
-    /// Adds trusted root certificates.
-    pub fn root_certificates(
-        mut self,
-        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
-    ) -> Self {
-        self.tls = self.tls.root_certificates(certificates);
-        self
-    }
-
-    /// Adds the trusted root certificates in this PEM text. Other blocks are skipped; a text
-    /// without a certificate is an error of [`build`](Self::build).
-    pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
-        self.tls = self.tls.root_certificates_pem(pem);
-        self
-    }
-
-    /// Sets whether the roots of the platform are trusted. Default: true.
-    pub fn platform_roots(mut self, trusted: bool) -> Self {
-        self.tls = self.tls.platform_roots(trusted);
-        self
-    }
-
-    /// Sets the oldest accepted version of TLS. Default: 1.2.
-    pub fn minimum_tls(mut self, version: TlsVersion) -> Self {
-        self.tls = self.tls.minimum_tls(version);
-        self
-    }
-
-    /// Sets the TLS library, which is made from the settings of roots, versions, clock and
-    /// variables. Default: rustls. The crate `symbolon-openssl` has another one.
-    pub fn tls_backend<B: TlsBackend + From<ClientConfigs>>(mut self) -> Self {
-        self.make_backend = |configs| Arc::new(B::from(configs));
-        self
-    }
+    tls_setters!();
 
     /// Sets whether HTTP/2 is offered. Default: true.
     pub fn http2(mut self, offered: bool) -> Self {
@@ -117,6 +79,13 @@ impl ConnectionsBuilder {
     /// seconds.
     pub fn idle_time(mut self, limit: Duration) -> Self {
         self.limits.idle_time = limit;
+        self
+    }
+
+    /// Sets the maximum number of origins to which connections of one certificate are kept. Beyond
+    /// it, those to the least recently used origin are closed. Default: 256.
+    pub fn max_origins(mut self, maximum: usize) -> Self {
+        self.limits.origins = maximum.max(1);
         self
     }
 

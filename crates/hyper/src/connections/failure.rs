@@ -94,9 +94,9 @@ pub(crate) fn exchange_error(
     SendFailure::new(failed, unsent, is_unprocessed)
 }
 
-/// Returns the error of a response that ends early.
+/// Returns the error of a response that ends early, or that is not HTTP.
 pub(crate) fn body_failed(error: hyper::Error) -> TransportError {
-    let kind = match is_not_http(&error) {
+    let kind = match is_not_http(&error) || of_h2(&error).is_some_and(h2::Error::is_library) {
         true => TransportErrorKind::Protocol,
         false => TransportErrorKind::Interrupted,
     };
@@ -106,9 +106,12 @@ pub(crate) fn body_failed(error: hyper::Error) -> TransportError {
 /// Returns true if an HTTP/2 server did not process the request (RFC 9113 §8.7): it refused the
 /// stream, or ended the connection before it.
 fn is_refused_stream(error: &hyper::Error) -> bool {
-    let of_h2 = causes(error).find_map(|cause| cause.downcast_ref::<h2::Error>());
-    of_h2.is_some_and(|error| {
+    of_h2(error).is_some_and(|error| {
         error.is_remote()
             && (error.is_go_away() || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
     })
+}
+
+fn of_h2(error: &hyper::Error) -> Option<&h2::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref())
 }

@@ -11,6 +11,7 @@ use symbolon_rustls::ClientAuthRecord;
 
 use super::http1::ExchangeFailure;
 use super::outgoing::OutgoingBody;
+use super::upload::{UploadBody, UploadGuard};
 use crate::stream::{HttpStream, StreamActivity};
 
 /// Interval between pings while requests run.
@@ -23,7 +24,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// A task of the current runtime drives it, because its requests have no common future.
 #[derive(Clone, Debug)]
 pub(super) struct SharedHttp2 {
-    sender: SendRequest<OutgoingBody>,
+    sender: SendRequest<UploadBody>,
     activity: StreamActivity,
     record: ClientAuthRecord,
     /// True once the server has responded to a request: it accepts the certificate.
@@ -59,16 +60,19 @@ impl SharedHttp2 {
         (!self.is_proven.load(Ordering::Relaxed)).then_some(&self.record)
     }
 
-    /// Sends a request and receives the head of the response.
+    /// Sends a request and receives the head of the response. Dropping the guard ends the upload.
     pub(super) async fn send(
         &mut self,
         request: Box<http::Request<OutgoingBody>>,
-    ) -> Result<http::Response<Incoming>, ExchangeFailure> {
-        let response = self.sender.try_send_request(*request).await.map_err(|mut failure| {
-            let unsent = failure.take_message().map(Box::new);
+    ) -> Result<(http::Response<Incoming>, UploadGuard), ExchangeFailure> {
+        let (head, body) = request.into_parts();
+        let (body, guard) = UploadBody::new(body);
+        let request = http::Request::from_parts(head, body);
+        let response = self.sender.try_send_request(request).await.map_err(|mut failure| {
+            let unsent = failure.take_message().map(|request| Box::new(request.map(UploadBody::into_inner)));
             ExchangeFailure::Lost(failure.into_error(), unsent)
         })?;
         self.is_proven.store(true, Ordering::Relaxed);
-        Ok(response)
+        Ok((response, guard))
     }
 }

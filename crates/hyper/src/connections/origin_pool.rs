@@ -19,6 +19,8 @@ pub(super) struct PoolLimits {
     pub(super) idle_time: Duration,
     /// Simultaneous requests on one HTTP/2 connection.
     pub(super) streams: usize,
+    /// Origins with connections of one certificate.
+    pub(super) origins: usize,
 }
 
 impl PoolLimits {
@@ -149,11 +151,17 @@ impl OriginPool {
             .filter(|(connection, last_use)| connection.is_open() && self.limits.is_recent(*last_use, now));
     }
 
-    /// Returns true if the pool has connections, or an exchange that will return one.
-    pub(super) fn is_used(&self) -> bool {
-        let state = self.state();
+    /// Returns true if an exchange runs on an HTTP/1.1 connection.
+    pub(super) fn has_exchange(&self) -> bool {
         let most = self.limits.connections.min(Semaphore::MAX_PERMITS);
-        !state.idle.is_empty() || state.http2.is_some() || self.connections.available_permits() < most
+        self.connections.available_permits() < most
+    }
+
+    /// Returns the last use of its connections, if it has any that no exchange uses.
+    pub(super) fn last_use(&self) -> Option<SystemTime> {
+        let state = self.state();
+        let idle = state.idle.last().map(|(_, since)| *since);
+        idle.max(state.http2.as_ref().map(|(_, last_use)| *last_use))
     }
 
     fn state(&self) -> MutexGuard<'_, PoolState> {

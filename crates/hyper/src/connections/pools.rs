@@ -23,7 +23,7 @@ use super::http1::StreamingHttp1;
 use super::http2::SharedHttp2;
 use super::origin_pool::{OriginPool, PoolLimits};
 use super::outgoing::OutgoingBody;
-use super::response_body::{DrivenConnection, ResponseBody};
+use super::response_body::{OpenExchange, ResponseBody};
 use crate::classify::{NewConnectionError, accepted_without_certificate, not_started};
 use crate::connector::{ClientAuth, Connector, current_runtime};
 use crate::http1::announce_no_content;
@@ -111,7 +111,7 @@ impl IdentityPools {
     fn close_outdated(&self, now: SystemTime) {
         self.pools().retain(|_, pool| {
             pool.close_outdated(now);
-            pool.is_used() || Arc::strong_count(pool) > 1
+            pool.last_use().is_some() || pool.has_exchange() || Arc::strong_count(pool) > 1
         });
     }
 
@@ -239,8 +239,8 @@ impl Connections {
                     Ok(response) => {
                         // A kept connection has presented the certificate.
                         let pool = if is_missing() { Weak::new() } else { Arc::downgrade(pool) };
-                        let driven = DrivenConnection { connection, pool, clock: self.0.clock.clone() };
-                        Ok(released(response, Some(driven), permit).await)
+                        let clock = self.0.clock.clone();
+                        Ok(released(response, OpenExchange::Http1 { connection, pool, clock, permit }).await)
                     }
                     Err(failure) => {
                         let activity = connection.activity();
@@ -254,7 +254,10 @@ impl Connections {
             ReadyConnection::Http2 { mut connection, permit } => {
                 set_for_http2(&mut request);
                 match connection.send(request).await {
-                    Ok(response) => Ok(released(response, None, permit).await),
+                    Ok((response, upload)) => {
+                        let exchange = OpenExchange::Http2 { _upload: upload, _permit: permit };
+                        Ok(released(response, exchange).await)
+                    }
                     Err(failure) => Err(exchange_error(
                         failure,
                         connection.activity(),
@@ -309,6 +312,9 @@ impl ConnectionsParts {
         if let Some(pool) = pools.get(key) {
             return Arc::clone(pool);
         }
+        if pools.len() >= self.limits.origins {
+            drop_least_recent(&mut pools);
+        }
         let pool = Arc::new(OriginPool::new(self.limits));
         pools.insert(key.clone(), Arc::clone(&pool));
         pool
@@ -316,6 +322,7 @@ impl ConnectionsParts {
 
     /// Returns a kept connection, or opens one.
     async fn checkout(&self, pool: &OriginPool, target: Target<'_>) -> Result<Checkout, NewConnectionError> {
+        target.phase.enter(RequestPhase::Queue);
         let mut opening = None;
         if !pool.speaks_http1() {
             if let Some(shared) = self.shared(pool).await {
@@ -392,19 +399,27 @@ impl ConnectionsParts {
     }
 }
 
-/// Returns the response, and the connection to its pool if there is no body. After the status 101,
-/// the connection belongs to the caller, who finds it with `hyper::upgrade::on`.
+/// Drops the least recently used pool among those without a request that waits or needs a permit.
+fn drop_least_recent(pools: &mut HashMap<PoolKey, Arc<OriginPool>>) {
+    let unused = pools.iter().filter(|(_, pool)| Arc::strong_count(pool) == 1 && !pool.has_exchange());
+    let oldest = unused.min_by_key(|(_, pool)| pool.last_use()).map(|(key, _)| key.clone());
+    oldest.and_then(|key| pools.remove(&key));
+}
+
+/// Returns the response. Ends the exchange if there is no body. After the status 101, the
+/// connection belongs to the caller, who finds it with `hyper::upgrade::on`.
 async fn released(
     response: http::Response<Incoming>,
-    mut connection: Option<DrivenConnection>,
-    permit: Option<OwnedSemaphorePermit>,
+    exchange: OpenExchange,
 ) -> http::Response<ResponseBody> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(driven) = connection.take()
-    {
-        driven.connection.hand_over().await;
-    }
-    let mut response = response.map(|incoming| ResponseBody::new(incoming, connection, permit));
+    let exchange = match exchange {
+        OpenExchange::Http1 { connection, .. } if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            connection.hand_over().await;
+            None
+        }
+        exchange => Some(exchange),
+    };
+    let mut response = response.map(|incoming| ResponseBody::new(incoming, exchange));
     if response.body().is_end_stream() {
         poll_fn(|context| {
             response.body_mut().release(context);

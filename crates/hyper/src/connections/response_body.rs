@@ -13,45 +13,50 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::failure::body_failed;
 use super::http1::StreamingHttp1;
 use super::origin_pool::OriginPool;
+use super::upload::UploadGuard;
 
 /// The body of a response, as it arrives.
 ///
 /// Over HTTP/1.1, reading it drives the connection. At its end the connection can be used again;
-/// dropped earlier, the connection is closed. Over HTTP/2, dropping it cancels the stream.
+/// dropped earlier, the connection is closed. Over HTTP/2, dropping it cancels the stream. The end
+/// of the response is the end of the request: what was not sent of it is not sent any more.
 #[derive(Debug)]
 pub struct ResponseBody {
     incoming: Incoming,
-    connection: Option<DrivenConnection>,
-    /// Released at the end of the exchange.
-    permit: Option<OwnedSemaphorePermit>,
+    /// Dropped at the end of the exchange.
+    exchange: Option<OpenExchange>,
 }
 
-/// The HTTP/1.1 connection of a body, and the pool that it returns to.
+/// The parts of an exchange that end with its response.
 #[derive(Debug)]
-pub(super) struct DrivenConnection {
-    pub(super) connection: Box<StreamingHttp1>,
-    pub(super) pool: Weak<OriginPool>,
-    pub(super) clock: SharedClock,
+pub(super) enum OpenExchange {
+    /// The connection, and the pool that it returns to.
+    Http1 {
+        connection: Box<StreamingHttp1>,
+        pool: Weak<OriginPool>,
+        clock: SharedClock,
+        permit: Option<OwnedSemaphorePermit>,
+    },
+    /// The upload, which may go on after the response.
+    Http2 { _upload: UploadGuard, _permit: Option<OwnedSemaphorePermit> },
 }
 
 impl ResponseBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        connection: Option<DrivenConnection>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Self {
-        Self { incoming, connection, permit }
+    pub(super) fn new(incoming: Incoming, exchange: Option<OpenExchange>) -> Self {
+        Self { incoming, exchange }
     }
 
     /// Ends the exchange of a complete body: returns the connection to its pool.
     pub(super) fn release(&mut self, context: &mut Context<'_>) {
-        if let Some(mut driven) = self.connection.take()
-            && driven.connection.poll_open(context)
-            && let Some(pool) = driven.pool.upgrade()
-        {
-            pool.keep(driven.connection, driven.clock.now());
+        let Some(OpenExchange::Http1 { mut connection, pool, clock, permit }) = self.exchange.take() else {
+            return;
+        };
+        match pool.upgrade().filter(|_| connection.poll_open(context)) {
+            Some(pool) => pool.keep(connection, clock.now()),
+            None => drop(connection),
         }
-        self.permit = None;
+        // The request that waits for the permit finds the connection.
+        drop(permit);
     }
 }
 
@@ -64,14 +69,15 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let this = self.get_mut();
-        let polled = match &mut this.connection {
-            Some(driven) => driven.connection.poll_frame(&mut this.incoming, context),
-            None => Pin::new(&mut this.incoming).poll_frame(context),
+        let polled = match &mut this.exchange {
+            Some(OpenExchange::Http1 { connection, .. }) => {
+                connection.poll_frame(&mut this.incoming, context)
+            }
+            _ => Pin::new(&mut this.incoming).poll_frame(context),
         };
         let frame = match ready!(polled) {
             Some(Err(error)) => {
-                this.connection = None;
-                this.permit = None;
+                this.exchange = None;
                 return Poll::Ready(Some(Err(body_failed(error))));
             }
             Some(Ok(frame)) => Some(Ok(frame)),

@@ -14,7 +14,11 @@ mod authority;
 mod keys;
 mod server;
 
-use std::sync::atomic::Ordering;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,9 +28,12 @@ use http::{Method, Request, Response, Version};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use rustls::SupportedProtocolVersion;
-use symbolon_hyper::{Connections, ConnectionsBuilder, ResponseBody, SendFailure, outgoing};
+use symbolon_hyper::{Connections, ConnectionsBuilder, OutgoingBody, ResponseBody, SendFailure, outgoing};
 use symbolon_transport::{PhaseCell, RequestPhase, TransportErrorKind, timeout};
 use symbolon_types::{ClientIdentity, Context, Env, ManualClock, SharedClock, Thumbprint};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use crate::authority::Authority;
 use crate::keys::Algorithm;
@@ -42,13 +49,13 @@ fn trusting(authority: &Authority) -> ConnectionsBuilder {
         .root_certificates([authority.certificate()])
 }
 
-fn request(method: Method, url: &str, body: &'static str) -> Request<symbolon_hyper::OutgoingBody> {
+fn request(method: Method, url: &str, body: &'static str) -> Request<OutgoingBody> {
     Request::builder().method(method).uri(url).body(outgoing(Full::<Bytes>::from(body))).unwrap()
 }
 
 async fn send(
     connections: &Connections,
-    request: Request<symbolon_hyper::OutgoingBody>,
+    request: Request<OutgoingBody>,
     identity: &ClientIdentity,
 ) -> Result<Response<ResponseBody>, SendFailure> {
     let sent = connections.send(request, Some(identity));
@@ -400,5 +407,211 @@ async fn dropped_body_closes_its_exchange_only() {
         }
         let response = send(&connections, request(Method::GET, &server.url(), ""), &identity).await.unwrap();
         assert_eq!(text(response).await, "hello", "{protocol}");
+    }
+}
+
+/// A body whose parts are sent one by one. Its sender is closed once the body is dropped.
+fn channel() -> (mpsc::Sender<&'static str>, OutgoingBody) {
+    let (sender, receiver) = mpsc::channel(1);
+    let parts = stream::unfold(receiver, |mut receiver| async move {
+        let part: &str = receiver.recv().await?;
+        Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from(part))), receiver))
+    });
+    (sender, outgoing(StreamBody::new(parts)))
+}
+
+async fn soon<F: Future>(future: F) -> F::Output {
+    let ready = timeout(&SharedClock::system(), Duration::from_secs(10), future).await;
+    ready.expect("it did not happen in ten seconds")
+}
+
+#[tokio::test]
+async fn upload_ends_with_its_response() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, VERSIONS[1], protocol, Behaviour::Echo).await;
+        let connections = trusting(&authority).build().unwrap();
+        let upload = |method: Method| {
+            let (parts, body) = channel();
+            (parts, Request::builder().method(method).uri(server.url()).body(body).unwrap())
+        };
+        // Dropped by the caller.
+        let (parts, request) = upload(Method::POST);
+        parts.send("part").await.unwrap();
+        let mut response = send(&connections, request, &identity).await.unwrap();
+        let frame = response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "part", "{protocol}");
+        assert!(!parts.is_closed());
+        drop(response);
+        soon(parts.closed()).await;
+        // Ended by the server, which did not read the request.
+        let (parts, request) = upload(Method::GET);
+        let response = send(&connections, request, &identity).await.unwrap();
+        assert_eq!(text(response).await, "hello", "{protocol}");
+        soon(parts.closed()).await;
+        // Cancelled before the head of the response.
+        let (parts, request) = upload(Method::OPTIONS);
+        let sent = connections.send(request, Some(&identity));
+        let sent = timeout(&SharedClock::system(), Duration::from_millis(200), sent).await;
+        assert!(sent.is_none(), "{protocol}");
+        soon(parts.closed()).await;
+        let again =
+            send(&connections, self::request(Method::GET, &server.url(), ""), &identity).await.unwrap();
+        assert_eq!(text(again).await, "hello", "{protocol}");
+        let http2_only = server.record().connections.load(Ordering::SeqCst);
+        assert!(protocol != "h2" || http2_only == 1, "a cancelled stream costs no connection");
+    }
+}
+
+#[tokio::test]
+async fn unused_origins_are_closed() {
+    const ORIGINS: usize = 12;
+    const MOST: usize = 4;
+    // Each address of the loopback network is an origin.
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&open);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                count.fetch_add(1, Ordering::SeqCst);
+                while stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0) {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                }
+                count.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    let context = Context::default().with_env(Env::empty());
+    let connections = Connections::builder().context(context).max_origins(MOST).build().unwrap();
+    let call = async |origin: usize| {
+        let request = request(Method::GET, &format!("http://127.0.0.{}:{port}/", origin + 1), "");
+        connections.send(request, None).await.unwrap()
+    };
+    for origin in (0..ORIGINS).chain(ORIGINS - MOST..ORIGINS) {
+        assert_eq!(call(origin).await.status(), 200);
+    }
+    soon(async {
+        while open.load(Ordering::SeqCst) > MOST {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(open.load(Ordering::SeqCst), MOST, "the most recently used stay open");
+}
+
+#[tokio::test]
+async fn wait_for_a_connection_is_a_phase() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, VERSIONS[1], protocol, Behaviour::Echo).await;
+        let connections = trusting(&authority).max_connections(1).max_streams(1).build().unwrap();
+        let (parts, body) = channel();
+        parts.send("part").await.unwrap();
+        let upload = Request::post(server.url()).body(body).unwrap();
+        let response = send(&connections, upload, &identity).await.unwrap();
+        let phase = PhaseCell::new();
+        let mut waiting = request(Method::GET, &server.url(), "");
+        waiting.extensions_mut().insert(phase.clone());
+        let mut waiting = Box::pin(connections.send(waiting, Some(&identity)));
+        let step = Duration::from_millis(100);
+        assert!(timeout(&SharedClock::system(), step, &mut waiting).await.is_none(), "{protocol}");
+        assert_eq!(phase.phase(), Some(RequestPhase::Queue), "{protocol}");
+        drop(response);
+        assert_eq!(text(soon(waiting).await.unwrap()).await, "hello", "{protocol}");
+    }
+}
+
+// Longer heads than these are refused as well, before they are read as a whole.
+#[tokio::test]
+async fn oversized_head_is_an_error() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, VERSIONS[1], protocol, Behaviour::HugeHead).await;
+        let connections = trusting(&authority).build().unwrap();
+        for _ in 0..2 {
+            let sent = send(&connections, request(Method::POST, &server.url(), "x"), &identity).await;
+            let failure = sent.unwrap_err();
+            assert!(!failure.is_unprocessed && !failure.is_lost_with_identity, "{protocol}: {failure:?}");
+            assert_eq!(failure.error.kind(), TransportErrorKind::Protocol, "{protocol}: {failure:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn request_with_huge_headers_is_sent() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, VERSIONS[1], protocol, Behaviour::Echo).await;
+        let connections = trusting(&authority).build().unwrap();
+        for (length, expected) in [(8 << 10, &["200"][..]), (1 << 20, &["431", "transport_error"])] {
+            let mut request = request(Method::POST, &server.url(), "x");
+            let value = http::HeaderValue::from_bytes(&vec![b'x'; length]).unwrap();
+            request.headers_mut().insert("x-huge", value);
+            request.headers_mut().insert("expect", http::HeaderValue::from_static("100-continue"));
+            let sent = send(&connections, request, &identity).await;
+            let found =
+                sent.map_or("transport_error".to_owned(), |response| response.status().as_str().to_owned());
+            assert!(expected.contains(&found.as_str()), "{protocol} {length}: {found}");
+        }
+        let again = send(&connections, request(Method::GET, &server.url(), ""), &identity).await.unwrap();
+        assert_eq!(text(again).await, "hello", "{protocol}");
+    }
+}
+
+/// Returns the output of a future, or `None` if it is not ready after so many polls.
+async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    poll_fn(|context| match polls == times {
+        true => Poll::Ready(None),
+        false => {
+            polls += 1;
+            future.as_mut().poll(context).map(Some)
+        }
+    })
+    .await
+}
+
+// With one connection and one stream, a slot that is lost stops the next request.
+#[tokio::test]
+async fn cancelled_at_each_poll_it_leaks_nothing() {
+    let authority = Authority::new();
+    let identity = authority.identity(Algorithm::P256);
+    for (protocol, _) in PROTOCOLS {
+        let server = EchoServer::start(&authority, VERSIONS[1], protocol, Behaviour::Echo).await;
+        let connections = trusting(&authority).max_connections(1).max_streams(1).build().unwrap();
+        let exchange = async || {
+            let upload = request(Method::POST, &server.url(), "upload");
+            text(connections.send(upload, Some(&identity)).await.unwrap()).await
+        };
+        let mut polls = 0;
+        // First on new connections, then on kept ones.
+        for is_kept in [false, true] {
+            for times in 0.. {
+                let done = soon(polled(times, exchange())).await;
+                polls += 1;
+                if done.is_some() {
+                    break;
+                }
+                if is_kept {
+                    assert_eq!(soon(exchange()).await, "upload", "{protocol} after {times} polls");
+                }
+            }
+        }
+        assert!(polls > 4, "{protocol}: {polls}");
+        assert_eq!(soon(exchange()).await, "upload", "{protocol}");
+        soon(async {
+            while server.record().open.load(Ordering::SeqCst) > 1 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -39,6 +39,8 @@ pub(crate) enum Behaviour {
     CloseAfterHandshake,
     /// Sends interim responses without end.
     InterimOnly,
+    /// Echoes with a header of 1 MiB.
+    HugeHead,
     /// Sends status 413 after the head of a request, and closes without reading its body.
     RefuseUpload,
 }
@@ -153,12 +155,22 @@ async fn serve(
             refuse(stream, &record, behaviour).await;
             return;
         }
-        Behaviour::Echo | Behaviour::CloseAfterOne => {}
+        Behaviour::Echo | Behaviour::CloseAfterOne | Behaviour::HugeHead => {}
     }
     let echo = service_fn(move |request: Request<Incoming>| {
         record.requests.fetch_add(1, Ordering::SeqCst);
         record.thumbprints.lock().unwrap().push(leaf);
-        async move { Ok::<_, Infallible>(respond(request)) }
+        async move {
+            if request.method() == Method::OPTIONS {
+                std::future::pending::<()>().await;
+            }
+            let mut response = respond(request);
+            if behaviour == Behaviour::HugeHead {
+                let value = HeaderValue::from_bytes(&vec![b'x'; 1 << 20]).unwrap();
+                response.headers_mut().insert("x-huge", value);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let io = TokioIo::new(stream);
     if protocol == "h2" {
