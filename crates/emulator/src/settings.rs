@@ -34,6 +34,8 @@ pub(crate) struct EmulatorSettings {
     pub(crate) token_not_after: Option<Duration>,
     /// The only audience that the resource accepts; if absent, every audience of an issued token.
     pub(crate) audience: Option<String>,
+    /// The start of the issuer of access tokens; if absent, the URL of the token service.
+    pub(crate) access_token_issuer: Option<String>,
     /// The resource challenges a request without a valid token as Azure Key Vault does.
     pub(crate) key_vault_challenge: bool,
     /// Tenants, clients and resources that were not declared are refused.
@@ -66,6 +68,7 @@ impl Default for EmulatorSettings {
             certificate_lifetime: CERTIFICATE_LIFETIME,
             token_not_after: Some(TOKEN_NOT_AFTER),
             audience: None,
+            access_token_issuer: None,
             key_vault_challenge: false,
             strict: false,
             tenants: Vec::new(),

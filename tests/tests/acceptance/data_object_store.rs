@@ -14,7 +14,9 @@ use object_store::{
 };
 use symbolon_client::{Connections, ProviderRequest, TokenProvider};
 use symbolon_object_store::{BearerStorage, BoundStorage, STORAGE};
+use symbolon_tests::RESOURCE;
 
+use crate::azurite::Azurite;
 use crate::blob_server::{BlobServer, TokenCheck};
 use crate::data::connections;
 use crate::resource_server::{HTTP1, ResourceServer, ServerTls};
@@ -33,6 +35,15 @@ fn connections_to(test_env: &TestEnv, certificate: &str) -> Connections {
 fn bound(test_env: &TestEnv, certificate: &str) -> BoundStorage {
     let client = test_env.identity().client(STORAGE).connections(connections_to(test_env, certificate));
     BoundStorage::new(client).unwrap()
+}
+
+/// Returns the paths and sizes of all blobs.
+async fn listed(store: &MicrosoftAzure) -> Vec<(String, u64)> {
+    let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
+    let mut listed: Vec<_> =
+        listed.into_iter().map(|entry| (entry.location.to_string(), entry.size)).collect();
+    listed.sort();
+    listed
 }
 
 /// Returns true if an error has this text among its causes.
@@ -64,11 +75,7 @@ async fn data_32_object_store_is_bound() {
         received.extend_from_slice(&part);
     }
     assert_eq!(received, data);
-    let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
-    let mut listed: Vec<_> =
-        listed.into_iter().map(|entry| (entry.location.to_string(), entry.size)).collect();
-    listed.sort();
-    assert_eq!(listed, [("folder/large".to_owned(), 12 << 20), ("small".to_owned(), 7)]);
+    assert_eq!(listed(&store).await, [("folder/large".to_owned(), 12 << 20), ("small".to_owned(), 7)]);
 
     let checks = server.checks();
     assert!(checks.len() > 5 && checks.iter().all(|check| *check == TokenCheck::Bound), "{checks:?}");
@@ -116,6 +123,45 @@ async fn data_33_half_of_the_pair_sends_no_token() {
         builder(server.url()).with_credentials(Arc::new(bearer)).with_http_connector(plain).build().unwrap();
     store.put(&path, PutPayload::from_static(b"content")).await.unwrap();
     assert_eq!(server.checks()[1], TokenCheck::Bearer);
+}
+
+#[tokio::test]
+async fn data_35_azurite_accepts_bearer_tokens() {
+    let Some(azurite) = Azurite::start() else { return };
+    // Azurite has the clock of the machine, and accepts Entra's issuers only.
+    let test_env =
+        TestEnv::with_system_clock(|emulator| emulator.access_token_issuer("https://sts.windows.net")).await;
+    let plain = PlainConnector(connections_to(&test_env, &azurite.certificate));
+    let credentials = BearerStorage::new(test_env.identity());
+    let token = credentials.get_credential().await.unwrap();
+    let AzureCredential::BearerToken(token) = &*token else { panic!("no bearer token") };
+    test_env.watch(token);
+    let other = test_env.identity().token(RESOURCE).await.unwrap();
+    let create = async |token: &str| {
+        let request = http::Request::put(format!("{}/reports?restype=container", azurite.url))
+            .header("authorization", format!("Bearer {token}"))
+            .header("x-ms-version", "2023-11-03")
+            .body(symbolon_client::outgoing(http_body_util::Empty::<bytes::Bytes>::new()))
+            .unwrap();
+        plain.0.send(request, None).await.unwrap().status()
+    };
+    assert_eq!(create(other.secret().expose()).await, 403, "the audience is another");
+    assert_eq!(create(token).await, 201);
+
+    let store = MicrosoftAzureBuilder::new().with_account(Azurite::ACCOUNT).with_container_name("reports");
+    let store = store.with_endpoint(azurite.url.clone()).with_credentials(Arc::new(credentials));
+    let store = store.with_http_connector(plain.clone()).build().unwrap();
+    let (small, large) = (Path::from("small"), Path::from("folder/large"));
+    store.put(&small, PutPayload::from_static(b"content")).await.unwrap();
+    let mut upload = WriteMultipart::new(store.put_multipart(&large).await.unwrap());
+    let data: Vec<u8> = (0..6 << 20).map(|at: u32| at as u8).collect();
+    upload.write(&data);
+    upload.finish().await.unwrap();
+    assert_eq!(store.get(&small).await.unwrap().bytes().await.unwrap(), "content");
+    assert_eq!(store.get(&large).await.unwrap().bytes().await.unwrap(), data);
+    assert_eq!(listed(&store).await, [("folder/large".to_owned(), 6 << 20), ("small".to_owned(), 7)]);
+    store.delete(&small).await.unwrap();
+    assert!(matches!(store.get(&small).await.unwrap_err(), object_store::Error::NotFound { .. }));
 }
 
 /// A provider that returns bound tokens only.

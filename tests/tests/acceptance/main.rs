@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod azurite;
 mod binding;
 mod blob_server;
 mod cache;

@@ -211,6 +211,14 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Sets the start of the issuer of access tokens, such as `https://sts.windows.net`, for
+    /// services that accept Entra's tokens without verifying the signature, such as Azurite. By
+    /// default it is the URL of the token service.
+    pub fn access_token_issuer(mut self, issuer: &str) -> Self {
+        self.settings.access_token_issuer = Some(issuer.trim_end_matches('/').to_owned());
+        self
+    }
+
     /// Sets the only audience that the resource accepts. By default it accepts every `https`
     /// audience of an issued token.
     pub fn audience(mut self, audience: &str) -> Self {

@@ -57,6 +57,7 @@ pub(crate) async fn sign_access_token(
         AccessTokenSubject::User { user, .. } => &user.object_id,
     };
     let mut claims = common_claims(contents.tenant, contents.audience, object_id, state);
+    claims["iss"] = state.access_token_issuer(contents.tenant).into();
     claims["appid"] = contents.client_id.into();
     if let AccessTokenSubject::User { user, scopes } = contents.subject {
         // Entra's v2.0 claims. Resources recognize a user's token by `scp`.
@@ -94,6 +95,7 @@ pub(crate) async fn sign_id_token(
     state: &EmulatorState,
 ) -> Option<String> {
     let mut claims = common_claims(tenant, client_id, &user.object_id, state);
+    claims["iss"] = state.urls.issuer(tenant).into();
     claims["preferred_username"] = user.name.as_str().into();
     claims["ver"] = "2.0".into();
     state.signer.key().await?.sign(&claims)
@@ -102,7 +104,6 @@ pub(crate) async fn sign_id_token(
 fn common_claims(tenant: &str, audience: &str, object_id: &str, state: &EmulatorState) -> Value {
     let now = state.clock.now();
     json!({
-        "iss": state.urls.issuer(tenant),
         "aud": audience,
         "sub": object_id,
         "oid": object_id,

@@ -89,8 +89,8 @@ async fn check(request: &ParsedRequest, state: &EmulatorState) -> Result<Value, 
     let key = state.signer.key().await.ok_or("bad_signature")?;
     let claims =
         CompactJws::parse(token.trim()).and_then(|token| key.verify(&token)).ok_or("bad_signature")?;
-    let own_issuer = claims["iss"].as_str().is_some_and(|issuer| issuer.starts_with(&state.urls.token));
-    if !own_issuer {
+    let tenant = claims["tid"].as_str();
+    if tenant.is_none_or(|tenant| claims["iss"] != state.access_token_issuer(tenant)) {
         return Err("wrong_issuer");
     }
     if claims["exp"].as_u64().is_none_or(|expires| expires <= unix(state.clock.now())) {

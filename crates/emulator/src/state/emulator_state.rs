@@ -61,6 +61,14 @@ impl EmulatorState {
         Declarations::new(&self.settings, &self.machine)
     }
 
+    /// Returns the issuer of this tenant's access tokens.
+    pub(crate) fn access_token_issuer(&self, tenant: &str) -> String {
+        match &self.settings.access_token_issuer {
+            Some(issuer) => format!("{issuer}/{tenant}/"),
+            None => self.urls.issuer(tenant),
+        }
+    }
+
     /// Issues another certificate with the same key and the same lifetime. Returns `None` for a
     /// certificate of another authority.
     pub(crate) fn renew(&self, certificate: Thumbprint) -> Result<Option<Arc<IssuedCertificate>>, Error> {
@@ -125,7 +133,7 @@ pub(crate) struct ServiceUrls {
 }
 
 impl ServiceUrls {
-    /// Returns the issuer of this tenant's tokens.
+    /// Returns the issuer of this tenant's ID tokens.
     pub(crate) fn issuer(&self, tenant: &str) -> String {
         format!("{}/{tenant}/v2.0", self.token)
     }

@@ -23,7 +23,7 @@ pub(super) async fn assertion_user(
     let assertion = form.value("assertion").ok_or(TokenError::NO_USER_ASSERTION)?;
     let key = state.signer.key().await.ok_or(TokenError::SIGNING)?;
     let claims = CompactJws::parse(assertion).and_then(|assertion| key.verify(&assertion));
-    let claims = claims.filter(|claims| claims["iss"] == state.urls.issuer(client.tenant));
+    let claims = claims.filter(|claims| claims["iss"] == state.access_token_issuer(client.tenant));
     let claims = claims.ok_or(TokenError::USER_ASSERTION)?;
     if claims["aud"] != client.id && claims["aud"] != format!("api://{}", client.id) {
         return Err(TokenError::USER_ASSERTION_AUDIENCE);
