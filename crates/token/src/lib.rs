@@ -83,7 +83,7 @@ pub use store::{SealedStore, SealingKey};
 pub use symbolon_transport::Transport;
 #[doc(inline)]
 pub use symbolon_types::{
-    ClientIdentity, Context, CorrelationId, Env, Error, ErrorKind, Jitter, ManualClock, Secret, SharedClock,
-    SharedSigningKey, Thumbprint,
+    ClientIdentity, Context, CorrelationId, Env, Error, ErrorKind, IdentityCell, Jitter, ManualClock, Secret,
+    SharedClock, SharedSigningKey, Thumbprint,
 };
 pub use token::{CacheKey, IssuedToken, Partition, Token, TokenOrigin, check_url};

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::test_env::TestEnv;
-use symbolon::Token;
+use symbolon::{Client, Error, Token};
 use symbolon_rustls::ClientConfigs;
 use symbolon_rustls::pki_types::ServerName;
 use symbolon_rustls::rustls::ClientConfig;
 use symbolon_tests::RESOURCE;
-use symbolon_types::IdentityCell;
+use symbolon_token::{ClientCertificate, IdentityCell};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -104,4 +104,47 @@ async fn data_02_configs_follow_a_confidential_client() {
     }
     assert_eq!(call(&test_env, &first, &tokens[0]).await, 200);
     assert_eq!(call(&test_env, &first, &tokens[1]).await, 401);
+}
+
+#[tokio::test]
+async fn data_02_client_follows_its_certificate() {
+    let test_env = TestEnv::new().await;
+    let cell = IdentityCell::new(test_env.certificate());
+    let credential = ClientCertificate::rotating(test_env.application(), cell.clone()).unwrap();
+    let tokens = test_env.client_builder(credential).build();
+    let connections = crate::data::connections(&test_env, None).http2(false).build().unwrap();
+    let client = Client::builder(tokens.clone(), RESOURCE).proof_of_possession().connections(connections);
+    let client = client.build().unwrap();
+    let url = test_env.emulator.resource_url();
+    let call = async || {
+        let response = client.get(url).send().await?.error_for_status()?;
+        let seen: serde_json::Value = response.json().await?;
+        Ok::<_, Error>(seen["x5t#S256"].as_str().map(str::to_owned))
+    };
+    let present = || Some(cell.get().thumbprint().to_string());
+    assert_eq!(call().await.unwrap(), present());
+
+    let left = cell.get().not_after().duration_since(test_env.clock().now()).unwrap();
+    test_env.manual_clock.advance(left);
+    for request in
+        [tokens.token_for_resource(RESOURCE), tokens.token_for_resource(RESOURCE).proof_of_possession()]
+    {
+        assert_eq!(request.await.unwrap_err().code(), "invalid_certificate");
+    }
+    cell.replace(test_env.certificate());
+    test_env.keep(tokens.token_for_resource(RESOURCE).await.unwrap());
+    assert_eq!(call().await.unwrap(), present());
+
+    let refuse = || {
+        test_env.emulator.reject_in_tls(cell.get().thumbprint());
+        test_env.emulator.reset_connections_of(cell.get().thumbprint());
+    };
+    refuse();
+    assert_eq!(call().await.unwrap_err().code(), "certificate_refused_by_resource");
+    cell.replace(test_env.certificate());
+    assert_eq!(call().await.unwrap(), present());
+    // Replaced, but the token of the refused one is still cached.
+    refuse();
+    cell.replace(test_env.certificate());
+    assert_eq!(call().await.unwrap(), present());
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use symbolon_types::{ClientIdentity, Error};
+use symbolon_types::{ClientIdentity, Error, IdentityCell};
 
 use super::application::Application;
 use super::auth::ClientAuth;
@@ -20,12 +20,29 @@ use crate::oauth::{ASSERTION, ASSERTION_TYPE, AssertionSigner, CredentialRejecti
 #[must_use]
 pub struct ClientCertificate {
     application: Application,
-    identity: ClientIdentity,
+    /// `None` if the certificate of the signer is the only one.
+    certificate: Option<IdentityCell>,
+    /// Of the first certificate.
     signer: AssertionSigner,
     over_mtls: bool,
 }
 
 impl ClientCertificate {
+    /// Creates the credential of this application from a certificate that is replaced from time to
+    /// time, such as one that is read from a file again. Each token request uses the present one,
+    /// and a bound token stays with the certificate that it is bound to.
+    ///
+    /// The settings below apply to each certificate. `symbolon-rustls` makes TLS configurations
+    /// from the same cell.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new) for the present certificate. Token requests fail with the same
+    /// errors for a later one.
+    pub fn rotating(application: Application, certificate: IdentityCell) -> Result<Self, Error> {
+        let credential = Self::new(application, certificate.get())?;
+        Ok(Self { certificate: Some(certificate), ..credential })
+    }
+
     /// Creates the credential of this application from its certificate and key.
     ///
     /// An RSA key signs assertions with PS256, and for AD FS, dSTS and other `OpenID` providers
@@ -34,7 +51,7 @@ impl ClientCertificate {
     /// # Errors
     /// `key_unusable` if the key supports none of these algorithms.
     pub fn new(application: Application, identity: ClientIdentity) -> Result<Self, Error> {
-        let signer = AssertionSigner::new(identity.clone())?;
+        let signer = AssertionSigner::new(identity)?;
         let signer = match application.authority_kind() {
             // An EC key has one algorithm, for all authorities.
             Some(AuthorityKind::Adfs | AuthorityKind::Dsts | AuthorityKind::Oidc) => {
@@ -42,7 +59,7 @@ impl ClientCertificate {
             }
             _ => signer,
         };
-        Ok(Self { application, identity, signer, over_mtls: false })
+        Ok(Self { application, certificate: None, signer, over_mtls: false })
     }
 
     /// Signs with RS256, and names the certificate by its SHA-1 thumbprint, for a server that
@@ -78,13 +95,21 @@ impl ClientCertificate {
         self.over_mtls = true;
         self
     }
+
+    /// Returns the present certificate.
+    fn identity(&self) -> Cow<'_, ClientIdentity> {
+        match &self.certificate {
+            Some(cell) => Cow::Owned(cell.get()),
+            None => Cow::Borrowed(self.signer.identity()),
+        }
+    }
 }
 
 impl CredentialSource for ClientCertificate {
     fn cache_identity<'a>(&'a self, request: &CredentialRequest<'a>) -> Option<CacheIdentity<'a>> {
         let identity = self.application.cache_identity(request);
         Some(match request.proof_of_possession() {
-            true => identity.bound_to(Cow::Borrowed(&self.identity)),
+            true => identity.bound_to(self.identity()),
             false => identity,
         })
     }
@@ -92,20 +117,22 @@ impl CredentialSource for ClientCertificate {
     async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
         let is_bound = request.proof_of_possession();
         let auth = self.application.authenticate(request, is_bound || self.over_mtls).await?;
-        let identity = self.identity.clone();
+        let identity = self.identity().into_owned();
         Ok(match (is_bound, self.over_mtls) {
             (true, _) => auth.with_proof_of_possession(identity),
             (false, true) if self.application.authority_kind() == Some(AuthorityKind::Entra) => {
-                asserting(auth.with_identity(identity), self.signer.clone().with_chain())
+                let signer = self.signer.for_identity(identity.clone())?.with_chain();
+                asserting(auth.with_identity(identity), signer)
             }
             (false, true) => auth.with_identity(identity),
-            (false, false) => asserting(auth, self.signer.clone()),
+            (false, false) => asserting(auth, self.signer.for_identity(identity)?),
         })
     }
 
-    /// The credential has no other certificate.
-    async fn refused(&self, _used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
-        false
+    /// Another certificate is available if the refused one was replaced in the meantime.
+    async fn refused(&self, used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
+        let current = self.identity();
+        used.certificates().any(|certificate| *certificate != *current)
     }
 }
 

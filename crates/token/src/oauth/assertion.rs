@@ -35,6 +35,8 @@ const RESERVED: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 pub(crate) struct AssertionSigner {
     identity: ClientIdentity,
     choice: AlgorithmChoice,
+    /// An RSA key signs with RS256.
+    prefers_rs256: bool,
     with_chain: bool,
     claims: Map<String, Value>,
 }
@@ -49,7 +51,24 @@ impl AssertionSigner {
             unusable("the certificate's key has no signature algorithm for client assertions")
                 .with_advice("use an RSA key of at least 2048 bits, or an ECDSA key on P-256 or P-384")
         })?;
-        Ok(Self { identity, choice, with_chain: false, claims: Map::new() })
+        Ok(Self { identity, choice, prefers_rs256: false, with_chain: false, claims: Map::new() })
+    }
+
+    /// Returns a signer with the same settings for another certificate.
+    ///
+    /// # Errors
+    /// `key_unusable` if the key offers no algorithm for assertions.
+    pub(crate) fn for_identity(&self, identity: ClientIdentity) -> Result<Self, Error> {
+        if identity == self.identity {
+            return Ok(self.clone());
+        }
+        let signer =
+            Self { with_chain: self.with_chain, claims: self.claims.clone(), ..Self::new(identity)? };
+        Ok(match self.prefers_rs256 {
+            // An EC key has one algorithm.
+            true => signer.clone().rs256().unwrap_or(signer),
+            false => signer,
+        })
     }
 
     /// Signs with RS256 and identifies the certificate by its SHA-1 digest: for AD FS, and for
@@ -62,7 +81,7 @@ impl AssertionSigner {
             unusable("the authority requires RS256, which the certificate's key does not support")
                 .with_advice("use a certificate with an RSA key")
         })?;
-        Ok(Self { choice, ..self })
+        Ok(Self { choice, prefers_rs256: true, ..self })
     }
 
     /// Adds the certificate chain in `x5c`, for an issuer that identifies the client by the subject

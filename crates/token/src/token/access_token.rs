@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use symbolon_transport::{HttpClient, Idempotence, PhaseCell, Request, RetryPolicy, Route, TransportError};
+use symbolon_transport::{HttpClient, Idempotence, Request, RetryPolicy, Route, TransportError};
 use symbolon_types::{ClientIdentity, CorrelationId, Error, ErrorKind, Secret};
 
 use super::key::TokenKey;
@@ -238,16 +238,8 @@ impl Token {
     /// # Errors
     /// Those of [`authorize_http`](Self::authorize_http).
     pub fn authorize(&self, request: http::Request<impl Into<Bytes>>) -> Result<Request, Error> {
-        let (head, body) = self.authorize_http(request)?.into_parts();
-        let url = head.uri.to_string().parse().map_err(|_| not_absolute())?;
-        let mut authorized = Request::new(head.method, url, Route::Public)
-            .with_body(body)
-            .with_identity(self.bound_to().cloned());
-        *authorized.headers_mut() = head.headers;
-        if let Some(phase) = head.extensions.get::<PhaseCell>() {
-            authorized = authorized.with_phase(phase.clone());
-        }
-        Ok(authorized)
+        let request = Request::from_http(self.authorize_http(request)?, Route::Public);
+        Ok(request.map_err(|_| not_absolute())?.with_identity(self.bound_to().cloned()))
     }
 
     /// Sets the `Authorization` header of a request with any body, for another HTTP library.
