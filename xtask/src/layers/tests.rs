@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{reaches, rules, table};
+use super::{packages, reaches, rules, table};
 use crate::metadata::Metadata;
 
 const ARCHITECTURE: &str = "\
@@ -134,4 +134,11 @@ fn tree_is_searched_for_whole_names() {
     let tree = "symbolon v0.1.0 (/x)\nring v0.17.0\nserde_derive v1.0.0 (proc-macro)\nrustring v1.0.0 (*)\n";
     assert!(reaches(tree, "ring") && reaches(tree, "serde_derive"));
     assert!(!reaches(tree, "rust") && !reaches(tree, "string"));
+}
+
+#[test]
+fn packages_of_a_tree_are_counted_once() {
+    let tree = "symbolon v0.1.0 (/x)\nring v0.17.0\nring v0.16.0\nserde_derive v1.0.0 (proc-macro)\nring v0.17.0 (*)\n";
+    let expected = ["ring v0.16.0", "ring v0.17.0", "serde_derive v1.0.0", "symbolon v0.1.0"];
+    assert_eq!(packages(tree).into_iter().collect::<Vec<_>>(), expected);
 }
