@@ -12,7 +12,6 @@ use symbolon_transport::TransportError;
 use symbolon_types::{Error, SharedClock, SteadyTime};
 
 use crate::failure;
-use crate::sender::IncomingBody;
 
 /// The default limit of a body that is read as a whole.
 pub(crate) const WHOLE_BODY_LIMIT: usize = 16 << 20;
@@ -38,7 +37,7 @@ where
 /// Dropping it before its end closes the connection over HTTP/1.1, and cancels the stream over
 /// HTTP/2.
 pub struct LimitedBody<B = ResponseBody> {
-    body: IncomingBody<B>,
+    body: B,
     limits: BodyLimits,
     received: u64,
     clock: SharedClock,
@@ -58,7 +57,7 @@ pub(crate) struct BodyLimits {
 }
 
 impl<B> LimitedBody<B> {
-    pub(crate) fn new(body: IncomingBody<B>, limits: BodyLimits, clock: SharedClock) -> Self {
+    pub(crate) fn new(body: B, limits: BodyLimits, clock: SharedClock) -> Self {
         Self { body, limits, received: 0, clock, waiting_since: None, timer: None, has_failed: false }
     }
 

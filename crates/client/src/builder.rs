@@ -17,15 +17,15 @@ use crate::destination::AllowedHosts;
 use crate::fallback::{BearerFallback, FallbackMemory};
 use crate::late_certificate::LateCertificatePolicy;
 use crate::provider::{ErasedProvider, TokenProvider};
-use crate::sender::Sender;
 use crate::settings::ClientSettings;
+use crate::transport_connections::TransportConnections;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const REPLAY_LIMIT: usize = 64 * 1024;
 
-/// Makes the way to the resource, with the context of the client.
-type MakeSender<C> = Box<dyn FnOnce(&Context) -> Result<Sender<C>, Error> + Send + Sync>;
+/// Makes the connections, with the context of the client.
+type MakeConnections<C> = Box<dyn FnOnce(&Context) -> Result<C, Error> + Send + Sync>;
 
 /// A builder of [`Client`]; see [`Client::builder`].
 #[must_use]
@@ -34,7 +34,7 @@ pub struct ClientBuilder<C = Connections> {
     resource: String,
     proof_of_possession: bool,
     fallback: BearerFallback,
-    make_sender: MakeSender<C>,
+    make_connections: MakeConnections<C>,
     context: Context,
     deadline: Duration,
     body_limits: BodyLimits,
@@ -59,7 +59,7 @@ impl Client {
             resource: resource.into(),
             proof_of_possession: false,
             fallback: BearerFallback::Never,
-            make_sender: Box::new(connections_of),
+            make_connections: Box::new(connections_of),
             context,
             deadline: DEADLINE,
             body_limits: BodyLimits { read_timeout: Some(READ_TIMEOUT), size: None },
@@ -96,7 +96,7 @@ impl<C: HttpConnections> ClientBuilder<C> {
             resource: self.resource,
             proof_of_possession: self.proof_of_possession,
             fallback: self.fallback,
-            make_sender: Box::new(|_| Ok(Sender::Connections(connections))),
+            make_connections: Box::new(|_| Ok(connections)),
             context: self.context,
             deadline: self.deadline,
             body_limits: self.body_limits,
@@ -110,10 +110,8 @@ impl<C: HttpConnections> ClientBuilder<C> {
 
     /// Sends requests over a transport, in place of connections: with whole bodies, of the sizes
     /// that the transport permits. It sends a request whose connection is lost once more by itself.
-    pub fn transport(mut self, transport: impl Transport) -> Self {
-        let transport = SharedTransport::new(transport);
-        self.make_sender = Box::new(|_| Ok(Sender::Transport(transport)));
-        self
+    pub fn transport(self, transport: impl Transport) -> ClientBuilder<TransportConnections> {
+        self.connections(TransportConnections(SharedTransport::new(transport)))
     }
 
     /// Sets environment variables, clock, randomness and the scale of retry delays. Default: those
@@ -230,8 +228,8 @@ impl<C: HttpConnections> ClientBuilder<C> {
             return Err(invalid(format!("the allowed host {host:?} is not a host name"))
                 .with_advice("use names without scheme, port and path, such as vault.azure.net"));
         }
-        let sender = (self.make_sender)(&self.context)?;
-        if self.late_certificate == LateCertificatePolicy::Always && !sender.renegotiates() {
+        let connections = (self.make_connections)(&self.context)?;
+        if self.late_certificate == LateCertificatePolicy::Always && !connections.renegotiates() {
             let error = "the connections of this client cannot present a certificate after the TLS handshake, as \
                          `late_client_certificate` requires";
             return Err(Error::new(ErrorKind::Request, "transport_unsupported", error).with_advice(
@@ -245,7 +243,7 @@ impl<C: HttpConnections> ClientBuilder<C> {
             proof_of_possession: self.proof_of_possession,
             fallback: self.fallback,
             fallback_memory: FallbackMemory::default(),
-            sender,
+            connections,
             context: self.context,
             deadline: self.deadline,
             body_limits: self.body_limits,
@@ -260,13 +258,12 @@ impl<C: HttpConnections> ClientBuilder<C> {
 }
 
 /// Returns connections with the variables of a context.
-fn connections_of(context: &Context) -> Result<Sender<Connections>, Error> {
-    let connections = Connections::builder().context(context.clone()).build().map_err(|error| {
+fn connections_of(context: &Context) -> Result<Connections, Error> {
+    Connections::builder().context(context.clone()).build().map_err(|error| {
         invalid("the HTTP connections could not be set up")
             .with_advice("check the environment variables for proxies and root certificates")
             .with_source(error)
-    })?;
-    Ok(Sender::Connections(connections))
+    })
 }
 
 fn invalid(summary: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -22,6 +22,10 @@ use crate::replay::ReplayableBody;
 use crate::settings::ClientSettings;
 use crate::{failure, retries, span};
 
+/// The maximum number of times that a request is sent again because the server certainly did not
+/// process it, such as after GOAWAY. Each time is harmless; the limit is for a server that never
+/// processes it.
+const UNPROCESSED_LIMIT: u32 = 3;
 /// The largest body of a response that is read to its end, to keep its connection, before the
 /// request is sent again.
 const DRAIN_LIMIT: u64 = 64 * 1024;
@@ -48,10 +52,14 @@ struct Call<C> {
     token: Option<Token>,
     /// The token is the caller's. Only one of the same owner replaces it.
     is_given: bool,
-    was_challenged: bool,
+    /// The claims of the challenge that was answered.
+    claims: Option<String>,
     was_refused: bool,
     was_lost_with_identity: bool,
-    was_replayed: bool,
+    /// The number of repetitions after the server may have processed the request.
+    lost: u32,
+    /// The number of repetitions after the server certainly did not process it.
+    unprocessed: u32,
     retries: u32,
     /// The number of times that the request was sent again.
     resent: u32,
@@ -91,10 +99,11 @@ pub(crate) async fn send<C: HttpConnections>(
             body,
             token,
             is_given,
-            was_challenged: false,
+            claims: None,
             was_refused: false,
             was_lost_with_identity: false,
-            was_replayed: false,
+            lost: 0,
+            unprocessed: 0,
             retries: 0,
             resent: 0,
         };
@@ -133,6 +142,9 @@ impl<C: HttpConnections> Call<C> {
     async fn attempt(&self) -> Result<Result<Response<LimitedBody<C::Body>>, ConnectionFailure>, Error> {
         let body = self.body.attempt().boxed_unsync();
         let mut request = http::Request::from_parts(self.head.clone(), body);
+        if let Some(token) = &self.token {
+            request = token.authorize_http(request)?;
+        }
         let phase = PhaseCell::new();
         request.extensions_mut().insert(phase.clone());
         let is_bound = self.token.as_ref().is_some_and(|token| token.bound_to().is_some());
@@ -140,8 +152,9 @@ impl<C: HttpConnections> Call<C> {
             tracing::debug!("the resource may request the certificate late, after x-ms-tokenboundauth: true");
             request.extensions_mut().insert(LateCertificate::permitted());
         }
-        let sending = pin!(self.settings.sender.send(self.token.as_ref(), request));
-        let Some(result) = self.until_deadline(sending).await.transpose()? else {
+        let identity = self.token.as_ref().and_then(Token::bound_to);
+        let sending = pin!(self.settings.connections.send(request, identity));
+        let Some(result) = self.until_deadline(sending).await else {
             let may_repeat = self.head.method.is_idempotent();
             let (deadline, phase) = (self.settings.deadline, phase.phase());
             return Err(failure::deadline_exceeded(&self.destination, deadline, phase, may_repeat));
@@ -181,12 +194,13 @@ impl<C: HttpConnections> Call<C> {
     ) -> Result<Option<Response<LimitedBody<C::Body>>>, Error> {
         if response.status() == StatusCode::UNAUTHORIZED
             && self.token.is_some()
-            && !self.was_challenged
+            && self.claims.is_none()
             && let Some(claims) = claims_challenge(response.headers())
         {
-            self.was_challenged = true;
-            match self.settings.token(Some(&claims)).await {
-                Ok(token) if self.may_use(&token) => self.token = Some(token),
+            let answer = self.settings.token(Some(&claims)).await;
+            self.claims = Some(claims);
+            match answer {
+                Ok(token) if self.may_use(&token) && self.body.rewind() => self.token = Some(token),
                 Ok(_) => return Ok(Some(response)),
                 Err(error) if error.code() == "claims_not_supported" => {
                     tracing::debug!("the source of the token does not take the claims of the resource");
@@ -202,6 +216,7 @@ impl<C: HttpConnections> Call<C> {
             && self.head.method.is_idempotent()
             && let Some(delay) =
                 retries::delay(self.retries, response.status(), response.headers(), &settings.context)
+            && self.body.rewind()
         {
             self.retries += 1;
             self.drain(response).await;
@@ -241,8 +256,10 @@ impl<C: HttpConnections> Call<C> {
 
     /// Returns the error, unless the request must be sent again (RFC 9110 §9.2.2).
     async fn after_failure(&mut self, failure: ConnectionFailure) -> Result<(), Error> {
+        if let Some(cause) = self.body.take_failure() {
+            return Err(failure::request_body_failed(&self.destination, cause));
+        }
         let may_repeat = failure.error.is_unprocessed() || self.head.method.is_idempotent();
-        let repeats = may_repeat && self.body.can_replay();
         // Some servers refuse a certificate by closing the connection. One loss can be an accident.
         let is_refused =
             failure.is_identity_rejected() || failure.is_lost_with_identity && self.was_lost_with_identity;
@@ -256,9 +273,9 @@ impl<C: HttpConnections> Call<C> {
                     has_successor,
                     "the resource refused the client certificate"
                 );
-                if has_successor && repeats {
-                    let token = self.settings.token(None).await?;
-                    if self.may_use(&token) {
+                if has_successor && may_repeat && self.body.can_replay() {
+                    let token = self.settings.token(self.claims.as_deref()).await?;
+                    if self.may_use(&token) && self.body.rewind() {
                         self.token = Some(token);
                         return Ok(());
                     }
@@ -271,8 +288,17 @@ impl<C: HttpConnections> Call<C> {
             TransportErrorKind::Protocol => failure.error.is_unprocessed(),
             _ => false,
         };
-        if is_lost && repeats && !self.was_replayed && !self.settings.sender.repeats_lost_requests() {
-            self.was_replayed = true;
+        let (count, limit) = match failure.error.is_unprocessed() {
+            true => (&mut self.unprocessed, UNPROCESSED_LIMIT),
+            false => (&mut self.lost, 1),
+        };
+        if is_lost
+            && may_repeat
+            && !self.settings.connections.repeats_lost_requests()
+            && *count < limit
+            && self.body.rewind()
+        {
+            *count += 1;
             return Ok(());
         }
         Err(failure::send_failed(failure.error, &self.destination, may_repeat))

@@ -42,6 +42,7 @@ impl<C: HttpConnections> Client<C> {
     /// |---|---|
     /// | `insecure_endpoint`, `invalid_request`, `host_not_allowed` | the URL; nothing was sent |
     /// | `certificate_refused_by_resource` | the resource refused the certificate of the token |
+    /// | `request_body_failed` | the body returned an error |
     /// | `timeout` | the deadline |
     /// | `transport_error`, `invalid_response` | the connection |
     pub fn send<B>(&self, request: http::Request<B>) -> CallFuture<C::Body>

@@ -17,7 +17,8 @@ use symbolon_types::ClientIdentity;
 ///   that [renegotiate](Self::renegotiates) may present it later, where the request permits it; a
 ///   success without it is an error.
 /// - A request is sent once, unless nothing of it was written. Redirects are returned.
-/// - Dropping the future cancels the request.
+/// - Dropping the future cancels the request, and so does dropping the response, whose end is the
+///   end of the request. [`UploadBody`](symbolon_hyper::UploadBody) stops an upload.
 pub trait HttpConnections: fmt::Debug + Send + Sync + 'static {
     /// The body of a response.
     type Body: Body<Data = Bytes, Error = TransportError> + Send + Unpin + 'static;
@@ -34,6 +35,12 @@ pub trait HttpConnections: fmt::Debug + Send + Sync + 'static {
         request: http::Request<OutgoingBody>,
         identity: Option<&ClientIdentity>,
     ) -> impl Future<Output = Result<http::Response<Self::Body>, ConnectionFailure>> + Send;
+
+    /// Returns true if a request whose connection was lost has been sent again already, where that
+    /// is permitted. Default: false.
+    fn repeats_lost_requests(&self) -> bool {
+        false
+    }
 }
 
 /// The failure of a request on a connection.

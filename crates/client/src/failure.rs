@@ -64,6 +64,16 @@ pub(crate) fn read_timed_out(limit: Duration) -> Error {
         .with_transient(true)
 }
 
+pub(crate) fn request_body_failed(
+    destination: &Destination,
+    cause: Box<dyn std::error::Error + Send + Sync>,
+) -> Error {
+    let summary = format!("the body of the request to {destination} failed, and was not sent completely");
+    Error::new(ErrorKind::Request, "request_body_failed", summary)
+        .with_advice("correct the source of the body; its error is the cause of this one")
+        .with_source(std::io::Error::other(cause))
+}
+
 pub(crate) fn body_failed(error: TransportError) -> Error {
     error.into_error("the response body is incomplete")
 }

@@ -8,24 +8,28 @@
 //! certificate, so a new certificate leads to new connections, while requests under way end on the
 //! old ones.
 //!
-//! A request is sent again for these reasons only, each at most once, and only if the part of the
-//! body that was read is within the [replay limit](ClientBuilder::replay_limit):
+//! A request is sent again for these reasons only, and only if the part of the body that was read
+//! is within the [replay limit](ClientBuilder::replay_limit):
 //!
-//! - a claims challenge (401 with `insufficient_claims`): with a new token;
-//! - a lost connection: if the server certainly did not process the request, such as after
-//!   `REFUSED_STREAM` or `GOAWAY` over HTTP/2, or if the method is idempotent (RFC 9110 §9.2.2);
-//! - a refused certificate: with another one, if the provider has or mints it. The server refuses
-//!   it by a TLS alert, before it processes the request, or by closing two new connections in a
-//!   row, after which only an idempotent request is sent again;
+//! - a claims challenge (401 with `insufficient_claims`), once: with a new token;
+//! - a lost connection: three times if the server certainly did not process the request, such as
+//!   after `REFUSED_STREAM` or `GOAWAY` over HTTP/2; once if the method is idempotent (RFC 9110
+//!   §9.2.2);
+//! - a refused certificate, once: with another one, if the provider has or mints it. The server
+//!   refuses it by a TLS alert, before it processes the request, or by closing two new connections
+//!   in a row, after which only an idempotent request is sent again;
 //! - 408, 429 and 5xx, if [retries](ClientBuilder::retries) are configured.
 //!
 //! Redirects are returned, not followed: another host must not receive the token.
 //!
 //! # Logs
 //!
-//! The span `http_client` of a call has the attributes of OpenTelemetry's HTTP client spans:
-//! `http.request.method`, `server.address`, `server.port`, `http.response.status_code`,
-//! `http.request.resend_count`, `error.type`. Paths, queries, headers and bodies are not logged.
+//! The span `http_client` of a call has the attributes of OpenTelemetry's HTTP client spans
+//! (semantic conventions for HTTP spans, stable): `http.request.method`,
+//! `http.request.method_original`, `server.address`, `server.port`, `http.response.status_code`,
+//! `http.request.resend_count` (the number of times that the call was sent again), `error.type`,
+//! and for `tracing-opentelemetry` the kind, the name and the status of the span. `url.full` is
+//! left out: paths, queries, headers and bodies are not logged.
 
 mod body;
 mod builder;
@@ -42,10 +46,10 @@ mod replay;
 mod request;
 mod response;
 mod retries;
-mod sender;
 mod settings;
 mod span;
 mod sync_body;
+mod transport_connections;
 mod user_tokens;
 
 pub use body::LimitedBody;
@@ -58,8 +62,11 @@ pub use provider::{ProviderRequest, TokenProvider};
 pub use request::ClientRequest;
 pub use response::ClientResponse;
 #[doc(no_inline)]
-pub use symbolon_hyper::{Connections, ConnectionsBuilder, OutgoingBody, ResponseBody, outgoing};
+pub use symbolon_hyper::{
+    Connections, ConnectionsBuilder, OutgoingBody, ResponseBody, UploadBody, UploadGuard, outgoing,
+};
 #[doc(no_inline)]
 pub use symbolon_token::{Error, ErrorKind, claims_challenge};
 pub use sync_body::SyncBody;
+pub use transport_connections::TransportConnections;
 pub use user_tokens::UserTokens;

@@ -31,6 +31,8 @@ struct Recording {
     frames: Option<Vec<RecordedFrame>>,
     recorded: usize,
     has_ended: bool,
+    /// The error of the source, after which nothing is read from it.
+    failure: Option<BoxError>,
     /// The number of the current attempt.
     attempt: u64,
     clock: SharedClock,
@@ -70,24 +72,38 @@ impl ReplayableBody {
             limit,
             frames: Some(Vec::new()),
             recorded: 0,
+            failure: None,
             attempt: 0,
             last_read: clock.steady_now(),
             clock,
         })))
     }
 
-    /// Returns true if another attempt can send the whole body.
+    /// Returns true if another attempt could send the whole body now. The present one may still
+    /// read more than that.
     pub(crate) fn can_replay(&self) -> bool {
         self.recording().frames.is_some()
     }
 
-    /// Starts an attempt, and ends the previous one. Call it again only if the body
-    /// [can be replayed](Self::can_replay).
+    /// Ends the present attempt, if the next one can send the whole body. Returns true in this
+    /// case.
+    pub(crate) fn rewind(&self) -> bool {
+        let mut recording = self.recording();
+        let can_replay = recording.frames.is_some();
+        recording.attempt += u64::from(can_replay);
+        can_replay
+    }
+
+    /// Starts the first attempt, or the one after a [`rewind`](Self::rewind).
     pub(crate) fn attempt(&self) -> AttemptBody {
         let mut recording = self.recording();
-        recording.attempt += 1;
         recording.last_read = recording.clock.steady_now();
         AttemptBody { recording: self.clone(), attempt: recording.attempt, read: 0, sent: 0 }
+    }
+
+    /// Returns the error of the body, if it has failed.
+    pub(crate) fn take_failure(&self) -> Option<BoxError> {
+        self.recording().failure.take()
     }
 
     /// Returns the time at which the current attempt last read a frame, or else began.
@@ -102,9 +118,18 @@ impl ReplayableBody {
 
 impl Recording {
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.source).poll_frame(context)).transpose()? else {
-            self.has_ended = true;
-            return Poll::Ready(None);
+        let frame = match ready!(Pin::new(&mut self.source).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                // The rest of a source after its error may look like its end.
+                self.frames = None;
+                self.failure = Some(error);
+                return Poll::Ready(Some(Err("the request body failed".into())));
+            }
+            None => {
+                self.has_ended = true;
+                return Poll::Ready(None);
+            }
         };
         self.has_ended = self.source.is_end_stream();
         self.record(&frame);
@@ -198,12 +223,12 @@ mod tests {
         let mut first = body.attempt();
         assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         for _ in 0..2 {
+            assert!(body.rewind());
             let again = body.attempt().collect().await.unwrap();
             assert_eq!(again.trailers(), Some(&trailers));
             assert_eq!(again.to_bytes(), "abc");
         }
         assert!(first.frame().await.unwrap().is_err(), "an attempt that was replaced reads nothing");
-        assert!(body.can_replay());
     }
 
     #[tokio::test]
@@ -213,7 +238,7 @@ mod tests {
         first.frame().await.unwrap().unwrap();
         assert!(body.can_replay());
         assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "cd");
-        assert!(!body.can_replay());
+        assert!(!body.can_replay() && !body.rewind());
         assert!(first.frame().await.is_none() && first.is_end_stream());
     }
 
@@ -233,6 +258,7 @@ mod tests {
         assert_eq!((first.size_hint().exact(), first.is_end_stream()), (Some(3), false));
         first.frame().await.unwrap().unwrap();
         assert_eq!((first.size_hint().exact(), first.is_end_stream()), (Some(0), true));
+        assert!(body.rewind());
         let second = body.attempt();
         assert_eq!((second.size_hint().exact(), second.is_end_stream()), (Some(3), false));
         let empty = ReplayableBody::new(outgoing(Full::new(Bytes::new())), 0, SharedClock::system());

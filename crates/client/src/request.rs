@@ -8,25 +8,26 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use serde::Serialize;
-use symbolon_hyper::{OutgoingBody, outgoing};
+use symbolon_hyper::{Connections, OutgoingBody, outgoing};
 use symbolon_types::Error;
 
 use crate::client::Client;
+use crate::connections::HttpConnections;
 use crate::failure;
 use crate::response::ClientResponse;
 
 /// A request of a [`Client`] under construction; [`send`](Self::send) it.
 #[must_use = "a request does nothing until it is sent"]
-pub struct ClientRequest<'a> {
-    client: &'a Client,
+pub struct ClientRequest<C = Connections> {
+    client: Client<C>,
     request: Result<http::Request<OutgoingBody>, Error>,
 }
 
-symbolon_types::debug_fields!(ClientRequest<'_>: client);
+symbolon_types::debug_fields!(ClientRequest<C>: client);
 
-impl Client {
+impl<C: HttpConnections> Client<C> {
     /// Starts a request with any method.
-    pub fn request<U>(&self, method: Method, url: U) -> ClientRequest<'_>
+    pub fn request<U>(&self, method: Method, url: U) -> ClientRequest<C>
     where
         U: TryInto<Uri, Error: Into<http::Error>>,
     {
@@ -39,36 +40,36 @@ impl Client {
             *request.uri_mut() = url;
             request
         });
-        ClientRequest { client: self, request }
+        ClientRequest { client: self.clone(), request }
     }
 
     /// Starts a GET request.
-    pub fn get<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<'_> {
+    pub fn get<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<C> {
         self.request(Method::GET, url)
     }
 
     /// Starts a POST request.
-    pub fn post<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<'_> {
+    pub fn post<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<C> {
         self.request(Method::POST, url)
     }
 
     /// Starts a PUT request.
-    pub fn put<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<'_> {
+    pub fn put<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<C> {
         self.request(Method::PUT, url)
     }
 
     /// Starts a PATCH request.
-    pub fn patch<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<'_> {
+    pub fn patch<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<C> {
         self.request(Method::PATCH, url)
     }
 
     /// Starts a DELETE request.
-    pub fn delete<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<'_> {
+    pub fn delete<U: TryInto<Uri, Error: Into<http::Error>>>(&self, url: U) -> ClientRequest<C> {
         self.request(Method::DELETE, url)
     }
 }
 
-impl ClientRequest<'_> {
+impl<C: HttpConnections> ClientRequest<C> {
     /// Sets a header.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
@@ -116,7 +117,7 @@ impl ClientRequest<'_> {
     ///
     /// # Errors
     /// `invalid_request` if a part of the request is invalid, and those of [`Client::send`].
-    pub async fn send(self) -> Result<ClientResponse, Error> {
+    pub async fn send(self) -> Result<ClientResponse<C::Body>, Error> {
         self.client.send(self.request?).await.map(ClientResponse::new)
     }
 }

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use http_body::Body;
 use serde::de::DeserializeOwned;
+use symbolon_hyper::ResponseBody;
 use symbolon_token::{Challenge, claims_challenge};
-use symbolon_transport::retry_after;
+use symbolon_transport::{TransportError, retry_after};
 use symbolon_types::{Error, ErrorKind, Secrets, SharedClock};
 
 use crate::body::{LimitedBody, WHOLE_BODY_LIMIT, read_whole};
@@ -20,16 +22,19 @@ const REQUEST_IDS: [&str; 6] = [
 ];
 
 /// The response to a [`ClientRequest`](crate::ClientRequest), of any status.
-pub struct ClientResponse {
-    response: http::Response<LimitedBody>,
+pub struct ClientResponse<B = ResponseBody> {
+    response: http::Response<LimitedBody<B>>,
     limit: usize,
 }
 
 // Hides the headers, which may contain secrets.
-symbolon_types::debug_fields!(ClientResponse |this| status: this.status());
+symbolon_types::debug_fields!(ClientResponse<B> |this| status: this.response.status());
 
-impl ClientResponse {
-    pub(crate) fn new(response: http::Response<LimitedBody>) -> Self {
+impl<B> ClientResponse<B>
+where
+    B: Body<Data = Bytes, Error = TransportError> + Unpin,
+{
+    pub(crate) fn new(response: http::Response<LimitedBody<B>>) -> Self {
         Self { response, limit: WHOLE_BODY_LIMIT }
     }
 
@@ -54,7 +59,7 @@ impl ClientResponse {
 
     /// Returns the response, whose body is a stream.
     #[must_use]
-    pub fn into_http(self) -> http::Response<LimitedBody> {
+    pub fn into_http(self) -> http::Response<LimitedBody<B>> {
         self.response
     }
 

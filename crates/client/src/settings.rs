@@ -13,7 +13,6 @@ use crate::destination::{AllowedHosts, Destination};
 use crate::fallback::{BearerFallback, FallbackMemory};
 use crate::late_certificate::LateCertificatePolicy;
 use crate::provider::{ErasedProvider, ProviderRequest};
-use crate::sender::Sender;
 
 /// The settings and the state that all calls of a client share.
 pub(crate) struct ClientSettings<C> {
@@ -22,7 +21,7 @@ pub(crate) struct ClientSettings<C> {
     pub(crate) proof_of_possession: bool,
     pub(crate) fallback: BearerFallback,
     pub(crate) fallback_memory: FallbackMemory,
-    pub(crate) sender: Sender<C>,
+    pub(crate) connections: C,
     pub(crate) context: Context,
     pub(crate) deadline: Duration,
     pub(crate) body_limits: BodyLimits,

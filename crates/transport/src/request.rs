@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 use symbolon_types::{ClientIdentity, Secret, Secrets};
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use crate::CertificatePin;
 use crate::phase::PhaseCell;
@@ -82,6 +82,21 @@ impl Request {
             secrets: Secrets::none(),
             phase: PhaseCell::new(),
         }
+    }
+
+    /// Creates a request from one of the crate `http`, with its headers, its body and its
+    /// [`PhaseCell`].
+    ///
+    /// # Errors
+    /// The error of the URL, which must be absolute.
+    pub fn from_http(request: http::Request<impl Into<Bytes>>, route: Route) -> Result<Self, ParseError> {
+        let (head, body) = request.into_parts();
+        let mut converted = Self::new(head.method, head.uri.to_string().parse()?, route).with_body(body);
+        converted.headers = head.headers;
+        if let Some(phase) = head.extensions.get::<PhaseCell>() {
+            converted.phase = phase.clone();
+        }
+        Ok(converted)
     }
 
     /// Sets the body.

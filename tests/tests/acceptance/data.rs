@@ -36,11 +36,11 @@ pub(crate) fn client(test_env: &TestEnv, server: Option<&ResourceServer>) -> Cli
 }
 
 /// A body whose parts are sent one by one.
-fn channel() -> (
-    tokio::sync::mpsc::UnboundedSender<&'static str>,
+pub(crate) fn channel() -> (
+    tokio::sync::mpsc::Sender<&'static str>,
     StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send + 'static>,
 ) {
-    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
     let parts = stream::unfold(receiver, |mut receiver| async move {
         let part: &str = receiver.recv().await?;
         Some((Ok(Frame::data(Bytes::from(part))), receiver))
@@ -105,13 +105,13 @@ async fn data_05_bodies_are_streams_both_ways() {
         let server = ResourceServer::start(tls).await;
         let client = client(&test_env, Some(&server)).proof_of_possession().build().unwrap();
         let (parts, body) = channel();
-        parts.send("first").unwrap();
+        parts.send("first").await.unwrap();
         let response = client.post(server.url()).streaming_body(body).send().await.unwrap();
         let mut body = response.into_http().into_body();
         for (next, echoed) in [("second", "first"), ("third", "second")] {
             let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
             assert_eq!(frame, echoed, "{tls:?}");
-            parts.send(next).unwrap();
+            parts.send(next).await.unwrap();
         }
         drop(parts);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "third", "{tls:?}");
@@ -154,7 +154,7 @@ async fn data_10_rotation_fails_no_call() {
     let server = ResourceServer::start(HTTP1).await;
     let client = client(&test_env, Some(&server)).proof_of_possession().build().unwrap();
     let (parts, body) = channel();
-    parts.send("before").unwrap();
+    parts.send("before").await.unwrap();
     let streaming = client.post(server.url()).streaming_body(body).send().await.unwrap();
     let mut streaming = streaming.into_http().into_body();
     assert_eq!(streaming.frame().await.unwrap().unwrap().into_data().unwrap(), "before");
@@ -177,7 +177,7 @@ async fn data_10_rotation_fails_no_call() {
         test_env.emulator.journal().of(Step::Resource).map(|entry| entry.certificate()).collect();
     assert!(seen.len() >= 3 && !seen.contains(&None), "each certificate was used");
 
-    parts.send("after").unwrap();
+    parts.send("after").await.unwrap();
     drop(parts);
     assert_eq!(streaming.collect().await.unwrap().to_bytes(), "after", "on the old connection");
     client.get(server.url()).send().await.unwrap().bytes().await.unwrap();
@@ -290,9 +290,14 @@ async fn span_has_the_attributes_of_http_clients() {
         "http.response.status_code=404",
         "error.type=\"404\"",
         "http.request.resend_count=1",
+        "otel.status_code=\"ERROR\"",
     ] {
         assert!(logs.contains(field), "{field}:\n{logs}");
     }
+    assert!(!logs.contains("method_original"));
+    client.request(Method::from_bytes(b"PURGE").unwrap(), server.url()).send().await.unwrap();
+    let logs = test_env.logs();
+    assert!(logs.contains("http.request.method=\"_OTHER\"") && logs.contains("method_original=\"PURGE\""));
     assert!(!logs.contains("s3cr3t"));
 }
 
@@ -327,4 +332,79 @@ async fn data_19_retries_wait_as_requested() {
     server.script([Reaction::Status(503, Some(61))]);
     let response = retrying.get(server.url()).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "too long a wait");
+}
+
+// What was read before the response is sent again, and then the rest.
+#[tokio::test]
+async fn data_19_streaming_body_is_retried() {
+    for tls in [HTTP1, HTTP2] {
+        let test_env = TestEnv::new().await;
+        let server = ResourceServer::start(tls).await;
+        let client = client(&test_env, Some(&server)).retries(1).replay_limit(8).build().unwrap();
+        for (rest, expected) in [("rest", (200, 2)), ("more than the limit", (503, 1))] {
+            let before = server.received().len();
+            server.script([Reaction::Status(503, None)]);
+            let (parts, body) = channel();
+            let call = tokio::spawn(client.put(server.url()).streaming_body(body).send());
+            for part in ["part", rest] {
+                parts.send(part).await.unwrap();
+            }
+            drop(parts);
+            let response = call.await.unwrap().unwrap();
+            let count = server.received().len() - before;
+            assert_eq!((response.status().as_u16(), count), expected, "{tls:?}");
+            let text = response.text().await.unwrap();
+            assert_eq!(text, if count == 2 { "partrest" } else { "scripted" });
+        }
+    }
+}
+
+#[tokio::test]
+async fn data_36_streams_outlive_their_certificate() {
+    const STREAMS: usize = 200;
+    let hour = Duration::from_secs(60 * 60);
+    for tls in [HTTP1, HTTP2] {
+        let test_env = TestEnv::with(|emulator| {
+            emulator.certificate_lifetime(hour).token_not_after(None).token_lifetime(hour)
+        })
+        .await;
+        let server = ResourceServer::start(tls).await;
+        let identity = test_env.identity();
+        let connections = connections(&test_env, Some(&server)).build().unwrap();
+        let client = identity.client(RESOURCE).proof_of_possession().connections(connections);
+        let client = client.build().unwrap();
+        let streams = join_all((0..STREAMS).map(|_| async {
+            let (parts, body) = channel();
+            parts.send("before").await.unwrap();
+            let response = client.post(server.url()).streaming_body(body).send().await.unwrap();
+            let mut body = response.into_http().into_body();
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "before");
+            (parts, body)
+        }))
+        .await;
+        let old = test_env.last_certificate();
+        let next = loop {
+            test_env.manual_clock.advance(hour / 5);
+            let token = test_env.bound_token(&identity).await;
+            let certificate = token.bound_to().unwrap().thumbprint();
+            if certificate != old {
+                break certificate;
+            }
+            // A renewal in the background needs the test to wait.
+            symbolon::SharedClock::system().sleep(Duration::from_millis(20)).await;
+        };
+        let before = server.accepted();
+        client.get(server.url()).send().await.unwrap().bytes().await.unwrap();
+        assert_eq!(server.received()[STREAMS].certificate, Some(next));
+        for (parts, body) in streams {
+            parts.send("after").await.unwrap();
+            drop(parts);
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "after", "{tls:?}");
+        }
+        assert_eq!(server.accepted(), before + 1);
+        assert!(server.received()[..STREAMS].iter().all(|request| request.certificate == Some(old)));
+        // The next call closes the connections of the old certificate.
+        client.get(server.url()).send().await.unwrap().bytes().await.unwrap();
+        test_env.wait_until(|| server.open() == 1).await;
+    }
 }

@@ -1,11 +1,11 @@
 //! DATA: time limits, cancellation, and unusable responses.
 
+use std::error::Error as _;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
@@ -14,7 +14,7 @@ use symbolon_emulator::{Fault, Step};
 use symbolon_transport::timeout;
 use tokio::net::TcpListener;
 
-use crate::data::client;
+use crate::data::{channel, client};
 use crate::resource_server::{HTTP1, HTTP2, Reaction, ResourceServer};
 use crate::test_env::TestEnv;
 
@@ -92,16 +92,12 @@ async fn data_13_upload_that_advances_continues() {
     let server = ResourceServer::start(HTTP1).await;
     let client = client(&test_env, Some(&server)).deadline(DEADLINE).build().unwrap();
     server.script([Reaction::Status(200, None)]);
-    // Holds one part, so that it is empty once the client has read the last one.
-    let (parts, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
-    let body = StreamBody::new(stream::unfold(receiver, |mut receiver| async move {
-        let part = receiver.recv().await?;
-        Some((Ok::<_, std::io::Error>(Frame::data(part)), receiver))
-    }));
+    let (parts, body) = channel();
     let url = server.url().to_owned();
     let call = tokio::spawn(async move { client.post(url).streaming_body(body).send().await });
     for _ in 0..5 {
-        parts.send(Bytes::from_static(b"x")).await.unwrap();
+        parts.send("x").await.unwrap();
+        // Empty once the client has read the part.
         drop(parts.reserve().await.unwrap());
         test_env.manual_clock.advance(DEADLINE - Duration::from_secs(1));
     }
@@ -181,5 +177,42 @@ async fn data_21_unusable_bodies_are_errors() {
         server.script([Reaction::TearBody]);
         let error = limited.get(server.url()).send().await.unwrap().bytes().await.unwrap_err();
         assert_eq!((error.code(), error.is_transient()), ("transport_error", true));
+    }
+}
+
+#[tokio::test]
+async fn data_13_time_limit_may_be_zero_or_endless() {
+    let test_env = TestEnv::new().await;
+    let server = ResourceServer::start(HTTP2).await;
+    let none = client(&test_env, Some(&server)).deadline(Duration::ZERO).build().unwrap();
+    let error = none.get(server.url()).send().await.unwrap_err();
+    assert_eq!((error.code(), server.received().len()), ("timeout", 0));
+    let unread = client(&test_env, Some(&server)).read_timeout(Duration::ZERO).build().unwrap();
+    server.script([Reaction::StallBody]);
+    let error = unread.get(server.url()).send().await.unwrap().bytes().await.unwrap_err();
+    assert_eq!(error.code(), "timeout");
+    let endless = client(&test_env, Some(&server)).deadline(Duration::MAX).read_timeout(Duration::MAX);
+    let response = endless.build().unwrap().post(server.url()).body("x").send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn data_37_failed_body_is_not_sent_again() {
+    for tls in [HTTP1, HTTP2] {
+        let test_env = TestEnv::new().await;
+        let server = ResourceServer::start(tls).await;
+        let client = client(&test_env, Some(&server)).retries(2).build().unwrap();
+        let parts = || {
+            let broken = std::io::Error::other("the source broke");
+            stream::iter([Ok(Frame::data(bytes::Bytes::from("part"))), Err(broken)])
+        };
+        client.get(server.url()).send().await.unwrap().bytes().await.unwrap();
+        server.script([Reaction::Status(200, None); 2]);
+        let error =
+            client.put(server.url()).streaming_body(StreamBody::new(parts())).send().await.unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), ("request_body_failed", false), "{tls:?}");
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains("the source broke"), "{cause}");
+        assert!(server.received().len() <= 2, "sent again");
     }
 }

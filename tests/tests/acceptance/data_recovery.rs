@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use symbolon::BearerFallback;
-use symbolon_emulator::{EmulatorBuilder, Fault, Step, TlsVersion};
+use symbolon_emulator::{EmulatorBuilder, Fault, Server, Step, TlsVersion};
 use symbolon_token::claims_challenge;
 
 use crate::data::{client, connections};
@@ -43,6 +43,23 @@ async fn data_07_claims_challenge_is_answered_once() {
     test_env.emulator.inject(Fault::oauth_error("interaction_required", &[53_003]));
     let error = client.get(url).send().await.unwrap_err();
     assert_eq!(error.code(), "interaction_required", "the error of the token service");
+}
+
+// The new certificate needs another token, which must have the claims as well.
+#[tokio::test]
+async fn data_07_claims_outlive_the_certificate() {
+    let test_env = TestEnv::new().await;
+    let connections = connections(&test_env, None).http2(false).max_idle_connections(0).build().unwrap();
+    let client = client(&test_env, None).proof_of_possession().connections(connections).build().unwrap();
+    test_env.emulator.inject(Fault::claims_challenge(Step::Resource, CLAIMS).until_satisfied());
+    let accepted = Fault::delay(Step::Handshake, Duration::ZERO);
+    for handshake in [accepted, Fault::refuse_certificate()] {
+        test_env.emulator.inject(handshake.at_server(Server::Resource));
+    }
+    let response = client.post(test_env.emulator.resource_url()).body("small").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!((test_env.counts().issuances, test_env.count(Step::Resource)), (2, 2));
+    assert!(test_env.last_token_request().form("claims").is_some());
 }
 
 #[tokio::test]
@@ -86,6 +103,38 @@ async fn data_08_large_body_is_not_replayed() {
         assert_eq!(claims.as_deref(), (status == 401).then_some(CLAIMS));
     }
     assert_eq!(test_env.counts().tokens, 2, "no token for claims that cannot be answered");
+}
+
+// The body exceeds the limit while the new token is requested.
+#[tokio::test]
+async fn data_08_upload_goes_on_during_challenge() {
+    let test_env = TestEnv::new().await;
+    let server = ResourceServer::start(HTTP2).await;
+    let client = client(&test_env, Some(&server)).proof_of_possession().replay_limit(8).build().unwrap();
+    for (second, is_replayed) in [("", true), ("more than the limit", false)] {
+        client.get(server.url()).send().await.unwrap().bytes().await.unwrap();
+        let before = (server.received().len(), test_env.counts().tokens);
+        server.script([Reaction::Challenge]);
+        let delay = Duration::from_secs(1);
+        test_env.emulator.inject(Fault::delay(Step::Token, delay));
+        let (parts, body) = crate::data::channel();
+        let upload = client.post(server.url()).streaming_body(body).send();
+        let call = tokio::spawn(upload);
+        parts.send("first").await.unwrap();
+        test_env.wait_until(|| test_env.counts().tokens > before.1).await;
+        parts.send(second).await.unwrap();
+        // Empty once the client has read the last part.
+        drop(parts.reserve().await.unwrap());
+        drop(parts);
+        test_env.manual_clock.advance(delay);
+        let response = call.await.unwrap().unwrap();
+        let expected = if is_replayed { (200, 2) } else { (401, 1) };
+        assert_eq!((response.status().as_u16(), server.received().len() - before.0), expected, "{second}");
+        assert_eq!(response.claims_challenge().is_none(), is_replayed);
+        if is_replayed {
+            assert_eq!(response.text().await.unwrap(), "first");
+        }
+    }
 }
 
 async fn refused_certificate_is_replaced(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) {
@@ -199,13 +248,22 @@ async fn data_12_unprocessed_request_is_sent_again() {
         for is_bound in [false, true] {
             let test_env = TestEnv::new().await;
             let server = ResourceServer::start(HTTP2).await;
-            let client = client(&test_env, Some(&server));
-            let client = if is_bound { client.proof_of_possession() } else { client };
-            let client = client.build().unwrap();
+            // On a new connection.
+            let post = async || {
+                let client = client(&test_env, Some(&server));
+                let client = if is_bound { client.proof_of_possession() } else { client };
+                client.build().unwrap().post(server.url()).body("small").send().await
+            };
             server.script([reaction]);
-            let response = client.post(server.url()).body("small").send().await.unwrap();
-            assert_eq!(response.text().await.unwrap(), "small", "{reaction:?}");
+            assert_eq!(post().await.unwrap().text().await.unwrap(), "small", "{reaction:?}");
             assert_eq!(server.received().len(), received, "{reaction:?}");
+            // Three times, such as while the servers of a resource restart.
+            server.script([reaction; 3]);
+            assert_eq!(post().await.unwrap().text().await.unwrap(), "small", "{reaction:?}");
+            server.script([reaction; 9]);
+            let error = post().await.unwrap_err();
+            assert_eq!((error.code(), error.is_transient()), ("transport_error", true), "{reaction:?}");
+            server.clear_script();
         }
     }
 }

@@ -27,6 +27,9 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+/// A challenge with the claims `{"access_token":{}}`.
+const CHALLENGE: &str = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ==""#;
+
 /// The reaction to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reaction {
@@ -42,6 +45,8 @@ pub(crate) enum Reaction {
     Upgrade,
     /// The request is read, and answered with this status and a `Retry-After` of so many seconds.
     Status(u16, Option<u64>),
+    /// 401 with a claims challenge at once; its body ends after that of the request. HTTP/2 only.
+    Challenge,
     /// The request is read, and the connection closed.
     Lose,
     /// The request is read, and nothing follows.
@@ -322,7 +327,11 @@ async fn react_http1(
             });
             Response::new(StreamBody::new(futures_util::StreamExt::chain(part, end)).boxed_unsync())
         }
-        Reaction::Lose | Reaction::RefuseStream | Reaction::ResetStream | Reaction::GoAway => {
+        Reaction::Challenge
+        | Reaction::Lose
+        | Reaction::RefuseStream
+        | Reaction::ResetStream
+        | Reaction::GoAway => {
             let _body = body.collect().await;
             return Err(closed());
         }
@@ -340,6 +349,7 @@ async fn react_http2(
     }
     let status = match reaction {
         Reaction::Status(status, _) => status,
+        Reaction::Challenge => 401,
         _ => 200,
     };
     let response = Response::builder().status(status);
@@ -347,6 +357,7 @@ async fn react_http2(
         Reaction::EchoGrpc => response.header("content-type", "application/grpc"),
         Reaction::EchoWithTrailer => response.header("trailer", "x-sum"),
         Reaction::Answer(status, fields) => answer(status, fields),
+        Reaction::Challenge => response.header("www-authenticate", CHALLENGE),
         _ => response,
     };
     let response = response.body(()).unwrap();
@@ -354,7 +365,10 @@ async fn react_http2(
         let mut send = respond.send_response(response, false).unwrap();
         while let Some(Ok(data)) = body.data().await {
             let _released = body.flow_control().release_capacity(data.len());
-            let _sent = send.send_data(data, false);
+            // h2 ends a connection with a hundred empty frames.
+            if !data.is_empty() {
+                let _sent = send.send_data(data, false);
+            }
         }
         let _ended = match reaction {
             Reaction::EchoGrpc => send.send_trailers(
@@ -365,6 +379,13 @@ async fn react_http2(
             Reaction::EchoWithTrailer => send.send_trailers([trailer()].into_iter().collect()),
             _ => send.send_data(Bytes::new(), true),
         };
+        return;
+    }
+    if reaction == Reaction::Challenge {
+        let _open = respond.send_response(response, false);
+        while let Some(Ok(data)) = body.data().await {
+            let _released = body.flow_control().release_capacity(data.len());
+        }
         return;
     }
     while let Some(Ok(data)) = body.data().await {
