@@ -140,7 +140,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Limits the time of a command, connecting included. Default: half a second.
+    /// Limits the time of a command; one that has to connect first has three times as long.
+    /// Default: half a second. Neither is longer than 1.8 seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -17,6 +17,12 @@ use crate::health::{Access, Health};
 /// The pause after the first command without a reply. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest time limit. The token cache gives up a call to a store after two seconds, and this
+/// connection would not learn of the failure.
+const LONGEST_TIMEOUT: Duration = Duration::from_millis(1800);
+/// The time limit of a command that has to connect first, as a multiple of that of the others. When
+/// many processes start at once, a token request of each is worse than a slow connection.
+const CONNECTING: u32 = 3;
 
 pub(crate) struct Connection {
     endpoint: Endpoint,
@@ -49,6 +55,7 @@ impl Connection {
         health: Health,
     ) -> Self {
         let (state, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
+        let timeout = timeout.min(LONGEST_TIMEOUT);
         Self { endpoint, servers, clock, timeout, health, state, connecting }
     }
 
@@ -61,9 +68,9 @@ impl Connection {
         if Handle::try_current().is_err() {
             return Err(failure::no_runtime());
         }
-        let epoch = self.begin()?;
+        let (epoch, limit) = self.begin()?;
         let attempt = catch_panic_of("the Redis client", || self.attempt(command));
-        let error = match timeout(&self.clock, self.timeout, attempt).await {
+        let error = match timeout(&self.clock, limit, attempt).await {
             Some(Ok(Ok(value))) => {
                 self.state().succeed();
                 self.health.succeeded(access);
@@ -75,7 +82,7 @@ impl Connection {
                 } else {
                     self.give_up(epoch);
                 }
-                failure::failed(&self.servers, &failed.error, self.timeout)
+                failure::failed(&self.servers, &failed.error, limit)
             }
             Some(Err(panicked)) => {
                 self.give_up(epoch);
@@ -83,25 +90,30 @@ impl Connection {
             }
             None => {
                 self.give_up(epoch);
-                failure::timed_out(&self.servers, self.timeout)
+                failure::timed_out(&self.servers, limit)
             }
         };
         self.health.failed(access, &error);
         Err(error)
     }
 
-    /// Returns the present epoch, unless Redis is left alone. After a pause, one command is sent
-    /// while the others wait for its result.
-    fn begin(&self) -> Result<u64, Error> {
+    /// Returns the present epoch and the time limit of a command, unless Redis is left alone. After
+    /// a pause, one command is sent; the others fail until it has succeeded.
+    fn begin(&self) -> Result<(u64, Duration), Error> {
         let mut state = self.state();
         if let Some(until) = state.paused_until {
             let now = self.clock.steady_now();
             if now < until {
                 return Err(failure::paused(&self.servers));
             }
-            state.paused_until = Some(now.plus(self.timeout));
+            state.paused_until = Some(now.plus(self.connect_timeout()));
         }
-        Ok(state.epoch)
+        let limit = if state.link.is_some() { self.timeout } else { self.connect_timeout() };
+        Ok((state.epoch, limit))
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.timeout.saturating_mul(CONNECTING).min(LONGEST_TIMEOUT)
     }
 
     /// Closes the connection after a failure, and begins a pause.
@@ -141,7 +153,7 @@ impl Connection {
         if let Some(open) = self.state().open() {
             return Ok(open);
         }
-        let link = self.endpoint.connect(self.timeout).await?;
+        let link = self.endpoint.connect(self.connect_timeout()).await?;
         let mut state = self.state();
         state.link = Some(link.clone());
         Ok((state.epoch, link))

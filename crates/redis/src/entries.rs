@@ -16,7 +16,7 @@ use crate::script::{self, VERSION_LENGTH};
 /// acquires it after that.
 const LEASE: Duration = Duration::from_secs(5);
 /// The shortest and the longest pause of a process that waits for a lock.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 /// The share of the time waited so far by which a process may wait too long.
 const LATENESS: u32 = 10;
 
