@@ -64,7 +64,7 @@ impl<B> LimitedBody<B> {
     /// Polls the timer. Ready with its limit when no frame has arrived in time.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Duration> {
         let Some(limit) = self.limits.read_timeout else { return Poll::Pending };
-        let since = *self.waiting_since.get_or_insert_with(|| self.clock.steady_now());
+        let since = *self.waiting_since.get_or_insert_with(|| self.clock.timer_now());
         let mut left = limit;
         loop {
             let timer = self.timer.get_or_insert_with(|| {
@@ -74,7 +74,7 @@ impl<B> LimitedBody<B> {
             ready!(timer.as_mut().poll(context));
             // A timer that was started for an earlier frame ends too early for this one.
             self.timer = None;
-            let waited = self.clock.steady_now().since(since);
+            let waited = self.clock.timer_now().since(since);
             left = limit.saturating_sub(waited);
             if left.is_zero() {
                 return Poll::Ready(limit);

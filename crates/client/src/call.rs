@@ -174,7 +174,7 @@ impl<C: HttpConnections> Call<C> {
             if let Some(result) = timeout(clock, left, sending.as_mut()).await {
                 return Some(result);
             }
-            let since_read = clock.steady_now().since(self.body.last_read());
+            let since_read = clock.timer_now().since(self.body.last_read());
             left = deadline.saturating_sub(since_read);
             if left.is_zero() {
                 return None;

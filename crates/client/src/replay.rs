@@ -74,7 +74,7 @@ impl ReplayableBody {
             recorded: 0,
             failure: None,
             attempt: 0,
-            last_read: clock.steady_now(),
+            last_read: clock.timer_now(),
             clock,
         })))
     }
@@ -97,7 +97,7 @@ impl ReplayableBody {
     /// Starts the first attempt, or the one after a [`rewind`](Self::rewind).
     pub(crate) fn attempt(&self) -> AttemptBody {
         let mut recording = self.recording();
-        recording.last_read = recording.clock.steady_now();
+        recording.last_read = recording.clock.timer_now();
         AttemptBody { recording: self.clone(), attempt: recording.attempt, read: 0, sent: 0 }
     }
 
@@ -175,7 +175,7 @@ impl Body for AttemptBody {
                 None => return Poll::Ready(None),
             },
         };
-        recording.last_read = recording.clock.steady_now();
+        recording.last_read = recording.clock.timer_now();
         drop(recording);
         this.read += 1;
         this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -338,6 +339,21 @@ async fn react_http1(
     })
 }
 
+/// Sends data as fast as the client reads it. h2 alone would buffer all of it.
+async fn send_as_read(send: &mut h2::SendStream<Bytes>, mut data: Bytes) {
+    while !data.is_empty() {
+        send.reserve_capacity(data.len());
+        if send.capacity() == 0 && !matches!(poll_fn(|context| send.poll_capacity(context)).await, Some(Ok(_))) {
+            return;
+        }
+        let part = data.split_to(send.capacity().min(data.len()));
+        // h2 ends a connection with a hundred empty frames.
+        if !part.is_empty() {
+            let _sent = send.send_data(part, false);
+        }
+    }
+}
+
 async fn react_http2(
     reaction: Reaction,
     mut body: h2::RecvStream,
@@ -364,11 +380,9 @@ async fn react_http2(
     if matches!(reaction, Reaction::Echo | Reaction::EchoGrpc | Reaction::EchoWithTrailer) {
         let mut send = respond.send_response(response, false).unwrap();
         while let Some(Ok(data)) = body.data().await {
-            let _released = body.flow_control().release_capacity(data.len());
-            // h2 ends a connection with a hundred empty frames.
-            if !data.is_empty() {
-                let _sent = send.send_data(data, false);
-            }
+            let size = data.len();
+            send_as_read(&mut send, data).await;
+            let _released = body.flow_control().release_capacity(size);
         }
         let _ended = match reaction {
             Reaction::EchoGrpc => send.send_trailers(

@@ -106,7 +106,7 @@ async fn unusable_entry_is_set_aside() {
             fs::write(path, text.replacen("eastus", "westus", 1)).unwrap();
         }),
         ("is damaged", |path| fs::write(path, vec![b'x'; 1000]).unwrap()),
-        ("is too long", |path| fs::write(path, vec![b'x'; 70_000]).unwrap()),
+        ("is too long", |path| fs::write(path, vec![b'x'; 140_000]).unwrap()),
         ("is open to other users", |path| {
             fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
         }),
