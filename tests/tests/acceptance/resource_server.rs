@@ -343,7 +343,9 @@ async fn react_http1(
 async fn send_as_read(send: &mut h2::SendStream<Bytes>, mut data: Bytes) {
     while !data.is_empty() {
         send.reserve_capacity(data.len());
-        if send.capacity() == 0 && !matches!(poll_fn(|context| send.poll_capacity(context)).await, Some(Ok(_))) {
+        if send.capacity() == 0
+            && !matches!(poll_fn(|context| send.poll_capacity(context)).await, Some(Ok(_)))
+        {
             return;
         }
         let part = data.split_to(send.capacity().min(data.len()));
