@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use symbolon::parts::client::TransportConnections;
 use symbolon::parts::types::printable;
 use symbolon::{Client, CorrelationId, Env, Error, ManagedIdentity};
 
@@ -51,7 +52,7 @@ fn openssl_client(
     options: &CallOptions,
     global: &GlobalOptions,
     env: &Env,
-) -> Result<Client, Error> {
+) -> Result<Client<TransportConnections>, Error> {
     let transport = acquire::transport_builder(global.ca_file.as_deref(), env)?;
     let transport = transport.tls_backend::<symbolon_openssl::OpensslBackend>();
     let transport = acquire::built(transport, global.ca_file.as_deref())?;
@@ -69,7 +70,7 @@ fn openssl_client(
     _options: &CallOptions,
     _global: &GlobalOptions,
     _env: &Env,
-) -> Result<Client, Error> {
+) -> Result<Client<TransportConnections>, Error> {
     let error =
         failure::request("transport_unsupported", "--tls openssl is not part of this build of the command");
     Err(error.with_advice("build symbolon-cli with the feature `openssl` and the headers of OpenSSL 3"))
