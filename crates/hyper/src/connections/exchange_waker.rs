@@ -57,7 +57,8 @@ impl ExchangeWaker {
         let state = &self.state;
         state.task.lock().unwrap_or_else(PoisonError::into_inner).clone_from(context.waker());
         for _ in 0..MAX_POLLS {
-            state.is_woken.store(false, Ordering::SeqCst);
+            // Not a plain store: the poll must see what an earlier wake-up announced.
+            state.is_woken.swap(false, Ordering::SeqCst);
             state.is_polling.store(true, Ordering::SeqCst);
             let polled = poll(&mut Context::from_waker(&self.waker));
             state.is_polling.store(false, Ordering::SeqCst);
