@@ -32,6 +32,7 @@ impl Agent {
     pub fn builder(identity: ManagedIdentity) -> AgentBuilder {
         AgentBuilder {
             policy: Policy { identities: vec![identity], resources: Some(Vec::new()), over_mtls: false },
+            secret: None,
             clock: SharedClock::system(),
             observer: Box::new(|_| {}),
         }
@@ -68,6 +69,7 @@ impl fmt::Debug for Agent {
 #[must_use]
 pub struct AgentBuilder {
     policy: Policy,
+    secret: Option<Secret>,
     clock: SharedClock,
     observer: Observer,
 }
@@ -97,6 +99,13 @@ impl AgentBuilder {
     /// no difference.
     pub fn over_mtls(mut self) -> Self {
         self.policy.over_mtls = true;
+        self
+    }
+
+    /// Sets the secret, for example that of an earlier run, so that its clients can continue. It
+    /// has to be as hard to guess as a random one. Default: a new one of 256 random bits.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
         self
     }
 
@@ -134,7 +143,7 @@ impl AgentBuilder {
     }
 
     fn start(self, listener: Listener) -> Result<Agent, Error> {
-        let secret = random_secret()?;
+        let secret = self.secret.map_or_else(random_secret, Ok)?;
         let address = listener.address();
         let host = address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
         let guard = RequestGuard { port: address.map(|address| address.port()), secret: secret.clone() };

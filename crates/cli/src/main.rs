@@ -12,6 +12,7 @@ mod signals;
 mod stdout;
 mod timestamp;
 mod troubleshooting;
+mod variables;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

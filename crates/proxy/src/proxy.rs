@@ -46,6 +46,7 @@ impl Proxy {
         ProxyBuilder {
             routes: Vec::new(),
             users: Vec::new(),
+            secret: None,
             clock: SharedClock::system(),
             grace_period: GRACE_PERIOD,
             observer: Box::new(|_| {}),
@@ -100,6 +101,7 @@ symbolon_types::debug_fields!(Proxy |this| address: this.address());
 pub struct ProxyBuilder {
     routes: Vec<Route>,
     users: Vec<u32>,
+    secret: Option<Secret>,
     clock: SharedClock,
     grace_period: Duration,
     observer: Observer,
@@ -116,6 +118,14 @@ impl ProxyBuilder {
     /// The folder of the socket must be open to this user.
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.users.push(uid);
+        self
+    }
+
+    /// Sets the secret for clients of an address, for example that of an earlier run, so that they
+    /// can continue. It has to be as hard to guess as a random one. Default: a new one of 256
+    /// random bits.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
         self
     }
 
@@ -147,7 +157,7 @@ impl ProxyBuilder {
     pub async fn listen(self, address: SocketAddr) -> Result<Proxy, Error> {
         let listener = Listener::tcp(SERVER, address).await?;
         let port = listener.address().map_or(0, |address| address.port());
-        let secret = random_secret()?;
+        let secret = self.secret.clone().map_or_else(random_secret, Ok)?;
         self.start(listener, Access::Secret { secret: secret.clone(), port }, Some(secret))
     }
 

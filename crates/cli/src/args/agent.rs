@@ -38,6 +38,18 @@ pub(crate) struct ServeOptions {
     #[cfg(unix)]
     #[arg(long, value_name = "PATH", conflicts_with = "listen")]
     pub(crate) unix: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) variables: VariablesOptions,
+}
+
+/// The place of the variables that clients need.
+#[derive(Debug, Args)]
+pub(crate) struct VariablesOptions {
+    /// Write the variables to this file, not to stdout; the next run with the file has the same
+    /// secret
+    #[cfg(unix)]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use symbolon::ManagedIdentityId;
 use url::Url;
 
+use super::agent::VariablesOptions;
 use super::request::KeyOptions;
 use super::values;
 
@@ -44,6 +45,8 @@ pub(crate) struct ProxyOptions {
     #[cfg(unix)]
     #[arg(long = "allow-uid", value_name = "UID", requires = "unix")]
     pub(crate) users: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) variables: VariablesOptions,
     #[command(flatten)]
     pub(crate) keys: KeyOptions,
 }

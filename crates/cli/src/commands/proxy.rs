@@ -15,9 +15,11 @@ use crate::acquire;
 use crate::args::GlobalOptions;
 use crate::args::proxy::ProxyOptions;
 use crate::failure;
-use crate::output::variables;
 use crate::signals::Signals;
-use crate::stdout::print_line;
+use crate::variables;
+
+/// The variable with the secret.
+const SECRET: &str = "SYMBOLON_PROXY_SECRET";
 
 pub(super) async fn run(
     options: &ProxyOptions,
@@ -34,6 +36,9 @@ pub(super) async fn run(
     let mut routes = RouteFactory::new(options, global, env)?;
     let (users, first) = routes.load()?;
     let mut builder = Proxy::builder().observer(observer);
+    if let Some(secret) = variables::stored(&options.variables, SECRET)? {
+        builder = builder.secret(secret);
+    }
     builder = first.into_iter().fold(builder, |builder, route| builder.route(route));
     builder = users.into_iter().fold(builder, |builder, user| builder.allow_user(user));
     let mut signals = Signals::listen()?;
@@ -44,7 +49,7 @@ pub(super) async fn run(
     };
     #[cfg(not(unix))]
     let proxy = builder.listen(options.listen).await?;
-    print_line(variables(environment(options, &proxy), global.output))?;
+    variables::publish(&options.variables, environment(options, &proxy), global.output)?;
     loop {
         let signal = signals.next().await;
         if !Signals::is_hang_up(&signal) || options.config.is_none() {
@@ -67,11 +72,10 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the variables that describe the proxy. They contain the secret, which is printed nowhere
-/// else.
+/// Returns the variables that describe the proxy.
 fn environment(options: &ProxyOptions, proxy: &Proxy) -> Vec<(&'static str, String)> {
     let url = proxy.address().map(|address| ("SYMBOLON_PROXY_URL", format!("http://{address}")));
-    let secret = proxy.secret().map(|secret| ("SYMBOLON_PROXY_SECRET", secret.expose().to_owned()));
+    let secret = proxy.secret().map(|secret| (SECRET, secret.expose().to_owned()));
     #[cfg(unix)]
     let socket = options.unix.as_ref().map(|path| ("SYMBOLON_PROXY_SOCKET", path.display().to_string()));
     #[cfg(not(unix))]

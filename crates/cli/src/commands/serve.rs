@@ -8,9 +8,8 @@ use symbolon_agent::{Agent, AgentBuilder, Record};
 use super::agent::{self, log};
 use crate::args::GlobalOptions;
 use crate::args::agent::ServeOptions;
-use crate::output::variables;
 use crate::signals::Signals;
-use crate::stdout::print_line;
+use crate::variables;
 
 pub(super) async fn run(
     options: &ServeOptions,
@@ -23,14 +22,16 @@ pub(super) async fn run(
             log(&record.to_string());
         }
     };
-    let builder = agent::builder(&options.agent, global, env)?.observer(observer);
+    let mut builder = agent::builder(&options.agent, global, env)?.observer(observer);
+    if let Some(secret) = variables::stored(&options.variables, "IDENTITY_HEADER")? {
+        builder = builder.secret(secret);
+    }
     let mut signals = Signals::listen()?;
     let agent = listen(options, builder).await?;
     if options.agent.allow.is_empty() && !is_quiet {
         log("every resource is allowed; limit clients to those they need with --allow");
     }
-    // The variables contain the secret, which is printed nowhere else.
-    print_line(variables(agent.environment(), global.output))?;
+    variables::publish(&options.variables, agent.environment(), global.output)?;
     signals.next().await;
     if !is_quiet {
         log("stopping");

@@ -30,6 +30,8 @@ mod serve;
 mod token;
 mod token_json;
 mod usage;
+#[cfg(unix)]
+mod variables;
 
 // Some tests exist on Unix only.
 #[cfg(unix)]
