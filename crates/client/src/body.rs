@@ -21,15 +21,23 @@ pub(crate) async fn read_whole<B>(mut body: LimitedBody<B>, limit: usize) -> Res
 where
     B: Body<Data = Bytes, Error = TransportError> + Unpin,
 {
-    let mut whole = BytesMut::new();
+    let mut whole = Bytes::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         if whole.len() + data.len() > limit {
             return Err(failure::too_large(limit as u64));
         }
-        whole.extend_from_slice(&data);
+        whole = match whole.is_empty() {
+            true => data,
+            false => {
+                // Without a copy from the second time: nothing else holds the data.
+                let mut joined = BytesMut::from(whole);
+                joined.extend_from_slice(&data);
+                joined.freeze()
+            }
+        };
     }
-    Ok(whole.freeze())
+    Ok(whole)
 }
 
 /// The body of a response, as it arrives, with the limits of its client.

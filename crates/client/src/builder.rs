@@ -13,7 +13,7 @@ use symbolon_types::{Context, Error, ErrorKind};
 use crate::body::BodyLimits;
 use crate::client::Client;
 use crate::connections::HttpConnections;
-use crate::destination::AllowedHosts;
+use crate::destination::{AllowedHosts, resource_host};
 use crate::fallback::{BearerFallback, FallbackMemory};
 use crate::late_certificate::LateCertificatePolicy;
 use crate::provider::{ErasedProvider, TokenProvider};
@@ -239,6 +239,7 @@ impl<C: HttpConnections> ClientBuilder<C> {
         let late_certificate = self.late_certificate.of_resource(&self.resource);
         Ok(Client(Arc::new(ClientSettings {
             provider: self.provider,
+            resource_host: resource_host(&self.resource),
             resource: self.resource,
             proof_of_possession: self.proof_of_possession,
             fallback: self.fallback,

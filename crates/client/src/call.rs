@@ -43,12 +43,15 @@ pub(crate) enum CallToken {
 }
 
 /// One call.
-struct Call<C> {
+pub(crate) struct Call<C> {
     settings: Arc<ClientSettings<C>>,
     destination: Destination,
+    span: tracing::Span,
     head: Parts,
     body: ReplayableBody,
-    /// `None` for an anonymous request.
+    /// The first token is one of the provider.
+    is_of_provider: bool,
+    /// `None` for an anonymous request, and before the first token of the provider.
     token: Option<Token>,
     /// The token is the caller's. Only one of the same owner replaces it.
     is_given: bool,
@@ -65,40 +68,37 @@ struct Call<C> {
     resent: u32,
 }
 
-/// Sends a request with this token.
-pub(crate) async fn send<C: HttpConnections>(
-    settings: Arc<ClientSettings<C>>,
-    token: CallToken,
-    request: http::Request<OutgoingBody>,
-) -> Result<Response<LimitedBody<C::Body>>, Error> {
-    let destination = Destination::of(request.uri())?;
-    settings.check_host(&destination)?;
-    let (mut head, body) = request.into_parts();
-    for (name, value) in &settings.headers {
-        head.headers.entry(name).or_insert_with(|| value.clone());
-    }
-    let is_anonymous = matches!(token, CallToken::None);
-    if is_anonymous {
-        head.headers.remove(AUTHORIZATION);
-    }
-    let span = span::of_call(&head.method, &destination, !is_anonymous && settings.proof_of_possession);
-    let body = ReplayableBody::new(body, settings.replay_limit, settings.context.clock().clone());
-    let call = async {
-        let is_given = matches!(token, CallToken::Given(_));
+impl<C: HttpConnections> Call<C> {
+    /// Creates a call, unless its URL is refused.
+    pub(crate) fn new(
+        settings: Arc<ClientSettings<C>>,
+        token: CallToken,
+        request: http::Request<OutgoingBody>,
+    ) -> Result<Self, Error> {
+        let destination = Destination::of(request.uri())?;
+        settings.check_host(&destination)?;
+        let (mut head, body) = request.into_parts();
+        for (name, value) in &settings.headers {
+            head.headers.entry(name).or_insert_with(|| value.clone());
+        }
+        let is_anonymous = matches!(token, CallToken::None);
+        if is_anonymous {
+            head.headers.remove(AUTHORIZATION);
+        }
+        let is_of_provider = matches!(token, CallToken::OfProvider);
         let token = match token {
             CallToken::Given(token) => Some(token),
-            CallToken::OfProvider => {
-                Some(settings.token(None).await.inspect_err(|error| span::record(&span, Err(error), 0))?)
-            }
-            CallToken::None => None,
+            CallToken::OfProvider | CallToken::None => None,
         };
-        let call = Call {
+        Ok(Self {
+            span: span::of_call(&head.method, &destination, !is_anonymous && settings.proof_of_possession),
+            body: ReplayableBody::new(body, settings.replay_limit, settings.context.clock().clone()),
             settings,
             destination,
             head,
-            body,
+            is_of_provider,
+            is_given: token.is_some(),
             token,
-            is_given,
             claims: None,
             was_refused: false,
             was_lost_with_identity: false,
@@ -106,21 +106,21 @@ pub(crate) async fn send<C: HttpConnections>(
             unprocessed: 0,
             retries: 0,
             resent: 0,
-        };
-        call.run(&span).await
-    };
-    call.instrument(span.clone()).await
-}
+        })
+    }
 
-impl<C: HttpConnections> Call<C> {
-    async fn run(mut self, span: &tracing::Span) -> Result<Response<LimitedBody<C::Body>>, Error> {
-        let result = self.run_attempts().await;
-        let status = result.as_ref().map(Response::status);
-        span::record(span, status, self.resent);
+    /// Sends the request, again where necessary.
+    pub(crate) async fn run(&mut self) -> Result<Response<LimitedBody<C::Body>>, Error> {
+        let span = self.span.clone();
+        let result = self.run_attempts().instrument(span).await;
+        span::record(&self.span, result.as_ref().map(Response::status), self.resent);
         result
     }
 
     async fn run_attempts(&mut self) -> Result<Response<LimitedBody<C::Body>>, Error> {
+        if self.is_of_provider {
+            self.token = Some(self.settings.token(None).await?);
+        }
         loop {
             let again = match self.attempt().await? {
                 Ok(response) if !self.may_repeat_after(&response) => return Ok(response),

@@ -1,6 +1,7 @@
 //! The client.
 
 use std::error::Error as StdError;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,13 +9,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::Full;
-use symbolon_hyper::{Connections, ResponseBody, outgoing};
+use symbolon_hyper::{Connections, OutgoingBody, ResponseBody, outgoing};
 use symbolon_token::Token;
 use symbolon_types::Error;
 use tower_service::Service;
 
 use crate::body::{LimitedBody, WHOLE_BODY_LIMIT, read_whole};
-use crate::call::{self, CallToken};
+use crate::call::{Call, CallToken};
 use crate::connections::HttpConnections;
 use crate::settings::ClientSettings;
 
@@ -51,8 +52,7 @@ impl<C: HttpConnections> Client<C> {
         B::Data: Buf,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let request = request.map(outgoing);
-        CallFuture(Box::pin(call::send(Arc::clone(&self.0), CallToken::OfProvider, request)))
+        self.start(CallToken::OfProvider, request.map(outgoing))
     }
 
     /// Like [`send`](Self::send), without a token and without a certificate, for example to get the
@@ -66,8 +66,7 @@ impl<C: HttpConnections> Client<C> {
         B::Data: Buf,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let request = request.map(outgoing);
-        CallFuture(Box::pin(call::send(Arc::clone(&self.0), CallToken::None, request)))
+        self.start(CallToken::None, request.map(outgoing))
     }
 
     /// Like [`send`](Self::send), with whole bodies of at most 16 MiB, and with this token first.
@@ -82,9 +81,17 @@ impl<C: HttpConnections> Client<C> {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Error> {
         let request = request.map(|body| outgoing(Full::new(body)));
-        let response = call::send(Arc::clone(&self.0), CallToken::Given(token.clone()), request).await?;
+        let response = self.start(CallToken::Given(token.clone()), request).await?;
         let (head, body) = response.into_parts();
         Ok(http::Response::from_parts(head, read_whole(body, WHOLE_BODY_LIMIT).await?))
+    }
+
+    fn start(&self, token: CallToken, request: http::Request<OutgoingBody>) -> CallFuture<C::Body> {
+        CallFuture(match Call::new(Arc::clone(&self.0), token, request) {
+            // By reference: a future reserves space for each place that a value is moved to.
+            Ok(mut call) => Box::pin(async move { call.run().await }),
+            Err(error) => Box::pin(ready(Err(error))),
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::provider::{ErasedProvider, ProviderRequest};
 pub(crate) struct ClientSettings<C> {
     pub(crate) provider: Arc<dyn ErasedProvider>,
     pub(crate) resource: String,
+    pub(crate) resource_host: Option<String>,
     pub(crate) proof_of_possession: bool,
     pub(crate) fallback: BearerFallback,
     pub(crate) fallback_memory: FallbackMemory,
@@ -68,7 +69,7 @@ impl<C> ClientSettings<C> {
     /// resource leads to a warning, once.
     pub(crate) fn check_host(&self, destination: &Destination) -> Result<(), Error> {
         self.allowed_hosts.check(destination)?;
-        if self.allowed_hosts.is_suspicious(destination, &self.resource)
+        if self.allowed_hosts.is_suspicious(destination, self.resource_host.as_deref())
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(

@@ -43,7 +43,12 @@ impl HttpOrigin {
             return None;
         }
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        Some(Self { is_tls, host: Host::parse(uri.host()?).ok()?, port })
+        let host = uri.host()?;
+        let host = match is_normal_name(host) {
+            true => Host::Domain(host.to_owned()),
+            false => Host::parse(host).ok()?,
+        };
+        Some(Self { is_tls, host, port })
     }
 
     pub(crate) fn is_tls(&self) -> bool {
@@ -109,6 +114,17 @@ impl fmt::Display for HttpOrigin {
     }
 }
 
+/// Returns true only for a name that IDNA leaves as it is (RFC 5891 §5.4) and that is no address:
+/// lower-case letters, digits and hyphens, no encoded label, and a letter first in the last one.
+#[cfg(feature = "connections")]
+fn is_normal_name(host: &str) -> bool {
+    let is_normal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let last = host.rsplit('.').next().unwrap_or_default();
+    host.bytes().all(is_normal)
+        && last.starts_with(|first: char| first.is_ascii_lowercase())
+        && !host.contains("xn--")
+}
+
 fn is_local_v4(address: Ipv4Addr) -> bool {
     address.is_loopback() || address.is_link_local()
 }
@@ -140,6 +156,38 @@ mod tests {
         ] {
             let origin = origin(url, route).map(|origin| origin.host_field());
             assert_eq!(origin.as_deref().map_err(|kind| *kind), outcome, "{url}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "connections")]
+    fn host_of_a_uri_is_that_of_the_url() {
+        for host in [
+            "login.example",
+            "LOGIN.example",
+            "a-b.c1.example",
+            "a..example",
+            "-a.example",
+            "localhost",
+            "b.",
+            "127.0.0.1",
+            "127.1",
+            "0x7f.1",
+            "0x7f",
+            "0xa",
+            "1.2.3.4a",
+            "xn--bcher-kva.example",
+            "xn--a",
+            "a.xn--",
+            "a_b.example",
+            "[::1]",
+            "a%41.example",
+            "ab--c.example",
+        ] {
+            let uri: Option<http::Uri> = format!("https://{host}/").parse().ok();
+            let Some(uri) = uri else { continue };
+            let expected = Host::parse(uri.host().unwrap()).ok();
+            assert_eq!(HttpOrigin::of_uri(&uri).map(|origin| origin.host), expected, "{host}");
         }
     }
 

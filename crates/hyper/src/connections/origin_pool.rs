@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::http1::StreamingHttp1;
 use super::http2::SharedHttp2;
+use crate::origin::HttpOrigin;
 
 /// The limits of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,8 @@ impl PoolLimits {
 #[derive(Debug)]
 pub(super) struct OriginPool {
     limits: PoolLimits,
+    /// The `Host` field of its origin.
+    host: Option<HeaderValue>,
     state: Mutex<PoolState>,
     /// One permit for each HTTP/1.1 connection in use. One is opened only if none is idle, so the
     /// permits bound all of them.
@@ -68,15 +72,21 @@ impl PoolState {
 }
 
 impl OriginPool {
-    pub(super) fn new(limits: PoolLimits) -> Self {
+    pub(super) fn new(origin: &HttpOrigin, limits: PoolLimits) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self {
             limits,
+            host: HeaderValue::try_from(origin.host_field()).ok(),
             state: Mutex::default(),
             connections: semaphore(limits.connections),
             streams: semaphore(limits.streams),
             opening: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Returns the `Host` field of its origin; `None` for a host that no header can name.
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
     }
 
     /// Waits until another HTTP/1.1 connection may be in use. `None` if the pool is closed, which

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 
 /// The body of a request, whatever its type.
 pub type OutgoingBody = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
@@ -25,13 +26,18 @@ where
     if let Some(erased) = erased.and_then(Option::take) {
         return erased;
     }
-    body.map(|body| BytesBody(Box::pin(body)).boxed_unsync()).unwrap_or_default()
+    body.map(|body| BytesBody { body }.boxed_unsync()).unwrap_or_default()
 }
 
-/// A body whose data is `Bytes`.
-///
-/// `BodyExt::map_frame` would lose the size, and with it `Content-Length`.
-struct BytesBody<B>(Pin<Box<B>>);
+pin_project! {
+    /// A body whose data is `Bytes`.
+    ///
+    /// `BodyExt::map_frame` would lose the size, and with it `Content-Length`.
+    struct BytesBody<B> {
+        #[pin]
+        body: B,
+    }
+}
 
 impl<B> Body for BytesBody<B>
 where
@@ -42,20 +48,20 @@ where
     type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.as_mut().poll_frame(context).map(|frame| {
+        self.project().body.poll_frame(context).map(|frame| {
             let frame = frame?.map_err(Into::into);
             Some(frame.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))))
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }

@@ -203,7 +203,7 @@ impl Connections {
                 }
             };
             phase.enter(RequestPhase::Response);
-            let mut failure = match self.exchange(connection, &pool, &key.origin, request).await {
+            let mut failure = match self.exchange(connection, &pool, request).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
@@ -223,7 +223,6 @@ impl Connections {
         &self,
         connection: ReadyConnection,
         pool: &Arc<OriginPool>,
-        origin: &HttpOrigin,
         mut request: Box<http::Request<OutgoingBody>>,
     ) -> Result<http::Response<ResponseBody>, SendFailure> {
         match connection {
@@ -231,7 +230,7 @@ impl Connections {
                 connection.start();
                 let is_missing = || client_auth.as_ref().is_some_and(ClientAuth::is_missing);
                 let was_missing = is_missing();
-                set_for_http1(&mut request, origin);
+                set_for_http1(&mut request, pool.host());
                 match connection.send(request).await {
                     Ok(response) if is_missing() && response.status().is_success() => {
                         Err(SendFailure::from(accepted_without_certificate()))
@@ -315,7 +314,7 @@ impl ConnectionsParts {
         if pools.len() >= self.limits.origins {
             drop_least_recent(&mut pools);
         }
-        let pool = Arc::new(OriginPool::new(self.limits));
+        let pool = Arc::new(OriginPool::new(&key.origin, self.limits));
         pools.insert(key.clone(), Arc::clone(&pool));
         pool
     }
@@ -440,7 +439,7 @@ fn destination(uri: &Uri, identity: Option<&ClientIdentity>) -> Result<(HttpOrig
 }
 
 /// Sets the target in origin form (RFC 9112 §3.2.1) and `Host`.
-fn set_for_http1(request: &mut http::Request<OutgoingBody>, origin: &HttpOrigin) {
+fn set_for_http1(request: &mut http::Request<OutgoingBody>, host: Option<&HeaderValue>) {
     let target = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     *request.version_mut() = Version::HTTP_11;
@@ -452,9 +451,9 @@ fn set_for_http1(request: &mut http::Request<OutgoingBody>, origin: &HttpOrigin)
         request.headers_mut().append(CONNECTION, HeaderValue::from_static("TE"));
     }
     if !request.headers().contains_key(HOST)
-        && let Ok(host) = HeaderValue::try_from(origin.host_field())
+        && let Some(host) = host
     {
-        request.headers_mut().insert(HOST, host);
+        request.headers_mut().insert(HOST, host.clone());
     }
 }
 

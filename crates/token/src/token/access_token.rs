@@ -251,7 +251,7 @@ impl Token {
     /// Those of [`check_url`].
     pub fn authorize_http<B>(&self, mut request: http::Request<B>) -> Result<http::Request<B>, Error> {
         check_url(request.uri())?;
-        let credentials = format!("{} {}", self.token_type(), self.secret().expose());
+        let credentials = [self.token_type(), " ", self.secret().expose()].concat();
         let mut credentials = HeaderValue::try_from(credentials).map_err(|_| {
             let error = "the token contains characters that are not allowed in an HTTP header";
             Error::new(ErrorKind::Response, "invalid_response", error)
