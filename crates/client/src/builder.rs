@@ -1,7 +1,7 @@
 //! The builder of a client.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -254,6 +254,7 @@ impl<C: HttpConnections> ClientBuilder<C> {
             late_certificate,
             allowed_hosts: self.allowed_hosts,
             has_warned: AtomicBool::new(false),
+            latest_identity: Mutex::default(),
         })))
     }
 }

@@ -153,6 +153,7 @@ impl<C: HttpConnections> Call<C> {
             request.extensions_mut().insert(LateCertificate::permitted());
         }
         let identity = self.token.as_ref().and_then(Token::bound_to);
+        identity.inspect(|identity| self.settings.follow(identity));
         let sending = pin!(self.settings.connections.send(request, identity));
         let Some(result) = self.until_deadline(sending).await else {
             let may_repeat = self.head.method.is_idempotent();

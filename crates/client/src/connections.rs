@@ -36,6 +36,10 @@ pub trait HttpConnections: fmt::Debug + Send + Sync + 'static {
         identity: Option<&ClientIdentity>,
     ) -> impl Future<Output = Result<http::Response<Self::Body>, ConnectionFailure>> + Send;
 
+    /// Closes the connections of a certificate that was replaced, each once it has no request. Default:
+    /// nothing happens, and they close when they have been idle for too long.
+    fn drain(&self, _identity: &ClientIdentity) {}
+
     /// Returns true if a request whose connection was lost has been sent again already, where that
     /// is permitted. Default: false.
     fn repeats_lost_requests(&self) -> bool {
@@ -91,5 +95,9 @@ impl HttpConnections for Connections {
         identity: Option<&ClientIdentity>,
     ) -> Result<http::Response<ResponseBody>, ConnectionFailure> {
         Self::send(self, request, identity).await.map_err(Into::into)
+    }
+
+    fn drain(&self, identity: &ClientIdentity) {
+        Self::drain(self, identity);
     }
 }

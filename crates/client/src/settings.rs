@@ -1,14 +1,15 @@
 //! The settings and the state that all calls of a client share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
 use symbolon_token::{RequestOptions, Token};
-use symbolon_types::{Context, Error};
+use symbolon_types::{ClientIdentity, Context, Error, WeakClientIdentity};
 
 use crate::body::BodyLimits;
+use crate::connections::HttpConnections;
 use crate::destination::{AllowedHosts, Destination};
 use crate::fallback::{BearerFallback, FallbackMemory};
 use crate::late_certificate::LateCertificatePolicy;
@@ -32,6 +33,25 @@ pub(crate) struct ClientSettings<C> {
     pub(crate) late_certificate: LateCertificatePolicy,
     pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) has_warned: AtomicBool,
+    /// The certificate of the latest token.
+    pub(crate) latest_identity: Mutex<WeakClientIdentity>,
+}
+
+impl<C: HttpConnections> ClientSettings<C> {
+    /// Drains the connections of the former certificate, if this one has replaced it. Calls that
+    /// have begun may still use the former.
+    pub(crate) fn follow(&self, identity: &ClientIdentity) {
+        let mut latest = self.latest_identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = latest.upgrade();
+        if former.as_ref().is_some_and(|former| former.not_after() >= identity.not_after()) {
+            return;
+        }
+        *latest = identity.downgrade();
+        drop(latest);
+        if let Some(former) = former {
+            self.connections.drain(&former);
+        }
+    }
 }
 
 impl<C> ClientSettings<C> {

@@ -208,8 +208,8 @@ crate::debug_fields!(
     strength: this.strength()
 );
 
-/// A reference to a [`ClientIdentity`] that does not keep it alive.
-#[derive(Clone)]
+/// A reference to a [`ClientIdentity`] that does not keep it alive. The default refers to none.
+#[derive(Clone, Default)]
 pub struct WeakClientIdentity(Weak<ClientIdentityParts>);
 
 impl WeakClientIdentity {

@@ -7,6 +7,11 @@ use futures_util::future::join_all;
 use symbolon::{Client, ManagedIdentity, SharedClock, SoftwareKeys, Thumbprint};
 use symbolon_emulator::{Emulator, Step};
 use symbolon_tests::RESOURCE;
+use symbolon_transport::timeout;
+
+use crate::data::connections;
+use crate::resource_server::{HTTP1, HTTP2, ResourceServer};
+use crate::test_env::TestEnv;
 
 /// The lifetime of a certificate. The next one is issued after half of it.
 const LIFETIME: Duration = Duration::from_secs(3);
@@ -26,6 +31,33 @@ async fn call(client: &Client, emulator: &Emulator, certificates: usize) -> Hash
         used.insert(seen["x5t#S256"].as_str().unwrap().parse().unwrap(), began);
     }
     used
+}
+
+#[tokio::test]
+async fn data_38_replaced_connections_close() {
+    let hour = Duration::from_secs(60 * 60);
+    for tls in [HTTP1, HTTP2] {
+        let test_env =
+            TestEnv::with(|emulator| emulator.certificate_lifetime(hour).token_not_after(None)).await;
+        let server = ResourceServer::start(tls).await;
+        // Neither their age nor the end of the certificate closes them.
+        let connections = connections(&test_env, Some(&server)).idle_time(24 * hour).build().unwrap();
+        let client = test_env.identity().client(RESOURCE).proof_of_possession().connections(connections);
+        let client = client.build().unwrap();
+        let call = || async { client.get(server.url()).send().await.unwrap().bytes().await.unwrap() };
+        join_all((0..8).map(|_| call())).await;
+        let first = server.received()[0].certificate.clone();
+        assert!(server.open() >= 1);
+
+        test_env.manual_clock.advance(hour * 3 / 5);
+        let until_replaced = async {
+            while server.received().last().unwrap().certificate == first || server.open() > 1 {
+                call().await;
+            }
+        };
+        let replaced = timeout(&SharedClock::system(), Duration::from_secs(30), until_replaced).await;
+        assert!(replaced.is_some(), "{tls:?}: {} connections are open", server.open());
+    }
 }
 
 // Without captured logs, which would have each of many thousand calls.

@@ -128,6 +128,12 @@ impl Connections {
         self.0.connector.renegotiates()
     }
 
+    /// Closes the idle connections of a certificate, and those in use at the end of their requests.
+    /// A later request with it opens another.
+    pub fn drain(&self, identity: &ClientIdentity) {
+        self.0.identities().remove_if(Some(identity), None, |_| true);
+    }
+
     pub(super) fn new(connector: Connector, limits: PoolLimits, clock: SharedClock) -> Self {
         Self(Arc::new(ConnectionsParts {
             connector,
