@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use http::HeaderName;
 use symbolon::{Context, Error, ManagedIdentity, Secret, SharedClock};
 #[cfg(unix)]
 use symbolon_server::SocketUsers;
-use symbolon_server::{Listener, Server, ServerSettings, random_secret};
+use symbolon_server::{
+    Listener, Metrics, ReadinessCheck, Server, ServerSettings, StatusEndpoints, StatusHandler, random_secret,
+};
 
-use crate::guard::RequestGuard;
+use crate::guard::{RequestGuard, SECRET_HEADER};
 use crate::policy::Policy;
 use crate::record::Record;
 use crate::service::{AgentService, Observer, TOKEN_PATH};
@@ -25,6 +28,8 @@ pub struct Agent {
     endpoint: String,
     secret: Secret,
     server: Server,
+    status: Arc<StatusEndpoints>,
+    status_server: Option<Server>,
 }
 
 impl Agent {
@@ -34,6 +39,8 @@ impl Agent {
             policy: Policy { identities: vec![identity], resources: Some(Vec::new()), over_mtls: false },
             secret: None,
             clock: SharedClock::system(),
+            status: None,
+            open_metrics: false,
             observer: Box::new(|_| {}),
         }
     }
@@ -52,9 +59,18 @@ impl Agent {
         self.server.address()
     }
 
+    /// Returns the address of the [listener for operators](AgentBuilder::status_on); `None` for a
+    /// Unix socket, or without this listener.
+    #[must_use]
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.status_server.as_ref().and_then(Server::address)
+    }
+
     /// Accepts no more connections, serves the requests that arrive within a second, and returns
-    /// when pending ones are answered, or after five seconds.
+    /// when pending ones are answered, or after five seconds. Meanwhile, `/readyz` responds with
+    /// 503.
     pub async fn stop(self) {
+        self.status.set_stopping();
         self.server.stop().await;
     }
 }
@@ -71,6 +87,8 @@ pub struct AgentBuilder {
     policy: Policy,
     secret: Option<Secret>,
     clock: SharedClock,
+    status: Option<Listener>,
+    open_metrics: bool,
     observer: Observer,
 }
 
@@ -115,6 +133,20 @@ impl AgentBuilder {
         self
     }
 
+    /// Serves `/livez`, `/readyz` and `/metrics` on this listener as well. On a loopback address,
+    /// requests with the secret of the agent get details and metrics, on a Unix socket those of
+    /// this user, on another address none.
+    pub fn status_on(mut self, listener: Listener) -> Self {
+        self.status = Some(listener);
+        self
+    }
+
+    /// Serves `/metrics` to everybody. Default: to clients with the secret.
+    pub fn open_metrics(mut self) -> Self {
+        self.open_metrics = true;
+        self
+    }
+
     /// Sets a callback that receives a record of every request before the response is sent.
     pub fn observer(mut self, observer: impl Fn(&Record) + Send + Sync + 'static) -> Self {
         self.observer = Box::new(observer);
@@ -127,7 +159,7 @@ impl AgentBuilder {
     /// `invalid_configuration` for an address that other machines can reach, `local_error` if
     /// binding fails.
     pub async fn listen(self, address: SocketAddr) -> Result<Agent, Error> {
-        self.start(Listener::tcp(SERVER, address).await?)
+        self.listen_on(Listener::tcp(SERVER, address).await?)
     }
 
     /// Starts the agent on a Unix socket (mode 0600). A leftover socket without a listener is
@@ -139,19 +171,60 @@ impl AgentBuilder {
     /// created.
     #[cfg(unix)]
     pub async fn listen_unix(self, path: impl AsRef<Path>) -> Result<Agent, Error> {
-        self.start(Listener::unix(SERVER, path.as_ref(), SocketUsers::Own).await?)
+        self.listen_on(Listener::unix(SERVER, path.as_ref(), SocketUsers::Own).await?)
     }
 
-    fn start(self, listener: Listener) -> Result<Agent, Error> {
+    /// Starts the agent on a listener, for example one of a service manager. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// `random_unavailable` if there is no randomness for the secret.
+    pub fn listen_on(self, listener: Listener) -> Result<Agent, Error> {
         let secret = self.secret.map_or_else(random_secret, Ok)?;
         let address = listener.address();
         let host = address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
         let guard = RequestGuard { port: address.map(|address| address.port()), secret: secret.clone() };
-        let settings = ServerSettings::new(self.clock.clone());
-        let service = AgentService { guard, policy: self.policy, clock: self.clock, observer: self.observer };
+        let policy = Arc::new(self.policy);
+        let checks = checks(&policy);
+        let metrics = Metrics::new();
+        let status =
+            StatusEndpoints::new(self.clock.clone(), metrics.clone(), self.open_metrics, move || {
+                checks.clone()
+            });
+        let status = Arc::new(status);
+        let status_server = self.status.map(|listener| {
+            let header = HeaderName::from_static(SECRET_HEADER);
+            let handler = StatusHandler::new(Arc::clone(&status), &listener, header, Some(secret.clone()));
+            Server::start(listener, handler, ServerSettings::new(self.clock.clone()))
+        });
+        let settings = ServerSettings::new(self.clock.clone()).metrics(metrics);
+        let service = AgentService {
+            guard,
+            policy,
+            status: Arc::clone(&status),
+            clock: self.clock,
+            observer: self.observer,
+        };
         let server = Server::start(listener, Arc::new(service), settings);
-        Ok(Agent { endpoint: format!("http://{host}{TOKEN_PATH}"), secret, server })
+        Ok(Agent { endpoint: format!("http://{host}{TOKEN_PATH}"), secret, server, status, status_server })
     }
+}
+
+/// Returns a check of each identity and each resource on the list.
+fn checks(policy: &Arc<Policy>) -> Vec<Arc<ReadinessCheck>> {
+    let resources = policy.resources.iter().flatten();
+    let pairs =
+        resources.flat_map(|resource| (0..policy.identities.len()).map(move |index| (index, resource)));
+    let check = |(index, resource): (usize, &String)| {
+        let (policy, resource) = (Arc::clone(policy), resource.clone());
+        let name = policy.identities[index].id().qualified();
+        ReadinessCheck::new(name, resource.clone(), move || {
+            let (policy, resource) = (Arc::clone(&policy), resource.clone());
+            Box::pin(
+                async move { Ok(policy.token(&policy.identities[index], &resource).await?.expires_on()) },
+            )
+        })
+    };
+    pairs.map(check).collect()
 }
 
 impl fmt::Debug for AgentBuilder {

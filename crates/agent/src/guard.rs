@@ -7,7 +7,7 @@ use symbolon_server::{matches_secret, names_loopback};
 
 use crate::rejection::Rejection;
 
-const SECRET_HEADER: &str = "x-identity-header";
+pub(crate) const SECRET_HEADER: &str = "x-identity-header";
 
 /// The guard of the token endpoint: accepts requests addressed to this agent with its secret.
 pub(crate) struct RequestGuard {

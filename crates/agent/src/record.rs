@@ -68,6 +68,25 @@ impl Record {
         }
     }
 
+    /// Returns `cache` or `network`, the origin of the token; `None` if none was issued.
+    #[must_use]
+    pub fn origin(&self) -> Option<&'static str> {
+        match self.outcome {
+            RequestOutcome::Served { from_cache: true, .. } => Some("cache"),
+            RequestOutcome::Served { from_cache: false, .. } => Some("network"),
+            RequestOutcome::Rejected { .. } => None,
+        }
+    }
+
+    /// Returns the time until the token is refreshed; `None` if none was issued.
+    #[must_use]
+    pub fn next_refresh(&self) -> Option<Duration> {
+        match self.outcome {
+            RequestOutcome::Served { next_refresh, .. } => Some(next_refresh),
+            RequestOutcome::Rejected { .. } => None,
+        }
+    }
+
     /// Returns the reason of a rejection: a short name of the agent's own, or the code of the
     /// library's error. `None` if a token was issued.
     #[must_use]
@@ -102,8 +121,8 @@ impl fmt::Display for Record {
         let resource = self.resource.as_deref().unwrap_or("a token");
         let peer = self.peer;
         match &self.outcome {
-            RequestOutcome::Served { from_cache, next_refresh } => {
-                let origin = if *from_cache { "cache" } else { "network" };
+            RequestOutcome::Served { next_refresh, .. } => {
+                let origin = self.origin().unwrap_or_default();
                 write!(f, "served {resource} to {peer} from the {origin}; next refresh in ")?;
                 let seconds = next_refresh.as_secs();
                 write!(f, "{}m{:02}s", seconds / 60, seconds % 60)

@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::{Method, Request, StatusCode};
 use http_body::Body as _;
 use symbolon::SharedClock;
-use symbolon_server::{ClientConnection, Handler, Incoming, ResponseFuture, server_body};
+use symbolon_server::{
+    ClientConnection, Handler, RequestBody, ResponseFuture, StatusEndpoints, StatusReader, server_body,
+};
 
 use crate::guard::RequestGuard;
 use crate::policy::Policy;
@@ -25,7 +27,8 @@ pub(crate) type Observer = Box<dyn Fn(&Record) + Send + Sync>;
 /// The state that all connections share.
 pub(crate) struct AgentService {
     pub(crate) guard: RequestGuard,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) status: Arc<StatusEndpoints>,
     pub(crate) clock: SharedClock,
     pub(crate) observer: Observer,
 }
@@ -35,7 +38,7 @@ impl Handler for AgentService {
     /// connection open.
     fn respond(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         connection: &Arc<ClientConnection>,
     ) -> ResponseFuture {
         let connection = Arc::clone(connection);
@@ -55,14 +58,14 @@ impl AgentService {
     /// Answers one request. `resource` is set as soon as it is known.
     async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         connection: &ClientConnection,
         resource: &mut Option<String>,
     ) -> Result<AgentResponse, Rejection> {
         let (head, body) = request.into_parts();
         self.guard.check_host(&head)?;
         let path = head.uri.path();
-        if ![TOKEN_PATH, HEALTH_PATH].contains(&path) {
+        if ![TOKEN_PATH, HEALTH_PATH].contains(&path) && !StatusEndpoints::has_path(path) {
             let message = "Unknown path: use the URL in IDENTITY_ENDPOINT";
             return Err(Rejection::new(StatusCode::NOT_FOUND, "path", message));
         }
@@ -75,6 +78,11 @@ impl AgentService {
         }
         if path == HEALTH_PATH {
             return Ok(response::healthy());
+        }
+        if StatusEndpoints::has_path(path) {
+            let is_client = self.guard.check_secret(&head.headers).is_ok();
+            let reader = if is_client { StatusReader::Client } else { StatusReader::Anyone };
+            return Ok(self.status.respond(&head, reader).await);
         }
         self.guard.check_secret(&head.headers)?;
         connection.authenticate().await.map_err(|_busy| busy())?;

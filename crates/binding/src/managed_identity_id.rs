@@ -86,6 +86,16 @@ impl ManagedIdentityId {
         self.value.as_deref()
     }
 
+    /// Returns the id with its kind, for reports: `system`, `client-id:ID`, `object-id:ID` or
+    /// `resource-id:ID`.
+    #[must_use]
+    pub fn qualified(&self) -> String {
+        match &self.value {
+            Some(value) => format!("{}:{value}", self.kind.as_str().replace(' ', "-")),
+            None => "system".to_owned(),
+        }
+    }
+
     /// Returns the query parameter for the `IMDSv2` endpoints, without percent-encoding; `None` for
     /// the system-assigned identity (docs/protocol/imdsv2.md#platform-metadata).
     #[must_use]

@@ -69,6 +69,21 @@ impl<C: HttpConnections> Client<C> {
         self.start(CallToken::None, request.map(outgoing))
     }
 
+    /// Returns the resource or the scopes of the tokens, as the builder was given them.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.0.resource
+    }
+
+    /// Requests the token of the next call, and with it the certificate, if they are not cached.
+    /// Sends nothing to the resource.
+    ///
+    /// # Errors
+    /// The errors of the token.
+    pub async fn prepare(&self) -> Result<Token, Error> {
+        self.0.token(None).await
+    }
+
     /// Like [`send`](Self::send), with whole bodies of at most 16 MiB, and with this token first.
     /// Only where the resource makes another token necessary, one of the same owner is requested
     /// from the provider.

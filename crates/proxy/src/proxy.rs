@@ -8,13 +8,16 @@ use std::time::Duration;
 
 #[cfg(unix)]
 use symbolon_server::SocketUsers;
-use symbolon_server::{Listener, Server, ServerSettings, random_secret};
+use symbolon_server::{
+    Listener, Metrics, Server, ServerSettings, StatusEndpoints, StatusHandler, random_secret,
+};
 use symbolon_types::{Context, Error, ErrorKind, Secret, SharedClock};
 
 use crate::access::Access;
+use crate::headers::SECRET_HEADER;
 use crate::record::ProxyRecord;
 use crate::route::{Route, RouteTable};
-use crate::service::{Observer, ProxyService, ProxyState};
+use crate::service::{CurrentState, Observer, ProxyService, ProxyState};
 
 /// The name of the server in errors.
 const SERVER: &str = "the proxy";
@@ -32,12 +35,14 @@ const GRACE_PERIOD: Duration = Duration::from_secs(25);
 /// A running proxy. Dropping it stops it at once; [`stop`](Self::stop) lets pending requests
 /// finish.
 pub struct Proxy {
-    service: Arc<ProxyService>,
+    state: CurrentState,
     /// `None` on a Unix socket.
     secret: Option<Secret>,
     /// False for a Unix socket that only the own user can open.
     is_open_to_users: bool,
     server: Server,
+    status: Arc<StatusEndpoints>,
+    status_server: Option<Server>,
 }
 
 impl Proxy {
@@ -49,6 +54,8 @@ impl Proxy {
             secret: None,
             clock: SharedClock::system(),
             grace_period: GRACE_PERIOD,
+            status: None,
+            open_metrics: false,
             observer: Box::new(|_| {}),
         }
     }
@@ -57,6 +64,13 @@ impl Proxy {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.address()
+    }
+
+    /// Returns the address of the [listener for operators](ProxyBuilder::status_on); `None` for a
+    /// Unix socket, or without this listener.
+    #[must_use]
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.status_server.as_ref().and_then(Server::address)
     }
 
     /// Returns the secret of this run, which requests to the address need; `None` for a Unix
@@ -79,17 +93,19 @@ impl Proxy {
             return Err(Error::new(ErrorKind::Request, "invalid_configuration", message)
                 .with_advice("restart the proxy to allow other users"));
         }
-        let access = match &self.service.state().access {
+        let access = match &self.state.get().access {
             Access::Secret { secret, port } => Access::Secret { secret: secret.clone(), port: *port },
             Access::Users(_) => Access::Users(with_own_user(users)),
         };
-        self.service.replace(ProxyState { access, routes });
+        self.state.replace(ProxyState { access, routes });
         Ok(())
     }
 
     /// Accepts no more connections, serves the requests that arrive within a second, and returns
     /// when pending ones are answered, or after the [grace period](ProxyBuilder::grace_period).
+    /// Meanwhile, `/readyz` responds with 503.
     pub async fn stop(self) {
+        self.status.set_stopping();
         self.server.stop().await;
     }
 }
@@ -104,6 +120,8 @@ pub struct ProxyBuilder {
     secret: Option<Secret>,
     clock: SharedClock,
     grace_period: Duration,
+    status: Option<Listener>,
+    open_metrics: bool,
     observer: Observer,
 }
 
@@ -141,6 +159,20 @@ impl ProxyBuilder {
         self
     }
 
+    /// Serves `/livez`, `/readyz` and `/metrics` on this listener. The paths of the proxy are those
+    /// of its resources. On a loopback address, requests with the secret of the run get details and
+    /// metrics, on a Unix socket those of this user, on another address none.
+    pub fn status_on(mut self, listener: Listener) -> Self {
+        self.status = Some(listener);
+        self
+    }
+
+    /// Serves `/metrics` to everybody. Default: to clients with the secret.
+    pub fn open_metrics(mut self) -> Self {
+        self.open_metrics = true;
+        self
+    }
+
     /// Sets a callback that receives a record of every request that gets an error of the proxy,
     /// before the response is sent.
     pub fn observer(mut self, observer: impl Fn(&ProxyRecord) + Send + Sync + 'static) -> Self {
@@ -155,10 +187,23 @@ impl ProxyBuilder {
     /// `invalid_configuration` for an address that other machines can reach, without a route, or
     /// with two of the same path; `local_error` if binding fails.
     pub async fn listen(self, address: SocketAddr) -> Result<Proxy, Error> {
-        let listener = Listener::tcp(SERVER, address).await?;
-        let port = listener.address().map_or(0, |address| address.port());
+        self.listen_on(Listener::tcp(SERVER, address).await?)
+    }
+
+    /// Starts the proxy on a listener, for example one of a service manager. On a Unix socket,
+    /// which the service manager may have opened to other users, the user of each connection is
+    /// checked. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// As with [`listen`](Self::listen).
+    pub fn listen_on(self, listener: Listener) -> Result<Proxy, Error> {
+        let Some(address) = listener.address() else {
+            let access = Access::Users(with_own_user(self.users.clone()));
+            return self.start(listener, access, None, true);
+        };
         let secret = self.secret.clone().map_or_else(random_secret, Ok)?;
-        self.start(listener, Access::Secret { secret: secret.clone(), port }, Some(secret))
+        let access = Access::Secret { secret: secret.clone(), port: address.port() };
+        self.start(listener, access, Some(secret), true)
     }
 
     /// Starts the proxy on a Unix socket. Requests need no secret: processes of the user of the
@@ -175,20 +220,38 @@ impl ProxyBuilder {
         let users = if self.users.is_empty() { SocketUsers::Own } else { SocketUsers::All };
         let listener = Listener::unix(SERVER, path.as_ref(), users).await?;
         let access = Access::Users(with_own_user(self.users.clone()));
-        self.start(listener, access, None)
+        let is_open_to_users = !self.users.is_empty();
+        self.start(listener, access, None, is_open_to_users)
     }
 
-    fn start(self, listener: Listener, access: Access, secret: Option<Secret>) -> Result<Proxy, Error> {
-        let settings = ServerSettings::new(self.clock)
+    fn start(
+        self,
+        listener: Listener,
+        access: Access,
+        secret: Option<Secret>,
+        is_open_to_users: bool,
+    ) -> Result<Proxy, Error> {
+        let metrics = Metrics::new();
+        let settings = ServerSettings::new(self.clock.clone())
             .max_connections(MAX_CONNECTIONS)
             .idle_time(IDLE_TIME)
             .max_head(BUFFER_SIZE, MAX_HEADERS)
-            .grace_period(self.grace_period);
-        let is_open_to_users = secret.is_some() || !self.users.is_empty();
+            .grace_period(self.grace_period)
+            .metrics(metrics.clone());
         let state = ProxyState { access, routes: RouteTable::new(self.routes)? };
-        let service = Arc::new(ProxyService::new(state, self.observer));
-        let server = Server::start(listener, Arc::clone(&service) as _, settings);
-        Ok(Proxy { service, secret, is_open_to_users, server })
+        let state = CurrentState::new(state);
+        let checked = state.clone();
+        let checks = move || checked.get().routes.checks();
+        let status = StatusEndpoints::new(self.clock.clone(), metrics, self.open_metrics, checks);
+        let status = Arc::new(status);
+        let status_server = self.status.map(|listener| {
+            let handler = StatusHandler::new(Arc::clone(&status), &listener, SECRET_HEADER, secret.clone());
+            Server::start(listener, handler, ServerSettings::new(self.clock))
+        });
+        let service =
+            ProxyService { state: state.clone(), status: Arc::clone(&status), observer: self.observer };
+        let server = Server::start(listener, Arc::new(service), settings);
+        Ok(Proxy { state, secret, is_open_to_users, server, status, status_server })
     }
 }
 

@@ -1,11 +1,17 @@
 //! Routes: the resource of a path.
 
+use std::sync::Arc;
+
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use symbolon_client::Client;
+use symbolon_server::ReadinessCheck;
 use symbolon_types::{Error, ErrorKind};
 
 use crate::failure::ProxyFailure;
+
+/// The name of an identity that has none.
+const DEFAULT_IDENTITY: &str = "default";
 
 /// A path of the proxy, the URL that takes its place, and the client that calls it.
 #[derive(Clone, Debug)]
@@ -17,6 +23,7 @@ pub struct Route {
     base: String,
     pub(crate) client: Client,
     pub(crate) upgrade_client: Option<Client>,
+    pub(crate) check: Arc<ReadinessCheck>,
 }
 
 impl Route {
@@ -47,9 +54,18 @@ impl Route {
             path: path.trim_end_matches('/').to_owned(),
             authority: authority.clone(),
             base: uri.path().trim_end_matches('/').to_owned(),
+            check: check(DEFAULT_IDENTITY, &client),
             client,
             upgrade_client: None,
         })
+    }
+
+    /// Sets the name of the identity of the client, for `/readyz` and `/metrics`. Default:
+    /// `default`.
+    #[must_use]
+    pub fn identity_name(mut self, name: &str) -> Self {
+        self.check = check(name, &self.client);
+        self
     }
 
     /// Sets the client for requests that switch to another protocol, such as WebSocket, which needs
@@ -80,6 +96,15 @@ impl Route {
     }
 }
 
+/// Returns the check of the tokens of a client.
+fn check(identity: &str, client: &Client) -> Arc<ReadinessCheck> {
+    let client = client.clone();
+    ReadinessCheck::new(identity, client.resource().to_owned(), move || {
+        let client = client.clone();
+        Box::pin(async move { Ok(client.prepare().await?.expires_on()) })
+    })
+}
+
 /// The routes of a proxy.
 #[derive(Debug)]
 pub(crate) struct RouteTable(Vec<Route>);
@@ -96,6 +121,11 @@ impl RouteTable {
             return Err(invalid(format!("two routes have the path {path}")).with_advice("remove one of them"));
         }
         Ok(Self(routes))
+    }
+
+    /// Returns the checks of the tokens of all routes.
+    pub(crate) fn checks(&self) -> Vec<Arc<ReadinessCheck>> {
+        self.0.iter().map(|route| Arc::clone(&route.check)).collect()
     }
 
     /// Returns the route of a request target, and the URL that takes its place.

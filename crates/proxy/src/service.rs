@@ -5,7 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use http::header::UPGRADE;
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use symbolon_server::{ClientConnection, Handler, Incoming, Peer, ResponseFuture, ServerBody, server_body};
+use symbolon_server::{
+    ClientConnection, Handler, Peer, RESERVED_PREFIX, RequestBody, ResponseFuture, ServerBody,
+    StatusEndpoints, StatusReader, server_body,
+};
 
 use crate::access::Access;
 use crate::failure::ProxyFailure;
@@ -22,8 +25,9 @@ pub(crate) type Observer = Box<dyn Fn(&ProxyRecord) + Send + Sync>;
 
 /// The state that all connections share.
 pub(crate) struct ProxyService {
-    state: RwLock<Arc<ProxyState>>,
-    observer: Observer,
+    pub(crate) state: CurrentState,
+    pub(crate) status: Arc<StatusEndpoints>,
+    pub(crate) observer: Observer,
 }
 
 /// The part of the state that can be replaced.
@@ -32,28 +36,40 @@ pub(crate) struct ProxyState {
     pub(crate) routes: RouteTable,
 }
 
-impl ProxyService {
-    pub(crate) fn new(state: ProxyState, observer: Observer) -> Self {
-        Self { state: RwLock::new(Arc::new(state)), observer }
+/// A state that can be replaced. Clones share it.
+#[derive(Clone)]
+pub(crate) struct CurrentState(Arc<RwLock<Arc<ProxyState>>>);
+
+impl CurrentState {
+    pub(crate) fn new(state: ProxyState) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(state))))
     }
 
-    pub(crate) fn state(&self) -> Arc<ProxyState> {
-        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn get(&self) -> Arc<ProxyState> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the state. Requests under way end with the old one.
     pub(crate) fn replace(&self, state: ProxyState) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
+}
 
+impl ProxyService {
     async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         connection: &ClientConnection,
     ) -> Result<Response<ServerBody>, ProxyFailure> {
-        let state = self.state();
+        let state = self.state.get();
         let (mut head, body) = request.into_parts();
-        state.access.check(connection.peer(), &head)?;
+        state.access.check_host(&head)?;
+        let access = state.access.check_client(connection.peer(), &head);
+        if head.uri.path().starts_with(RESERVED_PREFIX) && StatusEndpoints::has_path(head.uri.path()) {
+            let reader = if access.is_ok() { StatusReader::Client } else { StatusReader::Anyone };
+            return Ok(self.status.respond(&head, reader).await.map(server_body));
+        }
+        access?;
         connection.authenticate().await.map_err(|_busy| ProxyFailure::busy())?;
         if headers::size(&head.headers) > MAX_HEADERS_SIZE {
             return Err(ProxyFailure::head_too_large(MAX_HEADERS_SIZE));
@@ -88,7 +104,7 @@ impl ProxyService {
 impl Handler for ProxyService {
     fn respond(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         connection: &Arc<ClientConnection>,
     ) -> ResponseFuture {
         let connection = Arc::clone(connection);
@@ -102,6 +118,6 @@ impl Handler for ProxyService {
     }
 
     fn is_trusted(&self, peer: Peer) -> bool {
-        self.state().access.trusts(peer)
+        self.state.get().access.trusts(peer)
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::connection::{protocol, serve_connection};
+use crate::connection::serve_connection;
+use crate::exchange::{Connections, HttpProtocols};
 use crate::handler::Handler;
 use crate::listener::{Accepted, ListeningSocket};
 use crate::settings::ServerSettings;
@@ -25,14 +26,16 @@ pub(crate) async fn accept_connections(
 ) {
     let clock = settings.clock.clone();
     let limits = ConnectionLimits::new(settings.max_connections, settings.idle_time, clock.clone());
-    let http = Arc::new(protocol(&settings));
-    let settings = Arc::new(settings);
+    let shared = Arc::new(Connections {
+        protocols: HttpProtocols::new(&settings),
+        handler,
+        metrics: settings.metrics.clone(),
+        clock: clock.clone(),
+        stopped: stopped.clone(),
+    });
     let mut connections = JoinSet::new();
-    let stop = stopped.clone();
-    let serve = |accepted: Accepted, slot: ConnectionSlot| {
-        let (http, handler, settings) = (Arc::clone(&http), Arc::clone(&handler), Arc::clone(&settings));
-        serve_connection(accepted, slot, http, handler, settings, stop.clone())
-    };
+    let serve =
+        |accepted: Accepted, slot: ConnectionSlot| serve_connection(accepted, slot, Arc::clone(&shared));
     loop {
         let next = async {
             let accepted = listener.accept().await?;

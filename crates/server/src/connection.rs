@@ -1,110 +1,154 @@
 //! One connection with limits on size and time.
+//!
+//! A connection that waits for a request holds its stream and its slot only. HTTP, with buffers of
+//! 16 KiB and more, begins with the first octet, and ends with the last one of a response.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, StatusCode, Version};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http2;
+use hyper::service::HttpService;
+use hyper_util::rt::TokioExecutor;
 use symbolon_types::SharedClock;
-use tokio::sync::watch;
 
-use crate::handler::{ClientConnection, Handler, ServerBody};
-use crate::listener::Accepted;
-use crate::settings::ServerSettings;
-use crate::slots::{ConnectionSlot, Expiry, PendingRequest};
+use crate::exchange::{self, Connections, PendingBody};
+use crate::handler::ClientConnection;
+use crate::http1::{Http1Connection, Http1End};
+use crate::io::{ConnectionIo, HTTP2_PREFACE, read_preface};
+use crate::listener::{Accepted, ClientStream};
+use crate::slots::{ConnectionSlot, Expiry};
 
 /// The time in which a stopped server serves further requests of its connections, so that those
 /// that are on their way are not lost.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 /// The time in which a client can acknowledge the end of an HTTP/2 connection.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
-/// HTTP/2 requests at the same time on one connection.
-const MAX_STREAMS: u32 = 256;
-/// The interval of pings on HTTP/2 connections with requests, which detect a client that is gone.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Returns the settings of HTTP for all connections of a server.
-pub(crate) fn protocol(settings: &ServerSettings) -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().max_buf_size(settings.max_head_size).max_headers(settings.max_headers);
-    http.http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(settings.max_head_size).unwrap_or(u32::MAX));
-    http
-}
 
 /// Serves one connection until the client closes it, its slot expires, or the server stops.
 pub(crate) async fn serve_connection(
-    (stream, peer): Accepted,
+    (mut stream, peer): Accepted,
     slot: ConnectionSlot,
-    http: Arc<auto::Builder<TokioExecutor>>,
-    handler: Arc<dyn Handler>,
-    settings: Arc<ServerSettings>,
-    mut stopped: watch::Receiver<bool>,
+    shared: Arc<Connections>,
 ) {
+    let _open = shared.metrics.open_connection();
     let connection = Arc::new(ClientConnection::new(peer, slot));
-    let slot = Arc::clone(&connection.slot);
-    if handler.is_trusted(peer) && slot.authenticate().await.is_err() {
+    if shared.handler.is_trusted(peer) && connection.slot.authenticate().await.is_err() {
         return;
     }
-    let clock = &settings.clock;
-    let is_stopping = stopped.clone();
-    let shared = Arc::clone(&connection);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let version = request.version();
-        let pending = shared.slot.begin();
-        let response = Arc::clone(&handler).respond(request, &shared);
-        let (slot, is_stopping) = (Arc::clone(&shared.slot), is_stopping.clone());
-        async move {
-            let mut response = response.await;
-            let is_last = !slot.may_stay() || *is_stopping.borrow();
-            if is_last && version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response.map(|body| PendingBody { body, _pending: pending }))
-        }
-    });
     {
-        let mut http = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
-        let is_stopped = tokio::select! {
-            // A request that has already arrived is served.
-            biased;
-            // Errors of a client's connection do not matter to the server.
-            _ended = &mut http => None,
-            expiry = slot.expired() => match expiry {
-                Expiry::Unauthenticated => return,
-                Expiry::Idle => Some(false),
-            },
-            _stopped = stopped.wait_for(|stop| *stop) => Some(true),
-        };
-        let is_open = match is_stopped {
-            None => false,
-            Some(false) => true,
-            Some(true) => tokio::select! {
-                _ended = &mut http => false,
-                () = clock.sleep(LAST_REQUESTS) => true,
-            },
-        };
-        if is_open {
-            http.as_mut().graceful_shutdown();
+        let mut ended = pin!(ended(&connection.slot, &shared));
+        let mut is_first = true;
+        loop {
+            let readable = poll_fn(|context| stream.poll_readable(context));
             tokio::select! {
-                _ended = &mut http => {}
-                () = finished(&slot, clock) => return,
+                // A request that has already arrived is served.
+                biased;
+                readable = readable => if readable.is_err() { return },
+                _ended = &mut ended => return,
             }
+            // In a box, which an idle connection does not hold.
+            let served = Box::pin(serve_http(stream, is_first, &connection, &shared, ended.as_mut()));
+            match served.await {
+                Some(idle) => stream = idle,
+                None => break,
+            }
+            is_first = false;
         }
     }
     if let Some(tunnel) = connection.take_tunnel() {
         tunnel.await;
+    }
+}
+
+/// Returns when the connection has to end.
+async fn ended(slot: &ConnectionSlot, shared: &Connections) -> Expiry {
+    let mut stopped = shared.stopped.clone();
+    tokio::select! {
+        biased;
+        expiry = slot.expired() => return expiry,
+        // An error means that the server was dropped, which stops it as well.
+        _stopped = stopped.wait_for(|stop| *stop) => {}
+    }
+    shared.clock.sleep(LAST_REQUESTS).await;
+    Expiry::Idle
+}
+
+/// Serves requests until no other one has arrived after a response over HTTP/1.1; then returns the
+/// stream. Returns nothing if the connection is closed, or has become a tunnel.
+async fn serve_http(
+    mut stream: Box<dyn ClientStream>,
+    is_first: bool,
+    connection: &Arc<ClientConnection>,
+    shared: &Arc<Connections>,
+    mut ended: Pin<&mut impl Future<Output = Expiry>>,
+) -> Option<Box<dyn ClientStream>> {
+    let mut begin = Bytes::new();
+    // HTTP/2 with prior knowledge can only begin a connection.
+    if is_first {
+        tokio::select! {
+            biased;
+            read = read_preface(&mut stream) => begin = read.ok()?,
+            _ended = &mut ended => return None,
+        }
+    }
+    let service = || exchange::service(connection, shared);
+    if begin == HTTP2_PREFACE {
+        let io = ConnectionIo::new(stream, begin, Arc::clone(connection));
+        serve_http2(shared.protocols.http2.serve_connection(io, service()), connection, shared, ended).await;
+        return None;
+    }
+    loop {
+        let io = ConnectionIo::new(stream, begin, Arc::clone(connection));
+        let mut http = Http1Connection::new(&shared.protocols.http1, io, service(), Arc::clone(connection));
+        let expiry = tokio::select! {
+            biased;
+            end = poll_fn(|context| http.poll_until_idle(context)) => match end {
+                Http1End::Closed => return None,
+                Http1End::Idle(idle, read) if read.is_empty() => return Some(idle),
+                Http1End::Idle(idle, read) => {
+                    (stream, begin) = (idle, read);
+                    continue;
+                }
+            },
+            expiry = &mut ended => expiry,
+        };
+        if expiry == Expiry::Idle {
+            http.graceful_shutdown();
+            tokio::select! {
+                () = poll_fn(|context| http.poll_closed(context)) => {}
+                () = finished(&connection.slot, &shared.clock) => {}
+            }
+        }
+        return None;
+    }
+}
+
+async fn serve_http2<S>(
+    http: http2::Connection<ConnectionIo, S, TokioExecutor>,
+    connection: &ClientConnection,
+    shared: &Connections,
+    ended: Pin<&mut impl Future<Output = Expiry>>,
+) where
+    S: HttpService<hyper::body::Incoming, ResBody = PendingBody>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut http = pin!(http);
+    let expiry = tokio::select! {
+        biased;
+        // Errors of a client's connection do not matter to the server.
+        _ended = &mut http => return,
+        expiry = ended => expiry,
+    };
+    if expiry == Expiry::Idle {
+        http.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ended = &mut http => {}
+            () = finished(&connection.slot, &shared.clock) => {}
+        }
     }
 }
 
@@ -115,31 +159,5 @@ async fn finished(slot: &ConnectionSlot, clock: &SharedClock) {
         if slot.is_idle() {
             return;
         }
-    }
-}
-
-/// A body whose request is pending until it has been sent.
-struct PendingBody {
-    body: ServerBody,
-    _pending: PendingRequest,
-}
-
-impl Body for PendingBody {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

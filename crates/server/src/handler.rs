@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::peer::Peer;
+use crate::progress::RequestProgress;
 use crate::slots::{Busy, ConnectionSlot};
 
 /// The body of a response, whatever its type.
@@ -27,13 +29,67 @@ where
     body.map_err(Into::into).boxed_unsync()
 }
 
+/// The body of a request. It records its end, after which the connection can wait for the next
+/// request.
+pub struct RequestBody {
+    body: Incoming,
+    number: u64,
+    connection: Arc<ClientConnection>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(body: Incoming, connection: &Arc<ClientConnection>) -> Self {
+        let request = Self { body, number: connection.progress.begin(), connection: Arc::clone(connection) };
+        request.record_end();
+        request
+    }
+
+    fn record_end(&self) {
+        if self.body.is_end_stream() {
+            self.connection.progress.body_ended(self.number);
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        match frame {
+            Poll::Ready(None) => self.connection.progress.body_ended(self.number),
+            Poll::Ready(Some(Ok(_))) => self.record_end(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestBody").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
 /// The code that answers the requests of a server.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request. A request that is authentic calls
     /// [`authenticate`](ClientConnection::authenticate) before anything that may take time.
     fn respond(
         self: Arc<Self>,
-        request: http::Request<Incoming>,
+        request: http::Request<RequestBody>,
         connection: &Arc<ClientConnection>,
     ) -> ResponseFuture;
 
@@ -50,12 +106,13 @@ type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct ClientConnection {
     peer: Peer,
     pub(crate) slot: Arc<ConnectionSlot>,
+    pub(crate) progress: RequestProgress,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl ClientConnection {
     pub(crate) fn new(peer: Peer, slot: ConnectionSlot) -> Self {
-        Self { peer, slot: Arc::new(slot), tunnel: Mutex::new(None) }
+        Self { peer, slot: Arc::new(slot), progress: RequestProgress::default(), tunnel: Mutex::new(None) }
     }
 
     /// Returns the client.

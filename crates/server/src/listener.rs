@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
+use std::task::{Context, Poll};
 
 use symbolon_types::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,9 +23,23 @@ use crate::peer::Peer;
 const MAX_QUEUED: usize = 4096;
 
 /// A connection over TCP or a Unix socket.
-pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + Sync {
+    /// Returns when octets or the end of the stream can be read.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientStream for S {}
+impl ClientStream for TcpStream {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(context)
+    }
+}
+
+#[cfg(unix)]
+impl ClientStream for UnixStream {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(context)
+    }
+}
 
 /// A connection and its client.
 pub(crate) type Accepted = (Box<dyn ClientStream>, Peer);
@@ -66,23 +81,9 @@ impl Listener {
     /// binding fails.
     pub async fn tcp(server: &str, address: SocketAddr) -> Result<Self, Error> {
         if !address.ip().is_loopback() {
-            return Err(invalid(format!(
-                "{server} cannot listen on {address}, which other machines can reach"
-            ))
-            .with_advice("use a loopback address such as 127.0.0.1:0"));
+            return Err(not_loopback(server, address));
         }
-        let failed = |error| {
-            local(format!("{server} cannot listen on {address}"), error)
-                .with_advice("choose a free port, or port 0")
-        };
-        let socket = TcpListener::bind(address).await.map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        Ok(Self {
-            socket: ListeningSocket::Tcp(socket),
-            address: Some(address),
-            #[cfg(unix)]
-            file: None,
-        })
+        Self::tcp_for_all(server, address).await
     }
 
     /// Listens on a Unix socket. A leftover socket without a listener is replaced. Needs a Tokio
@@ -116,6 +117,65 @@ impl Listener {
         let file = SocketFile::new(&draft, path).map_err(failed)?;
         fs::rename(&draft, path).map_err(failed)?;
         Ok(Self { socket: ListeningSocket::Unix(socket), address: None, file: Some(file) })
+    }
+
+    /// Listens on any address, for endpoints that others may reach, such as those of
+    /// [`StatusHandler`](crate::StatusHandler). Needs a Tokio runtime. `server` is the name of the
+    /// server in errors.
+    ///
+    /// # Errors
+    /// `local_error` if binding fails.
+    pub async fn tcp_for_all(server: &str, address: SocketAddr) -> Result<Self, Error> {
+        let failed = |error| cannot_listen(server, address, error);
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self::of_tcp(socket, address))
+    }
+
+    /// Takes a socket that listens on a loopback address already, for example one of a service
+    /// manager. Needs a Tokio runtime. `server` is the name of the server in errors.
+    ///
+    /// # Errors
+    /// `invalid_configuration` for an address that other machines can reach, `local_error` if the
+    /// socket cannot be used.
+    pub fn from_tcp(server: &str, socket: std::net::TcpListener) -> Result<Self, Error> {
+        let listener = Self::from_tcp_for_all(server, socket)?;
+        match listener.address {
+            Some(address) if !address.ip().is_loopback() => Err(not_loopback(server, address)),
+            _ => Ok(listener),
+        }
+    }
+
+    /// Like [`from_tcp`](Self::from_tcp), on any address.
+    ///
+    /// # Errors
+    /// `local_error` if the socket cannot be used.
+    pub fn from_tcp_for_all(server: &str, socket: std::net::TcpListener) -> Result<Self, Error> {
+        let address = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
+        let listening = address.and_then(|address| Ok((TcpListener::from_std(socket)?, address)));
+        let (socket, address) = listening.map_err(|error| cannot_use(server, error))?;
+        Ok(Self::of_tcp(socket, address))
+    }
+
+    /// Takes a Unix socket that is listened on already. Its file is not removed at the end. Needs a
+    /// Tokio runtime. `server` is the name of the server in errors.
+    ///
+    /// # Errors
+    /// `local_error` if the socket cannot be used.
+    #[cfg(unix)]
+    pub fn from_unix(server: &str, socket: std::os::unix::net::UnixListener) -> Result<Self, Error> {
+        let listening = socket.set_nonblocking(true).and_then(|()| UnixListener::from_std(socket));
+        let socket = listening.map_err(|error| cannot_use(server, error))?;
+        Ok(Self { socket: ListeningSocket::Unix(socket), address: None, file: None })
+    }
+
+    fn of_tcp(socket: TcpListener, address: SocketAddr) -> Self {
+        Self {
+            socket: ListeningSocket::Tcp(socket),
+            address: Some(address),
+            #[cfg(unix)]
+            file: None,
+        }
     }
 
     /// Returns the address; `None` for a Unix socket.
@@ -249,6 +309,20 @@ async fn refuse_if_in_use(server: &str, path: &Path) -> Result<(), Error> {
         Ok(_) => Err(invalid(format!("another process listens on {}", path.display()))
             .with_advice("stop it, or use another path")),
     }
+}
+
+fn not_loopback(server: &str, address: SocketAddr) -> Error {
+    invalid(format!("{server} cannot listen on {address}, which other machines can reach"))
+        .with_advice("use a loopback address such as 127.0.0.1:0")
+}
+
+fn cannot_listen(server: &str, address: SocketAddr, error: io::Error) -> Error {
+    local(format!("{server} cannot listen on {address}"), error).with_advice("choose a free port, or port 0")
+}
+
+fn cannot_use(server: &str, error: io::Error) -> Error {
+    local(format!("{server} cannot use the socket that it was given"), error)
+        .with_advice("check the unit of the socket")
 }
 
 fn invalid(message: String) -> Error {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use symbolon_types::SharedClock;
 
+use crate::metrics::Metrics;
+
 /// The limits of a [`Server`](crate::Server).
 #[derive(Clone, Debug)]
 #[must_use]
@@ -13,6 +15,7 @@ pub struct ServerSettings {
     pub(crate) max_head_size: usize,
     pub(crate) max_headers: usize,
     pub(crate) grace_period: Duration,
+    pub(crate) metrics: Metrics,
     pub(crate) clock: SharedClock,
 }
 
@@ -25,6 +28,7 @@ impl ServerSettings {
             max_head_size: 16 * 1024,
             max_headers: 64,
             grace_period: Duration::from_secs(5),
+            metrics: Metrics::new(),
             clock,
         }
     }
@@ -54,6 +58,13 @@ impl ServerSettings {
     /// Sets the time that pending requests get when the server stops. Default: five seconds.
     pub fn grace_period(mut self, limit: Duration) -> Self {
         self.grace_period = limit;
+        self
+    }
+
+    /// Sets the metrics in which connections and responses are counted. Default: some that nobody
+    /// reads.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
         self
     }
 }

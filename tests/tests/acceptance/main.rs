@@ -27,6 +27,7 @@ mod key_vault;
 mod late_server;
 mod lifetime;
 mod minting;
+mod ops;
 mod proxy;
 mod proxy_clients;
 mod proxy_env;
