@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::args::GlobalOptions;
 use crate::args::request::{AcquireOptions, KeyOptions, KeyType};
 use crate::failure;
-use crate::output::note;
+use crate::server_log::ServerLog;
 
 /// The variable with the client id of an application or a user-assigned identity, for SDKs.
 pub(crate) const CLIENT_ID: &str = "AZURE_CLIENT_ID";
@@ -80,7 +80,7 @@ pub(crate) fn identity(
     env: &Env,
 ) -> Result<ManagedIdentity, Error> {
     if options.identity.is_none() {
-        note_ignored_client_id(global.quiet, env);
+        note_ignored_client_id(ServerLog::text(global.quiet), env);
     }
     let ca_file = global.ca_file.as_deref();
     options.claims.validate()?;
@@ -92,16 +92,14 @@ pub(crate) fn identity(
 
 /// Tells that `AZURE_CLIENT_ID`, which SDKs take for the id of a user-assigned identity, selects
 /// none here.
-pub(crate) fn note_ignored_client_id(is_quiet: bool, env: &Env) {
+pub(crate) fn note_ignored_client_id(log: ServerLog, env: &Env) {
     if let Some(id) = env.var(CLIENT_ID) {
-        note(
-            is_quiet,
-            format_args!(
-                "{CLIENT_ID} is not used: this is the system-assigned identity, or that of the host; add \
-                 --identity client-id:{} for the one that it names",
-                printable(id)
-            ),
+        let text = format!(
+            "{CLIENT_ID} is not used: this is the system-assigned identity, or that of the host; add --identity \
+             client-id:{} for the one that it names",
+            printable(id)
         );
+        log.note("client_id_ignored", &text);
     }
 }
 

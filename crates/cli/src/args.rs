@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod proxy;
 pub(crate) mod request;
+pub(crate) mod server;
 pub(crate) mod suggestion;
 pub(crate) mod token;
 pub(crate) mod tools;
@@ -86,6 +87,13 @@ pub(crate) enum CliCommand {
     /// The process in `demo` that replays a stolen token
     #[command(hide = true)]
     Replay,
+}
+
+impl CliCommand {
+    /// Returns true for a server, whose stderr is a log.
+    pub(crate) fn is_server(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Proxy(_))
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod inspect;
 mod manual;
 mod proxy;
 mod serve;
+mod server;
 mod token;
 
 use std::process::ExitCode;

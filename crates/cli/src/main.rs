@@ -8,6 +8,8 @@ mod input_file;
 mod json;
 mod output;
 mod progress;
+mod server_log;
+mod service_manager;
 mod signals;
 mod stdout;
 mod timestamp;
@@ -22,14 +24,18 @@ use clap::Parser;
 use symbolon::parts::transport;
 use symbolon::parts::types::{catch_panic, printable};
 use symbolon::{Env, Error, SharedClock};
+use tracing::Subscriber;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Cli, CliCommand, suggestion};
+use crate::output::OutputFormat;
 use crate::progress::Progress;
+use crate::server_log::{JsonEvents, ServerLog};
 
 const NO_RUNTIME: &str = "the async runtime could not be started";
 
@@ -70,8 +76,12 @@ fn panic_place() -> MutexGuard<'static, Option<String>> {
 fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     // With `exec`, the terminal belongs to the command that is run.
     let shows_progress = !cli.global.quiet && !matches!(cli.command, CliCommand::Exec(_));
-    let progress = Progress::new(SharedClock::system(), io::stderr().is_terminal(), shows_progress);
-    log_to_stderr(&env, cli.global.verbose, progress.clone())?;
+    let mut progress = Progress::new(SharedClock::system(), io::stderr().is_terminal(), shows_progress);
+    let is_json = is_json_log(&cli);
+    if is_json {
+        progress = progress.with_server_log(ServerLog::new(cli.global.output, cli.global.quiet));
+    }
+    log_to_stderr(&env, cli.global.verbose, is_json, progress.clone())?;
     // Blocking work has threads of its own. Tokio would panic if it could not start more; it panics
     // if there are too few descriptors for its signal handler.
     let build = || tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -97,7 +107,12 @@ fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
     result
 }
 
-fn log_to_stderr(env: &Env, verbose: u8, progress: Progress) -> Result<(), Error> {
+/// Returns true for a server with `--output json`, whose log has an object on each line.
+fn is_json_log(cli: &Cli) -> bool {
+    cli.command.is_server() && cli.global.output == OutputFormat::Json
+}
+
+fn log_to_stderr(env: &Env, verbose: u8, is_json: bool, progress: Progress) -> Result<(), Error> {
     let directives = env.var("RUST_LOG").or_else(|| match verbose {
         0 => None,
         1 => Some("symbolon=info".to_owned()),
@@ -111,22 +126,29 @@ fn log_to_stderr(env: &Env, verbose: u8, progress: Progress) -> Result<(), Error
             let filter: Targets = directives.parse().map_err(|error| {
                 failure::request("invalid_usage", format!("RUST_LOG is not a log filter: {error}"))
             })?;
-            let colored = io::stderr().is_terminal() && env.var("NO_COLOR").is_none();
-            let fields =
-                debug_fn(|line, field, value| match (field.name(), printable(format_args!("{value:?}"))) {
-                    ("message", value) => write!(line, "{value}"),
-                    (name, value) => write!(line, "{name}={value}"),
-                });
-            let lines = tracing_subscriber::fmt::layer()
-                .with_writer(io::stderr)
-                .with_ansi(colored)
-                .fmt_fields(fields.delimited(" "))
-                // It would panic if stderr is full.
-                .log_internal_errors(false);
-            Some(lines.with_filter(filter))
+            if is_json {
+                Some(JsonEvents.with_filter(filter).boxed())
+            } else {
+                Some(text_events(env).with_filter(filter).boxed())
+            }
         }
     };
     let progress = progress.with_filter(filter_fn(Progress::is_relevant));
     tracing_subscriber::registry().with(log).with(progress).init();
     Ok(())
+}
+
+/// Returns a layer that writes events as lines of text.
+fn text_events<S: Subscriber + for<'a> LookupSpan<'a>>(env: &Env) -> impl Layer<S> {
+    let colored = io::stderr().is_terminal() && env.var("NO_COLOR").is_none();
+    let fields = debug_fn(|line, field, value| match (field.name(), printable(format_args!("{value:?}"))) {
+        ("message", value) => write!(line, "{value}"),
+        (name, value) => write!(line, "{name}={value}"),
+    });
+    tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(colored)
+        .fmt_fields(fields.delimited(" "))
+        // It would panic if stderr is full.
+        .log_internal_errors(false)
 }

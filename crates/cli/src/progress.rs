@@ -12,6 +12,8 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context as LayerContext;
 
+use crate::server_log::{ServerLog, Severity};
+
 /// Minimum duration that is reported on a terminal.
 const LONG: Duration = Duration::from_secs(1);
 /// Minimum duration of all waits together from which they are reported without a terminal.
@@ -31,6 +33,8 @@ pub(crate) struct Progress {
     clock: SharedClock,
     is_terminal: bool,
     is_shown: bool,
+    /// The log of a server, in place of lines for people.
+    server_log: Option<ServerLog>,
     last_server: Arc<Mutex<Option<String>>>,
     /// Start of the pending key generation.
     key_since: Arc<Mutex<Option<SystemTime>>>,
@@ -41,7 +45,13 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(clock: SharedClock, is_terminal: bool, is_shown: bool) -> Self {
         let (last_server, key_since, waited) = Default::default();
-        Self { clock, is_terminal, is_shown, last_server, key_since, waited }
+        Self { clock, is_terminal, is_shown, server_log: None, last_server, key_since, waited }
+    }
+
+    /// Reports in the log of a server.
+    pub(crate) fn with_server_log(mut self, log: ServerLog) -> Self {
+        self.server_log = Some(log);
+        self
     }
 
     /// Returns true if slow key generation is reported.
@@ -66,7 +76,17 @@ impl Progress {
         loop {
             self.clock.sleep(POLL_INTERVAL).await;
             if self.key_takes_long() {
-                print("generating a key");
+                self.print("generating a key");
+            }
+        }
+    }
+
+    fn print(&self, message: &str) {
+        match self.server_log {
+            Some(log) => log.write(Severity::Warn, "waiting", message, []),
+            None => {
+                // A closed terminal needs no progress.
+                let _written = writeln!(io::stderr().lock(), "{message} …");
             }
         }
     }
@@ -101,7 +121,7 @@ impl<S: Subscriber> Layer<S> for Progress {
                 let mut retry = RetryEvent::default();
                 event.record(&mut retry);
                 if self.is_long_wait(retry.delay) && self.is_shown {
-                    print(&retry.to_string());
+                    self.print(&retry.to_string());
                 }
             }
             _ => event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
@@ -145,11 +165,6 @@ impl fmt::Display for RetryEvent {
         let seconds = (self.delay.as_secs_f64() * 10.0).round() / 10.0;
         write!(f, "{response}; attempt {} in {seconds} s", self.attempt)
     }
-}
-
-fn print(message: &str) {
-    // A closed terminal needs no progress.
-    let _written = writeln!(io::stderr().lock(), "{message} …");
 }
 
 #[cfg(test)]

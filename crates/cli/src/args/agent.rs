@@ -1,7 +1,6 @@
 //! Options of `serve` and `exec`.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 
@@ -9,6 +8,7 @@ use clap::Args;
 use symbolon::ManagedIdentityId;
 
 use super::request::KeyOptions;
+use super::server::ServerOptions;
 use super::values;
 
 #[derive(Debug, Args)]
@@ -31,13 +31,8 @@ pub(crate) struct AgentOptions {
 pub(crate) struct ServeOptions {
     #[command(flatten)]
     pub(crate) agent: AgentOptions,
-    /// Loopback address to listen on; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
-    /// Listen on a Unix socket that only this user can open, in place of an address
-    #[cfg(unix)]
-    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
-    pub(crate) unix: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
     #[command(flatten)]
     pub(crate) variables: VariablesOptions,
 }

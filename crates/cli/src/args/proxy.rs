@@ -1,6 +1,5 @@
 //! Options of `proxy`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +9,7 @@ use url::Url;
 
 use super::agent::VariablesOptions;
 use super::request::KeyOptions;
+use super::server::ServerOptions;
 use super::values;
 
 #[derive(Debug, Args)]
@@ -34,16 +34,11 @@ pub(crate) struct ProxyOptions {
     /// TOML file with routes and users, read again at SIGHUP
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Loopback address to listen on; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
-    /// Listen on a Unix socket that only this user can open, in place of an address
-    #[cfg(unix)]
-    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
-    pub(crate) unix: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
     /// User who may use the Unix socket as well, by id; may be repeated
     #[cfg(unix)]
-    #[arg(long = "allow-uid", value_name = "UID", requires = "unix")]
+    #[arg(long = "allow-uid", value_name = "UID")]
     pub(crate) users: Vec<u32>,
     #[command(flatten)]
     pub(crate) variables: VariablesOptions,

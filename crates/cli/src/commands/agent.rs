@@ -1,27 +1,26 @@
 //! The local agent of `serve` and `exec`, and its log.
 
-use std::io::{self, Write};
-
-use symbolon::parts::types::printable;
-use symbolon::{Env, Error, ManagedIdentity, ManagedIdentityId, SharedClock};
-use symbolon_agent::{Agent, AgentBuilder};
+use serde_json::json;
+use symbolon::{Env, Error, ManagedIdentity, ManagedIdentityId};
+use symbolon_agent::{Agent, AgentBuilder, Record};
 
 use crate::acquire;
 use crate::args::GlobalOptions;
 use crate::args::agent::AgentOptions;
-use crate::timestamp::Timestamp;
+use crate::server_log::{ServerLog, Severity};
 
 /// Returns a builder for the agent.
 pub(super) fn builder(
     options: &AgentOptions,
     global: &GlobalOptions,
     env: &Env,
+    log: ServerLog,
 ) -> Result<AgentBuilder, Error> {
     let identity = |id: &ManagedIdentityId| -> Result<ManagedIdentity, Error> {
         acquire::builder(&options.keys, global.ca_file.as_deref(), env)?.identity(id.clone()).build()
     };
     if options.identities.is_empty() {
-        acquire::note_ignored_client_id(global.quiet, env);
+        acquire::note_ignored_client_id(log, env);
     }
     let mut identities = options.identities.iter();
     let first = identities.next().cloned().unwrap_or_else(ManagedIdentityId::system_assigned);
@@ -38,9 +37,22 @@ pub(super) fn builder(
     Ok(if options.over_mtls { agent.over_mtls() } else { agent })
 }
 
-/// Writes a line of the log to stderr, with invisible characters escaped.
-pub(super) fn log(message: &str) {
-    let now = Timestamp::from(SharedClock::system().now());
-    // The agent continues if stderr is closed.
-    let _written = writeln!(io::stderr().lock(), "{now} {}", printable(message));
+/// Writes the record of a request.
+pub(super) fn log_request(log: ServerLog, record: &Record) {
+    let (peer, resource, status) = (record.peer().to_string(), record.resource(), record.status());
+    let fields = [("peer", json!(peer)), ("resource", json!(resource)), ("status", json!(status))];
+    let [peer, resource, status] = fields;
+    match record.reason() {
+        None => {
+            let origin = ("origin", json!(record.origin()));
+            let next_refresh =
+                ("next_refresh_seconds", json!(record.next_refresh().map(|left| left.as_secs())));
+            let fields = [peer, resource, status, origin, next_refresh];
+            log.write(Severity::Info, "request_served", &record.to_string(), fields);
+        }
+        Some(reason) => {
+            let fields = [peer, resource, status, ("reason", json!(reason))];
+            log.write(Severity::Warn, "request_refused", &record.to_string(), fields);
+        }
+    }
 }

@@ -7,10 +7,11 @@ use symbolon::{Env, Error, Source};
 use symbolon_agent::{Agent, Record};
 use tokio::process::{Child, Command};
 
-use super::agent::{self, log};
+use super::agent;
 use crate::args::GlobalOptions;
 use crate::args::agent::ExecOptions;
 use crate::failure;
+use crate::server_log::ServerLog;
 use crate::signals::Signals;
 
 /// Exit code if there is no such program, as in shells and env(1).
@@ -24,10 +25,11 @@ pub(super) async fn run(options: &ExecOptions, global: &GlobalOptions, env: &Env
     // The terminal belongs to the command, so that only rejections are logged.
     let observer = |record: &Record| {
         if record.reason().is_some() {
-            log(&record.to_string());
+            agent::log_request(ServerLog::text(false), record);
         }
     };
-    let agent = agent::builder(&options.agent, global, env)?.observer(observer);
+    let agent =
+        agent::builder(&options.agent, global, env, ServerLog::text(global.quiet))?.observer(observer);
     let agent = agent.listen(([127, 0, 0, 1], 0).into()).await?;
     let mut signals = Signals::listen()?;
     let mut child = match command(options, &agent, env).spawn() {

@@ -5,66 +5,88 @@ mod config;
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::json;
 use symbolon::{Connections, Env, Error, ManagedIdentity, ManagedIdentityId};
 use symbolon_proxy::{Proxy, ProxyRecord, Route, raise_descriptor_limit};
 use url::Url;
 
 use self::config::RouteSpec;
-use super::agent::log;
+use super::server::{Listeners, MainListener, listeners, status_variable};
 use crate::acquire;
 use crate::args::GlobalOptions;
 use crate::args::proxy::ProxyOptions;
 use crate::failure;
+use crate::server_log::{ServerLog, Severity};
+use crate::service_manager::ServiceManager;
 use crate::signals::Signals;
 use crate::variables;
 
 /// The variable with the secret.
 const SECRET: &str = "SYMBOLON_PROXY_SECRET";
 
+/// The state that is reported to the service manager.
+const SERVING: &str = "serving requests";
+
 pub(super) async fn run(
     options: &ProxyOptions,
     global: &GlobalOptions,
     env: &Env,
 ) -> Result<ExitCode, Error> {
+    let manager = ServiceManager::new(env)?;
+    manager.supervise(serve(options, global, env, &manager)).await
+}
+
+async fn serve(
+    options: &ProxyOptions,
+    global: &GlobalOptions,
+    env: &Env,
+    manager: &ServiceManager,
+) -> Result<ExitCode, Error> {
     raise_descriptor_limit();
-    let is_quiet = global.quiet;
-    let observer = move |record: &ProxyRecord| {
-        if !is_quiet {
-            log(&record.to_string());
-        }
-    };
-    let mut routes = RouteFactory::new(options, global, env)?;
+    let log = ServerLog::new(global.output, global.quiet);
+    let Listeners { main, status } = listeners("the proxy", &options.server, env).await?;
+    let mut routes = RouteFactory::new(options, global, env, log, main.is_unix())?;
     let (users, first) = routes.load()?;
-    let mut builder = Proxy::builder().observer(observer);
+    let mut builder = Proxy::builder().observer(move |record| log_refusal(log, record));
     if let Some(secret) = variables::stored(&options.variables, SECRET)? {
         builder = builder.secret(secret);
     }
     builder = first.into_iter().fold(builder, |builder, route| builder.route(route));
     builder = users.into_iter().fold(builder, |builder, user| builder.allow_user(user));
     let mut signals = Signals::listen()?;
-    #[cfg(unix)]
-    let proxy = match &options.unix {
-        Some(path) => builder.listen_unix(path).await?,
-        None => builder.listen(options.listen).await?,
+    if let Some(status) = status {
+        builder = builder.status_on(status);
+    }
+    if options.server.open_metrics {
+        builder = builder.open_metrics();
+    }
+    let proxy = match main {
+        MainListener::Address(address) => builder.listen(address).await?,
+        #[cfg(unix)]
+        MainListener::Path(path) => builder.listen_unix(path).await?,
+        MainListener::Passed(listener) => builder.listen_on(listener)?,
     };
-    #[cfg(not(unix))]
-    let proxy = builder.listen(options.listen).await?;
     variables::publish(&options.variables, environment(options, &proxy), global.output)?;
+    manager.ready(SERVING);
     loop {
         let signal = signals.next().await;
         if !Signals::is_hang_up(&signal) || options.config.is_none() {
             break;
         }
+        manager.reloading();
         let reloaded = routes.load().and_then(|(users, routes)| proxy.reload(routes, users));
         match reloaded {
-            Ok(()) if is_quiet => {}
-            Ok(()) => log("the routes were read again"),
-            Err(error) => log(&format!("the routes were not replaced: {error}")),
+            Ok(()) => log.write(Severity::Info, "routes_reloaded", "the routes were read again", []),
+            Err(error) => {
+                let message = format!("the routes were not replaced: {error}");
+                let code = [("code", json!(error.code()))];
+                log.write(Severity::Error, "routes_not_reloaded", &message, code);
+            }
         }
+        manager.ready(SERVING);
     }
-    if !is_quiet {
-        log("stopping");
-    }
+    manager.stopping();
+    log.write(Severity::Info, "stopping", "stopping", []);
     tokio::select! {
         () = proxy.stop() => {}
         _again = signals.next() => {}
@@ -72,15 +94,26 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes the record of a request that got an error of the proxy.
+fn log_refusal(log: ServerLog, record: &ProxyRecord) {
+    let fields = [
+        ("peer", json!(record.peer().to_string())),
+        ("status", json!(record.status())),
+        ("reason", json!(record.code())),
+    ];
+    log.write(Severity::Warn, "request_refused", &record.to_string(), fields);
+}
+
 /// Returns the variables that describe the proxy.
 fn environment(options: &ProxyOptions, proxy: &Proxy) -> Vec<(&'static str, String)> {
     let url = proxy.address().map(|address| ("SYMBOLON_PROXY_URL", format!("http://{address}")));
     let secret = proxy.secret().map(|secret| (SECRET, secret.expose().to_owned()));
     #[cfg(unix)]
-    let socket = options.unix.as_ref().map(|path| ("SYMBOLON_PROXY_SOCKET", path.display().to_string()));
+    let socket =
+        options.server.unix.as_ref().map(|path| ("SYMBOLON_PROXY_SOCKET", path.display().to_string()));
     #[cfg(not(unix))]
     let socket = None;
-    [url, secret, socket].into_iter().flatten().collect()
+    [url, secret, socket, status_variable(proxy.status_address())].into_iter().flatten().collect()
 }
 
 /// Builds the routes, at the start and when they are read again. Identities and connections stay
@@ -89,6 +122,8 @@ struct RouteFactory<'a> {
     options: &'a ProxyOptions,
     ca_file: Option<&'a Path>,
     env: &'a Env,
+    /// Clients use a Unix socket.
+    is_unix: bool,
     connections: Connections,
     /// Without HTTP/2, for requests that switch to another protocol.
     http1_connections: Connections,
@@ -96,15 +131,22 @@ struct RouteFactory<'a> {
 }
 
 impl<'a> RouteFactory<'a> {
-    fn new(options: &'a ProxyOptions, global: &'a GlobalOptions, env: &'a Env) -> Result<Self, Error> {
+    fn new(
+        options: &'a ProxyOptions,
+        global: &'a GlobalOptions,
+        env: &'a Env,
+        log: ServerLog,
+        is_unix: bool,
+    ) -> Result<Self, Error> {
         if options.identity.is_none() {
-            acquire::note_ignored_client_id(global.quiet, env);
+            acquire::note_ignored_client_id(log, env);
         }
         let ca_file = global.ca_file.as_deref();
         Ok(Self {
             options,
             ca_file,
             env,
+            is_unix,
             connections: acquire::connections(ca_file, env, true)?,
             http1_connections: acquire::connections(ca_file, env, false)?,
             identities: Vec::new(),
@@ -117,11 +159,11 @@ impl<'a> RouteFactory<'a> {
         let (mut users, file) = options.config.as_deref().map(config::read).transpose()?.unwrap_or_default();
         #[cfg(unix)]
         {
-            if !users.is_empty() && options.unix.is_none() {
-                let message = "`allow_uids` is for a Unix socket; add --unix";
+            users.extend(&options.users);
+            if !users.is_empty() && !self.is_unix {
+                let message = "`allow_uids` and --allow-uid are for a Unix socket; add --unix";
                 return Err(failure::request("invalid_usage", message));
             }
-            users.extend(&options.users);
         }
         let of_options = options.to.as_ref().zip(options.resource.as_ref()).map(|(to, resource)| RouteSpec {
             path: "/".to_owned(),
@@ -137,7 +179,9 @@ impl<'a> RouteFactory<'a> {
     }
 
     fn route(&mut self, spec: RouteSpec) -> Result<Route, Error> {
-        let identity = self.identity(spec.identity.unwrap_or_else(ManagedIdentityId::system_assigned))?;
+        let id = spec.identity.clone().unwrap_or_else(ManagedIdentityId::system_assigned);
+        let name = id.qualified();
+        let identity = self.identity(id)?;
         // An address without a host is refused by the route.
         let host = spec.to.parse::<Url>().ok().and_then(|url| Some(url.host_str()?.to_owned()));
         let client = |connections: &Connections| {
@@ -157,7 +201,7 @@ impl<'a> RouteFactory<'a> {
             }
             client.build()
         };
-        let route = Route::new(&spec.path, &spec.to, client(&self.connections)?)?;
+        let route = Route::new(&spec.path, &spec.to, client(&self.connections)?)?.identity_name(&name);
         Ok(route.upgrade_client(client(&self.http1_connections)?))
     }
 

@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use symbolon::{Env, Error};
-use symbolon_agent::{Agent, AgentBuilder, Record};
+use symbolon_agent::Record;
 
-use super::agent::{self, log};
+use super::agent;
+use super::server::{Listeners, MainListener, listeners, status_variable};
 use crate::args::GlobalOptions;
 use crate::args::agent::ServeOptions;
+use crate::server_log::{ServerLog, Severity};
+use crate::service_manager::ServiceManager;
 use crate::signals::Signals;
 use crate::variables;
 
@@ -16,34 +19,46 @@ pub(super) async fn run(
     global: &GlobalOptions,
     env: &Env,
 ) -> Result<ExitCode, Error> {
-    let is_quiet = global.quiet;
-    let observer = move |record: &Record| {
-        if !is_quiet {
-            log(&record.to_string());
-        }
-    };
-    let mut builder = agent::builder(&options.agent, global, env)?.observer(observer);
+    let manager = ServiceManager::new(env)?;
+    manager.supervise(serve(options, global, env, &manager)).await
+}
+
+async fn serve(
+    options: &ServeOptions,
+    global: &GlobalOptions,
+    env: &Env,
+    manager: &ServiceManager,
+) -> Result<ExitCode, Error> {
+    let log = ServerLog::new(global.output, global.quiet);
+    let observer = move |record: &Record| agent::log_request(log, record);
+    let mut builder = agent::builder(&options.agent, global, env, log)?.observer(observer);
     if let Some(secret) = variables::stored(&options.variables, "IDENTITY_HEADER")? {
         builder = builder.secret(secret);
     }
     let mut signals = Signals::listen()?;
-    let agent = listen(options, builder).await?;
-    if options.agent.allow.is_empty() && !is_quiet {
-        log("every resource is allowed; limit clients to those they need with --allow");
+    let Listeners { main, status } = listeners("the agent", &options.server, env).await?;
+    if let Some(status) = status {
+        builder = builder.status_on(status);
     }
-    variables::publish(&options.variables, agent.environment(), global.output)?;
+    if options.server.open_metrics {
+        builder = builder.open_metrics();
+    }
+    let agent = match main {
+        MainListener::Address(address) => builder.listen(address).await?,
+        #[cfg(unix)]
+        MainListener::Path(path) => builder.listen_unix(path).await?,
+        MainListener::Passed(listener) => builder.listen_on(listener)?,
+    };
+    if options.agent.allow.is_empty() {
+        let message = "every resource is allowed; limit clients to those they need with --allow";
+        log.write(Severity::Warn, "all_resources_allowed", message, []);
+    }
+    let printed = agent.environment().into_iter().chain(status_variable(agent.status_address()));
+    variables::publish(&options.variables, printed, global.output)?;
+    manager.ready("serving tokens");
     signals.next().await;
-    if !is_quiet {
-        log("stopping");
-    }
+    manager.stopping();
+    log.write(Severity::Info, "stopping", "stopping", []);
     agent.stop().await;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn listen(options: &ServeOptions, builder: AgentBuilder) -> Result<Agent, Error> {
-    #[cfg(unix)]
-    if let Some(path) = &options.unix {
-        return builder.listen_unix(path).await;
-    }
-    builder.listen(options.listen).await
 }

@@ -27,6 +27,8 @@ mod proxy;
 mod run;
 #[cfg(unix)]
 mod serve;
+#[cfg(unix)]
+mod service;
 mod token;
 mod token_json;
 mod usage;

@@ -122,7 +122,9 @@ fn prx_01_bound_calls() {
     let (code, log) = proxy.stop(Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(log.trim_end().ends_with("Z stopping"), "{log}");
+    let line: Value = serde_json::from_str(&log).unwrap();
+    assert_eq!((&line["event"], &line["message"]), (&"stopping".into(), &"stopping".into()), "{log}");
+    assert!(line["time"].as_str().unwrap().ends_with('Z'), "{log}");
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! The protocols of systemd: the sockets that it passes, and notifications to it.
+//!
+//! `sd_listen_fds(3)`, `sd_notify(3)`, `sd_watchdog_enabled(3)`
+
+use std::time::Duration;
+
+use symbolon::{Env, Error, SharedClock};
+use symbolon_agent::Listener;
+
+/// The service manager that started this process, or none.
+#[derive(Debug)]
+pub(crate) struct ServiceManager {
+    socket: Option<NotifySocket>,
+    /// The time in which the service manager expects to hear from this process.
+    watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// Reads the variables by which the service manager can be reached.
+    pub(crate) fn new(env: &Env) -> Result<Self, Error> {
+        let socket = env.var("NOTIFY_SOCKET").map(|name| NotifySocket::new(&name)).transpose()?;
+        let own_id = std::process::id().to_string();
+        let is_own = env.var("WATCHDOG_PID").is_none_or(|id| id == own_id);
+        let interval = env.var("WATCHDOG_USEC").and_then(|text| text.parse().ok()).filter(|time| *time > 0);
+        Ok(Self { socket, watchdog: interval.filter(|_| is_own).map(Duration::from_micros) })
+    }
+
+    /// Reports that the server is ready, or again after a reload, with a line about its state.
+    pub(crate) fn ready(&self, status: &str) {
+        self.notify(&format!("READY=1\nSTATUS={status}"));
+    }
+
+    pub(crate) fn reloading(&self) {
+        if self.socket.is_some() {
+            self.notify(&format!(
+                "RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reading the routes again",
+                monotonic_micros()
+            ));
+        }
+    }
+
+    pub(crate) fn stopping(&self) {
+        self.notify("STOPPING=1\nSTATUS=finishing pending requests");
+    }
+
+    /// Runs a server, and shows the service manager that its event loop runs.
+    pub(crate) async fn supervise<T>(&self, server: impl Future<Output = T>) -> T {
+        let watchdog = async {
+            let Some(interval) = self.watchdog else { return std::future::pending().await };
+            loop {
+                self.notify("WATCHDOG=1");
+                SharedClock::system().sleep(interval / 2).await;
+            }
+        };
+        tokio::select! {
+            output = server => output,
+            never = watchdog => never,
+        }
+    }
+
+    /// A notification that is lost changes nothing for clients.
+    fn notify(&self, message: &str) {
+        if let Some(socket) = &self.socket {
+            socket.send(message);
+        }
+    }
+}
+
+/// The sockets that the service manager has opened for this process.
+#[derive(Debug, Default)]
+pub(crate) struct PassedSockets {
+    pub(crate) main: Option<Listener>,
+    pub(crate) status: Option<Listener>,
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::take_sockets;
+#[cfg(target_os = "linux")]
+use linux::{NotifySocket, monotonic_micros};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::io;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    use std::time::Duration;
+
+    use listenfd::ListenFd;
+    use rustix::time::{ClockId, clock_gettime};
+    use symbolon::{Env, Error};
+    use symbolon_agent::Listener;
+
+    use super::PassedSockets;
+    use crate::failure;
+
+    /// Time limit for a notification, which the service manager reads at once.
+    const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+    /// The name of the socket for operators (`FileDescriptorName=`).
+    const STATUS_SOCKET: &str = "status";
+    /// The name of a socket with a connection (`Accept=yes`).
+    const CONNECTION: &str = "connection";
+
+    /// A socket, and the address of the service manager.
+    #[derive(Debug)]
+    pub(super) struct NotifySocket(UnixDatagram, SocketAddr);
+
+    impl NotifySocket {
+        /// Creates a socket for a path, or for an abstract name that begins with `@`.
+        pub(super) fn new(name: &str) -> Result<Self, Error> {
+            let connect = || {
+                let address = match name.strip_prefix('@') {
+                    Some(name) => SocketAddr::from_abstract_name(name)?,
+                    None => SocketAddr::from_pathname(name)?,
+                };
+                let socket = UnixDatagram::unbound()?;
+                socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+                Ok(Self(socket, address))
+            };
+            connect().map_err(|error: io::Error| {
+                failure::local(format!("NOTIFY_SOCKET={name} cannot be used"), error)
+                    .with_advice("set it to a path or an abstract name, as systemd does")
+            })
+        }
+
+        pub(super) fn send(&self, message: &str) {
+            let _sent = self.0.send_to_addr(message.as_bytes(), &self.1);
+        }
+    }
+
+    pub(super) fn monotonic_micros() -> i64 {
+        let now = clock_gettime(ClockId::Monotonic);
+        now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
+    }
+
+    /// Takes the sockets that were passed to this process. `server` is its name in errors.
+    pub(crate) fn take_sockets(server: &str, env: &Env) -> Result<PassedSockets, Error> {
+        let own_id = std::process::id().to_string();
+        let mut sockets = PassedSockets::default();
+        if env.var("LISTEN_PID").is_none_or(|id| id != own_id) {
+            return Ok(sockets);
+        }
+        let names = env.var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut passed = ListenFd::from_env();
+        for index in 0..passed.len() {
+            let name = names.next().unwrap_or_default();
+            let is_status = name == STATUS_SOCKET;
+            let listener = listener(server, &mut passed, index, is_status)?;
+            let place = if is_status { &mut sockets.status } else { &mut sockets.main };
+            if name == CONNECTION || place.replace(listener).is_some() {
+                let message = format!("systemd passed socket {index} ({name}), for which there is no use");
+                return Err(failure::request("invalid_usage", message).with_advice(
+                    "pass one socket without Accept=yes, and another with FileDescriptorName=status if you need it",
+                ));
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn listener(
+        server: &str,
+        passed: &mut ListenFd,
+        index: usize,
+        is_status: bool,
+    ) -> Result<Listener, Error> {
+        let unusable = |error| {
+            failure::local(format!("socket {index} that systemd passed cannot be used"), error)
+                .with_advice("use ListenStream= with an address or a path")
+        };
+        if let Ok(Some(socket)) = passed.take_unix_listener(index) {
+            return Listener::from_unix(server, socket);
+        }
+        match passed.take_tcp_listener(index).map_err(unusable)? {
+            Some(socket) if is_status => Listener::from_tcp_for_all(server, socket),
+            Some(socket) => Listener::from_tcp(server, socket),
+            None => Err(unusable(io::ErrorKind::NotFound.into())),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::take_sockets;
+#[cfg(not(target_os = "linux"))]
+use elsewhere::{NotifySocket, monotonic_micros};
+
+/// Systems without systemd.
+#[cfg(not(target_os = "linux"))]
+mod elsewhere {
+    use symbolon::{Env, Error};
+
+    use super::PassedSockets;
+
+    #[derive(Debug)]
+    pub(super) struct NotifySocket;
+
+    impl NotifySocket {
+        pub(super) fn new(_name: &str) -> Result<Self, Error> {
+            Ok(Self)
+        }
+
+        pub(super) fn send(&self, _message: &str) {}
+    }
+
+    pub(super) fn monotonic_micros() -> i64 {
+        0
+    }
+
+    pub(crate) fn take_sockets(_server: &str, _env: &Env) -> Result<PassedSockets, Error> {
+        Ok(PassedSockets::default())
+    }
+}
