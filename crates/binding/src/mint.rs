@@ -1,11 +1,13 @@
 //! Steps of a mint, from the key to the binding (docs/protocol/imdsv2.md).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use symbolon_transport::RetryPolicy;
 use symbolon_types::{
-    ClientIdentity, ClockReading, CorrelationId, Error, ErrorKind, Secret, Secrets, SharedSigningKey,
-    SigningKey, Strength,
+    ClientIdentity, ClockReading, Context, CorrelationId, Error, ErrorKind, Event, MintEvent, Secret,
+    Secrets, SharedSigningKey, SigningKey, SteadyTime, Strength,
 };
 
 use crate::attestation::AttestationCache;
@@ -36,6 +38,34 @@ pub(crate) struct IssuanceClient {
 pub(crate) struct MintRequest {
     pub(crate) id: ManagedIdentityId,
     pub(crate) correlation_id: CorrelationId,
+    pub(crate) observation: Arc<MintObservation>,
+}
+
+/// Observation of one mint. Its end is reported once.
+#[derive(Debug)]
+pub(crate) struct MintObservation {
+    started: SteadyTime,
+    is_renewal: bool,
+    is_reported: AtomicBool,
+}
+
+impl MintObservation {
+    pub(crate) fn start(now: SteadyTime, is_renewal: bool) -> Arc<Self> {
+        Arc::new(Self { started: now, is_renewal, is_reported: AtomicBool::new(false) })
+    }
+
+    /// Reports the end of the mint to the observer.
+    pub(crate) fn report(&self, context: &Context, result: Result<&Binding, &Error>) {
+        if self.is_reported.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        context.observer().emit(|| {
+            let strength = result.map(|binding| binding.identity().strength());
+            let duration = context.clock().steady_now().since(self.started);
+            let strength = strength.map_err(Error::error_type);
+            Event::Mint(MintEvent::new(self.is_renewal, strength, duration))
+        });
+    }
 }
 
 /// Mint whose platform metadata and key are available.

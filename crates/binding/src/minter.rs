@@ -21,7 +21,7 @@ pub(crate) use self::store::BindingStore;
 use self::watches::WatchRegistry;
 use crate::binding_id::BindingId;
 use crate::issuance::IssuedCredential;
-use crate::mint::{IssuanceClient, MintRequest, PreparedMint};
+use crate::mint::{IssuanceClient, MintObservation, MintRequest, PreparedMint};
 use crate::renewal::{is_due, lease};
 use crate::step_timer::StepTimer;
 use crate::{Binding, ManagedIdentityId};
@@ -147,7 +147,7 @@ impl Minter {
         id: &ManagedIdentityId,
         correlation_id: CorrelationId,
     ) -> Result<Binding, Error> {
-        let load = || Arc::clone(&self.0).load(MintRequest { id: id.clone(), correlation_id });
+        let load = || Arc::clone(&self.0).load(id.clone(), correlation_id);
         let Some(suspect) = self.0.suspect(id) else {
             return Ok(self.0.by_name.obtain(id, load).await?.value);
         };
@@ -258,15 +258,19 @@ impl MinterState {
     /// Loads a binding into `by_name`.
     async fn load(
         self: Arc<Self>,
-        request: MintRequest,
+        id: ManagedIdentityId,
+        correlation_id: CorrelationId,
     ) -> Result<Loaded<ManagedIdentityId, Binding>, Error> {
-        let MintRequest { id, correlation_id } = &request;
-        let renewal = self.by_name.find(id).is_some();
+        let renewal = self.by_name.find(&id).is_some();
+        let observation = MintObservation::start(self.clock().steady_now(), renewal);
+        let request = MintRequest { id: id.clone(), correlation_id, observation };
+        let id = &id;
         let span = tracing::info_span!("mint", identity = %id.kind(), renewal, %correlation_id);
         let obtain = async {
             let timer = StepTimer::start(self.clock());
             let binding = self.obtain(&request, !renewal).await;
             if let Err(error) = &binding {
+                request.observation.report(self.client.imds.http().context(), Err(error));
                 let duration_ms = timer.millis();
                 tracing::warn!(code = error.code(), %error, duration_ms, "could not mint a binding");
                 if let Some(held) = self.by_name.find(id) {
@@ -276,7 +280,7 @@ impl MinterState {
             binding
         };
         let binding =
-            obtain.instrument(span).await.map_err(|error| error.with_correlation_id(*correlation_id))?;
+            obtain.instrument(span).await.map_err(|error| error.with_correlation_id(correlation_id))?;
         self.refusals().record_mint(binding.id(), self.clock().steady_now());
         self.watches.send(id, Some(&binding));
         Ok(Loaded::new(lease(binding)))
@@ -330,6 +334,8 @@ impl MinterState {
         let bypass_cache = follows_refusal && self.bypass_cache_on_remint;
         let timer = StepTimer::start(self.clock());
         let issued = self.client.issue(request, bypass_cache).await;
+        let observed = issued.as_ref().map(|(_, binding)| binding);
+        request.mint.observation.report(self.client.imds.http().context(), observed);
         if let Ok((_, binding)) = &issued {
             let (strength, duration_ms) = (binding.identity().strength(), timer.millis());
             tracing::info!(%strength, follows_refusal, duration_ms, "minted a binding");

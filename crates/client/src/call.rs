@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use symbolon_hyper::OutgoingBody;
 use symbolon_token::{Token, claims_challenge};
 use symbolon_transport::{LateCertificate, PhaseCell, TransportErrorKind, timeout};
-use symbolon_types::Error;
+use symbolon_types::{Error, Event, RefusalEvent, RefusingParty};
 use tracing::Instrument as _;
 
 use crate::body::LimitedBody;
@@ -274,6 +274,8 @@ impl<C: HttpConnections> Call<C> {
                     has_successor,
                     "the resource refused the client certificate"
                 );
+                let refusal = || Event::Refusal(RefusalEvent::new(RefusingParty::Resource, has_successor));
+                self.settings.context.observer().emit(refusal);
                 if has_successor && may_repeat && self.body.can_replay() {
                     let token = self.settings.token(self.claims.as_deref()).await?;
                     if self.may_use(&token) && self.body.rewind() {

@@ -60,6 +60,6 @@ impl HyperTransportBuilder {
         let proxies = Proxies::from_env(self.context.env());
         let tls = (self.make_backend)(self.tls.context(self.context.clone()).build()?);
         let clock = self.context.clock().clone();
-        Ok(HyperTransport::new(Connector::new(tls, proxies, clock.clone()), clock))
+        Ok(HyperTransport::new(Connector::new(tls, proxies, &self.context), clock))
     }
 }

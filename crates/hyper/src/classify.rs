@@ -20,6 +20,12 @@ pub(crate) enum NewConnectionError {
 }
 
 impl NewConnectionError {
+    /// Returns the name of the kind of error, for the label of a metric.
+    pub(crate) fn error_type(&self) -> &'static str {
+        let (Self::LostWithIdentity(error) | Self::Other(error)) = self;
+        error.kind().as_str()
+    }
+
     /// Returns true if the server refused the certificate, or may have.
     pub(crate) fn may_be_refusal(&self) -> bool {
         match self {

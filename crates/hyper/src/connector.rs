@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use symbolon_rustls::ClientAuthRecord;
 use symbolon_transport::{PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind};
-use symbolon_types::{CertificatePin, ClientIdentity, SharedClock};
+use symbolon_types::{CertificatePin, ClientIdentity, Context, SharedClock, SharedObserver};
 use tokio::runtime::{Handle, Id};
 
 use crate::classify::{self, NewConnectionError};
 use crate::connect::{TcpConnection, connect, connect_to, resolve};
+use crate::handshake_observation::HandshakeObservation;
 use crate::origin::{HttpOrigin, server_name};
 use crate::proxy::{Proxies, Proxy, ProxyProtocol};
 use crate::stream::{AsyncStream, HttpStream};
@@ -37,11 +38,12 @@ pub(crate) struct Connector {
     tls: Arc<dyn TlsBackend>,
     proxies: Proxies,
     clock: SharedClock,
+    observer: SharedObserver,
 }
 
 impl Connector {
-    pub(crate) fn new(tls: Arc<dyn TlsBackend>, proxies: Proxies, clock: SharedClock) -> Self {
-        Self { tls, proxies, clock }
+    pub(crate) fn new(tls: Arc<dyn TlsBackend>, proxies: Proxies, context: &Context) -> Self {
+        Self { tls, proxies, clock: context.clock().clone(), observer: context.observer().clone() }
     }
 
     /// Returns true if the certificate can be presented after the handshake.
@@ -92,19 +94,47 @@ impl Connector {
         phase: &PhaseCell,
     ) -> Result<HttpStream, NewConnectionError> {
         tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
-        let name = tls.map(|_| server_name(origin.host())).transpose()?;
-        let stream: Box<dyn AsyncStream> = match proxy {
+        let Some(tls) = tls else {
+            return Ok(HttpStream::new(self.connect(origin, proxy, phase).await?, false));
+        };
+        let has_identity = client_auth.has_identity;
+        let observation = HandshakeObservation::start(&self.observer, &self.clock, has_identity);
+        let connected = self.open_tls(origin, proxy, tls, client_auth, phase).await;
+        observation.end(&connected);
+        let TlsConnection { stream, is_http2, .. } = connected?;
+        Ok(HttpStream::new(stream, is_http2))
+    }
+
+    /// Opens a connection without TLS to the origin, through the proxy if there is one.
+    async fn connect(
+        &self,
+        origin: &HttpOrigin,
+        proxy: Option<&Proxy>,
+        phase: &PhaseCell,
+    ) -> Result<Box<dyn AsyncStream>, TransportError> {
+        Ok(match proxy {
             None => Box::new(connect(origin, &self.clock, phase).await?),
             Some(proxy) => self.open_tunnel(proxy, origin, phase).await?,
-        };
-        let (Some(tls), Some(name)) = (tls, name) else { return Ok(HttpStream::new(stream, false)) };
+        })
+    }
+
+    async fn open_tls(
+        &self,
+        origin: &HttpOrigin,
+        proxy: Option<&Proxy>,
+        tls: &dyn TlsBackendClient,
+        client_auth: &ClientAuth,
+        phase: &PhaseCell,
+    ) -> Result<TlsConnection, NewConnectionError> {
+        let name = server_name(origin.host())?;
+        let stream = self.connect(origin, proxy, phase).await?;
         phase.enter(RequestPhase::Handshake);
         let ClientAuth { record, has_identity, may_request_late } = client_auth;
         let connected = tls.connect(name, origin.port(), stream, record, *may_request_late).await;
-        let TlsConnection { stream, is_http2, version, is_resumed } =
-            connected.map_err(classify::tls_failed)?;
+        let connected = connected.map_err(classify::tls_failed)?;
+        let TlsConnection { is_http2, version, is_resumed, .. } = &connected;
         tracing::debug!(origin = %origin, version, is_resumed, has_identity, is_http2, "TLS handshake");
-        Ok(HttpStream::new(stream, is_http2))
+        Ok(connected)
     }
 
     /// Opens a tunnel to the origin through the proxy.

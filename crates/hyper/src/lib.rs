@@ -34,6 +34,7 @@ mod connect;
 mod connections;
 mod connector;
 mod error;
+mod handshake_observation;
 mod http1;
 mod interim;
 mod no_proxy;

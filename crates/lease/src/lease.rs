@@ -27,6 +27,12 @@ impl<V> Lease<V> {
         self
     }
 
+    /// Changes the value, and keeps the deadlines.
+    #[must_use]
+    pub fn map<T>(self, change: impl FnOnce(V) -> T) -> Lease<T> {
+        Lease { value: change(self.value), refresh_at: self.refresh_at, expires_at: self.expires_at }
+    }
+
     /// Returns the value.
     pub fn value(&self) -> &V {
         &self.value

@@ -54,6 +54,12 @@ impl BearerTokens {
     }
 
     pub(crate) async fn acquire(&self, resource: &str, options: RequestOptions<'_>) -> Result<Token, Error> {
+        let started = self.cache.clock().steady_now();
+        let result = self.acquire_unobserved(resource, options).await;
+        self.cache.complete(started, false, result)
+    }
+
+    async fn acquire_unobserved(&self, resource: &str, options: RequestOptions<'_>) -> Result<Token, Error> {
         let source = self.detection().source;
         let environment = self.fetcher.environment(source);
         let partition = partition(&self.fetcher.id, source, &environment);

@@ -39,7 +39,11 @@ impl<'a> IntoFuture for ManagedIdentityRequest<'a> {
             Err(error) if self.proof_of_possession && self.downgrade.applies_to(&error) => {
                 downgrade(self, &error)
             }
-            Err(error) => RequestState::Failed(Some(error)),
+            Err(error) => {
+                let cache = self.identity.0.token_client.cache();
+                let now = cache.clock().steady_now();
+                RequestState::Failed(cache.complete(now, self.proof_of_possession, Err(error)).err())
+            }
         })
     }
 }

@@ -65,8 +65,8 @@ pub use symbolon_token::{
 pub use symbolon_transport::Transport;
 #[doc(inline)]
 pub use symbolon_types::{
-    ClientIdentity, Context, CorrelationId, Env, IdKind, Jitter, ManualClock, Secret, SharedClock,
-    SharedSigningKey, Source, SourceInfo, Strength, Thumbprint,
+    ClientIdentity, Context, CorrelationId, Env, Event, IdKind, Jitter, ManualClock, Observer,
+    RequestMetadata, Secret, SharedClock, SharedSigningKey, Source, SourceInfo, Strength, Thumbprint,
 };
 
 /// The crates that this crate is built from: confidential clients in `token`, the interface of a

@@ -33,6 +33,10 @@
 //!
 //! Other events have debug level; their texts and fields may change.
 //!
+//! For metrics, the [`Observer`] of the [`Context`] receives an [`Event`] for each of these
+//! operations, and for each call to a store (`docs/guide/metrics.md`). [`Token::metadata`] and
+//! [`Error::metadata`] describe one request.
+//!
 //! # Request headers
 //!
 //! Each token request has headers, as MSAL's requests do, that help Entra and its operators:
@@ -83,7 +87,8 @@ pub use store::{SealedStore, SealingKey};
 pub use symbolon_transport::Transport;
 #[doc(inline)]
 pub use symbolon_types::{
-    ClientIdentity, Context, CorrelationId, Env, Error, ErrorKind, IdentityCell, Jitter, ManualClock, Secret,
-    SharedClock, SharedSigningKey, Thumbprint,
+    CacheLevel, ClientIdentity, Context, CorrelationId, Env, Error, ErrorKind, Event, IdentityCell, Jitter,
+    ManualClock, Observer, RefreshReason, RegionUse, RequestMetadata, Secret, SharedClock, SharedSigningKey,
+    Thumbprint, TokenOrigin,
 };
-pub use token::{CacheKey, IssuedToken, Partition, Token, TokenOrigin, check_url};
+pub use token::{CacheKey, IssuedToken, Partition, Token, check_url};

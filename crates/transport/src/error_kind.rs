@@ -43,6 +43,27 @@ pub enum TransportErrorKind {
 }
 
 impl TransportErrorKind {
+    /// Returns the name of the kind, for the label of a metric.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insecure => "insecure",
+            Self::Unsupported => "unsupported",
+            Self::Misconfigured => "misconfigured",
+            Self::Connect => "connect",
+            Self::ProxyRefused => "proxy_refused",
+            Self::Tls => "tls",
+            Self::IdentityRejected => "identity_rejected",
+            Self::IdentityUnusable => "identity_unusable",
+            Self::IdentityNotRequested => "identity_not_requested",
+            Self::Interrupted => "interrupted",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Protocol => "protocol",
+            Self::Panicked => "panicked",
+        }
+    }
+
     /// Returns true if nothing was sent before an error of this kind.
     pub(crate) fn is_unprocessed(self) -> bool {
         matches!(

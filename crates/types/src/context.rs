@@ -1,11 +1,11 @@
 //! The surroundings of a component.
 
-use crate::{Env, Jitter, SharedClock};
+use crate::{Env, Jitter, Observer, SharedClock, SharedObserver};
 
 /// The largest factor accepted by [`Context::with_retry_scale`].
 const MAX_RETRY_SCALE: f64 = 1000.0;
 
-/// Environment variables, clock and randomness, and the scale of retry delays.
+/// Environment variables, clock and randomness, the scale of retry delays, and the observer.
 ///
 /// Every builder of Symbolon takes a `Context`. The default one is the process's own: its
 /// variables, the system clock, the operating system's randomness. Creating one reads nothing and
@@ -24,11 +24,18 @@ pub struct Context {
     clock: SharedClock,
     jitter: Jitter,
     retry_scale: f64,
+    observer: SharedObserver,
 }
 
 impl Default for Context {
     fn default() -> Self {
-        Self { env: Env::process(), clock: SharedClock::system(), jitter: Jitter::os(), retry_scale: 1.0 }
+        Self {
+            env: Env::process(),
+            clock: SharedClock::system(),
+            jitter: Jitter::os(),
+            retry_scale: 1.0,
+            observer: SharedObserver::none(),
+        }
     }
 }
 
@@ -58,6 +65,12 @@ impl Context {
         self
     }
 
+    /// Sets the receiver of events, for metrics. Default: none.
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = SharedObserver::new(observer);
+        self
+    }
+
     /// Returns the environment variables.
     pub fn env(&self) -> &Env {
         &self.env
@@ -72,6 +85,12 @@ impl Context {
     /// Returns the randomness.
     pub fn jitter(&self) -> &Jitter {
         &self.jitter
+    }
+
+    /// Returns the observer.
+    #[must_use]
+    pub fn observer(&self) -> &SharedObserver {
+        &self.observer
     }
 
     /// Returns the factor that multiplies delays between attempts.

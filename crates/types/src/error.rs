@@ -7,10 +7,29 @@ use std::time::Duration;
 
 use crate::printable::{is_shown, printable};
 use crate::redaction::redact;
-use crate::{CorrelationId, Secrets};
+use crate::{CorrelationId, RequestMetadata, Secrets};
 
 /// A longer wait that the service requested is part of the text: no request waits for it.
 const TOLD_WAIT: Duration = Duration::from_secs(60);
+
+/// Codes of token services: of RFC 6749 §5.2, of RFC 6750 §3.1, and those of Entra
+/// (`docs/protocol/errors.md`).
+const OAUTH_CODES: [&str; 14] = [
+    "access_denied",
+    "consent_required",
+    "insufficient_claims",
+    "interaction_required",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_resource",
+    "invalid_response",
+    "invalid_scope",
+    "login_required",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+];
 
 /// The error returned when a token cannot be acquired.
 ///
@@ -37,6 +56,7 @@ struct ErrorDetails {
     claims: Option<String>,
     correlation_id: Option<CorrelationId>,
     excerpt: Option<String>,
+    metadata: RequestMetadata,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -77,6 +97,7 @@ impl Error {
             claims: None,
             correlation_id: None,
             excerpt: None,
+            metadata: RequestMetadata::default(),
             source: None,
         }))
     }
@@ -136,6 +157,12 @@ impl Error {
         self.edit(|details| details.excerpt = Some(redact(&sent.redact(text))))
     }
 
+    /// Changes the facts about the request that failed.
+    #[must_use]
+    pub fn with_metadata(self, change: impl FnOnce(&mut RequestMetadata)) -> Self {
+        self.edit(|details| change(&mut details.metadata))
+    }
+
     /// Sets the cause.
     #[must_use]
     pub fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -170,6 +197,17 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &str {
         &self.0.code
+    }
+
+    /// Returns the code for the label of a metric: one of a limited set, or `_OTHER`, as the
+    /// attribute `error.type` of OpenTelemetry. A code that a server or a program made up is
+    /// `_OTHER`.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match &self.0.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(code) => OAUTH_CODES.into_iter().find(|known| known == code).unwrap_or("_OTHER"),
+        }
     }
 
     /// Returns the recommended next step; empty if there is none.
@@ -212,6 +250,13 @@ impl Error {
     #[must_use]
     pub fn correlation_id(&self) -> Option<CorrelationId> {
         self.0.correlation_id
+    }
+
+    /// Returns the facts about the request that failed: its durations, the token endpoint, the
+    /// region, the reason for the fetch.
+    #[must_use]
+    pub fn metadata(&self) -> &RequestMetadata {
+        &self.0.metadata
     }
 
     /// Returns an excerpt of the response body for a person to read: at most 512 characters, with
@@ -302,6 +347,14 @@ mod tests {
             error.to_string(),
             "the token service refused the client secret (HTTP 401, AADSTS7000215); check that the secret has not expired"
         );
+    }
+
+    #[test]
+    fn error_type_is_one_of_a_limited_set() {
+        let error_type = |code| Error::new(ErrorKind::Service, code, "it failed").error_type();
+        assert_eq!(error_type(Cow::Borrowed("timeout")), "timeout");
+        assert_eq!(error_type(Cow::Owned("invalid_grant".to_owned())), "invalid_grant");
+        assert_eq!(error_type(Cow::Owned("made_up_by_a_server".to_owned())), "_OTHER");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! environment and randomness are passed in as a [`Context`], so that tests control them. Public
 //! signatures contain only types of `std`, `http`, `bytes`, `url` and `rustls-pki-types`.
 
+mod acquisition;
 pub mod advice;
 mod clock;
 mod context;
@@ -21,6 +22,7 @@ mod imds;
 mod input;
 mod jitter;
 mod key;
+mod observer;
 mod panic;
 mod pin;
 mod printable;
@@ -30,6 +32,7 @@ mod secrets;
 mod source;
 mod thumbprint;
 
+pub use acquisition::{CacheLevel, RefreshReason, RegionUse, RequestMetadata, TokenOrigin};
 pub use clock::{Clock, ClockReading, ManualClock, SharedClock, SteadyTime, SystemClock};
 pub use context::Context;
 pub use correlation::{CorrelationId, InvalidCorrelationId};
@@ -42,6 +45,10 @@ pub use imds::IMDS_BASE_URL;
 pub use input::input_flaw;
 pub use jitter::Jitter;
 pub use key::{SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength};
+pub use observer::{
+    Event, FetchError, FetchedToken, HandshakeEvent, MintEvent, Observer, RefusalEvent, RefusingParty,
+    ServedToken, SharedObserver, StoreEvent, StoreOperation, TlsSession, TokenFetchEvent, TokenRequestEvent,
+};
 pub use panic::{catch_panic, catch_panic_of};
 pub use pin::{CertificatePin, InvalidCertificatePin};
 pub use printable::{Printable, printable, printable_json};

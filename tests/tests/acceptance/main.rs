@@ -26,6 +26,7 @@ mod key;
 mod key_vault;
 mod late_server;
 mod lifetime;
+mod metrics;
 mod minting;
 mod ops;
 mod proxy;

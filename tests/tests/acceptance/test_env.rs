@@ -1,6 +1,7 @@
 //! The environment of a test: an emulator, clients that trust it, and captured logs.
 
 use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
@@ -9,7 +10,7 @@ use symbolon::{Context, Env, HyperTransport, ManagedIdentity, SharedClock, Softw
 use symbolon_emulator::{Emulator, EmulatorBuilder, JournalEntry, Step};
 use symbolon_tests::RESOURCE;
 use symbolon_transport::{Request, Response, Transport, TransportError};
-use symbolon_types::ManualClock;
+use symbolon_types::{Event, ManualClock};
 
 use symbolon_test_logs::CapturedLogs;
 
@@ -22,6 +23,7 @@ pub(crate) struct TestEnv {
     pub(crate) manual_clock: ManualClock,
     clock: SharedClock,
     logs: CapturedLogs,
+    events: Arc<Mutex<Vec<Event>>>,
     secrets: RefCell<Vec<String>>,
 }
 
@@ -52,7 +54,8 @@ impl TestEnv {
         let builder =
             Emulator::builder().clock(clock.clone()).federated_application(crate::clients::CLIENT_ID);
         let emulator = setup(builder).start().await.expect("an emulator");
-        Self { emulator, manual_clock, clock, logs, secrets: RefCell::default() }
+        let (events, secrets) = Default::default();
+        Self { emulator, manual_clock, clock, logs, events, secrets }
     }
 
     /// The environment variables that direct a client to the emulator.
@@ -75,9 +78,20 @@ impl TestEnv {
         self.clock.clone()
     }
 
-    /// The context of clients: the variables of the emulator, the clock, retries without delay.
+    /// The context of clients: the variables of the emulator, the clock, retries without delay, an
+    /// observer.
     pub(crate) fn context(&self) -> Context {
-        Context::default().with_env(self.env()).with_clock(self.clock.clone()).with_retry_scale(0.0)
+        let events = Arc::clone(&self.events);
+        Context::default()
+            .with_env(self.env())
+            .with_clock(self.clock.clone())
+            .with_retry_scale(0.0)
+            .with_observer(move |event: &Event| events.lock().expect("no panic").push(*event))
+    }
+
+    /// The events since the last call.
+    pub(crate) fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.events.lock().expect("no panic"))
     }
 
     /// A managed identity at the emulator, with quick P-256 keys and retries without delay.

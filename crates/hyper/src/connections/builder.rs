@@ -96,7 +96,7 @@ impl ConnectionsBuilder {
         self
     }
 
-    /// Sets the environment variables and the clock, with the meaning of
+    /// Sets the environment variables, the clock and the observer, with the meaning of
     /// [`HyperTransportBuilder::context`](crate::HyperTransportBuilder::context).
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
@@ -113,7 +113,7 @@ impl ConnectionsBuilder {
         let protocols: &[&str] = if self.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
         let tls = self.tls.alpn_protocols(protocols.iter().copied()).context(self.context.clone());
         let clock = self.context.clock().clone();
-        let connector = Connector::new((self.make_backend)(tls.build()?), proxies, clock.clone());
+        let connector = Connector::new((self.make_backend)(tls.build()?), proxies, &self.context);
         Ok(Connections::new(connector, self.limits, clock))
     }
 }

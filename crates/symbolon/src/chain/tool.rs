@@ -34,10 +34,22 @@ impl DeveloperTool {
     }
 
     pub(super) async fn token(&self, request: &LinkRequest<'_>) -> Result<Token, LinkError> {
+        let started = self.cache.clock().steady_now();
+        let result = self.acquire(request).await;
+        self.cache.complete(started, false, result).map_err(|error| {
+            if error.code() == self.settings.tool.unavailable {
+                LinkError::Unavailable(error)
+            } else {
+                LinkError::Failed(error)
+            }
+        })
+    }
+
+    async fn acquire(&self, request: &LinkRequest<'_>) -> Result<Token, Error> {
         let resource = resource_name(request.resource);
         let tool = self.settings.tool;
         let id = request.options.correlation_id().unwrap_or_else(CorrelationId::random);
-        check(request, resource, tool).map_err(LinkError::Failed)?;
+        check(request, resource, tool)?;
         let CurrentAccount { partition, is_known } = self.account.current(&self.settings, self.context.env());
         // Where no file shows a change of the account, only simultaneous requests share a token.
         let is_cached = is_known && !request.options.force_refresh();
@@ -47,17 +59,10 @@ impl DeveloperTool {
             let resource = resource.to_owned();
             async move { fetch(&settings, &context, &resource, id).await }
         };
-        let result = match is_cached {
+        match is_cached {
             true => self.cache.obtain(&key, fetch).await,
             false => self.cache.renew(&key, "", fetch).await,
-        };
-        result.map_err(|error| {
-            if error.code() == tool.unavailable {
-                LinkError::Unavailable(error)
-            } else {
-                LinkError::Failed(error)
-            }
-        })
+        }
     }
 }
 

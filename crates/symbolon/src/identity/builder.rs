@@ -69,8 +69,8 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Sets environment variables, clock, randomness and the scale of retry delays. Default: those
-    /// of the process.
+    /// Sets environment variables, clock, randomness, the scale of retry delays and the observer.
+    /// Default: those of the process, and no observer.
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
@@ -201,8 +201,8 @@ impl ManagedIdentityBuilder {
         let is_imds_v2_disabled = is_imds_v2_disabled(env);
         let http = HttpClient::new(transport.clone(), self.context.clone());
         let imds = ImdsClient::new(imds_url.clone(), http.clone())?.with_presence(presence.clone());
-        let cache =
-            self.cache.unwrap_or_else(|| TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context));
+        let new_cache = || TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context);
+        let cache = self.cache.unwrap_or_else(new_cache).for_context(&self.context);
         let retry = |policy: RetryPolicy| if self.retries { policy } else { policy.without_retries() };
 
         let requirements = self.minter.requirements();

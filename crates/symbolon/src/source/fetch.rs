@@ -69,7 +69,10 @@ impl TokenFetcher {
         let elapsed = clock.steady_now().since(started);
         sent.unwrap_or_else(|pending| Err(timeout_error(source, deadline, pending)))
             .map(|(fetched, attempts)| fetched.after(attempts, elapsed))
-            .map_err(|error| error.with_correlation_id(correlation_id))
+            .map_err(|error| {
+                let error = error.with_metadata(|metadata| metadata.http_duration = elapsed);
+                error.with_correlation_id(correlation_id)
+            })
     }
 
     async fn send(

@@ -42,6 +42,10 @@ impl Region {
         Ok(Self(name.to_ascii_lowercase().into()))
     }
 
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// Returns the name in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {

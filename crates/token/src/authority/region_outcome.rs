@@ -1,5 +1,7 @@
 //! The result of determining a region.
 
+use symbolon_types::RegionUse;
+
 use super::region::Region;
 
 /// The result of determining the region of a request.
@@ -32,6 +34,16 @@ impl RegionOutcome {
         match self {
             Self::Configured(region) | Self::Detected(region, _) => Some(region),
             Self::None | Self::Unknown => None,
+        }
+    }
+
+    /// Returns the result for the metadata of a request.
+    pub(crate) fn to_use(&self) -> RegionUse {
+        match self {
+            Self::None => RegionUse::None,
+            Self::Configured(region) => RegionUse::Configured(region.shared()),
+            Self::Detected(region, _) => RegionUse::Detected(region.shared()),
+            Self::Unknown => RegionUse::Undetected,
         }
     }
 

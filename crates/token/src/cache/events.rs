@@ -1,8 +1,11 @@
-//! Log events about tokens. The names of the fields are part of the documentation of the crate.
+//! Events about tokens, for logs and for observers. The names of the log fields are part of the
+//! documentation of the crate.
 
 use std::time::Duration;
 
-use symbolon_types::Error;
+use symbolon_types::{
+    Error, Event, FetchedToken, RefreshReason, ServedToken, SharedClock, TokenFetchEvent, TokenRequestEvent,
+};
 use tracing::{Span, debug, info, info_span, warn};
 
 use crate::token::{CacheKey, IssuedToken, Token};
@@ -54,4 +57,31 @@ pub(crate) fn served(token: &Token) {
         correlation_id = %token.correlation_id(),
         "served a token"
     );
+}
+
+/// Returns the event of a request that has ended.
+pub(crate) fn request(
+    result: Result<&Token, &Error>,
+    is_bound: bool,
+    duration: Duration,
+    clock: &SharedClock,
+) -> Event {
+    let result = result.map_err(Error::error_type).map(|token| {
+        let delivery = token.delivery();
+        let expires_in = clock.read().until(token.expires_on());
+        ServedToken::new(delivery.origin, delivery.cache_level, delivery.refresh_reason, expires_in)
+    });
+    Event::TokenRequest(TokenRequestEvent::new(is_bound, result, duration))
+}
+
+/// Returns the event of a fetch that has ended.
+pub(crate) fn token_fetch(
+    outcome: &Result<IssuedToken, Error>,
+    is_bound: bool,
+    reason: RefreshReason,
+    took: Duration,
+) -> Event {
+    let result = outcome.as_ref().map_err(Into::into);
+    let result = result.map(|issued| FetchedToken::new(issued.attempts, issued.life()));
+    Event::TokenFetch(TokenFetchEvent::new(is_bound, reason, result, took))
 }

@@ -8,7 +8,7 @@ use symbolon_types::{CorrelationId, Secret, Thumbprint};
 use super::token_cache::TokenCache;
 use crate::credential::Application;
 use crate::oauth::{AccessToken, Account, Expiry, Subject};
-use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, RefreshToken, Token, TokenOrigin};
+use crate::token::{CacheKey, DatedRefreshToken, Delivery, IssuedToken, RefreshToken, Token};
 
 /// The client itself, or the user that a cached token is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +121,7 @@ impl TokenCache {
             .with_client_id(Some(application.client_id().into()))
             .with_tenant_id(tenant.map(Into::into))
             .about(token.account);
-        let lease = issued.into_lease(key.to_key(), TokenOrigin::Network, now, self.jitter());
+        let lease = issued.into_lease(key.to_key(), Delivery::MEMORY, now, self.jitter());
         let is_earlier = |held: Token| held.expires_on() < lease.value().expires_on();
         if self.find_even_if_due(&key).is_none_or(is_earlier) {
             self.insert(lease);

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use symbolon_lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
-use symbolon_types::{ClientIdentity, Context, Error, Jitter, SharedClock, SteadyTime, Thumbprint};
+use symbolon_types::{
+    ClientIdentity, Context, Error, Jitter, RefreshReason, SharedClock, SharedObserver, SteadyTime,
+    Thumbprint, TokenOrigin,
+};
 use tracing::Instrument as _;
 
 use super::events;
-use crate::oauth::FetchReason;
 use crate::store::{CacheStore, Lookup, StoreClient};
-use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey, TokenOrigin};
+use crate::token::{CacheKey, CachedToken, DatedRefreshToken, Delivery, IssuedToken, Token, TokenKey};
 
 /// A bounded cache of access tokens, with the refresh tokens of users. Clones share the tokens.
 ///
@@ -23,25 +25,37 @@ use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey, To
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct TokenCache {
-    leases: LeaseCache<TokenKey, Token>,
+    leases: LeaseCache<TokenKey, CachedToken>,
     pub(super) refresh_tokens: LeaseCache<TokenKey, DatedRefreshToken>,
     pub(super) store: Option<StoreClient>,
     capacity: usize,
     pub(super) clock: SharedClock,
     jitter: Jitter,
+    pub(super) observer: SharedObserver,
 }
 
 impl TokenCache {
     /// Default capacity in tokens: 18 MB at 1.8 kB for each.
     pub const DEFAULT_CAPACITY: usize = 10_000;
 
-    /// Creates an empty cache of at most `capacity` tokens, with the clock and the randomness of
-    /// `context`.
+    /// Creates an empty cache of at most `capacity` tokens, with the clock, the randomness and the
+    /// observer of `context`.
     pub fn new(capacity: usize, context: &Context) -> Self {
         let (clock, jitter) = (context.clock().clone(), context.jitter().clone());
         let leases = LeaseCache::new(capacity, clock.clone());
         let refresh_tokens = LeaseCache::new(capacity, clock.clone());
-        Self { leases, refresh_tokens, store: None, capacity, clock, jitter }
+        let observer = context.observer().clone();
+        Self { leases, refresh_tokens, store: None, capacity, clock, jitter, observer }
+    }
+
+    /// Returns the cache for a client with this context: its requests are reported to the observer
+    /// of the context, if there is one, and otherwise to that of the cache.
+    pub fn for_context(mut self, context: &Context) -> Self {
+        if context.observer().is_set() {
+            self.observer = context.observer().clone();
+            self.store = self.store.map(|store| store.observed_by(self.observer.clone()));
+        }
+        self
     }
 
     /// Returns the cache with a store behind it. Clones that were made before have no store.
@@ -57,7 +71,7 @@ impl TokenCache {
     /// A hit in memory does not use the store. A store that fails, or that takes longer than two
     /// seconds, is skipped.
     pub fn with_store(mut self, store: impl CacheStore) -> Self {
-        self.store = Some(StoreClient::new(store, self.capacity, self.clock.clone()));
+        self.store = Some(StoreClient::new(store, self.capacity, self.clock.clone(), self.observer.clone()));
         self
     }
 
@@ -65,7 +79,7 @@ impl TokenCache {
     /// token: a bound token is of use only with the private key of its certificate. Otherwise it is
     /// like [`with_store`](Self::with_store).
     pub fn with_bound_token_store(mut self, store: impl CacheStore) -> Self {
-        let client = StoreClient::new(store, self.capacity, self.clock.clone());
+        let client = StoreClient::new(store, self.capacity, self.clock.clone(), self.observer.clone());
         self.store = Some(client.for_bound_tokens());
         self
     }
@@ -104,7 +118,7 @@ impl TokenCache {
         if let Some(store) = &self.store {
             store.refuse(token);
         }
-        self.leases.remove_if(&token.key().borrowed(), |held| held.is_same(token))
+        self.leases.remove_if(&token.key().borrowed(), |held| held.is(token))
     }
 
     /// Returns the token under a key, unless it has expired or is due for refresh. Never waits, and
@@ -118,8 +132,9 @@ impl TokenCache {
     pub(crate) fn find_at(&self, key: &CacheKey<'_>, now: SteadyTime) -> Option<Token> {
         let found = self.leases.find_at(key, now)?;
         (!found.is_due).then(|| {
-            let token = found.value.from(TokenOrigin::Cache);
+            let token = found.value.in_memory();
             events::served(&token);
+            self.observer.emit(|| events::request(Ok(&token), key.is_bound, Duration::ZERO, &self.clock));
             token
         })
     }
@@ -129,11 +144,11 @@ impl TokenCache {
     }
 
     /// Returns the reason why a request for this key leads to an exchange.
-    pub(crate) fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
+    pub(crate) fn refresh_reason(&self, key: &CacheKey<'_>) -> RefreshReason {
         match self.leases.find(key) {
-            Some(_) => FetchReason::Due,
-            None if self.leases.contains_even_expired(key) => FetchReason::Expired,
-            None => FetchReason::Missing,
+            Some(_) => RefreshReason::Due,
+            None if self.leases.contains_even_expired(key) => RefreshReason::Expired,
+            None => RefreshReason::Missing,
         }
     }
 
@@ -145,7 +160,7 @@ impl TokenCache {
     /// Removes the tokens of a refused certificate, as far as they are in memory, from the store.
     pub(crate) fn forget_certificate(&self, certificate: Thumbprint) {
         let Some(store) = &self.store else { return };
-        for (_, lease) in self.leases.snapshot() {
+        for (_, lease) in self.snapshot() {
             if lease.value().bound_to().is_some_and(|identity| identity.thumbprint() == certificate) {
                 store.refuse(lease.value());
             }
@@ -155,7 +170,7 @@ impl TokenCache {
     /// Returns the token under a key, unless it has expired. Never waits, and allocates nothing.
     #[must_use]
     pub fn find_even_if_due(&self, key: &CacheKey<'_>) -> Option<Token> {
-        Some(self.leases.find(key)?.value.from(TokenOrigin::Cache))
+        Some(self.leases.find(key)?.value.in_memory())
     }
 
     /// Returns the token under a key. Fetches it if it is missing, and renews it in the background
@@ -168,13 +183,15 @@ impl TokenCache {
         F: FnOnce() -> R,
         R: Future<Output = Result<IssuedToken, Error>> + Send + 'static,
     {
-        self.obtain_within(key, StoreClient::LONGEST_LOOKUP, fetch).await
+        self.obtain_within(key, self.refresh_reason(key), StoreClient::LONGEST_LOOKUP, fetch).await
     }
 
-    /// Like [`obtain`](Self::obtain), with a limit for the time in the store before the fetch.
+    /// Like [`obtain`](Self::obtain), for a known reason, with a limit for the time in the store
+    /// before the fetch.
     pub(crate) async fn obtain_within<F, R>(
         &self,
         key: &CacheKey<'_>,
+        reason: RefreshReason,
         limit: Duration,
         fetch: F,
     ) -> Result<Token, Error>
@@ -184,7 +201,8 @@ impl TokenCache {
     {
         let read = StoreRead::Allowed { identity: key.identity.cloned(), limit };
         let key: TokenKey = key.to_key();
-        self.leases.obtain(&key, || self.load(key.clone(), read, fetch())).await.map(served)
+        let load = || self.load(key.clone(), reason, read, fetch());
+        self.leases.obtain(&key, load).await.map(|obtained| served(obtained, reason))
     }
 
     /// Fetches the token under a key without reading the cache, and replaces the cached one.
@@ -197,19 +215,56 @@ impl TokenCache {
         F: FnOnce() -> R,
         R: Future<Output = Result<IssuedToken, Error>> + Send + 'static,
     {
+        self.renew_for(key, RefreshReason::ForcedOrClaims, bypass_key, fetch).await
+    }
+
+    /// Like [`renew`](Self::renew), for another reason.
+    pub(crate) async fn renew_for<F, R>(
+        &self,
+        key: &CacheKey<'_>,
+        reason: RefreshReason,
+        bypass_key: &str,
+        fetch: F,
+    ) -> Result<Token, Error>
+    where
+        F: FnOnce() -> R,
+        R: Future<Output = Result<IssuedToken, Error>> + Send + 'static,
+    {
         let key: TokenKey = key.to_key();
-        let load = || self.load(key.clone(), StoreRead::Skipped, fetch());
-        self.leases.renew(&key, bypass_key, load).await.map(served)
+        let load = || self.load(key.clone(), reason, StoreRead::Skipped, fetch());
+        self.leases.renew(&key, bypass_key, load).await.map(|obtained| served(obtained, reason))
+    }
+
+    /// Completes a request that was not answered by [`find`](Self::find): reports its end to the
+    /// observer, and returns its result with its duration.
+    ///
+    /// # Errors
+    /// The error of the result.
+    pub fn complete(
+        &self,
+        started: SteadyTime,
+        is_bound: bool,
+        result: Result<Token, Error>,
+    ) -> Result<Token, Error> {
+        let duration = self.clock.steady_now().since(started);
+        self.observer.emit(|| events::request(result.as_ref(), is_bound, duration, &self.clock));
+        let result =
+            result.map_err(|error| error.with_metadata(|metadata| metadata.total_duration = duration));
+        result.map(|token| {
+            let delivery = token.delivery().with_total(duration);
+            token.with_delivery(delivery)
+        })
     }
 
     /// Puts a token into memory.
     pub(crate) fn insert(&self, lease: Lease<Token>) {
-        self.leases.insert(lease.value().key().clone(), lease);
+        self.leases.insert(lease.value().key().clone(), lease.map(CachedToken::from));
     }
 
     /// Returns the tokens in memory.
     pub(crate) fn snapshot(&self) -> Vec<(TokenKey, Lease<Token>)> {
-        self.leases.snapshot()
+        let all = self.leases.snapshot().into_iter();
+        all.map(|(key, lease)| (key, lease.map(CachedToken::in_memory))).collect()
     }
 
     /// Returns the clock that deadlines are compared with.
@@ -226,9 +281,10 @@ impl TokenCache {
     fn load<R>(
         &self,
         requested: TokenKey,
+        reason: RefreshReason,
         read: StoreRead,
         fetch: R,
-    ) -> impl Future<Output = Result<Loaded<TokenKey, Token>, Error>> + Send + 'static + use<R>
+    ) -> impl Future<Output = Result<Loaded<TokenKey, CachedToken>, Error>> + Send + 'static + use<R>
     where
         R: Future<Output = Result<IssuedToken, Error>> + Send + 'static,
     {
@@ -236,34 +292,53 @@ impl TokenCache {
         async move {
             // Held until the token is in the store.
             let mut lock = None;
+            let started = cache.clock.steady_now();
             if let (Some(store), StoreRead::Allowed { identity, limit }) = (&cache.store, &read) {
                 let held = || cache.find_even_if_due(&requested.borrowed());
                 match store.token_or_lock(&requested, identity.as_ref(), held, *limit).await {
                     Lookup::Found(stored) => {
                         let now = cache.clock.read();
-                        let lease = stored.into_lease(requested, TokenOrigin::Cache, now, &cache.jitter);
-                        return Ok(Loaded::new(lease));
+                        let delivery = Delivery::STORE.with_time_in_store(now.steady.since(started));
+                        let lease = stored.into_lease(requested, delivery, now, &cache.jitter);
+                        return Ok(Loaded::new(lease.map(CachedToken::from)));
                     }
                     Lookup::Missing(acquired) => lock = acquired,
                 }
             }
             let renewal = cache.leases.find(&requested).is_some();
             let span = events::fetch(&requested.borrowed(), renewal);
+            let is_bound = requested.borrowed().is_bound;
+            let began = cache.clock.steady_now();
             let fetch = async {
-                let began = cache.clock.steady_now();
                 let outcome = fetch.await;
-                events::fetched(&outcome, cache.clock.steady_now().since(began));
+                let took = cache.clock.steady_now().since(began);
+                events::fetched(&outcome, took);
+                cache.observer.emit(|| events::token_fetch(&outcome, is_bound, reason, took));
                 outcome
             };
-            let mut fetched = fetch.instrument(span).await?;
+            let fetched = fetch.instrument(span).await;
+            let mut fetched = fetched.map_err(|error| {
+                error.with_metadata(|metadata| {
+                    metadata.refresh_reason = reason;
+                    metadata.cache_duration = began.since(started);
+                })
+            })?;
             let actual = fetched.key.take().filter(|actual| *actual != requested);
             let key = actual.clone().unwrap_or(requested);
-            let lease = fetched.into_lease(key, TokenOrigin::Network, cache.clock.read(), &cache.jitter);
+            let now = cache.clock.read();
+            let mut lease = fetched.into_lease(key, Delivery::fetched(reason), now, &cache.jitter);
             if let Some(store) = &cache.store {
                 let lock = lock.as_ref().filter(|_| actual.is_none());
                 store.keep_token(lease.value(), lock).await;
+                let after_fetch = cache.clock.steady_now().since(now.steady);
+                let in_store = began.since(started) + after_fetch;
+                lease = lease.map(|token| {
+                    let delivery = token.delivery().with_time_in_store(in_store);
+                    token.with_delivery(delivery)
+                });
             }
             drop(lock);
+            let lease = lease.map(CachedToken::from);
             Ok(match actual {
                 None => Loaded::new(lease),
                 Some(actual) => Loaded::with_key(lease, actual),
@@ -282,14 +357,23 @@ enum StoreRead {
     Skipped,
 }
 
-fn served(obtained: Obtained<Token>) -> Token {
-    let is_from_store = obtained.value.origin() == TokenOrigin::Cache;
-    let token = obtained.value.from(match obtained.origin {
-        _ if is_from_store => TokenOrigin::Cache,
-        Origin::Cache => TokenOrigin::Cache,
-        Origin::Joined => TokenOrigin::Joined,
-        _ => TokenOrigin::Network,
-    });
+/// Returns the token of a request that was made for this reason.
+fn served(obtained: Obtained<CachedToken>, reason: RefreshReason) -> Token {
+    let Obtained { value, origin, .. } = obtained;
+    let token = match origin {
+        Origin::Cache => {
+            let is_renewed = reason == RefreshReason::Due;
+            let refresh_reason = if is_renewed { reason } else { RefreshReason::NotApplicable };
+            value.in_memory().with_delivery(Delivery { refresh_reason, ..Delivery::MEMORY })
+        }
+        _ => {
+            let token = value.loaded(reason);
+            let delivery = token.delivery();
+            let is_joined = origin == Origin::Joined && delivery.cache_level.is_none();
+            let origin = if is_joined { TokenOrigin::Joined } else { delivery.origin };
+            token.with_delivery(Delivery { origin, ..delivery })
+        }
+    };
     events::served(&token);
     token
 }

@@ -69,18 +69,21 @@ async fn fetch(request: Arc<OwnedRequest>, auth: Option<ClientAuth>) -> Result<T
         request: Arc::clone(&request),
         key: key.to_key(),
         auth,
-        reason: request.fetch_reason(&key),
+        reason: request.refresh_reason(&key),
+        trace: Arc::default(),
     };
     // Boxed, because the future is large, and a debug build copies it onto the stack at each level.
     let token = match (request.bypass_key.as_deref(), throttle.check(&key)) {
         (Some(_), Err(error)) => Err(error),
         // A token that is due for refresh is better than an error.
         (None, Err(error)) => cache.find_even_if_due(&key).inspect(events::served).ok_or(error),
-        (Some(bypass_key), Ok(())) => cache.renew(&key, bypass_key, || Box::pin(exchange.run())).await,
+        (Some(bypass_key), Ok(())) => {
+            cache.renew_for(&key, exchange.reason, bypass_key, || Box::pin(exchange.run())).await
+        }
         // A store that does not respond leaves the exchange half of the time.
         (None, Ok(())) => {
             let limit = request.parts.time_left(request.started) / 2;
-            cache.obtain_within(&key, limit, || Box::pin(exchange.run())).await
+            cache.obtain_within(&key, exchange.reason, limit, || Box::pin(exchange.run())).await
         }
     }?;
     if let Some(certificate) = token.bound_to() {

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use symbolon_lease::{Lease, LeaseCache, LeaseKey, Loaded, Obtained, Origin};
-use symbolon_types::{ClientIdentity, Error, SharedClock, SteadyTime, Thumbprint};
+use symbolon_types::{ClientIdentity, Error, RefreshReason, SharedClock, SteadyTime, Thumbprint};
 
 use crate::cache::{TokenCache, events};
-use crate::token::{CacheKey, Token, TokenKey, TokenOrigin};
+use crate::token::{CacheKey, Delivery, Token, TokenKey};
 
 /// Maximum number of remembered refused certificates.
 const REFUSED_CAPACITY: usize = 64;
@@ -71,7 +71,9 @@ impl BoundTokens {
             return predecessor;
         };
         match cache.find_even_if_due(&newest.borrowed()) {
-            Some(successor) if origin == Origin::Load => successor.from(TokenOrigin::Network),
+            Some(successor) if origin == Origin::Load => {
+                successor.with_delivery(Delivery::fetched(RefreshReason::Missing))
+            }
             Some(token) => token,
             None => predecessor,
         }

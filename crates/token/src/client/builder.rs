@@ -1,6 +1,6 @@
 //! The builder of a token client.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use symbolon_transport::{HttpClient, RetryPolicy, SharedTransport, Transport};
@@ -52,8 +52,8 @@ impl TokenClientBuilder {
         }
     }
 
-    /// Sets the environment variables, the clock, the randomness of renewals and retries, and the
-    /// scale of retry delays. Default: the process's own.
+    /// Sets the environment variables, the clock, the randomness of renewals and retries, the scale
+    /// of retry delays, and the observer. Default: the process's own, and no observer.
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
@@ -96,7 +96,7 @@ impl TokenClientBuilder {
     #[must_use]
     pub fn build(self) -> TokenClient {
         let new_cache = || TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context);
-        let cache = self.cache.unwrap_or_else(new_cache);
+        let cache = self.cache.unwrap_or_else(new_cache).for_context(&self.context);
         let clock = self.context.clock();
         TokenClient {
             parts: Arc::new(ClientParts {
@@ -109,6 +109,7 @@ impl TokenClientBuilder {
                 retry: self.retry,
                 deadline: self.deadline,
                 caller: self.caller,
+                last_issuance: Mutex::default(),
             }),
         }
     }

@@ -2,22 +2,26 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use symbolon_lease::LeaseKey;
 use symbolon_transport::{Idempotence, Response, TransportError, TransportErrorKind, is_transient_status};
 use symbolon_types::advice::entra_advice;
-use symbolon_types::{Error, ErrorBody, ErrorKind, SigningError};
+use symbolon_types::{
+    Error, ErrorBody, ErrorKind, Event, RefreshReason, RefusalEvent, RefusingParty, RequestMetadata,
+    SigningError,
+};
 
 use super::owned_request::OwnedRequest;
 use super::parts::ClientParts;
 use crate::cache::events;
 use crate::credential::ClientAuth;
 use crate::oauth::{
-    CredentialRejection, ErrorResponse, FetchReason, Grant, RoutingHint, TelemetryHeader, TokenRequestBody,
-    TokenResponse, advice, concerns_federation, described,
+    CredentialRejection, ErrorResponse, Grant, RoutingHint, TelemetryHeader, TokenRequestBody, TokenResponse,
+    advice, concerns_federation, described,
 };
-use crate::token::{CacheKey, IssuedToken, RefreshToken, TokenKey};
+use crate::token::{CacheKey, Issuance, IssuedToken, RefreshToken, TokenKey};
 
 /// One exchange, before it is made.
 pub(crate) struct TokenExchange {
@@ -26,7 +30,16 @@ pub(crate) struct TokenExchange {
     pub(super) key: TokenKey,
     /// The authentication, if the key depended on it.
     pub(super) auth: Option<ClientAuth>,
-    pub(super) reason: FetchReason,
+    pub(super) reason: RefreshReason,
+    pub(super) trace: Arc<Mutex<ExchangeTrace>>,
+}
+
+/// The progress of an exchange, for the metadata of its error.
+#[derive(Default)]
+pub(super) struct ExchangeTrace {
+    issuance: Option<Arc<Issuance>>,
+    /// The time of HTTP requests that have ended.
+    http: Duration,
 }
 
 /// A failed attempt; with a rejection if the credential is the cause.
@@ -61,11 +74,13 @@ impl TokenExchange {
     pub(super) async fn run(self) -> Result<IssuedToken, Error> {
         let (parts, started, id) =
             (Arc::clone(&self.request.parts), self.request.started, self.request.correlation_id);
+        let trace = Arc::clone(&self.trace);
         let is_code = matches!(self.request.grant, Grant::AuthorizationCode(_));
         parts.until(started, "the credential and the token service", self.run_unlimited()).await.map_err(
             |error| {
                 // The time limit may have ended an attempt.
                 let error = if is_code && error.code() == "timeout" { code_used(error) } else { error };
+                let error = error.with_metadata(|metadata| lock(&trace).describe(metadata));
                 match error.correlation_id() {
                     Some(_) => error,
                     None => error.with_correlation_id(id),
@@ -87,6 +102,8 @@ impl TokenExchange {
         let Some(rejection) = &failed.rejection else { return Err(self.failure(&auth, failed)) };
         let has_successor = self.request.parts.credential.refused_erased(&auth, rejection).await;
         events::credential_refused(&failed.error, has_successor);
+        let refusal = || Event::Refusal(RefusalEvent::new(RefusingParty::TokenService, has_successor));
+        self.request.parts.http.context().observer().emit(refusal);
         if has_successor
             && rejection.withdraws_tokens()
             && let Some(identity) = auth.identity()
@@ -141,6 +158,8 @@ impl TokenExchange {
             (false, false) => Idempotence::Message,
         };
         let clock = http.context().clock();
+        let issuance = self.request.parts.issuance(auth);
+        lock(&self.trace).issuance = Some(Arc::clone(&issuance));
         let began = clock.steady_now();
         let make = || {
             let body = TokenRequestBody {
@@ -158,18 +177,18 @@ impl TokenExchange {
             let request = body.to_request(auth.token_endpoint()).with_identity(auth.identity().cloned());
             Ok(request.with_idempotence(idempotence))
         };
-        let outcome = match http.send(retry, make).await {
-            Ok(sent) => {
-                let took = clock.steady_now().since(began);
-                self.read(auth, &sent.response).map(|granted| (granted, sent.attempts, took))
-            }
+        let sent = http.send(retry, make).await;
+        let took = clock.steady_now().since(began);
+        lock(&self.trace).http += took;
+        let outcome = match sent {
+            Ok(sent) => self.read(auth, &sent.response).map(|granted| (granted, sent.attempts, took)),
             Err(SendError::Build(error)) => Err(FailedAttempt::unsent(error)),
             Err(SendError::Transport(error)) => Err(unanswered(error)),
         };
         match outcome {
             Ok((granted, attempts, took)) => {
                 self.request.parts.throttle.refused.remove(&self.key_of(auth, self.request.subject.name()));
-                Ok(self.fetched(auth, granted, stored).await.after(attempts, took))
+                Ok(self.fetched(auth, granted, stored, issuance).await.after(attempts, took))
             }
             Err(mut failed) => {
                 if matches!(self.request.grant, Grant::AuthorizationCode(_))
@@ -220,6 +239,7 @@ impl TokenExchange {
         auth: &ClientAuth,
         granted: TokenResponse,
         used: Option<RefreshToken>,
+        issuance: Arc<Issuance>,
     ) -> IssuedToken {
         let cache = &self.request.parts.cache;
         let account = granted.account.or_else(|| used.as_ref().and_then(|used| used.account.clone()));
@@ -238,6 +258,10 @@ impl TokenExchange {
         IssuedToken::new(granted.token, granted.expiry, auth.scheme().clone(), self.request.correlation_id)
             .with_owner(auth.owner())
             .about(account)
+            .with_issuance(match granted.parameters {
+                None => issuance,
+                parameters => Arc::new(Issuance { parameters, ..(*issuance).clone() }),
+            })
             .stored_under(key)
     }
 
@@ -332,6 +356,19 @@ impl TokenExchange {
         let is_unprocessed = rejection.is_some() || response.is_unprocessed();
         FailedAttempt { error, rejection, is_unprocessed }
     }
+}
+
+impl ExchangeTrace {
+    fn describe(&self, metadata: &mut RequestMetadata) {
+        metadata.http_duration = self.http;
+        if let Some(issuance) = &self.issuance {
+            issuance.describe(metadata);
+        }
+    }
+}
+
+fn lock(trace: &Mutex<ExchangeTrace>) -> MutexGuard<'_, ExchangeTrace> {
+    trace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the error of an authorization code that the server may have processed. The same request

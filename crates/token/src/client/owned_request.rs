@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use symbolon_types::{CorrelationId, Error};
+use symbolon_types::{CorrelationId, Error, RefreshReason};
 
 use super::authenticate::authenticate;
 use super::parts::{ClientParts, Started};
 use crate::credential::{CacheIdentity, ClientAuth, CredentialRequest};
-use crate::oauth::{FetchReason, Grant, Parameters, RoutingHint, Subject};
+use crate::oauth::{Grant, Parameters, RoutingHint, Subject};
 use crate::token::CacheKey;
 
 /// A valid token request that owns its parts, so that it can run in the background.
@@ -44,13 +44,13 @@ impl OwnedRequest {
         self.parts.until(self.started, "the credential", self.authenticate()).await
     }
 
-    pub(super) fn fetch_reason(&self, key: &CacheKey<'_>) -> FetchReason {
+    pub(super) fn refresh_reason(&self, key: &CacheKey<'_>) -> RefreshReason {
         match (&self.subject, &self.grant) {
             (Subject::Unknown(_), _) | (Subject::Session(_), Grant::OnBehalfOf { .. }) => {
-                FetchReason::NotApplicable
+                RefreshReason::NotApplicable
             }
-            _ if self.bypass_key.is_some() => FetchReason::ForcedOrClaims,
-            _ => self.parts.cache.fetch_reason(key),
+            _ if self.bypass_key.is_some() => RefreshReason::ForcedOrClaims,
+            _ => self.parts.cache.refresh_reason(key),
         }
     }
 

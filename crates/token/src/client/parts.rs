@@ -1,7 +1,7 @@
 //! Configuration and state that all requests of a client share.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use symbolon_transport::{HttpClient, RetryPolicy, timeout_or_pending};
@@ -10,8 +10,9 @@ use symbolon_types::{Error, ErrorKind, SharedClock, SteadyTime, Thumbprint};
 use super::bound_tokens::BoundTokens;
 use super::throttle::Throttle;
 use crate::cache::TokenCache;
-use crate::credential::ErasedCredential;
+use crate::credential::{ClientAuth, ErasedCredential};
 use crate::oauth::CallerSdk;
+use crate::token::Issuance;
 
 /// Configuration and state that all requests of a client share.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct ClientParts {
     pub(super) deadline: Duration,
     pub(super) caller: CallerSdk,
     pub(super) capabilities: Vec<String>,
+    /// The endpoint and the region of the last token, which the next one probably has too.
+    pub(super) last_issuance: Mutex<Option<Arc<Issuance>>>,
 }
 
 /// The start and the time limit of a request.
@@ -48,6 +51,19 @@ impl ClientParts {
     pub(super) fn refuse_certificate(&self, certificate: Thumbprint) {
         self.bound_tokens.refuse(certificate);
         self.cache.forget_certificate(certificate);
+    }
+
+    /// Returns endpoint and region of requests with this authentication. Tokens share them.
+    pub(super) fn issuance(&self, auth: &ClientAuth) -> Arc<Issuance> {
+        let (endpoint, region) = (auth.token_endpoint(), auth.region().to_use());
+        let mut last = self.last_issuance.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(last) if last.endpoint == *endpoint && last.region == region => Arc::clone(last),
+            _ => {
+                let issuance = Issuance { endpoint: endpoint.clone(), region, parameters: None };
+                Arc::clone(last.insert(Arc::new(issuance)))
+            }
+        }
     }
 
     /// Returns the time until the deadline of a request.

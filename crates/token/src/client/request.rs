@@ -147,12 +147,15 @@ impl<'a> TokenRequest<'a> {
     }
 
     async fn acquire(self) -> Result<Token, Error> {
+        let (cache, is_bound) = (&self.parts.cache, self.proof_of_possession);
+        let started = cache.clock().steady_now();
         let correlation_id = self.options.correlation_id().unwrap_or_else(CorrelationId::random);
         let acquire = catch_panic_of("the token request", || self.acquire_as(correlation_id));
-        acquire.await.unwrap_or_else(Err).map_err(|error| match error.correlation_id() {
+        let result = acquire.await.unwrap_or_else(Err).map_err(|error| match error.correlation_id() {
             Some(_) => error,
             None => error.with_correlation_id(correlation_id),
-        })
+        });
+        cache.complete(started, is_bound, result)
     }
 
     async fn acquire_as(self, correlation_id: CorrelationId) -> Result<Token, Error> {

@@ -40,6 +40,10 @@ impl Expiry {
         self
     }
 
+    pub(crate) fn life(self) -> Duration {
+        self.lifetime
+    }
+
     /// Returns the deadlines of a token whose certificate, if it has one, ends after `bound_for`.
     /// The jitter is drawn once, here.
     pub(crate) fn deadlines(self, bound_for: Option<Duration>, jitter: &Jitter) -> Deadlines {

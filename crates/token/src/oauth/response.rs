@@ -10,6 +10,7 @@ use symbolon_types::{Error, ErrorBody, ErrorKind, Secret, Secrets, Thumbprint};
 use super::access_token::AccessToken;
 use super::account::{Account, jwt_payload};
 use super::expiry::Expiry;
+use super::response_parameters::ResponseParameters;
 use super::scheme::Scheme;
 
 /// The maximum length of an error code that is taken from a response.
@@ -35,6 +36,7 @@ pub(crate) struct TokenResponse {
     pub(crate) expiry: Expiry,
     pub(crate) refresh_token: Option<Secret>,
     pub(crate) account: Option<Account>,
+    pub(crate) parameters: Option<ResponseParameters>,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +50,8 @@ struct TokenResponseBody {
     refresh_token: Option<String>,
     id_token: Option<String>,
     client_info: Option<String>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl TokenResponse {
@@ -86,7 +90,8 @@ impl TokenResponse {
         let lifetime = lifetime.ok_or_else(|| unusable("the response has no valid `expires_in`"))?;
         let expiry = Expiry::after(lifetime).refreshed_after(seconds(&body.refresh_in));
         let account = Account::of(body.client_info.as_deref(), id_token.as_ref().map(Secret::expose));
-        Ok(Self { token, expiry, refresh_token, account })
+        let parameters = ResponseParameters::of(body.others);
+        Ok(Self { token, expiry, refresh_token, account, parameters })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The telemetry header of a token request.
 
 use http::HeaderValue;
+use symbolon_types::RefreshReason;
 
 use super::grant::Grant;
 use super::parameters::Parameters;
@@ -22,21 +23,6 @@ pub enum ManagedIdentityKind {
     UserAssigned,
 }
 
-/// The reason for which a token is fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FetchReason {
-    /// The flow does not read the cache.
-    NotApplicable = 0,
-    /// The caller forced a refresh or answers a claims challenge.
-    ForcedOrClaims = 1,
-    /// The cache has no token.
-    Missing = 2,
-    /// The cached token has expired.
-    Expired = 3,
-    /// The cached token is due for refresh.
-    Due = 4,
-}
-
 /// The name and version of the library that calls this one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallerSdk {
@@ -50,7 +36,7 @@ pub(crate) struct TelemetryHeader<'a> {
     pub(crate) subject: &'a Subject,
     pub(crate) managed_identity: Option<ManagedIdentityKind>,
     pub(crate) is_bound: bool,
-    pub(crate) reason: FetchReason,
+    pub(crate) reason: RefreshReason,
     /// Region, source and outcome, separated by commas.
     pub(crate) region: String,
     /// The cache has a store behind it.

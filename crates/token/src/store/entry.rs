@@ -217,7 +217,7 @@ mod tests {
     use symbolon_types::{ClockReading, CorrelationId, Jitter, SteadyTime};
 
     use super::*;
-    use crate::token::{Partition, TokenOrigin};
+    use crate::token::{Delivery, Partition};
 
     const KEY: &str = "symbolon1:key";
 
@@ -242,7 +242,7 @@ mod tests {
             .after(3, Duration::from_millis(1234))
             .into_lease(
                 CacheKey::bearer(&partition, "a").to_key(),
-                TokenOrigin::Network,
+                Delivery::MEMORY,
                 reading(),
                 &Jitter::fixed(0.0),
             )
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(stored.secret.expose(), token.secret().expose());
         assert!(!stored.is_due);
         let key = token.key().clone();
-        let lease = stored.fetched.into_lease(key, TokenOrigin::Cache, reading(), &Jitter::fixed(0.0));
+        let lease = stored.fetched.into_lease(key, Delivery::STORE, reading(), &Jitter::fixed(0.0));
         let issued = lease.value();
         assert_eq!(issued.expires_on(), token.expires_on());
         assert_eq!(issued.refresh_on(), token.refresh_on());

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use symbolon_lease::{Lease, LeaseCache};
 use symbolon_transport::timeout;
-use symbolon_types::{ClientIdentity, Error, Secret, SharedClock, Thumbprint, catch_panic_of};
+use symbolon_types::{
+    ClientIdentity, Error, Event, Secret, SharedClock, SharedObserver, StoreEvent, StoreOperation,
+    Thumbprint, catch_panic_of,
+};
 use tracing::debug;
 
 use super::cache_store::{CacheStore, ErasedStore, LockOutcome, Precondition, PutOutcome, StoreLock};
@@ -43,15 +46,27 @@ pub(crate) struct StoreClient {
     /// Digests of tokens that a resource refused, which the store may still have or receive again.
     refused: LeaseCache<TokenKey, Thumbprint>,
     clock: SharedClock,
+    observer: SharedObserver,
 }
 
 impl StoreClient {
     /// The longest search for a token: two reads, and the lock between them.
     pub(crate) const LONGEST_LOOKUP: Duration = TIMEOUT.saturating_mul(2).saturating_add(LOCK_TIMEOUT);
 
-    pub(crate) fn new(store: impl CacheStore, capacity: usize, clock: SharedClock) -> Self {
+    pub(crate) fn new(
+        store: impl CacheStore,
+        capacity: usize,
+        clock: SharedClock,
+        observer: SharedObserver,
+    ) -> Self {
         let refused = LeaseCache::new(capacity, clock.clone());
-        Self { store: Arc::new(store), is_for_bound_tokens: false, refused, clock }
+        Self { store: Arc::new(store), is_for_bound_tokens: false, refused, clock, observer }
+    }
+
+    /// Returns a client that reports its calls to another observer.
+    pub(crate) fn observed_by(mut self, observer: SharedObserver) -> Self {
+        self.observer = observer;
+        self
     }
 
     /// Returns a client that uses the store for bound tokens only.
@@ -96,7 +111,9 @@ impl StoreClient {
         }
         let store_key = store_key(EntryKind::AccessToken, key);
         let lock = self.store.lock_erased(&store_key, read);
-        self.call_within(LOCK_TIMEOUT, "lock a token", lock).await.unwrap_or(LockOutcome::Unsupported)
+        self.call_within(LOCK_TIMEOUT, StoreOperation::Lock, "lock a token", lock)
+            .await
+            .unwrap_or(LockOutcome::Unsupported)
     }
 
     /// Returns the stored token for `key` if it helps a caller that has `held`, and the version of
@@ -126,7 +143,7 @@ impl StoreClient {
             return (None, None);
         }
         let store_key = store_key(EntryKind::AccessToken, key);
-        let read = self.call("read a token", self.store.get_erased(&store_key)).await;
+        let read = self.call(StoreOperation::Read, "read a token", self.store.get_erased(&store_key)).await;
         let Some(entry) = read.flatten() else { return (None, None) };
         let stored = decode_token(entry.bytes(), &store_key, key, identity, self.clock.now());
         if stored.is_none() {
@@ -147,7 +164,7 @@ impl StoreClient {
         let Some(entry) = encode_token(&store_key, token, now) else { return };
         let precondition = lock.map_or(Precondition::None, Precondition::Locked);
         let put = self.store.put_erased(&store_key, &entry, ttl, precondition);
-        if self.call("keep a token", put).await == Some(PutOutcome::Conflict) {
+        if self.call(StoreOperation::Write, "keep a token", put).await == Some(PutOutcome::Conflict) {
             debug!("another process has acquired the lock of a token meanwhile; the token is not stored");
         }
     }
@@ -178,7 +195,7 @@ impl StoreClient {
             }
             Ok(())
         };
-        self.call("remove a token", removal).await;
+        self.call(StoreOperation::Remove, "remove a token", removal).await;
     }
 
     pub(crate) async fn refresh_token(&self, key: &TokenKey) -> Option<DatedRefreshToken> {
@@ -187,7 +204,9 @@ impl StoreClient {
             return None;
         }
         let store_key = store_key(EntryKind::RefreshToken, key);
-        let entry = self.call("read a refresh token", self.store.get_erased(&store_key)).await??;
+        let entry = self
+            .call(StoreOperation::Read, "read a refresh token", self.store.get_erased(&store_key))
+            .await??;
         decode_refresh_token(entry.bytes(), &store_key)
     }
 
@@ -222,7 +241,7 @@ impl StoreClient {
             debug!("could not store a refresh token because of concurrent writes");
             Ok(None)
         };
-        self.call("keep a refresh token", exchange).await?
+        self.call(StoreOperation::Write, "keep a refresh token", exchange).await?
     }
 
     /// Removes the refresh token of `key`, or only the token `only`, and returns whether it
@@ -251,7 +270,7 @@ impl StoreClient {
             debug!("could not remove a refresh token because of concurrent writes");
             Ok(false)
         };
-        self.call("forget a refresh token", removal).await.unwrap_or(false)
+        self.call(StoreOperation::Remove, "forget a refresh token", removal).await.unwrap_or(false)
     }
 
     /// Returns whether the store may have tokens of `key`. Those that only this machine can use
@@ -266,20 +285,33 @@ impl StoreClient {
 
     async fn call<T>(
         &self,
+        operation: StoreOperation,
         purpose: &'static str,
-        operation: impl Future<Output = Result<T, Error>>,
+        call: impl Future<Output = Result<T, Error>>,
     ) -> Option<T> {
-        self.call_within(TIMEOUT, purpose, operation).await
+        self.call_within(TIMEOUT, operation, purpose, call).await
     }
 
     async fn call_within<T>(
         &self,
         limit: Duration,
+        operation: StoreOperation,
         purpose: &'static str,
-        operation: impl Future<Output = Result<T, Error>>,
+        call: impl Future<Output = Result<T, Error>>,
     ) -> Option<T> {
-        let operation = catch_panic_of("the token store", || operation);
-        match timeout(&self.clock, limit, operation).await.map(|output| output.unwrap_or_else(Err)) {
+        let call = catch_panic_of("the token store", || call);
+        let started = self.clock.steady_now();
+        let result = timeout(&self.clock, limit, call).await.map(|output| output.unwrap_or_else(Err));
+        self.observer.emit(|| {
+            let result = match &result {
+                Some(Ok(_)) => Ok(()),
+                Some(Err(error)) => Err(error.error_type()),
+                None => Err("timeout"),
+            };
+            let duration = self.clock.steady_now().since(started);
+            Event::Store(StoreEvent::new(operation, result, duration))
+        });
+        match result {
             Some(Ok(output)) => Some(output),
             Some(Err(error)) => {
                 debug!(purpose, code = error.code(), "a call to the token store failed");

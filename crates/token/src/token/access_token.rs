@@ -7,11 +7,16 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use symbolon_transport::{HttpClient, Idempotence, Request, RetryPolicy, Route, TransportError};
-use symbolon_types::{ClientIdentity, CorrelationId, Error, ErrorKind, Secret};
+use symbolon_types::{
+    CacheLevel, ClientIdentity, CorrelationId, Error, ErrorKind, RefreshReason, RequestMetadata, Secret,
+    TokenOrigin,
+};
 
+use super::delivery::{Delivery, Micros};
+use super::issuance::Issuance;
 use super::key::TokenKey;
 use super::owner::TokenOwner;
-use crate::oauth::{Account, Scheme};
+use crate::oauth::{Account, ResponseParameters, Scheme};
 
 /// An access token and, if it is bound, its certificate. Immutable; clones are cheap.
 ///
@@ -20,7 +25,52 @@ use crate::oauth::{Account, Scheme};
 #[derive(Clone)]
 pub struct Token {
     parts: Arc<TokenParts>,
-    origin: TokenOrigin,
+    delivery: Delivery,
+}
+
+/// A token in the cache, smaller than a [`Token`]: an entry with it fits in one cache line.
+#[derive(Clone)]
+pub(crate) struct CachedToken {
+    parts: Arc<TokenParts>,
+    source: LoadSource,
+    in_store: Micros,
+}
+
+/// The source of a token that was loaded into the cache.
+#[derive(Clone, Copy)]
+enum LoadSource {
+    Issuer,
+    Store,
+}
+
+impl CachedToken {
+    /// Returns the token as it is served from memory.
+    pub(crate) fn in_memory(self) -> Token {
+        Token { parts: self.parts, delivery: Delivery::MEMORY }
+    }
+
+    /// Returns the token as it is delivered to the requests for which it was loaded.
+    pub(crate) fn loaded(self, reason: RefreshReason) -> Token {
+        let delivery = match self.source {
+            LoadSource::Issuer => Delivery::fetched(reason),
+            LoadSource::Store => Delivery::STORE,
+        };
+        Token { parts: self.parts, delivery: Delivery { in_store: self.in_store, ..delivery } }
+    }
+
+    pub(crate) fn is(&self, token: &Token) -> bool {
+        Arc::ptr_eq(&self.parts, &token.parts)
+    }
+}
+
+impl From<Token> for CachedToken {
+    fn from(token: Token) -> Self {
+        let source = match token.delivery.cache_level {
+            Some(CacheLevel::Store) => LoadSource::Store,
+            _ => LoadSource::Issuer,
+        };
+        Self { source, in_store: token.delivery.in_store, parts: token.parts }
+    }
 }
 
 /// The content of a token. Its members are small, because a cache holds thousands of them.
@@ -34,6 +84,7 @@ pub(crate) struct TokenParts {
     pub(crate) correlation_id: CorrelationId,
     pub(crate) attempts: u32,
     pub(crate) duration_ms: u32,
+    pub(crate) issuance: Option<Arc<Issuance>>,
     pub(crate) key: TokenKey,
 }
 
@@ -52,49 +103,25 @@ impl UnixMicros {
     }
 }
 
-/// The origin of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TokenOrigin {
-    /// The token was issued for this request.
-    Network,
-    /// The token was issued for an earlier request, whose exchange this one joined.
-    Joined,
-    /// The token was in the cache.
-    Cache,
-}
-
-impl TokenOrigin {
-    /// Returns `network`, `joined` or `cache`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::Joined => "joined",
-            Self::Cache => "cache",
-        }
-    }
-}
-
 impl Token {
     /// The deadline of [`call`](Self::call): one minute.
     pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
 
-    pub(crate) fn new(parts: TokenParts) -> Self {
-        Self { parts: Arc::new(parts), origin: TokenOrigin::Network }
+    pub(crate) fn new(parts: TokenParts, delivery: Delivery) -> Self {
+        Self { parts: Arc::new(parts), delivery }
     }
 
-    pub(crate) fn from(mut self, origin: TokenOrigin) -> Self {
-        self.origin = origin;
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
         self
     }
 
     pub(crate) fn key(&self) -> &TokenKey {
         &self.parts.key
-    }
-
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.parts, &other.parts)
     }
 
     /// Returns the text of the token.
@@ -157,7 +184,7 @@ impl Token {
     /// Returns the origin of the token.
     #[must_use]
     pub fn origin(&self) -> TokenOrigin {
-        self.origin
+        self.delivery.origin
     }
 
     /// Returns the correlation id of the request that the token was issued for.
@@ -176,6 +203,39 @@ impl Token {
     #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.parts.duration_ms.into())
+    }
+
+    /// Returns the way in which the request got the token: the reason for its fetch, the token
+    /// endpoint, the region, the durations. [`Error::metadata`] has the same of a failed request.
+    #[must_use]
+    pub fn metadata(&self) -> RequestMetadata {
+        let mut metadata = RequestMetadata::default();
+        metadata.cache_level = self.delivery.cache_level;
+        metadata.refresh_reason = self.delivery.refresh_reason;
+        metadata.total_duration = self.delivery.total();
+        metadata.cache_duration = self.delivery.time_in_store();
+        metadata.http_duration = self.duration();
+        if let Some(issuance) = &self.parts.issuance {
+            issuance.describe(&mut metadata);
+        }
+        metadata
+    }
+
+    /// Returns a parameter of the token response that this library does not interpret, such as
+    /// `spa_accountid`: a text, or a number or boolean as text. Parameters are in memory only, not
+    /// in a store, and those beyond 4 KiB in total are left out. A value can be a secret.
+    #[must_use]
+    pub fn response_parameter(&self, name: &str) -> Option<&Secret> {
+        self.response_parameters()?.get(name)
+    }
+
+    /// Returns the names of these parameters, sorted.
+    pub fn response_parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.response_parameters().into_iter().flat_map(ResponseParameters::names)
+    }
+
+    fn response_parameters(&self) -> Option<&ResponseParameters> {
+        self.parts.issuance.as_ref()?.parameters.as_ref()
     }
 
     /// Calls a resource: sends a request with the token and, for a bound token, its certificate.
@@ -290,5 +350,5 @@ fn not_absolute() -> Error {
 symbolon_types::debug_fields!(
     Token |this|
     token_type: this.token_type(), audience: this.audience(), expires_on: this.expires_on(),
-    origin: this.origin
+    origin: this.origin()
 );

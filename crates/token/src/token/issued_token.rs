@@ -6,7 +6,9 @@ use std::time::Duration;
 use symbolon_lease::Lease;
 use symbolon_types::{ClockReading, CorrelationId, Jitter};
 
-use super::access_token::{Token, TokenOrigin, TokenParts, UnixMicros};
+use super::access_token::{Token, TokenParts, UnixMicros};
+use super::delivery::Delivery;
+use super::issuance::Issuance;
 use super::key::TokenKey;
 use super::owner::TokenOwner;
 use crate::oauth::{AccessToken, Account, Expiry, Scheme};
@@ -24,6 +26,7 @@ pub struct IssuedToken {
     pub(crate) attempts: usize,
     duration: Duration,
     pub(crate) key: Option<TokenKey>,
+    issuance: Option<Arc<Issuance>>,
 }
 
 impl IssuedToken {
@@ -48,6 +51,7 @@ impl IssuedToken {
             attempts: 1,
             duration: Duration::ZERO,
             key: None,
+            issuance: None,
         }
     }
 
@@ -64,6 +68,11 @@ impl IssuedToken {
         self
     }
 
+    /// Returns the lifetime of the token.
+    pub(crate) fn life(&self) -> Duration {
+        self.expiry.life()
+    }
+
     pub(crate) fn with_tenant_id(mut self, tenant_id: Option<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.owner).tenant_id = tenant_id;
         self
@@ -71,6 +80,11 @@ impl IssuedToken {
 
     pub(crate) fn with_owner(mut self, owner: Arc<TokenOwner>) -> Self {
         self.owner = owner;
+        self
+    }
+
+    pub(crate) fn with_issuance(mut self, issuance: Arc<Issuance>) -> Self {
+        self.issuance = Some(issuance);
         self
     }
 
@@ -85,7 +99,7 @@ impl IssuedToken {
     pub(crate) fn into_lease(
         self,
         key: TokenKey,
-        origin: TokenOrigin,
+        delivery: Delivery,
         now: ClockReading,
         jitter: &Jitter,
     ) -> Lease<Token> {
@@ -93,7 +107,7 @@ impl IssuedToken {
         let bound_for = bound_to.map(|identity| identity.time_until(identity.not_after(), now));
         let deadlines = self.expiry.deadlines(bound_for, jitter);
         let refresh_on = UnixMicros::from_time(now.wall + deadlines.refresh_in);
-        let token = Token::new(TokenParts {
+        let parts = TokenParts {
             secret: self.token.into_secret(),
             scheme: self.scheme,
             owner: self.owner,
@@ -103,9 +117,10 @@ impl IssuedToken {
             correlation_id: self.correlation_id,
             attempts: self.attempts.try_into().unwrap_or(u32::MAX),
             duration_ms: self.duration.as_millis().try_into().unwrap_or(u32::MAX),
+            issuance: self.issuance,
             key,
-        });
-        Lease::new(token.from(origin), now.steady.plus(deadlines.served_for))
+        };
+        Lease::new(Token::new(parts, delivery), now.steady.plus(deadlines.served_for))
             .with_refresh_at(now.steady_at(refresh_on.to_time()))
     }
 
