@@ -9,6 +9,7 @@
 
 mod bench;
 mod check;
+mod dist;
 mod examples;
 mod fuzz;
 mod invocation;
@@ -41,6 +42,7 @@ struct XtaskArgs {
 enum XtaskCommand {
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
+    Dist(dist::DistArgs),
     Fuzz(fuzz::FuzzArgs),
     /// Check the dependencies between crates, and the direction of modules inside each crate
     ///
@@ -71,6 +73,7 @@ fn run(command: &XtaskCommand) -> Result<(), String> {
     match command {
         XtaskCommand::Bench(arguments) => arguments.run(),
         XtaskCommand::Check(arguments) => check::run(arguments, &members),
+        XtaskCommand::Dist(arguments) => dist::run(arguments, &members),
         XtaskCommand::Fuzz(arguments) => fuzz::run(arguments, &members),
         XtaskCommand::Layers => layers::run().and(modules::run(&members)),
         XtaskCommand::Language(arguments) => language::run(arguments),

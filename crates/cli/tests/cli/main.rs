@@ -21,6 +21,8 @@ mod inspect;
 mod limits;
 mod manual;
 mod origin;
+#[cfg(target_os = "linux")]
+mod packages;
 mod progress;
 #[cfg(unix)]
 mod proxy;
