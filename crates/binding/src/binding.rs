@@ -1,12 +1,13 @@
 //! Result of a mint.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use symbolon_types::{ClientIdentity, SteadyTime};
+use symbolon_types::{ClientIdentity, Error, SigningKey, SteadyTime};
 use url::Url;
 
 use crate::binding_id::BindingId;
+use crate::record::BindingRecord;
 
 /// Certificate that binds a managed identity to a key, with the token endpoint that accepts it.
 ///
@@ -88,6 +89,23 @@ impl Binding {
     #[must_use]
     pub fn renew_at(&self) -> SystemTime {
         self.0.renew_at
+    }
+
+    /// Returns the time until the renewal is due; zero if it is. Setting the clock of this machine
+    /// does not change it.
+    #[must_use]
+    pub fn time_until_renewal(&self, now: SteadyTime) -> Duration {
+        self.0.deadlines.renew_at.since(now)
+    }
+
+    /// Returns a description of the binding for people.
+    ///
+    /// # Errors
+    /// `invalid_certificate` when the certificate cannot be read.
+    pub fn record(&self) -> Result<BindingRecord, Error> {
+        let identity = self.identity();
+        let record = BindingRecord::new(identity.chain(), &self.0.client_id, &self.0.tenant_id);
+        record.map(|record| record.with_key_location(identity.key().location()))
     }
 }
 

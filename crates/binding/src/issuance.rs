@@ -10,7 +10,7 @@ mod token_hosts;
 
 #[cfg(unix)]
 pub(crate) use self::certificate::CertificateError;
-pub(crate) use self::certificate::UncheckedCertificate;
+pub(crate) use self::certificate::{UncheckedCertificate, token_not_after};
 pub(crate) use self::credential::{IssuedCredential, request_body};
 pub(crate) use self::csr::Csr;
 pub(crate) use self::platform_metadata::PlatformMetadata;

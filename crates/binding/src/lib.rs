@@ -30,6 +30,7 @@ pub mod keyguard {}
 mod managed_identity_id;
 mod mint;
 mod minter;
+mod record;
 mod renewal;
 mod step_timer;
 mod watch;
@@ -42,7 +43,10 @@ pub use key_probe::probe_key;
 pub use key_provider::PersistedKeys;
 pub use key_provider::{KeyProvider, SharedKeyProvider, SoftwareKeys};
 pub use managed_identity_id::ManagedIdentityId;
+#[cfg(unix)]
+pub use minter::stored_bindings;
 pub use minter::{Minter, REMINT_COOLDOWN};
+pub use record::BindingRecord;
 /// Folders that only this user can use: bindings and keys of devices are stored in one.
 #[cfg(unix)]
 pub use symbolon_files as store;

@@ -18,6 +18,8 @@ pub use self::refusals::REMINT_COOLDOWN;
 use self::refusals::RefusalHistory;
 #[cfg(unix)]
 pub(crate) use self::store::BindingStore;
+#[cfg(unix)]
+pub use self::store::stored_bindings;
 use self::watches::WatchRegistry;
 use crate::binding_id::BindingId;
 use crate::issuance::IssuedCredential;
@@ -158,6 +160,49 @@ impl Minter {
                 Ok(suspect)
             }
         }
+    }
+
+    /// Returns the binding of an identity like [`binding`](Self::binding), but waits for a renewal
+    /// that is due.
+    ///
+    /// # Errors
+    /// Those of [`binding`](Self::binding). The old binding stays, and [`held`](Self::held) returns
+    /// it.
+    pub async fn renewed_binding(
+        &self,
+        id: &ManagedIdentityId,
+        correlation_id: CorrelationId,
+    ) -> Result<Binding, Error> {
+        if self.current(id).is_some() || self.held(id).is_none() {
+            return self.binding(id, correlation_id).await;
+        }
+        self.load_binding(id, correlation_id).await
+    }
+
+    /// Replaces the certificate `used` of an identity, although it is not due and was not refused.
+    /// After a replacement, and after a refusal, the next one replaces nothing until a pause is
+    /// over; see [`report_refusal`](Self::report_refusal).
+    ///
+    /// # Errors
+    /// Those of [`binding`](Self::binding). The old binding stays.
+    pub async fn replaced_binding(
+        &self,
+        id: &ManagedIdentityId,
+        used: Thumbprint,
+        correlation_id: CorrelationId,
+    ) -> Result<Binding, Error> {
+        let decision = self.0.handle_refusal(id, used, Evidence::Loss);
+        tracing::info!(identity = %id.kind(), ?decision, "replacing a certificate on request");
+        self.load_binding(id, correlation_id).await
+    }
+
+    async fn load_binding(
+        &self,
+        id: &ManagedIdentityId,
+        correlation_id: CorrelationId,
+    ) -> Result<Binding, Error> {
+        let load = || Arc::clone(&self.0).load(MintRequest { id: id.clone(), correlation_id });
+        Ok(self.0.by_name.renew(id, "", load).await?.value)
     }
 
     /// Records that the token service, or the TLS handshake with it, refused the certificate

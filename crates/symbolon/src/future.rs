@@ -62,7 +62,7 @@ fn token_request<'a>(request: &ManagedIdentityRequest<'a>) -> TokenRequest<'a> {
 }
 
 /// Refuses a request for a certificate that this host cannot fulfil, judging by its environment.
-fn check_host(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
+pub(crate) fn check_host(request: &ManagedIdentityRequest<'_>) -> Result<(), Error> {
     let Detection { source, reason, .. } = request.identity.detection();
     let is_disabled = request.identity.0.is_imds_v2_disabled;
     if *source == Source::Imds && !is_disabled {

@@ -32,9 +32,9 @@ pub struct ManagedIdentity(pub(crate) Arc<IdentityParts>);
 
 #[derive(Debug)]
 pub(crate) struct IdentityParts {
-    id: ManagedIdentityId,
+    pub(crate) id: ManagedIdentityId,
     pub(crate) bearer_tokens: BearerTokens,
-    minter: Minter,
+    pub(crate) minter: Minter,
     pub(crate) token_client: TokenClient,
     prober: HostProber,
     pub(crate) minimum_strength: Option<Strength>,

@@ -13,6 +13,7 @@
 //! token, or the token client and `delegation.rs` for a bound one.
 
 mod bearer;
+mod binding;
 mod capabilities;
 mod chain;
 #[cfg(feature = "client")]

@@ -30,6 +30,13 @@ pub trait SigningKey: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the protection of the private key, as far as the provider can prove it.
     fn strength(&self) -> Strength;
+
+    /// Returns the place of the private key, for people and for other programs that use the same
+    /// key: the path of its file, or a URI such as `pkcs11:` (RFC 7512). It contains no secret.
+    /// Default: `None`, for a key in memory.
+    fn location(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A handle to any [`SigningKey`]. Clones are cheap and share the key.
@@ -60,6 +67,10 @@ impl SigningKey for SharedSigningKey {
 
     fn strength(&self) -> Strength {
         self.0.strength()
+    }
+
+    fn location(&self) -> Option<&str> {
+        self.0.location()
     }
 }
 

@@ -47,7 +47,8 @@ impl SoftHsm {
             println!("{DONE}");
             return;
         }
-        let Some(token) = Self::initialize() else { return };
+        let folder = tempfile::tempdir().expect("a folder");
+        let Some(token) = Self::create_in(folder.path()) else { return };
         let mut child = Command::new(std::env::current_exe().expect("this program"));
         child.args(["--exact", "--nocapture", name]);
         token.put_into(&mut child);
@@ -55,16 +56,20 @@ impl SoftHsm {
         let printed = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && printed.contains(DONE), "{name}:\n{printed}{errors}");
-        fs::remove_dir_all(&token.folder).expect("the token's folder");
     }
 
-    /// Creates a token. Returns `None`, with a line on standard error, if SoftHSM is missing.
-    fn initialize() -> Option<Self> {
+    /// Creates a token in a folder that outlives it, for programs that load the module themselves.
+    /// Returns `None`, with a line on standard error, if SoftHSM is missing.
+    ///
+    /// # Panics
+    /// If the token cannot be initialized.
+    #[must_use]
+    pub fn create_in(folder: &Path) -> Option<Self> {
         let (Some(program), true) = (find_program("softhsm2-util"), Self::module().is_file()) else {
             missing("SoftHSM (`apt-get install softhsm2`)");
             return None;
         };
-        let token = Self { folder: tempfile::tempdir().expect("a folder").keep() };
+        let token = Self { folder: folder.to_owned() };
         fs::create_dir(token.folder.join("tokens")).expect("a folder");
         let tokens = token.folder.join("tokens");
         let configuration = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());

@@ -22,6 +22,8 @@ mod data_reqwest;
 mod data_rotation;
 mod data_tonic;
 mod delegation;
+#[cfg(unix)]
+mod handover;
 mod key;
 mod key_vault;
 mod late_server;

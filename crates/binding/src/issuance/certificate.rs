@@ -129,7 +129,7 @@ fn has_common_name(certificate: &Certificate, client_id: &str) -> bool {
 }
 
 /// Returns the time in the `token_not_after` extension; `None` if it is missing or unreadable.
-fn token_not_after(certificate: &Certificate) -> Option<SystemTime> {
+pub(crate) fn token_not_after(certificate: &Certificate) -> Option<SystemTime> {
     let mut extensions = certificate.tbs_certificate().extensions()?.iter();
     let extension = extensions.find(|extension| extension.extn_id == TOKEN_NOT_AFTER)?;
     let end = read_time(extension.extn_value.as_bytes());

@@ -4,8 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pem_rfc7468::LineEnding;
 use symbolon_files::{FileLock, PrivateDir, StoredFile, has_no_room, spawn_blocking};
-use symbolon_types::{Context, Error, SharedClock, SharedSigningKey, printable};
+use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+use symbolon_types::{
+    Context, Error, Secret, SharedClock, SharedSigningKey, SignatureScheme, SigningError, SigningKey,
+    Strength, printable,
+};
 use zeroize::Zeroizing;
 
 use super::KeyProvider;
@@ -88,6 +93,30 @@ impl PersistedKeys {
         self.clock = context.clock().clone();
         self
     }
+
+    /// Returns the private key of this public key as unencrypted PKCS#8 in PEM (RFC 7468 §10), for
+    /// another program; `None` if this provider has another key. No other provider exports keys.
+    ///
+    /// # Errors
+    /// `store_unusable` when the folder cannot be read.
+    pub async fn export_pem(
+        &self,
+        public_key: &SubjectPublicKeyInfoDer<'_>,
+    ) -> Result<Option<Secret>, Error> {
+        let (algorithm, folder) = (self.algorithm, self.folder.clone());
+        let read = spawn_blocking(move || PrivateDir::open(folder)?.read(algorithm.file()));
+        let stored = match read.await? {
+            Ok(StoredFile::Content(pkcs8)) => algorithm.read(&pkcs8).map(|key| (key, pkcs8)),
+            Ok(_) => None,
+            Err(error) if has_no_room(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let unwritten = self.unwritten.lock().clone();
+        let mut keys = stored.into_iter().chain(unwritten);
+        let Some((_, pkcs8)) = keys.find(|(key, _)| key.public_key() == public_key) else { return Ok(None) };
+        // Encoding fails only if the length overflows.
+        Ok(pem_rfc7468::encode_string("PRIVATE KEY", LineEnding::LF, &pkcs8).ok().map(Secret::new))
+    }
 }
 
 impl KeyProvider for PersistedKeys {
@@ -114,6 +143,42 @@ impl KeyProvider for PersistedKeys {
     }
 }
 
+/// Key with the path of its file.
+struct FileKey {
+    key: SharedSigningKey,
+    path: String,
+}
+
+impl FileKey {
+    fn shared(key: SharedSigningKey, dir: &PrivateDir, file: &str) -> SharedSigningKey {
+        SharedSigningKey::new(Self { key, path: dir.path().join(file).display().to_string() })
+    }
+}
+
+impl SigningKey for FileKey {
+    fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        self.key.public_key()
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        self.key.schemes()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SigningError> {
+        self.key.sign(scheme, message)
+    }
+
+    fn strength(&self) -> Strength {
+        self.key.strength()
+    }
+
+    fn location(&self) -> Option<&str> {
+        Some(&self.path)
+    }
+}
+
+symbolon_types::debug_fields!(FileKey);
+
 /// State of the key file.
 enum StoredKey {
     Key(SharedSigningKey),
@@ -126,7 +191,7 @@ fn read(dir: &PrivateDir, algorithm: SoftwareAlgorithm) -> Result<StoredKey, Err
         StoredFile::Absent => StoredKey::Absent,
         StoredFile::Unusable(problem) => StoredKey::Unusable(problem.to_string()),
         StoredFile::Content(pkcs8) => match algorithm.read(&pkcs8) {
-            Some(key) => StoredKey::Key(key),
+            Some(key) => StoredKey::Key(FileKey::shared(key, dir, algorithm.file())),
             None => StoredKey::Unusable("is damaged or has another algorithm".into()),
         },
     })
@@ -153,7 +218,7 @@ fn find_or_create(
     let (key, pkcs8) = UnwrittenKey::get_or_generate(&mut unwritten, algorithm)?;
     dir.replace(file, pkcs8, lock)?;
     tracing::info!(file = %printable(dir.path().join(file).display()), "created and stored a key");
-    let key = key.clone();
+    let key = FileKey::shared(key.clone(), dir, file);
     *unwritten = None;
     Ok(key)
 }

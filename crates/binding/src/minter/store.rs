@@ -1,19 +1,25 @@
 //! Stored bindings, shared by the processes of a user (docs/protocol/imdsv2.md#binding-store).
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use base64ct::{Base64, Encoding};
 use symbolon_files::{FileLock, PrivateDir, StoredFile, has_no_room, spawn_blocking};
-use symbolon_types::{Error, SharedClock, SharedSigningKey, SigningKey, Thumbprint, printable};
+use symbolon_types::pki_types::CertificateDer;
+use symbolon_types::{Error, ErrorKind, SharedClock, SharedSigningKey, SigningKey, Thumbprint, printable};
 
 use super::store_entry::StoreEntry;
 use crate::binding_id::BindingId;
 use crate::issuance::{CertificateError, IssuedCredential, UncheckedCertificate};
 use crate::mint::{IssuanceClient, PreparedMint};
+use crate::record::BindingRecord;
 use crate::renewal::is_due;
 use crate::{Binding, probe_key};
 
+/// Prefix of the names of the files.
+const FILE_PREFIX: &str = "binding-";
 /// Maximum time to wait for another mint, which takes seconds. A process that is stopped, or a
 /// runtime that is no longer driven, holds the lock for longer: it must not use up the time of the
 /// callers.
@@ -210,5 +216,46 @@ fn file_stem(id: &BindingId, key: &SharedSigningKey) -> String {
     context.update(key.public_key());
     let digest = context.finish();
     let hex: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("binding-{hex}")
+    format!("{FILE_PREFIX}{hex}")
+}
+
+/// Returns the bindings that are stored in a folder, the newest first, and an error for each
+/// unusable file. Nothing is created, no key is used, and a certificate that has expired or was
+/// refused is returned as well. Only on Unix.
+///
+/// # Errors
+/// `store_unusable` when the folder cannot be read, or is not private. A missing folder has no
+/// bindings.
+pub fn stored_bindings(folder: &Path) -> Result<Vec<Result<BindingRecord, Error>>, Error> {
+    // Opening would create it.
+    if folder.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(Vec::new());
+    }
+    let dir = PrivateDir::open(folder)?;
+    let mut records = Vec::new();
+    for name in dir.names(FILE_PREFIX)?.into_iter().filter(|name| name.ends_with(".json")) {
+        let unusable = |flaw: &str| {
+            let path = dir.path().join(&name);
+            let summary = format!("{} {flaw}", path.display());
+            Error::new(ErrorKind::Environment, "store_unusable", summary)
+                .with_advice("the next bound token replaces it")
+        };
+        let record = match dir.read(&name)? {
+            StoredFile::Absent => continue,
+            StoredFile::Unusable(problem) => Err(unusable(&problem.to_string())),
+            StoredFile::Content(bytes) => StoreEntry::read(&bytes)
+                .and_then(|entry| record(&entry))
+                .ok_or_else(|| unusable("is damaged, or of another version")),
+        };
+        records.push(record);
+    }
+    records.sort_by_key(|record| std::cmp::Reverse(record.as_ref().ok().map(BindingRecord::not_before)));
+    Ok(records)
+}
+
+fn record(entry: &StoreEntry) -> Option<BindingRecord> {
+    let IssuedCredential { client_id, tenant_id, certificate, .. } = &entry.credential;
+    let chain = [CertificateDer::from(Base64::decode_vec(certificate).ok()?)];
+    let record = BindingRecord::new(&chain, client_id, tenant_id).ok()?;
+    Some(record.with_key_location(entry.key_location.as_deref()))
 }

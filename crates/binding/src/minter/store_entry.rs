@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
+use symbolon_types::SigningKey;
 
 use crate::Binding;
 use crate::issuance::IssuedCredential;
@@ -21,6 +22,8 @@ pub(super) struct StoreEntry {
     pub(super) credential: IssuedCredential,
     /// Unix time in seconds.
     minted_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key_location: Option<String>,
 }
 
 impl StoreEntry {
@@ -31,6 +34,7 @@ impl StoreEntry {
             id: binding.id().text(),
             credential: credential.clone(),
             minted_at: minted_at.as_secs(),
+            key_location: binding.identity().key().location().map(str::to_owned),
         }
     }
 
@@ -80,6 +84,7 @@ mod tests {
                 mtls_authentication_endpoint: text.into(),
             },
             minted_at: 1_795_500_000,
+            key_location: Some(text.into()),
         }
     }
 
@@ -118,6 +123,7 @@ mod tests {
         let json = serde_json::to_string(&entry("text")).unwrap();
         assert!(read(&json.replacen('{', r#"{"new":[1],"#, 1)).is_some());
         // Missing members are not.
+        assert!(read(&json.replacen("key_location", "other", 1)).is_some());
         for member in ["version", "id", "client_id", "certificate", "minted_at"] {
             let without = json.replacen(&format!(r#""{member}":"#), r#""other":"#, 1);
             assert!(read(&without).is_none(), "{member}");
