@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use symbolon_types::Secret;
 
 use crate::Pkcs11Keys;
-use crate::key_pair::{KeyPairAlgorithm, KeySpec};
+use crate::key_pair::{DEFAULT_LABEL, KeyPairAlgorithm, KeySpec};
 use crate::token::{Pkcs11Token, TokenSelector};
-
-/// Default label of the key.
-const DEFAULT_LABEL: &str = "symbolon";
 
 /// Builder of a [`Pkcs11Keys`]; see [`Pkcs11Keys::builder`].
 #[derive(Clone, Debug)]
@@ -25,10 +22,11 @@ pub struct Pkcs11KeysBuilder {
 impl Pkcs11Keys {
     /// Returns a builder. `module` is the path of the shared library of the token's vendor.
     pub fn builder(module: impl Into<PathBuf>) -> Pkcs11KeysBuilder {
-        let spec = KeySpec { algorithm: KeyPairAlgorithm::Rsa2048, label: DEFAULT_LABEL.into(), id: None };
+        let spec =
+            KeySpec { algorithm: KeyPairAlgorithm::Rsa2048, label: Some(DEFAULT_LABEL.into()), id: None };
         Pkcs11KeysBuilder {
             module: module.into(),
-            selector: TokenSelector::Only,
+            selector: TokenSelector::default(),
             pin: None,
             spec,
             in_hardware: false,
@@ -39,13 +37,34 @@ impl Pkcs11Keys {
 impl Pkcs11KeysBuilder {
     /// Selects the token with this label. Default: the only initialized token.
     pub fn token_label(mut self, label: impl Into<String>) -> Self {
-        self.selector = TokenSelector::Label(label.into());
+        self.selector.label = Some(label.into());
         self
     }
 
-    /// Selects the token with this serial number instead of a label.
+    /// Selects the token with this serial number. A label must match as well, if one is set.
     pub fn token_serial(mut self, serial: impl Into<String>) -> Self {
-        self.selector = TokenSelector::Serial(serial.into());
+        self.selector.serial = Some(serial.into());
+        self
+    }
+
+    pub(crate) fn token_manufacturer(mut self, manufacturer: String) -> Self {
+        self.selector.manufacturer = Some(manufacturer);
+        self
+    }
+
+    pub(crate) fn token_model(mut self, model: String) -> Self {
+        self.selector.model = Some(model);
+        self
+    }
+
+    pub(crate) fn module(mut self, module: String) -> Self {
+        self.module = module.into();
+        self
+    }
+
+    /// Finds the key by its id alone.
+    pub(crate) fn any_key_label(mut self) -> Self {
+        self.spec.label = None;
         self
     }
 
@@ -58,7 +77,7 @@ impl Pkcs11KeysBuilder {
 
     /// Sets the label (`CKA_LABEL`) of the key to find or create. Default: `symbolon`.
     pub fn key_label(mut self, label: impl Into<String>) -> Self {
-        self.spec.label = label.into();
+        self.spec.label = Some(label.into());
         self
     }
 

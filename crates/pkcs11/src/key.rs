@@ -25,6 +25,7 @@ struct Pkcs11KeyParts {
     public_key: SubjectPublicKeyInfoDer<'static>,
     schemes: Vec<SignatureScheme>,
     strength: Strength,
+    uri: String,
     session: Mutex<Option<KeySession>>,
 }
 
@@ -64,8 +65,18 @@ impl Pkcs11Key {
                 }
             }
         }
+        let uri = token.key_uri(&id)?;
         let session = Mutex::new(Some(KeySession { session, private }));
-        Ok(Self(Arc::new(Pkcs11KeyParts { token, algorithm, id, public_key, schemes, strength, session })))
+        Ok(Self(Arc::new(Pkcs11KeyParts {
+            token,
+            algorithm,
+            id,
+            public_key,
+            schemes,
+            strength,
+            uri,
+            session,
+        })))
     }
 
     /// Checks that the token still has the key.
@@ -140,6 +151,10 @@ impl SigningKey for Pkcs11Key {
 
     fn strength(&self) -> Strength {
         self.0.strength
+    }
+
+    fn location(&self) -> Option<&str> {
+        Some(&self.0.uri)
     }
 }
 

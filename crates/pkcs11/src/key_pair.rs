@@ -8,6 +8,8 @@ use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
 
 use crate::error::{OperationContext, Pkcs11Error, environment_error};
 
+/// Default label of a key.
+pub(crate) const DEFAULT_LABEL: &str = "symbolon";
 /// Named curve `prime256v1` (RFC 5480 §2.1.1.1): value of `CKA_EC_PARAMS`.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// Length of an uncompressed point.
@@ -26,7 +28,8 @@ pub(crate) enum KeyPairAlgorithm {
 #[derive(Clone, Debug)]
 pub(crate) struct KeySpec {
     pub(crate) algorithm: KeyPairAlgorithm,
-    pub(crate) label: String,
+    /// Any label, if it is missing.
+    pub(crate) label: Option<String>,
     pub(crate) id: Option<Vec<u8>>,
 }
 
@@ -46,7 +49,7 @@ impl KeySpec {
     /// one with the smallest id is used, so that all processes agree.
     pub(crate) fn find(&self, session: &Session) -> Result<Option<KeyPair>, Pkcs11Error> {
         let mut template = self.algorithm.private_key_template();
-        template.push(Attribute::Label(self.label.clone().into_bytes()));
+        template.extend(self.label.clone().map(|label| Attribute::Label(label.into_bytes())));
         template.extend(self.id.clone().map(Attribute::Id));
         let mut found = Vec::new();
         for handle in session.find_objects(&template).context("find the key")? {
@@ -69,8 +72,8 @@ impl KeySpec {
             Some(id) => id.clone(),
             None => random_id()?,
         };
-        let common =
-            [Attribute::Token(true), Attribute::Label(self.label.clone().into_bytes()), Attribute::Id(id)];
+        let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL).to_owned();
+        let common = [Attribute::Token(true), Attribute::Label(label.into_bytes()), Attribute::Id(id)];
         let (mechanism, parameters, disabled_uses) = match self.algorithm {
             KeyPairAlgorithm::Rsa2048 => (
                 Mechanism::RsaPkcsKeyPairGen,

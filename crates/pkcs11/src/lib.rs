@@ -13,10 +13,12 @@
 
 mod builder;
 mod error;
+mod from_uri;
 mod key;
 mod key_pair;
 mod provider;
 mod token;
+mod uri;
 
 pub use builder::Pkcs11KeysBuilder;
 pub use provider::Pkcs11Keys;

@@ -1,5 +1,6 @@
 //! Connection to a token: module, slot and login.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,17 +13,53 @@ use cryptoki::types::AuthPin;
 use symbolon_types::Secret;
 
 use crate::error::{OperationContext, Pkcs11Error, environment_error};
+use crate::uri::key_uri;
 
 /// Locked while a module is initialized. That happens once for the process, and most modules crash
 /// if two threads do it at the same time.
 static INITIALIZATION: Mutex<()> = Mutex::new(());
 
-/// Selection of a token.
-#[derive(Clone, Debug)]
-pub(crate) enum TokenSelector {
-    Only,
-    Label(String),
-    Serial(String),
+/// Selection of a token by all properties that are set; without any, of the only initialized one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenSelector {
+    pub(crate) label: Option<String>,
+    pub(crate) serial: Option<String>,
+    pub(crate) manufacturer: Option<String>,
+    pub(crate) model: Option<String>,
+}
+
+impl TokenSelector {
+    fn selects(&self, info: &TokenInfo) -> bool {
+        let properties = [
+            (&self.label, info.label()),
+            (&self.serial, info.serial_number()),
+            (&self.manufacturer, info.manufacturer_id()),
+            (&self.model, info.model()),
+        ];
+        let mut set = properties.iter().filter_map(|(expected, found)| Some((expected.as_deref()?, *found)));
+        match properties.iter().any(|(expected, _)| expected.is_some()) {
+            true => set.all(|(expected, found)| expected == found),
+            false => info.token_initialized(),
+        }
+    }
+}
+
+impl fmt::Display for TokenSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = " with";
+        for (name, value) in [
+            ("label", &self.label),
+            ("serial number", &self.serial),
+            ("manufacturer", &self.manufacturer),
+            ("model", &self.model),
+        ] {
+            if let Some(value) = value {
+                write!(f, "{separator} the {name} `{value}`")?;
+                separator = " and";
+            }
+        }
+        Ok(())
+    }
 }
 
 pub(crate) struct Pkcs11Token {
@@ -75,6 +112,14 @@ impl Pkcs11Token {
         Ok(mechanisms.contains(&mechanism))
     }
 
+    /// Returns the URI of a key on the token (RFC 7512).
+    pub(crate) fn key_uri(&self, id: &[u8]) -> Result<String, Pkcs11Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let module = self.module(&mut state)?;
+        let (_, info) = self.find(&module)?;
+        Ok(key_uri(info.label(), info.serial_number(), id, &self.module))
+    }
+
     fn module(&self, state: &mut MutexGuard<'_, ModuleState>) -> Result<Pkcs11, Pkcs11Error> {
         if let Some(module) = &state.module {
             return Ok(module.clone());
@@ -115,12 +160,7 @@ impl Pkcs11Token {
         for slot in slots {
             // Removed meanwhile, or not readable.
             let Ok(info) = module.get_token_info(slot) else { continue };
-            let is_selected = match &self.selector {
-                TokenSelector::Only => info.token_initialized(),
-                TokenSelector::Label(label) => info.label() == label,
-                TokenSelector::Serial(serial) => info.serial_number() == serial,
-            };
-            if is_selected {
+            if self.selector.selects(&info) {
                 found.push((slot, info));
             }
         }
@@ -186,11 +226,7 @@ impl Pkcs11Token {
     }
 
     fn not_found(&self, count: usize) -> Pkcs11Error {
-        let selection = match &self.selector {
-            TokenSelector::Only => String::new(),
-            TokenSelector::Label(label) => format!(" with the label `{label}`"),
-            TokenSelector::Serial(serial) => format!(" with the serial number `{serial}`"),
-        };
+        let selection = &self.selector;
         let error = if count == 0 {
             environment_error("token_not_found", format!("the PKCS#11 module has no token{selection}"))
                 .with_advice("check that it is plugged in and initialized; `pkcs11-tool -L` lists tokens")

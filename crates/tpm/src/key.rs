@@ -1,5 +1,6 @@
 //! Signing key in a TPM.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symbolon_binding::device_key::{RSA_SCHEMES, digest, ecdsa_signature, emsa_pkcs1_v1_5, emsa_pss};
@@ -34,6 +35,7 @@ struct TpmKeyParts {
     algorithm: TpmAlgorithm,
     wrapped: WrappedKey,
     public_key: SubjectPublicKeyInfoDer<'static>,
+    uri: String,
     loaded: Mutex<Option<LoadedKey>>,
 }
 
@@ -82,16 +84,18 @@ impl Tpm {
 }
 
 impl TpmKey {
-    /// Returns `None` if the public area does not match the template.
+    /// Returns `None` if the public area does not match the template. `file` has the wrapped key.
     pub(crate) fn new(
         tpm: Arc<Tpm>,
         algorithm: TpmAlgorithm,
         wrapped: WrappedKey,
         loaded: LoadedKey,
+        file: &Path,
     ) -> Option<Self> {
         let public_key = algorithm.read(&wrapped.public)?;
+        let uri = format!("tpm:{}?file={}", tpm.tcti, file.display());
         let loaded = Mutex::new(Some(loaded));
-        Some(Self(Arc::new(TpmKeyParts { tpm, algorithm, wrapped, public_key, loaded })))
+        Some(Self(Arc::new(TpmKeyParts { tpm, algorithm, wrapped, public_key, uri, loaded })))
     }
 
     /// Checks that the TPM still has the key.
@@ -165,6 +169,10 @@ impl SigningKey for TpmKey {
 
     fn strength(&self) -> Strength {
         self.0.tpm.tcti.strength()
+    }
+
+    fn location(&self) -> Option<&str> {
+        Some(&self.0.uri)
     }
 }
 

@@ -158,7 +158,8 @@ impl TpmKeySource {
 
     fn load(&self, wrapped: WrappedKey) -> Result<TpmKey, TpmError> {
         let loaded = self.tpm.load(&wrapped)?;
-        let key = TpmKey::new(Arc::clone(&self.tpm), self.algorithm, wrapped, loaded);
+        let file = self.folder.join(self.file());
+        let key = TpmKey::new(Arc::clone(&self.tpm), self.algorithm, wrapped, loaded, &file);
         key.ok_or(TpmError::InvalidResponse("TPM2_Create"))
     }
 

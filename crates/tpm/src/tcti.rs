@@ -1,5 +1,6 @@
 //! Transmission of commands to a TPM.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -53,6 +54,16 @@ impl Tcti {
         match self {
             Self::Device(_) => Strength::Hardware,
             Self::Tcp(..) | Self::Unix(_) => Strength::Software,
+        }
+    }
+}
+
+impl fmt::Display for Tcti {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(path) => write!(f, "device:{}", path.display()),
+            Self::Tcp(host, port) => write!(f, "swtpm:host={host},port={port}"),
+            Self::Unix(path) => write!(f, "swtpm:path={}", path.display()),
         }
     }
 }

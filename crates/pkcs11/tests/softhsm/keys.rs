@@ -5,10 +5,11 @@ use std::sync::Barrier;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use symbolon_binding::probe_key;
+use symbolon_pkcs11::Pkcs11Keys;
 use symbolon_test_programs::{SoftHsm, verify_every_scheme};
 use symbolon_types::{SignatureScheme, SigningError, SigningKey, Strength};
 
-use crate::{KINDS, OtherClient, builder, key};
+use crate::{KINDS, OtherClient, builder, key, try_key};
 
 #[test]
 fn key_is_created_once_and_signs() {
@@ -21,6 +22,43 @@ fn key_is_created_once_and_signs() {
             // Another provider finds the same key.
             assert_eq!(key(&kind(builder()).build()).public_key(), made.public_key());
         }
+    });
+}
+
+#[test]
+fn uri_finds_the_key() {
+    SoftHsm::run("keys::uri_finds_the_key", |token| {
+        let pin = token.folder().join("pin");
+        std::fs::write(&pin, format!("{}\n", SoftHsm::pin().expose())).unwrap();
+        let (module, pin) = (SoftHsm::module(), pin.display().to_string());
+        let query = format!("?module-path={}&pin-source=file:{pin}", module.display());
+        let made = key(&Pkcs11Keys::from_uri(&format!("pkcs11:token=symbolon%20test;object=web{query}"))
+            .unwrap()
+            .p256()
+            .build());
+        let location = made.location().unwrap();
+        assert!(location.starts_with("pkcs11:token=symbolon%20test;serial="), "{location}");
+        assert!(!location.contains(SoftHsm::pin().expose()) && !location.contains("pin"), "{location}");
+        // The URI of the key, with a PIN, finds this key by its id.
+        let by_location = format!("{location}&pin-source={pin}");
+        for uri in [by_location.as_str(), &format!("pkcs11:object=web{query}")] {
+            let found = key(&Pkcs11Keys::from_uri(uri).unwrap().p256().build());
+            assert_eq!(found.public_key(), made.public_key(), "{uri}");
+        }
+        for (uri, code) in [
+            (format!("pkcs11:token=symbolon%20test;serial=0{query}"), "token_not_found"),
+            (format!("pkcs11:model=another{query}"), "token_not_found"),
+            (format!("pkcs11:manufacturer=another{query}"), "token_not_found"),
+            (format!("pkcs11:?module-path={}", module.display()), "pin_required"),
+        ] {
+            let refused = try_key(&Pkcs11Keys::from_uri(&uri).unwrap().build()).unwrap_err();
+            assert_eq!(refused.code(), code, "{uri}: {refused}");
+        }
+        // Another key, and no second one at the next use.
+        let other = format!("pkcs11:id=%00%01{query}");
+        let keys = [(); 2].map(|()| key(&Pkcs11Keys::from_uri(&other).unwrap().p256().build()));
+        assert_ne!(keys[0].public_key(), made.public_key());
+        assert_eq!(keys[0].public_key(), keys[1].public_key());
     });
 }
 

@@ -42,6 +42,9 @@ fn key_is_created_once_and_signs() {
         assert_eq!((made.schemes().len(), made.strength()), (offered, Strength::Software));
         verify_every_scheme(&made, tpm.folder());
         probe_key(&made).unwrap();
+        let folder = tpm.folder().join("store");
+        let location = format!("tpm:{}?file={}/", tpm.tcti(), folder.display());
+        assert!(made.location().unwrap().starts_with(&location), "{:?}", made.location());
         let public = made.public_key().clone();
         drop(made);
         // Another provider finds the same key.
