@@ -201,7 +201,7 @@ impl Minter {
         id: &ManagedIdentityId,
         correlation_id: CorrelationId,
     ) -> Result<Binding, Error> {
-        let load = || Arc::clone(&self.0).load(MintRequest { id: id.clone(), correlation_id });
+        let load = || Arc::clone(&self.0).load(id.clone(), correlation_id);
         Ok(self.0.by_name.renew(id, "", load).await?.value)
     }
 

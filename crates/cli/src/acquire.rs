@@ -1,29 +1,23 @@
 //! Transport, identity and token, configured by options.
 
 use std::path::Path;
-#[cfg(unix)]
-use std::path::PathBuf;
 
-#[cfg(unix)]
-use symbolon::PersistedKeys;
 use symbolon::parts::hyper::{BuildError, ConfigError, HyperTransportBuilder};
 use symbolon::parts::types::printable;
 use symbolon::{
     Connections, Context, Env, Error, HyperTransport, ManagedIdentity, ManagedIdentityBuilder,
-    ManagedIdentityId, SoftwareKeys, Token,
+    ManagedIdentityId, Token,
 };
 use zeroize::Zeroizing;
 
 use crate::args::GlobalOptions;
-use crate::args::request::{AcquireOptions, KeyOptions, KeyType};
-use crate::failure;
+use crate::args::key::{KeyOptions, StrengthFloor};
+use crate::args::request::AcquireOptions;
 use crate::server_log::ServerLog;
+use crate::{failure, keys};
 
 /// The variable with the client id of an application or a user-assigned identity, for SDKs.
 pub(crate) const CLIENT_ID: &str = "AZURE_CLIENT_ID";
-/// The variable with the folder of persisted bindings.
-#[cfg(unix)]
-const STATE_DIR: &str = "SYMBOLON_STATE_DIR";
 /// The variable with a factor for every retry delay, for tests.
 const RETRY_SCALE: &str = "SYMBOLON_RETRY_SCALE";
 
@@ -109,63 +103,37 @@ pub(crate) fn builder(
     ca_file: Option<&Path>,
     env: &Env,
 ) -> Result<ManagedIdentityBuilder, Error> {
-    let builder = ManagedIdentity::builder()
-        .context(context(env)?)
-        .transport(transport(ca_file, env)?)
-        .minimum_strength(keys.min_strength.strength());
-    with_keys(builder, keys, env)
+    with_keys(keyless_builder(keys.min_strength, ca_file, env)?, keys, env)
 }
 
-#[cfg(unix)]
+/// Returns a builder without a key provider.
+pub(crate) fn keyless_builder(
+    min_strength: StrengthFloor,
+    ca_file: Option<&Path>,
+    env: &Env,
+) -> Result<ManagedIdentityBuilder, Error> {
+    Ok(ManagedIdentity::builder()
+        .context(context(env)?)
+        .transport(transport(ca_file, env)?)
+        .minimum_strength(min_strength.strength()))
+}
+
 fn with_keys(
     builder: ManagedIdentityBuilder,
     options: &KeyOptions,
     env: &Env,
 ) -> Result<ManagedIdentityBuilder, Error> {
     if !options.persist_binding {
-        return Ok(builder.key_provider(software_keys(options)));
+        return Ok(builder.key_provider(keys::provider(options, env, None)?));
     }
-    let folder = state_folder(env)?;
-    let keys = match options.key {
-        KeyType::Rsa2048 => PersistedKeys::rsa_2048(&folder),
-        KeyType::P256 => PersistedKeys::p256(&folder),
-    };
-    Ok(builder.persist_bindings(folder).key_provider(keys))
-}
-
-#[cfg(not(unix))]
-fn with_keys(
-    builder: ManagedIdentityBuilder,
-    options: &KeyOptions,
-    _env: &Env,
-) -> Result<ManagedIdentityBuilder, Error> {
-    if options.persist_binding {
-        return Err(failure::request("invalid_usage", "--persist-binding is supported on Unix only"));
+    #[cfg(unix)]
+    {
+        let folder = keys::state_folder(env)?;
+        let keys = keys::provider(options, env, Some(&folder))?;
+        Ok(builder.persist_bindings(folder).key_provider(keys))
     }
-    Ok(builder.key_provider(software_keys(options)))
-}
-
-fn software_keys(options: &KeyOptions) -> SoftwareKeys {
-    match options.key {
-        KeyType::Rsa2048 => SoftwareKeys::rsa_2048(),
-        KeyType::P256 => SoftwareKeys::p256(),
-    }
-}
-
-/// Returns the folder of persisted bindings (XDG Base Directory Specification, `$XDG_STATE_HOME`).
-#[cfg(unix)]
-fn state_folder(env: &Env) -> Result<PathBuf, Error> {
-    let absolute = |name| env.var(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    if let Some(folder) = env.var(STATE_DIR) {
-        return Ok(PathBuf::from(folder));
-    }
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    state.map(|state| state.join("symbolon")).ok_or_else(|| {
-        failure::request(
-            "invalid_usage",
-            format!("HOME is not set, so there is no state folder: set {STATE_DIR} to one"),
-        )
-    })
+    #[cfg(not(unix))]
+    Err(failure::request("invalid_usage", "--persist-binding is supported on Unix only"))
 }
 
 /// Requests a token.

@@ -1,6 +1,9 @@
 //! The command line: commands, options and their help.
 
 pub(crate) mod agent;
+#[cfg(unix)]
+pub(crate) mod binding;
+pub(crate) mod key;
 pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod server;
@@ -15,6 +18,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::agent::{ExecOptions, ServeOptions};
+#[cfg(unix)]
+use self::binding::BindingOptions;
 use self::proxy::ProxyOptions;
 use self::token::{AppTokenOptions, CallOptions, TokenOptions};
 use self::tools::{
@@ -80,6 +85,9 @@ pub(crate) enum CliCommand {
     Exec(ExecOptions),
     /// Run a local proxy that adds tokens and certificates to requests
     Proxy(ProxyOptions),
+    /// Show the certificate of bound tokens, or hand it over to another program
+    #[cfg(unix)]
+    Binding(BindingOptions),
     /// Print a shell completion script
     Completions(CompletionsOptions),
     /// Write the man pages
@@ -92,7 +100,12 @@ pub(crate) enum CliCommand {
 impl CliCommand {
     /// Returns true for a server, whose stderr is a log.
     pub(crate) fn is_server(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Proxy(_))
+        match self {
+            Self::Serve(_) | Self::Proxy(_) => true,
+            #[cfg(unix)]
+            Self::Binding(options) => options.is_daemon(),
+            _ => false,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod agent;
 mod app_token;
+#[cfg(unix)]
+mod binding;
 mod call;
 mod demo;
 mod doctor;
@@ -44,6 +46,8 @@ pub(crate) async fn run(cli: Cli, env: Env) -> Result<ExitCode, Error> {
         CliCommand::Serve(options) => serve::run(&options, &global, &env).await,
         CliCommand::Exec(options) => exec::run(&options, &global, &env).await,
         CliCommand::Proxy(options) => proxy::run(&options, &global, &env).await,
+        #[cfg(unix)]
+        CliCommand::Binding(options) => binding::run(&options, &global, &env).await,
         CliCommand::Completions(options) => manual::completions(&options),
         CliCommand::Man(options) => manual::pages(&options),
         CliCommand::Replay => demo::replay().await,

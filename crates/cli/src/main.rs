@@ -6,6 +6,7 @@ mod commands;
 mod failure;
 mod input_file;
 mod json;
+mod keys;
 mod output;
 mod progress;
 mod server_log;

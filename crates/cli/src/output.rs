@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Map, Value};
+#[cfg(unix)]
+use symbolon::parts::binding::BindingRecord;
 use symbolon::parts::types::pki_types::CertificateDer;
 use symbolon::parts::types::{printable, printable_json};
 use symbolon::{ClientIdentity, Token, TokenOrigin};
@@ -52,7 +54,7 @@ impl BindingJson {
     fn new(identity: &ClientIdentity) -> Self {
         Self {
             thumbprint: identity.thumbprint().to_string(),
-            certificate: identity.chain().iter().map(pem).collect(),
+            certificate: pem_chain(identity.chain()),
             not_after: unix(identity.not_after()),
             usable_until: unix(identity.usable_until()),
             strength: identity.strength().as_str(),
@@ -110,6 +112,68 @@ fn token_text(token: &Token) -> String {
         ]),
     }
     rows.push(("access token", "not shown; use --output json, raw or header".to_owned()));
+    table(&rows)
+}
+
+#[cfg(unix)]
+#[derive(Serialize)]
+struct RecordJson<'a> {
+    #[serde(rename = "x5t#S256")]
+    thumbprint: String,
+    subject: &'a str,
+    not_before: u64,
+    not_after: u64,
+    usable_until: u64,
+    client_id: &'a str,
+    tenant_id: &'a str,
+    key: KeyJson<'a>,
+    certificate: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<bool>,
+}
+
+#[cfg(unix)]
+#[derive(Serialize)]
+struct KeyJson<'a> {
+    #[serde(rename = "type")]
+    key_type: &'a str,
+    location: Option<&'a str>,
+}
+
+/// Returns a certificate with the kind and place of its key. `is_changed` tells if its files were
+/// written.
+#[cfg(unix)]
+pub(crate) fn binding(record: &BindingRecord, is_changed: Option<bool>, format: OutputFormat) -> String {
+    if format == OutputFormat::Json {
+        return line(&RecordJson {
+            thumbprint: record.thumbprint().to_string(),
+            subject: record.subject(),
+            not_before: unix(record.not_before()),
+            not_after: unix(record.not_after()),
+            usable_until: unix(record.usable_until()),
+            client_id: record.client_id(),
+            tenant_id: record.tenant_id(),
+            key: KeyJson { key_type: record.key_type(), location: record.key_location() },
+            certificate: pem_chain(record.chain()),
+            changed: is_changed,
+        });
+    }
+    let date = |time: SystemTime| Timestamp::from(time).to_string();
+    let location = record.key_location().unwrap_or("unknown; it was in memory, or in a device");
+    let mut rows = vec![
+        ("certificate", format!("x5t#S256 {}", record.thumbprint())),
+        ("subject", record.subject().to_owned()),
+        ("client id", record.client_id().to_owned()),
+        ("tenant id", record.tenant_id().to_owned()),
+        ("valid from", date(record.not_before())),
+        ("valid until", date(record.not_after())),
+        ("usable until", date(record.usable_until())),
+        ("key type", record.key_type().to_owned()),
+        ("key location", location.to_owned()),
+    ];
+    if let Some(is_changed) = is_changed {
+        rows.push(("files", if is_changed { "written" } else { "unchanged" }.to_owned()));
+    }
     table(&rows)
 }
 
@@ -202,6 +266,11 @@ fn origin(token: &Token) -> &'static str {
 
 fn unix(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// Returns certificates in PEM, in their order.
+pub(crate) fn pem_chain(chain: &[CertificateDer<'_>]) -> String {
+    chain.iter().map(pem).collect()
 }
 
 fn pem(certificate: &CertificateDer<'_>) -> String {

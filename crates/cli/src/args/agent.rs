@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use symbolon::ManagedIdentityId;
 
-use super::request::KeyOptions;
+use super::key::KeyOptions;
 use super::server::ServerOptions;
 use super::values;
 

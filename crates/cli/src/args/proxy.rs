@@ -8,7 +8,7 @@ use symbolon::ManagedIdentityId;
 use url::Url;
 
 use super::agent::VariablesOptions;
-use super::request::KeyOptions;
+use super::key::KeyOptions;
 use super::server::ServerOptions;
 use super::values;
 

@@ -1,8 +1,9 @@
 //! Options of token requests that several commands share.
 
-use clap::{Args, ValueEnum};
-use symbolon::{Error, ManagedIdentityId, RequestOptions, Strength};
+use clap::Args;
+use symbolon::{Error, ManagedIdentityId, RequestOptions};
 
+use super::key::KeyOptions;
 use super::values;
 use crate::{failure, json};
 
@@ -57,46 +58,4 @@ impl ClaimsOptions {
             .with_claims(self.claims.as_deref().unwrap_or_default())
             .with_client_claims(self.client_claims.as_deref().unwrap_or_default())
     }
-}
-
-/// Options of the key and certificate behind bound tokens and mTLS.
-#[derive(Debug, Args)]
-pub(crate) struct KeyOptions {
-    /// Minimum protection of the key; fail if it is weaker
-    #[arg(long, value_enum, default_value_t = StrengthFloor::None)]
-    pub(crate) min_strength: StrengthFloor,
-    /// Type of the key
-    #[arg(long, value_enum, default_value_t = KeyType::Rsa2048)]
-    pub(crate) key: KeyType,
-    /// Keep key, certificate and bound tokens for the next run, in SYMBOLON_STATE_DIR or the
-    /// user's state folder
-    #[arg(long)]
-    pub(crate) persist_binding: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StrengthFloor {
-    None,
-    Software,
-    Hardware,
-    Keyguard,
-}
-
-impl StrengthFloor {
-    pub(crate) fn strength(self) -> Option<Strength> {
-        match self {
-            Self::None => None,
-            Self::Software => Some(Strength::Software),
-            Self::Hardware => Some(Strength::Hardware),
-            Self::Keyguard => Some(Strength::KeyGuard),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KeyType {
-    #[value(name = "rsa-2048")]
-    Rsa2048,
-    #[value(name = "p-256")]
-    P256,
 }

@@ -63,6 +63,9 @@ fn command(options: &ExecOptions, agent: &Agent, env: &Env) -> Command {
     for name in Source::variables() {
         command.env_remove(name);
     }
+    if let Some(name) = &options.agent.keys.device.pin_env {
+        command.env_remove(name);
+    }
     command.envs(agent.environment());
     if PROXIES.iter().any(|name| env.var(name).is_some()) {
         for name in ["NO_PROXY", "no_proxy"] {

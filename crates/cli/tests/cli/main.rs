@@ -5,8 +5,12 @@
 #[cfg(unix)]
 mod apache;
 mod app_token;
+#[cfg(unix)]
+mod binding;
 mod call;
 mod demo;
+#[cfg(unix)]
+mod devices;
 mod doctor;
 mod emulate;
 mod environment;

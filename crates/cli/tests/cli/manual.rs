@@ -6,6 +6,7 @@ use crate::run::{RunResult, skip_without, symbolon};
 
 const SUBCOMMANDS: &[&str] = &[
     "app-token",
+    "binding",
     "call",
     "completions",
     "demo",

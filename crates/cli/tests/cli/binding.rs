@@ -1,0 +1,631 @@
+//! `symbolon binding`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use symbolon_emulator::{EmulatorBuilder, Fault, Step};
+use tempfile::TempDir;
+
+use crate::run::{RunResult, TestEnv, signal, skip_without};
+
+const RESOURCE: &str = "https://vault.azure.net";
+
+/// An emulator, a state folder, and a folder for files of another program.
+pub(crate) struct HandoverEnv {
+    pub(crate) env: TestEnv,
+    folder: TempDir,
+}
+
+impl HandoverEnv {
+    pub(crate) fn new() -> Self {
+        Self::with(|emulator| emulator)
+    }
+
+    fn with(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
+        let (env, folder) = (TestEnv::with(setup), tempfile::tempdir().unwrap());
+        fs::create_dir(folder.path().join("tls")).unwrap();
+        Self { env, folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn symbolon(&self, arguments: &[&str]) -> Command {
+        let mut command = self.env.symbolon();
+        command.env("SYMBOLON_STATE_DIR", self.path("state")).env("PATH", "/usr/sbin:/usr/bin:/bin");
+        // The paths of options are relative to this folder.
+        command.current_dir(self.folder.path()).args(arguments);
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> RunResult {
+        RunResult::of(self.symbolon(arguments).args(["--output", "json"]).output().unwrap())
+    }
+
+    /// Runs `binding` with P-256 keys, which take less time.
+    fn binding(&self, arguments: &[&str]) -> RunResult {
+        self.run(&[&["binding"], arguments, &["--key-type", "p-256"]].concat())
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn mode(&self, name: &str) -> u32 {
+        self.path(name).symlink_metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    pub(crate) fn issued(&self) -> usize {
+        self.env.emulator.issued().len()
+    }
+
+    fn last_thumbprint(&self) -> Value {
+        self.env.emulator.issued().last().unwrap().thumbprint.to_string().into()
+    }
+}
+
+/// A running `binding renew --daemon`.
+struct Daemon {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Daemon {
+    fn start(env: &HandoverEnv, arguments: &[&str]) -> Self {
+        let files = ["--cert", "tls/cert.pem", "--key", "tls/key.pem"];
+        let mut command =
+            env.symbolon(&["binding", "renew", "--daemon", "--key-type", "p-256", "--output", "json"]);
+        command.args(files).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, stdout, stderr }
+    }
+
+    /// Returns the next certificate that was written.
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.stdout.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// Reads the log up to a line with this text.
+    fn wait_for(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        for line in &mut self.stderr {
+            let line = line.unwrap();
+            if line.contains(text) {
+                return line;
+            }
+            seen += &line;
+            seen.push('\n');
+        }
+        panic!("the log has no {text:?}:\n{seen}");
+    }
+
+    fn stop(mut self, with: Signal) -> Option<i32> {
+        signal(&self.child, with);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Runs OpenSSL on a file and returns its output.
+fn openssl(arguments: &[&str], file: &Path) -> Option<String> {
+    let Ok(output) = Command::new("openssl").args(arguments).arg("-in").arg(file).output() else {
+        skip_without("openssl");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// Asserts that OpenSSL reads a certificate and the key of it.
+fn assert_pair(certificate: &Path, key: &Path) {
+    let of_certificate = openssl(&["x509", "-noout", "-pubkey"], certificate);
+    assert_eq!(of_certificate, openssl(&["pkey", "-pubout"], key));
+}
+
+#[test]
+fn bnd_01_to_03_show() {
+    let env = HandoverEnv::new();
+    let nothing = env.run(&["binding", "show"]);
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (0, ""));
+    assert!(nothing.stderr.starts_with("note: no binding is stored in "), "{}", nothing.stderr);
+    assert!(!env.path("state").exists());
+    for key in ["rsa-2048", "p-256"] {
+        let token = ["token", "--resource", RESOURCE, "--pop", "--persist-binding", "--key", key];
+        assert_eq!(env.run(&token).code, 0);
+    }
+    let (journal, key_file) = (env.env.emulator.journal(), env.path("state/p-256.pkcs8"));
+    let shown = env.run(&["binding", "show"]);
+    let records = shown.json();
+    assert_eq!(records.len(), 2, "{}", shown.stdout);
+    let record = records.iter().find(|record| record["x5t#S256"] == env.last_thumbprint()).unwrap();
+    let members: Vec<&str> = record.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members,
+        [
+            "certificate",
+            "client_id",
+            "key",
+            "not_after",
+            "not_before",
+            "subject",
+            "tenant_id",
+            "usable_until",
+            "x5t#S256"
+        ]
+    );
+    let issued = env.env.emulator.issued();
+    let client_id = env.env.emulator.client_id();
+    assert_eq!(record["subject"], format!("CN={client_id},DC={}", env.env.emulator.tenant_id()));
+    assert_eq!(
+        (&record["client_id"], &record["tenant_id"]),
+        (&client_id.into(), &env.env.emulator.tenant_id().into())
+    );
+    let location = key_file.canonicalize().unwrap();
+    assert_eq!(record["key"], serde_json::json!({"type": "p-256", "location": location}));
+    assert!(record["certificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
+    let lifetime = record["not_after"].as_u64().unwrap() - record["not_before"].as_u64().unwrap();
+    assert!(lifetime >= 14 * 24 * 3600 && record["usable_until"].as_u64() < record["not_after"].as_u64());
+    let text = RunResult::of(env.symbolon(&["binding", "show"]).output().unwrap());
+    assert_eq!((text.code, text.stderr.as_str()), (0, ""));
+    for told in
+        [&*issued[1].thumbprint.to_string(), client_id, "rsa-2048", "p-256", &location.to_string_lossy()]
+    {
+        assert!(text.stdout.contains(told), "{told}: {}", text.stdout);
+    }
+    let secret = String::from_utf8_lossy(&fs::read(&key_file).unwrap()).into_owned();
+    for output in [&shown.stdout, &text.stdout] {
+        assert!(!output.contains("PRIVATE") && !output.contains(&secret), "{output}");
+    }
+    // A damaged file is named, and the other certificate shown.
+    let stored = fs::read_dir(env.path("state")).unwrap().map(|entry| entry.unwrap().path());
+    let stored = stored.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")).unwrap();
+    fs::write(&stored, "{}").unwrap();
+    let damaged = env.run(&["binding", "show"]);
+    assert_eq!(damaged.json().len(), 1);
+    assert!(damaged.stderr.contains(&*stored.file_name().unwrap().to_string_lossy()), "{}", damaged.stderr);
+    assert_eq!(env.env.emulator.journal().to_string(), journal.to_string(), "nothing was sent");
+}
+
+#[test]
+fn bnd_04_to_06_export() {
+    let env = HandoverEnv::new();
+    for key_type in ["rsa-2048", "p-256"] {
+        let files = ["--cert", "tls/cert.pem", "--key", "tls/key.pem", "--combined", "tls/both.pem"];
+        let ran = env.run(&[&["binding", "export", "--key-type", key_type], &files[..]].concat());
+        let record = &ran.json()[0];
+        assert_eq!((&record["changed"], &record["x5t#S256"]), (&true.into(), &env.last_thumbprint()));
+        assert_eq!((record["key"]["type"].as_str(), ran.stderr.as_str()), (Some(key_type), ""));
+        for (name, mode) in [("tls/cert.pem", 0o644), ("tls/key.pem", 0o600), ("tls/both.pem", 0o600)] {
+            assert_eq!(env.mode(name), mode, "{name}");
+        }
+        assert_eq!(record["certificate"], env.read("tls/cert.pem"));
+        assert_eq!(env.read("tls/both.pem"), env.read("tls/cert.pem") + &env.read("tls/key.pem"));
+        assert!(env.read("tls/key.pem").starts_with("-----BEGIN PRIVATE KEY-----\n"));
+        assert!(!ran.stdout.contains(env.read("tls/key.pem").lines().nth(1).unwrap()));
+        assert_pair(&env.path("tls/cert.pem"), &env.path("tls/key.pem"));
+        assert_pair(&env.path("tls/both.pem"), &env.path("tls/both.pem"));
+    }
+    let modes = ["--cert-mode", "0600", "--key-mode", "640"];
+    let ran =
+        env.binding(&[&["export", "--cert", "tls/cert.pem", "--key", "tls/key.pem"], &modes[..]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!((env.mode("tls/cert.pem"), env.mode("tls/key.pem")), (0o600, 0o640));
+    for (option, mode) in [
+        ("--key-mode", "0644"),
+        ("--key-mode", "0602"),
+        ("--key-mode", "0200"),
+        ("--key-mode", "0700"),
+        ("--cert-mode", "1644"),
+        ("--cert-mode", "+644"),
+        ("--cert-mode", "rw-r--r--"),
+    ] {
+        let ran = env.binding(&["export", "--cert", "tls/new.pem", option, mode]);
+        assert_eq!((ran.code, env.path("tls/new.pem").exists()), (2, false), "{option} {mode}");
+    }
+}
+
+#[test]
+fn bnd_07_existing_files() {
+    let env = HandoverEnv::new();
+    let is_root = rustix::process::geteuid().is_root();
+    for name in ["tls/cert.pem", "tls/key.pem"] {
+        fs::write(env.path(name), "of another time").unwrap();
+        if is_root {
+            chown(env.path(name), Some(65_534), Some(65_534)).unwrap();
+        }
+    }
+    assert_eq!(env.binding(&["export", "--cert", "tls/cert.pem", "--key", "tls/key.pem"]).code, 0);
+    assert_pair(&env.path("tls/cert.pem"), &env.path("tls/key.pem"));
+    let owner =
+        |name: &str| (env.path(name).metadata().unwrap().uid(), env.path(name).metadata().unwrap().gid());
+    if is_root {
+        assert_eq!((owner("tls/cert.pem"), owner("tls/key.pem")), ((65_534, 65_534), (65_534, 65_534)));
+    }
+    symlink(env.path("tls/cert.pem"), env.path("tls/link.pem")).unwrap();
+    fs::create_dir(env.path("shared")).unwrap();
+    fs::set_permissions(env.path("shared"), PermissionsExt::from_mode(0o777)).unwrap();
+    let before = env.read("tls/cert.pem");
+    for path in ["tls/link.pem", "tls", "missing/cert.pem", "shared/cert.pem"] {
+        let ran = env.binding(&["export", "--cert", path]);
+        assert_eq!((ran.code, ran.error()["code"].as_str()), (3, Some("output_file_unusable")), "{path}");
+        assert!(ran.stderr.contains(path), "{}", ran.stderr);
+    }
+    assert_eq!(env.read("tls/cert.pem"), before);
+    assert_eq!(fs::read_dir(env.path("shared")).unwrap().count(), 0);
+}
+
+#[test]
+fn bnd_08_same_certificate_until_it_is_due() {
+    let env = HandoverEnv::new();
+    let export = |more: &[&str]| {
+        let files = ["--cert", "tls/cert.pem", "--key", "tls/key.pem"];
+        env.binding(&[more, &files].concat()).json().swap_remove(0)
+    };
+    let first = export(&["export"]);
+    let (again, renewed) = (export(&["export"]), export(&["renew"]));
+    assert_eq!(env.issued(), 1);
+    for same in [again, renewed] {
+        assert_eq!((&same["x5t#S256"], &same["changed"]), (&first["x5t#S256"], &false.into()));
+    }
+    let key = env.read("tls/key.pem");
+    let forced = export(&["renew", "--force"]);
+    assert_eq!((&forced["x5t#S256"], &forced["changed"]), (&env.last_thumbprint(), &true.into()));
+    assert_ne!(forced["x5t#S256"], first["x5t#S256"]);
+    assert_eq!(env.read("tls/key.pem"), key, "the key stays");
+    // A token of this machine uses the same certificate.
+    let token = ["token", "--resource", RESOURCE, "--pop", "--persist-binding", "--key", "p-256"];
+    assert_eq!(env.run(&token).json()[0]["binding"]["x5t#S256"], forced["x5t#S256"]);
+    let text = RunResult::of(
+        env.symbolon(&["binding", "export", "--cert", "tls/cert.pem", "--key-type", "p-256"])
+            .output()
+            .unwrap(),
+    );
+    assert!(text.stdout.contains("\nfiles         unchanged"), "{}", text.stdout);
+}
+
+#[test]
+fn bnd_09_command_runs_once_for_each_certificate() {
+    let env = HandoverEnv::new();
+    let renew = |more: &[&str]| {
+        env.binding(&[&["renew", "--cert", "tls/cert.pem", "--key", "tls/key.pem"], more].concat())
+    };
+    let command = "test -e ready && cat tls/cert.pem >> seen && echo on-stdout";
+    let shell = ["--shell", "--exec", command];
+    let failed = renew(&shell);
+    assert_eq!((failed.code, failed.error()["code"].as_str()), (1, Some("reload_failed")));
+    assert!(failed.stderr.contains("exit status: 1"), "{}", failed.stderr);
+    fs::write(env.path("ready"), "").unwrap();
+    for _ in 0..2 {
+        let ran = renew(&shell);
+        assert_eq!(ran.json()[0]["changed"], false);
+        assert_eq!(env.read("seen"), env.read("tls/cert.pem"));
+    }
+    let first = env.read("seen");
+    let forced = renew(&[&shell[..], &["--force"]].concat());
+    assert_eq!((forced.code, forced.stdout.lines().count()), (0, 1), "{}", forced.stdout);
+    assert_eq!(env.read("seen"), first + &env.read("tls/cert.pem"));
+    // Without a shell, the words are arguments.
+    let ran = renew(&["--exec", "cp tls/cert.pem copied"]);
+    assert_eq!((ran.code, env.read("copied")), (0, env.read("tls/cert.pem")), "{}", ran.stderr);
+    let ran = renew(&["--exec", "/nonexistent/program x"]);
+    assert_eq!((ran.code, ran.error()["code"].as_str()), (1, Some("reload_failed")));
+    assert!(ran.error()["causes"][0].as_str().unwrap().contains("No such file"), "{}", ran.stderr);
+}
+
+// Certificates of two seconds are due after one.
+#[test]
+fn bnd_10_renewal_at_half_of_the_lifetime() {
+    let env = HandoverEnv::with(|emulator| {
+        emulator.certificate_lifetime(Duration::from_secs(2)).token_not_after(None)
+    });
+    let check = "cmp -s tls/cert.pem last; cp tls/cert.pem last";
+    let mut daemon = Daemon::start(&env, &["--shell", "--exec", check]);
+    let first = daemon.next();
+    daemon.wait_for("notified the program");
+    let key = env.read("tls/key.pem");
+    let second = daemon.next();
+    daemon.wait_for("wrote the certificate");
+    daemon.wait_for("notified the program");
+    assert_ne!(first["x5t#S256"], second["x5t#S256"]);
+    assert!(second["not_before"].as_u64() < first["not_after"].as_u64(), "it was renewed early");
+    assert_eq!(env.read("tls/key.pem"), key);
+    assert_pair(&env.path("tls/cert.pem"), &env.path("tls/key.pem"));
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+}
+
+// Each lost key leads to another one, so that certificate and key change together.
+#[test]
+fn bnd_10_reader_finds_pairs() {
+    let env = HandoverEnv::new();
+    let export = || {
+        let files = ["--cert", "tls/cert.pem", "--key", "tls/key.pem", "--combined", "tls/both.pem"];
+        env.binding(&[&["export"], &files[..]].concat()).json();
+    };
+    export();
+    let mut seen: Vec<(String, String)> = vec![(env.read("tls/cert.pem"), env.read("tls/key.pem"))];
+    let mut read = Vec::new();
+    for _ in 0..4 {
+        fs::remove_dir_all(env.path("state")).unwrap();
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            let reader = threads.spawn(|| {
+                let mut found = Vec::new();
+                while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                    // As servers do: the certificate, then the key.
+                    let pair = (env.read("tls/cert.pem"), env.read("tls/key.pem"));
+                    found.push((pair, env.read("tls/both.pem")));
+                    found.dedup();
+                }
+                found
+            });
+            export();
+            is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+            read.extend(reader.join().unwrap());
+        });
+        seen.push((env.read("tls/cert.pem"), env.read("tls/key.pem")));
+    }
+    let place = |certificate: &str| seen.iter().position(|(seen, _)| seen == certificate).unwrap();
+    let place_of_key = |key: &str| seen.iter().position(|(_, seen)| seen == key).unwrap();
+    for ((certificate, key), both) in read {
+        assert!(place_of_key(&key) >= place(&certificate), "a new certificate with an old key");
+        assert!(seen.iter().any(|(certificate, key)| *both == format!("{certificate}{key}")));
+    }
+}
+
+#[test]
+fn bnd_11_failures_are_logged_and_retried() {
+    let env =
+        HandoverEnv::with(|emulator| emulator.fault(Fault::status(Step::IssueCredential, 400).times(3)));
+    let mut daemon = Daemon::start(&env, &["--shell", "--exec", "test -e ready"]);
+    let line = daemon.wait_for("the certificate was not renewed (there is none yet); retry in ");
+    assert!(line.contains("issuecredential") || line.contains("HTTP 400"), "{line}");
+    let first = daemon.next();
+    let line = daemon.wait_for("the program was not notified; retry in ");
+    let entry: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&entry["event"], &entry["code"]), (&"program_not_notified".into(), &"reload_failed".into()));
+    assert!(line.contains("/bin/sh of --exec failed: exit status: 1"), "{line}");
+    daemon.wait_for("the program was not notified");
+    fs::write(env.path("ready"), "").unwrap();
+    daemon.wait_for("notified the program of the certificate");
+    // A renewal that fails changes no file.
+    env.env.emulator.inject(Fault::status(Step::IssueCredential, 400));
+    signal(&daemon.child, Signal::HUP);
+    daemon.wait_for("the certificate was not renewed (the current one ends at 20");
+    let second = daemon.next();
+    assert_ne!(first["x5t#S256"], second["x5t#S256"]);
+    assert_eq!(second["certificate"], env.read("tls/cert.pem"));
+    assert_eq!(daemon.stop(Signal::INT), Some(0));
+}
+
+// A certificate that could not be written is written later, and not requested again.
+#[test]
+fn bnd_11_lost_folder() {
+    let env = HandoverEnv::new();
+    let mut daemon = Daemon::start(&env, &[]);
+    let first = daemon.next();
+    fs::rename(env.path("tls"), env.path("moved")).unwrap();
+    signal(&daemon.child, Signal::HUP);
+    daemon.wait_for("could not write ");
+    fs::rename(env.path("moved"), env.path("tls")).unwrap();
+    let second = daemon.next();
+    assert_ne!(first["x5t#S256"], second["x5t#S256"]);
+    assert_eq!((env.issued(), second["certificate"].as_str()), (2, Some(&*env.read("tls/cert.pem"))));
+}
+
+#[test]
+fn bnd_12_signals_and_a_killed_daemon() {
+    let env = HandoverEnv::new();
+    for with in [Signal::TERM, Signal::INT] {
+        let command = "echo started 1>&2; sleep 5; echo survived 1>&2";
+        let mut daemon = Daemon::start(&env, &["--shell", "--exec", command]);
+        daemon.wait_for("started");
+        signal(&daemon.child, with);
+        // The log ends when all processes of the command have ended.
+        let rest: Vec<String> = daemon.stderr.by_ref().map(Result::unwrap).collect();
+        assert!(rest.len() == 1 && rest[0].contains("\"event\":\"stopping\""), "{rest:?}");
+        assert_eq!(daemon.child.wait().unwrap().code(), Some(0), "also while a command runs");
+    }
+    // Killed after the files were written, before the command has ended.
+    let mut daemon = Daemon::start(&env, &["--shell", "--exec", "echo run >> runs; test -e ready"]);
+    daemon.wait_for("the program was not notified");
+    drop(daemon);
+    let runs = env.read("runs").lines().count();
+    fs::write(env.path("ready"), "").unwrap();
+    let mut daemon = Daemon::start(&env, &["--shell", "--exec", "echo run >> runs; test -e ready"]);
+    daemon.wait_for("notified the program");
+    assert!(env.read("runs").lines().count() > runs);
+    assert_eq!(env.issued(), 1);
+    signal(&daemon.child, Signal::HUP);
+    let replaced = daemon.next();
+    assert_eq!(replaced["x5t#S256"], env.last_thumbprint());
+    daemon.wait_for("notified the program");
+    drop(daemon);
+    // Nothing is left of an attempt, and a new process does not notify again.
+    let runs = env.read("runs").lines().count();
+    let mut daemon = Daemon::start(&env, &["--shell", "--exec", "echo run >> runs; test -e ready"]);
+    signal_when_running(&mut daemon);
+    assert_eq!(daemon.next()["changed"], true);
+    daemon.wait_for("notified the program");
+    assert_eq!(env.read("runs").lines().count(), runs + 1);
+    let mut names: Vec<_> =
+        fs::read_dir(env.path("tls")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["cert.pem", "key.pem"]);
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+}
+
+/// Requests a replacement once the daemon handles signals. Until then, SIGHUP would end it.
+fn signal_when_running(daemon: &mut Daemon) {
+    let status = format!("/proc/{}/status", daemon.child.id());
+    loop {
+        let text = fs::read_to_string(&status).unwrap();
+        let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        if u64::from_str_radix(caught.trim(), 16).unwrap() & 1 != 0 {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    signal(&daemon.child, Signal::HUP);
+}
+
+#[test]
+fn bnd_13_signal_to_a_process() {
+    let env = HandoverEnv::new();
+    for (more, name) in [(&[][..], "HUP"), (&["--signal", "USR2"], "USR2")] {
+        let script = format!("trap 'echo {name}; exit' {name}; echo ready; while :; do sleep 0.05; done");
+        let mut process =
+            Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        fs::write(env.path("pid"), format!("{}\n", process.id())).unwrap();
+        let renew = ["renew", "--cert", "tls/cert.pem", "--force", "--pid-file", "pid"];
+        let ran = env.binding(&[&renew[..], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(lines.next().unwrap().unwrap(), name);
+        process.wait().unwrap();
+    }
+    for content in ["", "0", "1", "-1", "-17", "text", "999999999"] {
+        fs::write(env.path("pid"), content).unwrap();
+        let ran = env.binding(&["renew", "--cert", "tls/cert.pem", "--force", "--pid-file", "pid"]);
+        assert_eq!((ran.code, ran.error()["code"].as_str()), (1, Some("reload_failed")), "{content}");
+    }
+    fs::remove_file(env.path("pid")).unwrap();
+    let ran = env.binding(&["renew", "--cert", "tls/cert.pem", "--force", "--pid-file", "pid"]);
+    assert!(ran.error()["message"].as_str().unwrap().contains("--pid-file pid could not be read"));
+}
+
+const NGINX: &str = "
+daemon off;
+pid nginx.pid;
+error_log error.log info;
+events {}
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {
+        listen 127.0.0.1:{port};
+        location / {
+            proxy_pass {resource};
+            proxy_ssl_certificate tls/cert.pem;
+            proxy_ssl_certificate_key tls/key.pem;
+            proxy_ssl_protocols TLSv1.2 TLSv1.3;
+        }
+    }
+}
+";
+
+#[test]
+fn bnd_15_nginx_presents_the_new_certificate() {
+    use std::os::fd::OwnedFd;
+
+    let Some(nginx) = symbolon_test_programs::find_program("nginx") else { return skip_without("nginx") };
+    let env = HandoverEnv::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let conf =
+        NGINX.replace("{port}", &port.to_string()).replace("{resource}", env.env.emulator.resource_url());
+    fs::write(env.path("nginx.conf"), conf).unwrap();
+    let options =
+        format!("-p {0} -c {0}/nginx.conf", env.path("").display().to_string().trim_end_matches('/'));
+    let reload = format!("{nginx} {options} -s reload");
+    // nginx starts after the first certificate, so that the first reload fails.
+    let mut daemon = Daemon::start(&env, &["--exec", &reload]);
+    let first = daemon.next();
+    daemon.wait_for("the program was not notified");
+    let mut server = Command::new(&nginx);
+    server.args(options.split(' ')).env("NGINX", "1;").stdin(Stdio::null());
+    // It inherits a listening socket, as in its binary upgrade.
+    let server = server.stdout(Stdio::from(OwnedFd::from(listener))).spawn().unwrap();
+    let mut server = KilledOnDrop(server);
+    daemon.wait_for("notified the program");
+    let call = |expected: &Value| {
+        let token = ["token", "--resource", RESOURCE, "--pop", "--persist-binding", "--key", "p-256"];
+        let token = env.run(&token).json().swap_remove(0);
+        assert_eq!(token["binding"]["x5t#S256"], *expected);
+        let token = format!("mtls_pop {}", token["access_token"].as_str().unwrap());
+        // Old workers end after the reload, and may accept a connection until then.
+        for _ in 0..1000 {
+            let response = get(port, &token);
+            let seen = env.env.emulator.journal().last(Step::Resource).unwrap().certificate();
+            if seen.is_some_and(|seen| expected == &seen.to_string()) {
+                assert!(response.contains("\"bound\":true"), "{response}");
+                return;
+            }
+        }
+        panic!("the resource does not get the certificate {expected}");
+    };
+    call(&first["x5t#S256"]);
+    signal(&daemon.child, Signal::HUP);
+    let second = daemon.next();
+    assert_ne!(second["x5t#S256"], first["x5t#S256"]);
+    daemon.wait_for("notified the program");
+    call(&second["x5t#S256"]);
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+    signal(&server.0, Signal::TERM);
+    server.0.wait().unwrap();
+}
+
+struct KilledOnDrop(Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+fn get(port: u16, authorization: &str) -> String {
+    use std::io::Write;
+
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let request = format!("GET / HTTP/1.0\r\nAuthorization: {authorization}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = String::new();
+    let _closed = stream.read_to_string(&mut response);
+    response
+}
+
+#[test]
+fn bnd_16_invalid_command_lines() {
+    let env = HandoverEnv::new();
+    for arguments in [
+        &["binding"][..],
+        &["binding", "export"],
+        &["binding", "export", "--key", "tls/key.pem"],
+        &["binding", "export", "--cert", "tls/a.pem", "--key", "tls/a.pem"],
+        &["binding", "export", "--cert", "tls/a.pem", "--combined", "tls/../tls/a.pem"],
+        &["binding", "export", "--cert", "tls/a.pem", "--exec", "true"],
+        &["binding", "export", "--cert", "tls/a.pem", "--pin-env", "PIN"],
+        &["binding", "export", "--cert", "tls/a.pem", "--hardware-token"],
+        &["binding", "renew", "--cert", "tls/a.pem", "--shell"],
+        &["binding", "renew", "--cert", "tls/a.pem", "--exec", "a | b"],
+        &["binding", "renew", "--cert", "tls/a.pem", "--exec", ""],
+        &["binding", "renew", "--cert", "tls/a.pem", "--signal", "HUP"],
+        &["binding", "renew", "--cert", "tls/a.pem", "--pid-file", "pid", "--signal", "KILL"],
+        &["binding", "show", "--output", "raw"],
+    ] {
+        let ran = RunResult::of(env.symbolon(arguments).output().unwrap());
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
+    }
+    assert!(!env.path("tls/a.pem").exists() && env.env.emulator.journal().entries().len() == 0);
+}
