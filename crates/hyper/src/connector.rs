@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use symbolon_rustls::ClientAuthRecord;
 use symbolon_transport::{PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind};
-use symbolon_types::{CertificatePin, ClientIdentity, Context, SharedClock, SharedObserver};
+use symbolon_types::{ClientIdentity, Context, ServerAuth, SharedClock, SharedObserver};
 use tokio::runtime::{Handle, Id};
 
 use crate::classify::{self, NewConnectionError};
@@ -74,14 +74,14 @@ impl Connector {
         self.proxies.warnings()
     }
 
-    /// Returns the TLS client of an identity and a pin. Roots and key are loaded before connecting,
-    /// so that no connection waits for them.
+    /// Returns the TLS client of an identity and a server authentication. Roots and key are loaded
+    /// before connecting, so that no connection waits for them.
     pub(crate) async fn tls_client(
         &self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
     ) -> Result<Arc<dyn TlsBackendClient>, NewConnectionError> {
-        self.tls.client(identity, pinned_server).await.map_err(classify::tls_failed)
+        self.tls.client(identity, server).await.map_err(classify::tls_failed)
     }
 
     /// Opens a connection, with TLS if there is a TLS client.
@@ -91,6 +91,7 @@ impl Connector {
         proxy: Option<&Proxy>,
         tls: Option<&dyn TlsBackendClient>,
         client_auth: &ClientAuth,
+        server: &ServerAuth,
         phase: &PhaseCell,
     ) -> Result<HttpStream, NewConnectionError> {
         tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
@@ -99,7 +100,7 @@ impl Connector {
         };
         let has_identity = client_auth.has_identity;
         let observation = HandshakeObservation::start(&self.observer, &self.clock, has_identity);
-        let connected = self.open_tls(origin, proxy, tls, client_auth, phase).await;
+        let connected = self.open_tls(origin, proxy, tls, client_auth, server, phase).await;
         observation.end(&connected);
         let TlsConnection { stream, is_http2, .. } = connected?;
         Ok(HttpStream::new(stream, is_http2))
@@ -124,9 +125,13 @@ impl Connector {
         proxy: Option<&Proxy>,
         tls: &dyn TlsBackendClient,
         client_auth: &ClientAuth,
+        server: &ServerAuth,
         phase: &PhaseCell,
     ) -> Result<TlsConnection, NewConnectionError> {
-        let name = server_name(origin.host())?;
+        let name = match server.name() {
+            Some(name) => name.clone(),
+            None => server_name(origin.host())?,
+        };
         let stream = self.connect(origin, proxy, phase).await?;
         phase.enter(RequestPhase::Handshake);
         let ClientAuth { record, has_identity, may_request_late } = client_auth;
@@ -167,7 +172,7 @@ impl Connector {
         phase: &PhaseCell,
     ) -> Result<ProxyTlsStream<Box<dyn AsyncStream>>, TransportError> {
         let name = server_name(proxy.host())?;
-        let tls = self.tls.client(None, None).await.map_err(classify::proxy_tls_failed)?;
+        let tls = self.tls.client(None, &ServerAuth::Roots).await.map_err(classify::proxy_tls_failed)?;
         phase.enter(RequestPhase::Handshake);
         let stream = tls.connect_to_proxy(name, proxy.port(), Box::new(stream)).await;
         stream.map(ProxyTlsStream).map_err(classify::proxy_tls_failed)

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use symbolon_rustls::pki_types::ServerName;
 use symbolon_transport::{Request, Route, TransportError, TransportErrorKind};
+use symbolon_types::ServerAuth;
 use url::Host;
 
 /// Scheme, host and port (RFC 6454 §4).
@@ -102,9 +103,12 @@ pub(crate) fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Tr
     }
 }
 
-/// Requests on a public route, with a certificate or for a pinned server need TLS.
+/// Requests on a public route, with a certificate, or to a server with an authentication of its own
+/// need TLS.
 fn is_plain_allowed(request: &Request) -> bool {
-    request.route() == Route::Local && request.identity().is_none() && request.pinned_server().is_none()
+    request.route() == Route::Local
+        && request.identity().is_none()
+        && *request.server_auth() == ServerAuth::Roots
 }
 
 /// `host:port`, as in the request target of CONNECT (RFC 9110 §9.3.6).

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use symbolon_rustls::IdentityMap;
-use symbolon_types::{CertificatePin, ClientIdentity};
+use symbolon_types::{ClientIdentity, ServerAuth};
 use tokio::runtime;
 
 use crate::http1::Http1Connection;
@@ -16,7 +16,7 @@ use crate::origin::HttpOrigin;
 const IDLE_LIMIT: Duration = Duration::from_secs(90);
 /// Idle connections kept per origin, for a burst of requests.
 const IDLE_PER_KEY: usize = 8;
-/// The idle connections of a transport, apart for each pair of identity and pinned server.
+/// The idle connections of a transport, apart for each pair of identity and server authentication.
 ///
 /// Each origin has at most 8. Those of an identity are closed when no one else holds the identity
 /// or when its certificate has ended; any may be closed with those of the least recently used
@@ -44,11 +44,12 @@ struct IdleConnection {
 }
 
 impl Pool {
-    /// Returns the client for this identity and pin. Outdated connections are closed first.
+    /// Returns the client for this identity and server authentication. Outdated connections are
+    /// closed first.
     pub(crate) fn client(
         &self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
         now: SystemTime,
     ) -> Arc<ClientConnections> {
         let mut clients = self.clients();
@@ -56,7 +57,7 @@ impl Pool {
         for client in clients.values() {
             client.close_outdated(now);
         }
-        Arc::clone(clients.get_or_insert_with(identity, pinned_server, Arc::default))
+        Arc::clone(clients.get_or_insert_with(identity, server, Arc::default))
     }
 
     /// Drops the client of an identity unless it was replaced already; its connections are closed
@@ -64,10 +65,10 @@ impl Pool {
     pub(crate) fn forget(
         &self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
         client: &Arc<ClientConnections>,
     ) {
-        self.clients().remove_if(identity, pinned_server, |kept| Arc::ptr_eq(kept, client));
+        self.clients().remove_if(identity, server, |kept| Arc::ptr_eq(kept, client));
     }
 
     fn clients(&self) -> MutexGuard<'_, IdentityMap<Arc<ClientConnections>>> {

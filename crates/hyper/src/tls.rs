@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use symbolon_rustls::pki_types::ServerName;
 use symbolon_rustls::rustls::{HandshakeKind, ProtocolVersion};
 use symbolon_rustls::{ClientAuthRecord, ClientConfigs, TlsClient, TlsError};
-use symbolon_types::{CertificatePin, ClientIdentity};
+use symbolon_types::{ClientIdentity, ServerAuth};
 
 use crate::stream::AsyncStream;
 
@@ -18,15 +18,15 @@ use crate::stream::AsyncStream;
 /// Errors are those of rustls, whatever the library, so that all are classified by the same rules.
 #[async_trait]
 pub trait TlsBackend: Debug + Send + Sync + 'static {
-    /// Returns the client of an identity and a pin, with their certificates, keys and roots loaded,
-    /// so that no connection waits for them.
+    /// Returns the client of an identity and a server authentication, with their certificates, keys
+    /// and roots loaded, so that no connection waits for them.
     ///
     /// # Errors
     /// [`TlsError`] if the roots cannot be loaded or the key cannot be used.
     async fn client(
         &self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
     ) -> Result<Arc<dyn TlsBackendClient>, TlsError>;
 
     /// Returns true if the library presents the certificate also after the handshake.
@@ -96,9 +96,9 @@ impl TlsBackend for ClientConfigs {
     async fn client(
         &self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
     ) -> Result<Arc<dyn TlsBackendClient>, TlsError> {
-        let client: Arc<TlsClient> = Self::client(self, identity, pinned_server).await?;
+        let client: Arc<TlsClient> = Self::client(self, identity, server).await?;
         Ok(client)
     }
 

@@ -79,7 +79,8 @@ impl HyperTransport {
 
 impl Transport for HyperTransport {
     fn capabilities(&self) -> Capabilities {
-        let capabilities = Capabilities::none().with_client_certificates().with_pinned_servers();
+        let capabilities =
+            Capabilities::none().with_client_certificates().with_pinned_servers().with_private_trust();
         match self.0.connector.renegotiates() {
             true => capabilities.with_renegotiation(),
             false => capabilities,
@@ -118,7 +119,7 @@ impl TransportParts {
         proxy: Option<&Proxy>,
     ) -> Result<Response, TransportError> {
         let is_idempotent = request.idempotence() == Idempotence::Message;
-        let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
+        let client = self.pool.client(request.identity(), request.server_auth(), self.clock.now());
 
         // A request is sent again once at most: if it was not sent at all, or is idempotent.
         let mut was_sent = false;
@@ -144,7 +145,7 @@ impl TransportParts {
         {
             tracing::debug!(origin = %key.origin, "the new connection was lost; sending again");
             was_sent = !error.is_unprocessed();
-            let client = self.pool.client(request.identity(), request.pinned_server(), self.clock.now());
+            let client = self.pool.client(request.identity(), request.server_auth(), self.clock.now());
             sent = self.send_on_new(request, message, &key, proxy, client).await;
             if let Err(NewConnectionError::LostWithIdentity(error)) = sent {
                 let is_unprocessed = error.is_unprocessed();
@@ -169,16 +170,16 @@ impl TransportParts {
         proxy: Option<&Proxy>,
         client: Arc<ClientConnections>,
     ) -> Result<Response, NewConnectionError> {
-        let (identity, pin) = (request.identity(), request.pinned_server());
+        let (identity, server) = (request.identity(), request.server_auth());
         // Roots and key are loaded before connecting, so that no connection waits for them.
         let tls = match key.origin.is_tls() {
-            true => Some(self.connector.tls_client(identity, pin).await?),
+            true => Some(self.connector.tls_client(identity, server).await?),
             false => None,
         };
         let auth = self.connector.client_auth(identity, request.is_late_certificate_permitted());
         let exchange = async {
-            let stream =
-                self.connector.open(&key.origin, proxy, tls.as_deref(), &auth, request.phase()).await?;
+            let (tls, phase) = (tls.as_deref(), request.phase());
+            let stream = self.connector.open(&key.origin, proxy, tls, &auth, server, phase).await?;
             let connection = Http1Connection::new(stream).await.map_err(classify::not_started)?;
             let is_late = auth.is_missing();
             let exchanged = connection.exchange(message, request.phase()).await;
@@ -199,7 +200,7 @@ impl TransportParts {
             }
             Err(error) => {
                 if error.may_be_refusal() {
-                    self.pool.forget(identity, pin, &client);
+                    self.pool.forget(identity, server, &client);
                     if let Some(tls) = &tls {
                         tls.forget_sessions();
                     }

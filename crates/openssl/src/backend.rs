@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use symbolon_hyper::{TlsBackend, TlsBackendClient};
 use symbolon_rustls::{ClientConfigs, IdentityMap, TlsError};
-use symbolon_types::{CertificatePin, ClientIdentity};
+use symbolon_types::{ClientIdentity, ServerAuth};
 
 use crate::client::OpensslClient;
 
@@ -39,16 +39,16 @@ impl TlsBackend for OpensslBackend {
     async fn client(
         &self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
     ) -> Result<Arc<dyn TlsBackendClient>, TlsError> {
-        let verification = self.settings.server_verification(pinned_server).await?;
+        let verification = self.settings.server_verification(server).await?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.drop_unowned();
-        if let Some(client) = clients.get(identity, pinned_server) {
+        if let Some(client) = clients.get(identity, server) {
             return Ok(Arc::<OpensslClient>::clone(client));
         }
         let client = Arc::new(OpensslClient::new(identity, verification, &self.settings.versions())?);
-        clients.get_or_insert_with(identity, pinned_server, || Arc::clone(&client));
+        clients.get_or_insert_with(identity, server, || Arc::clone(&client));
         Ok(client)
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::redirect::Policy;
 use symbolon_rustls::{ClientConfigs, IdentityMap};
 use symbolon_transport::{TransportError, TransportErrorKind};
-use symbolon_types::{CertificatePin, ClientIdentity};
+use symbolon_types::{ClientIdentity, ServerAuth};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::OnceCell;
 
@@ -29,7 +29,8 @@ pub(crate) enum ClientRoute {
     LocalWithoutTls,
 }
 
-/// The clients of reqwest, one for each client certificate, pinned server, route and runtime.
+/// The clients of reqwest, one for each client certificate, server authentication, route and
+/// runtime.
 ///
 /// A client is dropped with its identity: requests under way end on its connections.
 #[derive(Clone)]
@@ -43,7 +44,7 @@ struct ClientsParts {
     identities: Mutex<IdentityMap<Arc<IdentityClients>>>,
 }
 
-/// The clients of one identity and pin.
+/// The clients of one identity and server authentication.
 #[derive(Debug, Default)]
 struct IdentityClients(Mutex<HashMap<(ClientRoute, Id), ClientCell>>);
 
@@ -70,33 +71,29 @@ impl ReqwestClients {
     pub(crate) async fn client(
         &self,
         identity: Option<&ClientIdentity>,
-        pin: Option<CertificatePin>,
+        server: &ServerAuth,
         route: ClientRoute,
     ) -> Result<reqwest::Client, TransportError> {
         let unsupported = |error| TransportError::new(TransportErrorKind::Unsupported).with_source(error);
         let runtime = Handle::try_current().map_err(unsupported)?.id();
-        let cell = self.identity(identity, pin).cell(route, runtime);
-        let client = cell.get_or_try_init(|| self.build(identity, pin, route)).await?;
+        let cell = self.identity(identity, server).cell(route, runtime);
+        let client = cell.get_or_try_init(|| self.build(identity, server, route)).await?;
         Ok(client.clone())
     }
 
-    fn identity(
-        &self,
-        identity: Option<&ClientIdentity>,
-        pin: Option<CertificatePin>,
-    ) -> Arc<IdentityClients> {
+    fn identity(&self, identity: Option<&ClientIdentity>, server: &ServerAuth) -> Arc<IdentityClients> {
         let mut identities = self.0.identities.lock().unwrap_or_else(PoisonError::into_inner);
         identities.drop_unowned();
-        Arc::clone(identities.get_or_insert_with(identity, pin, Arc::default))
+        Arc::clone(identities.get_or_insert_with(identity, server, Arc::default))
     }
 
     async fn build(
         &self,
         identity: Option<&ClientIdentity>,
-        pin: Option<CertificatePin>,
+        server: &ServerAuth,
         route: ClientRoute,
     ) -> Result<reqwest::Client, TransportError> {
-        let tls = self.0.configs.client(identity, pin).await.map_err(not_configured)?;
+        let tls = self.0.configs.client(identity, server).await.map_err(not_configured)?;
         let mut config = tls.recorded_config();
         config.alpn_protocols = self.0.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let check = match identity {

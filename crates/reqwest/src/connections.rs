@@ -6,7 +6,7 @@ use http_body::Body as _;
 use symbolon_client::{ConnectionFailure, HttpConnections, OutgoingBody, SyncBody, UploadBody};
 use symbolon_rustls::ClientConfigs;
 use symbolon_transport::{TransportError, TransportErrorKind};
-use symbolon_types::ClientIdentity;
+use symbolon_types::{ClientIdentity, ServerAuth};
 
 use crate::attempt::Attempt;
 use crate::body::ReqwestBody;
@@ -62,7 +62,7 @@ impl ReqwestConnections {
         mut request: http::Request<OutgoingBody>,
         identity: Option<&ClientIdentity>,
     ) -> Result<http::Response<ReqwestBody>, AttemptFailure> {
-        let client = self.0.client(identity, None, ClientRoute::Public).await?;
+        let client = self.0.client(identity, &ServerAuth::Roots, ClientRoute::Public).await?;
         if request.body().is_end_stream() {
             let method = request.method().clone();
             announce_no_content(&method, request.headers_mut());

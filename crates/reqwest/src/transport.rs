@@ -49,7 +49,11 @@ impl ReqwestTransport {
             (Route::Local, _) => ClientRoute::LocalWithoutTls,
             _ => ClientRoute::Public,
         };
-        let client = self.0.client(request.identity(), request.pinned_server(), route).await?;
+        // reqwest takes the name of the server from the URL.
+        if request.server_auth().name().is_some() {
+            return Err(TransportError::new(TransportErrorKind::Unsupported).into());
+        }
+        let client = self.0.client(request.identity(), request.server_auth(), route).await?;
         let mut outgoing = reqwest::Request::new(request.method().clone(), request.url().clone());
         *outgoing.headers_mut() = request.headers().clone();
         if request.body().is_empty() {

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::client_auth::{ClientAuthRecord, NoSessions, RecordedSessions};
-use crate::error::{TlsError, TlsErrorKind};
+use crate::error::{RootsNote, TlsError, TlsErrorKind};
 
 /// Capacity of a session store: rustls counts eight TLS 1.3 tickets for each server, and a client
 /// has one token service and a few resources.
@@ -29,14 +29,13 @@ pub struct TlsClient {
     /// without the certificate.
     sessions: Mutex<HashMap<u16, Arc<ClientSessionMemoryCache>>>,
     has_identity: bool,
-    /// The trusted roots that could not be read, for an error.
-    skipped_roots: Option<Arc<str>>,
+    roots: RootsNote,
 }
 
 impl TlsClient {
-    pub(crate) fn new(mut config: ClientConfig, has_identity: bool, skipped_roots: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(mut config: ClientConfig, has_identity: bool, roots: RootsNote) -> Self {
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Self { config: Arc::new(config), sessions: Mutex::default(), has_identity, skipped_roots }
+        Self { config: Arc::new(config), sessions: Mutex::default(), has_identity, roots }
     }
 
     /// Returns the configuration, for another library. It has a session store of its own.
@@ -124,9 +123,7 @@ impl TlsClient {
     }
 
     fn handshake_error(&self, error: io::Error, record: &ClientAuthRecord, server: &str) -> TlsError {
-        TlsError::of_handshake(error, record)
-            .of_server(server)
-            .with_skipped_roots(self.skipped_roots.as_deref())
+        TlsError::of_handshake(error, record).of_server(server).with_roots(&self.roots)
     }
 
     /// Returns the configuration for one connection.

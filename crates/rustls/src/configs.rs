@@ -4,18 +4,20 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
-use symbolon_types::{CertificatePin, ClientIdentity, SharedClock};
+use symbolon_types::{CertificatePin, ClientIdentity, ServerAuth, SharedClock};
 
 use crate::client::TlsClient;
 use crate::client_key::CertificateResolver;
-use crate::error::{ConfigError, TlsError, TlsErrorKind};
+use crate::error::{ConfigError, RootsNote, TlsError, TlsErrorKind};
 use crate::identity_map::IdentityMap;
 use crate::pinned::PinnedServer;
-use crate::trust::{ServerTrust, Trust};
+use crate::trust::{ServerTrust, Trust, TrustError, private_verifier};
 use crate::verification::ServerVerification;
 use crate::version::TlsVersion;
 
@@ -62,26 +64,49 @@ impl ClientConfigs {
     /// # Errors
     /// [`TlsErrorKind::Roots`] if the root certificates cannot be loaded.
     pub async fn config(&self, identity: &ClientIdentity) -> Result<Arc<ClientConfig>, TlsError> {
-        let client = self.client(Some(identity), None).await?;
+        let client = self.client(Some(identity), &ServerAuth::Roots).await?;
         Ok(Arc::clone(client.config()))
     }
 
-    /// Returns the TLS client that presents an identity, if one is given, and that accepts servers
-    /// by their pin, or else by the root certificates.
+    /// Returns the TLS client that presents an identity, if one is given, and that authenticates
+    /// servers in this way. The name of a [`ServerAuth`] is up to the caller, who passes the name
+    /// of the server to each handshake.
     ///
-    /// The first call without a pin loads the roots, on a blocking thread of the Tokio runtime.
-    /// With a pin they are not read.
+    /// The first call that needs the root certificates loads them, on a blocking thread of the
+    /// Tokio runtime. With a pin, or with roots of the server's own, they are not read.
     ///
     /// # Errors
     /// [`TlsErrorKind::Roots`] if the root certificates cannot be loaded.
     pub async fn client(
         &self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
     ) -> Result<Arc<TlsClient>, TlsError> {
-        match pinned_server {
-            Some(pin) => Ok(self.kept(identity, pinned_server, ServerVerifier::Pinned(pin))),
-            None => Ok(self.client_with_roots(identity, &self.roots().await?)),
+        let kept = {
+            let mut clients = self.clients();
+            clients.drop_unowned();
+            clients.get(identity, server).map(Arc::clone)
+        };
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let verifier = self.verifier(server).await?;
+        Ok(self.kept(identity, server, verifier))
+    }
+
+    /// Returns the verifier of a server.
+    async fn verifier(&self, server: &ServerAuth) -> Result<ServerVerifier, TlsError> {
+        let private_roots = match server {
+            ServerAuth::Pinned(pin) => return Ok(ServerVerifier::Pinned(*pin)),
+            ServerAuth::Private(trust) => trust.roots(),
+            _ => None,
+        };
+        match private_roots {
+            Some(roots) => {
+                let verifier = private_verifier(roots, &self.0.settings.provider);
+                verifier.map(ServerVerifier::Private).map_err(roots_error)
+            }
+            None => Ok(ServerVerifier::Roots(self.roots().await?)),
         }
     }
 
@@ -90,40 +115,36 @@ impl ClientConfigs {
         identity: Option<&ClientIdentity>,
         roots: &ServerTrust,
     ) -> Arc<TlsClient> {
-        self.kept(identity, None, ServerVerifier::Roots(roots.clone()))
+        self.kept(identity, &ServerAuth::Roots, ServerVerifier::Roots(roots.clone()))
     }
 
     fn kept(
         &self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
         verifier: ServerVerifier,
     ) -> Arc<TlsClient> {
         let mut clients = self.clients();
         clients.drop_unowned();
         let make = || Arc::new(self.0.settings.client(identity, verifier));
-        Arc::clone(clients.get_or_insert_with(identity, pinned_server, make))
+        Arc::clone(clients.get_or_insert_with(identity, server, make))
     }
 
-    /// Returns the verification of servers by the roots, or by a pin, for another TLS library.
+    /// Returns the verification of a server, for another TLS library.
     ///
     /// # Errors
     /// [`TlsErrorKind::Roots`] if the root certificates cannot be loaded.
-    pub async fn server_verification(
-        &self,
-        pinned_server: Option<CertificatePin>,
-    ) -> Result<ServerVerification, TlsError> {
+    pub async fn server_verification(&self, server: &ServerAuth) -> Result<ServerVerification, TlsError> {
         let settings = &self.0.settings;
-        Ok(match pinned_server {
-            Some(pin) => {
-                let verifier = Arc::new(PinnedServer::new(pin, &settings.provider));
-                ServerVerification { verifier, skipped_roots: None, clock: settings.clock.clone() }
+        let verifier = self.verifier(server).await?;
+        let roots = verifier.roots_note();
+        let verifier: Arc<dyn ServerCertVerifier> = match verifier {
+            ServerVerifier::Roots(ServerTrust { verifier, .. }) | ServerVerifier::Private(verifier) => {
+                verifier
             }
-            None => {
-                let ServerTrust { verifier, skipped } = self.roots().await?;
-                ServerVerification { verifier, skipped_roots: skipped, clock: settings.clock.clone() }
-            }
-        })
+            ServerVerifier::Pinned(pin) => Arc::new(PinnedServer::new(pin, &settings.provider)),
+        };
+        Ok(ServerVerification { verifier, roots, clock: settings.clock.clone() })
     }
 
     /// Returns the accepted versions of TLS.
@@ -134,7 +155,7 @@ impl ClientConfigs {
 
     pub(crate) async fn roots(&self) -> Result<ServerTrust, TlsError> {
         let roots = self.0.trust.verifier().await;
-        roots.map_err(|error| TlsError::new(TlsErrorKind::Roots).with_source(error))
+        roots.map_err(roots_error)
     }
 
     fn clients(&self) -> MutexGuard<'_, IdentityMap<Arc<TlsClient>>> {
@@ -142,10 +163,26 @@ impl ClientConfigs {
     }
 }
 
+fn roots_error(error: TrustError) -> TlsError {
+    TlsError::new(TlsErrorKind::Roots).with_source(error)
+}
+
 /// The verification of server certificates.
 enum ServerVerifier {
     Roots(ServerTrust),
     Pinned(CertificatePin),
+    Private(Arc<WebPkiServerVerifier>),
+}
+
+impl ServerVerifier {
+    /// Returns the facts about the roots that an error mentions.
+    fn roots_note(&self) -> RootsNote {
+        match self {
+            Self::Roots(trust) => RootsNote { skipped: trust.skipped.clone(), are_private: false },
+            Self::Pinned(_) => RootsNote::default(),
+            Self::Private(_) => RootsNote { skipped: None, are_private: true },
+        }
+    }
 }
 
 impl TlsSettings {
@@ -174,13 +211,14 @@ impl TlsSettings {
 
     fn client(&self, identity: Option<&ClientIdentity>, verifier: ServerVerifier) -> TlsClient {
         let builder = self.builder.clone();
-        let (builder, skipped_roots) = match verifier {
-            ServerVerifier::Roots(ServerTrust { verifier, skipped }) => {
-                (builder.with_webpki_verifier(verifier), skipped)
+        let roots = verifier.roots_note();
+        let builder = match verifier {
+            ServerVerifier::Roots(ServerTrust { verifier, .. }) | ServerVerifier::Private(verifier) => {
+                builder.with_webpki_verifier(verifier)
             }
             ServerVerifier::Pinned(pin) => {
                 let verifier = Arc::new(PinnedServer::new(pin, &self.provider));
-                (builder.dangerous().with_custom_certificate_verifier(verifier), None)
+                builder.dangerous().with_custom_certificate_verifier(verifier)
             }
         };
         let mut config = match identity {
@@ -188,7 +226,7 @@ impl TlsSettings {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn_protocols);
-        TlsClient::new(config, identity.is_some(), skipped_roots)
+        TlsClient::new(config, identity.is_some(), roots)
     }
 }
 

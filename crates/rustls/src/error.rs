@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use rustls::AlertDescription;
 use symbolon_types::SigningError;
 
 use crate::client_auth::ClientAuthRecord;
+
+const PRIVATE_ROOTS_ADVICE: &str = "its certificate must be issued by one of the root certificates that were given for this server alone, such as those in AZURE_KUBERNETES_CA_FILE: check that they are current";
 
 /// The error of [`ClientConfigsBuilder::build`](crate::ClientConfigsBuilder::build).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +43,17 @@ pub struct TlsError {
     kind: TlsErrorKind,
     /// `name:port`
     server: Option<String>,
-    skipped_roots: Option<String>,
+    roots: RootsNote,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The facts about trusted roots that the error of a refused server mentions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RootsNote {
+    /// The roots that could not be read, in words.
+    pub(crate) skipped: Option<Arc<str>>,
+    /// True if the server has roots of its own, in place of those for all servers.
+    pub(crate) are_private: bool,
 }
 
 /// The category of a TLS error.
@@ -74,7 +86,7 @@ impl TlsError {
     /// Creates an error without a cause.
     #[must_use]
     pub fn new(kind: TlsErrorKind) -> Self {
-        Self { kind, server: None, skipped_roots: None, source: None }
+        Self { kind, server: None, roots: RootsNote::default(), source: None }
     }
 
     /// Returns the category.
@@ -87,8 +99,12 @@ impl TlsError {
     #[must_use]
     pub fn advice(&self) -> Option<Cow<'static, str>> {
         let source = self.source.as_deref()?;
-        let advice = self.kind.advice(tls_error(source)?)?;
-        Some(match (&self.skipped_roots, self.kind) {
+        let error = tls_error(source)?;
+        if self.roots.are_private && self.kind == TlsErrorKind::ServerCertificate && is_untrusted(error) {
+            return Some(PRIVATE_ROOTS_ADVICE.into());
+        }
+        let advice = self.kind.advice(error)?;
+        Some(match (&self.roots.skipped, self.kind) {
             (Some(skipped), TlsErrorKind::ServerCertificate) => {
                 format!("{advice}; not trusted, because it could not be read: {skipped}").into()
             }
@@ -102,8 +118,8 @@ impl TlsError {
         Self { server: Some(server.to_owned()), ..self }
     }
 
-    pub(crate) fn with_skipped_roots(self, skipped_roots: Option<&str>) -> Self {
-        Self { skipped_roots: skipped_roots.map(str::to_owned), ..self }
+    pub(crate) fn with_roots(self, roots: &RootsNote) -> Self {
+        Self { roots: roots.clone(), ..self }
     }
 
     /// Returns the cause, for an error with a summary of its own.
@@ -248,6 +264,12 @@ pub fn ends_handshake(alert: AlertDescription) -> bool {
     )
 }
 
+/// Returns true if the issuer of the server's certificate is not trusted.
+fn is_untrusted(error: &rustls::Error) -> bool {
+    use rustls::CertificateError as Certificate;
+    matches!(error, rustls::Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature))
+}
+
 /// Returns the error of rustls among the causes of an error of an I/O or HTTP library.
 #[must_use]
 pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
@@ -312,8 +334,6 @@ impl Error for TlsError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn kind(error: io::Error, is_presented: bool) -> TlsErrorKind {

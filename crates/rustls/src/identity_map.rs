@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use symbolon_types::{CertificatePin, ClientIdentity, Thumbprint, WeakClientIdentity};
+use symbolon_types::{ClientIdentity, ServerAuth, Thumbprint, WeakClientIdentity};
 
-/// Identities and pins that have a value. A process has a handful.
+/// Pairs of identity and server authentication that have a value. A process has a handful.
 const CAPACITY: usize = 64;
 
-/// A map from pairs of client identity and pinned server, each optional, to values such as
+/// A map from pairs of client identity, or none, and server authentication to values such as
 /// configurations and connections.
 ///
 /// A value is dropped when its identity has no other owner, at the next
@@ -19,11 +19,11 @@ pub struct IdentityMap<V> {
     uses: u64,
 }
 
-/// The identity that the client presents and the pin that the server must match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The authentication of client and server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct TlsKey {
     identity: Option<Thumbprint>,
-    pinned_server: Option<CertificatePin>,
+    server: ServerAuth,
 }
 
 #[derive(Debug)]
@@ -40,28 +40,26 @@ impl<V> IdentityMap<V> {
         Self { entries: HashMap::new(), uses: 0 }
     }
 
-    /// Returns the value of an identity and a pin, if there is one.
-    pub fn get(
-        &mut self,
-        identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
-    ) -> Option<&V> {
+    /// Returns the value of an identity and a server authentication, if there is one.
+    pub fn get(&mut self, identity: Option<&ClientIdentity>, server: &ServerAuth) -> Option<&V> {
         self.uses += 1;
-        let entry = self.entries.get_mut(&TlsKey::of(identity, pinned_server))?;
+        let entry = self.entries.get_mut(&TlsKey::of(identity, server))?;
         entry.last_use = self.uses;
         Some(&entry.value)
     }
 
-    /// Returns the value of an identity and a pin. Makes it first if there is none.
+    /// Returns the value of an identity and a server authentication. Makes it first if there is
+    /// none.
     pub fn get_or_insert_with(
         &mut self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
         make: impl FnOnce() -> V,
     ) -> &V {
-        let key = TlsKey::of(identity, pinned_server);
+        let key = TlsKey::of(identity, server);
         if self.entries.len() >= CAPACITY && !self.entries.contains_key(&key) {
-            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.last_use).map(|(key, _)| *key);
+            let oldest =
+                self.entries.iter().min_by_key(|(_, entry)| entry.last_use).map(|(key, _)| key.clone());
             oldest.and_then(|key| self.entries.remove(&key));
         }
         self.uses += 1;
@@ -74,14 +72,14 @@ impl<V> IdentityMap<V> {
         &entry.value
     }
 
-    /// Removes the value of an identity and a pin if it satisfies the condition.
+    /// Removes the value of an identity and a server authentication if it satisfies the condition.
     pub fn remove_if(
         &mut self,
         identity: Option<&ClientIdentity>,
-        pinned_server: Option<CertificatePin>,
+        server: &ServerAuth,
         condition: impl FnOnce(&V) -> bool,
     ) {
-        let key = TlsKey::of(identity, pinned_server);
+        let key = TlsKey::of(identity, server);
         if self.entries.get(&key).is_some_and(|entry| condition(&entry.value)) {
             self.entries.remove(&key);
         }
@@ -113,7 +111,7 @@ impl<V> Default for IdentityMap<V> {
 }
 
 impl TlsKey {
-    fn of(identity: Option<&ClientIdentity>, pinned_server: Option<CertificatePin>) -> Self {
-        Self { identity: identity.map(ClientIdentity::thumbprint), pinned_server }
+    fn of(identity: Option<&ClientIdentity>, server: &ServerAuth) -> Self {
+        Self { identity: identity.map(ClientIdentity::thumbprint), server: server.clone() }
     }
 }

@@ -75,6 +75,8 @@ pub(crate) enum TrustError {
         "SSL_CERT_FILE names {path:?}, in which all {count} certificates are malformed; correct it or unset it"
     )]
     MalformedFile { path: PathBuf, count: usize },
+    #[error("root certificate {position} of the server's own is malformed; correct it")]
+    Private { position: usize, source: rustls::Error },
     #[error("no root certificate is trusted; install those of the platform or add one")]
     NoRoots(#[source] VerifierBuilderError),
     #[error(
@@ -128,6 +130,22 @@ impl Trust {
         *verifier = Some(loading.clone());
         (loading, Some(load))
     }
+}
+
+/// Returns a verifier with these roots and no others.
+pub(crate) fn private_verifier(
+    roots: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+    let mut store = RootCertStore::empty();
+    for (index, root) in roots.iter().enumerate() {
+        let unusable = |source| TrustError::Private { position: index + 1, source };
+        store.add(root.clone()).map_err(unusable)?;
+    }
+    let provider = Arc::clone(provider);
+    WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider)
+        .build()
+        .map_err(TrustError::NoRoots)
 }
 
 impl RootSources {

@@ -9,14 +9,14 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use symbolon_types::SharedClock;
 
 use crate::client_auth::ClientAuthRecord;
-use crate::error::TlsError;
+use crate::error::{RootsNote, TlsError};
 
 /// The verification of servers for another TLS library, by the roots, pins and rules of the
 /// configurations of rustls. That library verifies that the server has the key of its certificate.
 #[derive(Clone, Debug)]
 pub struct ServerVerification {
     pub(crate) verifier: Arc<dyn ServerCertVerifier>,
-    pub(crate) skipped_roots: Option<Arc<str>>,
+    pub(crate) roots: RootsNote,
     pub(crate) clock: SharedClock,
 }
 
@@ -38,8 +38,6 @@ impl ServerVerification {
     /// Returns the error of a failed handshake. `server` is `name:port`.
     #[must_use]
     pub fn handshake_error(&self, error: io::Error, record: &ClientAuthRecord, server: &str) -> TlsError {
-        TlsError::of_handshake(error, record)
-            .of_server(server)
-            .with_skipped_roots(self.skipped_roots.as_deref())
+        TlsError::of_handshake(error, record).of_server(server).with_roots(&self.roots)
     }
 }

@@ -12,6 +12,7 @@
 pub struct Capabilities {
     client_certificates: bool,
     pinned_servers: bool,
+    private_trust: bool,
     renegotiation: bool,
 }
 
@@ -35,6 +36,13 @@ impl Capabilities {
         self
     }
 
+    /// Declares that the transport authenticates a server by the root certificates and the name of
+    /// a request, where it [has them](crate::Request::with_private_trust), and by no others.
+    pub fn with_private_trust(mut self) -> Self {
+        self.private_trust = true;
+        self
+    }
+
     /// Declares that the transport presents the identity of a request also if the server requests
     /// it after the handshake, where the request
     /// [permits it](crate::Request::with_late_certificate): by renegotiation in TLS 1.2, and by
@@ -54,6 +62,12 @@ impl Capabilities {
     #[must_use]
     pub fn pinned_servers(self) -> bool {
         self.pinned_servers
+    }
+
+    /// Returns true if the transport authenticates servers by roots and names of their own.
+    #[must_use]
+    pub fn private_trust(self) -> bool {
+        self.private_trust
     }
 
     /// Returns true if the transport presents client certificates after the handshake.

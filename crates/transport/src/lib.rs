@@ -39,7 +39,7 @@ pub use retry::{RetryPolicy, is_transient_status};
 pub use transport::{SharedTransport, Transport, TransportFn, transport_fn};
 
 #[doc(no_inline)]
-pub use symbolon_types::{CertificatePin, InvalidCertificatePin};
+pub use symbolon_types::{CertificatePin, InvalidCertificatePin, PrivateTrust, ServerAuth};
 
 /// The maximum size of a response body: 1 MiB.
 pub const BODY_LIMIT: usize = 1 << 20;

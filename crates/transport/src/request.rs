@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
-use symbolon_types::{ClientIdentity, Secret, Secrets};
+use symbolon_types::{ClientIdentity, PrivateTrust, Secret, Secrets, ServerAuth};
 use url::{Host, ParseError, Url};
 
 use crate::CertificatePin;
@@ -30,7 +30,7 @@ pub struct Request {
     headers: HeaderMap,
     body: Bytes,
     identity: Option<ClientIdentity>,
-    pinned_server: Option<CertificatePin>,
+    server_auth: ServerAuth,
     is_late_certificate_permitted: bool,
     secrets: Secrets,
     idempotence: Idempotence,
@@ -77,7 +77,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             identity: None,
-            pinned_server: None,
+            server_auth: ServerAuth::Roots,
             is_late_certificate_permitted: false,
             secrets: Secrets::none(),
             phase: PhaseCell::new(),
@@ -120,9 +120,16 @@ impl Request {
     }
 
     /// Requires a server with this certificate. The thumbprint replaces the checks of chain, name
-    /// and validity.
+    /// and validity, and a [private trust](Self::with_private_trust).
     pub fn with_pinned_server(mut self, pin: Option<CertificatePin>) -> Self {
-        self.pinned_server = pin;
+        self.server_auth = pin.into();
+        self
+    }
+
+    /// Authenticates the server by root certificates or a name of its own. They replace a
+    /// [pin](Self::with_pinned_server).
+    pub fn with_private_trust(mut self, trust: Option<PrivateTrust>) -> Self {
+        self.server_auth = trust.map_or(ServerAuth::Roots, ServerAuth::Private);
         self
     }
 
@@ -165,6 +172,11 @@ impl Request {
         &self.url
     }
 
+    /// Returns the URL for modification.
+    pub fn url_mut(&mut self) -> &mut Url {
+        &mut self.url
+    }
+
     /// Returns the route.
     #[must_use]
     pub fn route(&self) -> Route {
@@ -201,10 +213,10 @@ impl Request {
         self.is_late_certificate_permitted
     }
 
-    /// Returns the pin of the server's certificate, if there is one.
+    /// Returns the authentication of the server.
     #[must_use]
-    pub fn pinned_server(&self) -> Option<CertificatePin> {
-        self.pinned_server
+    pub fn server_auth(&self) -> &ServerAuth {
+        &self.server_auth
     }
 
     /// Returns the idempotence.
@@ -237,7 +249,7 @@ impl Request {
 symbolon_types::debug_fields!(
     Request |this|
     method: this.method, origin: this.url.origin().ascii_serialization(), route: this.route,
-    has_identity: this.identity.is_some(), pinned_server: this.pinned_server,
+    has_identity: this.identity.is_some(), server_auth: this.server_auth,
     is_late_certificate_permitted: this.is_late_certificate_permitted
 );
 

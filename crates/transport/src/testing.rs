@@ -58,7 +58,7 @@ impl ScriptedTransport {
 
 impl Transport for ScriptedTransport {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::none().with_client_certificates().with_pinned_servers()
+        Capabilities::none().with_client_certificates().with_pinned_servers().with_private_trust()
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use symbolon_types::catch_panic_of;
+use symbolon_types::{ServerAuth, catch_panic_of};
 use url::{Host, Url};
 
 use crate::capabilities::Capabilities;
@@ -27,6 +27,9 @@ use crate::response::Response;
 ///   certificate only, and proves in the handshake that it has the key. Any other server is
 ///   [`Tls`](TransportErrorKind::Tls) before a byte of the request is sent. Connections and
 ///   sessions are never shared between pins, or with requests without a pin.
+/// - A server with a [private trust](Request::with_private_trust) is authenticated by the roots and
+///   the name in it. Roots that are trusted for other servers do not count, and connections and
+///   sessions are shared with equal trust only.
 /// - A certificate that the server refuses is
 ///   [`IdentityRejected`](TransportErrorKind::IdentityRejected), under TLS 1.2, where the refusal
 ///   is part of the handshake, and under TLS 1.3, where it follows the handshake. The sign is a
@@ -56,10 +59,10 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 /// A handle to any [`Transport`]. Clones are cheap and share connections.
 ///
 /// All requests of Symbolon pass through it, so it enforces the rules for all transports: a request
-/// with a client certificate or for a pinned server requires TLS and a transport with that ability,
-/// and [`Route::Public`] requires HTTPS. Plain HTTP to an address in the URL requires a local one;
-/// only the transport can test the addresses of a name. A panic of the transport becomes
-/// [`Panicked`](TransportErrorKind::Panicked).
+/// with a client certificate, for a pinned server or with a private trust requires TLS and a
+/// transport with that ability, and [`Route::Public`] requires HTTPS. Plain HTTP to an address in
+/// the URL requires a local one; only the transport can test the addresses of a name. A panic of
+/// the transport becomes [`Panicked`](TransportErrorKind::Panicked).
 #[derive(Clone, Debug)]
 pub struct SharedTransport(Arc<dyn ErasedTransport>);
 
@@ -89,8 +92,8 @@ impl Transport for SharedTransport {
 }
 
 fn check(request: &Request, capabilities: Capabilities) -> Result<(), TransportError> {
-    let is_pinned = request.pinned_server().is_some();
-    let needs_tls = request.route() != Route::Local || request.identity().is_some() || is_pinned;
+    let is_usual_server = *request.server_auth() == ServerAuth::Roots;
+    let needs_tls = request.route() != Route::Local || request.identity().is_some() || !is_usual_server;
     match request.url().scheme() {
         "https" => {}
         "http" if !needs_tls && is_plain_host(request.url()) => {}
@@ -100,10 +103,13 @@ fn check(request: &Request, capabilities: Capabilities) -> Result<(), TransportE
     if request.identity().is_some() && !capabilities.client_certificates() {
         return Err(TransportErrorKind::Unsupported.into());
     }
-    if is_pinned && !capabilities.pinned_servers() {
-        return Err(TransportErrorKind::Unsupported.into());
-    }
-    Ok(())
+    let is_capable = match request.server_auth() {
+        ServerAuth::Roots => true,
+        ServerAuth::Pinned(_) => capabilities.pinned_servers(),
+        ServerAuth::Private(_) => capabilities.private_trust(),
+        _ => false,
+    };
+    if is_capable { Ok(()) } else { Err(TransportErrorKind::Unsupported.into()) }
 }
 
 /// Returns whether plain HTTP may be sent to the host, as far as the URL shows.

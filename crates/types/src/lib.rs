@@ -29,6 +29,7 @@ mod printable;
 mod redaction;
 mod secret;
 mod secrets;
+mod server_auth;
 mod source;
 mod thumbprint;
 
@@ -54,6 +55,7 @@ pub use pin::{CertificatePin, InvalidCertificatePin};
 pub use printable::{Printable, printable, printable_json};
 pub use secret::Secret;
 pub use secrets::Secrets;
+pub use server_auth::{InvalidRoots, PrivateTrust, ServerAuth};
 pub use source::{IdKind, Source, SourceInfo};
 pub use thumbprint::{InvalidThumbprint, Thumbprint};
 

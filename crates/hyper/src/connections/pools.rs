@@ -14,7 +14,7 @@ use symbolon_rustls::IdentityMap;
 use symbolon_transport::{
     LateCertificate, PhaseCell, RequestPhase, Route, TransportError, TransportErrorKind,
 };
-use symbolon_types::{ClientIdentity, SharedClock};
+use symbolon_types::{ClientIdentity, ServerAuth, SharedClock};
 use tokio::runtime::Id;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 
@@ -283,7 +283,7 @@ impl Connections {
         pools: &Arc<IdentityPools>,
     ) {
         if failure.is_identity_rejected() || failure.is_lost_with_identity {
-            self.0.identities().remove_if(identity, None, |held| Arc::ptr_eq(held, pools));
+            self.0.identities().remove_if(identity, &ServerAuth::Roots, |held| Arc::ptr_eq(held, pools));
             if let Some(tls) = pools.tls.get() {
                 tls.forget_sessions();
             }
@@ -299,7 +299,7 @@ impl ConnectionsParts {
         if self.is_closing_due(now) {
             identities.values().for_each(|pools| pools.close_outdated(now));
         }
-        Arc::clone(identities.get_or_insert_with(identity, None, Arc::default))
+        Arc::clone(identities.get_or_insert_with(identity, &ServerAuth::Roots, Arc::default))
     }
 
     /// Returns true once a second, and after the clock was set back.
@@ -393,10 +393,13 @@ impl ConnectionsParts {
     ) -> Result<HttpStream, NewConnectionError> {
         let Target { key, proxy, identity, pools, phase, .. } = target;
         let tls = match key.origin.is_tls() {
-            true => Some(&**pools.tls.get_or_try_init(|| self.connector.tls_client(identity, None)).await?),
+            true => {
+                let make = || self.connector.tls_client(identity, &ServerAuth::Roots);
+                Some(&**pools.tls.get_or_try_init(make).await?)
+            }
             false => None,
         };
-        self.connector.open(&key.origin, proxy, tls, client_auth, phase).await
+        self.connector.open(&key.origin, proxy, tls, client_auth, &ServerAuth::Roots, phase).await
     }
 
     fn identities(&self) -> MutexGuard<'_, IdentityMap<Arc<IdentityPools>>> {

@@ -7,7 +7,7 @@ use symbolon_hyper::HyperTransport;
 use symbolon_transport::{
     Capabilities, Idempotence, Request, Response, Transport, TransportError, TransportErrorKind, conformance,
 };
-use symbolon_types::{ClientIdentity, Context, Env};
+use symbolon_types::{ClientIdentity, Context, Env, ServerAuth};
 
 /// A violation of the contract.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,6 +16,7 @@ enum Defect {
     OmitsIdentity,
     SharesIdentity,
     IgnoresPin,
+    IgnoresPrivateTrust,
     RepeatsPosts,
     NeverRepeats,
     CallsRejectionTls,
@@ -40,6 +41,8 @@ impl Transport for DefectiveTransport {
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let is_pinned = matches!(request.server_auth(), ServerAuth::Pinned(_));
+        let is_private = matches!(request.server_auth(), ServerAuth::Private(_));
         let request = match self.defect {
             Defect::OmitsIdentity => request.with_identity(None),
             Defect::SharesIdentity => {
@@ -47,7 +50,8 @@ impl Transport for DefectiveTransport {
                 *first = first.take().or_else(|| request.identity().cloned());
                 request.with_identity(first.clone())
             }
-            Defect::IgnoresPin => request.with_pinned_server(None),
+            Defect::IgnoresPin if is_pinned => request.with_pinned_server(None),
+            Defect::IgnoresPrivateTrust if is_private => request.with_private_trust(None),
             Defect::RepeatsPosts => request.with_idempotence(Idempotence::Message),
             Defect::NeverRepeats => request.with_idempotence(Idempotence::None),
             _ => request,
@@ -74,6 +78,7 @@ async fn defective_transports_do_not_conform() {
         (Defect::OmitsIdentity, false),
         (Defect::SharesIdentity, false),
         (Defect::IgnoresPin, false),
+        (Defect::IgnoresPrivateTrust, false),
         (Defect::RepeatsPosts, false),
         (Defect::NeverRepeats, false),
         (Defect::CallsRejectionTls, false),

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use base64ct::{Base64, Encoding};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use symbolon_rustls::{ClientAuthRecord, ClientConfigs, client_identity_from_pem};
-use symbolon_types::{ClientIdentity, Context, Env};
+use symbolon_types::{ClientIdentity, Context, Env, ServerAuth};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,7 +22,7 @@ async fn get(port: u16, root: &[u8], identity: &ClientIdentity) -> String {
         .root_certificates_pem(root)
         .build()
         .unwrap();
-    let client = configs.client(Some(identity), None).await.unwrap();
+    let client = configs.client(Some(identity), &ServerAuth::Roots).await.unwrap();
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let mut stream = client.connect(name, 443, stream, &ClientAuthRecord::default()).await.unwrap();

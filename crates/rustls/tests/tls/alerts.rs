@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use symbolon_rustls::TlsErrorKind;
+use symbolon_types::ServerAuth;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -109,7 +110,7 @@ async fn each_alert_about_a_certificate_rejects_it() {
     for version in VERSIONS {
         for algorithm in ALGORITHMS {
             let identity = authority.identity(algorithm);
-            let client = configs.client(Some(&identity), None).await.unwrap();
+            let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
             for reason in reasons() {
                 let address = refusing(version, &authority, reason.clone());
                 let failed = exchange(&client, address).await;
@@ -138,7 +139,7 @@ async fn alert_before_the_certificate_is_no_rejection() {
     let authority = Authority::new();
     let configs = trusting(&authority).build().unwrap();
     let identity = authority.identity(Algorithm::P256);
-    let client = configs.client(Some(&identity), None).await.unwrap();
+    let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
     for alert in [10, 20, 40, 42, 46, 47, 48, 49, 50, 51, 70, 71, 80, 86, 109, 110, 112, 116, 120, 200] {
         let failed = exchange(&client, alerting(alert)).await;
         assert_eq!(failed, Err(TlsErrorKind::Handshake), "{alert}");
@@ -174,7 +175,7 @@ async fn loss_after_the_certificate_is_separate() {
             // Without sessions: an offered session shows the certificate, too.
             let configs = trusting(&authority).build().unwrap();
             for (identity, expected) in [(Some(&identity), with_identity), (None, without)] {
-                let client = configs.client(identity, None).await.unwrap();
+                let client = configs.client(identity, &ServerAuth::Roots).await.unwrap();
                 let failed = exchange(&client, server.address()).await;
                 assert_eq!(failed, Err(expected), "{version:?} {fault:?}");
             }
@@ -190,7 +191,7 @@ async fn failing_key_is_identity_unusable() {
         for algorithm in ALGORITHMS {
             let server = ServerOptions::new(version, ClientCertificates::Optional).start(&authority);
             let identity = authority.identity_of(TestKey::generate(algorithm).failing());
-            let client = configs.client(Some(&identity), None).await.unwrap();
+            let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
             let failed = exchange(&client, server.address()).await;
             assert_eq!(failed, Err(TlsErrorKind::IdentityUnusable), "{version:?}");
             assert!(server.journal().requests.is_empty());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use symbolon_rustls::{ClientAuthRecord, ConfigError, TlsErrorKind, TlsVersion};
-use symbolon_types::CertificatePin;
+use symbolon_types::{CertificatePin, ServerAuth};
 
 use crate::authority::Authority;
 use crate::keys::{ALGORITHMS, Algorithm};
@@ -23,7 +23,7 @@ async fn configuration_presents_its_identity() {
             for _ in 0..2 {
                 request(&mut connect(&config, server.address()).await).await.unwrap();
             }
-            let client = configs.client(Some(&identity), None).await.unwrap();
+            let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
             for _ in 0..2 {
                 exchange(&client, server.address()).await.unwrap();
             }
@@ -66,7 +66,7 @@ async fn sessions_never_cross_ports() {
         let start =
             |fault| ServerOptions::new(version, ClientCertificates::Required).fault(fault).start(&authority);
         let (server, other) = (start(Fault::None), start(Fault::ResetAtOnce));
-        let client = configs.client(Some(&identity), None).await.unwrap();
+        let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
         exchange(&client, server.address()).await.unwrap();
         let record = ClientAuthRecord::default();
         let lost =
@@ -86,7 +86,7 @@ async fn server_without_request_is_refused() {
         let server = ServerOptions::new(version, ClientCertificates::Never).start(&authority);
         let configs = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
-        let client = configs.client(Some(&identity), None).await.unwrap();
+        let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
         for _ in 0..3 {
             // Another library stores a session in which no certificate was presented.
             request(&mut connect(client.config(), server.address()).await).await.unwrap();
@@ -94,7 +94,7 @@ async fn server_without_request_is_refused() {
             assert_eq!(refused, Err(TlsErrorKind::IdentityNotRequested), "{version:?}");
         }
         assert_eq!(server.journal().requests.len(), 3, "those of the other library");
-        let anonymous = configs.client(None, None).await.unwrap();
+        let anonymous = configs.client(None, &ServerAuth::Roots).await.unwrap();
         exchange(&anonymous, server.address()).await.unwrap();
     }
 }
@@ -108,7 +108,7 @@ async fn observed_handshake_is_the_last_one() {
             .map(|clients| ServerOptions::new(version, clients).start(&authority));
         let configs = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
-        let client = configs.client(Some(&identity), None).await.unwrap();
+        let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
         let config = Arc::new(client.recorded_config());
         for (servers, is_presented) in [
             (&[&asking][..], true),
@@ -163,7 +163,7 @@ async fn forgotten_sessions_are_not_resumed() {
         let configs = trusting(&authority).build().unwrap();
         let identity = authority.identity(Algorithm::P256);
         let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
-        let client = configs.client(Some(&identity), None).await.unwrap();
+        let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
         for is_forgotten in [false, false, true, false] {
             if is_forgotten {
                 client.forget_sessions();
@@ -188,7 +188,7 @@ async fn settings_reach_the_handshake() {
         ] {
             let configs = trusting(&authority).minimum_tls(minimum).maximum_tls(maximum);
             let configs = configs.alpn_protocols(["h2", "http/1.1"]).build().unwrap();
-            let client = configs.client(Some(&identity), None).await.unwrap();
+            let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
             let expected =
                 if (minimum..=maximum).contains(&own) { Ok(()) } else { Err(TlsErrorKind::Handshake) };
             assert_eq!(exchange(&client, server.address()).await, expected, "{own:?} {minimum:?}");
@@ -198,7 +198,7 @@ async fn settings_reach_the_handshake() {
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
         // The alert `no_application_protocol` does not concern the certificate.
         let configs = trusting(&authority).alpn_protocols(["h2"]).build().unwrap();
-        let client = configs.client(Some(&identity), None).await.unwrap();
+        let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
         assert_eq!(exchange(&client, server.address()).await, Err(TlsErrorKind::Handshake));
     }
 }
@@ -220,15 +220,15 @@ async fn untrusted_server_is_no_rejection() {
     for version in VERSIONS {
         let server = ServerOptions::new(version, ClientCertificates::Required).start(&authority);
         let configs = trusting(&other).build().unwrap();
-        let client = configs.client(Some(&identity), None).await.unwrap();
+        let client = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
         let refused = exchange(&client, server.address()).await;
         assert_eq!(refused, Err(TlsErrorKind::ServerCertificate), "{version:?}");
         let pin = CertificatePin::from_sha1([7; 20]);
         let configs = trusting(&authority).build().unwrap();
-        let pinned = configs.client(Some(&identity), Some(pin)).await.unwrap();
+        let pinned = configs.client(Some(&identity), &ServerAuth::Pinned(pin)).await.unwrap();
         let refused = exchange(&pinned, server.address()).await;
         assert_eq!(refused, Err(TlsErrorKind::ServerCertificate), "{version:?}");
-        let trusted = configs.client(Some(&identity), None).await.unwrap();
+        let trusted = configs.client(Some(&identity), &ServerAuth::Roots).await.unwrap();
         exchange(&trusted, server.address()).await.unwrap();
     }
 }

@@ -1,12 +1,12 @@
 //! The cases that need TLS.
 
 use http::Method;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use symbolon_types::ClientIdentity;
+use symbolon_types::{ClientIdentity, PrivateTrust};
 
 use super::tls_server::{
-    ClientAuth, Handling, ServerCertificate, SuiteAuthority, SuiteResult, TlsServer, Version,
+    ClientAuth, Handling, OTHER_NAME, ServerCertificate, SuiteAuthority, SuiteResult, TlsServer, Version,
 };
 use super::{Case, ConformanceReport, expect, expect_kind, pinned_cases, served};
 use crate::{Request, Response, Route, SharedTransport, Transport, TransportError, TransportErrorKind};
@@ -16,8 +16,9 @@ const VERSIONS: [Version; 2] = [&TLS12, &TLS13];
 /// Runs the cases that need TLS, against servers on loopback that this module starts (feature
 /// `conformance-tls`). `make` builds the transport, which trusts this root certificate.
 ///
-/// Those about client certificates and [pinned servers](crate::Capabilities::pinned_servers) run if
-/// the transport declares them. All cases run with TLS 1.2 and 1.3.
+/// Those about client certificates, [pinned servers](crate::Capabilities::pinned_servers) and
+/// [private trust](crate::Capabilities::private_trust) run if the transport declares them. All
+/// cases run with TLS 1.2 and 1.3.
 ///
 /// ```no_run
 /// # use symbolon_transport::{Transport, conformance};
@@ -55,6 +56,10 @@ async fn cases<T: Transport>(
             ("two lost new connections are a rejection", suite.each(lost_twice).await),
             ("a bound POST that is lost is not sent again", suite.each(lost_bound_post).await),
         ]);
+    }
+    if capabilities.private_trust() {
+        cases.push(("a private root replaces the others", suite.each(private_roots).await));
+        cases.push(("a private name replaces the host", suite.each(private_name).await));
     }
     if capabilities.pinned_servers() {
         let foreign = SuiteAuthority::new()?;
@@ -129,6 +134,48 @@ async fn refused_server(
     let server = TlsServer::start(version, certificate, ClientAuth::Never)?;
     let refused = expect_kind(suite.get(&server, None).await?, TransportErrorKind::Tls);
     Ok(refused.and(expect(server.requests().is_empty(), "the request was sent")))
+}
+
+/// The order matters: a refused request must not be served from a kept connection.
+async fn private_roots(suite: &TlsSuite, version: Version) -> SuiteResult<Case> {
+    let foreign = SuiteAuthority::new()?;
+    let server = TlsServer::start(version, &ServerCertificate::Trusted(&foreign), ClientAuth::Never)?;
+    let usual = suite.server(version, ClientAuth::Never)?;
+    let trust = PrivateTrust::new().with_roots_pem(foreign.pem().as_bytes())?;
+    let send = async |server: &TlsServer, trust| {
+        let request = Request::new(Method::GET, server.url()?, Route::Local).with_private_trust(trust);
+        SuiteResult::Ok(suite.transport.send(request).await)
+    };
+    let other = PrivateTrust::new().with_roots_pem(SuiteAuthority::new()?.pem().as_bytes())?;
+    served(send(&server, Some(trust.clone())).await?)?;
+    expect_kind(send(&server, Some(other)).await?, TransportErrorKind::Tls)?;
+    expect_kind(send(&server, None).await?, TransportErrorKind::Tls)?;
+    served(send(&usual, None).await?)?;
+    expect_kind(send(&usual, Some(trust.clone())).await?, TransportErrorKind::Tls)?;
+    served(send(&server, Some(trust)).await?)?;
+    Ok(expect(server.requests().len() == 2, "a refused request was sent")
+        .and(expect(usual.requests().len() == 1, "a refused request was sent")))
+}
+
+async fn private_name(suite: &TlsSuite, version: Version) -> SuiteResult<Case> {
+    let server =
+        TlsServer::start(version, &ServerCertificate::OtherName(&suite.authority), ClientAuth::Never)?;
+    let send = async |name: Option<&'static str>| {
+        let trust =
+            name.map(|name| ServerName::try_from(name).map(|name| PrivateTrust::new().with_name(name)));
+        let request =
+            Request::new(Method::GET, server.url()?, Route::Local).with_private_trust(trust.transpose()?);
+        SuiteResult::Ok(suite.transport.send(request).await)
+    };
+    served(send(Some(OTHER_NAME)).await?)?;
+    expect_kind(send(Some("third.example")).await?, TransportErrorKind::Tls)?;
+    expect_kind(send(None).await?, TransportErrorKind::Tls)?;
+    served(send(Some(OTHER_NAME)).await?)?;
+    let names = server.names();
+    Ok(expect(server.requests().len() == 2, "a refused request was sent").and(expect(
+        names.first().is_some_and(|name| name.as_deref() == Some(OTHER_NAME)),
+        "the handshake does not name the server (SNI)",
+    )))
 }
 
 async fn pin_without_key(suite: &TlsSuite, version: Version) -> SuiteResult<Case> {

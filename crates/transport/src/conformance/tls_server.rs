@@ -33,6 +33,8 @@ use super::server::{SILENCE, read_request};
 
 /// The names of the trusted servers.
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+/// The name of a server whose URL has another host.
+pub(super) const OTHER_NAME: &str = "other.example";
 
 pub(super) type Version = &'static SupportedProtocolVersion;
 pub(super) type SuiteResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -51,6 +53,10 @@ impl SuiteAuthority {
 
     pub(super) fn certificate(&self) -> CertificateDer<'static> {
         self.0.der().clone()
+    }
+
+    pub(super) fn pem(&self) -> String {
+        self.0.pem()
     }
 
     /// Issues an identity with a new key.
@@ -172,6 +178,7 @@ struct TlsServerState {
     refused: Arc<Mutex<HashSet<Thumbprint>>>,
     requests: Mutex<Vec<TlsRequest>>,
     connections: Mutex<Vec<TcpStream>>,
+    names: Arc<Mutex<Vec<Option<String>>>>,
 }
 
 impl TlsServer {
@@ -194,7 +201,9 @@ impl TlsServer {
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(OneCertificate(Arc::new(certified))));
+        let names = Arc::default();
+        let certified = OneCertificate { certified: Arc::new(certified), names: Arc::clone(&names) };
+        let mut config = builder.with_cert_resolver(Arc::new(certified));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if client_auth == ClientAuth::RequestedEachTime {
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -209,6 +218,7 @@ impl TlsServer {
             refused,
             requests: Mutex::default(),
             connections: Mutex::default(),
+            names,
         });
         let weak = Arc::downgrade(&state);
         thread::spawn(move || {
@@ -245,6 +255,11 @@ impl TlsServer {
     /// Returns the requests so far.
     pub(super) fn requests(&self) -> Vec<TlsRequest> {
         lock(&self.state.requests).clone()
+    }
+
+    /// Returns the names in the handshakes so far (RFC 6066 §3).
+    pub(super) fn names(&self) -> Vec<Option<String>> {
+        lock(&self.state.names).clone()
     }
 
     /// Returns the number of connections so far.
@@ -309,7 +324,7 @@ impl ServerCertificate<'_> {
     fn certified(&self) -> SuiteResult<(CertifiedKey, CertificatePin)> {
         let (certificate, key) = match self {
             Self::Trusted(authority) => authority.server(&NAMES)?,
-            Self::OtherName(authority) => authority.server(&["other.example"])?,
+            Self::OtherName(authority) => authority.server(&[OTHER_NAME])?,
             Self::WithoutKey(authority) => (authority.server(&NAMES)?.0, authority.server(&NAMES)?.1),
         };
         let pin = CertificatePin::from_sha1(Sha1::digest(&certificate).into());
@@ -319,11 +334,15 @@ impl ServerCertificate<'_> {
 }
 
 #[derive(Debug)]
-struct OneCertificate(Arc<CertifiedKey>);
+struct OneCertificate {
+    certified: Arc<CertifiedKey>,
+    names: Arc<Mutex<Vec<Option<String>>>>,
+}
 
 impl ResolvesServerCert for OneCertificate {
-    fn resolve(&self, _client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+    fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        lock(&self.names).push(client.server_name().map(str::to_owned));
+        Some(Arc::clone(&self.certified))
     }
 }
 
