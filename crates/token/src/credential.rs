@@ -8,6 +8,7 @@ mod client_assertion;
 mod client_certificate;
 mod client_secret;
 mod source;
+mod token_proxy;
 mod workload_identity;
 
 pub use application::Application;
@@ -19,4 +20,5 @@ pub use client_certificate::ClientCertificate;
 pub use client_secret::ClientSecret;
 pub(crate) use source::ErasedCredential;
 pub use source::{CredentialRequest, CredentialSource};
+pub use token_proxy::KubernetesTokenProxy;
 pub use workload_identity::WorkloadIdentity;

@@ -68,8 +68,8 @@ pub use client::{
 };
 pub use credential::{
     Application, AssertionFn, AssertionRequest, AssertionSource, CacheIdentity, ClientAssertion, ClientAuth,
-    ClientCertificate, ClientSecret, CredentialRequest, CredentialSource, FreshParameters, SignedAssertion,
-    WorkloadIdentity, assertion_fn,
+    ClientCertificate, ClientSecret, CredentialRequest, CredentialSource, FreshParameters,
+    KubernetesTokenProxy, SignedAssertion, WorkloadIdentity, assertion_fn,
 };
 pub use oauth::{
     AccessToken, Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry,

@@ -10,7 +10,7 @@ use super::auth::ClientAuth;
 use super::cache_identity::CacheIdentity;
 use super::source::CredentialRequest;
 use crate::authority::{
-    Authority, AuthorityKind, EndpointQuery, ExpectedIssuer, LocatedEndpoint, RegionChoice, Router,
+    Authority, AuthorityKind, EndpointQuery, ExpectedIssuer, LocatedEndpoint, RegionChoice, Router, Routing,
 };
 use crate::oauth::TokenEndpoint;
 use crate::token::{CacheKey, Partition, TokenOwner};
@@ -144,25 +144,40 @@ impl Application {
     ) -> Result<ClientAuth, Error> {
         let tenant = request.tenant();
         let located = match &self.endpoint {
-            EndpointSource::Fixed(_) if tenant.is_some() => {
-                let error =
-                    "the application has a fixed token endpoint and no other tenant; nothing was sent";
-                return Err(Error::new(ErrorKind::Request, "invalid_tenant", error)
-                    .with_advice("create the application with an authority instead of a token endpoint"));
-            }
-            EndpointSource::Fixed(endpoint) => LocatedEndpoint::from(endpoint.clone()),
+            EndpointSource::Fixed(endpoint) => fixed(endpoint, tenant)?.into(),
             EndpointSource::Routed(router) => {
                 let query = EndpointQuery { tenant, mtls, for_user: request.for_user() };
                 router.located(request.http(), request.http().context().env(), &query).await?
             }
         };
+        Ok(self.authenticate_at(request, located))
+    }
+
+    /// Returns the token endpoint on the host of the authority, without discovery and region.
+    pub(crate) fn unrouted_endpoint(&self, request: &CredentialRequest<'_>) -> Result<TokenEndpoint, Error> {
+        let tenant = request.tenant();
+        match &self.endpoint {
+            EndpointSource::Fixed(endpoint) => fixed(endpoint, tenant),
+            EndpointSource::Routed(router) => {
+                let replaced = tenant.map(|tenant| router.authority().with_tenant(tenant)).transpose()?;
+                replaced.as_ref().unwrap_or(router.authority()).token_endpoint(&Routing::default())
+            }
+        }
+    }
+
+    /// Returns the client at this endpoint, without its credential.
+    pub(crate) fn authenticate_at(
+        &self,
+        request: &CredentialRequest<'_>,
+        located: LocatedEndpoint,
+    ) -> ClientAuth {
         let partition = self.cache_identity(request).partition();
         let auth = ClientAuth::new(Arc::clone(&self.client_id), located.endpoint, partition)
             .in_region(located.region);
-        Ok(match tenant {
+        match request.tenant() {
             Some(tenant) => auth.with_tenant_id(tenant.to_ascii_lowercase()),
             None => auth.with_owner(Arc::clone(&self.owner)),
-        })
+        }
     }
 
     /// Returns the authorization endpoint, and the issuer that must answer.
@@ -191,4 +206,14 @@ impl Application {
     pub(crate) fn tenant_of<'k>(&self, key: &'k CacheKey<'_>) -> Option<&'k str> {
         self.partition.tenant_of(&key.partition)
     }
+}
+
+/// Returns a fixed endpoint, which belongs to one tenant.
+fn fixed(endpoint: &TokenEndpoint, tenant: Option<&str>) -> Result<TokenEndpoint, Error> {
+    if tenant.is_none() {
+        return Ok(endpoint.clone());
+    }
+    let error = "the application has a fixed token endpoint and no other tenant; nothing was sent";
+    Err(Error::new(ErrorKind::Request, "invalid_tenant", error)
+        .with_advice("create the application with an authority instead of a token endpoint"))
 }

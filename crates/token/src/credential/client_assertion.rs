@@ -10,6 +10,7 @@ use super::assertion_source::{AssertionRequest, AssertionSource, ErasedSource, S
 use super::auth::ClientAuth;
 use super::cache_identity::CacheIdentity;
 use super::source::{CredentialRequest, CredentialSource};
+use super::token_proxy::KubernetesTokenProxy;
 use crate::oauth::{ASSERTION, ASSERTION_TYPE, CredentialRejection, JWT_BEARER};
 
 /// The kind of an assertion that is bound to the certificate of the connection
@@ -26,6 +27,7 @@ const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 pub struct ClientAssertion {
     application: Application,
     source: Arc<dyn ErasedSource>,
+    token_proxy: Option<KubernetesTokenProxy>,
     /// The certificate of the last assertion: bound tokens are looked up under it.
     last_bound_to: Mutex<Option<ClientIdentity>>,
 }
@@ -33,7 +35,16 @@ pub struct ClientAssertion {
 impl ClientAssertion {
     /// Creates the credential of this application from an assertion source.
     pub fn new(application: Application, source: impl AssertionSource) -> Self {
-        Self { application, source: Arc::new(source), last_bound_to: Mutex::default() }
+        Self { application, source: Arc::new(source), token_proxy: None, last_bound_to: Mutex::default() }
+    }
+
+    /// Sends the token requests to the token proxy of the cluster, if there is one, in place of the
+    /// token endpoint. The host of the authority is then neither called nor validated, and no
+    /// region is determined.
+    #[must_use]
+    pub fn token_proxy(mut self, proxy: Option<KubernetesTokenProxy>) -> Self {
+        self.token_proxy = proxy;
+        self
     }
 
     fn last_bound_to(&self) -> MutexGuard<'_, Option<ClientIdentity>> {
@@ -58,7 +69,13 @@ impl CredentialSource for ClientAssertion {
             return Err(Error::new(ErrorKind::Credential, "invalid_client_assertion", error)
                 .with_advice("check the source of the client assertion"));
         }
-        let auth = self.application.authenticate(request, binding.is_some()).await?;
+        let auth = match &self.token_proxy {
+            Some(proxy) => {
+                let direct = self.application.unrouted_endpoint(request)?;
+                self.application.authenticate_at(request, proxy.endpoint_for(&direct).await?.into())
+            }
+            None => self.application.authenticate(request, binding.is_some()).await?,
+        };
         let kind = if binding.is_some() { JWT_POP } else { JWT_BEARER };
         let auth = auth.with_parameter(ASSERTION_TYPE, kind.into()).with_parameter(ASSERTION, assertion);
         Ok(match binding {

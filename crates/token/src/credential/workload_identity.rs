@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use symbolon_files::spawn_blocking;
 use symbolon_types::{Env, Error, ErrorKind, Secret};
 
 use super::application::Application;
@@ -23,6 +24,18 @@ const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com/";
 /// Assertions from a file that the platform renews, such as a projected service account token.
 ///
 /// The file is read for each exchange, because the platform replaces it while the process runs.
+///
+/// In a cluster with AKS identity bindings, token requests go through a
+/// [`KubernetesTokenProxy`], if the program chooses it:
+///
+/// ```no_run
+/// # use symbolon_token::{Env, KubernetesTokenProxy, WorkloadIdentity};
+/// let env = Env::process();
+/// let credential = WorkloadIdentity::from_env(&env)?.token_proxy(KubernetesTokenProxy::from_env(&env)?);
+/// # Ok::<(), symbolon_token::Error>(())
+/// ```
+///
+/// [`KubernetesTokenProxy`]: crate::KubernetesTokenProxy
 #[derive(Clone, Debug)]
 pub struct WorkloadIdentity {
     file: PathBuf,
@@ -68,13 +81,7 @@ impl WorkloadIdentity {
 impl AssertionSource for WorkloadIdentity {
     async fn assertion(&self, _request: &AssertionRequest<'_>) -> Result<SignedAssertion, Error> {
         let file = self.file.clone();
-        let read = match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => runtime
-                .spawn_blocking(move || read(&file))
-                .await
-                .unwrap_or_else(|error| Err(io::Error::other(error))),
-            Err(_) => read(&file),
-        };
+        let read = spawn_blocking(move || read(&file)).await?;
         Ok(SignedAssertion::new(read.map_err(|error| unusable(&self.file, error))?))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use symbolon_transport::{Route, is_loopback};
-use symbolon_types::{Error, ErrorKind};
+use symbolon_types::{Error, ErrorKind, PrivateTrust};
 use url::Url;
 
 /// The validated URL of a token endpoint (RFC 6749 §3.2). Clones are cheap.
@@ -15,6 +15,7 @@ pub struct TokenEndpoint(Arc<EndpointParts>);
 struct EndpointParts {
     url: Url,
     route: Route,
+    private_trust: Option<PrivateTrust>,
 }
 
 impl TokenEndpoint {
@@ -60,7 +61,13 @@ impl TokenEndpoint {
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(invalid("contains user information or a fragment"));
         }
-        Ok(Self(Arc::new(EndpointParts { url, route })))
+        Ok(Self(Arc::new(EndpointParts { url, route, private_trust: None })))
+    }
+
+    /// Returns the endpoint of a service inside of a cluster, which is called without a proxy. The
+    /// URL is an `https` URL without user information and fragment.
+    pub(crate) fn of_cluster(url: Url, trust: PrivateTrust) -> Self {
+        Self(Arc::new(EndpointParts { url, route: Route::Local, private_trust: Some(trust) }))
     }
 
     /// Returns the URL.
@@ -71,6 +78,11 @@ impl TokenEndpoint {
 
     pub(crate) fn route(&self) -> Route {
         self.0.route
+    }
+
+    /// Returns the trust in the server, if it is not that in all servers.
+    pub(crate) fn private_trust(&self) -> Option<&PrivateTrust> {
+        self.0.private_trust.as_ref()
     }
 }
 

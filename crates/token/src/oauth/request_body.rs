@@ -67,8 +67,9 @@ impl TokenRequestBody<'_> {
         if query.peek().is_some() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request =
-            Request::new(Method::POST, url, endpoint.route()).with_body(Bytes::from(body.finish()));
+        let mut request = Request::new(Method::POST, url, endpoint.route())
+            .with_body(Bytes::from(body.finish()))
+            .with_private_trust(endpoint.private_trust().cloned());
         let credentials = self.credentials.iter().filter(|(name, _)| name != ASSERTION_TYPE);
         let credentials = credentials.map(|(_, value)| value.clone());
         request = request.with_secrets(credentials.chain(self.grant.secrets()));
