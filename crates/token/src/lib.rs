@@ -72,7 +72,7 @@ pub use credential::{
     KubernetesTokenProxy, SignedAssertion, WorkloadIdentity, assertion_fn,
 };
 pub use oauth::{
-    AccessToken, Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry,
+    AccessToken, Account, AuthorizationCode, Caching, Challenge, CredentialRejection, Expiry, FederatedUser,
     ManagedIdentityKind, RoutingHint, Scheme, TokenEndpoint, check_resource, claims_challenge, merge_claims,
     resource_name,
 };

@@ -54,6 +54,7 @@ struct ErrorDetails {
     status: Option<u16>,
     server_codes: Vec<u32>,
     claims: Option<String>,
+    suberror: Option<String>,
     correlation_id: Option<CorrelationId>,
     excerpt: Option<String>,
     metadata: RequestMetadata,
@@ -95,6 +96,7 @@ impl Error {
             status: None,
             server_codes: Vec::new(),
             claims: None,
+            suberror: None,
             correlation_id: None,
             excerpt: None,
             metadata: RequestMetadata::default(),
@@ -142,6 +144,12 @@ impl Error {
     #[must_use]
     pub fn with_claims(self, claims: Option<String>) -> Self {
         self.edit(|details| details.claims = claims)
+    }
+
+    /// Sets the `suberror` of the response.
+    #[must_use]
+    pub fn with_suberror(self, suberror: Option<String>) -> Self {
+        self.edit(|details| details.suberror = suberror.map(|text| visible(text).into_owned()))
     }
 
     /// Sets the id under which services log the request.
@@ -244,6 +252,13 @@ impl Error {
     #[must_use]
     pub fn claims(&self) -> Option<&str> {
         self.0.claims.as_deref()
+    }
+
+    /// Returns the code by which Entra refines an `invalid_grant` or `interaction_required`, such
+    /// as `bad_token`, `consent_required` or `message_only`.
+    #[must_use]
+    pub fn suberror(&self) -> Option<&str> {
+        self.0.suberror.as_deref()
     }
 
     /// Returns the id under which services log the request.

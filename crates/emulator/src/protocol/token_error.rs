@@ -51,7 +51,7 @@ impl TokenError {
         "unsupported_grant_type",
         70_003,
         "grant_type",
-        "The grant type must be client_credentials, jwt-bearer (RFC 7523) or refresh_token.",
+        "The grant type must be client_credentials, jwt-bearer (RFC 7523), refresh_token or user_fic.",
     );
     pub(crate) const SCOPE: Self = Self::bad(
         "invalid_scope",
@@ -169,6 +169,21 @@ impl TokenError {
         7_000_114,
         "user_assertion_subject",
         "The assertion is not an access token of a user; an application cannot be acted for.",
+    );
+    pub(crate) const NO_FEDERATED_CREDENTIAL: Self = Self::request(
+        900_144,
+        "federated_credential",
+        "The request body must contain the parameter user_federated_identity_credential.",
+    );
+    pub(crate) const FEDERATED_CREDENTIAL: Self = Self::grant(
+        50_013,
+        "federated_credential_token",
+        "The federated identity credential is not a current token of this client for api://AzureADTokenExchange.",
+    );
+    pub(crate) const FEDERATED_USER: Self = Self::request(
+        900_144,
+        "federated_user",
+        "The request body must contain user_id or username, not both.",
     );
     pub(crate) const NO_REFRESH_TOKEN: Self =
         Self::request(900_144, "refresh_token", "The request body must contain the parameter refresh_token.");

@@ -281,7 +281,10 @@ async fn invalid_delegated_request_is_refused() {
     let url =
         format!("{}/{}/v2.0/.well-known/openid-configuration", emulator.token_url(), emulator.tenant_id());
     let metadata = Client::new(&emulator, None).send(get(&url)).await.unwrap().json();
-    assert_eq!(metadata["grant_types_supported"], json!(["client_credentials", JWT_BEARER, "refresh_token"]));
+    assert_eq!(
+        metadata["grant_types_supported"],
+        json!(["client_credentials", JWT_BEARER, "refresh_token", "user_fic"])
+    );
     // Clients require the member; the path answers 404.
     let sign_in =
         Client::new(&emulator, None).send(get(text(&metadata, "authorization_endpoint"))).await.unwrap();

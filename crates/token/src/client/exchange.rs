@@ -151,7 +151,7 @@ impl TokenExchange {
             parameters: &self.request.parameters,
         };
         let telemetry = telemetry.value();
-        let routing_hint = self.routing_hint(stored.as_ref());
+        let routing_hint = self.routing_hint(auth, stored.as_ref());
         let idempotence = match (self.request.grant.is_one_time(), auth.has_fresh_parameters()) {
             (true, _) => Idempotence::None,
             (false, true) => Idempotence::Operation,
@@ -224,13 +224,15 @@ impl TokenExchange {
         })
     }
 
-    /// Returns the routing hint of the caller, or of the account of the refresh token.
-    fn routing_hint(&self, used: Option<&RefreshToken>) -> Option<RoutingHint> {
-        if !self.request.grant.is_for_user() {
+    /// Returns the routing hint of the caller, of the grant, or of the account of the refresh
+    /// token.
+    fn routing_hint(&self, auth: &ClientAuth, used: Option<&RefreshToken>) -> Option<RoutingHint> {
+        let OwnedRequest { grant, routing_hint, .. } = &*self.request;
+        if !grant.is_for_user() {
             return None;
         }
         let of_account = || RoutingHint::of_account(used?.account.as_ref()?);
-        self.request.routing_hint.clone().or_else(of_account)
+        routing_hint.clone().or_else(|| grant.routing_hint(auth.tenant_id())).or_else(of_account)
     }
 
     /// Stores the refresh token, and returns the access token with its cache key.
@@ -295,7 +297,8 @@ impl TokenExchange {
         let status = response.status();
         let is_transient = is_transient_status(status);
         let retry_after = response.retry_after(self.request.parts.http.context().clock().now());
-        let Some(ErrorResponse { code, server_codes, claims, description }) = ErrorResponse::read(response)
+        let Some(ErrorResponse { code, server_codes, claims, suberror, description }) =
+            ErrorResponse::read(response)
         else {
             let (code, summary, advice) = if is_transient {
                 let summary = format!("the token service is not available (HTTP status {})", status.as_u16());
@@ -346,6 +349,7 @@ impl TokenExchange {
             .with_status(status.as_u16())
             .with_server_codes(server_codes)
             .with_claims(claims)
+            .with_suberror(suberror)
             .with_transient(is_transient)
             .with_retry_after(retry_after);
         let error = match description {

@@ -59,6 +59,7 @@ impl OwnedRequest {
             proof_of_possession: self.proof_of_possession,
             for_user: self.grant.is_for_user(),
             tenant: self.tenant.as_deref(),
+            fmi_path: self.parameters.assertion_fmi_path(),
             correlation_id: Some(self.correlation_id),
             now: self.started.at,
             http: &self.parts.http,

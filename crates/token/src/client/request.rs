@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use symbolon_types::{CorrelationId, Error, SteadyTime, catch_panic_of};
+use symbolon_types::{CorrelationId, Error, ErrorKind, SteadyTime, catch_panic_of};
 
 use super::acquisition::acquire;
 use super::authenticate::check_transport;
@@ -115,6 +115,29 @@ impl<'a> TokenRequest<'a> {
         self
     }
 
+    /// Requests a token that represents a child of this client, such as an agent identity of an
+    /// agent identity blueprint, by its path (`docs/protocol/token-request.md#agent-identities`).
+    /// The path is part of the cache key, and reaches the [source of the client
+    /// assertion](crate::AssertionRequest::fmi_path). Only for tokens of the client itself.
+    pub fn fmi_path(mut self, path: &str) -> Self {
+        self.extras().parameters.set_fmi_path(path);
+        self
+    }
+
+    /// Sets the path for the [source of the client assertion](crate::AssertionRequest::fmi_path)
+    /// only: it is part of the cache key, and not sent. Default: the path of
+    /// [`fmi_path`](Self::fmi_path).
+    pub fn assertion_fmi_path(mut self, path: &str) -> Self {
+        self.extras().parameters.set_assertion_fmi_path(path);
+        self
+    }
+
+    /// Adds a part of the cache key that is not sent: each value has tokens of its own.
+    pub fn cache_key_part(mut self, name: &str, value: &str) -> Self {
+        self.extras().parameters.add_to_key(name, value);
+        self
+    }
+
     /// Names the user for Entra's backup authentication service. The hint is not part of the cache
     /// key, and is ignored for a token of the client itself. Default: the account of the refresh
     /// token, if one is used.
@@ -168,6 +191,10 @@ impl<'a> TokenRequest<'a> {
             None => self.audience.to_scope()?,
         };
         parameters.check()?;
+        if let Some(UserGrant { grant, .. }) = &user {
+            grant.check()?;
+            check_no_fmi_path(&parameters)?;
+        }
         let (claims, client_claims) = (self.options.claims(), self.options.client_claims());
         let merged_claims = merge_claims(claims, client_claims, &parts.capabilities)?;
         if self.proof_of_possession {
@@ -204,6 +231,7 @@ impl<'a> TokenRequest<'a> {
             proof_of_possession: self.proof_of_possession,
             for_user: self.subject().is_some(),
             tenant: self.tenant,
+            fmi_path: self.extras.as_ref().and_then(|extras| extras.parameters.assertion_fmi_path()),
             correlation_id: None,
             now,
             http: &self.parts.http,
@@ -237,6 +265,16 @@ impl<'a> TokenRequest<'a> {
             .with_client_claims(self.options.client_claims())
             .with_parameters(self.keyed_parameters())
     }
+}
+
+/// Checks that a request about a user has no `fmi_path`, which selects a child of the client.
+fn check_no_fmi_path(parameters: &Parameters) -> Result<(), Error> {
+    if parameters.fmi_path().is_none() {
+        return Ok(());
+    }
+    let error = "a request about a user has an FMI path; nothing was sent";
+    Err(Error::new(ErrorKind::Request, "invalid_parameter", error)
+        .with_advice("request a token of the client itself, or set the path for the client assertion only"))
 }
 
 symbolon_types::debug_fields!(

@@ -81,6 +81,7 @@ impl TokenClient {
             proof_of_possession: true,
             for_user: token.account().is_some(),
             tenant: None,
+            fmi_path: None,
             correlation_id: None,
             now: self.parts.cache.clock().steady_now(),
             http: &self.parts.http,

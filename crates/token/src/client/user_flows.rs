@@ -6,7 +6,7 @@ use super::authorization_request::AuthorizationRequest;
 use super::request::TokenRequest;
 use super::token_client::TokenClient;
 use crate::credential::{Application, CredentialRequest};
-use crate::oauth::{Account, Audience, AuthorizationCode, Grant, Subject};
+use crate::oauth::{Account, Audience, AuthorizationCode, FederatedUser, Grant, Subject};
 
 impl TokenClient {
     /// Requests a token on behalf of a user, with the token that a client of this service sent
@@ -44,6 +44,7 @@ impl TokenClient {
             proof_of_possession: false,
             for_user: true,
             tenant: None,
+            fmi_path: None,
             correlation_id: None,
             now: parts.cache.clock().steady_now(),
             http: &parts.http,
@@ -89,6 +90,25 @@ impl TokenClient {
             Grant::StoredRefreshToken,
             Subject::account(account.id()),
         )
+    }
+
+    /// Requests a token about the user of an agent identity, with a federated identity credential
+    /// (`docs/protocol/token-request.md#agent-identities`): a token of the agent identity, which
+    /// this client authenticates, for `api://AzureADTokenExchange`. The cache is not read. Pass the
+    /// token's [`account`](crate::Token::account) to
+    /// [`token_for_account`](Self::token_for_account) later.
+    ///
+    /// The error is `invalid_parameter` if the user or the credential is empty.
+    pub fn token_for_federated_user<'a>(
+        &'a self,
+        user: &FederatedUser,
+        credential: &Secret,
+        scopes: &'a str,
+    ) -> TokenRequest<'a> {
+        let (name, value) = user.parameter();
+        let subject = Subject::of_secret(&Secret::new(format!("{name}\0{value}\0{}", credential.expose())));
+        let grant = Grant::FederatedUser { user: user.clone(), credential: credential.clone() };
+        TokenRequest::for_user(&self.parts, Audience::scopes(scopes), grant, subject)
     }
 
     /// Redeems a refresh token that another library stored.

@@ -21,6 +21,7 @@ pub trait AssertionSource: fmt::Debug + Send + Sync + 'static {
 pub struct AssertionRequest<'a> {
     client_id: &'a str,
     tenant: Option<&'a str>,
+    fmi_path: Option<&'a str>,
     correlation_id: CorrelationId,
     proof_of_possession: bool,
 }
@@ -30,6 +31,7 @@ impl<'a> AssertionRequest<'a> {
         Self {
             client_id,
             tenant: request.tenant(),
+            fmi_path: request.fmi_path(),
             correlation_id: request.correlation_id(),
             proof_of_possession: request.proof_of_possession(),
         }
@@ -45,6 +47,14 @@ impl<'a> AssertionRequest<'a> {
     #[must_use]
     pub fn tenant(&self) -> Option<&'a str> {
         self.tenant
+    }
+
+    /// Returns the path of the child of the client that the token is requested for, or that the
+    /// assertion itself is requested for
+    /// ([`TokenRequest::assertion_fmi_path`](crate::TokenRequest::assertion_fmi_path)).
+    #[must_use]
+    pub fn fmi_path(&self) -> Option<&'a str> {
+        self.fmi_path
     }
 
     /// Returns the id under which the exchange is logged.

@@ -51,6 +51,7 @@ pub struct CredentialRequest<'a> {
     pub(crate) proof_of_possession: bool,
     pub(crate) for_user: bool,
     pub(crate) tenant: Option<&'a str>,
+    pub(crate) fmi_path: Option<&'a str>,
     pub(crate) correlation_id: Option<CorrelationId>,
     pub(crate) now: SteadyTime,
     pub(crate) http: &'a HttpClient,
@@ -73,6 +74,13 @@ impl<'a> CredentialRequest<'a> {
     #[must_use]
     pub fn tenant(&self) -> Option<&'a str> {
         self.tenant
+    }
+
+    /// Returns the path of a child of the client, for a source of client assertions
+    /// ([`TokenRequest::fmi_path`](crate::TokenRequest::fmi_path)).
+    #[must_use]
+    pub fn fmi_path(&self) -> Option<&'a str> {
+        self.fmi_path
     }
 
     /// Returns the correlation id of the token request, for requests that the source itself sends.

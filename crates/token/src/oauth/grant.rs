@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use symbolon_types::Secret;
+use symbolon_types::{Error, Secret};
 
 use super::authorization_code::AuthorizationCode;
+use super::federated_user::FederatedUser;
+use super::routing_hint::RoutingHint;
 
 /// The scopes of every request about a user: a refresh token and the user's identity (OIDC Core
 /// §3.1.2.1, §11).
@@ -24,6 +26,8 @@ pub(crate) enum Grant {
     RefreshToken { token: Secret },
     /// The user's refresh token in the cache, which is looked up before the exchange.
     StoredRefreshToken,
+    /// The federated identity credential of a user (`user_fic`).
+    FederatedUser { user: FederatedUser, credential: Secret },
     /// An authorization code (RFC 6749 §4.1.3), with its verifier (RFC 7636 §4.5).
     AuthorizationCode(Box<AuthorizationCode>),
 }
@@ -38,7 +42,7 @@ impl Grant {
     /// §4.1.2), or a refresh token that it rotates (RFC 9700 §4.14.2).
     pub(crate) fn is_one_time(&self) -> bool {
         match self {
-            Self::ClientCredentials | Self::OnBehalfOf { .. } => false,
+            Self::ClientCredentials | Self::OnBehalfOf { .. } | Self::FederatedUser { .. } => false,
             Self::RefreshToken { .. } | Self::StoredRefreshToken | Self::AuthorizationCode(_) => true,
         }
     }
@@ -46,6 +50,25 @@ impl Grant {
     /// Returns the `scope` parameter for the requested scopes.
     pub(crate) fn scope<'a>(&self, requested: &'a str) -> Cow<'a, str> {
         if self.is_for_user() { Cow::Owned(user_scopes(requested)) } else { Cow::Borrowed(requested) }
+    }
+
+    /// Validates the parameters of the caller.
+    ///
+    /// # Errors
+    /// `invalid_parameter` for a federated user without a name or a credential.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::FederatedUser { user, credential } => user.check(credential),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the routing hint for the user whom the grant names.
+    pub(crate) fn routing_hint(&self, tenant_id: Option<&str>) -> Option<RoutingHint> {
+        match self {
+            Self::FederatedUser { user, .. } => user.routing_hint(tenant_id),
+            _ => None,
+        }
     }
 
     /// Returns the nonce that an ID token must contain.
@@ -60,9 +83,9 @@ impl Grant {
     pub(crate) fn secrets(&self) -> Vec<Secret> {
         match self {
             Self::ClientCredentials | Self::StoredRefreshToken => Vec::new(),
-            Self::OnBehalfOf { assertion: secret } | Self::RefreshToken { token: secret } => {
-                vec![secret.clone()]
-            }
+            Self::OnBehalfOf { assertion: secret }
+            | Self::RefreshToken { token: secret }
+            | Self::FederatedUser { credential: secret, .. } => vec![secret.clone()],
             Self::AuthorizationCode(code) => {
                 let AuthorizationCode { code, verifier, nonce, .. } = &**code;
                 [Some(code), verifier.as_ref(), nonce.as_ref()].into_iter().flatten().cloned().collect()
@@ -83,6 +106,12 @@ impl Grant {
             Self::RefreshToken { token } => {
                 vec![("grant_type", "refresh_token"), ("refresh_token", token.expose()), CLIENT_INFO]
             }
+            Self::FederatedUser { user, credential } => vec![
+                ("grant_type", "user_fic"),
+                ("user_federated_identity_credential", credential.expose()),
+                user.parameter(),
+                CLIENT_INFO,
+            ],
             // Replaced by `RefreshToken` before the request is built.
             Self::StoredRefreshToken => Vec::new(),
             Self::AuthorizationCode(code) => {

@@ -158,6 +158,7 @@ pub(crate) struct ErrorResponse {
     pub(crate) code: String,
     pub(crate) server_codes: Vec<u32>,
     pub(crate) claims: Option<String>,
+    pub(crate) suberror: Option<String>,
     pub(crate) description: Option<String>,
 }
 
@@ -175,6 +176,8 @@ impl ErrorResponse {
         };
         let sent = response.sent_secrets();
         let code = shown_code(code, sent).to_owned();
+        let suberror = body.get("suberror").and_then(Value::as_str);
+        let suberror = suberror.filter(|text| is_shown_code(text, sent)).map(str::to_owned);
         let claims = match body.remove("claims") {
             Some(Value::String(claims)) => Some(claims).filter(|claims| !claims.is_empty()),
             Some(claims @ Value::Object(_)) => Some(claims.to_string()),
@@ -182,17 +185,22 @@ impl ErrorResponse {
         };
         let text = ErrorBody::parse(response.body()).unwrap_or_default();
         let description = Some(text.details()).filter(|text| !text.is_empty());
-        Some(Self { code, server_codes: text.server_codes(sent), claims, description })
+        Some(Self { code, server_codes: text.server_codes(sent), claims, suberror, description })
     }
 }
 
 /// Returns the error code that is printed and compared: `text`, or `invalid_response` if it cannot
 /// be a code, or if it contains one of the secrets that were sent.
 pub(crate) fn shown_code<'t>(text: &'t str, sent: &Secrets) -> &'t str {
+    if is_shown_code(text, sent) { text } else { "invalid_response" }
+}
+
+/// Returns true if `text` can be a code, and contains none of the secrets that were sent.
+fn is_shown_code(text: &str, sent: &Secrets) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let is_code = !text.is_empty() && text.len() <= LONGEST_CODE && text.bytes().all(is_allowed);
     // A code of the standard reveals nothing, even if a secret is a part of it.
-    if is_code && (STANDARD_CODES.contains(&text) || !sent.are_in(text)) { text } else { "invalid_response" }
+    is_code && (STANDARD_CODES.contains(&text) || !sent.are_in(text))
 }
 
 /// Compares secrets by their digests, so that the duration of the comparison reveals nothing.
@@ -330,6 +338,16 @@ mod tests {
         ] {
             let error = read(body).unwrap();
             assert_eq!((error.server_codes.as_slice(), error.claims.as_deref()), (codes, claims), "{body}");
+        }
+        for (suberror, expected) in [
+            ("\"bad_token\"", Some("bad_token")),
+            ("\"two words\"", None),
+            ("\"\"", None),
+            ("7", None),
+            ("null", None),
+        ] {
+            let error = read(&format!("{{\"error\":\"invalid_grant\",\"suberror\":{suberror}}}")).unwrap();
+            assert_eq!(error.suberror.as_deref(), expected, "{suberror}");
         }
         for body in ["", "<html>", "{}", r#"{"error":{"message":"x"}}"#, r#"{"message":"x"}"#, "[1]"] {
             assert!(read(body).is_none(), "{body}");

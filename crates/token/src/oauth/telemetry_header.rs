@@ -75,6 +75,7 @@ fn api_id(grant: &Grant, subject: &Subject, managed_identity: Option<ManagedIden
         (Grant::OnBehalfOf { .. }, Subject::Session(_), None) => 1017,
         (Grant::OnBehalfOf { .. }, ..) => 1006,
         (Grant::RefreshToken { .. }, ..) => 1001,
+        (Grant::FederatedUser { .. }, ..) => 1019,
         (Grant::StoredRefreshToken, Subject::Session(_), None) => 1018,
         (Grant::StoredRefreshToken, ..) => 1007,
     }

@@ -1,7 +1,8 @@
 //! Responses that repeat secrets of the request.
 
 use symbolon_token::{
-    AuthorizationCode, ClientAssertion, ClientSecret, Error, SignedAssertion, TokenClient, assertion_fn,
+    AuthorizationCode, ClientAssertion, ClientSecret, Error, FederatedUser, SignedAssertion, TokenClient,
+    assertion_fn,
 };
 use symbolon_transport::{Request, RetryPolicy, transport_fn};
 use symbolon_types::Secret;
@@ -12,8 +13,17 @@ use crate::env::{answer, at_endpoint};
 /// their length and encoding.
 #[tokio::test]
 async fn repeated_secrets_are_not_shown() {
-    const SECRETS: [&str; 8] =
-        ["s3cr3t", "a b&c\"d", "assert1", "user.1", "the.code", "verif1er", "refresh+1", "7000215"];
+    const SECRETS: [&str; 9] = [
+        "s3cr3t",
+        "a b&c\"d",
+        "assert1",
+        "user.1",
+        "the.code",
+        "verif1er",
+        "refresh+1",
+        "7000215",
+        "cred3ntial",
+    ];
     // The text of the response, made of the body of the request and the value of a parameter.
     type Repeat = fn(&str, &str) -> serde_json::Value;
     let repeats: [Repeat; 5] = [
@@ -39,6 +49,9 @@ async fn repeated_secrets_are_not_shown() {
                 let client = client(ClientSecret::new(at_endpoint(), Secret::new(secret)).unwrap());
                 errors.push(client.token("api").await.unwrap_err());
                 errors.push(client.on_behalf_of(&Secret::new("user.1"), "api").await.unwrap_err());
+                let (user, credential) = (FederatedUser::Name("user".to_owned()), Secret::new("cred3ntial"));
+                let request = client.token_for_federated_user(&user, &credential, "api");
+                errors.push(request.await.unwrap_err());
                 let refresh_token = Secret::new("refresh+1");
                 errors.push(client.redeem_refresh_token(&refresh_token, "api").await.unwrap_err());
                 let code = AuthorizationCode::new(Secret::new("the.code"), "https://app.example/".to_owned());
@@ -51,7 +64,8 @@ async fn repeated_secrets_are_not_shown() {
                 TokenClient::builder(ClientAssertion::new(at_endpoint(), source), transport.clone());
             errors.push(asserting.retry(RetryPolicy::once()).build().token("api").await.unwrap_err());
             for error in errors {
-                let shown = format!("{error} {error:?} {error:#?} {} {:?}", error.code(), error.excerpt());
+                let facts = (error.code(), error.suberror(), error.excerpt());
+                let shown = format!("{error} {error:?} {error:#?} {facts:?}");
                 let shown = shown.to_lowercase();
                 for secret in SECRETS.map(str::to_owned).into_iter().chain(SECRETS.map(encoded)) {
                     assert!(!shown.contains(&secret.to_lowercase()), "{secret}: {shown}");

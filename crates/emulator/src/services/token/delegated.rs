@@ -1,4 +1,4 @@
-//! Users' tokens: on behalf of a user, and by refresh token.
+//! Users' tokens: on behalf of a user, by federated identity credential, and by refresh token.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::faults::FaultEffect;
 use crate::protocol::{CompactJws, DelegatedScopes, TokenError};
 use crate::services::access_token::{AccessTokenSubject, sign_id_token};
-use crate::services::token::assertion::is_current;
+use crate::services::token::assertion::{is_current, is_exchange_token_of};
 use crate::services::token::client::AuthenticatedClient;
 use crate::services::token::credential::TokenForm;
 use crate::state::{EmulatorState, RefreshGrant, TenantUser};
@@ -36,6 +36,30 @@ pub(super) async fn assertion_user(
         return Err(TokenError::USER_ASSERTION_BOUND);
     }
     TenantUser::from_claims(&claims).ok_or(TokenError::NO_USER)
+}
+
+/// Returns the user whom a federated identity credential of the client names.
+pub(super) async fn federated_user(
+    form: &TokenForm,
+    client: &AuthenticatedClient<'_>,
+    state: &EmulatorState,
+) -> Result<TenantUser, TokenError> {
+    let credential = form.value("user_federated_identity_credential");
+    let credential = credential.ok_or(TokenError::NO_FEDERATED_CREDENTIAL)?;
+    let key = state.signer.key().await.ok_or(TokenError::SIGNING)?;
+    let claims = CompactJws::parse(credential).and_then(|credential| key.verify(&credential));
+    let is_valid =
+        claims.is_some_and(|claims| is_exchange_token_of(&claims, client.id) && is_current(&claims, state));
+    if !is_valid {
+        return Err(TokenError::FEDERATED_CREDENTIAL);
+    }
+    match (form.value("user_id"), form.value("username")) {
+        (Some(id), None) => {
+            Ok(TenantUser { object_id: id.to_owned(), name: format!("{id}@{}", client.tenant) })
+        }
+        (None, Some(name)) => Ok(TenantUser::named(name, client.tenant)),
+        _ => Err(TokenError::FEDERATED_USER),
+    }
 }
 
 /// Returns the grant of the request's refresh token.

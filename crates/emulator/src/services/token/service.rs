@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::faults::FaultEffect;
 use crate::protocol::{ParsedRequest, Reply, Step, TokenError, scope};
 use crate::services::access_token::{AccessTokenSubject, remove_member};
+use crate::services::token::assertion;
 use crate::services::token::client::AuthenticatedClient;
 use crate::services::token::credential::{TokenForm, decode_basic};
 use crate::services::token::delegated;
@@ -24,8 +25,10 @@ const SIGN_IN: &str = "/oauth2/v2.0/authorize";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// RFC 6749 §6.
 const REFRESH_TOKEN: &str = "refresh_token";
+/// A federated identity credential of a user (docs/protocol/token-request.md#agent-identities).
+const USER_FIC: &str = "user_fic";
 /// The grant types that the token endpoint supports.
-const GRANT_TYPES: [&str; 3] = ["client_credentials", JWT_BEARER, REFRESH_TOKEN];
+const GRANT_TYPES: [&str; 4] = ["client_credentials", JWT_BEARER, REFRESH_TOKEN, USER_FIC];
 
 /// Returns the step of a path.
 pub(crate) fn step(path: &str) -> Step {
@@ -125,12 +128,20 @@ async fn token(
             // RFC 6749 §6: without a scope, the scope granted before.
             delegated::token_body(user, scope.unwrap_or(&granted), &form, &client, effect, state).await?
         }
+        USER_FIC => {
+            let user = delegated::federated_user(&form, &client, state).await?;
+            delegated::token_body(user, scope.unwrap_or_default(), &form, &client, effect, state).await?
+        }
         _ => {
             let resource = scope.and_then(scope::resource).ok_or(TokenError::SCOPE)?;
             // An application has no object id here; its client id takes the place.
             let principal = state.machine.find(IdField::Client, client_id);
             let object_id = principal.map_or(client_id, |principal| principal.object_id);
-            client.token_body(AccessTokenSubject::Client(object_id), resource, effect, state).await?
+            let subject = match form.value("fmi_path") {
+                Some(path) => assertion::child_subject(tenant, client_id, path),
+                None => object_id.to_owned(),
+            };
+            client.token_body(AccessTokenSubject::Client(&subject), resource, effect, state).await?
         }
     };
     remove_member(&mut body, effect);
