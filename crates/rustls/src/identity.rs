@@ -3,6 +3,7 @@
 #[cfg(feature = "pkcs12")]
 mod der;
 mod error;
+mod files;
 mod pem;
 mod software_key;
 

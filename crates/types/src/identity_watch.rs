@@ -1,10 +1,13 @@
 //! Client identities that change over time.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::ClientIdentity;
+use crate::{ClientIdentity, SharedClock, SteadyTime, catch_panic};
 
 /// A source of the client identity that a client presents, which is replaced from time to time: the
 /// binding of a managed identity, or the certificate of a confidential client in an
@@ -32,7 +35,20 @@ pub trait IdentityWatch: Clone + fmt::Debug + Send + Sync + 'static {
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct IdentityCell(watch::Sender<ClientIdentity>);
+pub struct IdentityCell(Arc<CellParts>);
+
+struct CellParts {
+    current: watch::Sender<ClientIdentity>,
+    reload: Option<Reload>,
+}
+
+/// The source from which a cell loads its identity again.
+struct Reload {
+    load: Box<dyn Fn() -> Option<ClientIdentity> + Send + Sync>,
+    interval: Duration,
+    clock: SharedClock,
+    due: Mutex<SteadyTime>,
+}
 
 /// The [`IdentityWatch`] of an [`IdentityCell`].
 #[derive(Clone)]
@@ -46,28 +62,96 @@ impl IdentityCell {
     /// Creates a cell with its first identity.
     #[must_use]
     pub fn new(identity: ClientIdentity) -> Self {
-        Self(watch::Sender::new(identity))
+        Self(Arc::new(CellParts { current: watch::Sender::new(identity), reload: None }))
+    }
+
+    /// Creates a cell that loads its identity again, when it is used and the last load is older
+    /// than `interval`: in the background where there is a Tokio runtime, otherwise at once.
+    ///
+    /// `load` may block. It returns `None` if there is no other identity.
+    #[must_use]
+    pub fn reloading(
+        identity: ClientIdentity,
+        interval: Duration,
+        clock: SharedClock,
+        load: impl Fn() -> Option<ClientIdentity> + Send + Sync + 'static,
+    ) -> Self {
+        let due = Mutex::new(clock.steady_now().plus(interval));
+        let reload = Reload { load: Box::new(load), interval, clock, due };
+        Self(Arc::new(CellParts { current: watch::Sender::new(identity), reload: Some(reload) }))
     }
 
     /// Returns the present identity.
     #[must_use]
     pub fn get(&self) -> ClientIdentity {
-        self.0.borrow().clone()
+        if self.0.reload.as_ref().is_some_and(Reload::is_due) {
+            let cell = self.clone();
+            match Handle::try_current() {
+                // Tokio panics if no thread can be started; the next load is due after the
+                // interval.
+                Ok(runtime) => drop(catch_panic("Tokio", || runtime.spawn_blocking(move || cell.reload()))),
+                Err(_) => cell.reload(),
+            }
+        }
+        self.peek()
+    }
+
+    /// Returns true if the cell [loads](Self::reloading) its identity again.
+    #[must_use]
+    pub fn is_reloading(&self) -> bool {
+        self.0.reload.is_some()
+    }
+
+    /// Loads the identity again now, if the cell has a source. It may block.
+    pub fn reload(&self) {
+        let Some(reload) = &self.0.reload else { return };
+        reload.start();
+        if let Ok(Some(identity)) = catch_panic("the source of the client identity", &reload.load) {
+            self.replace(identity);
+        }
     }
 
     /// Replaces the identity. An equal one is no change for watches.
     pub fn replace(&self, identity: ClientIdentity) {
-        self.0.send_if_modified(|current| {
+        self.0.current.send_if_modified(|current| {
             let is_other = *current != identity;
             *current = identity;
             is_other
         });
     }
 
-    /// Watches the identity.
+    /// Watches the identity. A cell that loads its identity again does so when it is used, and the
+    /// watch reports the change then.
     #[must_use]
     pub fn watch(&self) -> CellWatch {
-        CellWatch { receiver: self.0.subscribe(), cell: self.clone() }
+        CellWatch { receiver: self.0.current.subscribe(), cell: self.clone() }
+    }
+
+    /// Returns the present identity without loading it again.
+    fn peek(&self) -> ClientIdentity {
+        self.0.current.borrow().clone()
+    }
+}
+
+impl Reload {
+    /// Returns true for one caller in each interval.
+    fn is_due(&self) -> bool {
+        let now = self.clock.steady_now();
+        let mut due = self.due();
+        let is_due = *due <= now;
+        if is_due {
+            *due = now.plus(self.interval);
+        }
+        is_due
+    }
+
+    fn start(&self) {
+        let next = self.clock.steady_now().plus(self.interval);
+        *self.due() = next;
+    }
+
+    fn due(&self) -> MutexGuard<'_, SteadyTime> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,5 +167,5 @@ impl IdentityWatch for CellWatch {
     }
 }
 
-crate::debug_fields!(IdentityCell |this| identity: this.get());
+crate::debug_fields!(IdentityCell |this| identity: this.peek(), is_reloading: this.is_reloading());
 crate::debug_fields!(CellWatch: cell);

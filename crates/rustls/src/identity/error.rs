@@ -8,6 +8,14 @@ use std::sync::Arc;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// A file cannot be read.
+    #[error("the file {path} cannot be read; check its path, and that the process may read it")]
+    Unreadable {
+        /// The path, with invisible characters escaped.
+        path: String,
+        /// The cause.
+        source: Arc<std::io::Error>,
+    },
     /// A PEM block has no end, or its content is not base64.
     #[error("block {position} of the PEM text is malformed; copy the whole text again, unchanged")]
     MalformedBlock {

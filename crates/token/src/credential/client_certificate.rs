@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use symbolon_files::spawn_blocking;
 use symbolon_types::{ClientIdentity, Error, IdentityCell};
 
 use super::application::Application;
@@ -29,8 +30,12 @@ pub struct ClientCertificate {
 
 impl ClientCertificate {
     /// Creates the credential of this application from a certificate that is replaced from time to
-    /// time, such as one that is read from a file again. Each token request uses the present one,
-    /// and a bound token stays with the certificate that it is bound to.
+    /// time. Each token request uses the present one, and a bound token stays with the certificate
+    /// that it is bound to.
+    ///
+    /// For a certificate in files, `ClientIdentityLoader::follow_files` of `symbolon-rustls` and
+    /// `symbolon-hyper` makes the cell. The files are then read for each token request, and at once
+    /// after a refusal of the certificate.
     ///
     /// The settings below apply to each certificate. `symbolon-rustls` makes TLS configurations
     /// from the same cell.
@@ -96,6 +101,14 @@ impl ClientCertificate {
         self
     }
 
+    /// Loads the certificate again, if the cell has a source of it. Otherwise, and after a failure,
+    /// the present one stays.
+    async fn reload(&self) {
+        if let Some(cell) = self.certificate.clone().filter(IdentityCell::is_reloading) {
+            let _loaded = spawn_blocking(move || cell.reload()).await;
+        }
+    }
+
     /// Returns the present certificate.
     fn identity(&self) -> Cow<'_, ClientIdentity> {
         match &self.certificate {
@@ -115,6 +128,7 @@ impl CredentialSource for ClientCertificate {
     }
 
     async fn authenticate(&self, request: &CredentialRequest<'_>) -> Result<ClientAuth, Error> {
+        self.reload().await;
         let is_bound = request.proof_of_possession();
         let auth = self.application.authenticate(request, is_bound || self.over_mtls).await?;
         let identity = self.identity().into_owned();
@@ -131,6 +145,7 @@ impl CredentialSource for ClientCertificate {
 
     /// Another certificate is available if the refused one was replaced in the meantime.
     async fn refused(&self, used: &ClientAuth, _rejection: &CredentialRejection) -> bool {
+        self.reload().await;
         let current = self.identity();
         used.certificates().any(|certificate| *certificate != *current)
     }
