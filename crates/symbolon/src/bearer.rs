@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
-use symbolon_binding::ManagedIdentityId;
 use symbolon_lease::{RefusalCache, is_refusal};
 use symbolon_token::{
     CacheKey, Error, ErrorKind, Partition, RequestOptions, Token, TokenCache, check_resource, merge_claims,
@@ -62,7 +61,7 @@ impl BearerTokens {
     async fn acquire_unobserved(&self, resource: &str, options: RequestOptions<'_>) -> Result<Token, Error> {
         let source = self.detection().source;
         let environment = self.fetcher.environment(source);
-        let partition = partition(&self.fetcher.id, source, &environment);
+        let partition = partition(&self.fetcher, source, &environment);
         self.partition.set(&partition);
         let correlation_id = options.correlation_id().unwrap_or_else(CorrelationId::random);
         let resource = resource_name(resource);
@@ -101,8 +100,12 @@ impl BearerTokens {
     }
 }
 
-fn partition(id: &ManagedIdentityId, source: Source, environment: &Env) -> Partition {
-    partition::of_managed_identity(id, &format!("bearer\0{}", source.as_str()), environment)
+fn partition(fetcher: &TokenFetcher, source: Source, environment: &Env) -> Partition {
+    let mut scheme = format!("bearer\0{}", source.as_str());
+    if let Some(extras) = &fetcher.extras {
+        scheme.push_str(&format!("\0{extras}"));
+    }
+    partition::of_managed_identity(&fetcher.id, &scheme, environment)
 }
 
 fn sha256_hex(token: &str) -> String {

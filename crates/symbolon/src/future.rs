@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use symbolon_token::{Error, ErrorKind, Token, TokenFuture, TokenRequest};
-use symbolon_types::{CorrelationId, Source};
+use symbolon_types::{ClientIdentity, CorrelationId, Source};
 
 use crate::detection::Detection;
 use crate::request::ManagedIdentityRequest;
@@ -14,8 +14,7 @@ use crate::request::ManagedIdentityRequest;
 pub struct ManagedIdentityFuture<'a>(RequestState<'a>);
 
 enum RequestState<'a> {
-    /// The token client runs the request. The request is kept if a failure can be replaced by a
-    /// bearer token.
+    /// The token client runs the request. The request is kept for the checks of the result.
     Certificate(TokenFuture<'a>, Option<ManagedIdentityRequest<'a>>),
     /// A bearer token, not yet looked up in the cache.
     Bearer(Option<ManagedIdentityRequest<'a>>),
@@ -31,11 +30,8 @@ impl<'a> IntoFuture for ManagedIdentityRequest<'a> {
         if !self.needs_certificate() {
             return ManagedIdentityFuture(RequestState::Bearer(Some(self)));
         }
-        ManagedIdentityFuture(match check_host(&self) {
-            Ok(()) => {
-                let future = token_request(&self).into_future();
-                RequestState::Certificate(future, self.proof_of_possession.then_some(self))
-            }
+        ManagedIdentityFuture(match check_host(&self).and_then(|()| check_strength(&self, None)) {
+            Ok(()) => RequestState::Certificate(token_request(&self).into_future(), Some(self)),
             Err(error) if self.proof_of_possession && self.downgrade.applies_to(&error) => {
                 downgrade(self, &error)
             }
@@ -73,7 +69,7 @@ pub(crate) fn check_host(request: &ManagedIdentityRequest<'_>) -> Result<(), Err
         if request.proof_of_possession { "to bind tokens to" } else { "for requests over mTLS" };
     let alternative =
         if request.proof_of_possession { "request a bearer token" } else { "request the token without mTLS" };
-    let (code, error, advice) = match request.identity.0.minimum_strength {
+    let (code, error, advice) = match request.minimum_strength.max(request.identity.0.minimum_strength) {
         // The key strength is checked first. (docs/protocol/imdsv2.md#guards)
         Some(minimum) => (
             "min_strength_not_met",
@@ -97,6 +93,27 @@ pub(crate) fn check_host(request: &ManagedIdentityRequest<'_>) -> Result<(), Err
     Err(Error::new(ErrorKind::Environment, code, error).with_advice(advice).with_correlation_id(id))
 }
 
+/// Checks the requirement of the request for the key of its certificate: that of the token, or of
+/// the current or the next binding, as far as it is known.
+fn check_strength(request: &ManagedIdentityRequest<'_>, token: Option<&Token>) -> Result<(), Error> {
+    let Some(minimum) = request.minimum_strength else { return Ok(()) };
+    let of_token = token.and_then(Token::bound_to).map(ClientIdentity::strength);
+    let strength = of_token.or_else(|| request.identity.known_strength());
+    let Some(strength) = strength.filter(|strength| *strength < minimum) else { return Ok(()) };
+    let error = match token {
+        Some(_) => {
+            format!("a key of strength {minimum} is required, but the token was issued with {strength}")
+        }
+        None => {
+            format!("a key of strength {minimum} is required, but this host has {strength}; nothing was sent")
+        }
+    };
+    let id = request.options.correlation_id().unwrap_or_else(CorrelationId::random);
+    Err(Error::new(ErrorKind::Environment, "min_strength_not_met", error)
+        .with_advice("lower the requirement, or use a key provider with better protected keys")
+        .with_correlation_id(id))
+}
+
 impl Future for ManagedIdentityFuture<'_> {
     type Output = Result<Token, Error>;
 
@@ -104,8 +121,13 @@ impl Future for ManagedIdentityFuture<'_> {
         if let RequestState::Certificate(future, request) = &mut self.0 {
             let result = ready!(Pin::new(future).poll(context));
             match (result, request.take()) {
-                (Err(error), Some(request)) if request.downgrade.applies_to(&error) => {
+                (Err(error), Some(request))
+                    if request.proof_of_possession && request.downgrade.applies_to(&error) =>
+                {
                     self.0 = downgrade(request, &error);
+                }
+                (Ok(token), Some(request)) => {
+                    return Poll::Ready(check_strength(&request, Some(&token)).map(|()| token));
                 }
                 (result, _) => return Poll::Ready(result),
             }

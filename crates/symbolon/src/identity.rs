@@ -85,8 +85,12 @@ impl ManagedIdentity {
     /// certificate and no key is created. Without a metadata service this takes less than a second
     /// and a half. A positive result is cached for one hour, a negative one for two minutes.
     pub async fn capabilities(&self) -> HostCapabilities {
-        let current_strength = self.binding().map(|binding| binding.identity().strength());
-        let strength = current_strength.or(self.0.new_key_strength);
-        self.0.prober.capabilities(self.detection(), strength).await
+        self.0.prober.capabilities(self.detection(), self.known_strength()).await
+    }
+
+    /// Returns the strength of the current key, or of the next one, if it is known.
+    pub(crate) fn known_strength(&self) -> Option<Strength> {
+        let current = self.binding().map(|binding| binding.identity().strength());
+        current.or(self.0.new_key_strength)
     }
 }

@@ -1,7 +1,7 @@
 //! The request for a token of a managed identity.
 
 use symbolon_token::RequestOptions;
-use symbolon_types::CorrelationId;
+use symbolon_types::{CorrelationId, Strength};
 
 use crate::downgrade::Downgrade;
 use crate::identity::ManagedIdentity;
@@ -14,6 +14,7 @@ pub struct ManagedIdentityRequest<'a> {
     pub(crate) resource: &'a str,
     pub(crate) proof_of_possession: bool,
     pub(crate) over_mtls: bool,
+    pub(crate) minimum_strength: Option<Strength>,
     /// The identity's policy, unless a chain is stricter.
     pub(crate) downgrade: Downgrade,
     pub(crate) options: RequestOptions<'a>,
@@ -31,6 +32,7 @@ impl ManagedIdentity {
             resource,
             proof_of_possession: false,
             over_mtls: false,
+            minimum_strength: None,
             downgrade: self.0.downgrade,
             options: RequestOptions::default(),
         }
@@ -53,6 +55,15 @@ impl<'a> ManagedIdentityRequest<'a> {
     /// [`proof_of_possession`](Self::proof_of_possession), the token is bound.
     pub fn over_mtls(mut self) -> Self {
         self.over_mtls = true;
+        self
+    }
+
+    /// Refuses a certificate whose key is protected less well than this, in addition to the
+    /// [requirement of the identity](crate::ManagedIdentityBuilder::minimum_strength), with
+    /// `min_strength_not_met`: before anything is sent, if the strength is known. The option does
+    /// not select a key. Requests without a certificate ignore it.
+    pub fn minimum_strength(mut self, minimum: Strength) -> Self {
+        self.minimum_strength = Some(minimum);
         self
     }
 

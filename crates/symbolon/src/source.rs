@@ -5,6 +5,7 @@ mod client;
 pub(crate) mod endpoint;
 mod error;
 pub(crate) mod expiry;
+pub(crate) mod extras;
 pub(crate) mod fetch;
 mod imds_v1;
 pub(crate) mod request;

@@ -1,7 +1,7 @@
 //! The builder of a chain.
 
 use symbolon_binding::ManagedIdentityId;
-use symbolon_token::{Error, ErrorKind, TokenCache, TokenClient, WorkloadIdentity};
+use symbolon_token::{Error, ErrorKind, KubernetesTokenProxy, TokenCache, TokenClient, WorkloadIdentity};
 use symbolon_transport::{SharedTransport, Transport};
 use symbolon_types::Context;
 
@@ -32,6 +32,8 @@ pub struct CredentialChainBuilder {
     transport: Option<SharedTransport>,
     cache: Option<TokenCache>,
     skips_missing_identity: bool,
+    uses_token_proxy: bool,
+    caller: Option<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ impl CredentialChain {
             transport: None,
             cache: None,
             skips_missing_identity: false,
+            uses_token_proxy: false,
+            caller: None,
         }
     }
 
@@ -114,6 +118,23 @@ impl CredentialChainBuilder {
         self
     }
 
+    /// Sends the token requests of the workload identity to the token proxy of the cluster, where
+    /// the variables of an AKS identity binding name one; see [`KubernetesTokenProxy`]. Default:
+    /// these variables are ignored, as in the SDKs' `DefaultAzureCredential`.
+    pub fn kubernetes_token_proxy(mut self) -> Self {
+        self.uses_token_proxy = true;
+        self
+    }
+
+    /// Names the library that uses the chain, for requests to the token service of all links other
+    /// than managed identities added with their own settings; see
+    /// [`TokenClientBuilder::caller_sdk`](symbolon_token::TokenClientBuilder::caller_sdk). Default:
+    /// none.
+    pub fn caller_sdk(mut self, name: &str, version: &str) -> Self {
+        self.caller = Some((name.to_owned(), version.to_owned()));
+        self
+    }
+
     /// Sets environment variables, clock, randomness and the scale of retry delays. Developer tools
     /// run with these variables. Default: those of the process.
     pub fn context(mut self, context: Context) -> Self {
@@ -154,6 +175,8 @@ impl CredentialChainBuilder {
             transport,
             cache,
             skips_missing_identity: self.skips_missing_identity,
+            uses_token_proxy: self.uses_token_proxy,
+            caller: self.caller,
         };
         let mut links = Vec::new();
         for planned in self.plan {
@@ -188,16 +211,29 @@ struct LinkFactory {
     transport: SharedTransport,
     cache: TokenCache,
     skips_missing_identity: bool,
+    uses_token_proxy: bool,
+    caller: Option<(String, String)>,
 }
 
 impl LinkFactory {
     fn workload_identity(&self) -> Link {
-        let credential = WorkloadIdentity::from_env(self.context.env());
+        let env = self.context.env();
+        let credential = WorkloadIdentity::from_env(env).and_then(|credential| {
+            Ok(match self.uses_token_proxy {
+                true => credential.token_proxy(KubernetesTokenProxy::from_env(env)?),
+                false => credential,
+            })
+        });
         Link::WorkloadIdentity(match credential {
-            Ok(credential) => Ok(TokenClient::builder(credential, self.transport.clone())
-                .context(self.context.clone())
-                .cache(self.cache.clone())
-                .build()),
+            Ok(credential) => {
+                let client = TokenClient::builder(credential, self.transport.clone())
+                    .context(self.context.clone())
+                    .cache(self.cache.clone());
+                Ok(match &self.caller {
+                    Some((name, version)) => client.caller_sdk(name, version).build(),
+                    None => client.build(),
+                })
+            }
             Err(error) if self.context.env().var(TOKEN_FILE).is_some() => Err(LinkError::Failed(error)),
             Err(_) => {
                 let error = format!("this host has no workload identity: {TOKEN_FILE} is not set");
@@ -233,11 +269,14 @@ impl LinkFactory {
             }
             None => ManagedIdentityId::system_assigned(),
         };
-        ManagedIdentity::builder()
+        let identity = ManagedIdentity::builder()
             .identity(id)
             .context(self.context.clone())
             .transport(self.transport.clone())
-            .cache(self.cache.clone())
-            .build()
+            .cache(self.cache.clone());
+        match &self.caller {
+            Some((name, version)) => identity.caller_sdk(name, version).build(),
+            None => identity.build(),
+        }
     }
 }

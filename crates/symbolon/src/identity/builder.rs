@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use symbolon_binding::imds::{IMDS_BASE_URL, ImdsClient, ImdsPresence};
 use symbolon_binding::{Attester, KeyProvider, ManagedIdentityId, SharedKeyProvider};
 #[cfg(unix)]
@@ -22,6 +23,7 @@ use crate::delegation::MintedCertificate;
 use crate::detection::missing_variables;
 use crate::downgrade::Downgrade;
 use crate::partition;
+use crate::source::extras::SourceExtras;
 use crate::source::fetch::{TokenFetcher, imds_environment};
 
 /// The default deadline. A metadata service that is being updated can require 70 seconds of
@@ -40,6 +42,8 @@ pub struct ManagedIdentityBuilder {
     downgrade: Downgrade,
     capabilities: Vec<String>,
     azure_arc_tokens: Option<PathBuf>,
+    extras: SourceExtras,
+    caller: Option<(String, String)>,
     retries: bool,
     deadline: Duration,
 }
@@ -56,6 +60,8 @@ impl ManagedIdentity {
             downgrade: Downgrade::Never,
             capabilities: Vec::new(),
             azure_arc_tokens: None,
+            extras: SourceExtras::default(),
+            caller: None,
             retries: true,
             deadline: DEADLINE,
         }
@@ -168,6 +174,29 @@ impl ManagedIdentityBuilder {
         self
     }
 
+    /// Adds a header to the requests for bearer tokens, and replaces an earlier one of the same
+    /// name. It is part of the cache key. Requests for certificates, and for tokens with a
+    /// certificate, do not have it.
+    pub fn source_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.extras.add_header(name, value);
+        self
+    }
+
+    /// Adds a parameter to the query of the requests for bearer tokens, and replaces an earlier one
+    /// of the same name. Otherwise it is like [`source_header`](Self::source_header).
+    pub fn source_query_parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.extras.add_parameter(name.into(), value.into());
+        self
+    }
+
+    /// Names the library that uses this identity, for requests to the token service; see
+    /// [`TokenClientBuilder::caller_sdk`](symbolon_token::TokenClientBuilder::caller_sdk). Default:
+    /// none.
+    pub fn caller_sdk(mut self, name: &str, version: &str) -> Self {
+        self.caller = Some((name.to_owned(), version.to_owned()));
+        self
+    }
+
     /// Sends each request once. A refused certificate is still replaced once.
     pub fn without_retries(mut self) -> Self {
         self.retries = false;
@@ -186,6 +215,7 @@ impl ManagedIdentityBuilder {
     /// - `invalid_endpoint` if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL;
     /// - `invalid_configuration` if it is not an http or https URL, if a trusted token host is not
     ///   a host name, or if the default transport cannot be built from the environment;
+    /// - `invalid_parameter` if a source sets an added header or parameter itself;
     /// - `transport_unsupported` on Service Fabric, if the transport cannot pin a server
     ///   certificate.
     pub fn build(self) -> Result<ManagedIdentity, Error> {
@@ -198,9 +228,12 @@ impl ManagedIdentityBuilder {
             None => default_transport(&self.context)?,
         };
         check_pinning(&transport, env)?;
+        self.extras.check()?;
         let is_imds_v2_disabled = is_imds_v2_disabled(env);
         let http = HttpClient::new(transport.clone(), self.context.clone());
         let imds = ImdsClient::new(imds_url.clone(), http.clone())?.with_presence(presence.clone());
+        let source_http = HttpClient::new(self.extras.on(transport.clone()), self.context.clone());
+        let source_imds = ImdsClient::new(imds_url.clone(), source_http.clone())?;
         let new_cache = || TokenCache::new(TokenCache::DEFAULT_CAPACITY, &self.context);
         let cache = self.cache.unwrap_or_else(new_cache).for_context(&self.context);
         let retry = |policy: RetryPolicy| if self.retries { policy } else { policy.without_retries() };
@@ -217,6 +250,7 @@ impl ManagedIdentityBuilder {
         };
         #[cfg(not(unix))]
         let bound_tokens = cache.clone();
+        let source_imds = source_imds.with_presence(presence.clone());
         let minter = self.minter.build(imds_url, presence, &http, retry)?;
         let environment = imds_environment(&imds);
         let partition = |scheme| {
@@ -229,17 +263,21 @@ impl ManagedIdentityBuilder {
             .cache(bound_tokens)
             .capabilities(self.capabilities.iter().cloned())
             .retry(retry(RetryPolicy::token_endpoint()))
-            .deadline(self.deadline)
-            .build();
+            .deadline(self.deadline);
+        let token_client = match &self.caller {
+            Some((name, version)) => token_client.caller_sdk(name, version).build(),
+            None => token_client.build(),
+        };
         let fetcher = TokenFetcher {
             id: self.id.clone(),
             capabilities: self.capabilities,
-            imds: imds.clone(),
-            http,
+            imds: source_imds,
+            http: source_http,
             imds_retry_policy: retry(RetryPolicy::imds()),
             retry_policy: retry(RetryPolicy::managed_identity()),
             deadline: self.deadline,
             azure_arc_tokens: self.azure_arc_tokens,
+            extras: self.extras.digest(),
         };
         Ok(ManagedIdentity(Arc::new(IdentityParts {
             id: self.id,

@@ -28,6 +28,8 @@ pub(crate) struct TokenFetcher {
     pub(crate) deadline: Duration,
     /// The directory of the challenge files of the Azure Arc agent, if it is not the platform's.
     pub(crate) azure_arc_tokens: Option<PathBuf>,
+    /// A digest of the headers and parameters that the program adds, if it adds any.
+    pub(crate) extras: Option<String>,
 }
 
 impl TokenFetcher {

@@ -1,7 +1,7 @@
 //! The requests of the sources: URL, parameters and headers.
 
 use http::{HeaderMap, Method};
-use symbolon::parts::transport::{Capabilities, Request, Response, Route, transport_fn};
+use symbolon::parts::transport::{Capabilities, Request, Response, Route, ServerAuth, transport_fn};
 use symbolon::{Context, Env, ErrorKind, ManagedIdentity};
 use symbolon_emulator::Source;
 
@@ -46,7 +46,7 @@ fn each_source_has_its_own_request() {
         let request = sent(source);
         assert_eq!(request.method(), method, "{source}");
         assert_eq!(request.route(), Route::Local, "{source}: no proxy");
-        assert_eq!(request.pinned_server().is_some(), pinned, "{source}");
+        assert_eq!(matches!(request.server_auth(), ServerAuth::Pinned(_)), pinned, "{source}");
         assert!(request.identity().is_none());
         let mut query: Vec<_> = request.url().query_pairs().into_owned().collect();
         query.sort();
@@ -240,5 +240,86 @@ fn only_status_200_has_a_token() {
             assert_eq!(error.code(), "managed_identity_request_failed", "{source} {status}");
             assert_eq!((error.status(), run.transport.requests().len()), (Some(status), 1));
         }
+    }
+}
+
+/// Added headers and parameters reach every source, and separate tokens in a shared cache.
+#[tokio::test]
+async fn extras_are_sent_and_cached_apart() {
+    use http::header::{HeaderName, HeaderValue};
+    use symbolon::{TokenCache, TokenOrigin};
+
+    let header = HeaderName::from_static("x-contoso");
+    for source in Source::ALL {
+        let sent = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let requests = std::sync::Arc::clone(&sent);
+        let transport = transport_fn(move |request: Request| {
+            requests.lock().unwrap().push(request);
+            async { token() }
+        });
+        let transport = transport.with_capabilities(Capabilities::none().with_pinned_servers());
+        let context = Context::default().with_env(variables(source));
+        let cache = TokenCache::new(10, &context);
+        let identity = |value: Option<&'static str>| {
+            let builder = ManagedIdentity::builder()
+                .context(context.clone())
+                .cache(cache.clone())
+                .transport(transport.clone());
+            let builder = match value {
+                Some(value) => builder
+                    .source_header(header.clone(), HeaderValue::from_static(value))
+                    .source_query_parameter("slice", "a b&c"),
+                None => builder,
+            };
+            builder.build().unwrap()
+        };
+        for (value, origin) in [
+            (None, TokenOrigin::Network),
+            (Some("one"), TokenOrigin::Network),
+            (Some("two"), TokenOrigin::Network),
+            (Some("one"), TokenOrigin::Cache),
+            (None, TokenOrigin::Cache),
+        ] {
+            let Ok(token) = identity(value).token("https://x").await else {
+                // The challenge of the agent is not part of this test.
+                assert_eq!(source, Source::AzureArc);
+                break;
+            };
+            // A new identity reads the environment before it knows its part of the cache.
+            assert_eq!(token.origin(), origin, "{source} {value:?}");
+        }
+        let sent = sent.lock().unwrap();
+        let of = |value: Option<&str>| {
+            let found = |request: &&Request| {
+                request.headers().get(&header).and_then(|value| value.to_str().ok()) == value
+            };
+            sent.iter().filter(found).map(|request| request.url().to_string()).collect::<Vec<_>>()
+        };
+        for value in ["one", "two"] {
+            let urls = of(Some(value));
+            assert_eq!(urls.len(), 1, "{source} {urls:?}");
+            assert!(urls[0].ends_with("slice=a+b%26c"), "{source} {urls:?}");
+        }
+        assert!(of(None).iter().all(|url| !url.contains("slice")), "{source}");
+    }
+}
+
+/// A header or parameter that a source sets itself is refused.
+#[test]
+fn reserved_extras_are_refused() {
+    use http::header::{HeaderName, HeaderValue};
+
+    for name in ["metadata", "secret", "x-identity-header", "authorization", "host", "x-ms-client-request-id"]
+    {
+        let builder = ManagedIdentity::builder();
+        let builder =
+            builder.source_header(HeaderName::from_static(name), HeaderValue::from_static("s3cr3t"));
+        let error = builder.build().unwrap_err();
+        assert_eq!((error.code(), error.kind()), ("invalid_parameter", ErrorKind::Request), "{name}");
+        assert!(error.to_string().contains(name) && !format!("{error:?}").contains("s3cr3t"), "{error}");
+    }
+    for name in ["", "resource", "api-version", "client_id", "ClientId", "principalId", "mi_res_id"] {
+        let error = ManagedIdentity::builder().source_query_parameter(name, "s3cr3t").build().unwrap_err();
+        assert_eq!((error.code(), error.kind()), ("invalid_parameter", ErrorKind::Request), "{name}");
     }
 }
