@@ -2,11 +2,13 @@
 
 #![cfg(test)]
 
+mod agents;
 mod azurite;
 mod binding;
 mod blob_server;
 mod cache;
 mod capabilities;
+mod certificate_files;
 mod clients;
 mod concurrency;
 mod confidential;
@@ -24,6 +26,7 @@ mod data_tonic;
 mod delegation;
 #[cfg(unix)]
 mod handover;
+mod identity_binding;
 mod key;
 mod key_vault;
 mod late_server;

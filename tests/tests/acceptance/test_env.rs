@@ -170,9 +170,14 @@ impl TestEnv {
 
     /// Waits up to five seconds for background work to make the condition true.
     pub(crate) async fn wait_until(&self, done: impl Fn() -> bool) {
+        self.wait_until_with(async || done()).await;
+    }
+
+    /// Like [`wait_until`](Self::wait_until), with a condition that takes requests to evaluate.
+    pub(crate) async fn wait_until_with(&self, done: impl AsyncFn() -> bool) {
         let clock = SharedClock::system();
         for _ in 0..500 {
-            if done() {
+            if done().await {
                 return;
             }
             clock.sleep(Duration::from_millis(10)).await;
