@@ -217,3 +217,57 @@ async fn shared_store_gets_no_identity_tokens() {
     test_env.bound_token(&identity).await;
     assert!(store.is_empty());
 }
+
+#[tokio::test]
+async fn cache_09_cache_without_memory() {
+    let test_env = TestEnv::new().await;
+    let client = |cache: TokenCache| {
+        let credential = ClientCertificate::new(test_env.application(), test_env.certificate()).unwrap();
+        test_env.client_builder(credential).cache(cache).build()
+    };
+    let cache = TokenCache::without_memory(&test_env.context());
+    let without = client(cache.clone());
+    for _ in 0..2 {
+        let before = test_env.count(Step::Token);
+        let token = test_env.keep(without.token_for_resource(RESOURCE).await.unwrap());
+        assert_eq!((token.origin(), test_env.count(Step::Token)), (TokenOrigin::Network, before + 1));
+        let bound = without.token_for_resource(RESOURCE).proof_of_possession().await.unwrap();
+        assert_eq!((test_env.keep(bound).origin(), cache.len()), (TokenOrigin::Network, 0));
+    }
+    let before = test_env.count(Step::Token);
+    let callers = (0..10).map(|_| without.token_for_resource(RESOURCE).into_future());
+    for token in futures_util::future::join_all(callers).await {
+        test_env.keep(token.unwrap());
+    }
+    assert_eq!(test_env.count(Step::Token), before + 1);
+
+    let store = MemoryStore::new(test_env.clock());
+    let stored = || client(TokenCache::without_memory(&test_env.context()).with_store(store.clone()));
+    let first = test_env.keep(stored().token_for_resource(RESOURCE).await.unwrap());
+    let (before, second) = (test_env.count(Step::Token), stored());
+    for _ in 0..2 {
+        let token = second.token_for_resource(RESOURCE).await.unwrap();
+        assert_eq!(token.secret().expose(), first.secret().expose());
+        assert_eq!((token.origin(), test_env.count(Step::Token)), (TokenOrigin::Cache, before));
+    }
+}
+
+#[tokio::test]
+async fn cache_10_part_of_the_key_is_not_sent() {
+    let test_env = TestEnv::new().await;
+    let client = test_env.certificate_client(test_env.certificate());
+    let mut tokens = Vec::new();
+    for tenant in ["one", "two"] {
+        let request = || client.token_for_resource(RESOURCE).cache_key_part("customer", tenant);
+        let token = test_env.keep(request().await.unwrap());
+        assert_eq!(token.origin(), TokenOrigin::Network);
+        let request_names: Vec<_> = test_env.last_token_request().form_names().map(str::to_owned).collect();
+        assert!(!request_names.iter().any(|name| name.contains("customer")), "{request_names:?}");
+        let again = request().await.unwrap();
+        assert_eq!((again.origin(), again.secret().expose()), (TokenOrigin::Cache, token.secret().expose()));
+        tokens.push(token);
+    }
+    assert_ne!(tokens[0].secret().expose(), tokens[1].secret().expose());
+    let error = client.token_for_resource(RESOURCE).cache_key_part("", "x").await.unwrap_err();
+    assert_eq!(error.code(), "invalid_parameter");
+}

@@ -2,7 +2,7 @@
 
 use crate::key::{OpaqueKey, OpaqueKeys};
 use crate::test_env::TestEnv;
-use symbolon::{ClientIdentity, ErrorKind, Strength, TokenOrigin};
+use symbolon::{ClientIdentity, ErrorKind, ManagedIdentity, Strength, TokenOrigin};
 use symbolon_emulator::{Step, TlsVersion};
 use symbolon_tests::RESOURCE;
 use symbolon_types::{IdentityError, SharedSigningKey};
@@ -56,6 +56,70 @@ async fn weak_key_requests_no_certificate() {
     assert_eq!((test_env.counts().issuances, test_env.counts().tokens), (0, 0));
     let token = test_env.bound_token(&identity(Strength::Hardware)).await;
     assert_eq!(token.bound_to().map(ClientIdentity::strength), Some(Strength::Hardware));
+}
+
+#[tokio::test]
+async fn cfg_09_request_has_a_strength_floor() {
+    let test_env = TestEnv::new().await;
+    // Of unknown strength before there is a key.
+    let keys = OpaqueKeys::always(OpaqueKey::rsa_2048());
+    let opaque = test_env.builder().key_provider(keys).build().unwrap();
+    // Of known strength.
+    let software = ManagedIdentity::builder().context(test_env.context()).transport(test_env.transport());
+    let software = software.build().unwrap();
+    for (identity, key, above) in [
+        (&software, Strength::Software, Strength::Hardware),
+        (&opaque, Strength::Hardware, Strength::KeyGuard),
+    ] {
+        let request = || identity.token(RESOURCE).proof_of_possession();
+        let is_known = key == Strength::Software;
+        let before = test_env.counts();
+        let error = request().minimum_strength(above).await.unwrap_err();
+        assert_eq!((error.code(), error.kind()), ("min_strength_not_met", ErrorKind::Environment));
+        assert_eq!(is_known, error.to_string().contains("nothing was sent"), "{error}");
+        assert!(error.correlation_id().is_some(), "{key}");
+        assert!(!is_known || test_env.counts() == before, "{key}");
+        let over_mtls = identity.token(RESOURCE).over_mtls().minimum_strength(above).await;
+        assert_eq!(over_mtls.unwrap_err().code(), "min_strength_not_met", "{key}");
+        // From now on, the strength of the key is known.
+        let token = test_env.keep(request().minimum_strength(key).await.unwrap());
+        assert_eq!(token.bound_to().map(ClientIdentity::strength), Some(key));
+        let error = request().minimum_strength(above).await.unwrap_err();
+        assert!(error.to_string().contains("nothing was sent"), "{error}");
+        // A bearer token has no key.
+        test_env.keep(identity.token(RESOURCE).minimum_strength(above).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn cfg_10_calling_library_is_named() {
+    let test_env = TestEnv::new().await;
+    let caller = |entry: &symbolon_emulator::JournalEntry| {
+        entry.header("x-client-current-telemetry").unwrap().to_owned()
+    };
+    let identity = test_env.builder().caller_sdk("contoso", "1.2").build().unwrap();
+    test_env.bound_token(&identity).await;
+    assert!(caller(&test_env.last_token_request()).ends_with(",contoso,1.2,"));
+    test_env.bound_token(&test_env.identity()).await;
+    assert!(caller(&test_env.last_token_request()).ends_with(",,,"));
+
+    let folder = symbolon_test_programs::Folder::new();
+    let assertion = test_env.keep(identity.token("api://AzureADTokenExchange").await.unwrap());
+    let file = folder.path().join("token");
+    std::fs::write(&file, assertion.secret().expose()).unwrap();
+    let variables = [
+        ("AZURE_CLIENT_ID", crate::clients::CLIENT_ID),
+        ("AZURE_TENANT_ID", test_env.emulator.tenant_id()),
+        ("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap()),
+        ("AZURE_AUTHORITY_HOST", test_env.emulator.token_url()),
+    ];
+    let chain = symbolon::CredentialChain::builder()
+        .workload_identity()
+        .caller_sdk("contoso", "1.2")
+        .context(test_env.context().with_env(variables.into_iter().collect()))
+        .transport(test_env.transport());
+    test_env.keep(chain.build().unwrap().token(RESOURCE).await.unwrap());
+    assert!(caller(&test_env.last_token_request()).ends_with(",contoso,1.2,"));
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ impl TokenCache {
         if let Some(store) = &self.store
             && let Some(stored) = store.refresh_token(&key).await
         {
+            if self.is_memory_off {
+                return Some(stored.token);
+            }
             self.hold_refresh_token(key.clone(), stored);
         }
         self.refresh_tokens.find(&key).map(|held| held.value.token)
@@ -68,6 +71,9 @@ impl TokenCache {
 
     /// Puts a refresh token into memory, unless a newer one is there.
     fn hold_refresh_token(&self, key: TokenKey, dated: DatedRefreshToken) {
+        if self.is_memory_off {
+            return;
+        }
         let is_older = |held: DatedRefreshToken| held.issued_at <= dated.issued_at;
         if self.refresh_tokens.find(&key).is_none_or(|held| is_older(held.value)) {
             self.refresh_tokens.insert(key, Lease::new(dated, self.clock.steady_now().plus(LIFE)));

@@ -29,6 +29,8 @@ pub struct TokenCache {
     pub(super) refresh_tokens: LeaseCache<TokenKey, DatedRefreshToken>,
     pub(super) store: Option<StoreClient>,
     capacity: usize,
+    /// True if nothing stays in memory.
+    pub(super) is_memory_off: bool,
     pub(super) clock: SharedClock,
     jitter: Jitter,
     pub(super) observer: SharedObserver,
@@ -45,7 +47,16 @@ impl TokenCache {
         let leases = LeaseCache::new(capacity, clock.clone());
         let refresh_tokens = LeaseCache::new(capacity, clock.clone());
         let observer = context.observer().clone();
-        Self { leases, refresh_tokens, store: None, capacity, clock, jitter, observer }
+        let is_memory_off = false;
+        Self { leases, refresh_tokens, store: None, capacity, is_memory_off, clock, jitter, observer }
+    }
+
+    /// Creates a cache that keeps nothing in memory. Each request for a token leads to an exchange,
+    /// or to a read of the [store](Self::with_store), which requests at the same time share.
+    /// Refresh tokens of users are in the store only, so that without one a user must sign in for
+    /// each resource.
+    pub fn without_memory(context: &Context) -> Self {
+        Self { is_memory_off: true, ..Self::new(0, context) }
     }
 
     /// Returns the cache for a client with this context: its requests are reported to the observer
@@ -202,7 +213,8 @@ impl TokenCache {
         let read = StoreRead::Allowed { identity: key.identity.cloned(), limit };
         let key: TokenKey = key.to_key();
         let load = || self.load(key.clone(), reason, read, fetch());
-        self.leases.obtain(&key, load).await.map(|obtained| served(obtained, reason))
+        let obtained = self.leases.obtain(&key, load).await;
+        obtained.map(|obtained| served(obtained, reason)).inspect(|token| self.drop_if_off(token))
     }
 
     /// Fetches the token under a key without reading the cache, and replaces the cached one.
@@ -232,7 +244,21 @@ impl TokenCache {
     {
         let key: TokenKey = key.to_key();
         let load = || self.load(key.clone(), reason, StoreRead::Skipped, fetch());
-        self.leases.renew(&key, bypass_key, load).await.map(|obtained| served(obtained, reason))
+        let renewed = self.leases.renew(&key, bypass_key, load).await;
+        renewed.map(|renewed| served(renewed, reason)).inspect(|token| self.drop_if_off(token))
+    }
+
+    /// Removes a token from memory if nothing stays there.
+    fn drop_if_off(&self, token: &Token) {
+        if self.is_memory_off {
+            self.leases.remove_if(&token.key().borrowed(), |_| true);
+        }
+    }
+
+    /// Returns the lease of a token in memory: one that has ended, if nothing stays there.
+    fn in_memory(&self, lease: Lease<Token>) -> Lease<CachedToken> {
+        let lease = lease.map(CachedToken::from);
+        if self.is_memory_off { Lease::new(lease.value().clone(), SteadyTime::PAST) } else { lease }
     }
 
     /// Completes a request that was not answered by [`find`](Self::find): reports its end to the
@@ -258,6 +284,9 @@ impl TokenCache {
 
     /// Puts a token into memory.
     pub(crate) fn insert(&self, lease: Lease<Token>) {
+        if self.is_memory_off {
+            return;
+        }
         self.leases.insert(lease.value().key().clone(), lease.map(CachedToken::from));
     }
 
@@ -300,7 +329,7 @@ impl TokenCache {
                         let now = cache.clock.read();
                         let delivery = Delivery::STORE.with_time_in_store(now.steady.since(started));
                         let lease = stored.into_lease(requested, delivery, now, &cache.jitter);
-                        return Ok(Loaded::new(lease.map(CachedToken::from)));
+                        return Ok(Loaded::new(cache.in_memory(lease)));
                     }
                     Lookup::Missing(acquired) => lock = acquired,
                 }
@@ -338,7 +367,7 @@ impl TokenCache {
                 });
             }
             drop(lock);
-            let lease = lease.map(CachedToken::from);
+            let lease = cache.in_memory(lease);
             Ok(match actual {
                 None => Loaded::new(lease),
                 Some(actual) => Loaded::with_key(lease, actual),
