@@ -131,7 +131,7 @@ impl Connections {
     /// Closes the idle connections of a certificate, and those in use at the end of their requests.
     /// A later request with it opens another.
     pub fn drain(&self, identity: &ClientIdentity) {
-        self.0.identities().remove_if(Some(identity), None, |_| true);
+        self.0.identities().remove_if(Some(identity), &ServerAuth::Roots, |_| true);
     }
 
     pub(super) fn new(connector: Connector, limits: PoolLimits, clock: SharedClock) -> Self {
