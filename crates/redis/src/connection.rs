@@ -2,17 +2,21 @@
 //! when Redis does not respond.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, RedisError, RedisResult, Value};
 use symbolon_transport::timeout;
 use symbolon_types::{Error, SharedClock, SteadyTime, catch_panic_of};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tracing::debug;
 
 use crate::endpoint::{Endpoint, Link};
 use crate::failure;
 use crate::health::{Access, Health};
+use crate::notifications::Notifications;
 
 /// The pause after the first command without a reply. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -20,6 +24,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest time limit. The token cache gives up a call to a store after two seconds, and this
 /// connection would not learn of the failure.
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(1800);
+/// The maximum number of subscriptions at a time. A process rarely waits for more than one token.
+const MAX_SUBSCRIPTIONS: usize = 4;
 /// The time limit of a command that has to connect first, as a multiple of that of the others. When
 /// many processes start at once, a token request of each is worse than a slow connection.
 const CONNECTING: u32 = 3;
@@ -34,6 +40,10 @@ pub(crate) struct Connection {
     state: Mutex<ConnectionState>,
     /// Held while a connection is opened, so that callers share it.
     connecting: tokio::sync::Mutex<()>,
+    /// Permits for subscriptions, each of which has a connection of its own.
+    subscriptions: Arc<Semaphore>,
+    /// True if this user may not subscribe.
+    refuses_subscriptions: AtomicBool,
 }
 
 #[derive(Default)]
@@ -56,7 +66,19 @@ impl Connection {
     ) -> Self {
         let (state, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
         let timeout = timeout.min(LONGEST_TIMEOUT);
-        Self { endpoint, servers, clock, timeout, health, state, connecting }
+        let subscriptions = Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS));
+        let refuses_subscriptions = AtomicBool::new(false);
+        Self {
+            endpoint,
+            servers,
+            clock,
+            timeout,
+            health,
+            state,
+            connecting,
+            subscriptions,
+            refuses_subscriptions,
+        }
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
@@ -95,6 +117,25 @@ impl Connection {
         };
         self.health.failed(access, &error);
         Err(error)
+    }
+
+    /// Subscribes to the notifications of a channel. Returns `None` if they cannot be had now: the
+    /// caller polls. A failure is no outage.
+    pub(crate) async fn notifications(&self, channel: &str) -> Option<Notifications> {
+        if self.refuses_subscriptions.load(Ordering::Relaxed) {
+            return None;
+        }
+        let permit = Arc::clone(&self.subscriptions).try_acquire_owned().ok()?;
+        let (_, link) = self.state().open()?;
+        let subscribe = catch_panic_of("the Redis client", || link.subscribe(channel));
+        match timeout(&self.clock, self.connect_timeout(), subscribe).await?.ok()?? {
+            Ok(connection) => Some(Notifications::new(connection, permit)),
+            Err(error) => {
+                debug!(error = error.category(), "could not subscribe to notifications of Redis; polling");
+                self.refuses_subscriptions.store(failure::is_reply(&error), Ordering::Relaxed);
+                None
+            }
+        }
     }
 
     /// Returns the present epoch and the time limit of a command, unless Redis is left alone. After

@@ -10,13 +10,18 @@ use tokio::runtime::Handle;
 use crate::connection::Connection;
 use crate::failure;
 use crate::health::Access;
+use crate::notifications::Notification;
 use crate::script::{self, VERSION_LENGTH};
 
 /// The time for which a lock is held at most. If its process ends or is stopped, another one
 /// acquires it after that.
 const LEASE: Duration = Duration::from_secs(5);
-/// The shortest and the longest pause of a process that waits for a lock.
+/// The shortest and the longest pause of a process that waits for a lock. With notifications, it is
+/// the longest: they do not tell that the process with the lock has ended.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+/// The time after which a process subscribes to notifications. A lock that is held for less is not
+/// worth a connection.
+const SUBSCRIBE_AFTER: Duration = Duration::from_millis(20);
 /// The share of the time waited so far by which a process may wait too long.
 const LATENESS: u32 = 10;
 
@@ -94,13 +99,15 @@ impl CacheStore for RedisEntries {
         self.write(&command).await
     }
 
-    /// Polls: a blocking command would need a connection for each caller.
+    /// Waits for a notification that the lock was released or the entry written; polls where there
+    /// are none.
     async fn lock(&self, key: &str, read: Option<&str>) -> Result<LockOutcome, Error> {
         let seen = read.and_then(version_of);
         let owner = random()?;
         let command = script::lock(key, seen.as_ref().map_or(&b""[..], |seen| seen), &owner, LEASE);
         let clock = self.0.clock();
         let began = clock.steady_now();
+        let (mut notifications, mut has_subscribed) = (None, false);
         loop {
             match self.0.call(Access::Write, &command).await? {
                 Value::Int(1) => break,
@@ -108,7 +115,23 @@ impl CacheStore for RedisEntries {
                 _ => {}
             }
             let waited = clock.steady_now().since(began);
-            clock.sleep((waited / LATENESS).clamp(PAUSES.0, PAUSES.1)).await;
+            if waited >= SUBSCRIBE_AFTER && !has_subscribed {
+                has_subscribed = true;
+                notifications = self.0.notifications(&script::lock_key(key)).await;
+                if notifications.is_some() {
+                    // The lock may have been released in the meantime.
+                    continue;
+                }
+            }
+            let Some(subscription) = &mut notifications else {
+                clock.sleep((waited / LATENESS).clamp(PAUSES.0, PAUSES.1)).await;
+                continue;
+            };
+            match subscription.next(clock, PAUSES.1).await {
+                Notification::Written => return Ok(LockOutcome::Changed),
+                Notification::Released | Notification::None => {}
+                Notification::Lost => notifications = None,
+            }
         }
         let fence = Fence { owner, seen }.text();
         let guard = LockGuard { connection: Arc::clone(&self.0), key: key.to_owned(), owner };

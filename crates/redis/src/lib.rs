@@ -6,6 +6,7 @@ mod endpoint;
 mod entries;
 mod failure;
 mod health;
+mod notifications;
 mod script;
 mod store;
 

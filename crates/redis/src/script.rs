@@ -21,7 +21,7 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
 /// Replaces an entry if the caller holds the lock, or if no other process has acquired it or has
-/// written since.
+/// written since. Processes that wait are notified, if the user may publish.
 const PUT_LOCKED: &str = "\
 local current = redis.call('GETRANGE', KEYS[1], 0, 15)
 if current == string.sub(ARGV[2], 1, 16) then return 1 end
@@ -31,6 +31,7 @@ if holder ~= ARGV[4] then
   if current ~= '' and current ~= ARGV[1] then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.pcall('PUBLISH', KEYS[2], 'written')
 return 1";
 
 /// Removes an entry whose version is the expected one.
@@ -49,13 +50,19 @@ if holder then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 return 1";
 
-/// Releases a lock that the caller still holds.
+/// Releases a lock that the caller still holds, and notifies processes that wait.
 const UNLOCK: &str = "\
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+  redis.pcall('PUBLISH', KEYS[1], 'free')
+end
 return 1";
+/// The notification that an entry was written.
+pub(crate) const WRITTEN: &[u8] = b"written";
 
-/// Returns the key of the lock of an entry. Both are in one slot of a cluster, which the part of
-/// the key in braces selects (Redis cluster specification, "Hash tags").
+/// Returns the key of the lock of an entry, which is also the channel of its notifications. Both
+/// keys are in one slot of a cluster, which the part in braces selects (Redis cluster
+/// specification, "Hash tags").
 pub(crate) fn lock_key(key: &str) -> String {
     format!("{key}:lock")
 }

@@ -255,6 +255,38 @@ async fn store_03_many_processes_one_exchange() {
     assert_eq!(origins, 1);
 }
 
+/// Without notifications, a process would run more than thirty scripts in this second.
+#[tokio::test]
+async fn store_13_waiting_processes_are_notified() {
+    const PROCESSES: usize = 20;
+    let Some(redis) = Redis::start(&[]) else { return };
+    let password = Secret::new("s3cr3t-password");
+    let user = |name: &str, more: &[&str]| {
+        let rules = ["on", ">s3cr3t-password", "~*", "+getrange", "+get", "+set", "+del", "+eval"];
+        redis.command(&[&["ACL", "SETUSER", name][..], &rules, more].concat());
+    };
+    user("notified", &["+subscribe", "+publish", "&symbolon:*"]);
+    user("polling", &[]);
+    for (name, is_notified) in [("notified", true), ("polling", false)] {
+        redis.command(&["FLUSHALL"]);
+        redis.command(&["CONFIG", "RESETSTAT"]);
+        let processes = Processes::new().await;
+        processes.test_env.emulator.inject(Fault::delay(Step::Token, Duration::from_secs(1)).always());
+        let store = || sealed().server(&redis.url()).user(name).password(password.clone()).build().unwrap();
+        let cold: Vec<_> = (0..PROCESSES).map(|_| processes.start(store())).collect();
+        let tokens = join_all(cold.iter().map(|process| processes.token(process))).await;
+        let first = tokens[0].secret().expose();
+        assert!(tokens.iter().all(|token| token.secret().expose() == first), "{name}");
+        assert_eq!(processes.exchanges(), 1, "{name}");
+        let statistics = redis.command(&["INFO", "commandstats"]);
+        let calls = statistics.split("cmdstat_eval:calls=").nth(1).and_then(|rest| rest.split(',').next());
+        let scripts: usize = calls.unwrap().parse().unwrap();
+        assert_eq!(scripts < 15 * PROCESSES, is_notified, "{name}: {scripts} scripts");
+        let subscriptions = statistics.contains(&format!("cmdstat_subscribe:calls={}", PROCESSES - 1));
+        assert_eq!(subscriptions, is_notified, "{name}: {statistics}");
+    }
+}
+
 /// All processes have the token, and it becomes due in all of them at once.
 #[tokio::test]
 async fn store_03_due_token_is_renewed_once() {
