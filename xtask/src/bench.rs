@@ -18,6 +18,8 @@ pub(crate) struct BenchArgs {
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Comparison {
+    /// Hits of the token cache among a million tokens, against a bare look-up, and their memory
+    Cache,
     /// Bound calls with symbolon-client and with reqwest: latency, throughput, streaming, memory
     Calls,
     /// Hits of the token cache, and of the caches of other libraries
@@ -51,6 +53,7 @@ struct RunOptions {
 impl BenchArgs {
     pub(crate) fn run(&self) -> Result<(), String> {
         self.options.run(match self.name {
+            Comparison::Cache => "cache",
             Comparison::Calls => "calls",
             Comparison::Peers => "peers",
             Comparison::Proxy => "proxy",
