@@ -46,7 +46,7 @@ async fn data_38_replaced_connections_close() {
         let client = client.build().unwrap();
         let call = || async { client.get(server.url()).send().await.unwrap().bytes().await.unwrap() };
         join_all((0..8).map(|_| call())).await;
-        let first = server.received()[0].certificate.clone();
+        let first = server.received()[0].certificate;
         assert!(server.open() >= 1);
 
         test_env.manual_clock.advance(hour * 3 / 5);

@@ -32,6 +32,8 @@ mod key_vault;
 mod late_server;
 mod lifetime;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod metrics_collector;
 mod minting;
 mod ops;
 mod proxy;
