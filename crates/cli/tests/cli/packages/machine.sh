@@ -26,6 +26,9 @@ rm -rf "$root/etc/systemd/system"
 mkdir "$root/etc/systemd/system"
 # Packages may start and stop units.
 rm -f "$root/usr/sbin/policy-rc.d"
+# The index of man pages takes seconds. The other folder may change while this machine runs.
+rm -f "$root/var/lib/man-db/auto-update"
+mount -t tmpfs tmpfs "$root/var/lib/dpkg/updates"
 ip link set lo up
 mkdir "$root/.old"
 cd "$root"

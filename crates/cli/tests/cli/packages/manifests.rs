@@ -53,6 +53,8 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 
 #[test]
 fn ops_47_kubernetes_manifests() {
+    let Some(machine) = installed() else { return };
+    machine.run_emulator();
     for name in ["sidecar.yaml", "daemonset.yaml"] {
         let Some(documents) = documents(&[format!("{FOLDER}{name}")]) else { return };
         let of_kind = |kind: &str| documents.iter().find(|document| document["kind"] == kind);
@@ -74,8 +76,6 @@ fn ops_47_kubernetes_manifests() {
             assert!(is_confined && (setting("runAsNonRoot") == true) != is_root, "{name}: {container}");
         }
 
-        let Some(machine) = installed() else { return };
-        machine.run_emulator();
         machine.run(&format!("cat > /etc/symbolon/proxy.toml <<'END'\n{config}\nEND"));
         machine.run("install -d -o 65532 -g 65532 /run/symbolon");
         let run = |container: &Value, before: &str| {
@@ -104,5 +104,6 @@ fn ops_47_kubernetes_manifests() {
         ));
         // The vault of the manifest does not exist, so that the proxy gets to its name.
         assert!(called.starts_with("HTTP/1.1 503 ") && called.contains("transport_error"), "{called}");
+        machine.run("systemctl stop proxy.service");
     }
 }

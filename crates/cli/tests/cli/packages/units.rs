@@ -69,17 +69,21 @@ fn ops_43_agent_starts_at_first_request() {
     assert!(refused.code == 1 && refused.stderr.contains("--allow"), "{}", refused.stderr);
 
     let secret = || machine.run(&format!("cat {file}"));
-    let first = secret();
+    let process = || machine.run("systemctl show --value --property=MainPID symbolon-agent.service");
+    let (first, before) = (secret(), process());
     machine.run("systemctl restart symbolon-agent.service");
-    assert_eq!(secret(), first);
-    let pid = machine.run("systemctl show --value --property=MainPID symbolon-agent.service");
+    assert!(process() != before && secret() == first);
+    let before = process();
     machine.run("systemctl kill --signal=KILL symbolon-agent.service");
     machine.wait_for(&format!(
         "systemctl is-active --quiet symbolon-agent.service
         [ $(systemctl show --value --property=MainPID symbolon-agent.service) != {} ]",
-        pid.trim()
+        before.trim()
     ));
     assert_eq!(secret(), first);
+    let before = process();
+    machine.run("dpkg --install /root/symbolon.deb");
+    assert!(process() != before && secret() == first);
     machine.run(&client);
     machine.run("systemctl stop symbolon-agent.service; systemctl start symbolon-agent.service");
     assert_ne!(secret(), first);
@@ -122,6 +126,21 @@ fn ops_44_proxy_compares_users() {
     machine.run("systemctl restart symbolon-proxy@vault.service");
     assert!(call("bin").stdout.ends_with("200"), "the binding is kept");
     assert_eq!(machine.run("stat -c '%a %U' /var/lib/symbolon"), "700 _symbolon\n");
+    // A mistake in the file, until it is corrected.
+    let socket =
+        "curl --silent --fail --unix-socket /run/symbolon-proxy/other.sock http://vault/.symbolon/livez";
+    machine.run("echo 'allow_uids = [x]' > /etc/symbolon/proxy/other.toml; systemctl start symbolon-proxy@other.socket");
+    assert!(machine.sh(socket).code != 0);
+    assert!(
+        machine
+            .run("journalctl --unit=symbolon-proxy@other.service --no-pager")
+            .contains("line 1, column 15")
+    );
+    machine.run(
+        "cp /etc/symbolon/proxy/vault.toml /etc/symbolon/proxy/other.toml
+        systemctl reset-failed 'symbolon-*'; systemctl restart symbolon-proxy@other.socket",
+    );
+    machine.run(socket);
     let absent = machine.sh("systemctl start symbolon-proxy@absent.service 2>&1");
     assert!(absent.code != 0, "{absent:?}");
 }
