@@ -41,6 +41,7 @@ impl Agent {
             clock: SharedClock::system(),
             status: None,
             open_metrics: false,
+            metrics: Metrics::new(),
             observer: Box::new(|_| {}),
         }
     }
@@ -89,6 +90,7 @@ pub struct AgentBuilder {
     clock: SharedClock,
     status: Option<Listener>,
     open_metrics: bool,
+    metrics: Metrics,
     observer: Observer,
 }
 
@@ -141,6 +143,14 @@ impl AgentBuilder {
         self
     }
 
+    /// Sets the metrics that `/metrics` shows. They are also the observer for the context of the
+    /// identities, by which they count tokens, mints and handshakes. Default: those of the
+    /// server alone.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Serves `/metrics` to everybody. Default: to clients with the secret.
     pub fn open_metrics(mut self) -> Self {
         self.open_metrics = true;
@@ -185,9 +195,8 @@ impl AgentBuilder {
         let guard = RequestGuard { port: address.map(|address| address.port()), secret: secret.clone() };
         let policy = Arc::new(self.policy);
         let checks = checks(&policy);
-        let metrics = Metrics::new();
         let status =
-            StatusEndpoints::new(self.clock.clone(), metrics.clone(), self.open_metrics, move || {
+            StatusEndpoints::new(self.clock.clone(), self.metrics.clone(), self.open_metrics, move || {
                 checks.clone()
             });
         let status = Arc::new(status);
@@ -196,7 +205,7 @@ impl AgentBuilder {
             let handler = StatusHandler::new(Arc::clone(&status), &listener, header, Some(secret.clone()));
             Server::start(listener, handler, ServerSettings::new(self.clock.clone()))
         });
-        let settings = ServerSettings::new(self.clock.clone()).metrics(metrics);
+        let settings = ServerSettings::new(self.clock.clone()).metrics(self.metrics);
         let service = AgentService {
             guard,
             policy,

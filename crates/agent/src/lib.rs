@@ -20,4 +20,4 @@ mod service;
 pub use agent::{Agent, AgentBuilder};
 pub use record::Record;
 #[doc(no_inline)]
-pub use symbolon_server::{Listener, Peer};
+pub use symbolon_server::{Listener, Metrics, Peer};

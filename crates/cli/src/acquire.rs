@@ -42,8 +42,12 @@ pub(crate) fn built(
 }
 
 /// Returns connections for streaming calls.
-pub(crate) fn connections(ca_file: Option<&Path>, env: &Env, http2: bool) -> Result<Connections, Error> {
-    let mut connections = Connections::builder().context(context(env)?).http2(http2);
+pub(crate) fn connections(
+    ca_file: Option<&Path>,
+    context: &Context,
+    http2: bool,
+) -> Result<Connections, Error> {
+    let mut connections = Connections::builder().context(context.clone()).http2(http2);
     if let Some(pem) = read_ca_file(ca_file)? {
         connections = connections.root_certificates_pem(&pem);
     }
@@ -78,7 +82,7 @@ pub(crate) fn identity(
     }
     let ca_file = global.ca_file.as_deref();
     options.claims.validate()?;
-    builder(&options.keys, ca_file, env)?
+    builder(&options.keys, ca_file, env, &context(env)?)?
         .identity(options.identity.clone().unwrap_or_else(ManagedIdentityId::system_assigned))
         .capabilities(options.claims.capabilities.iter().cloned())
         .build()
@@ -102,8 +106,9 @@ pub(crate) fn builder(
     keys: &KeyOptions,
     ca_file: Option<&Path>,
     env: &Env,
+    context: &Context,
 ) -> Result<ManagedIdentityBuilder, Error> {
-    with_keys(keyless_builder(keys.min_strength, ca_file, env)?, keys, env)
+    with_keys(keyless_builder(keys.min_strength, ca_file, env, context)?, keys, env)
 }
 
 /// Returns a builder without a key provider.
@@ -111,10 +116,12 @@ pub(crate) fn keyless_builder(
     min_strength: StrengthFloor,
     ca_file: Option<&Path>,
     env: &Env,
+    context: &Context,
 ) -> Result<ManagedIdentityBuilder, Error> {
+    let transport = transport_builder(ca_file, env)?.context(context.clone());
     Ok(ManagedIdentity::builder()
-        .context(context(env)?)
-        .transport(transport(ca_file, env)?)
+        .context(context.clone())
+        .transport(built(transport, ca_file)?)
         .minimum_strength(min_strength.strength()))
 }
 

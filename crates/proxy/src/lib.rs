@@ -21,4 +21,4 @@ pub use proxy::{Proxy, ProxyBuilder};
 pub use record::ProxyRecord;
 pub use route::Route;
 #[doc(no_inline)]
-pub use symbolon_server::{Listener, Peer, raise_descriptor_limit};
+pub use symbolon_server::{Listener, Metrics, Peer, raise_descriptor_limit};

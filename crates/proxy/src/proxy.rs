@@ -56,6 +56,7 @@ impl Proxy {
             grace_period: GRACE_PERIOD,
             status: None,
             open_metrics: false,
+            metrics: Metrics::new(),
             observer: Box::new(|_| {}),
         }
     }
@@ -122,6 +123,7 @@ pub struct ProxyBuilder {
     grace_period: Duration,
     status: Option<Listener>,
     open_metrics: bool,
+    metrics: Metrics,
     observer: Observer,
 }
 
@@ -164,6 +166,14 @@ impl ProxyBuilder {
     /// metrics, on a Unix socket those of this user, on another address none.
     pub fn status_on(mut self, listener: Listener) -> Self {
         self.status = Some(listener);
+        self
+    }
+
+    /// Sets the metrics that `/metrics` shows. They are also the observer for the context of the
+    /// clients of the routes, by which they count tokens, mints and handshakes. Default: those of
+    /// the server alone.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -231,18 +241,17 @@ impl ProxyBuilder {
         secret: Option<Secret>,
         is_open_to_users: bool,
     ) -> Result<Proxy, Error> {
-        let metrics = Metrics::new();
         let settings = ServerSettings::new(self.clock.clone())
             .max_connections(MAX_CONNECTIONS)
             .idle_time(IDLE_TIME)
             .max_head(BUFFER_SIZE, MAX_HEADERS)
             .grace_period(self.grace_period)
-            .metrics(metrics.clone());
+            .metrics(self.metrics.clone());
         let state = ProxyState { access, routes: RouteTable::new(self.routes)? };
         let state = CurrentState::new(state);
         let checked = state.clone();
         let checks = move || checked.get().routes.checks();
-        let status = StatusEndpoints::new(self.clock.clone(), metrics, self.open_metrics, checks);
+        let status = StatusEndpoints::new(self.clock.clone(), self.metrics, self.open_metrics, checks);
         let status = Arc::new(status);
         let status_server = self.status.map(|listener| {
             let handler = StatusHandler::new(Arc::clone(&status), &listener, SECRET_HEADER, secret.clone());

@@ -1,5 +1,6 @@
 //! The endpoints for operators: `/livez`, `/readyz` and `/metrics`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use symbolon_types::{Secret, SharedClock, printable};
 use crate::handler::{ClientConnection, Handler, RequestBody, ResponseFuture, server_body};
 use crate::host::names_loopback;
 use crate::listener::Listener;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TokenState, write_tokens};
 use crate::peer::Peer;
 use crate::readiness::{self, ReadinessCheck};
 use crate::secret::has_secret;
@@ -91,9 +92,30 @@ impl StatusEndpoints {
             LIVE_PATH => json_response(StatusCode::OK, &json!({ "status": "ok" })),
             READY_PATH => self.readiness(reader).await,
             METRICS_PATH if reader == StatusReader::Anyone && !self.open_metrics => unauthorized(),
-            METRICS_PATH => with_type(StatusCode::OK, METRICS_TYPE, self.metrics.to_string()),
+            METRICS_PATH => with_type(StatusCode::OK, METRICS_TYPE, self.metrics().await),
             _ => json_response(StatusCode::NOT_FOUND, &json!({ "status": "unknown path" })),
         }
+    }
+
+    async fn metrics(&self) -> String {
+        let checks = (self.checks)();
+        readiness::run_all(&checks, &self.clock).await;
+        let now = self.clock.now();
+        // Routes can have the same token.
+        let mut states = BTreeMap::new();
+        for report in readiness::reports(&checks) {
+            let expiry = report.result.ok();
+            let left = expiry.map(|expiry| expiry.duration_since(now).unwrap_or_default().as_secs());
+            states.insert((report.identity, report.resource), left);
+        }
+        let states = states.into_iter();
+        let tokens: Vec<TokenState<'_>> = states
+            .map(|((identity, resource), expires_in)| TokenState { identity, resource, expires_in })
+            .collect();
+        let mut text = self.metrics.to_string();
+        // Writing to a text cannot fail.
+        let _written = write_tokens(&mut text, &tokens);
+        text
     }
 
     async fn readiness(&self, reader: StatusReader) -> Response<Full<Bytes>> {

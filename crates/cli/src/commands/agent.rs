@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use symbolon::{Env, Error, ManagedIdentity, ManagedIdentityId};
-use symbolon_agent::{Agent, AgentBuilder, Record};
+use symbolon_agent::{Agent, AgentBuilder, Metrics, Record};
 
 use crate::acquire;
 use crate::args::GlobalOptions;
@@ -15,16 +15,20 @@ pub(super) fn builder(
     global: &GlobalOptions,
     env: &Env,
     log: ServerLog,
+    metrics: Metrics,
 ) -> Result<AgentBuilder, Error> {
+    let context = acquire::context(env)?.with_observer(metrics.clone());
     let identity = |id: &ManagedIdentityId| -> Result<ManagedIdentity, Error> {
-        acquire::builder(&options.keys, global.ca_file.as_deref(), env)?.identity(id.clone()).build()
+        acquire::builder(&options.keys, global.ca_file.as_deref(), env, &context)?
+            .identity(id.clone())
+            .build()
     };
     if options.identities.is_empty() {
         acquire::note_ignored_client_id(log, env);
     }
     let mut identities = options.identities.iter();
     let first = identities.next().cloned().unwrap_or_else(ManagedIdentityId::system_assigned);
-    let mut agent = Agent::builder(identity(&first)?);
+    let mut agent = Agent::builder(identity(&first)?).metrics(metrics);
     for id in identities {
         agent = agent.identity(identity(id)?);
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::process::{ExitCode, ExitStatus};
 
 use symbolon::{Env, Error, Source};
-use symbolon_agent::{Agent, Record};
+use symbolon_agent::{Agent, Metrics, Record};
 use tokio::process::{Child, Command};
 
 use super::agent;
@@ -28,8 +28,8 @@ pub(super) async fn run(options: &ExecOptions, global: &GlobalOptions, env: &Env
             agent::log_request(ServerLog::text(false), record);
         }
     };
-    let agent =
-        agent::builder(&options.agent, global, env, ServerLog::text(global.quiet))?.observer(observer);
+    let agent = agent::builder(&options.agent, global, env, ServerLog::text(global.quiet), Metrics::new())?
+        .observer(observer);
     let agent = agent.listen(([127, 0, 0, 1], 0).into()).await?;
     let mut signals = Signals::listen()?;
     let mut child = match command(options, &agent, env).spawn() {

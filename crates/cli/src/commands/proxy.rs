@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use symbolon::{Connections, Env, Error, ManagedIdentity, ManagedIdentityId};
-use symbolon_proxy::{Proxy, ProxyRecord, Route, raise_descriptor_limit};
+use symbolon::{Connections, Context, Env, Error, ManagedIdentity, ManagedIdentityId};
+use symbolon_proxy::{Metrics, Proxy, ProxyRecord, Route, raise_descriptor_limit};
 use url::Url;
 
 use self::config::RouteSpec;
@@ -45,9 +45,10 @@ async fn serve(
     raise_descriptor_limit();
     let log = ServerLog::new(global.output, global.quiet);
     let Listeners { main, status } = listeners("the proxy", &options.server, env).await?;
-    let mut routes = RouteFactory::new(options, global, env, log, main.is_unix())?;
+    let metrics = Metrics::new();
+    let mut routes = RouteFactory::new(options, global, env, log, main.is_unix(), metrics.clone())?;
     let (users, first) = routes.load()?;
-    let mut builder = Proxy::builder().observer(move |record| log_refusal(log, record));
+    let mut builder = Proxy::builder().metrics(metrics).observer(move |record| log_refusal(log, record));
     if let Some(secret) = variables::stored(&options.variables, SECRET)? {
         builder = builder.secret(secret);
     }
@@ -122,6 +123,8 @@ struct RouteFactory<'a> {
     options: &'a ProxyOptions,
     ca_file: Option<&'a Path>,
     env: &'a Env,
+    /// With the observer of the metrics.
+    context: Context,
     /// Clients use a Unix socket.
     is_unix: bool,
     connections: Connections,
@@ -137,7 +140,9 @@ impl<'a> RouteFactory<'a> {
         env: &'a Env,
         log: ServerLog,
         is_unix: bool,
+        metrics: Metrics,
     ) -> Result<Self, Error> {
+        let context = acquire::context(env)?.with_observer(metrics);
         if options.identity.is_none() {
             acquire::note_ignored_client_id(log, env);
         }
@@ -147,8 +152,9 @@ impl<'a> RouteFactory<'a> {
             ca_file,
             env,
             is_unix,
-            connections: acquire::connections(ca_file, env, true)?,
-            http1_connections: acquire::connections(ca_file, env, false)?,
+            connections: acquire::connections(ca_file, &context, true)?,
+            http1_connections: acquire::connections(ca_file, &context, false)?,
+            context,
             identities: Vec::new(),
         })
     }
@@ -209,7 +215,7 @@ impl<'a> RouteFactory<'a> {
         if let Some((_, identity)) = self.identities.iter().find(|(known, _)| *known == id) {
             return Ok(identity.clone());
         }
-        let builder = acquire::builder(&self.options.keys, self.ca_file, self.env)?;
+        let builder = acquire::builder(&self.options.keys, self.ca_file, self.env, &self.context)?;
         let identity = builder.identity(id.clone()).build()?;
         self.identities.push((id, identity.clone()));
         Ok(identity)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use symbolon::{Env, Error};
-use symbolon_agent::Record;
+use symbolon_agent::{Metrics, Record};
 
 use super::agent;
 use super::server::{Listeners, MainListener, listeners, status_variable};
@@ -31,7 +31,7 @@ async fn serve(
 ) -> Result<ExitCode, Error> {
     let log = ServerLog::new(global.output, global.quiet);
     let observer = move |record: &Record| agent::log_request(log, record);
-    let mut builder = agent::builder(&options.agent, global, env, log)?.observer(observer);
+    let mut builder = agent::builder(&options.agent, global, env, log, Metrics::new())?.observer(observer);
     if let Some(secret) = variables::stored(&options.variables, "IDENTITY_HEADER")? {
         builder = builder.secret(secret);
     }

@@ -582,3 +582,112 @@ fn srv_10_killed_server_starts_again() {
     assert_eq!(get(again.agent_address(), "/livez", "").0, 200);
     drop(stream);
 }
+
+/// Starts a proxy with bound tokens and an agent, and uses each once.
+fn used_servers(env: &TestEnv) -> [RunningServer; 2] {
+    let status = ["--status", "127.0.0.1:0"];
+    let proxy = RunningServer::start(proxy(env, &["--status", "127.0.0.1:0", "--pop"]));
+    let address = proxy.variable("SYMBOLON_PROXY_URL").strip_prefix("http://").unwrap();
+    let secret = format!("X-Symbolon-Secret: {}\r\n", proxy.variable("SYMBOLON_PROXY_SECRET"));
+    for _ in 0..2 {
+        assert_eq!(get(address, "/", &secret).0, 200);
+    }
+    let serving = RunningServer::serve(env, &[&status[..], &["--allow", RESOURCE]].concat());
+    let mut stream = TcpStream::connect(serving.agent_address()).unwrap();
+    stream.write_all(serving.token_request("Connection: close\r\n").as_bytes()).unwrap();
+    stream.read_to_string(&mut String::new()).unwrap();
+    [proxy, serving]
+}
+
+fn bearer(server: &RunningServer) -> String {
+    let secret = ["IDENTITY_HEADER", "SYMBOLON_PROXY_SECRET"];
+    secret.iter().find_map(|name| server.variables[name].as_str()).unwrap().to_owned()
+}
+
+#[test]
+fn srv_11_metrics() {
+    let env = TestEnv::new();
+    for server in used_servers(&env) {
+        let secret = format!("Authorization: Bearer {}\r\n", bearer(&server));
+        let (status, text) = get(server.status_address(), "/metrics", &secret);
+        assert_eq!(status, 200);
+        let is_proxy = server.variables["SYMBOLON_PROXY_URL"].is_string();
+        let bound = format!("bound=\"{is_proxy}\"");
+        let mut expected = vec![
+            format!("symbolon_token_requests_total{{{bound},origin=\"network\",error=\"\"}} 1\n"),
+            format!("symbolon_token_cache_hits_total{{{bound},level=\"memory\"}} "),
+            format!("symbolon_token_fetches_total{{{bound},reason=\"missing\",error=\"\"}} 1\n"),
+            "symbolon_token_fetch_duration_seconds_count 1\n".to_owned(),
+            format!("symbolon_ready{{identity=\"system\",resource=\"{RESOURCE}\"}} 1\n"),
+            format!("symbolon_token_expires_in_seconds{{identity=\"system\",resource=\"{RESOURCE}\"}} "),
+            "symbolon_requests_total{status=\"200\"} ".to_owned(),
+        ];
+        if is_proxy {
+            expected.push("symbolon_mints_total{renewal=\"false\",error=\"\"} 1\n".to_owned());
+            expected.push("symbolon_handshakes_total{certificate=\"true\",version=\"1.3\",".to_owned());
+        }
+        for line in &expected {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(!text.contains(&bearer(&server)) && !text.contains("eyJ"), "{text}");
+        let promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut promtool) = promtool else { return skip_without("promtool") };
+        promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let ran = promtool.wait_with_output().unwrap();
+        let said = [ran.stdout, ran.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        assert!(ran.status.success() && said.trim().is_empty(), "{said}{text}");
+    }
+}
+
+#[test]
+fn srv_12_scraped_by_prometheus() {
+    let env = TestEnv::new();
+    let servers = used_servers(&env);
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = "global: { scrape_interval: 100ms }\nscrape_configs:\n".to_owned();
+    for (name, server) in ["proxy", "agent"].iter().zip(&servers) {
+        let file = folder.path().join(name);
+        std::fs::write(&file, bearer(server)).unwrap();
+        let (target, file) = (server.status_address(), file.display());
+        config += &format!(
+            "- job_name: {name}\n  authorization: {{ credentials_file: {file} }}\n  static_configs: [{{ targets: ['{target}'] }}]\n"
+        );
+    }
+    std::fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+    let address = free_address().to_string();
+    let mut prometheus = Command::new("prometheus");
+    prometheus.arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()));
+    prometheus.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
+    prometheus.arg(format!("--web.listen-address={address}")).arg("--log.level=error");
+    let Ok(child) = prometheus.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        return skip_without("prometheus");
+    };
+    let mut prometheus = RunningServer { child, variables: Value::Null };
+    drop(connect_tcp(address.parse().unwrap(), &mut prometheus.child));
+    let query = "/api/v1/query?query=symbolon_token_requests_total%7Borigin%3D%22network%22%7D";
+    let jobs = loop {
+        assert_eq!(prometheus.child.try_wait().unwrap(), None, "prometheus ended");
+        let (status, body) = get(&address, query, "");
+        if status == 200 {
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let mut found: Vec<String> = body["data"]["result"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|sample| format!("{} {}", sample["metric"]["job"], sample["value"][1]))
+                .collect();
+            found.sort();
+            if found.len() == 2 {
+                break found;
+            }
+        }
+        // Prometheus needs some seconds before it scrapes.
+        std::thread::park_timeout(Duration::from_millis(50));
+    };
+    assert_eq!(jobs, [r#""agent" "1""#, r#""proxy" "1""#]);
+}

@@ -57,11 +57,16 @@ impl<'a> Handover<'a> {
         if options.identity.is_none() {
             acquire::note_ignored_client_id(log, env);
         }
-        let identity = acquire::keyless_builder(options.min_strength, global.ca_file.as_deref(), env)?
-            .identity(options.identity.clone().unwrap_or_else(ManagedIdentityId::system_assigned))
-            .persist_bindings(folder)
-            .key_provider(provider)
-            .build()?;
+        let identity = acquire::keyless_builder(
+            options.min_strength,
+            global.ca_file.as_deref(),
+            env,
+            &acquire::context(env)?,
+        )?
+        .identity(options.identity.clone().unwrap_or_else(ManagedIdentityId::system_assigned))
+        .persist_bindings(folder)
+        .key_provider(provider)
+        .build()?;
         Ok(Self { options, identity, key_file, exportable })
     }
 
