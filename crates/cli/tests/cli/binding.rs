@@ -558,31 +558,80 @@ fn bnd_15_nginx_presents_the_new_certificate() {
     let server = server.stdout(Stdio::from(OwnedFd::from(listener))).spawn().unwrap();
     let mut server = KilledOnDrop(server);
     daemon.wait_for("notified the program");
-    let call = |expected: &Value| {
-        let token = ["token", "--resource", RESOURCE, "--pop", "--persist-binding", "--key", "p-256"];
-        let token = env.run(&token).json().swap_remove(0);
-        assert_eq!(token["binding"]["x5t#S256"], *expected);
-        let token = format!("mtls_pop {}", token["access_token"].as_str().unwrap());
-        // Old workers end after the reload, and may accept a connection until then.
-        for _ in 0..1000 {
-            let response = get(port, &token);
-            let seen = env.env.emulator.journal().last(Step::Resource).unwrap().certificate();
-            if seen.is_some_and(|seen| expected == &seen.to_string()) {
-                assert!(response.contains("\"bound\":true"), "{response}");
-                return;
-            }
-        }
-        panic!("the resource does not get the certificate {expected}");
-    };
-    call(&first["x5t#S256"]);
+    call_through(&env, port, &first);
     signal(&daemon.child, Signal::HUP);
     let second = daemon.next();
     assert_ne!(second["x5t#S256"], first["x5t#S256"]);
     daemon.wait_for("notified the program");
-    call(&second["x5t#S256"]);
+    call_through(&env, port, &second);
     assert_eq!(daemon.stop(Signal::TERM), Some(0));
     signal(&server.0, Signal::TERM);
     server.0.wait().unwrap();
+}
+
+const HAPROXY: &str = "
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 10s
+    timeout server 10s
+listen front
+    bind 127.0.0.1:{port}
+    server resource {resource} ssl verify none crt tls/both.pem
+";
+
+#[test]
+fn bnd_15_haproxy_presents_the_new_certificate() {
+    let Some(haproxy) = symbolon_test_programs::find_program("haproxy") else {
+        return skip_without("haproxy");
+    };
+    let env = HandoverEnv::new();
+    // It does not support port 0.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let resource = env.env.emulator.resource_url().trim_start_matches("https://").trim_end_matches('/');
+    let conf = HAPROXY.replace("{port}", &port.to_string()).replace("{resource}", resource);
+    fs::write(env.path("haproxy.cfg"), conf).unwrap();
+    let files = ["--combined", "tls/both.pem", "--pid-file", "pid", "--signal", "USR2"];
+    let mut daemon = Daemon::start(&env, &files);
+    let first = daemon.next();
+    daemon.wait_for("the program was not notified");
+    let mut server = Command::new(&haproxy);
+    server.args(["-W", "-f", "haproxy.cfg"]).current_dir(env.path("")).stdin(Stdio::null());
+    let server = KilledOnDrop(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    // A signal would end it before it listens.
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::yield_now();
+    }
+    call_through(&env, port, &first);
+    fs::write(env.path("pid"), server.0.id().to_string()).unwrap();
+    daemon.wait_for("notified the program");
+    signal(&daemon.child, Signal::HUP);
+    let second = daemon.next();
+    daemon.wait_for("notified the program");
+    call_through(&env, port, &second);
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+    signal(&server.0, Signal::TERM);
+}
+
+/// Calls the resource through a server with a bound token, until the server presents the
+/// certificate of the record.
+fn call_through(env: &HandoverEnv, port: u16, record: &Value) {
+    let token = ["token", "--resource", RESOURCE, "--pop", "--persist-binding", "--key", "p-256"];
+    let token = env.run(&token).json().swap_remove(0);
+    let expected = &record["x5t#S256"];
+    assert_eq!(token["binding"]["x5t#S256"], *expected);
+    let token = format!("mtls_pop {}", token["access_token"].as_str().unwrap());
+    // Old processes end after the reload, and may accept a connection until then.
+    for _ in 0..1000 {
+        let response = get(port, &token);
+        let journal = env.env.emulator.journal();
+        let seen = journal.last(Step::Resource).and_then(|entry| entry.certificate());
+        if seen.is_some_and(|seen| expected == &seen.to_string()) {
+            assert!(response.contains("\"bound\":true"), "{response}");
+            return;
+        }
+    }
+    panic!("the resource does not get the certificate {expected}");
 }
 
 struct KilledOnDrop(Child);
@@ -597,9 +646,11 @@ impl Drop for KilledOnDrop {
 fn get(port: u16, authorization: &str) -> String {
     use std::io::Write;
 
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let request = format!("GET / HTTP/1.0\r\nAuthorization: {authorization}\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: vault\r\nConnection: close\r\nAuthorization: {authorization}\r\n\r\n"
+    );
+    let _sent = stream.write_all(request.as_bytes());
     let mut response = String::new();
     let _closed = stream.read_to_string(&mut response);
     response
