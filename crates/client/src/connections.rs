@@ -36,8 +36,8 @@ pub trait HttpConnections: fmt::Debug + Send + Sync + 'static {
         identity: Option<&ClientIdentity>,
     ) -> impl Future<Output = Result<http::Response<Self::Body>, ConnectionFailure>> + Send;
 
-    /// Closes the connections of a certificate that was replaced, each once it has no request. Default:
-    /// nothing happens, and they close when they have been idle for too long.
+    /// Closes the connections of a certificate that was replaced, each once it has no request.
+    /// Default: nothing happens, and they close when they have been idle for too long.
     fn drain(&self, _identity: &ClientIdentity) {}
 
     /// Returns true if a request whose connection was lost has been sent again already, where that
