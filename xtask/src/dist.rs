@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -258,9 +257,18 @@ fn create_parent(target: &Path) -> Result<(), String> {
     missing.into_iter().try_for_each(|folder| set_mode(folder, 0o755))
 }
 
+#[cfg(unix)]
 fn set_mode(path: &Path, mode: u32) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt as _;
+
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .map_err(|error| format!("cannot set the mode of {}: {error}", path.display()))
+}
+
+/// Elsewhere, there are no packages.
+#[cfg(not(unix))]
+fn set_mode(_path: &Path, _mode: u32) -> Result<(), String> {
+    Ok(())
 }
 
 /// The files below a folder, in the order of their paths.
