@@ -83,8 +83,12 @@ impl Daemon {
         let files = ["--cert", "tls/cert.pem", "--key", "tls/key.pem"];
         let mut command =
             env.symbolon(&["binding", "renew", "--daemon", "--key-type", "p-256", "--output", "json"]);
-        command.args(files).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args(files).args(arguments);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         Self { child, stdout, stderr }
@@ -654,6 +658,33 @@ fn get(port: u16, authorization: &str) -> String {
     let mut response = String::new();
     let _closed = stream.read_to_string(&mut response);
     response
+}
+
+#[test]
+fn bnd_17_daemon_of_a_service_manager() {
+    let env =
+        HandoverEnv::with(|emulator| emulator.fault(Fault::status(Step::IssueCredential, 400).times(2)));
+    let socket = std::os::unix::net::UnixDatagram::bind(env.path("notify")).unwrap();
+    let renew = ["binding", "renew", "--daemon", "--cert", "tls/cert.pem", "--key-type", "p-256"];
+    let mut command = env.symbolon(&renew);
+    command.env("NOTIFY_SOCKET", env.path("notify")).env("WATCHDOG_USEC", "1000000");
+    let mut daemon = Daemon::of(command);
+    let mut messages = Vec::new();
+    while messages.iter().all(|message: &String| !message.starts_with("READY=1")) {
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).unwrap();
+        messages.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+    }
+    // It is ready with the first certificate, which was refused twice, and alive before.
+    assert_eq!(messages[0], "WATCHDOG=1");
+    assert!(messages.last().unwrap().contains("STATUS=the renewal is due at 20"), "{messages:?}");
+    assert!(env.path("tls/cert.pem").exists());
+    // As text, the log has lines, and stdout the properties of the certificate.
+    let line = daemon.wait_for("wrote the certificate");
+    assert!(line.starts_with("20") && line.contains("Z wrote the certificate "), "{line}");
+    let first = daemon.stdout.next().unwrap().unwrap();
+    assert_eq!(first, format!("certificate   x5t#S256 {}", env.last_thumbprint().as_str().unwrap()));
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
 }
 
 #[test]
