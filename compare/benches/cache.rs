@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use symbolon_token::authority::Authority;
-use symbolon_token::{Application, ClientSecret, Context, Secret, SharedClock, Token, TokenCache, TokenClient};
+use symbolon_token::{
+    Application, ClientSecret, Context, Secret, SharedClock, Token, TokenCache, TokenClient,
+};
 use symbolon_transport::{Response, transport_fn};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -96,7 +98,7 @@ fn fill(client: &TokenClient, scopes: &[String]) -> Result<(), BoxError> {
     scopes.iter().try_for_each(|scope| token(client, scope).map(drop))
 }
 
-/// Keys are spread over shards by hash, so the capacity has some room.
+/// Keys are spread over shards by hash, so the capacity has some room: six standard deviations.
 fn client(count: usize) -> Result<TokenClient, BoxError> {
     let body = format!(
         r#"{{"token_type":"Bearer","access_token":"{}","expires_in":86400}}"#,
@@ -109,7 +111,7 @@ fn client(count: usize) -> Result<TokenClient, BoxError> {
     let authority = Authority::parse("https://login.microsoftonline.com/contoso.example")?;
     let application = Application::new(authority, "6731de76-14a6-49ae-97bc-6eba6914391e")?;
     let credential = ClientSecret::new(application, Secret::new("secret"))?;
-    let cache = TokenCache::new(count + count / 8, &Context::default());
+    let cache = TokenCache::new(count + 20 * count.isqrt(), &Context::default());
     Ok(TokenClient::builder(credential, transport).cache(cache).build())
 }
 
