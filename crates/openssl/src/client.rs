@@ -96,12 +96,8 @@ fn context(
     context.set_alpn_protos(HTTP_1_1)?;
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
     context.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_TICKET);
-    context.set_mode(
-        SslMode::AUTO_RETRY
-            | SslMode::ACCEPT_MOVING_WRITE_BUFFER
-            | SslMode::ENABLE_PARTIAL_WRITE
-            | SslMode::RELEASE_BUFFERS,
-    );
+    context
+        .set_mode(SslMode::AUTO_RETRY | SslMode::ACCEPT_MOVING_WRITE_BUFFER | SslMode::ENABLE_PARTIAL_WRITE);
     match identity {
         Some((identity, key)) => {
             let mut chain = identity.chain().iter();

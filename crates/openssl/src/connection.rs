@@ -78,3 +78,29 @@ impl ConnectionState {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use symbolon_rustls::ClientConfigs;
+    use symbolon_types::ServerAuth;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn renegotiating_server_keeps_its_certificate() {
+        let certificates =
+            [(); 2].map(|()| rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert);
+        let configs = ClientConfigs::builder().platform_roots(false);
+        let configs = certificates
+            .iter()
+            .fold(configs, |configs, trusted| configs.root_certificates_pem(trusted.pem().as_bytes()));
+        let verification = configs.build().unwrap().server_verification(&ServerAuth::Roots).await.unwrap();
+        let server = ServerName::try_from("localhost").unwrap();
+        let state = ConnectionState::new(server, verification, None, ClientAuthRecord::default());
+        let [first, second] = certificates.map(|certificate| [certificate.der().clone()]);
+        assert!(state.accepts_server(&first) && state.accepts_server(&first));
+        assert!(state.take_refusal().is_none());
+        assert!(!state.accepts_server(&second), "both are trusted");
+        assert!(state.take_refusal().unwrap().to_string().contains("changed its certificate"));
+    }
+}

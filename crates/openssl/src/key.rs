@@ -1,6 +1,6 @@
 //! Signing keys as OpenSSL sees them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey};
@@ -22,15 +22,21 @@ thread_local! {
     /// The error of the last signature on this thread. A handshake signs within the call that
     /// drives it.
     static SIGNING_ERROR: RefCell<Option<SigningError>> = const { RefCell::new(None) };
+    /// True if there is one. Unlike the error it has no destructor, so that reading it costs
+    /// nothing.
+    static HAS_SIGNING_ERROR: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Sets the error that [`take_signing_error`] returns.
 pub(crate) fn set_signing_error(error: Option<SigningError>) {
-    SIGNING_ERROR.set(error);
+    if HAS_SIGNING_ERROR.replace(error.is_some()) || error.is_some() {
+        SIGNING_ERROR.set(error);
+    }
 }
 
 /// Returns the error of a signature that failed on this thread.
 pub(crate) fn take_signing_error() -> Option<SigningError> {
+    HAS_SIGNING_ERROR.set(false);
     SIGNING_ERROR.take()
 }
 

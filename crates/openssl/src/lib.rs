@@ -24,6 +24,7 @@
 //! **Unsafe code** is in the module `ffi` only, whose documentation has the reasons.
 
 mod backend;
+mod buffered_stream;
 mod client;
 mod connection;
 mod failure;

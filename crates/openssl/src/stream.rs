@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use openssl::ssl::Ssl;
 use symbolon_hyper::AsyncStream;
@@ -13,6 +13,7 @@ use symbolon_rustls::tls_error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
+use crate::buffered_stream::BufferedStream;
 use crate::connection::ConnectionState;
 use crate::failure::{of_operation, of_rustls, of_stream};
 use crate::ffi;
@@ -20,8 +21,12 @@ use crate::key::{set_signing_error, take_signing_error};
 
 /// A TLS stream of OpenSSL. The server may request the certificate while it is read or written.
 pub(crate) struct OpensslStream {
-    stream: SslStream<Box<dyn AsyncStream>>,
+    stream: SslStream<BufferedStream>,
     state: Arc<ConnectionState>,
+    /// True if the last read filled its buffer: the record may contain more.
+    has_more: bool,
+    /// True if something was written since the last flush.
+    is_flush_due: bool,
 }
 
 impl OpensslStream {
@@ -31,8 +36,8 @@ impl OpensslStream {
         stream: Box<dyn AsyncStream>,
         state: Arc<ConnectionState>,
     ) -> io::Result<Self> {
-        let stream = SslStream::new(ssl, stream).map_err(io::Error::other)?;
-        let mut connecting = Self { stream, state };
+        let stream = SslStream::new(ssl, BufferedStream::new(stream)).map_err(io::Error::other)?;
+        let mut connecting = Self { stream, state, has_more: false, is_flush_due: false };
         std::future::poll_fn(|context| {
             connecting.poll(|stream| stream.poll_connect(context).map_err(of_operation))
         })
@@ -54,7 +59,7 @@ impl OpensslStream {
     /// them is the cause.
     fn poll<T>(
         &mut self,
-        operation: impl FnOnce(Pin<&mut SslStream<Box<dyn AsyncStream>>>) -> Poll<io::Result<T>>,
+        operation: impl FnOnce(Pin<&mut SslStream<BufferedStream>>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         set_signing_error(None);
         let polled = operation(Pin::new(&mut self.stream));
@@ -80,7 +85,13 @@ impl AsyncRead for OpensslStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll(|stream| stream.poll_read(context, buffer))
+        // Without a call of OpenSSL, which is expensive, if it could only wait.
+        if !self.has_more {
+            ready!(self.stream.get_mut().poll_progress(context))?;
+        }
+        ready!(self.poll(|stream| stream.poll_read(context, buffer)))?;
+        self.has_more = buffer.remaining() == 0;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -90,15 +101,20 @@ impl AsyncWrite for OpensslStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_flush_due = true;
         self.poll(|stream| stream.poll_write(context, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(|stream| stream.poll_flush(context))
+        if self.is_flush_due {
+            ready!(Pin::new(self.stream.get_mut()).poll_flush(context))?;
+            self.is_flush_due = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(context));
+        let closed = ready!(Pin::new(&mut self.stream).poll_shutdown(context));
         match closed.map_err(of_stream) {
             // OpenSSL closes no TLS that has failed. The failure was an error of a read or write.
             Err(error) if tls_error(&error).is_some() => {
