@@ -23,7 +23,7 @@ use crate::response::Response;
 ///   connection that presented another identity, or none; a request without identity is never sent
 ///   on a connection that presented one. A resumed TLS session counts as presenting the identity of
 ///   its first handshake.
-/// - A [pinned server](Request::pinned_server) is authenticated by the thumbprint of its
+/// - A [pinned server](Request::with_pinned_server) is authenticated by the thumbprint of its
 ///   certificate only, and proves in the handshake that it has the key. Any other server is
 ///   [`Tls`](TransportErrorKind::Tls) before a byte of the request is sent. Connections and
 ///   sessions are never shared between pins, or with requests without a pin.
