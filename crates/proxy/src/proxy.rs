@@ -246,6 +246,7 @@ impl ProxyBuilder {
             .idle_time(IDLE_TIME)
             .max_head(BUFFER_SIZE, MAX_HEADERS)
             .grace_period(self.grace_period)
+            .end_with_client()
             .metrics(self.metrics.clone());
         let state = ProxyState { access, routes: RouteTable::new(self.routes)? };
         let state = CurrentState::new(state);

@@ -34,23 +34,29 @@ pub(crate) async fn accept_connections(
         stopped: stopped.clone(),
     });
     let mut connections = JoinSet::new();
+    // A connection that waits for a slot.
+    let mut waiting = None;
     let serve =
         |accepted: Accepted, slot: ConnectionSlot| serve_connection(accepted, slot, Arc::clone(&shared));
     loop {
         let next = async {
-            let accepted = listener.accept().await?;
-            Ok::<_, io::Error>((accepted, limits.admit().await))
+            if waiting.is_none() {
+                waiting = Some(listener.accept().await?);
+            }
+            Ok::<_, io::Error>(limits.admit().await)
         };
-        let accepted = tokio::select! {
+        let admitted = tokio::select! {
             biased;
             // An error means that the server was dropped, which stops it as well.
             _stopped = stopped.wait_for(|stop| *stop) => break,
             next = next => next,
         };
         while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((accepted, slot)) => {
-                connections.spawn(serve(accepted, slot));
+        match admitted {
+            Ok(slot) => {
+                if let Some(accepted) = waiting.take() {
+                    connections.spawn(serve(accepted, slot));
+                }
             }
             Err(_) => {
                 let _reclaimed = limits.reclaim();
@@ -61,7 +67,7 @@ pub(crate) async fn accept_connections(
     // New connections are refused while pending requests finish.
     let queued = listener.into_queued();
     let finish = async {
-        for accepted in queued {
+        for accepted in waiting.into_iter().chain(queued) {
             connections.spawn(serve(accepted, limits.admit().await));
         }
         while connections.join_next().await.is_some() {}

@@ -17,14 +17,15 @@ use symbolon_types::SharedClock;
 use crate::exchange::{self, Connections, PendingBody};
 use crate::handler::ClientConnection;
 use crate::http1::{Http1Connection, Http1End};
-use crate::io::{ConnectionIo, HTTP2_PREFACE, read_preface};
+use crate::io::{ConnectionIo, HTTP2_PREFACE, close, read_preface};
 use crate::listener::{Accepted, ClientStream};
 use crate::slots::{ConnectionSlot, Expiry};
 
 /// The time in which a stopped server serves further requests of its connections, so that those
 /// that are on their way are not lost.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
-/// The time in which a client can acknowledge the end of an HTTP/2 connection.
+/// The time in which a client can acknowledge the end of an HTTP/2 connection, or read the last
+/// response over HTTP/1.1.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// Serves one connection until the client closes it, its slot expires, or the server stops.
@@ -106,7 +107,15 @@ async fn serve_http(
         let expiry = tokio::select! {
             biased;
             end = poll_fn(|context| http.poll_until_idle(context)) => match end {
-                Http1End::Closed => return None,
+                Http1End::Closed(None) => return None,
+                Http1End::Closed(Some(closing)) => {
+                    tokio::select! {
+                        () = close(closing) => {}
+                        _ended = &mut ended => {}
+                        () = shared.clock.sleep(CLOSING_TIME) => {}
+                    }
+                    return None;
+                }
                 Http1End::Idle(idle, read) if read.is_empty() => return Some(idle),
                 Http1End::Idle(idle, read) => {
                     (stream, begin) = (idle, read);

@@ -36,6 +36,7 @@ impl HttpProtocols {
     pub(crate) fn new(settings: &ServerSettings) -> Self {
         let mut http1 = http1::Builder::new();
         http1.max_buf_size(settings.max_head_size).max_headers(settings.max_headers);
+        http1.half_close(settings.answers_half_closed);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

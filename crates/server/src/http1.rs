@@ -26,8 +26,8 @@ pub(crate) struct Http1Connection<S: HttpService<Incoming>> {
 
 /// The end of HTTP/1.1 on a connection.
 pub(crate) enum Http1End {
-    /// The connection is closed, or has become a tunnel.
-    Closed,
+    /// No more requests are served. The stream is returned unless it has become a tunnel.
+    Closed(Option<Box<dyn ClientStream>>),
     /// The connection waits for a request, of which these octets were read.
     Idle(Box<dyn ClientStream>, Bytes),
 }
@@ -51,10 +51,10 @@ where
     /// served.
     pub(crate) fn poll_until_idle(&mut self, context: &mut Context<'_>) -> Poll<Http1End> {
         if self.poll_closed(context).is_ready() {
-            return Poll::Ready(Http1End::Closed);
+            return Poll::Ready(self.closed());
         }
         let connection = &self.connection;
-        let Some(http) = &mut self.http else { return Poll::Ready(Http1End::Closed) };
+        let Some(http) = &mut self.http else { return Poll::Ready(Http1End::Closed(None)) };
         if !connection.slot.is_idle() || !connection.progress.is_complete_after(self.before) {
             return Poll::Pending;
         }
@@ -66,15 +66,20 @@ where
         match ended {
             Poll::Ready(Ok(())) => {
                 let parts = self.http.take().and_then(UpgradeableConnection::into_parts);
-                let Some(parts) = parts else { return Poll::Ready(Http1End::Closed) };
+                let Some(parts) = parts else { return Poll::Ready(Http1End::Closed(None)) };
                 let (stream, unread) = parts.io.into_parts();
                 let length = parts.read_buf.len() + unread.len();
                 let octets = parts.read_buf.chain(unread).copy_to_bytes(length);
                 Poll::Ready(Http1End::Idle(stream, octets))
             }
-            Poll::Ready(Err(_)) => Poll::Ready(Http1End::Closed),
+            Poll::Ready(Err(_)) => Poll::Ready(self.closed()),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    fn closed(&mut self) -> Http1End {
+        let parts = self.http.take().and_then(UpgradeableConnection::into_parts);
+        Http1End::Closed(parts.map(|parts| parts.io.into_parts().0))
     }
 
     /// Serves requests until the connection is closed. Errors of a client's connection do not

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::handler::ClientConnection;
 use crate::listener::ClientStream;
@@ -27,6 +27,23 @@ pub(crate) async fn read_preface(stream: &mut Box<dyn ClientStream>) -> io::Resu
         let read = buffer.filled();
         if read.len() == before || !HTTP2_PREFACE.starts_with(read) || read.len() == HTTP2_PREFACE.len() {
             return Ok(Bytes::copy_from_slice(read));
+        }
+    }
+}
+
+/// Ends a connection from this side, and discards the octets that the client still sends. If they
+/// were not read, the connection would be reset, and with it a response that the client has not
+/// read (RFC 9112 §9.6).
+pub(crate) async fn close(mut stream: Box<dyn ClientStream>) {
+    if poll_fn(|context| AsyncWrite::poll_shutdown(Pin::new(&mut stream), context)).await.is_err() {
+        return;
+    }
+    let mut octets = vec![0; 8 * 1024];
+    loop {
+        let mut buffer = ReadBuf::new(&mut octets);
+        let read = poll_fn(|context| AsyncRead::poll_read(Pin::new(&mut stream), context, &mut buffer));
+        if read.await.is_err() || buffer.filled().is_empty() {
+            return;
         }
     }
 }

@@ -151,7 +151,9 @@ impl Listener {
     /// # Errors
     /// `local_error` if the socket cannot be used.
     pub fn from_tcp_for_all(server: &str, socket: std::net::TcpListener) -> Result<Self, Error> {
-        let address = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
+        let address = check_listening(&socket)
+            .and_then(|()| socket.set_nonblocking(true))
+            .and_then(|()| socket.local_addr());
         let listening = address.and_then(|address| Ok((TcpListener::from_std(socket)?, address)));
         let (socket, address) = listening.map_err(|error| cannot_use(server, error))?;
         Ok(Self::of_tcp(socket, address))
@@ -164,7 +166,9 @@ impl Listener {
     /// `local_error` if the socket cannot be used.
     #[cfg(unix)]
     pub fn from_unix(server: &str, socket: std::os::unix::net::UnixListener) -> Result<Self, Error> {
-        let listening = socket.set_nonblocking(true).and_then(|()| UnixListener::from_std(socket));
+        let listening = check_listening(&socket)
+            .and_then(|()| socket.set_nonblocking(true))
+            .and_then(|()| UnixListener::from_std(socket));
         let socket = listening.map_err(|error| cannot_use(server, error))?;
         Ok(Self { socket: ListeningSocket::Unix(socket), address: None, file: None })
     }
@@ -224,6 +228,21 @@ impl ListeningSocket {
         }
         queued
     }
+}
+
+/// Fails for a socket that accepts no connections, such as one that is only bound, or that is a
+/// connection itself.
+#[cfg(unix)]
+fn check_listening(socket: &impl std::os::fd::AsFd) -> io::Result<()> {
+    match rustix::net::sockopt::socket_acceptconn(socket)? {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen")),
+    }
+}
+
+#[cfg(not(unix))]
+fn check_listening(_socket: &std::net::TcpListener) -> io::Result<()> {
+    Ok(())
 }
 
 fn of_tcp(stream: TcpStream, address: SocketAddr) -> Accepted {

@@ -15,6 +15,7 @@ pub struct ServerSettings {
     pub(crate) max_head_size: usize,
     pub(crate) max_headers: usize,
     pub(crate) grace_period: Duration,
+    pub(crate) answers_half_closed: bool,
     pub(crate) metrics: Metrics,
     pub(crate) clock: SharedClock,
 }
@@ -28,6 +29,7 @@ impl ServerSettings {
             max_head_size: 16 * 1024,
             max_headers: 64,
             grace_period: Duration::from_secs(5),
+            answers_half_closed: true,
             metrics: Metrics::new(),
             clock,
         }
@@ -58,6 +60,14 @@ impl ServerSettings {
     /// Sets the time that pending requests get when the server stops. Default: five seconds.
     pub fn grace_period(mut self, limit: Duration) -> Self {
         self.grace_period = limit;
+        self
+    }
+
+    /// Ends a pending request over HTTP/1.1 when the client ends its half of the connection. For
+    /// requests that are expensive or endless: a client that has closed the connection looks the
+    /// same as one that waits for the response. Default: the request is answered.
+    pub fn end_with_client(mut self) -> Self {
+        self.answers_half_closed = false;
         self
     }
 
