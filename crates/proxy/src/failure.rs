@@ -106,6 +106,7 @@ impl From<Error> for ProxyFailure {
         }
         let status = match error.code() {
             "timeout" => StatusCode::GATEWAY_TIMEOUT,
+            "request_body_failed" => StatusCode::BAD_REQUEST,
             _ if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
         };

@@ -23,6 +23,16 @@ const CLIENT_CERTIFICATE: [&str; 3] = ["clientcert", "sslclient", "tlsclient"];
 /// send to a resource.
 pub(crate) fn clean_request(headers: &mut HeaderMap) {
     let accepts_trailers = has_token(headers, &TE, "trailers");
+    clean_request_trailers(headers);
+    // Trailers are passed on, so this applies to the resource as well (RFC 9110 §10.1.4).
+    if accepts_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Removes the fields of trailers that a request must not have in its header. Some servers merge
+/// both.
+pub(crate) fn clean_request_trailers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     for name in [HOST, EXPECT, AUTHORIZATION, PROXY_AUTHORIZATION, SECRET_HEADER] {
         headers.remove(name);
@@ -31,10 +41,6 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
         headers.keys().filter(|name| is_client_certificate(name.as_str())).cloned().collect();
     for name in forged {
         headers.remove(name);
-    }
-    // Trailers are passed on, so this applies to the resource as well (RFC 9110 §10.1.4).
-    if accepts_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 

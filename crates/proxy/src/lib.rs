@@ -15,6 +15,7 @@ mod proxy;
 mod record;
 mod route;
 mod service;
+mod trailers;
 mod upgrade;
 
 pub use proxy::{Proxy, ProxyBuilder};

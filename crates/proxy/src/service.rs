@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::header::UPGRADE;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use symbolon_server::{
     ClientConnection, Handler, Peer, RESERVED_PREFIX, RequestBody, ResponseFuture, ServerBody,
@@ -15,6 +15,7 @@ use crate::failure::ProxyFailure;
 use crate::headers;
 use crate::record::ProxyRecord;
 use crate::route::RouteTable;
+use crate::trailers::CleanTrailers;
 use crate::upgrade::tunnel;
 
 /// The maximum size of the header fields of a request. Azure's services accept less.
@@ -74,6 +75,10 @@ impl ProxyService {
         if headers::size(&head.headers) > MAX_HEADERS_SIZE {
             return Err(ProxyFailure::head_too_large(MAX_HEADERS_SIZE));
         }
+        // A successful response would end HTTP on the connection (RFC 9110 §9.3.6).
+        if head.method == Method::CONNECT {
+            return Err(ProxyFailure::invalid_target());
+        }
         let (route, url) = state.routes.find(&head.uri)?;
         let upgrade = headers::requested_upgrade(&head.headers, head.version);
         let upgrade = route.upgrade_client.as_ref().zip(upgrade);
@@ -87,6 +92,7 @@ impl ProxyService {
             None => (&route.client, None),
         };
         head.extensions.clear();
+        let body = CleanTrailers::new(body, headers::clean_request_trailers);
         let mut response = client.send(Request::from_parts(head, body)).await?;
         let protocol = response.headers().get(UPGRADE).cloned();
         headers::clean_response(response.headers_mut());
@@ -97,7 +103,7 @@ impl ProxyService {
             headers::add_upgrade(response.headers_mut(), protocol);
             connection.continue_with(tunnel(on_upgrade, hyper::upgrade::on(&mut response)));
         }
-        Ok(response.map(server_body))
+        Ok(response.map(|body| server_body(CleanTrailers::new(body, headers::clean_response))))
     }
 }
 

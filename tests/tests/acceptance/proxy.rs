@@ -264,6 +264,7 @@ async fn proxy_09_errors_have_codes() {
         ("GET", "/other", "", 404, "proxy_route_missing"),
         ("GET", "/vault/../x", "", 400, "proxy_target_invalid"),
         ("OPTIONS", "*", "", 400, "proxy_target_invalid"),
+        ("CONNECT", "/vault/x", "", 400, "proxy_target_invalid"),
         ("GET", "/vault/x", &*long, 431, "proxy_headers_too_large"),
     ] {
         let response = env.send(method, target, fields).await;
@@ -273,6 +274,9 @@ async fn proxy_09_errors_have_codes() {
         assert_eq!(error["retryable"], false);
     }
     assert_eq!(server.received().len(), 0);
+    // The body of the client is at fault, not the resource.
+    let response = env.send("POST", "/vault/x", "Transfer-Encoding: chunked\r\n\r\nno length\r\n").await;
+    assert_eq!((response.status, response.code().as_deref()), (400, Some("request_body_failed")));
     server.script([Reaction::Lose]);
     let response = env.send("POST", "/vault/x", "Content-Length: 0\r\n").await;
     assert_eq!((response.status, response.code().as_deref()), (502, Some("transport_error")));
