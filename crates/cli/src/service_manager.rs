@@ -26,21 +26,22 @@ impl ServiceManager {
     }
 
     /// Reports that the server is ready, or again after a reload, with a line about its state.
-    pub(crate) fn ready(&self, status: &str) {
-        self.notify(&format!("READY=1\nSTATUS={status}"));
+    pub(crate) async fn ready(&self, status: &str) {
+        self.notify(&format!("READY=1\nSTATUS={status}")).await;
     }
 
-    pub(crate) fn reloading(&self) {
+    pub(crate) async fn reloading(&self) {
         if self.socket.is_some() {
             self.notify(&format!(
                 "RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reading the routes again",
                 monotonic_micros()
-            ));
+            ))
+            .await;
         }
     }
 
-    pub(crate) fn stopping(&self) {
-        self.notify("STOPPING=1\nSTATUS=finishing pending requests");
+    pub(crate) async fn stopping(&self) {
+        self.notify("STOPPING=1\nSTATUS=finishing pending requests").await;
     }
 
     /// Runs a server, and shows the service manager that its event loop runs.
@@ -48,7 +49,7 @@ impl ServiceManager {
         let watchdog = async {
             let Some(interval) = self.watchdog else { return std::future::pending().await };
             loop {
-                self.notify("WATCHDOG=1");
+                self.notify("WATCHDOG=1").await;
                 SharedClock::system().sleep(interval / 2).await;
             }
         };
@@ -59,9 +60,9 @@ impl ServiceManager {
     }
 
     /// A notification that is lost changes nothing for clients.
-    fn notify(&self, message: &str) {
+    async fn notify(&self, message: &str) {
         if let Some(socket) = &self.socket {
-            socket.send(message);
+            socket.send(message).await;
         }
     }
 }
@@ -87,14 +88,16 @@ mod linux {
 
     use listenfd::ListenFd;
     use rustix::time::{ClockId, clock_gettime};
-    use symbolon::{Env, Error};
+    use symbolon::{Env, Error, SharedClock};
     use symbolon_agent::Listener;
 
     use super::PassedSockets;
     use crate::failure;
 
-    /// Time limit for a notification, which the service manager reads at once.
-    const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+    /// Attempts to send a notification while the service manager reads none, and the time between
+    /// them.
+    const SEND_ATTEMPTS: usize = 20;
+    const SEND_INTERVAL: Duration = Duration::from_millis(50);
     /// The name of the socket for operators (`FileDescriptorName=`).
     const STATUS_SOCKET: &str = "status";
     /// The name of a socket with a connection (`Accept=yes`).
@@ -113,7 +116,7 @@ mod linux {
                     None => SocketAddr::from_pathname(name)?,
                 };
                 let socket = UnixDatagram::unbound()?;
-                socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+                socket.set_nonblocking(true)?;
                 Ok(Self(socket, address))
             };
             connect().map_err(|error: io::Error| {
@@ -122,8 +125,16 @@ mod linux {
             })
         }
 
-        pub(super) fn send(&self, message: &str) {
-            let _sent = self.0.send_to_addr(message.as_bytes(), &self.1);
+        /// Sends a notification. Requests are served while the service manager reads none.
+        pub(super) async fn send(&self, message: &str) {
+            for _ in 0..SEND_ATTEMPTS {
+                match self.0.send_to_addr(message.as_bytes(), &self.1) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        SharedClock::system().sleep(SEND_INTERVAL).await;
+                    }
+                    _ => return,
+                }
+            }
         }
     }
 
@@ -198,7 +209,7 @@ mod elsewhere {
             Ok(Self)
         }
 
-        pub(super) fn send(&self, _message: &str) {}
+        pub(super) async fn send(&self, _message: &str) {}
     }
 
     pub(super) fn monotonic_micros() -> i64 {
@@ -207,5 +218,40 @@ mod elsewhere {
 
     pub(crate) fn take_sockets(_server: &str, _env: &Env) -> Result<PassedSockets, Error> {
         Ok(PassedSockets::default())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    // A service manager that is busy stops no request.
+    #[tokio::test]
+    async fn full_queue_of_the_manager_blocks_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let queue = UnixDatagram::bind(&path).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        while sender.send_to(b"full", &path).is_ok() {}
+        let manager = ServiceManager {
+            socket: Some(NotifySocket::new(path.to_str().unwrap()).unwrap()),
+            watchdog: None,
+        };
+        tokio::select! {
+            biased;
+            () = manager.ready("ready") => panic!("the event loop was blocked"),
+            () = tokio::task::yield_now() => {}
+        }
+        // The notification is sent when the queue has room.
+        let mut message = [0; 64];
+        while queue.recv(&mut message).is_ok_and(|length| &message[..length] == b"full") {
+            queue.set_nonblocking(true).unwrap();
+        }
+        manager.ready("ready").await;
+        let length = queue.recv(&mut message).unwrap();
+        assert_eq!(&message[..length], b"READY=1\nSTATUS=ready");
     }
 }

@@ -49,6 +49,11 @@ impl Signals {
         *signal == Signal::HUP
     }
 
+    /// Returns at the next signal other than SIGHUP.
+    pub(crate) async fn next_end(&mut self) {
+        while Self::is_hang_up(&self.next().await) {}
+    }
+
     #[cfg(not(unix))]
     pub(crate) fn is_hang_up((): &()) -> bool {
         false

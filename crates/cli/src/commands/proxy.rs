@@ -68,13 +68,13 @@ async fn serve(
         MainListener::Passed(listener) => builder.listen_on(listener)?,
     };
     variables::publish(&options.variables, environment(options, &proxy), global.output)?;
-    manager.ready(SERVING);
+    manager.ready(SERVING).await;
     loop {
         let signal = signals.next().await;
         if !Signals::is_hang_up(&signal) || options.config.is_none() {
             break;
         }
-        manager.reloading();
+        manager.reloading().await;
         let reloaded = routes.load().and_then(|(users, routes)| proxy.reload(routes, users));
         match reloaded {
             Ok(()) => log.write(Severity::Info, "routes_reloaded", "the routes were read again", []),
@@ -84,13 +84,13 @@ async fn serve(
                 log.write(Severity::Error, "routes_not_reloaded", &message, code);
             }
         }
-        manager.ready(SERVING);
+        manager.ready(SERVING).await;
     }
-    manager.stopping();
+    manager.stopping().await;
     log.write(Severity::Info, "stopping", "stopping", []);
     tokio::select! {
         () = proxy.stop() => {}
-        _again = signals.next() => {}
+        () = signals.next_end() => {}
     }
     Ok(ExitCode::SUCCESS)
 }

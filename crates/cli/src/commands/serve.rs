@@ -55,9 +55,9 @@ async fn serve(
     }
     let printed = agent.environment().into_iter().chain(status_variable(agent.status_address()));
     variables::publish(&options.variables, printed, global.output)?;
-    manager.ready("serving tokens");
+    manager.ready("serving tokens").await;
     signals.next().await;
-    manager.stopping();
+    manager.stopping().await;
     log.write(Severity::Info, "stopping", "stopping", []);
     agent.stop().await;
     Ok(ExitCode::SUCCESS)

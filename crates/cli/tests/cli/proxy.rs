@@ -282,6 +282,35 @@ fn prx_09_file_is_read_again() {
     assert_eq!(proxy.get("/new").0, 200);
 }
 
+// A script that reloads the routes does not know that the proxy is stopping.
+#[test]
+fn prx_09_reload_does_not_end_the_drain() {
+    let env = TestEnv::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.toml");
+    write_config(&path, &env, "/", "");
+    let mut proxy = RunningProxy::start(&env, &["--config", path.to_str().unwrap()]);
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    let head = proxy.head("POST", "/echo", "Content-Length: 10\r\n");
+    stream.write_all(format!("{head}first").as_bytes()).unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"first") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    signal(&proxy.child, Signal::TERM);
+    proxy.wait_for("stopping");
+    signal(&proxy.child, Signal::HUP);
+    // A connection is refused once the signals before were handled.
+    while TcpStream::connect(proxy.address()).is_ok() {}
+    stream.write_all(b"after").unwrap();
+    let mut rest = [0; 5];
+    stream.read_exact(&mut rest).expect("the rest of the response");
+    assert_eq!(&rest, b"after");
+    assert_eq!(proxy.stop(Signal::HUP).0, Some(0));
+}
+
 #[test]
 fn prx_10_refusals_are_logged() {
     let env = TestEnv::new();

@@ -494,6 +494,28 @@ fn srv_08_sockets_without_use() {
     }
 }
 
+// Without Accept=no, a service manager passes connections.
+#[test]
+fn srv_08_sockets_that_do_not_listen() {
+    let env = TestEnv::new();
+    let (passed, _client) = UnixStream::pair().unwrap();
+    let server = serve(&env, &[]);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0", "sh"]);
+    command.arg(server.get_program()).args(server.get_args()).env_clear();
+    command.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(std::os::fd::OwnedFd::from(passed)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let printed = BufReader::new(child.stdout.take().unwrap()).lines().next();
+    if printed.is_some() {
+        child.kill().unwrap();
+    }
+    let ran = child.wait_with_output().unwrap();
+    let log = String::from_utf8(ran.stderr).unwrap();
+    assert!(printed.is_none(), "it serves: {printed:?}");
+    assert!(ran.status.code() == Some(1) && log.contains("the socket does not listen"), "{log}");
+}
+
 // Sockets that were passed to a parent are not taken.
 #[test]
 fn srv_08_sockets_of_another_process() {

@@ -148,7 +148,7 @@ impl Renewal<'_> {
                 let (thumbprint, end) =
                     (update.record.thumbprint().to_string(), Timestamp::from(update.record.usable_until()));
                 let due = Timestamp::from(update.binding.renew_at());
-                self.manager.ready(&format!("the renewal is due at {due}"));
+                self.manager.ready(&format!("the renewal is due at {due}")).await;
                 if update.is_changed {
                     let message = format!(
                         "wrote the certificate {thumbprint}, valid until {end}; the renewal is due at {due}"
