@@ -68,9 +68,9 @@ async fn run(protocols: &[Protocol], sizes: Sizes, only: Option<&str>) -> Result
     let tokens = emulator.client()?;
     println!("| | symbolon-client | reqwest | ratio | limit | |\n|---|--:|--:|--:|--:|---|");
     for protocol in protocols {
-        let ours = Symbolon::new(&tokens, &server, *protocol)?;
-        let theirs = Reqwest::new(&tokens, &server, *protocol).await?;
-        measure(*protocol, &ours, &theirs, sizes, only, 1.0).await?;
+        let ours = async || Symbolon::new(&tokens, &server, *protocol);
+        let theirs = async || Reqwest::new(&tokens, &server, *protocol).await;
+        measure(*protocol, ours, theirs, sizes, only, 1.0).await?;
     }
     Ok(())
 }
@@ -80,9 +80,9 @@ async fn run_openssl(sizes: Sizes, only: Option<&str>) -> Result<(), BoxError> {
     let server = ServerProcess::start(emulator.ca_file())?;
     let tokens = emulator.client()?;
     println!("| | OpenSSL | rustls | ratio | limit | |\n|---|--:|--:|--:|--:|---|");
-    let openssl = Symbolon::with_openssl(&tokens, &server)?;
-    let rustls = Symbolon::new(&tokens, &server, Protocol::Http1)?;
-    measure(Protocol::Http1, &openssl, &rustls, sizes, only, 0.9).await
+    let openssl = async || Symbolon::with_openssl(&tokens, &server);
+    let rustls = async || Symbolon::new(&tokens, &server, Protocol::Http1);
+    measure(Protocol::Http1, openssl, rustls, sizes, only, 0.9).await
 }
 
 /// The server, in a process of its own. It ends when this is dropped.

@@ -23,7 +23,7 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(crate) const FULL: Self = Self {
         rounds: 41,
-        streaming_rounds: 5,
+        streaming_rounds: 11,
         latency_calls: 300,
         throughput_calls: 4096,
         streamed: 1 << 30,
@@ -37,35 +37,37 @@ const MEMORY_LIMIT_KIB: u64 = 8 * 1024;
 
 /// Prints a row for each measurement. A ratio above 1 means that ours is better; `limit` is its
 /// least value.
-pub(crate) async fn measure(
+///
+/// Where one connection carries a measurement, each round opens another: the cores on which its two
+/// ends run decide half of its time, and last as long as the connection.
+pub(crate) async fn measure<O: Caller, T: Caller>(
     protocol: Protocol,
-    ours: &impl Caller,
-    theirs: &impl Caller,
+    new_ours: impl AsyncFn() -> Result<O, BoxError>,
+    new_theirs: impl AsyncFn() -> Result<T, BoxError>,
     sizes: Sizes,
     only: Option<&str>,
     limit: f64,
 ) -> Result<(), BoxError> {
     let name = protocol.name();
     let is_wanted = |part: &str| only.is_none_or(|only| only == part);
-    // Opens the connections, and fills the caches.
-    at_once(ours, 64, 64).await?;
-    at_once(theirs, 64, 64).await?;
     if is_wanted("latency") {
         let calls = sizes.latency_calls;
         let mut rounds = Rounds::default();
         for _ in 0..sizes.rounds {
-            rounds.push(one_after_another(ours, calls).await?, one_after_another(theirs, calls).await?);
+            let (ours, theirs) = (opened(&new_ours).await?, opened(&new_theirs).await?);
+            rounds.push(one_after_another(&ours, calls).await?, one_after_another(&theirs, calls).await?);
         }
         let micros = |seconds: f64| format!("{:.0} µs", seconds * 1e6 / calls as f64);
         rounds.print(&format!("{name}, one after another"), micros, limit);
     }
     for count in [64, 256].into_iter().filter(|_| is_wanted("throughput")) {
         let calls = sizes.throughput_calls;
-        at_once(ours, count, count).await?;
-        at_once(theirs, count, count).await?;
+        let (ours, theirs) = (new_ours().await?, new_theirs().await?);
+        at_once(&ours, count, count).await?;
+        at_once(&theirs, count, count).await?;
         let mut rounds = Rounds::default();
         for _ in 0..sizes.rounds {
-            rounds.push(at_once(ours, count, calls).await?, at_once(theirs, count, calls).await?);
+            rounds.push(at_once(&ours, count, calls).await?, at_once(&theirs, count, calls).await?);
         }
         let rate = |seconds: f64| format!("{:.0} /s", calls as f64 / seconds);
         rounds.print(&format!("{name}, {count} at once"), rate, limit);
@@ -77,9 +79,10 @@ pub(crate) async fn measure(
             let mut rounds = Rounds::default();
             let mut growth = 0;
             for _ in 0..sizes.streaming_rounds {
-                let (time, grown) = with_memory(stream(ours, direction, size)).await?;
+                let (ours, theirs) = (opened(&new_ours).await?, opened(&new_theirs).await?);
+                let (time, grown) = with_memory(stream(&ours, direction, size)).await?;
                 growth = growth.max(grown);
-                rounds.push(time, stream(theirs, direction, size).await?);
+                rounds.push(time, stream(&theirs, direction, size).await?);
             }
             rounds.print(&format!("{name}, {} MiB {direction}", size >> 20), rate, limit.min(0.95));
             let is_met = growth < MEMORY_LIMIT_KIB;
@@ -90,6 +93,13 @@ pub(crate) async fn measure(
         }
     }
     Ok(())
+}
+
+/// Returns a new client with an open connection.
+async fn opened<C: Caller>(new: impl AsyncFn() -> Result<C, BoxError>) -> Result<C, BoxError> {
+    let caller = new().await?;
+    one_after_another(&caller, 8).await?;
+    Ok(caller)
 }
 
 /// The durations of the rounds, in seconds.

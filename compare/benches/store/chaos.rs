@@ -65,7 +65,9 @@ pub fn run(options: StoreOptions) -> Result<bool, BoxError> {
         process.end_input();
         let line = process.line()?;
         let numbers: Vec<u64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
-        let [sent, failed, slow] = numbers[..] else { return Err(format!("a process printed {line}").into()) };
+        let [sent, failed, slow] = numbers[..] else {
+            return Err(format!("a process printed {line}").into());
+        };
         requests += sent;
         failures += failed;
         slowest = slowest.max(slow);

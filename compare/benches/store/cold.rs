@@ -73,5 +73,9 @@ fn round(
     }
     times.sort_unstable();
     let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    Ok(RoundResult { failed: count - times.len(), median, slowest: times.last().copied().unwrap_or_default() })
+    Ok(RoundResult {
+        failed: count - times.len(),
+        median,
+        slowest: times.last().copied().unwrap_or_default(),
+    })
 }

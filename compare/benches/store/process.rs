@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use symbolon_redis::{RedisStore, RedisStoreBuilder};
 use symbolon_token::authority::Authority;
 use symbolon_token::{
-    Application, ClientSecret, Context, Secret, SealingKey, TokenCache, TokenClient, TokenOrigin,
+    Application, ClientSecret, Context, SealingKey, Secret, TokenCache, TokenClient, TokenOrigin,
 };
 use symbolon_transport::{Request, Response, TransportError, TransportErrorKind, transport_fn};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -167,9 +167,7 @@ async fn exchange(service: SocketAddr, request: Request) -> Result<Response, Tra
     let body = String::from_utf8_lossy(request.body()).into_owned();
     let scope = body.split('&').find_map(|pair| pair.strip_prefix("scope=")).unwrap_or_default();
     let scope = scope.replace("%3A", ":").replace("%2F", "/");
-    let lost = |error: std::io::Error| {
-        TransportError::new(TransportErrorKind::Connect).with_source(error)
-    };
+    let lost = |error: std::io::Error| TransportError::new(TransportErrorKind::Connect).with_source(error);
     let mut connection = tokio::net::TcpStream::connect(service).await.map_err(lost)?;
     connection.write_all(format!("{}\n", name_of(&scope)).as_bytes()).await.map_err(lost)?;
     let mut response = Vec::new();
