@@ -38,8 +38,8 @@ const MEMORY_LIMIT_KIB: u64 = 8 * 1024;
 /// Prints a row for each measurement. A ratio above 1 means that ours is better; `limit` is its
 /// least value.
 ///
-/// Where one connection carries a measurement, each round opens another: the cores on which its two
-/// ends run decide half of its time, and last as long as the connection.
+/// Each round of a measurement on one connection opens another: the cores on which its two ends run
+/// decide half of its time, and stay the same as long as it lives.
 pub(crate) async fn measure<O: Caller, T: Caller>(
     protocol: Protocol,
     new_ours: impl AsyncFn() -> Result<O, BoxError>,

@@ -13,6 +13,7 @@ use symbolon_emulator::{EmulatorBuilder, Fault, Step};
 use tempfile::TempDir;
 
 use crate::run::{RunResult, TestEnv, signal, skip_without};
+use crate::running::RunningCommand;
 
 const RESOURCE: &str = "https://vault.azure.net";
 
@@ -560,7 +561,7 @@ fn bnd_15_nginx_presents_the_new_certificate() {
     server.args(options.split(' ')).env("NGINX", "1;").stdin(Stdio::null());
     // It inherits a listening socket, as in its binary upgrade.
     let server = server.stdout(Stdio::from(OwnedFd::from(listener))).spawn().unwrap();
-    let mut server = KilledOnDrop(server);
+    let mut server = RunningCommand(server);
     daemon.wait_for("notified the program");
     call_through(&env, port, &first);
     signal(&daemon.child, Signal::HUP);
@@ -601,7 +602,7 @@ fn bnd_15_haproxy_presents_the_new_certificate() {
     daemon.wait_for("the program was not notified");
     let mut server = Command::new(&haproxy);
     server.args(["-W", "-f", "haproxy.cfg"]).current_dir(env.path("")).stdin(Stdio::null());
-    let server = KilledOnDrop(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let server = RunningCommand(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     // A signal would end it before it listens.
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         std::thread::yield_now();
@@ -636,15 +637,6 @@ fn call_through(env: &HandoverEnv, port: u16, record: &Value) {
         }
     }
     panic!("the resource does not get the certificate {expected}");
-}
-
-struct KilledOnDrop(Child);
-
-impl Drop for KilledOnDrop {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
-    }
 }
 
 fn get(port: u16, authorization: &str) -> String {

@@ -32,9 +32,13 @@ mod progress;
 mod proxy;
 mod run;
 #[cfg(unix)]
+mod running;
+#[cfg(unix)]
 mod serve;
 #[cfg(unix)]
 mod service;
+#[cfg(unix)]
+mod service_manager;
 mod token;
 mod token_json;
 mod usage;

@@ -86,8 +86,8 @@ fn package_in(folder: &Path) -> PathBuf {
 fn installed() -> Option<Machine> {
     let package = deb()?;
     let machine = Machine::boot()?;
-    machine.copy(package, "/root/symbolon.deb");
-    machine.run("dpkg --install /root/symbolon.deb");
+    machine.copy(package, "/symbolon.deb");
+    machine.run("dpkg --install /symbolon.deb");
     Some(machine)
 }
 

@@ -4,33 +4,23 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use symbolon_emulator::{EmulatorBuilder, Step};
 
 use crate::run::{RunResult, TestEnv, signal, skip_without};
+use crate::running::{RESOURCE, RunningServer, assert_no_request_is_lost};
 
-const RESOURCE: &str = "https://vault.azure.net";
-
-/// A running `proxy` and the variables that it printed.
-struct RunningProxy {
-    child: Child,
-    variables: Value,
-}
+/// A running `proxy`.
+struct RunningProxy(RunningServer);
 
 impl RunningProxy {
     fn start(env: &TestEnv, arguments: &[&str]) -> Self {
         let mut command = env.symbolon();
         command.args(["proxy", "--key", "p-256", "--output", "json"]).args(arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let printed = BufReader::new(child.stdout.take().unwrap()).lines().next();
-        let Some(printed) = printed else {
-            panic!("{:?}", child.wait_with_output().unwrap());
-        };
-        Self { child, variables: serde_json::from_str(&printed.unwrap()).unwrap() }
+        Self(RunningServer::start(command))
     }
 
     /// A proxy for the resource of the emulator, with a bound token.
@@ -40,11 +30,11 @@ impl RunningProxy {
     }
 
     fn address(&self) -> &str {
-        self.variables["SYMBOLON_PROXY_URL"].as_str().unwrap().strip_prefix("http://").unwrap()
+        self.0.variable("SYMBOLON_PROXY_URL").strip_prefix("http://").unwrap()
     }
 
     fn secret(&self) -> &str {
-        self.variables["SYMBOLON_PROXY_SECRET"].as_str().unwrap()
+        self.0.variable("SYMBOLON_PROXY_SECRET")
     }
 
     fn head(&self, method: &str, target: &str, fields: &str) -> String {
@@ -65,29 +55,19 @@ impl RunningProxy {
     }
 
     /// Stops it by a signal and returns its exit code and log.
-    fn stop(mut self, with: Signal) -> (Option<i32>, String) {
-        signal(&self.child, with);
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code(), log)
+    fn stop(self, with: Signal) -> (Option<i32>, String) {
+        self.0.stop(with)
     }
 
     /// Reads the log until a line has this text.
     fn wait_for(&mut self, text: &str) {
-        let stderr = self.child.stderr.as_mut().unwrap();
+        let stderr = self.0.command.0.stderr.as_mut().unwrap();
         let mut log = String::new();
         while !log.contains(text) {
             let mut byte = [0];
             assert_eq!(stderr.read(&mut byte).unwrap(), 1, "{log}");
             log.push(char::from(byte[0]));
         }
-    }
-}
-
-impl Drop for RunningProxy {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
     }
 }
 
@@ -154,8 +134,8 @@ fn prx_02_bearer_calls() {
 fn prx_03_variables_as_json() {
     let env = TestEnv::new();
     let proxy = RunningProxy::bound(&env, &[]);
-    let names = proxy.variables.as_object().unwrap().keys();
-    assert!(names.eq(["SYMBOLON_PROXY_SECRET", "SYMBOLON_PROXY_URL"]), "{:?}", proxy.variables);
+    let names = proxy.0.variables.as_object().unwrap().keys();
+    assert!(names.eq(["SYMBOLON_PROXY_SECRET", "SYMBOLON_PROXY_URL"]), "{:?}", proxy.0.variables);
 }
 
 #[test]
@@ -178,8 +158,8 @@ fn prx_05_unix_socket() {
     let path = folder.path().join("proxy.sock");
     let proxy = RunningProxy::bound(&env, &["--unix", path.to_str().unwrap()]);
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let names = proxy.variables.as_object().unwrap().keys();
-    assert!(names.eq(["SYMBOLON_PROXY_SOCKET"]), "{:?}", proxy.variables);
+    let names = proxy.0.variables.as_object().unwrap().keys();
+    assert!(names.eq(["SYMBOLON_PROXY_SOCKET"]), "{:?}", proxy.0.variables);
     assert_eq!(get_by_socket(&path).0, 200);
     let (code, log) = proxy.stop(Signal::INT);
     assert_eq!((code, path.exists()), (Some(0), false), "{log}");
@@ -272,12 +252,12 @@ fn prx_09_file_is_read_again() {
     let mut proxy = RunningProxy::start(&env, &["--config", path.to_str().unwrap()]);
     assert_eq!((proxy.get("/old").0, proxy.get("/new").0), (200, 404));
     write_config(&path, &env, "/new", "");
-    signal(&proxy.child, Signal::HUP);
+    signal(&proxy.0.command.0, Signal::HUP);
     proxy.wait_for("the routes were read again");
     assert_eq!((proxy.get("/old").0, proxy.get("/new").0), (404, 200));
     assert_eq!(env.emulator.journal().count(Step::Token), 1, "the token is kept");
     write_config(&path, &env, "/broken", "pip = true\n");
-    signal(&proxy.child, Signal::HUP);
+    signal(&proxy.0.command.0, Signal::HUP);
     proxy.wait_for("line 6, column 1: unknown field `pip`");
     assert_eq!(proxy.get("/new").0, 200);
 }
@@ -299,9 +279,9 @@ fn prx_09_reload_does_not_end_the_drain() {
         stream.read_exact(&mut byte).unwrap();
         seen.push(byte[0]);
     }
-    signal(&proxy.child, Signal::TERM);
+    signal(&proxy.0.command.0, Signal::TERM);
     proxy.wait_for("stopping");
-    signal(&proxy.child, Signal::HUP);
+    signal(&proxy.0.command.0, Signal::HUP);
     // A connection is refused once the signals before were handled.
     while TcpStream::connect(proxy.address()).is_ok() {}
     stream.write_all(b"after").unwrap();
@@ -330,42 +310,14 @@ fn prx_10_refusals_are_logged() {
     }
 }
 
-// Connections that are refused are the end: nothing was sent on them.
 #[test]
 fn prx_11_signal_loses_no_request() {
     for with in [Signal::TERM, Signal::INT] {
         let env = TestEnv::new();
         let proxy = RunningProxy::bound(&env, &[]);
         assert_eq!(proxy.get("/").0, 200);
-        let (address, head) = (proxy.address().to_owned(), proxy.head("GET", "/", ""));
-        let (served, is_stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-        std::thread::scope(|threads| {
-            for _ in 0..8 {
-                threads.spawn(|| {
-                    while let Ok(mut stream) = TcpStream::connect(&address) {
-                        while stream.write_all(head.as_bytes()).is_ok() {
-                            let mut response = [0; 4096];
-                            let read = stream.read(&mut response).unwrap_or_default();
-                            let text = String::from_utf8_lossy(&response[..read]).to_lowercase();
-                            assert!(text.starts_with("http/1.1 200"), "lost: {text}");
-                            served.fetch_add(1, Ordering::SeqCst);
-                            if text.contains("connection: close") {
-                                break;
-                            }
-                        }
-                        if is_stopped.load(Ordering::SeqCst) {
-                            break;
-                        }
-                    }
-                });
-            }
-            while served.load(Ordering::SeqCst) < 50 {
-                std::thread::yield_now();
-            }
-            let (code, log) = proxy.stop(with);
-            is_stopped.store(true, Ordering::SeqCst);
-            assert_eq!(code, Some(0), "{log}");
-        });
+        let (address, request) = (proxy.address().to_owned(), proxy.head("GET", "/", ""));
+        assert_no_request_is_lost(&address, &request, || proxy.stop(with));
     }
 }
 

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use symbolon_emulator::Step;
 
-use crate::run::{RunResult, TestEnv, signal, symbolon};
+use crate::run::{RunResult, TestEnv, symbolon};
+use crate::running::RunningCommand;
 
 /// A running `serve` and the variables that it printed.
 struct RunningAgent {
-    child: Child,
+    command: RunningCommand,
     variables: HashMap<String, String>,
 }
 
@@ -27,7 +28,7 @@ impl RunningAgent {
             (name.to_owned(), value.trim_matches('\'').to_owned())
         });
         let variables = variables.collect();
-        Self { child, variables }
+        Self { command: RunningCommand(child), variables }
     }
 
     fn secret(&self) -> &str {
@@ -43,18 +44,8 @@ impl RunningAgent {
     }
 
     /// Stops it by a signal and returns its exit code and log.
-    fn stop(mut self, with: Signal) -> (Option<i32>, String) {
-        signal(&self.child, with);
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code(), log)
-    }
-}
-
-impl Drop for RunningAgent {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+    fn stop(self, with: Signal) -> (Option<i32>, String) {
+        self.command.stop(with)
     }
 }
 

@@ -82,7 +82,7 @@ fn ops_43_agent_starts_at_first_request() {
     ));
     assert_eq!(secret(), first);
     let before = process();
-    machine.run("dpkg --install /root/symbolon.deb");
+    machine.run("dpkg --install /symbolon.deb");
     assert!(process() != before && secret() == first);
     machine.run(&client);
     machine.run("systemctl stop symbolon-agent.service; systemctl start symbolon-agent.service");
@@ -159,7 +159,7 @@ fn ops_45_removal_and_purge() {
         .run("test -e /etc/symbolon/agent.conf; test -e /var/lib/symbolon/key; test ! -e /usr/bin/symbolon");
     machine.run("dpkg --purge symbolon");
     let left = machine.run(
-        "find /etc /opt /srv /usr /var -xdev -newer /root/symbolon.deb -name '*symbolon*' \
+        "find /etc /opt /srv /usr /var -xdev -newer /symbolon.deb -name '*symbolon*' \
          -not -path '/var/lib/dpkg/*'",
     );
     assert_eq!(left, "/var/lib/symbolon-other\n");
