@@ -66,3 +66,27 @@ impl AsyncWrite for BufferedStream {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    // TLS that has to write first, in a renegotiation, would wait for ever.
+    #[tokio::test]
+    async fn pending_write_precedes_input() {
+        let (stream, mut peer) = tokio::io::duplex(1);
+        let mut stream = BufferedStream::new(Box::new(stream));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(stream.poll_progress(&mut context).is_pending());
+        let mut write = |stream: &mut BufferedStream| Pin::new(stream).poll_write(&mut context, b"x");
+        assert!(write(&mut stream).is_ready() && write(&mut stream).is_pending());
+        assert!(stream.poll_progress(&mut Context::from_waker(Waker::noop())).is_ready());
+        peer.read_u8().await.unwrap();
+        assert!(Pin::new(&mut stream).poll_write(&mut Context::from_waker(Waker::noop()), b"x").is_ready());
+        assert!(stream.poll_progress(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+}

@@ -1,5 +1,7 @@
 //! KV: resources that request the certificate late, as Azure Key Vault does.
 
+use std::time::Duration;
+
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
@@ -13,7 +15,7 @@ use symbolon_transport::conformance;
 
 use crate::data::connections;
 use crate::late_server::LateServer;
-use crate::resource_server::{HTTP1, ResourceServer, ServerTls};
+use crate::resource_server::{HTTP1, Reaction, ResourceServer, ServerTls};
 use crate::test_env::TestEnv;
 use crate::vault_server::VaultServer;
 
@@ -333,5 +335,21 @@ async fn kv_14_openssl_server_requests_late() {
                 "{version}: {found:?}"
             );
         }
+    }
+}
+
+// The rest of the last record is in OpenSSL, and nothing more comes from the server.
+#[tokio::test]
+async fn kv_15_records_larger_than_a_read() {
+    let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
+    let server = ResourceServer::start(HTTP1).await;
+    let connections = connections(&test_env, Some(&server)).tls_backend::<OpensslBackend>().build().unwrap();
+    let client = test_env.identity().client(RESOURCE).proof_of_possession().connections(connections);
+    let client = client.deadline(Duration::from_secs(30)).build().unwrap();
+    for size in [1, 8_000, 12_000, 15_000] {
+        let value: &'static str = "x".repeat(size).leak();
+        server.script([Reaction::Answer(200, vec![("x-long", value)].leak())]);
+        let response = client.get(server.url()).send().await.unwrap();
+        assert_eq!(response.headers()["x-long"], value);
     }
 }
