@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::cluster::ClusterClient;
-use redis::{Client, ClientTlsConfig, TlsCertificates};
+use redis::{ClientTlsConfig, TlsCertificates};
 use symbolon_token::{Error, SealedStore, SealingKey};
 use symbolon_types::pki_types::CertificateDer;
 use symbolon_types::pki_types::pem::PemObject as _;
@@ -13,7 +12,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::connection::Connection;
-use crate::endpoint::{Endpoint, Sentinels, client};
+use crate::endpoint::{Endpoint, PasswordSource, Sentinels, ServerUrls, has_tls};
 use crate::entries::RedisEntries;
 use crate::failure::invalid;
 use crate::health::{FailureObserver, Health};
@@ -21,8 +20,6 @@ use crate::store::{Entries, RedisStore, checked_prefix};
 
 /// The default time limit of a command. An exchange takes about as long.
 const TIMEOUT: Duration = Duration::from_millis(500);
-/// The number of times that a command is sent to a cluster that moves its slots.
-const CLUSTER_RETRIES: u32 = 3;
 
 /// Builder of a [`RedisStore`].
 #[must_use]
@@ -32,6 +29,7 @@ pub struct RedisStoreBuilder {
     servers: Servers,
     user: Option<String>,
     password: Option<Secret>,
+    password_source: Option<PasswordSource>,
     roots: Option<Vec<u8>>,
     client_certificate: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     prefix: String,
@@ -71,6 +69,7 @@ impl RedisStoreBuilder {
             servers: Servers::Unset,
             user: None,
             password: None,
+            password_source: None,
             roots: None,
             client_certificate: None,
             prefix: "symbolon:".to_owned(),
@@ -105,6 +104,14 @@ impl RedisStoreBuilder {
     /// Sets the password of the servers, instead of one in their URLs.
     pub fn password(mut self, password: Secret) -> Self {
         self.password = Some(password);
+        self
+    }
+
+    /// Calls a function for the password of each new connection to the servers, so that a password
+    /// can change while the process runs. It runs on an async thread and must not wait. Redis keeps
+    /// a connection that was opened with an earlier password.
+    pub fn password_from(mut self, source: impl Fn() -> Secret + Send + Sync + 'static) -> Self {
+        self.password_source = Some(Arc::new(source));
         self
     }
 
@@ -170,9 +177,12 @@ impl RedisStoreBuilder {
     /// Returns the store. Does no I/O: the connection is opened at first use.
     ///
     /// # Errors
-    /// `invalid_redis_settings` if no server is named, a URL, a certificate or the key prefix is
-    /// invalid, or tokens would be sent over the network in plain text.
+    /// `invalid_redis_settings` if no server is named, a URL, a certificate, the key prefix or the
+    /// time limit is invalid, or tokens would be sent over the network in plain text.
     pub fn build(self) -> Result<RedisStore, Error> {
+        if self.timeout.is_zero() {
+            return Err(invalid("the time limit of a command is zero", "set half a second, for example"));
+        }
         let prefix = checked_prefix(&self.prefix)?.into();
         let (endpoint, servers) = self.endpoint()?;
         let clock = self.context.clock().clone();
@@ -191,38 +201,37 @@ impl RedisStoreBuilder {
 
     /// Returns the servers, and their names for errors.
     fn endpoint(&self) -> Result<(Endpoint, String), Error> {
-        let certificates = self.certificates()?;
-        let unusable = |error: redis::RedisError| {
+        let (servers, names) = self.server_urls()?;
+        let (certificates, password) = (self.certificates()?, self.password_source.clone());
+        let endpoint = Endpoint { servers, certificates, password, timeout: self.timeout };
+        endpoint.check().map_err(|error| {
             // The text of the error can repeat a URL.
             invalid(
                 format!("the settings of Redis are not usable: {}", error.category()),
                 "check the URLs, and that certificates and keys are PEM",
             )
-        };
-        let open = |url: &Url| client(url, certificates.as_ref()).map_err(unusable);
+        })?;
+        Ok((endpoint, names))
+    }
+
+    fn server_urls(&self) -> Result<(ServerUrls, String), Error> {
         match &self.servers {
             Servers::Unset => {
                 Err(invalid("no Redis server is named", "call `server`, `cluster` or `sentinels`"))
             }
             Servers::One(url) => {
                 let url = self.with_credentials(self.checked(url)?)?;
-                Ok((Endpoint::Server(open(&url)?), name(&url)))
+                let name = name(&url);
+                Ok((ServerUrls::One(url), name))
             }
             Servers::Cluster(urls) => {
                 let urls = urls.iter().map(|url| self.with_credentials(self.checked(url)?));
                 let urls = urls.collect::<Result<Vec<_>, _>>()?;
-                let mut builder = ClusterClient::builder(urls.iter().map(Url::as_str))
-                    .connection_timeout(self.timeout)
-                    .response_timeout(self.timeout)
-                    .retries(CLUSTER_RETRIES);
-                if let (Some(certificates), true) = (certificates, urls.iter().all(has_tls)) {
-                    builder = builder.certs(certificates);
-                }
-                let cluster = builder.build().map_err(unusable)?;
-                Ok((Endpoint::Cluster(Box::new(cluster)), names(&urls)))
+                let names = names(&urls);
+                Ok((ServerUrls::Cluster(urls), names))
             }
             Servers::Sentinels { urls, group } => {
-                let urls = urls.iter().map(|url| self.checked(url)).collect::<Result<Vec<_>, _>>()?;
+                let mut urls = urls.iter().map(|url| self.checked(url)).collect::<Result<Vec<_>, _>>()?;
                 let Some(first) = urls.first() else {
                     return Err(invalid("no sentinel is named", "name one at least, better three"));
                 };
@@ -231,16 +240,11 @@ impl RedisStoreBuilder {
                 removed
                     .map_err(|()| invalid("the URL of a sentinel has no host", "use redis://HOST:PORT"))?;
                 let primary = self.with_credentials(primary)?;
-                let sentinels = urls.iter().map(|url| {
-                    let mut url = url.clone();
-                    // A sentinel has no databases.
-                    url.set_path("");
-                    open(&url)
-                });
-                let sentinels = sentinels.collect::<Result<Vec<Client>, _>>()?;
+                // A sentinel has no databases.
+                urls.iter_mut().for_each(|url| url.set_path(""));
                 let servers = format!("{group} of {}", names(&urls));
-                let sentinels = Sentinels { sentinels, group: group.clone(), primary, certificates };
-                Ok((Endpoint::Sentinels(sentinels), servers))
+                let sentinels = Sentinels { urls, group: group.clone(), primary };
+                Ok((ServerUrls::Sentinels(sentinels), servers))
             }
         }
     }
@@ -294,7 +298,9 @@ impl RedisStoreBuilder {
         if let Some(user) = &self.user {
             url.set_username(user).map_err(refused)?;
         }
-        if let Some(password) = &self.password {
+        if self.password_source.is_some() {
+            url.set_password(None).map_err(refused)?;
+        } else if let Some(password) = &self.password {
             url.set_password(Some(password.expose())).map_err(refused)?;
         }
         Ok(url)
@@ -312,10 +318,6 @@ fn check_crypto_provider() -> Result<(), Error> {
             "install one at the start: `rustls::crypto::aws_lc_rs::default_provider().install_default()`",
         )
     })
-}
-
-fn has_tls(url: &Url) -> bool {
-    url.scheme() == "rediss"
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -377,7 +379,9 @@ mod tests {
         refused(sealed().server("rediss://localhost").root_certificates_pem("x"));
         let key = Secret::new("s3cr3t");
         refused(sealed().server("rediss://localhost").client_certificate_pem("x", &key));
-        refused(sealed().server("unix:///run/redis.sock").password(key));
+        refused(sealed().server("unix:///run/redis.sock").password(key.clone()));
+        refused(sealed().server("unix:///run/redis.sock").password_from(move || key.clone()));
+        refused(sealed().server("redis://localhost").timeout(Duration::ZERO));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Servers and connections to them.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection, PubSub};
@@ -9,22 +11,38 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, TlsCertificates, Value, cmd,
     from_redis_value,
 };
+use symbolon_types::Secret;
 use url::Url;
 
-/// The servers of a store.
-pub(crate) enum Endpoint {
-    Server(Client),
-    Cluster(Box<ClusterClient>),
+/// A function that returns the present password.
+pub(crate) type PasswordSource = Arc<dyn Fn() -> Secret + Send + Sync>;
+
+/// The number of times that a command is sent to a cluster that moves its slots.
+const CLUSTER_RETRIES: u32 = 3;
+
+/// The servers of a store, and the settings of connections to them.
+pub(crate) struct Endpoint {
+    pub(crate) servers: ServerUrls,
+    pub(crate) certificates: Option<TlsCertificates>,
+    /// Replaces the password in the URLs.
+    pub(crate) password: Option<PasswordSource>,
+    /// The time limit of a command to a cluster.
+    pub(crate) timeout: Duration,
+}
+
+/// The servers, by URLs with user and password.
+pub(crate) enum ServerUrls {
+    One(Url),
+    Cluster(Vec<Url>),
     Sentinels(Sentinels),
 }
 
 /// The sentinels that name the primary of a group of servers.
 pub(crate) struct Sentinels {
-    pub(crate) sentinels: Vec<Client>,
+    pub(crate) urls: Vec<Url>,
     pub(crate) group: String,
     /// The URL of the primary, with a host and port that are replaced.
     pub(crate) primary: Url,
-    pub(crate) certificates: Option<TlsCertificates>,
 }
 
 /// An open connection. Clones share it.
@@ -35,23 +53,36 @@ pub(crate) enum Link {
 }
 
 impl Endpoint {
-    pub(crate) async fn connect(&self, timeout: Duration) -> RedisResult<Link> {
-        match self {
-            Self::Server(client) => connect(client, timeout).await,
-            Self::Cluster(client) => client.get_async_connection().await.map(Link::Cluster),
-            Self::Sentinels(sentinels) => sentinels.connect(timeout).await,
+    /// Validates the URLs and certificates.
+    pub(crate) fn check(&self) -> RedisResult<()> {
+        match &self.servers {
+            ServerUrls::One(url) => self.client(url).map(drop),
+            ServerUrls::Cluster(urls) => self.cluster_client(urls).map(drop),
+            ServerUrls::Sentinels(Sentinels { urls, primary, .. }) => {
+                urls.iter().chain([primary]).try_for_each(|url| self.client(url).map(drop))
+            }
         }
     }
-}
 
-impl Sentinels {
+    /// Opens a connection, with the present password.
+    pub(crate) async fn connect(&self, timeout: Duration) -> RedisResult<Link> {
+        match &self.servers {
+            ServerUrls::One(url) => connect(&self.client(&self.with_password(url))?, timeout).await,
+            ServerUrls::Cluster(urls) => {
+                let urls: Vec<_> = urls.iter().map(|url| self.with_password(url).into_owned()).collect();
+                self.cluster_client(&urls)?.get_async_connection().await.map(Link::Cluster)
+            }
+            ServerUrls::Sentinels(sentinels) => self.connect_to_primary(sentinels, timeout).await,
+        }
+    }
+
     /// Connects to the primary that the first sentinel names which responds.
-    async fn connect(&self, timeout: Duration) -> RedisResult<Link> {
+    async fn connect_to_primary(&self, sentinels: &Sentinels, timeout: Duration) -> RedisResult<Link> {
         let mut last = RedisError::from((ErrorKind::EmptySentinelList, "there are no sentinels"));
         // One sentinel that does not respond leaves time for the others.
         let timeout = timeout / 3;
-        for sentinel in &self.sentinels {
-            match self.connect_by(sentinel, timeout).await {
+        for url in &sentinels.urls {
+            match self.connect_by(url, sentinels, timeout).await {
                 Ok(link) => return Ok(link),
                 Err(error) => last = error,
             }
@@ -59,23 +90,22 @@ impl Sentinels {
         Err(last)
     }
 
-    async fn connect_by(&self, sentinel: &Client, timeout: Duration) -> RedisResult<Link> {
-        let mut sentinel = connect(sentinel, timeout).await?;
+    async fn connect_by(&self, url: &Url, sentinels: &Sentinels, timeout: Duration) -> RedisResult<Link> {
+        let mut sentinel = connect(&self.client(url)?, timeout).await?;
         let mut query = cmd("SENTINEL");
-        query.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.group);
+        query.arg("GET-MASTER-ADDR-BY-NAME").arg(&sentinels.group);
         let address: Option<(String, u16)> = from_redis_value(sentinel.send(&query).await?)?;
         let unknown =
             || RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "the group has no primary"));
         let (host, port) = address.ok_or_else(unknown)?;
-        let mut primary = self.primary.clone();
+        let mut primary = self.with_password(&sentinels.primary).into_owned();
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         primary
             .set_host(Some(&host))
             .ok()
             .and_then(|()| primary.set_port(Some(port)).ok())
             .ok_or_else(unknown)?;
-        let client = client(&primary, self.certificates.as_ref())?;
-        let mut primary = connect(&client, timeout).await?;
+        let mut primary = connect(&self.client(&primary)?, timeout).await?;
         // A sentinel can be late; a demoted server would refuse every write.
         let role: Vec<Value> = from_redis_value(primary.send(&cmd("ROLE")).await?)?;
         match role.first() {
@@ -83,6 +113,37 @@ impl Sentinels {
             _ => Err(unknown()),
         }
     }
+
+    fn with_password<'a>(&self, url: &'a Url) -> Cow<'a, Url> {
+        let Some(password) = &self.password else { return Cow::Borrowed(url) };
+        let mut url = url.clone();
+        // It fails for a URL without a host only, with which no store is built.
+        let _set = url.set_password(Some(password().expose()));
+        Cow::Owned(url)
+    }
+
+    /// Returns the client of one server.
+    fn client(&self, url: &Url) -> RedisResult<Client> {
+        match &self.certificates {
+            Some(certificates) if has_tls(url) => Client::build_with_tls(url.as_str(), certificates.clone()),
+            _ => Client::open(url.as_str()),
+        }
+    }
+
+    fn cluster_client(&self, urls: &[Url]) -> RedisResult<ClusterClient> {
+        let builder = ClusterClient::builder(urls.iter().map(Url::as_str))
+            .connection_timeout(self.timeout)
+            .response_timeout(self.timeout)
+            .retries(CLUSTER_RETRIES);
+        match &self.certificates {
+            Some(certificates) if urls.iter().all(has_tls) => builder.certs(certificates.clone()).build(),
+            _ => builder.build(),
+        }
+    }
+}
+
+pub(crate) fn has_tls(url: &Url) -> bool {
+    url.scheme() == "rediss"
 }
 
 impl Link {
@@ -103,16 +164,6 @@ impl Link {
             Ok(connection)
         };
         Some(subscribe.await)
-    }
-}
-
-/// Returns the client of one server.
-pub(crate) fn client(url: &Url, certificates: Option<&TlsCertificates>) -> RedisResult<Client> {
-    match certificates {
-        Some(certificates) if url.scheme() == "rediss" => {
-            Client::build_with_tls(url.as_str(), certificates.clone())
-        }
-        _ => Client::open(url.as_str()),
     }
 }
 

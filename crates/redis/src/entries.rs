@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 use symbolon_token::{CacheStore, Error, LockOutcome, Precondition, PutOutcome, StoreLock, StoredEntry};
+use symbolon_types::SteadyTime;
 use tokio::runtime::Handle;
 
 use crate::connection::Connection;
 use crate::failure;
-use crate::health::Access;
+use crate::health::CommandKind;
 use crate::notifications::Notification;
 use crate::script::{self, VERSION_LENGTH};
 
 /// The time for which a lock is held at most. If its process ends or is stopped, another one
 /// acquires it after that.
 const LEASE: Duration = Duration::from_secs(5);
+/// The time after which the lock of one process counts as one without an end: its time to live was
+/// removed, because no process holds a lock for longer than the lease.
+const LONGEST_HOLD: Duration = LEASE.saturating_add(Duration::from_secs(1));
 /// The shortest and the longest pause of a process that waits for a lock. With notifications, it is
 /// the longest: they do not tell that the process with the lock has ended.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
@@ -37,9 +41,9 @@ impl RedisEntries {
         Self(connection)
     }
 
-    async fn write(&self, command: &Cmd) -> Result<PutOutcome, Error> {
+    async fn write(&self, kind: CommandKind, command: &Cmd) -> Result<PutOutcome, Error> {
         // A script returns zero if its condition does not hold.
-        match self.0.call(Access::Write, command).await? {
+        match self.0.call(kind, command).await? {
             Value::Int(0) => Ok(PutOutcome::Conflict),
             _ => Ok(PutOutcome::Done),
         }
@@ -48,7 +52,7 @@ impl RedisEntries {
 
 impl CacheStore for RedisEntries {
     async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
-        let Value::BulkString(value) = self.0.call(Access::Read, &script::get(key)).await? else {
+        let Value::BulkString(value) = self.0.call(CommandKind::Read, &script::get(key)).await? else {
             return Ok(None);
         };
         let Some((version, bytes)) = value.split_first_chunk() else { return Ok(None) };
@@ -80,13 +84,13 @@ impl CacheStore for RedisEntries {
             // A condition that this version does not have cannot hold.
             _ => return Ok(PutOutcome::Conflict),
         };
-        self.write(&command).await
+        self.write(CommandKind::Write, &command).await
     }
 
     async fn remove(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
         let command = match precondition {
             Precondition::None => {
-                self.0.call(Access::Write, &script::remove(key)).await?;
+                self.0.call(CommandKind::Remove, &script::remove(key)).await?;
                 return Ok(PutOutcome::Done);
             }
             Precondition::Absent => script::remove_unchanged(key, b""),
@@ -96,7 +100,7 @@ impl CacheStore for RedisEntries {
             },
             _ => return Ok(PutOutcome::Conflict),
         };
-        self.write(&command).await
+        self.write(CommandKind::Remove, &command).await
     }
 
     /// Waits for a notification that the lock was released or the entry written; polls where there
@@ -104,14 +108,28 @@ impl CacheStore for RedisEntries {
     async fn lock(&self, key: &str, read: Option<&str>) -> Result<LockOutcome, Error> {
         let seen = read.and_then(version_of);
         let owner = random()?;
-        let command = script::lock(key, seen.as_ref().map_or(&b""[..], |seen| seen), &owner, LEASE);
+        let read = seen.as_ref().map_or(&b""[..], |seen| seen);
         let clock = self.0.clock();
         let began = clock.steady_now();
+        // Releases the lock also if the caller gives up before the reply.
+        let mut guard =
+            LockGuard { connection: Arc::clone(&self.0), key: key.to_owned(), owner, may_be_held: false };
+        let mut other: Option<(Vec<u8>, SteadyTime)> = None;
         let (mut notifications, mut has_subscribed) = (None, false);
         loop {
-            match self.0.call(Access::Write, &command).await? {
+            let now = clock.steady_now();
+            let endless = other.as_ref().filter(|(_, since)| now.since(*since) > LONGEST_HOLD);
+            let endless = endless.map_or(&b""[..], |(holder, _)| holder);
+            let command = script::lock(key, read, &owner, LEASE, endless);
+            guard.may_be_held = true;
+            let reply = self.0.call(CommandKind::Lock, &command).await;
+            guard.may_be_held = matches!(reply, Ok(Value::Int(1)));
+            match reply? {
                 Value::Int(1) => break,
                 Value::Int(2) => return Ok(LockOutcome::Changed),
+                Value::BulkString(holder) if other.as_ref().is_none_or(|(known, _)| *known != holder) => {
+                    other = Some((holder, now));
+                }
                 _ => {}
             }
             let waited = clock.steady_now().since(began);
@@ -134,7 +152,6 @@ impl CacheStore for RedisEntries {
             }
         }
         let fence = Fence { owner, seen }.text();
-        let guard = LockGuard { connection: Arc::clone(&self.0), key: key.to_owned(), owner };
         Ok(LockOutcome::Acquired(StoreLock::new(guard).with_fence(fence)))
     }
 
@@ -165,13 +182,18 @@ struct LockGuard {
     connection: Arc<Connection>,
     key: String,
     owner: Version,
+    /// False if another process holds the lock.
+    may_be_held: bool,
 }
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
+        if !self.may_be_held {
+            return;
+        }
         let Ok(runtime) = Handle::try_current() else { return };
         let (connection, command) = (Arc::clone(&self.connection), script::unlock(&self.key, &self.owner));
-        drop(runtime.spawn(async move { connection.call(Access::Write, &command).await }));
+        drop(runtime.spawn(async move { connection.call(CommandKind::Lock, &command).await }));
     }
 }
 

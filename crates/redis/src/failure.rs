@@ -81,7 +81,7 @@ fn advice(code: &str) -> &'static str {
     match code {
         "WRONGPASS" | "NOAUTH" => "check the user and the password",
         "NOPERM" => {
-            "allow the user the commands GETRANGE, SET, DEL, GET and EVAL on the keys with the prefix of the store; \
+            "allow the user the commands GETRANGE, SET, DEL and EVAL on the keys with the prefix of the store; \
              with SUBSCRIBE and PUBLISH on channels with the prefix, waiting processes are notified"
         }
         "OOM" => "allow Redis more memory (`maxmemory`), or choose a policy that evicts entries",

@@ -11,52 +11,83 @@ const MAX_LENGTH: usize = 256 * 1024;
 /// The longest time to live. Redis refuses one whose end does not fit into its clock.
 const LONGEST_TTL: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
+/// Returns the version at the beginning of a value, or the process that holds a lock. A value that
+/// is too short or of another type, which this crate has not written, counts as missing.
+macro_rules! with_first {
+    ($script:literal) => {
+        concat!(
+            "\
+local function first(key)
+  local value = redis.pcall('GETRANGE', key, 0, 15)
+  if type(value) == 'table' then
+    if string.find(value.err, 'WRONGTYPE', 1, true) then return '' end
+    return redis.call('GETRANGE', key, 0, 15)
+  end
+  return #value == 16 and value or ''
+end
+",
+            $script
+        )
+    };
+}
+
 /// Replaces an entry whose version is the expected one; the empty version is that of no entry.
 /// After a lost response the command is sent again, so the new version counts as written.
-const PUT_UNCHANGED: &str = "\
-local current = redis.call('GETRANGE', KEYS[1], 0, 15)
+const PUT_UNCHANGED: &str = with_first!(
+    "\
+local current = first(KEYS[1])
 if current == string.sub(ARGV[2], 1, 16) then return 1 end
 if current ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1";
+return 1"
+);
 
 /// Replaces an entry if the caller holds the lock, or if no other process has acquired it or has
 /// written since. Processes that wait are notified, if the user may publish.
-const PUT_LOCKED: &str = "\
-local current = redis.call('GETRANGE', KEYS[1], 0, 15)
+const PUT_LOCKED: &str = with_first!(
+    "\
+local current = first(KEYS[1])
 if current == string.sub(ARGV[2], 1, 16) then return 1 end
-local holder = redis.call('GET', KEYS[2])
+local holder = first(KEYS[2])
 if holder ~= ARGV[4] then
-  if holder then return 0 end
+  if holder ~= '' then return 0 end
   if current ~= '' and current ~= ARGV[1] then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.pcall('PUBLISH', KEYS[2], 'written')
-return 1";
+return 1"
+);
 
 /// Removes an entry whose version is the expected one.
-const REMOVE: &str = "\
-if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then return 0 end
+const REMOVE: &str = with_first!(
+    "\
+if first(KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-return 1";
+return 1"
+);
 
-/// Acquires a lock (1), unless it is held (0) or the entry was written since it was read (2).
-const LOCK: &str = "\
-local current = redis.call('GETRANGE', KEYS[1], 0, 15)
+/// Acquires a lock (1), unless the entry was written since it was read (2), or another process
+/// holds the lock, which is returned. A lock of the process in the last argument has no end.
+const LOCK: &str = with_first!(
+    "\
+local current = first(KEYS[1])
 if current ~= '' and current ~= ARGV[1] then return 2 end
-local holder = redis.call('GET', KEYS[2])
+local holder = first(KEYS[2])
 if holder == ARGV[2] then return 1 end
-if holder then return 0 end
+if holder ~= '' and holder ~= ARGV[4] then return holder end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-return 1";
+return 1"
+);
 
 /// Releases a lock that the caller still holds, and notifies processes that wait.
-const UNLOCK: &str = "\
-if redis.call('GET', KEYS[1]) == ARGV[1] then
+const UNLOCK: &str = with_first!(
+    "\
+if first(KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
   redis.pcall('PUBLISH', KEYS[1], 'free')
 end
-return 1";
+return 1"
+);
 /// The notification that an entry was written.
 pub(crate) const WRITTEN: &[u8] = b"written";
 
@@ -103,9 +134,9 @@ pub(crate) fn remove_unchanged(key: &str, expected: &[u8]) -> Cmd {
     eval
 }
 
-pub(crate) fn lock(key: &str, read: &[u8], owner: &[u8], lease: Duration) -> Cmd {
+pub(crate) fn lock(key: &str, read: &[u8], owner: &[u8], lease: Duration, endless: &[u8]) -> Cmd {
     let mut eval = script(LOCK, &[key, &lock_key(key)]);
-    eval.arg(read).arg(owner).arg(millis(lease));
+    eval.arg(read).arg(owner).arg(millis(lease)).arg(endless);
     eval
 }
 

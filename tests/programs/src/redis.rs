@@ -18,6 +18,8 @@ pub struct Redis {
     cli: String,
     port: u16,
     options: Vec<String>,
+    /// Those of `options` for TLS, each a name and a value.
+    tls_options: Vec<String>,
     /// Options of the command line client: those of its connection and user.
     client_options: Vec<String>,
     service: Option<Service>,
@@ -49,19 +51,7 @@ impl Redis {
     #[must_use]
     pub fn start_with_tls(authority: &str, certificate: &str, key: &str) -> Option<Self> {
         let mut redis = Self::prepare()?;
-        let files =
-            [("ca.pem", authority), ("cert.pem", certificate), ("key.pem", key)].map(|(name, pem)| {
-                let path = redis.folder.path().join(name);
-                fs::write(&path, pem).expect("a file");
-                path.to_string_lossy().into_owned()
-            });
-        let [ca, cert, key] = &files;
-        let port = redis.port.to_string();
-        let options = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "yes"];
-        let names = ["--tls-ca-cert-file", ca, "--tls-cert-file", cert, "--tls-key-file", key];
-        redis.options.extend(options.into_iter().chain(names).map(str::to_owned));
-        let client = ["--tls", "--cacert", ca, "--cert", cert, "--key", key];
-        redis.client_options.extend(client.map(str::to_owned));
+        redis.require_tls(authority, certificate, key);
         redis.run();
         Some(redis)
     }
@@ -72,19 +62,35 @@ impl Redis {
     /// If it does not start.
     #[must_use]
     pub fn start_sentinel(port: u16) -> Option<Self> {
+        Self::prepare()?.into_sentinel(port)
+    }
+
+    /// Starts a sentinel that requires TLS with a client certificate, and connects with TLS to the
+    /// primary. The files are PEM.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_sentinel_with_tls(port: u16, authority: &str, certificate: &str, key: &str) -> Option<Self> {
         let mut redis = Self::prepare()?;
-        let config = redis.folder.path().join("sentinel.conf");
-        let lines = [
-            format!("port {}", redis.port),
+        redis.require_tls(authority, certificate, key);
+        redis.into_sentinel(port)
+    }
+
+    fn into_sentinel(mut self, port: u16) -> Option<Self> {
+        let config = self.folder.path().join("sentinel.conf");
+        let mut lines = vec![
+            format!("port {}", self.port),
             "bind 127.0.0.1".to_owned(),
             format!("sentinel monitor main 127.0.0.1 {port} 1"),
             "sentinel down-after-milliseconds main 500".to_owned(),
-            "sentinel failover-timeout main 1000\n".to_owned(),
+            "sentinel failover-timeout main 1000".to_owned(),
         ];
-        fs::write(&config, lines.join("\n")).expect("a file");
-        redis.options = vec![config.to_string_lossy().into_owned(), "--sentinel".to_owned()];
-        redis.run();
-        Some(redis)
+        lines.extend(self.tls_options.chunks(2).map(|option| option.join(" ").replace("--", "")));
+        fs::write(&config, format!("{}\n", lines.join("\n"))).expect("a file");
+        self.options = vec![config.to_string_lossy().into_owned(), "--sentinel".to_owned()];
+        self.run();
+        Some(self)
     }
 
     /// Starts a cluster of three primaries.
@@ -93,8 +99,23 @@ impl Redis {
     /// If it does not start.
     #[must_use]
     pub fn start_cluster() -> Option<[Self; 3]> {
+        Self::start_cluster_of(|_| ())
+    }
+
+    /// Starts a cluster of three primaries that require TLS with a client certificate, also among
+    /// themselves. The files are PEM.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_cluster_with_tls(authority: &str, certificate: &str, key: &str) -> Option<[Self; 3]> {
+        Self::start_cluster_of(|redis| redis.require_tls(authority, certificate, key))
+    }
+
+    fn start_cluster_of(set_up: impl Fn(&mut Self)) -> Option<[Self; 3]> {
         let node = || {
             let mut redis = Self::prepare()?;
+            set_up(&mut redis);
             let bus = free_port().to_string();
             let options =
                 ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
@@ -118,6 +139,26 @@ impl Redis {
         Some(nodes.map(|(redis, _)| redis))
     }
 
+    /// Adds the options of TLS with a client certificate, for all connections.
+    fn require_tls(&mut self, authority: &str, certificate: &str, key: &str) {
+        let files =
+            [("ca.pem", authority), ("cert.pem", certificate), ("key.pem", key)].map(|(name, pem)| {
+                let path = self.folder.path().join(name);
+                fs::write(&path, pem).expect("a file");
+                path.to_string_lossy().into_owned()
+            });
+        let [ca, cert, key] = &files;
+        let port = self.port.to_string();
+        let ports = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "yes"];
+        let peers = ["--tls-cluster", "yes", "--tls-replication", "yes"];
+        let names = ["--tls-ca-cert-file", ca, "--tls-cert-file", cert, "--tls-key-file", key];
+        let options = ports.into_iter().chain(peers).chain(names);
+        self.tls_options = options.map(str::to_owned).collect();
+        self.options.extend(self.tls_options.iter().cloned());
+        let client = ["--tls", "--cacert", ca, "--cert", cert, "--key", key];
+        self.client_options.extend(client.map(str::to_owned));
+    }
+
     fn prepare() -> Option<Self> {
         let (Some(program), Some(cli)) = (find_program("redis-server"), find_program("redis-cli")) else {
             missing("Redis (`apt-get install redis-server`)");
@@ -130,7 +171,8 @@ impl Redis {
         let options = options.into_iter().chain(["--enable-debug-command", "local", "--pidfile", &id]);
         let options = options.map(str::to_owned).collect();
         let client_options = vec!["-p".to_owned(), number];
-        Some(Self { program, cli, port, options, client_options, service: None, folder })
+        let tls_options = Vec::new();
+        Some(Self { program, cli, port, options, tls_options, client_options, service: None, folder })
     }
 
     /// Starts the server, on the same port each time.

@@ -48,6 +48,8 @@ mod runtimes;
 mod sources;
 #[cfg(target_os = "linux")]
 mod store;
+#[cfg(target_os = "linux")]
+mod store_faults;
 #[cfg(unix)]
 mod store_files;
 mod succession;

@@ -21,44 +21,44 @@ use crate::test_env::TestEnv;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Processes with caches of their own.
-struct Processes {
-    test_env: TestEnv,
-    certificate: ClientIdentity,
+pub(crate) struct Processes {
+    pub(crate) test_env: TestEnv,
+    pub(crate) certificate: ClientIdentity,
 }
 
 impl Processes {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::over(TestEnv::with_system_clock(|emulator| emulator).await)
     }
 
-    fn over(test_env: TestEnv) -> Self {
+    pub(crate) fn over(test_env: TestEnv) -> Self {
         let certificate = test_env.certificate();
         Self { test_env, certificate }
     }
 
     /// A new process.
-    fn start(&self, store: RedisStore) -> TokenClient {
+    pub(crate) fn start(&self, store: RedisStore) -> TokenClient {
         let credential =
             ClientCertificate::new(self.test_env.application(), self.certificate.clone()).unwrap();
         let cache = TokenCache::new(100, &self.test_env.context()).with_store(store);
         self.test_env.client_builder(credential).cache(cache).build()
     }
 
-    async fn token(&self, process: &TokenClient) -> Token {
+    pub(crate) async fn token(&self, process: &TokenClient) -> Token {
         self.test_env.keep(process.token_for_resource(RESOURCE).await.unwrap())
     }
 
     /// The origin of the token of a new process.
-    async fn origin(&self, store: RedisStore) -> TokenOrigin {
+    pub(crate) async fn origin(&self, store: RedisStore) -> TokenOrigin {
         self.token(&self.start(store)).await.origin()
     }
 
-    fn exchanges(&self) -> usize {
+    pub(crate) fn exchanges(&self) -> usize {
         self.test_env.counts().tokens
     }
 
     /// Waits until processes share tokens.
-    async fn wait_until_shared(&self, builder: impl Fn() -> RedisStoreBuilder) {
+    pub(crate) async fn wait_until_shared(&self, builder: impl Fn() -> RedisStoreBuilder) {
         for _ in 0..100 {
             self.origin(builder().build().unwrap()).await;
             if self.origin(builder().build().unwrap()).await == TokenOrigin::Cache {
@@ -81,47 +81,47 @@ impl Processes {
     }
 
     /// The number of warnings about Redis so far.
-    fn warnings(&self) -> usize {
+    pub(crate) fn warnings(&self) -> usize {
         let logs = self.test_env.logs();
         logs.lines().filter(|line| line.contains("WARN") && line.contains("Redis")).count()
     }
 }
 
-fn sealed() -> RedisStoreBuilder {
+pub(crate) fn sealed() -> RedisStoreBuilder {
     RedisStore::builder(SealingKey::new("one", [1; 32]).unwrap())
 }
 
-fn store_at(redis: &Redis) -> RedisStore {
+pub(crate) fn store_at(redis: &Redis) -> RedisStore {
     sealed().server(&redis.url()).build().unwrap()
 }
 
 /// A function that returns the settings of a process.
-type NewBuilder<'a> = Box<dyn Fn() -> RedisStoreBuilder + 'a>;
+pub(crate) type NewBuilder<'a> = Box<dyn Fn() -> RedisStoreBuilder + 'a>;
 
 /// The codes of failed commands.
 #[derive(Clone, Default)]
-struct Failures(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Failures(Arc<Mutex<Vec<String>>>);
 
 impl Failures {
-    fn observe(&self, builder: RedisStoreBuilder) -> RedisStoreBuilder {
+    pub(crate) fn observe(&self, builder: RedisStoreBuilder) -> RedisStoreBuilder {
         let failures = Arc::clone(&self.0);
         builder.on_failure(move |error| failures.lock().unwrap().push(format!("{}: {error}", error.code())))
     }
 
-    fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
 /// An authority with a server certificate for 127.0.0.1 and a client certificate, in PEM.
-struct TlsFiles {
-    authority: String,
-    server: (String, String),
-    client: (String, Secret),
+pub(crate) struct TlsFiles {
+    pub(crate) authority: String,
+    pub(crate) server: (String, String),
+    pub(crate) client: (String, Secret),
 }
 
 impl TlsFiles {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
