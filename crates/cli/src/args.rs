@@ -1,6 +1,7 @@
 //! The command line: commands, options and their help.
 
 pub(crate) mod agent;
+pub(crate) mod application;
 #[cfg(unix)]
 pub(crate) mod binding;
 pub(crate) mod key;
@@ -84,7 +85,7 @@ pub(crate) enum CliCommand {
     /// Run a command that gets its tokens from an endpoint like App Service's
     Exec(ExecOptions),
     /// Run a local proxy that adds tokens and certificates to requests
-    Proxy(ProxyOptions),
+    Proxy(Box<ProxyOptions>),
     /// Show the certificate of bound tokens, or hand it over to another program
     #[cfg(unix)]
     Binding(BindingOptions),
@@ -118,5 +119,33 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Returns the commands in the examples of a command and its subcommands.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let text = text.replace("\\\n", "");
+        let own = text.lines().filter(|line| line.starts_with("  symbolon ")).map(str::to_owned);
+        own.chain(command.get_subcommands().flat_map(examples)).collect()
+    }
+
+    /// Splits a command line into words, of which some are in single quotes.
+    fn words(line: &str) -> Vec<String> {
+        let parts = line.split('\'').enumerate();
+        let words = parts.flat_map(|(index, part)| match index % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn examples_of_the_help_parse() {
+        let examples = examples(&Cli::command());
+        assert!(examples.len() > 8, "{examples:?}");
+        for example in examples {
+            let parsed = Cli::try_parse_from(words(&example));
+            assert!(parsed.is_ok(), "{example}: {}", parsed.err().unwrap());
+        }
     }
 }

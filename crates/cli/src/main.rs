@@ -1,6 +1,7 @@
 //! The `symbolon` command: request, use and inspect key-bound Azure tokens.
 
 mod acquire;
+mod application;
 mod args;
 mod commands;
 mod failure;

@@ -6,7 +6,7 @@ mod file;
 
 use symbolon::{Error, Secret};
 
-use crate::args::agent::VariablesOptions;
+use crate::args::server::VariablesOptions;
 use crate::output::{self, OutputFormat};
 use crate::stdout::print_line;
 

@@ -10,8 +10,28 @@ use symbolon::ManagedIdentityId;
 use super::key::{DeviceOptions, StrengthFloor};
 use super::values;
 
+const RENEWAL: &str = "Renewal";
+const FILES: &str = "Permissions";
+const KEY: &str = "Key";
+const EXAMPLES: &str = "\
+Examples:
+  symbolon binding show
+  symbolon binding export --cert cert.pem --key key.pem
+  symbolon binding renew --daemon --cert cert.pem --key key.pem \\
+      --exec 'nginx -s reload'";
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  symbolon binding export --cert cert.pem --key key.pem
+  symbolon binding export --combined identity.pem
+  symbolon binding export --cert cert.pem --key tpm:";
+const RENEW_EXAMPLES: &str = "\
+Examples:
+  symbolon binding renew --cert cert.pem --key key.pem --exec 'nginx -s reload'
+  symbolon binding renew --daemon --combined identity.pem \\
+      --pid-file /run/haproxy-master.pid --signal USR2";
+
 #[derive(Debug, Args)]
-#[command(subcommand_required = true)]
+#[command(subcommand_required = true, after_help = EXAMPLES)]
 pub(crate) struct BindingOptions {
     #[command(subcommand)]
     pub(crate) command: BindingCommand,
@@ -28,6 +48,7 @@ pub(crate) enum BindingCommand {
     /// Show the stored certificates and the places of their keys, without a request
     Show,
     /// Write certificate and key to files for another program
+    #[command(after_help = EXPORT_EXAMPLES)]
     Export(HandoverOptions),
     /// Write certificate and key again after each renewal, and notify the program that reads them
     Renew(RenewOptions),
@@ -45,45 +66,47 @@ pub(crate) struct HandoverOptions {
     /// Write certificate and private key to this file, as HAProxy reads them
     #[arg(long, value_name = "FILE")]
     pub(crate) combined: Option<PathBuf>,
-    /// Permissions of the file with the certificate
-    #[arg(long, value_name = "OCTAL", default_value = "0644", value_parser = certificate_mode)]
-    pub(crate) cert_mode: u32,
-    /// Permissions of a file with the private key: never for all users
-    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = key_mode)]
-    pub(crate) key_mode: u32,
     /// Managed identity: system, client-id:ID, object-id:ID or resource-id:ID [default: system]
     #[arg(long, value_name = "IDENTITY", value_parser = values::identity)]
     pub(crate) identity: Option<ManagedIdentityId>,
+    /// Permissions of the file with the certificate
+    #[arg(long, value_name = "OCTAL", help_heading = FILES, default_value = "0644", value_parser = certificate_mode)]
+    pub(crate) cert_mode: u32,
+    /// Permissions of a file with the private key: never for all users
+    #[arg(long, value_name = "OCTAL", help_heading = FILES, default_value = "0600", value_parser = key_mode)]
+    pub(crate) key_mode: u32,
     /// Minimum protection of the key; fail if it is weaker
-    #[arg(long, value_enum, default_value_t = StrengthFloor::None)]
+    #[arg(long, help_heading = KEY, value_name = "LEVEL", value_enum, default_value_t = StrengthFloor::None)]
     pub(crate) min_strength: StrengthFloor,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = KEY)]
     pub(crate) device: DeviceOptions,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = RENEW_EXAMPLES)]
 pub(crate) struct RenewOptions {
-    #[command(flatten)]
-    pub(crate) handover: HandoverOptions,
     /// Keep running, and renew the certificate at half of its lifetime
-    #[arg(long)]
+    #[arg(long, help_heading = RENEWAL)]
     pub(crate) daemon: bool,
     /// Request a new certificate now, although the current one is not due
-    #[arg(long)]
+    #[arg(long, help_heading = RENEWAL)]
     pub(crate) force: bool,
     /// Run this program after each change. Its arguments are separated by spaces; no shell is used
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, help_heading = RENEWAL, value_name = "CMD")]
     pub(crate) exec: Option<String>,
     /// Run the text of --exec with /bin/sh
-    #[arg(long, requires = "exec")]
+    #[arg(long, help_heading = RENEWAL, requires = "exec")]
     pub(crate) shell: bool,
     /// Send a signal after each change to the process whose id is in this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = RENEWAL, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
     /// The signal for the process of --pid-file
-    #[arg(long, value_name = "SIGNAL", default_value = "HUP", value_parser = signal_parser())]
+    #[arg(long, help_heading = RENEWAL, value_name = "SIGNAL", default_value = "HUP", value_parser = signal_parser())]
     #[arg(requires = "pid_file")]
     pub(crate) signal: SignalName,
+    // Last, because of its headings.
+    #[command(flatten)]
+    pub(crate) handover: HandoverOptions,
 }
 
 /// A signal, and its name for people.

@@ -10,19 +10,19 @@ use symbolon::Strength;
 
 #[derive(Debug, Args)]
 pub(crate) struct KeyOptions {
-    /// Minimum protection of the key; fail if it is weaker
-    #[arg(long, value_enum, default_value_t = StrengthFloor::None)]
-    pub(crate) min_strength: StrengthFloor,
-    /// Type of the key; or a key in a device, by a URI: pkcs11:… (RFC 7512), or tpm: with the
-    /// address of the TPM, if it is not /dev/tpmrm0
-    #[arg(long, value_name = "KEY", value_parser = KeyParser, default_value = "rsa-2048")]
-    pub(crate) key: KeyChoice,
-    #[command(flatten)]
-    pub(crate) device: DeviceOptions,
     /// Keep key, certificate and bound tokens for the next run, in SYMBOLON_STATE_DIR or the
     /// user's state folder
     #[arg(long)]
     pub(crate) persist_binding: bool,
+    /// Type of the key; or a key in a device, by a URI: pkcs11:… (RFC 7512), or tpm: with the
+    /// address of the TPM, if it is not /dev/tpmrm0
+    #[arg(long, value_name = "KEY", value_parser = KeyParser, default_value = "rsa-2048")]
+    pub(crate) key: KeyChoice,
+    /// Minimum protection of the key; fail if it is weaker
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = StrengthFloor::None)]
+    pub(crate) min_strength: StrengthFloor,
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
 }
 
 /// Options of keys in devices.

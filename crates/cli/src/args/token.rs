@@ -1,11 +1,10 @@
 //! Options of `token`, `app-token` and `call`.
 
-use std::path::PathBuf;
-
-use clap::{ArgGroup, Args, ValueEnum, value_parser};
+use clap::{Args, ValueEnum, value_parser};
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
+use super::application::{ApplicationOptions, OTHER_CREDENTIALS};
 use super::request::{AcquireOptions, ClaimsOptions};
 use super::values;
 
@@ -24,56 +23,21 @@ pub(crate) struct TokenOptions {
     pub(crate) concurrency: u32,
 }
 
-/// The credentials that exclude options of the certificate.
-const OTHER_CREDENTIALS: [&str; 2] = ["client_secret_env", "assertion_file"];
-
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("credential"))]
 pub(crate) struct AppTokenOptions {
-    /// Authority, for example https://login.microsoftonline.com/contoso.example [env:
-    /// AZURE_AUTHORITY_HOST and AZURE_TENANT_ID]
-    #[arg(long, value_name = "URL")]
-    pub(crate) authority: Option<String>,
-    /// Client id of the application [env: AZURE_CLIENT_ID]
-    #[arg(long, value_name = "ID")]
-    pub(crate) client_id: Option<String>,
     /// Scopes, separated by spaces, for example https://vault.azure.net/.default
     #[arg(long, value_name = "SCOPES")]
     pub(crate) scope: Option<String>,
-    /// Authenticate with the client secret in this environment variable [default:
-    /// AZURE_CLIENT_SECRET, if it is set and no credential is given]
-    #[arg(long, value_name = "VAR", group = "credential")]
-    pub(crate) client_secret_env: Option<String>,
-    /// Authenticate with the certificate and private key in this file: PEM, PKCS#12 or DER [env:
-    /// AZURE_CLIENT_CERTIFICATE_PATH]
-    #[arg(long, value_name = "FILE", group = "credential")]
-    pub(crate) certificate: Option<PathBuf>,
-    /// Decrypt the certificate's file with the password in this environment variable [default:
-    /// AZURE_CLIENT_CERTIFICATE_PASSWORD]
-    #[arg(long, value_name = "VAR", conflicts_with_all = OTHER_CREDENTIALS)]
-    pub(crate) certificate_password_env: Option<String>,
-    /// Authenticate with the client assertion in this file, read for every request [env:
-    /// AZURE_FEDERATED_TOKEN_FILE]
-    #[arg(long, value_name = "FILE", group = "credential")]
-    pub(crate) assertion_file: Option<PathBuf>,
-    /// Send the certificate chain in the client assertion [env:
-    /// AZURE_CLIENT_SEND_CERTIFICATE_CHAIN]
-    #[arg(long, conflicts_with_all = OTHER_CREDENTIALS)]
-    pub(crate) send_x5c: bool,
-    /// Request a bearer token over mTLS, with the certificate in place of a client assertion
-    #[arg(long, conflicts_with_all = OTHER_CREDENTIALS, conflicts_with = "pop")]
-    pub(crate) over_mtls: bool,
     /// Request a token bound to the certificate (mTLS proof-of-possession)
     #[arg(long)]
     pub(crate) pop: bool,
+    /// Request a bearer token over mTLS, with the certificate in place of a client assertion
+    #[arg(long, conflicts_with_all = OTHER_CREDENTIALS, conflicts_with = "pop")]
+    pub(crate) over_mtls: bool,
+    #[command(flatten)]
+    pub(crate) application: ApplicationOptions,
     #[command(flatten)]
     pub(crate) claims: ClaimsOptions,
-    /// Region of Microsoft Entra to send the request to, for example westus2
-    #[arg(long, value_name = "NAME")]
-    pub(crate) region: Option<String>,
-    /// Do not validate the host of an unknown authority
-    #[arg(long)]
-    pub(crate) no_instance_discovery: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,14 +6,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use symbolon::{Connections, Context, Env, Error, ManagedIdentity, ManagedIdentityId};
+use symbolon::parts::token::TokenClient;
+use symbolon::{
+    ClientBuilder, Connections, Context, Env, Error, ErrorKind, HttpCalls, ManagedIdentity,
+    ManagedIdentityId, Strength,
+};
 use symbolon_proxy::{Metrics, Proxy, ProxyRecord, Route, raise_descriptor_limit};
 use url::Url;
 
-use self::config::RouteSpec;
+use self::config::{RouteIdentity, RouteSpec};
 use super::server::{Listeners, MainListener, listeners, status_variable};
 use crate::acquire;
+use crate::application::{self, ApplicationUse, SettingNames};
 use crate::args::GlobalOptions;
+use crate::args::application::ApplicationOptions;
 use crate::args::proxy::ProxyOptions;
 use crate::failure;
 use crate::server_log::{ServerLog, Severity};
@@ -49,7 +55,7 @@ async fn serve(
     let mut routes = RouteFactory::new(options, global, env, log, main.is_unix(), metrics.clone())?;
     let (users, first) = routes.load()?;
     let mut builder = Proxy::builder().metrics(metrics).observer(move |record| log_refusal(log, record));
-    if let Some(secret) = variables::stored(&options.variables, SECRET)? {
+    if let Some(secret) = variables::stored(&options.server.variables, SECRET)? {
         builder = builder.secret(secret);
     }
     builder = first.into_iter().fold(builder, |builder, route| builder.route(route));
@@ -67,7 +73,7 @@ async fn serve(
         MainListener::Path(path) => builder.listen_unix(path).await?,
         MainListener::Passed(listener) => builder.listen_on(listener)?,
     };
-    variables::publish(&options.variables, environment(options, &proxy), global.output)?;
+    variables::publish(&options.server.variables, environment(options, &proxy), global.output)?;
     manager.ready(SERVING).await;
     loop {
         let signal = signals.next().await;
@@ -131,6 +137,32 @@ struct RouteFactory<'a> {
     /// Without HTTP/2, for requests that switch to another protocol.
     http1_connections: Connections,
     identities: Vec<(ManagedIdentityId, ManagedIdentity)>,
+    applications: Vec<(ApplicationOptions, bool, RouteTokens)>,
+    log: ServerLog,
+}
+
+/// The tokens of a route.
+#[derive(Clone)]
+enum RouteTokens {
+    Managed(ManagedIdentity),
+    Application { client: TokenClient, client_id: String },
+}
+
+impl RouteTokens {
+    /// Returns the name of the identity for operators.
+    fn name(&self) -> String {
+        match self {
+            Self::Managed(identity) => identity.id().qualified(),
+            Self::Application { client_id, .. } => format!("application:{client_id}"),
+        }
+    }
+
+    fn client(&self, resource: &str) -> ClientBuilder {
+        match self {
+            Self::Managed(identity) => identity.client(resource),
+            Self::Application { client, .. } => client.client(resource),
+        }
+    }
 }
 
 impl<'a> RouteFactory<'a> {
@@ -143,8 +175,16 @@ impl<'a> RouteFactory<'a> {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let context = acquire::context(env)?.with_observer(metrics);
-        if options.identity.is_none() {
-            acquire::note_ignored_client_id(log, env);
+        let mistake = match (options.application.is_set(), &options.to, &options.identity) {
+            (true, None, _) => {
+                Some("an application is for --to; in a file, a route has a table `application`")
+            }
+            (true, _, Some(_)) => Some("--identity selects a managed identity, but there is an application"),
+            _ => None,
+        };
+        if let Some(mistake) = mistake {
+            let advice = "remove the options of the one that is not meant";
+            return Err(failure::request("invalid_usage", mistake).with_advice(advice));
         }
         let ca_file = global.ca_file.as_deref();
         Ok(Self {
@@ -156,6 +196,8 @@ impl<'a> RouteFactory<'a> {
             http1_connections: acquire::connections(ca_file, &context, false)?,
             context,
             identities: Vec::new(),
+            applications: Vec::new(),
+            log,
         })
     }
 
@@ -176,22 +218,29 @@ impl<'a> RouteFactory<'a> {
             to: to.to_string(),
             resource: resource.clone(),
             pop: options.pop,
-            identity: options.identity.clone(),
+            identity: RouteIdentity::of_options(options.identity.as_ref(), &options.application),
             headers: options.headers.clone(),
             timeout: None,
+            place: None,
         });
-        let routes = of_options.into_iter().chain(file).map(|spec| self.route(spec));
+        let routes = of_options.into_iter().chain(file).map(|spec| {
+            self.route(&spec).map_err(|error| match &spec.place {
+                Some(place) => error.with_context(place),
+                None => error,
+            })
+        });
         Ok((users, routes.collect::<Result<_, _>>()?))
     }
 
-    fn route(&mut self, spec: RouteSpec) -> Result<Route, Error> {
-        let id = spec.identity.clone().unwrap_or_else(ManagedIdentityId::system_assigned);
-        let name = id.qualified();
-        let identity = self.identity(id)?;
+    fn route(&mut self, spec: &RouteSpec) -> Result<Route, Error> {
+        let tokens = match &spec.identity {
+            RouteIdentity::Managed(id) => RouteTokens::Managed(self.identity(id.as_ref())?),
+            RouteIdentity::Application(options) => self.application(options, spec)?,
+        };
         // An address without a host is refused by the route.
         let host = spec.to.parse::<Url>().ok().and_then(|url| Some(url.host_str()?.to_owned()));
         let client = |connections: &Connections| {
-            let mut client = identity
+            let mut client = tokens
                 .client(&spec.resource)
                 .connections(connections.clone())
                 .allowed_hosts(host.clone())
@@ -207,17 +256,51 @@ impl<'a> RouteFactory<'a> {
             }
             client.build()
         };
-        let route = Route::new(&spec.path, &spec.to, client(&self.connections)?)?.identity_name(&name);
-        Ok(route.upgrade_client(client(&self.http1_connections)?))
+        let route = Route::new(&spec.path, &spec.to, client(&self.connections)?)?;
+        Ok(route.identity_name(&tokens.name()).upgrade_client(client(&self.http1_connections)?))
     }
 
-    fn identity(&mut self, id: ManagedIdentityId) -> Result<ManagedIdentity, Error> {
+    fn identity(&mut self, chosen: Option<&ManagedIdentityId>) -> Result<ManagedIdentity, Error> {
+        let id = chosen.cloned().unwrap_or_else(ManagedIdentityId::system_assigned);
         if let Some((_, identity)) = self.identities.iter().find(|(known, _)| *known == id) {
             return Ok(identity.clone());
+        }
+        if chosen.is_none() {
+            acquire::note_ignored_client_id(self.log, self.env);
         }
         let builder = acquire::builder(&self.options.keys, self.ca_file, self.env, &self.context)?;
         let identity = builder.identity(id.clone()).build()?;
         self.identities.push((id, identity.clone()));
         Ok(identity)
+    }
+
+    fn application(&mut self, options: &ApplicationOptions, spec: &RouteSpec) -> Result<RouteTokens, Error> {
+        let minimum = self.options.keys.min_strength.strength();
+        if let Some(minimum) = minimum.filter(|minimum| spec.pop && *minimum > Strength::Software) {
+            let message = format!(
+                "the key of an application is in a file, of strength {}, but {minimum} is required",
+                Strength::Software
+            );
+            return Err(Error::new(ErrorKind::Environment, "min_strength_not_met", message)
+                .with_advice("lower --min-strength, or use a managed identity with a key in a device"));
+        }
+        let known = self.applications.iter().find(|(known, pop, _)| known == options && *pop == spec.pop);
+        if let Some((.., tokens)) = known {
+            return Ok(tokens.clone());
+        }
+        let usage = ApplicationUse {
+            pop: spec.pop,
+            over_mtls: false,
+            names: if spec.place.is_some() { SettingNames::Keys } else { SettingNames::Options },
+            also_missing: None,
+            log: self.log,
+        };
+        let application = application::client(options, &usage, self.ca_file, self.env, &self.context)?;
+        let tokens = RouteTokens::Application {
+            client: application.builder.build(),
+            client_id: application.client_id,
+        };
+        self.applications.push((options.clone(), spec.pop, tokens.clone()));
+        Ok(tokens)
     }
 }

@@ -32,7 +32,7 @@ async fn serve(
     let log = ServerLog::new(global.output, global.quiet);
     let observer = move |record: &Record| agent::log_request(log, record);
     let mut builder = agent::builder(&options.agent, global, env, log, Metrics::new())?.observer(observer);
-    if let Some(secret) = variables::stored(&options.variables, "IDENTITY_HEADER")? {
+    if let Some(secret) = variables::stored(&options.server.variables, "IDENTITY_HEADER")? {
         builder = builder.secret(secret);
     }
     let mut signals = Signals::listen()?;
@@ -54,7 +54,7 @@ async fn serve(
         log.write(Severity::Warn, "all_resources_allowed", message, []);
     }
     let printed = agent.environment().into_iter().chain(status_variable(agent.status_address()));
-    variables::publish(&options.variables, printed, global.output)?;
+    variables::publish(&options.server.variables, printed, global.output)?;
     manager.ready("serving tokens").await;
     signals.next().await;
     manager.stopping().await;

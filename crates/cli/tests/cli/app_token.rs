@@ -11,29 +11,34 @@ use symbolon_emulator::{Fault, Step};
 use crate::origin::Origin;
 use crate::run::{ERROR_MEMBERS, RunResult, TestEnv, skip_without};
 
-const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
+pub(crate) const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 const SCOPE: &str = "https://vault.example/.default";
 
 const NOBODY: &str = "http://127.0.0.1:9";
 
-struct App {
-    env: TestEnv,
+/// An emulator with an application.
+pub(crate) struct App {
+    pub(crate) env: TestEnv,
     folder: tempfile::TempDir,
     proxy: Option<String>,
     variable: Option<(&'static str, &'static str)>,
 }
 
 impl App {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let env = TestEnv::with(|emulator| {
             emulator.application(CLIENT_ID, "p@ss&word").federated_application(CLIENT_ID)
         });
         Self { env, folder: tempfile::tempdir().unwrap(), proxy: None, variable: None }
     }
 
-    fn request_token(&self, more: &[&str]) -> RunResult {
+    pub(crate) fn authority(&self) -> String {
         let emulator = &self.env.emulator;
-        self.ask_at(&format!("{}/{}", emulator.token_url(), emulator.tenant_id()), more)
+        format!("{}/{}", emulator.token_url(), emulator.tenant_id())
+    }
+
+    fn request_token(&self, more: &[&str]) -> RunResult {
+        self.ask_at(&self.authority(), more)
     }
 
     fn ask_at(&self, authority: &str, more: &[&str]) -> RunResult {
@@ -59,14 +64,20 @@ impl App {
         RunResult::of(command.args([&token_request, more].concat()).output().unwrap())
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let file = self.folder.path().join(name);
         std::fs::write(&file, text).unwrap();
         file
     }
 
-    /// Writes a certificate of the client and its key to a file.
-    fn certificate(&self) -> PathBuf {
+    /// Returns a client assertion that the emulator accepts.
+    pub(crate) fn assertion(&self) -> String {
+        let token_request = ["token", "--resource", "api://AzureADTokenExchange", "--output", "json"];
+        self.env.run(&token_request).json()[0]["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes a new certificate of the client and its key to a file.
+    pub(crate) fn certificate(&self) -> PathBuf {
         let issued = self.env.emulator.issue_client_certificate(CLIENT_ID).unwrap();
         let pem = |label, der| pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der).unwrap();
         let text = pem("CERTIFICATE", &issued.certificate.der) + &pem("PRIVATE KEY", &issued.pkcs8);
@@ -175,8 +186,7 @@ fn app_04_chain_in_the_assertion() {
 #[test]
 fn app_07_assertion_from_a_file() {
     let app = App::new();
-    let token_request = ["token", "--resource", "api://AzureADTokenExchange", "--output", "json"];
-    let assertion = app.env.run(&token_request).json()[0]["access_token"].as_str().unwrap().to_owned();
+    let assertion = app.assertion();
     let file = app.file("assertion.jwt", &format!("{assertion}\n"));
     let ran = app.request_token(&["--assertion-file", file.to_str().unwrap()]);
     assert_eq!(ran.json()[0]["token_type"], "Bearer");

@@ -92,6 +92,7 @@ fn bad_03_missing_option() {
         (&["app-token"], &["--authority", "--client-id", "--scope", "--client-secret-env", "--certificate"]),
         (&["exec"], &["<CMD>"]),
         (&["man"], &["--out"]),
+        (&["proxy"], &["--to <URL>", "--config <FILE>"]),
     ] {
         assert_eq!(assert_wrong(&env, arguments, told), "invalid_usage");
     }
@@ -358,9 +359,18 @@ fn bad_17_argument_is_not_utf_8() {
 
 #[test]
 fn help_and_version_are_results() {
-    for arguments in
-        [&["--help"][..], &["token", "--help"], &["serve", "--help"], &["exec", "-h"], &["--version"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["token", "--help"],
+        &["app-token", "--help"],
+        &["serve", "--help"],
+        &["exec", "-h"],
+        &["proxy", "--help"],
+        &["binding", "--help"],
+        &["binding", "export", "--help"],
+        &["binding", "renew", "--help"],
+        &["--version"],
+    ] {
         let ran = RunResult::of(symbolon().args(arguments).output().unwrap());
         assert!(ran.code == 0 && ran.stderr.is_empty() && !ran.stdout.is_empty(), "{arguments:?}");
         assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use symbolon::{Error, ManagedIdentityId};
 use toml::Spanned;
 
+use crate::args::application::ApplicationOptions;
 use crate::args::values;
 use crate::{failure, input_file};
 
@@ -35,6 +36,7 @@ struct RouteTable {
     #[serde(default)]
     pop: bool,
     identity: Option<String>,
+    application: Option<ApplicationOptions>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     /// Seconds until the head of the response.
@@ -48,9 +50,29 @@ pub(super) struct RouteSpec {
     pub(super) to: String,
     pub(super) resource: String,
     pub(super) pop: bool,
-    pub(super) identity: Option<ManagedIdentityId>,
+    pub(super) identity: RouteIdentity,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) timeout: Option<Duration>,
+    /// The place in the file, for errors.
+    pub(super) place: Option<String>,
+}
+
+/// The identity of the tokens of a route.
+#[derive(Debug)]
+pub(super) enum RouteIdentity {
+    /// `None`: the system-assigned identity, by default.
+    Managed(Option<ManagedIdentityId>),
+    Application(ApplicationOptions),
+}
+
+impl RouteIdentity {
+    /// Returns the application if one of its options is set, otherwise the managed identity.
+    pub(super) fn of_options(managed: Option<&ManagedIdentityId>, application: &ApplicationOptions) -> Self {
+        match application.is_set() {
+            true => Self::Application(application.clone()),
+            false => Self::Managed(managed.cloned()),
+        }
+    }
 }
 
 fn root() -> String {
@@ -62,25 +84,40 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u32>, Vec<RouteSpec>), Error> {
     let unreadable = |error: io::Error| invalid(format!("cannot read --config {}: {error}", path.display()));
     let content = input_file::read(path).map_err(unreadable)?;
     let text = str::from_utf8(&content).map_err(|error| unreadable(io::Error::other(error)))?;
-    let at = |offset: usize, message: &str| {
+    let place = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let (line, column) = (before.matches('\n').count() + 1, before[start..].chars().count() + 1);
+        format!("--config {}: line {line}, column {column}", path.display())
+    };
+    let at = |offset: usize, message: &str| {
         let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        invalid(format!("--config {}: line {line}, column {column}: {}", path.display(), lines.join("; ")))
+        invalid(format!("{}: {}", place(offset), lines.join("; ")))
     };
     let file: ProxyFile = toml::from_str(text)
         .map_err(|error| at(error.span().map_or(text.len(), |span| span.start), error.message()))?;
     let route = |table: Spanned<RouteTable>| {
         let start = table.span().start;
-        table.into_inner().into_spec().map_err(|message| at(start, &message))
+        table.into_inner().into_spec(place(start)).map_err(|message| at(start, &message))
     };
     Ok((file.allow_uids, file.routes.into_iter().map(route).collect::<Result<_, _>>()?))
 }
 
 impl RouteTable {
-    fn into_spec(self) -> Result<RouteSpec, String> {
-        let identity = self.identity.as_deref().map(values::identity).transpose();
+    fn into_spec(self, place: String) -> Result<RouteSpec, String> {
+        let identity = match (self.identity, self.application) {
+            (Some(_), Some(_)) => {
+                return Err("a route has an identity or an application, not both".to_owned());
+            }
+            (_, Some(application)) => {
+                application.validate().map_err(|error| format!("application: {error}"))?;
+                RouteIdentity::Application(application)
+            }
+            (id, None) => {
+                let id = id.as_deref().map(values::identity).transpose();
+                RouteIdentity::Managed(id.map_err(|error| format!("identity: {error}"))?)
+            }
+        };
         let timeout = self.timeout.map(|seconds| values::seconds(&seconds.to_string())).transpose();
         let headers = self.headers.iter().map(|(name, value)| values::header(&format!("{name}: {value}")));
         let headers = headers.collect::<Result<_, _>>();
@@ -89,9 +126,10 @@ impl RouteTable {
             to: self.to,
             resource: values::resource(&self.resource).map_err(|error| format!("resource: {error}"))?,
             pop: self.pop,
-            identity: identity.map_err(|error| format!("identity: {error}"))?,
+            identity,
             headers: headers.map_err(|error| format!("headers: {error}"))?,
             timeout: timeout.map_err(|error| format!("timeout: {error}"))?,
+            place: Some(place),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The settings of `app-token`: options, and the variables of Azure's SDKs as their defaults.
+//! The settings of an application, with the variables of Azure's SDKs as their defaults.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use symbolon::parts::token::authority::{Authority, authority_host};
 use symbolon::{Env, Error, Secret};
 
 use crate::acquire::CLIENT_ID;
-use crate::args::token::AppTokenOptions;
+use crate::args::application::ApplicationOptions;
 use crate::failure;
-use crate::output::note;
+use crate::server_log::ServerLog;
 
 const TENANT_ID: &str = "AZURE_TENANT_ID";
 const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
@@ -25,7 +25,6 @@ pub(super) struct AppSettings {
     /// The variable that names the host of the authority.
     pub(super) authority_variable: Option<&'static str>,
     pub(super) client_id: Named<String>,
-    pub(super) scope: String,
     pub(super) credential: Credential,
 }
 
@@ -53,32 +52,77 @@ impl<T> Named<T> {
     }
 }
 
+/// The purpose of an application's tokens, and the names of its settings in errors.
+pub(crate) struct ApplicationUse {
+    pub(crate) pop: bool,
+    pub(crate) over_mtls: bool,
+    pub(crate) names: SettingNames,
+    /// An option of the command that is missing as well.
+    pub(crate) also_missing: Option<&'static str>,
+    /// The log for notes.
+    pub(crate) log: ServerLog,
+}
+
+/// The form of the names of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SettingNames {
+    /// Options of the command line.
+    Options,
+    /// Keys of a file.
+    Keys,
+}
+
+impl SettingNames {
+    /// Returns the name of an option in this form.
+    pub(super) fn name(self, option: &str) -> String {
+        match self {
+            Self::Options => option.to_owned(),
+            Self::Keys => option.trim_start_matches('-').replace('-', "_"),
+        }
+    }
+}
+
 impl AppSettings {
-    pub(super) fn new(options: &AppTokenOptions, is_quiet: bool, env: &Env) -> Result<Self, Error> {
-        let option = |name, value: &Option<String>| Some(Named::new(name, value.clone()?));
-        let authority = authority(options, env)?;
-        let client_id = option("--client-id", &options.client_id);
+    pub(super) fn new(
+        options: &ApplicationOptions,
+        usage: &ApplicationUse,
+        env: &Env,
+    ) -> Result<Self, Error> {
+        let name = |option| usage.names.name(option);
+        let authority = authority(options, usage, env)?;
+        let client_id = options.client_id.clone().map(|value| Named { name: name("--client-id"), value });
         let client_id = client_id.or_else(|| Some(Named::new(CLIENT_ID, env.var(CLIENT_ID)?)));
-        let credential = credential(options, is_quiet, env)?;
-        match (authority, client_id, options.scope.clone(), credential) {
-            (Some(authority), Some(client_id), Some(scope), Some(credential)) => {
+        let credential = credential(options, usage, env)?;
+        match (authority, client_id, usage.also_missing, credential) {
+            (Some(authority), Some(client_id), None, Some(credential)) => {
                 let is_of_variable = options.authority.is_none() && env.var(AUTHORITY_HOST).is_some();
                 let authority_variable = is_of_variable.then_some(AUTHORITY_HOST);
-                Ok(Self { authority, authority_variable, client_id, scope, credential })
+                Ok(Self { authority, authority_variable, client_id, credential })
             }
-            (authority, client_id, scope, credential) => {
+            (authority, client_id, also_missing, credential) => {
+                let [url, id, secret, certificate, assertion] = [
+                    ("--authority", "URL"),
+                    ("--client-id", "ID"),
+                    ("--client-secret-env", "VAR"),
+                    ("--certificate", "FILE"),
+                    ("--assertion-file", "FILE"),
+                ]
+                .map(|(option, value)| match usage.names {
+                    SettingNames::Options => format!("{option} <{value}>"),
+                    SettingNames::Keys => name(option),
+                });
                 let missing = [
-                    (authority.is_none(), "--authority <URL> (or AZURE_TENANT_ID)"),
-                    (client_id.is_none(), "--client-id <ID> (or AZURE_CLIENT_ID)"),
-                    (scope.is_none(), "--scope <SCOPES>"),
-                    (
-                        credential.is_none(),
-                        "a credential: --client-secret-env <VAR>, --certificate <FILE> or --assertion-file <FILE> \
-                         (or AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE)",
-                    ),
+                    authority.is_none().then(|| format!("{url} (or {TENANT_ID})")),
+                    client_id.is_none().then(|| format!("{id} (or {CLIENT_ID})")),
+                    also_missing.map(str::to_owned),
+                    credential.is_none().then(|| {
+                        format!(
+                            "a credential: {secret}, {certificate} or {assertion} (or {CLIENT_SECRET}, \
+                             {CERTIFICATE_PATH} or {FEDERATED_TOKEN_FILE})"
+                        )
+                    }),
                 ];
-                let missing: Vec<_> =
-                    missing.into_iter().filter_map(|(is_missing, name)| is_missing.then_some(name)).collect();
+                let missing: Vec<_> = missing.into_iter().flatten().collect();
                 Err(failure::request("invalid_usage", format!("missing: {}", missing.join(", "))))
             }
         }
@@ -86,10 +130,14 @@ impl AppSettings {
 }
 
 /// Returns the authority of the option, otherwise that of the variables of Azure's SDKs.
-fn authority(options: &AppTokenOptions, env: &Env) -> Result<Option<Authority>, Error> {
+fn authority(
+    options: &ApplicationOptions,
+    usage: &ApplicationUse,
+    env: &Env,
+) -> Result<Option<Authority>, Error> {
     if let Some(url) = &options.authority {
         let authority = authority_host(url).and_then(|url| Authority::parse(url.as_str()));
-        return authority.map(Some).map_err(|error| error.with_context("--authority"));
+        return authority.map(Some).map_err(|error| error.with_context(usage.names.name("--authority")));
     }
     let Some(tenant) = env.var(TENANT_ID) else { return Ok(None) };
     let host = env.var(AUTHORITY_HOST).unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
@@ -101,48 +149,58 @@ fn authority(options: &AppTokenOptions, env: &Env) -> Result<Option<Authority>, 
 
 /// Returns the credential of the options, otherwise the first of the variables, in the order of
 /// Azure's SDKs. An option that needs a certificate skips the client secret.
-fn credential(options: &AppTokenOptions, is_quiet: bool, env: &Env) -> Result<Option<Credential>, Error> {
+fn credential(
+    options: &ApplicationOptions,
+    usage: &ApplicationUse,
+    env: &Env,
+) -> Result<Option<Credential>, Error> {
+    let name = |option| usage.names.name(option);
     if let Some(variable) = &options.client_secret_env {
-        return secret("--client-secret-env", variable, env).map(Credential::Secret).map(Some);
+        return secret(&name("--client-secret-env"), variable, env).map(Credential::Secret).map(Some);
     }
     if let Some(file) = &options.assertion_file {
-        return Ok(Some(Credential::AssertionFile(Named::new("--assertion-file", file.clone()))));
+        let file = Named { name: name("--assertion-file"), value: file.clone() };
+        return Ok(Some(Credential::AssertionFile(file)));
     }
     if let Some(path) = &options.certificate {
-        let path = Named::new("--certificate", path.clone());
-        return certificate(path, options, env).map(Some);
+        let path = Named { name: name("--certificate"), value: path.clone() };
+        return certificate(path, options, usage, env).map(Some);
     }
     let certificate_option = [
         (options.send_x5c, "--send-x5c"),
-        (options.over_mtls, "--over-mtls"),
+        (usage.over_mtls, "--over-mtls"),
         (options.certificate_password_env.is_some(), "--certificate-password-env"),
     ];
     let certificate_option = certificate_option.into_iter().find(|(is_set, _)| *is_set).map(|(_, name)| name);
     let path = env.var(CERTIFICATE_PATH).map(PathBuf::from);
     match (env.var(CLIENT_SECRET), path, certificate_option) {
         (_, None, Some(option)) => {
-            let error = format!("{option} needs a certificate; add --certificate, or set {CERTIFICATE_PATH}");
+            let (option, certificate) = (name(option), name("--certificate"));
+            let error = format!("{option} needs a certificate; add {certificate}, or set {CERTIFICATE_PATH}");
             Err(failure::request("invalid_usage", error))
         }
-        (Some(secret), path, None) if !(options.pop && path.is_some()) => {
+        (Some(secret), path, None) if !(usage.pop && path.is_some()) => {
             if path.is_some() {
-                note(is_quiet, format_args!("{CERTIFICATE_PATH} is not used: {CLIENT_SECRET} comes first"));
+                let text = format!("{CERTIFICATE_PATH} is not used: {CLIENT_SECRET} comes first");
+                usage.log.note("certificate_ignored", &text);
             }
             Ok(Some(Credential::Secret(Named::new(CLIENT_SECRET, Secret::new(secret)))))
         }
-        (_, Some(path), _) => certificate(Named::new(CERTIFICATE_PATH, path), options, env).map(Some),
+        (_, Some(path), _) => certificate(Named::new(CERTIFICATE_PATH, path), options, usage, env).map(Some),
         _ => Ok(env
             .var(FEDERATED_TOKEN_FILE)
             .map(|file| Credential::AssertionFile(Named::new(FEDERATED_TOKEN_FILE, file.into())))),
     }
 }
 
-fn certificate(path: Named<PathBuf>, options: &AppTokenOptions, env: &Env) -> Result<Credential, Error> {
+fn certificate(
+    path: Named<PathBuf>,
+    options: &ApplicationOptions,
+    usage: &ApplicationUse,
+    env: &Env,
+) -> Result<Credential, Error> {
     let password = match &options.certificate_password_env {
-        Some(variable) => {
-            let name = "--certificate-password-env";
-            Some(secret(name, variable, env)?)
-        }
+        Some(variable) => Some(secret(&usage.names.name("--certificate-password-env"), variable, env)?),
         None => env
             .var(CERTIFICATE_PASSWORD)
             .map(|password| Named::new(CERTIFICATE_PASSWORD, Secret::new(password))),
