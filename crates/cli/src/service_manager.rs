@@ -2,10 +2,13 @@
 //!
 //! `sd_listen_fds(3)`, `sd_notify(3)`, `sd_watchdog_enabled(3)`
 
+use std::ops::Range;
 use std::time::Duration;
 
 use symbolon::{Env, Error, SharedClock};
 use symbolon_agent::Listener;
+
+use crate::failure;
 
 /// The service manager that started this process, or none.
 #[derive(Debug)]
@@ -19,9 +22,8 @@ impl ServiceManager {
     /// Reads the variables by which the service manager can be reached.
     pub(crate) fn new(env: &Env) -> Result<Self, Error> {
         let socket = env.var("NOTIFY_SOCKET").map(|name| NotifySocket::new(&name)).transpose()?;
-        let own_id = std::process::id().to_string();
-        let is_own = env.var("WATCHDOG_PID").is_none_or(|id| id == own_id);
-        let interval = env.var("WATCHDOG_USEC").and_then(|text| text.parse().ok()).filter(|time| *time > 0);
+        let is_own = names_this_process(env, "WATCHDOG_PID")?.unwrap_or(true);
+        let interval = number(env, "WATCHDOG_USEC", "the microseconds of the watchdog", 1..u64::MAX)?;
         Ok(Self { socket, watchdog: interval.filter(|_| is_own).map(Duration::from_micros) })
     }
 
@@ -67,6 +69,23 @@ impl ServiceManager {
     }
 }
 
+/// Returns true if a variable of the service manager is the id of this process, false if it is that
+/// of another one, and `None` without the variable.
+fn names_this_process(env: &Env, name: &str) -> Result<Option<bool>, Error> {
+    let id = number(env, name, "the id of a process", 1..u64::from(u32::MAX))?;
+    Ok(id.map(|id| id == u64::from(std::process::id())))
+}
+
+/// Returns the number in a variable of the service manager, and `None` without the variable.
+fn number(env: &Env, name: &str, content: &str, valid: Range<u64>) -> Result<Option<u64>, Error> {
+    let Some(text) = env.var(name) else { return Ok(None) };
+    let number = text.parse().ok().filter(|number| valid.contains(number));
+    number.map(Some).ok_or_else(|| {
+        failure::request("invalid_usage", format!("{name}={text} is not {content}"))
+            .with_advice("unset it, or set it as systemd does")
+    })
+}
+
 /// The sockets that the service manager has opened for this process.
 #[derive(Debug, Default)]
 pub(crate) struct PassedSockets {
@@ -91,7 +110,7 @@ mod linux {
     use symbolon::{Env, Error, SharedClock};
     use symbolon_agent::Listener;
 
-    use super::PassedSockets;
+    use super::{PassedSockets, names_this_process, number};
     use crate::failure;
 
     /// Attempts to send a notification while the service manager reads none, and the time between
@@ -145,12 +164,20 @@ mod linux {
 
     /// Takes the sockets that were passed to this process. `server` is its name in errors.
     pub(crate) fn take_sockets(server: &str, env: &Env) -> Result<PassedSockets, Error> {
-        let own_id = std::process::id().to_string();
         let mut sockets = PassedSockets::default();
-        if env.var("LISTEN_PID").is_none_or(|id| id != own_id) {
+        if names_this_process(env, "LISTEN_PID")? != Some(true) {
             return Ok(sockets);
         }
-        let names = env.var("LISTEN_FDNAMES").unwrap_or_default();
+        let content = "a number of sockets that can be used, which is 1, or 2 with one for the status";
+        let Some(count) = number(env, "LISTEN_FDS", content, 1..3)? else { return Ok(sockets) };
+        let names = env.var("LISTEN_FDNAMES");
+        let named = names.iter().flat_map(|names| names.split(':')).count();
+        if names.is_some() && u64::try_from(named) != Ok(count) {
+            let message = format!("LISTEN_FDNAMES has {named} names, and LISTEN_FDS={count}");
+            return Err(failure::request("invalid_usage", message)
+                .with_advice("set a name for each socket, as systemd does"));
+        }
+        let names = names.unwrap_or_default();
         let mut names = names.split(':');
         let mut passed = ListenFd::from_env();
         for index in 0..passed.len() {

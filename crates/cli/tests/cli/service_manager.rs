@@ -231,26 +231,60 @@ fn srv_08_sockets_without_use() {
     }
 }
 
-// Without Accept=no, a service manager passes connections.
-#[test]
-fn srv_08_sockets_that_do_not_listen() {
-    let env = TestEnv::new();
-    let (passed, _client) = UnixStream::pair().unwrap();
-    let server = serve(&env, &[]);
+/// Runs `serve` after these commands of a shell, with the socket as descriptor 3, and asserts that
+/// it ends. Returns its exit code and its log.
+fn refused(env: &TestEnv, shell: &str, socket: std::os::fd::OwnedFd) -> (Option<i32>, String) {
+    let server = serve(env, &[]);
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0", "sh"]);
+    command.args(["-c", &format!("{shell}; exec \"$@\" 3<&0"), "sh"]);
     command.arg(server.get_program()).args(server.get_args()).env_clear();
     command.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(std::os::fd::OwnedFd::from(passed)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(socket).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let printed = BufReader::new(child.stdout.take().unwrap()).lines().next();
     if printed.is_some() {
         child.kill().unwrap();
     }
     let ran = child.wait_with_output().unwrap();
-    let log = String::from_utf8(ran.stderr).unwrap();
-    assert!(printed.is_none(), "it serves: {printed:?}");
-    assert!(ran.status.code() == Some(1) && log.contains("the socket does not listen"), "{log}");
+    assert!(printed.is_none(), "it serves after {shell}: {printed:?}");
+    (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+}
+
+// Without Accept=no, a service manager passes connections.
+#[test]
+fn srv_08_sockets_that_do_not_listen() {
+    let env = TestEnv::new();
+    let (passed, _client) = UnixStream::pair().unwrap();
+    let (code, log) = refused(&env, "export LISTEN_PID=$$ LISTEN_FDS=1", passed.into());
+    assert!(code == Some(1) && log.contains("the socket does not listen"), "{log}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn srv_08_variables_that_are_no_numbers() {
+    let env = TestEnv::new();
+    for (variables, named) in [
+        ("LISTEN_PID=$$ LISTEN_FDS=one", "LISTEN_FDS=one "),
+        ("LISTEN_PID=$$ LISTEN_FDS=1x", "LISTEN_FDS=1x "),
+        ("LISTEN_PID=$$ LISTEN_FDS=0", "LISTEN_FDS=0 "),
+        ("LISTEN_PID=$$ LISTEN_FDS=-1", "LISTEN_FDS=-1 "),
+        ("LISTEN_PID=$$ LISTEN_FDS=3", "LISTEN_FDS=3 "),
+        ("LISTEN_PID=$$ LISTEN_FDS=2147483647", "LISTEN_FDS=2147483647 "),
+        ("LISTEN_PID=$$ LISTEN_FDS=99999999999999999999", "LISTEN_FDS=99999999999999999999 "),
+        ("LISTEN_PID=self LISTEN_FDS=1", "LISTEN_PID=self "),
+        ("LISTEN_PID=-1 LISTEN_FDS=1", "LISTEN_PID=-1 "),
+        ("LISTEN_PID=0 LISTEN_FDS=1", "LISTEN_PID=0 "),
+        ("LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=main:status", "LISTEN_FDNAMES has 2 names"),
+        ("LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=status", "LISTEN_FDNAMES has 1 names"),
+        ("WATCHDOG_USEC=30s", "WATCHDOG_USEC=30s "),
+        ("WATCHDOG_USEC=0", "WATCHDOG_USEC=0 "),
+        ("WATCHDOG_USEC=18446744073709551615", "WATCHDOG_USEC=18446744073709551615 "),
+        ("WATCHDOG_USEC=30000000 WATCHDOG_PID=self", "WATCHDOG_PID=self "),
+    ] {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (code, log) = refused(&env, &format!("export {variables}"), socket.into());
+        assert!(code == Some(2) && log.contains(named), "{variables}: {log}");
+    }
 }
 
 // Sockets that were passed to a parent are not taken.
