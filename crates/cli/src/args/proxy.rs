@@ -57,9 +57,9 @@ pub(crate) struct ProxyOptions {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) server: ServerOptions,
-    /// User who may use the Unix socket as well, by id; may be repeated
+    /// User who may use the Unix socket as well, by id or name; may be repeated
     #[cfg(unix)]
-    #[arg(long = "allow-uid", value_name = "UID", help_heading = CLIENTS)]
+    #[arg(long = "allow-uid", value_name = "USER", value_parser = values::user, help_heading = CLIENTS)]
     pub(crate) users: Vec<u32>,
     #[command(flatten, next_help_heading = "Key of a managed identity")]
     pub(crate) keys: KeyOptions,

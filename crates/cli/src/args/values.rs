@@ -66,6 +66,23 @@ pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
+/// Parses the id of a user, or the name of one on this machine. Digits are an id, whether or not it
+/// has a name.
+#[cfg(unix)]
+pub(crate) fn user(text: &str) -> Result<u32, String> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    uzers::get_user_by_name(text).map(|user| user.uid()).ok_or_else(|| {
+        format!("there is no user '{text}' on this machine; use another name, or the id of the user")
+    })
+}
+
+#[cfg(not(unix))]
+pub(crate) fn user(_text: &str) -> Result<u32, String> {
+    Err("users are supported on Unix only".to_owned())
+}
+
 pub(crate) fn https_url(text: &str) -> Result<Url, &'static str> {
     url(text)
         .ok()

@@ -12,6 +12,7 @@ use symbolon::{
     ManagedIdentityId, Strength,
 };
 use symbolon_proxy::{Metrics, Proxy, ProxyRecord, Route, raise_descriptor_limit};
+use tokio::task::spawn_blocking;
 use url::Url;
 
 use self::config::{RouteIdentity, RouteSpec};
@@ -53,7 +54,7 @@ async fn serve(
     let Listeners { main, status } = listeners("the proxy", &options.server, env).await?;
     let metrics = Metrics::new();
     let mut routes = RouteFactory::new(options, global, env, log, main.is_unix(), metrics.clone())?;
-    let (users, first) = routes.load()?;
+    let (users, first) = routes.load().await?;
     let mut builder = Proxy::builder().metrics(metrics).observer(move |record| log_refusal(log, record));
     if let Some(secret) = variables::stored(&options.server.variables, SECRET)? {
         builder = builder.secret(secret);
@@ -81,7 +82,8 @@ async fn serve(
             break;
         }
         manager.reloading().await;
-        let reloaded = routes.load().and_then(|(users, routes)| proxy.reload(routes, users));
+        let loaded = routes.load().await;
+        let reloaded = loaded.and_then(|(users, routes)| proxy.reload(routes, users));
         match reloaded {
             Ok(()) => log.write(Severity::Info, "routes_reloaded", "the routes were read again", []),
             Err(error) => {
@@ -202,9 +204,15 @@ impl<'a> RouteFactory<'a> {
     }
 
     /// Returns the users who may use the socket, and the routes, of the options and the file.
-    fn load(&mut self) -> Result<(Vec<u32>, Vec<Route>), Error> {
+    async fn load(&mut self) -> Result<(Vec<u32>, Vec<Route>), Error> {
         let options = self.options;
-        let (mut users, file) = options.config.as_deref().map(config::read).transpose()?.unwrap_or_default();
+        let (mut users, file) = match options.config.clone() {
+            // A directory of users may respond slowly. Requests are served meanwhile.
+            Some(path) => spawn_blocking(move || config::read(&path))
+                .await
+                .map_err(|_panicked| failure::internal(None))??,
+            None => Default::default(),
+        };
         #[cfg(unix)]
         {
             users.extend(&options.users);

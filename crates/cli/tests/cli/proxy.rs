@@ -182,7 +182,7 @@ fn prx_06_other_users() {
     let env = TestEnv::new();
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    for (allowed, status) in [("65534", "200"), ("65533", "403")] {
+    for (allowed, status) in [("65534", "200"), ("65533", "403"), ("nobody", "200"), ("daemon", "403")] {
         let path = folder.path().join(allowed);
         let proxy = RunningProxy::bound(&env, &["--unix", path.to_str().unwrap(), "--allow-uid", allowed]);
         let mut curl = Command::new("curl");
@@ -195,6 +195,42 @@ fn prx_06_other_users() {
     }
     let ran = refused(&env, &["--to", "https://x.example", "--resource", RESOURCE, "--allow-uid", "1"]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+#[test]
+fn prx_06_users_by_name() {
+    use std::os::unix::process::CommandExt as _;
+
+    if !rustix::process::geteuid().is_root() {
+        return skip_without("root");
+    }
+    let env = TestEnv::new();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let (file, path) = (folder.path().join("routes.toml"), folder.path().join("proxy.sock"));
+    let write = |users: &str| {
+        let to = env.emulator.resource_url();
+        let route = format!("[[routes]]\nto = \"{to}\"\nresource = \"{RESOURCE}\"\npop = true\n");
+        std::fs::write(&file, format!("allow_uids = [{users}]\n{route}")).unwrap();
+    };
+    let status = || {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "http://vault/", "--unix-socket"]);
+        String::from_utf8(curl.arg(&path).uid(65_534).output().expect("curl").stdout).unwrap()
+    };
+    write("\"daemon\", 65533");
+    let files = ["--config", file.to_str().unwrap(), "--unix", path.to_str().unwrap()];
+    let mut proxy = RunningProxy::start(&env, &files);
+    assert_eq!(status(), "403");
+    write("\"daemon\", \"nobody\"");
+    signal(&proxy.0.command.0, Signal::HUP);
+    proxy.wait_for("the routes were read again");
+    assert_eq!(status(), "200");
+    // An unknown name changes nothing.
+    write("\"no-such-user\"");
+    signal(&proxy.0.command.0, Signal::HUP);
+    proxy.wait_for("line 1, column 15: allow_uids: there is no user 'no-such-user' on this machine");
+    assert_eq!(status(), "200");
 }
 
 #[test]
@@ -410,6 +446,13 @@ fn prx_14_invalid_files_and_options() {
         ),
         (&format!("{application} }}\nidentity = \"system\"\n"), "an identity or an application, not both"),
         (&format!("allow_uids = [1]\n{route}"), "add --unix"),
+        (
+            &format!("allow_uids = [1, \"no-such-user\"]\n{route}"),
+            "line 1, column 18: allow_uids: there is no user 'no",
+        ),
+        (&format!("allow_uids = [\"\"]\n{route}"), "line 1, column 15: allow_uids: there is no user ''"),
+        (&format!("allow_uids = [-1]\n{route}"), "line 1, column 15: allow_uids: -1 is not the id of a user"),
+        (&format!("allow_uids = [1.5]\n{route}"), "line 1, column 15: allow_uids: use the name"),
     ] {
         std::fs::write(&path, text).unwrap();
         let ran = refused(&env, &config);
@@ -423,6 +466,16 @@ fn prx_14_invalid_files_and_options() {
         &["--resource", "https://x.example"],
         &["--to", "http://x.example", "--resource", "https://x.example"],
         &["--to", "https://x.example", "--resource", "https://x.example", "-H", "Authorization: x"],
+        &[
+            "--to",
+            "https://x.example",
+            "--resource",
+            "https://x.example",
+            "--unix",
+            "/x",
+            "--allow-uid",
+            "no-user",
+        ],
         &[
             "--to",
             "https://x.example",

@@ -17,10 +17,10 @@ use crate::{failure, input_file};
 /// The file with routes and users.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ProxyFile {
-    /// Users who may use the Unix socket, by id.
+struct ProxyFile {
+    /// Users who may use the Unix socket, by id or name.
     #[serde(default)]
-    pub(super) allow_uids: Vec<u32>,
+    allow_uids: Vec<Spanned<toml::Value>>,
     #[serde(default)]
     routes: Vec<Spanned<RouteTable>>,
 }
@@ -100,7 +100,20 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u32>, Vec<RouteSpec>), Error> {
         let start = table.span().start;
         table.into_inner().into_spec(place(start)).map_err(|message| at(start, &message))
     };
-    Ok((file.allow_uids, file.routes.into_iter().map(route).collect::<Result<_, _>>()?))
+    let user = |value: Spanned<toml::Value>| {
+        let start = value.span().start;
+        user(value.get_ref()).map_err(|message| at(start, &format!("allow_uids: {message}")))
+    };
+    let users = file.allow_uids.into_iter().map(user).collect::<Result<_, _>>()?;
+    Ok((users, file.routes.into_iter().map(route).collect::<Result<_, _>>()?))
+}
+
+fn user(value: &toml::Value) -> Result<u32, String> {
+    match value {
+        toml::Value::Integer(id) => u32::try_from(*id).map_err(|_| format!("{id} is not the id of a user")),
+        toml::Value::String(text) => values::user(text),
+        _ => Err("use the name of a user, in quotes, or the id".to_owned()),
+    }
 }
 
 impl RouteTable {
