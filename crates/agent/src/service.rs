@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use symbolon::SharedClock;
 use symbolon_server::{
-    ClientConnection, Handler, RequestBody, ResponseFuture, StatusEndpoints, StatusReader, server_body,
+    ClientConnection, Handler, Peer, RequestBody, ResponseFuture, ServerBody, StatusEndpoints, StatusReader,
+    TransferCodingError, server_body,
 };
 
 use crate::guard::RequestGuard;
@@ -51,6 +52,13 @@ impl Handler for AgentService {
                 });
             response.map(server_body)
         })
+    }
+
+    fn refuse(&self, error: TransferCodingError, peer: Peer) -> Response<ServerBody> {
+        let message = format!("Transfer-Encoding is refused: {error}; send a GET request without a body");
+        let rejection = Rejection::new(error.status(), "transfer_encoding", message);
+        (self.observer)(&Record::rejected(peer, None, &rejection));
+        response::rejection(&rejection).map(server_body)
     }
 }
 

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
-use symbolon_server::lacks_descriptors;
+use symbolon_server::{TransferCodingError, lacks_descriptors};
 use symbolon_types::{Error, ErrorKind};
 
 /// The header that all errors of the proxy have, and no response of a resource: the code.
@@ -73,6 +73,13 @@ impl ProxyFailure {
         let error = Error::new(ErrorKind::Request, "proxy_headers_too_large", message)
             .with_advice("send fewer or shorter header fields");
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error)
+    }
+
+    pub(crate) fn transfer_encoding(error: TransferCodingError) -> Self {
+        let status = error.status();
+        let error = Error::new(ErrorKind::Request, "proxy_transfer_encoding_refused", error.to_string())
+            .with_advice("send the body with Transfer-Encoding: chunked alone, or with Content-Length");
+        Self::new(status, error)
     }
 
     pub(crate) fn busy() -> Self {

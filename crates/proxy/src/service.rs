@@ -7,7 +7,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use symbolon_server::{
     ClientConnection, Handler, Peer, RESERVED_PREFIX, RequestBody, ResponseFuture, ServerBody,
-    StatusEndpoints, StatusReader, server_body,
+    StatusEndpoints, StatusReader, TransferCodingError, server_body,
 };
 
 use crate::access::Access;
@@ -121,6 +121,12 @@ impl Handler for ProxyService {
                 failure.response(is_grpc).map(server_body)
             })
         })
+    }
+
+    fn refuse(&self, error: TransferCodingError, peer: Peer) -> Response<ServerBody> {
+        let failure = ProxyFailure::transfer_encoding(error);
+        (self.observer)(&ProxyRecord::new(peer, &failure));
+        failure.response(false).map(server_body)
     }
 
     fn is_trusted(&self, peer: Peer) -> bool {

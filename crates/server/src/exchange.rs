@@ -1,13 +1,13 @@
 //! The requests of a connection and their responses.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
@@ -20,6 +20,7 @@ use crate::handler::{ClientConnection, Handler, RequestBody, ServerBody};
 use crate::metrics::Metrics;
 use crate::settings::ServerSettings;
 use crate::slots::PendingRequest;
+use crate::transfer_coding::TransferCodingError;
 
 /// HTTP/2 requests at the same time on one connection.
 const MAX_STREAMS: u32 = 256;
@@ -56,23 +57,36 @@ pub(crate) struct Connections {
     pub(crate) stopped: watch::Receiver<bool>,
 }
 
-/// Returns the service of a connection.
+/// Returns the service of a connection. It fails for a request that may be a part of the body
+/// before it.
 pub(crate) fn service(
     connection: &Arc<ClientConnection>,
     shared: &Arc<Connections>,
-) -> impl Service<Request<Incoming>, Response = Response<PendingBody>, Error = Infallible, Future: Send + 'static>
+) -> impl Service<Request<Incoming>, Response = Response<PendingBody>, Error = io::Error, Future: Send + 'static>
 + use<> {
     let (connection, shared) = (Arc::clone(connection), Arc::clone(shared));
     service_fn(move |request: Request<Incoming>| {
         let version = request.version();
         let pending = connection.slot.begin();
-        let request = request.map(|body| RequestBody::new(body, &connection));
-        let response = Arc::clone(&shared.handler).respond(request, &connection);
-        let (slot, shared) = (Arc::clone(&connection.slot), Arc::clone(&shared));
+        let last_chunks = connection.take_last_chunks();
+        let coding = TransferCodingError::check(request.headers());
+        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        let request = request.map(|body| RequestBody::new(body, is_chunked, &connection));
+        let (connection, shared) = (Arc::clone(&connection), Arc::clone(&shared));
         async move {
-            let mut response = response.await;
+            if let Some(ended) = last_chunks {
+                ended.await.map_err(|_uncertain| io::Error::from(io::ErrorKind::InvalidData))?;
+            }
+            let mut response = match coding {
+                Ok(()) => Arc::clone(&shared.handler).respond(request, &connection).await,
+                Err(error) => {
+                    drop(request);
+                    shared.handler.refuse(error, connection.peer())
+                }
+            };
             shared.metrics.count_response(response.status());
-            let is_last = !slot.may_stay() || *shared.stopped.borrow();
+            let is_last =
+                !connection.slot.may_stay() || connection.is_last_request() || *shared.stopped.borrow();
             if is_last && version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -4,9 +4,9 @@
 //!
 //! `accept.rs` accepts connections from `listener.rs` as far as `slots.rs` has slots;
 //! `connection.rs` waits for the octets of a request on each of them, and serves it by `http1.rs`
-//! or HTTP/2. `exchange.rs` passes it to the [`Handler`]. `server.rs` starts and stops all of it.
-//! `status.rs` is the handler of the endpoints for operators, with the checks of `readiness.rs` and
-//! the metrics of `metrics.rs`.
+//! or HTTP/2. `exchange.rs` checks its transfer coding (`transfer_coding.rs`) and passes it to the
+//! [`Handler`]. `server.rs` starts and stops all of it. `status.rs` is the handler of the endpoints
+//! for operators, with the checks of `readiness.rs` and the metrics of `metrics.rs`.
 
 mod accept;
 mod connection;
@@ -26,6 +26,7 @@ mod server;
 mod settings;
 mod slots;
 mod status;
+mod transfer_coding;
 
 pub use descriptors::{lacks_descriptors, raise_descriptor_limit};
 pub use handler::{ClientConnection, Handler, RequestBody, ResponseFuture, ServerBody, server_body};
@@ -41,3 +42,4 @@ pub use server::Server;
 pub use settings::ServerSettings;
 pub use slots::Busy;
 pub use status::{RESERVED_PREFIX, StatusEndpoints, StatusHandler, StatusReader};
+pub use transfer_coding::TransferCodingError;

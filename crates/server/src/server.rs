@@ -69,14 +69,16 @@ impl Drop for Server {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use http_body_util::Full;
+    use http_body_util::{BodyExt as _, Full};
     use symbolon_types::{ManualClock, SharedClock};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::handler::{ClientConnection, RequestBody, ResponseFuture, server_body};
+    use crate::handler::{ClientConnection, RequestBody, ResponseFuture, ServerBody, server_body};
+    use crate::peer::Peer;
+    use crate::transfer_coding::TransferCodingError;
 
     /// A handler that answers when it has a permit.
     struct SlowHandler {
@@ -101,6 +103,10 @@ mod tests {
                 let _permit = self.permits.acquire().await;
                 http::Response::new(server_body(Full::from("answered")))
             })
+        }
+
+        fn refuse(&self, error: TransferCodingError, _peer: Peer) -> http::Response<ServerBody> {
+            panic!("{error}")
         }
     }
 
@@ -163,6 +169,63 @@ mod tests {
         handler.permits.add_permits(1);
         let text = response(stream).await;
         assert!(text.ends_with("answered"), "{text:?}");
+    }
+
+    /// A handler that answers before it reads the body, for which it needs a permit.
+    struct EarlyHandler {
+        requests: AtomicUsize,
+        permits: Arc<Semaphore>,
+    }
+
+    impl Handler for EarlyHandler {
+        fn respond(
+            self: Arc<Self>,
+            request: http::Request<RequestBody>,
+            connection: &Arc<ClientConnection>,
+        ) -> ResponseFuture {
+            let (connection, permits) = (Arc::clone(connection), Arc::clone(&self.permits));
+            Box::pin(async move {
+                connection.authenticate().await.unwrap();
+                self.requests.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let _permit = permits.acquire().await;
+                    let _read = request.into_body().collect().await;
+                });
+                http::Response::new(server_body(Full::from("answered")))
+            })
+        }
+
+        fn refuse(&self, error: TransferCodingError, _peer: Peer) -> http::Response<ServerBody> {
+            panic!("{error}")
+        }
+    }
+
+    // The end of the body is read when the next request has arrived.
+    #[tokio::test]
+    async fn end_of_a_body_decides_about_the_next() {
+        for (end, served) in [("0\r\n\r\n", 2), ("0\r\nX: y\r\n\r\n", 1), ("0\r\nX: y\n\n", 1)] {
+            let permits = Arc::new(Semaphore::new(0));
+            let handler =
+                Arc::new(EarlyHandler { requests: AtomicUsize::new(0), permits: Arc::clone(&permits) });
+            let listener = Listener::tcp("the server", ([127, 0, 0, 1], 0).into()).await.unwrap();
+            let address = listener.address().unwrap();
+            let settings = ServerSettings::new(SharedClock::from(&ManualClock::new()));
+            let _server = Server::start(listener, Arc::<EarlyHandler>::clone(&handler), settings);
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).await.unwrap();
+            let next = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            stream.write_all(format!("{end}{next}{next}").as_bytes()).await.unwrap();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            permits.add_permits(10);
+            let text = response(stream).await;
+            assert_eq!(handler.requests.load(Ordering::SeqCst), served, "{end:?} {text:?}");
+            assert_eq!(text.matches("answered").count(), served, "{end:?} {text:?}");
+        }
     }
 
     // The client reads the response when it has sent its body.

@@ -15,13 +15,14 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use symbolon_types::{Secret, SharedClock, printable};
 
-use crate::handler::{ClientConnection, Handler, RequestBody, ResponseFuture, server_body};
+use crate::handler::{ClientConnection, Handler, RequestBody, ResponseFuture, ServerBody, server_body};
 use crate::host::names_loopback;
 use crate::listener::Listener;
 use crate::metrics::{Metrics, TokenState, write_tokens};
 use crate::peer::Peer;
 use crate::readiness::{self, ReadinessCheck};
 use crate::secret::has_secret;
+use crate::transfer_coding::TransferCodingError;
 
 const LIVE_PATH: &str = "/livez";
 const READY_PATH: &str = "/readyz";
@@ -217,6 +218,10 @@ impl StatusHandler {
 }
 
 impl Handler for StatusHandler {
+    fn refuse(&self, error: TransferCodingError, _peer: Peer) -> Response<ServerBody> {
+        json_response(error.status(), &json!({ "status": error.to_string() })).map(server_body)
+    }
+
     fn respond(
         self: Arc<Self>,
         request: Request<RequestBody>,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, TRAILER};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -233,7 +233,14 @@ async fn serve(mut stream: TlsStream<TcpStream>, connection: usize, state: &Arc<
         let service = service_fn(move |mut request: Request<Incoming>| {
             let upgrade = hyper::upgrade::on(&mut request);
             let (head, body) = request.into_parts();
-            react_http1(receive(head, &state), body, upgrade)
+            let trailer = head.headers.get(TRAILER).cloned();
+            let response = react_http1(receive(head, &state), body, upgrade);
+            async move {
+                let mut response = response.await?;
+                // The trailers of an echo are those of the request.
+                response.headers_mut().extend(trailer.map(|announced| (TRAILER, announced)));
+                Ok::<_, std::io::Error>(response)
+            }
         });
         let http = hyper::server::conn::http1::Builder::new();
         let _ended = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;

@@ -106,6 +106,29 @@ async fn invalid_requests_have_distinct_statuses() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn transfer_codings_are_rejected() {
+    let env = AgentEnv::new().await;
+    let good = env.request("").replace("Connection: close\r\n", "");
+    for (codings, status) in [
+        ("gzip, chunked", 501),
+        ("gzip\r\nTransfer-Encoding: chunked", 501),
+        ("chunked, chunked", 400),
+        ("chunked", 413),
+    ] {
+        let first = good.replace("Host", &format!("Transfer-Encoding: {codings}\r\nHost"));
+        // The trailers end with LF alone, which is the end of the body for some.
+        for rest in [format!("0\r\n\r\n{good}"), format!("0\r\nX: y\n\n{good}{good}")] {
+            let response = within(env.send(&format!("{first}{rest}"))).await;
+            assert_eq!(response.body["statusCode"], status, "{codings} {response:?}");
+            assert_eq!(response.header("connection"), Some("close"), "{codings} {response:?}");
+        }
+    }
+    let log = env.log.lines();
+    assert!(log.len() == 8 && log[0].contains("501 transfer_encoding"), "{log:?}");
+    assert_eq!(env.emulator.journal().entries().len(), 0, "no request reached the host");
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn bound_token_request_gets_advice() {
     let env = AgentEnv::new().await;
     let response = env.send(&env.request("&token_type=mtls_pop")).await;
