@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use symbolon_emulator::Step;
 
-use crate::run::{RunResult, TestEnv, symbolon};
+use crate::run::{RunResult, TestEnv, skip_without, symbolon};
 use crate::running::RunningCommand;
 
 /// A running `serve` and the variables that it printed.
@@ -213,6 +213,24 @@ fn run_05_unix_socket_is_private() {
     let (code, log) = serving.stop(Signal::TERM);
     assert_eq!((code, path.exists()), (Some(0), false), "{log}");
     assert!(log.contains("of user "), "{log}");
+}
+
+#[test]
+fn run_15_http2_with_prior_knowledge() {
+    let env = TestEnv::new();
+    let serving = serve(&env, &[]);
+    let url = format!("http://{}/msi/token?api-version=2019-08-01", serving.address());
+    for (option, version) in [("--http1.1", "1.1"), ("--http2-prior-knowledge", "2")] {
+        for (more, status) in [("&resource=https://vault.azure.net", "200"), ("", "400")] {
+            let mut curl = Command::new("curl");
+            curl.args(["-s", option, "-w", "\n%{http_version} %{http_code}"]).env_remove("http_proxy");
+            curl.args(["-H", &format!("X-IDENTITY-HEADER: {}", serving.secret()), &format!("{url}{more}")]);
+            let Ok(ran) = curl.output() else { return skip_without("curl") };
+            let printed = String::from_utf8(ran.stdout).unwrap();
+            assert!(printed.ends_with(&format!("\n{version} {status}")), "{printed}");
+            assert_eq!(printed.contains("access_token"), status == "200", "{printed}");
+        }
+    }
 }
 
 #[test]
