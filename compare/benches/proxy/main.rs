@@ -1,10 +1,13 @@
-//! Calls through the proxy, compared with the same bound client directly.
+//! Calls through the proxy, compared with the same bound client directly, and with nginx as the
+//! proxy.
 //!
-//! Server and proxy are processes of their own. The proxy runs on one thread, as in the command.
-//! The limits are those of the project.
+//! Server and proxy are processes of their own. The proxy runs on one thread, as in the command, and
+//! nginx with one worker. The limits are those of the project.
 
 #[path = "../calls/server.rs"]
 mod server;
+
+mod nginx;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -14,12 +17,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use symbolon_proxy::{Proxy, Route, raise_descriptor_limit};
+use symbolon_test_programs::Folder;
 use symbolon_testing::symbolon::ManagedIdentity;
 use symbolon_testing::symbolon::parts::client::{Client, Connections};
 use symbolon_testing::{Emulator, EmulatorClients as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::nginx::Nginx;
 use crate::server::frames;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -109,7 +114,11 @@ fn measure_all(sizes: &Sizes) -> Result<(), BoxError> {
     println!("| | proxy | direct | difference | limit | |\n|---|--:|--:|--:|--:|---|");
     runtime.block_on(async {
         let emulator = Emulator::start().await?;
-        let mut server = Process::start(&["serve", &emulator.ca_file().to_string_lossy()], None)?;
+        let for_nginx = rcgen::generate_simple_self_signed(["client".to_owned()])?;
+        let folder = Folder::new();
+        let authorities = folder.path().join("authorities.pem");
+        std::fs::write(&authorities, std::fs::read_to_string(emulator.ca_file())? + &for_nginx.cert.pem())?;
+        let mut server = Process::start(&["serve", &authorities.to_string_lossy()], None)?;
         let url = server.line()?;
         let mut certificate = String::new();
         loop {
@@ -118,34 +127,62 @@ fn measure_all(sizes: &Sizes) -> Result<(), BoxError> {
                 line => certificate.extend([line.as_str(), "\n"]),
             }
         }
-        for http2 in [false, true] {
-            measure(&emulator, &url, &certificate, http2, sizes).await?;
+        let direct = |http2| {
+            Ok::<_, BoxError>(Direct {
+                client: client(&emulator.identity()?, &certificate, http2)?,
+                url: url.clone(),
+            })
+        };
+        let environment: Vec<_> = emulator.environment().into_iter().collect();
+        for (name, http2) in [("HTTP/1.1", false), ("HTTP/2", true)] {
+            let arguments = ["proxy", &url, &certificate, if http2 { "true" } else { "false" }];
+            let mut process = Process::start(&arguments, Some(environment.clone()))?;
+            let (address, secret) = (process.line()?, process.line()?);
+            let proxy = MeasuredProxy { id: process.child.id(), address, secret };
+            measure(name, &proxy, &direct(http2)?, sizes).await?;
+        }
+        let identity = (for_nginx.cert.pem(), for_nginx.signing_key.serialize_pem());
+        if let Some(nginx) = Nginx::start(&url, &certificate, &identity)? {
+            measure("nginx, HTTP/1.1", &nginx.proxy, &direct(false)?, sizes).await?;
         }
         Ok(())
     })
 }
 
-async fn measure(
-    emulator: &Emulator,
-    url: &str,
-    certificate: &str,
-    http2: bool,
-    sizes: &Sizes,
-) -> Result<(), BoxError> {
-    let arguments = ["proxy", url, certificate, if http2 { "true" } else { "false" }];
-    let mut process = Process::start(&arguments, Some(emulator.environment().into_iter().collect()))?;
-    let (address, secret) = (process.line()?, process.line()?);
-    let direct = Direct { client: client(&emulator.identity()?, certificate, http2)?, url: url.to_owned() };
-    let proxied = Proxied::new(&address, &secret)?;
-    let name = if http2 { "HTTP/2" } else { "HTTP/1.1" };
+/// A proxy that runs.
+struct MeasuredProxy {
+    /// Its process.
+    id: u32,
+    address: String,
+    secret: String,
+}
+
+impl MeasuredProxy {
+    /// Returns its resident memory in KiB.
+    fn resident(&self) -> Result<u64, BoxError> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Returns the processor time of its first thread in seconds.
+    fn processor_time(&self) -> Result<f64, BoxError> {
+        let nanoseconds = std::fs::read_to_string(format!("/proc/{}/schedstat", self.id))?;
+        Ok(nanoseconds.split(' ').next().ok_or("no schedstat")?.parse::<f64>()? / 1e9)
+    }
+}
+
+async fn measure(name: &str, proxy: &MeasuredProxy, direct: &Direct, sizes: &Sizes) -> Result<(), BoxError> {
+    let MeasuredProxy { address, secret, .. } = proxy;
+    let proxied = Proxied::new(address, secret)?;
     // Opens the connections, and fills the caches.
-    at_once(&direct, 64, 64).await?;
+    at_once(direct, 64, 64).await?;
     at_once(&proxied, 64, 64).await?;
 
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..sizes.rounds {
         ours.extend(latencies(&proxied, sizes.latency_calls).await?);
-        theirs.extend(latencies(&direct, sizes.latency_calls).await?);
+        theirs.extend(latencies(direct, sizes.latency_calls).await?);
     }
     let (ours, theirs) = (median(&mut ours) * 1e6, median(&mut theirs) * 1e6);
     let (added, met) = (ours - theirs, verdict(ours - theirs <= ADDED_LATENCY));
@@ -153,10 +190,12 @@ async fn measure(
         "| {name}, one after another, median | {ours:.0} µs | {theirs:.0} µs | {added:.0} µs | {ADDED_LATENCY:.0} µs | {met} |"
     );
 
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut used) = (Vec::new(), Vec::new(), 0.0);
     for _ in 0..sizes.rounds {
+        let before = proxy.processor_time()?;
         ours.push(at_once(&proxied, 64, sizes.throughput_calls).await?.as_secs_f64());
-        theirs.push(at_once(&direct, 64, sizes.throughput_calls).await?.as_secs_f64());
+        used += proxy.processor_time()? - before;
+        theirs.push(at_once(direct, 64, sizes.throughput_calls).await?.as_secs_f64());
     }
     let rate = |times: &mut Vec<f64>| sizes.throughput_calls as f64 / median(times);
     let (ours, theirs) = (rate(&mut ours), rate(&mut theirs));
@@ -164,14 +203,16 @@ async fn measure(
     println!(
         "| {name}, 64 at once | {ours:.0} /s | {theirs:.0} /s | {ratio:.2} × | {THROUGHPUT:.2} × | {met} |"
     );
+    let used = used * 1e6 / (sizes.rounds * sizes.throughput_calls) as f64;
+    println!("| {name}, processor time of the proxy for each of them | {used:.1} µs | | | | |");
 
     for is_down in [true, false] {
         let direction = if is_down { "down" } else { "up" };
-        let before = process.resident()?;
+        let before = proxy.resident()?;
         let task = tokio::spawn(stream(proxied.clone(), is_down, sizes.streamed));
         let mut most = before;
         while !task.is_finished() {
-            most = most.max(process.resident()?);
+            most = most.max(proxy.resident()?);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let ours = task.await??.as_secs_f64();
@@ -197,7 +238,7 @@ async fn measure(
         }
         idle.push(stream);
     }
-    let (memory, met) = (process.resident()?, verdict(process.resident()? <= IDLE_KIB));
+    let (memory, met) = (proxy.resident()?, verdict(proxy.resident()? <= IDLE_KIB));
     println!("| {name}, {} idle connections | {memory} KiB | | | {IDLE_KIB} KiB | {met} |", idle.len());
     Ok(())
 }
@@ -355,13 +396,6 @@ impl Process {
         let mut line = String::new();
         self.printed.read_line(&mut line)?;
         Ok(line.trim_end().to_owned())
-    }
-
-    /// Returns its resident memory in KiB.
-    fn resident(&self) -> Result<u64, BoxError> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 }
 

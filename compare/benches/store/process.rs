@@ -22,8 +22,8 @@ pub const ROLE: &str = "process";
 /// The store argument of a process without one.
 pub const NO_STORE: &str = "none";
 
-/// A started process, controlled by lines: `once TIME` requests one token at a time, `traffic`
-/// requests tokens until the end of the input.
+/// A started process, controlled by lines: `once TIME` requests one token at a time and waits for the
+/// end of the input, `traffic` requests tokens until then.
 pub struct TokenProcess {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -96,7 +96,12 @@ pub fn run(service: &str, store: &str) -> Result<(), BoxError> {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line)?;
         match line.trim().split_once(' ') {
-            Some(("once", at)) => once(&client, Duration::from_millis(at.parse()?)).await,
+            Some(("once", at)) => {
+                once(&client, Duration::from_millis(at.parse()?)).await?;
+                // A process that ends would take time from those that are not served yet.
+                tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
+                Ok(())
+            }
             _ => traffic(&client).await,
         }
     })

@@ -1,0 +1,113 @@
+//! nginx as the proxy: with certificate and key in files, and a fixed token.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use symbolon_test_programs::{Folder, Service, find_program};
+
+use crate::{BoxError, MeasuredProxy};
+
+/// The secret that nginx requires.
+const SECRET: &str = "secret";
+/// The length of a token of the emulator.
+const TOKEN_LENGTH: usize = 1024;
+
+/// One worker, as our proxy has one thread.
+const CONF: &str = "\
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr crit;
+events { worker_connections 32768; }
+http {
+    access_log off;
+    client_max_body_size 0;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    upstream resource { server {upstream}; keepalive 64; }
+    server {
+        listen 127.0.0.1:{listen};
+        keepalive_requests 1000000;
+        location / {
+            if ($http_x_symbolon_secret != {secret}) { return 403; }
+            proxy_pass https://resource;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host localhost;
+            proxy_set_header Authorization \"mtls_pop {token}\";
+            proxy_buffering off;
+            proxy_request_buffering off;
+            proxy_ssl_certificate client.pem;
+            proxy_ssl_certificate_key client.key;
+            proxy_ssl_trusted_certificate server.pem;
+            proxy_ssl_verify on;
+            proxy_ssl_name localhost;
+            proxy_ssl_server_name on;
+            proxy_ssl_protocols TLSv1.3;
+        }
+    }
+}
+";
+
+/// nginx with one route.
+pub(crate) struct Nginx {
+    pub(crate) proxy: MeasuredProxy,
+    _service: Service,
+    _folder: Folder,
+}
+
+impl Nginx {
+    /// Starts nginx, if it is installed, for a server with this certificate (PEM). Certificate and key
+    /// (PEM) are those of the client.
+    pub(crate) fn start(
+        url: &str,
+        server: &str,
+        (certificate, key): &(String, String),
+    ) -> Result<Option<Self>, BoxError> {
+        let Some(program) = find_program("nginx") else { return Ok(None) };
+        let folder = Folder::new();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
+        // It inherits a listening socket, as in its binary upgrade.
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let upstream = url.trim_start_matches("https://").replace("localhost", "127.0.0.1");
+        let conf = CONF.replace("{listen}", &address.port().to_string()).replace("{upstream}", &upstream);
+        write("nginx.conf", &conf.replace("{secret}", SECRET).replace("{token}", &"x".repeat(TOKEN_LENGTH)))?;
+        write("client.pem", certificate)?;
+        write("client.key", key)?;
+        write("server.pem", server)?;
+        let mut nginx = Command::new(program);
+        nginx.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
+        nginx.env("NGINX", "1;");
+        let service = Service::start(&nginx, &folder, Stdio::from(OwnedFd::from(listener)));
+        let proxy = MeasuredProxy {
+            id: worker(folder.path())?,
+            address: address.to_string(),
+            secret: SECRET.to_owned(),
+        };
+        Ok(Some(Self { proxy, _service: service, _folder: folder }))
+    }
+}
+
+/// Waits for the worker, and returns its process.
+fn worker(folder: &Path) -> Result<u32, BoxError> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        let main = fs::read_to_string(folder.join("nginx.pid")).unwrap_or_default();
+        let children = format!("/proc/{0}/task/{0}/children", main.trim());
+        if let Some(Ok(worker)) =
+            fs::read_to_string(children).ok().and_then(|list| list.split(' ').next().map(str::parse))
+        {
+            return Ok(worker);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(fs::read_to_string(folder.join("nginx.log"))?.into())
+}
