@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::connection::serve_connection;
 use crate::exchange::{Connections, HttpProtocols};
 use crate::handler::Handler;
+use crate::http1::MAX_WARM;
 use crate::listener::{Accepted, ListeningSocket};
 use crate::settings::ServerSettings;
 use crate::slots::{ConnectionLimits, ConnectionSlot};
@@ -32,6 +33,7 @@ pub(crate) async fn accept_connections(
         metrics: settings.metrics.clone(),
         clock: clock.clone(),
         stopped: stopped.clone(),
+        warm: Arc::new(Semaphore::new(MAX_WARM)),
     });
     let mut connections = JoinSet::new();
     // A connection that waits for a slot.

@@ -1,7 +1,7 @@
 //! One connection with limits on size and time.
 //!
 //! A connection that waits for a request holds its stream and its slot only. HTTP, with buffers of
-//! 16 KiB and more, begins with the first octet, and ends with the last one of a response.
+//! 16 KiB and more, begins with the first octet, and ends shortly after the last one of a response.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -103,7 +103,7 @@ async fn serve_http(
     }
     loop {
         let io = ConnectionIo::new(stream, begin, Arc::clone(connection));
-        let mut http = Http1Connection::new(&shared.protocols.http1, io, service(), Arc::clone(connection));
+        let mut http = Http1Connection::new(shared, io, service(), Arc::clone(connection));
         let expiry = tokio::select! {
             biased;
             end = poll_fn(|context| http.poll_until_idle(context)) => match end {

@@ -14,7 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use symbolon_types::SharedClock;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::handler::{ClientConnection, Handler, RequestBody, ServerBody};
 use crate::metrics::Metrics;
@@ -55,6 +55,8 @@ pub(crate) struct Connections {
     pub(crate) metrics: Metrics,
     pub(crate) clock: SharedClock,
     pub(crate) stopped: watch::Receiver<bool>,
+    /// The permits of connections that keep the buffers of HTTP/1.1 for a next request.
+    pub(crate) warm: Arc<Semaphore>,
 }
 
 /// Returns the service of a connection. It fails for a request that may be a part of the body
@@ -67,7 +69,7 @@ pub(crate) fn service(
     let (connection, shared) = (Arc::clone(connection), Arc::clone(shared));
     service_fn(move |request: Request<Incoming>| {
         let version = request.version();
-        let pending = connection.slot.begin();
+        let pending = connection.slot.begin(version);
         let last_chunks = connection.take_last_chunks();
         let coding = TransferCodingError::check(request.headers());
         let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::Version;
 use symbolon_types::{SharedClock, SteadyTime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
@@ -49,7 +50,8 @@ impl ConnectionLimits {
             limits: Arc::clone(self),
             permit: Mutex::new(permit),
             admitted: self.clock.steady_now(),
-            activity: watch::Sender::new(Activity { standing: Standing::Newcomer, pending: 0 }),
+            activity: watch::Sender::new(Activity { standing: Standing::Newcomer, is_resting: true }),
+            pending: AtomicUsize::new(0),
         }
     }
 
@@ -129,13 +131,15 @@ pub(crate) struct ConnectionSlot {
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     admitted: SteadyTime,
     activity: watch::Sender<Activity>,
+    /// The number of requests that are not answered completely.
+    pending: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
 struct Activity {
     standing: Standing,
-    /// The number of requests that are not answered completely.
-    pending: usize,
+    /// True while the time without a request counts.
+    is_resting: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,12 +167,19 @@ pub struct Busy;
 
 impl ConnectionSlot {
     /// Marks a request as pending until the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> PendingRequest {
+    pub(crate) fn begin(self: &Arc<Self>, version: Version) -> PendingRequest {
+        self.pending.fetch_add(1, Ordering::SeqCst);
+        self.activity.send_if_modified(|activity| std::mem::take(&mut activity.is_resting));
+        PendingRequest { slot: Arc::clone(self), version }
+    }
+
+    /// Starts to count the time without a request, unless one is pending.
+    pub(crate) fn rest(&self) {
         self.activity.send_if_modified(|activity| {
-            activity.pending += 1;
-            activity.pending == 1
+            let starts = !activity.is_resting && self.is_idle();
+            activity.is_resting |= starts;
+            starts
         });
-        PendingRequest(Arc::clone(self))
     }
 
     /// Moves the connection to a slot that only authenticated connections get, at its first
@@ -201,7 +212,7 @@ impl ConnectionSlot {
 
     /// Returns true if no request is pending.
     pub(crate) fn is_idle(&self) -> bool {
-        self.activity.borrow().pending == 0
+        self.pending.load(Ordering::SeqCst) == 0
     }
 
     /// Returns when the connection has to end.
@@ -209,8 +220,7 @@ impl ConnectionSlot {
         let limits = &self.limits;
         let mut changes = self.activity.subscribe();
         loop {
-            let Activity { standing, pending } = *changes.borrow_and_update();
-            let is_idle = pending == 0;
+            let Activity { standing, is_resting } = *changes.borrow_and_update();
             match standing {
                 Standing::Newcomer => {
                     let waited = limits.clock.steady_now().since(self.admitted);
@@ -222,12 +232,12 @@ impl ConnectionSlot {
                             return Expiry::Unauthenticated;
                         }
                         // Only the oldest is closed, not the one that just arrived.
-                        () = limits.newcomers.reclaimed(false), if is_idle => {
+                        () = limits.newcomers.reclaimed(false), if is_resting => {
                             return Expiry::Unauthenticated;
                         }
                     }
                 }
-                Standing::Authenticated if is_idle => tokio::select! {
+                Standing::Authenticated if is_resting => tokio::select! {
                     biased;
                     _changed = changes.changed() => {}
                     () = limits.clock.sleep(limits.idle_time) => return Expiry::Idle,
@@ -242,13 +252,17 @@ impl ConnectionSlot {
 }
 
 /// A request until it is answered completely, also by a panic or a disconnect.
-pub(crate) struct PendingRequest(Arc<ConnectionSlot>);
+pub(crate) struct PendingRequest {
+    slot: Arc<ConnectionSlot>,
+    version: Version,
+}
 
 impl Drop for PendingRequest {
     fn drop(&mut self) {
-        self.0.activity.send_if_modified(|activity| {
-            activity.pending = activity.pending.saturating_sub(1);
-            activity.pending == 0
-        });
+        self.slot.pending.fetch_sub(1, Ordering::SeqCst);
+        // Over HTTP/1.1, the connection rests when no other request follows soon.
+        if self.version == Version::HTTP_2 {
+            self.slot.rest();
+        }
     }
 }

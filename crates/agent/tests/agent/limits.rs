@@ -158,6 +158,34 @@ async fn idle_connections_make_room_for_others() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn kept_connection_ends_after_its_idle_time() {
+    let manual_clock = ManualClock::new();
+    let env = AgentEnv::with(|agent, _| {
+        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
+    })
+    .await;
+    let request = env.request("").replace("Connection: close\r\n", "");
+    let mut stream = env.connect().await;
+    for _ in 0..2 {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        within(stream.read_exact(&mut start)).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        // The rest of the response.
+        assert!(within(stream.read(&mut [0; 8192])).await.unwrap() > 0);
+    }
+    let mut more = [0; 1];
+    let mut ended = std::pin::pin!(within(stream.read(&mut more)));
+    let read = loop {
+        tokio::select! {
+            read = &mut ended => break read.unwrap(),
+            () = tokio::task::yield_now() => manual_clock.advance(Duration::from_secs(1)),
+        }
+    };
+    assert_eq!(read, 0, "closed");
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn busy_connections_take_turns() {
     let env = AgentEnv::new().await;
     let request = env.request("").replace("Connection: close\r\n", "");
