@@ -1,8 +1,8 @@
 //! Calls through the proxy, compared with the same bound client directly, and with nginx as the
 //! proxy.
 //!
-//! Server and proxy are processes of their own. The proxy runs on one thread, as in the command, and
-//! nginx with one worker. The limits are those of the project.
+//! Server and proxy are processes of their own. The proxy runs on one thread, as in the command,
+//! and nginx with one worker. The limits are those of the project.
 
 #[path = "../calls/server.rs"]
 mod server;

@@ -64,8 +64,8 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx, if it is installed, for a server with this certificate (PEM). Certificate and key
-    /// (PEM) are those of the client.
+    /// Starts nginx, if it is installed, for a server with this certificate (PEM). The pair is the
+    /// certificate and the key of the client (PEM).
     pub(crate) fn start(
         url: &str,
         server: &str,

@@ -22,8 +22,8 @@ pub const ROLE: &str = "process";
 /// The store argument of a process without one.
 pub const NO_STORE: &str = "none";
 
-/// A started process, controlled by lines: `once TIME` requests one token at a time and waits for the
-/// end of the input, `traffic` requests tokens until then.
+/// A started process, controlled by lines: `once TIME` requests one token at a time and waits for
+/// the end of the input, `traffic` requests tokens until then.
 pub struct TokenProcess {
     child: Child,
     output: BufReader<ChildStdout>,
