@@ -91,6 +91,16 @@ impl ProxyFailure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 
+    pub(crate) fn unexpected_coding(error: TransferCodingError) -> Self {
+        let message = "the resource sent a transfer coding that was not requested";
+        let error = Error::new(ErrorKind::Response, "invalid_response", message)
+            .with_advice(
+                "check the server in front of the resource; a compressed body needs Content-Encoding",
+            )
+            .with_source(error);
+        Self::new(StatusCode::BAD_GATEWAY, error)
+    }
+
     pub(crate) fn unexpected_upgrade() -> Self {
         let message = "the resource switched to a protocol that the client did not request";
         let error = Error::new(ErrorKind::Response, "invalid_response", message)

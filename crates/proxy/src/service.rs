@@ -94,6 +94,7 @@ impl ProxyService {
         head.extensions.clear();
         let body = CleanTrailers::new(body, headers::clean_request_trailers);
         let mut response = client.send(Request::from_parts(head, body)).await?;
+        TransferCodingError::check(response.headers()).map_err(ProxyFailure::unexpected_coding)?;
         let protocol = response.headers().get(UPGRADE).cloned();
         headers::clean_response(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -5,8 +5,8 @@ use std::fmt;
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, StatusCode};
 
-/// The reason why the transfer codings of a request are refused. hyper decodes `chunked` and
-/// ignores the codings before it, so that their octets would be passed on as the content.
+/// The reason why the transfer codings of a message are refused. hyper decodes `chunked` and ignores
+/// the codings before it, so that their octets would be passed on as the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransferCodingError {
@@ -17,7 +17,7 @@ pub enum TransferCodingError {
 }
 
 impl TransferCodingError {
-    /// Returns the status of the response (RFC 9112 §6.1).
+    /// Returns the status of the response to a request (RFC 9112 §6.1).
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -26,8 +26,11 @@ impl TransferCodingError {
         }
     }
 
-    /// Checks the fields of a request, which are one list (RFC 9110 §5.3).
-    pub(crate) fn check(headers: &HeaderMap) -> Result<(), Self> {
+    /// Checks the fields of a message, which are one list (RFC 9110 §5.3).
+    ///
+    /// # Errors
+    /// If there is a coding other than one `chunked`.
+    pub fn check(headers: &HeaderMap) -> Result<(), Self> {
         let values = headers.get_all(TRANSFER_ENCODING).into_iter();
         let codings = values.flat_map(|value| value.as_bytes().split(|octet| *octet == b','));
         let mut count = 0;
@@ -44,8 +47,8 @@ impl TransferCodingError {
 impl fmt::Display for TransferCodingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Repeated => "the request has the transfer coding chunked more than once",
-            Self::Unsupported => "the request has a transfer coding other than chunked",
+            Self::Repeated => "the message has the transfer coding chunked more than once",
+            Self::Unsupported => "the message has a transfer coding other than chunked",
         })
     }
 }

@@ -382,6 +382,16 @@ async fn proxy_15_bodies_are_chunked_only() {
     let both = format!("Content-Length: 100\r\n{chunked}");
     assert_eq!(env.send("POST", "/", &both).await.status, 200);
     assert!(!server.received()[1].headers.contains_key("content-length"));
+    // A response with a coding that the proxy would remove is no response.
+    server.script([Reaction::Answer(200, &[("transfer-encoding", "gzip, chunked")])]);
+    let response = env.send("GET", "/", "").await;
+    assert_eq!(
+        (response.status, response.code().as_deref()),
+        (502, Some("invalid_response")),
+        "{response:?}"
+    );
+    server.script([Reaction::Answer(200, &[("transfer-encoding", "Chunked")])]);
+    assert_eq!(env.send("GET", "/", "").await.status, 200);
 }
 
 // An empty line of trailers may end with LF alone, and hyper searches CRLF to find their end: it
