@@ -11,7 +11,7 @@ use symbolon::{Context, Error, ManagedIdentity, Secret, SharedClock};
 #[cfg(unix)]
 use symbolon_server::SocketUsers;
 use symbolon_server::{
-    Listener, Metrics, ReadinessCheck, Server, ServerSettings, StatusEndpoints, StatusHandler, random_secret,
+    Listener, Metrics, ReadinessCheck, Server, ServerSettings, StatusEndpoints, StatusSettings, random_secret,
 };
 
 use crate::guard::{RequestGuard, SECRET_HEADER};
@@ -39,9 +39,7 @@ impl Agent {
             policy: Policy { identities: vec![identity], resources: Some(Vec::new()), over_mtls: false },
             secret: None,
             clock: SharedClock::system(),
-            status: None,
-            open_metrics: false,
-            metrics: Metrics::new(),
+            status: StatusSettings::default(),
             observer: Box::new(|_| {}),
         }
     }
@@ -88,9 +86,7 @@ pub struct AgentBuilder {
     policy: Policy,
     secret: Option<Secret>,
     clock: SharedClock,
-    status: Option<Listener>,
-    open_metrics: bool,
-    metrics: Metrics,
+    status: StatusSettings,
     observer: Observer,
 }
 
@@ -139,7 +135,7 @@ impl AgentBuilder {
     /// requests with the secret of the agent get details and metrics, on a Unix socket those of
     /// this user, on another address none.
     pub fn status_on(mut self, listener: Listener) -> Self {
-        self.status = Some(listener);
+        self.status.listener = Some(listener);
         self
     }
 
@@ -147,13 +143,13 @@ impl AgentBuilder {
     /// identities, by which they count tokens, mints and handshakes. Default: those of the
     /// server alone.
     pub fn metrics(mut self, metrics: Metrics) -> Self {
-        self.metrics = metrics;
+        self.status.metrics = metrics;
         self
     }
 
     /// Serves `/metrics` to everybody. Default: to clients with the secret.
     pub fn open_metrics(mut self) -> Self {
-        self.open_metrics = true;
+        self.status.open_metrics = true;
         self
     }
 
@@ -195,17 +191,9 @@ impl AgentBuilder {
         let guard = RequestGuard { port: address.map(|address| address.port()), secret: secret.clone() };
         let policy = Arc::new(self.policy);
         let checks = checks(&policy);
-        let status =
-            StatusEndpoints::new(self.clock.clone(), self.metrics.clone(), self.open_metrics, move || {
-                checks.clone()
-            });
-        let status = Arc::new(status);
-        let status_server = self.status.map(|listener| {
-            let header = HeaderName::from_static(SECRET_HEADER);
-            let handler = StatusHandler::new(Arc::clone(&status), &listener, header, Some(secret.clone()));
-            Server::start(listener, handler, ServerSettings::new(self.clock.clone()))
-        });
-        let settings = ServerSettings::new(self.clock.clone()).metrics(self.metrics);
+        let settings = ServerSettings::new(self.clock.clone()).metrics(self.status.metrics.clone());
+        let readers = (HeaderName::from_static(SECRET_HEADER), Some(secret.clone()));
+        let (status, status_server) = self.status.start(self.clock.clone(), readers, move || checks.clone());
         let service = AgentService {
             guard,
             policy,

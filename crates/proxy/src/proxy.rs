@@ -9,7 +9,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use symbolon_server::SocketUsers;
 use symbolon_server::{
-    Listener, Metrics, Server, ServerSettings, StatusEndpoints, StatusHandler, random_secret,
+    Listener, Metrics, Server, ServerSettings, StatusEndpoints, StatusSettings, random_secret,
 };
 use symbolon_types::{Context, Error, ErrorKind, Secret, SharedClock};
 
@@ -54,9 +54,7 @@ impl Proxy {
             secret: None,
             clock: SharedClock::system(),
             grace_period: GRACE_PERIOD,
-            status: None,
-            open_metrics: false,
-            metrics: Metrics::new(),
+            status: StatusSettings::default(),
             observer: Box::new(|_| {}),
         }
     }
@@ -121,9 +119,7 @@ pub struct ProxyBuilder {
     secret: Option<Secret>,
     clock: SharedClock,
     grace_period: Duration,
-    status: Option<Listener>,
-    open_metrics: bool,
-    metrics: Metrics,
+    status: StatusSettings,
     observer: Observer,
 }
 
@@ -165,7 +161,7 @@ impl ProxyBuilder {
     /// of its resources. On a loopback address, requests with the secret of the run get details and
     /// metrics, on a Unix socket those of this user, on another address none.
     pub fn status_on(mut self, listener: Listener) -> Self {
-        self.status = Some(listener);
+        self.status.listener = Some(listener);
         self
     }
 
@@ -173,13 +169,13 @@ impl ProxyBuilder {
     /// clients of the routes, by which they count tokens, mints and handshakes. Default: those of
     /// the server alone.
     pub fn metrics(mut self, metrics: Metrics) -> Self {
-        self.metrics = metrics;
+        self.status.metrics = metrics;
         self
     }
 
     /// Serves `/metrics` to everybody. Default: to clients with the secret.
     pub fn open_metrics(mut self) -> Self {
-        self.open_metrics = true;
+        self.status.open_metrics = true;
         self
     }
 
@@ -247,17 +243,13 @@ impl ProxyBuilder {
             .max_head(BUFFER_SIZE, MAX_HEADERS)
             .grace_period(self.grace_period)
             .end_with_client()
-            .metrics(self.metrics.clone());
+            .metrics(self.status.metrics.clone());
         let state = ProxyState { access, routes: RouteTable::new(self.routes)? };
         let state = CurrentState::new(state);
         let checked = state.clone();
         let checks = move || checked.get().routes.checks();
-        let status = StatusEndpoints::new(self.clock.clone(), self.metrics, self.open_metrics, checks);
-        let status = Arc::new(status);
-        let status_server = self.status.map(|listener| {
-            let handler = StatusHandler::new(Arc::clone(&status), &listener, SECRET_HEADER, secret.clone());
-            Server::start(listener, handler, ServerSettings::new(self.clock))
-        });
+        let readers = (SECRET_HEADER, secret.clone());
+        let (status, status_server) = self.status.start(self.clock, readers, checks);
         let service =
             ProxyService { state: state.clone(), status: Arc::clone(&status), observer: self.observer };
         let server = Server::start(listener, Arc::new(service), settings);

@@ -41,5 +41,5 @@ pub use secret::{has_secret, matches_secret, random_secret};
 pub use server::Server;
 pub use settings::ServerSettings;
 pub use slots::Busy;
-pub use status::{RESERVED_PREFIX, StatusEndpoints, StatusHandler, StatusReader};
+pub use status::{RESERVED_PREFIX, StatusEndpoints, StatusReader, StatusSettings};
 pub use transfer_coding::TransferCodingError;

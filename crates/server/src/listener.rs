@@ -120,8 +120,8 @@ impl Listener {
     }
 
     /// Listens on any address, for endpoints that others may reach, such as those of
-    /// [`StatusHandler`](crate::StatusHandler). Needs a Tokio runtime. `server` is the name of the
-    /// server in errors.
+    /// [`StatusSettings`](crate::StatusSettings). Needs a Tokio runtime. `server` is the name of
+    /// the server in errors.
     ///
     /// # Errors
     /// `local_error` if binding fails.

@@ -22,6 +22,8 @@ use crate::metrics::{Metrics, TokenState, write_tokens};
 use crate::peer::Peer;
 use crate::readiness::{self, ReadinessCheck};
 use crate::secret::has_secret;
+use crate::server::Server;
+use crate::settings::ServerSettings;
 use crate::transfer_coding::TransferCodingError;
 
 const LIVE_PATH: &str = "/livez";
@@ -48,6 +50,40 @@ pub enum StatusReader {
     Client,
 }
 
+/// The settings of the endpoints for operators.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct StatusSettings {
+    /// A listener for the endpoints alone.
+    pub listener: Option<Listener>,
+    /// True if everybody may read the metrics.
+    pub open_metrics: bool,
+    /// The metrics that are shown.
+    pub metrics: Metrics,
+}
+
+impl StatusSettings {
+    /// Returns the endpoints, and the server of their listener. `/readyz` runs the checks that this
+    /// function returns, and reports each that fails. On a loopback address of the listener,
+    /// requests with the secret in this header get the details, on a Unix socket those of
+    /// this user's processes.
+    pub fn start(
+        self,
+        clock: SharedClock,
+        (header, secret): (HeaderName, Option<Secret>),
+        checks: impl Fn() -> Vec<Arc<ReadinessCheck>> + Send + Sync + 'static,
+    ) -> (Arc<StatusEndpoints>, Option<Server>) {
+        let settings = ServerSettings::new(clock.clone());
+        let endpoints = StatusEndpoints::new(clock, self.metrics, self.open_metrics, checks);
+        let endpoints = Arc::new(endpoints);
+        let server = self.listener.map(|listener| {
+            let handler = StatusHandler::new(Arc::clone(&endpoints), &listener, header, secret);
+            Server::start(listener, handler, settings)
+        });
+        (endpoints, server)
+    }
+}
+
 /// The endpoints `/livez`, `/readyz` and `/metrics`.
 pub struct StatusEndpoints {
     checks: Box<dyn Fn() -> Vec<Arc<ReadinessCheck>> + Send + Sync>,
@@ -58,9 +94,7 @@ pub struct StatusEndpoints {
 }
 
 impl StatusEndpoints {
-    /// Creates the endpoints. `/readyz` runs the checks that this function returns, and reports
-    /// each that fails.
-    pub fn new(
+    fn new(
         clock: SharedClock,
         metrics: Metrics,
         open_metrics: bool,
@@ -182,15 +216,13 @@ impl StatusAccess {
 }
 
 /// The handler of a listener for the endpoints alone.
-pub struct StatusHandler {
+struct StatusHandler {
     endpoints: Arc<StatusEndpoints>,
     access: StatusAccess,
 }
 
 impl StatusHandler {
-    /// Creates the handler for a listener. Requests with the secret of the server, or of this
-    /// user's processes on a Unix socket, get the details.
-    pub fn new(
+    fn new(
         endpoints: Arc<StatusEndpoints>,
         listener: &Listener,
         header: HeaderName,
@@ -230,12 +262,6 @@ impl Handler for StatusHandler {
         let peer = connection.peer();
         let (head, _body) = request.into_parts();
         Box::pin(async move { self.handle(&head, peer).await.map(server_body) })
-    }
-}
-
-impl fmt::Debug for StatusHandler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StatusHandler").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }
 

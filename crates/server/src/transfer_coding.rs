@@ -5,8 +5,8 @@ use std::fmt;
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, StatusCode};
 
-/// The reason why the transfer codings of a message are refused. hyper decodes `chunked` and ignores
-/// the codings before it, so that their octets would be passed on as the content.
+/// The reason why the transfer codings of a message are refused. hyper decodes `chunked` and
+/// ignores the codings before it, so that their octets would be passed on as the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransferCodingError {
