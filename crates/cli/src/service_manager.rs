@@ -170,6 +170,8 @@ mod linux {
         }
         let content = "a number of sockets that can be used, which is 1, or 2 with one for the status";
         let Some(count) = number(env, "LISTEN_FDS", content, 1..3)? else { return Ok(sockets) };
+        // `ListenFd` reads this variable too, and ignores a text.
+        number(env, "LISTEN_FDS_FIRST_FD", "the number of a descriptor", 3..1 << 20)?;
         let names = env.var("LISTEN_FDNAMES");
         let named = names.iter().flat_map(|names| names.split(':')).count();
         if names.is_some() && u64::try_from(named) != Ok(count) {

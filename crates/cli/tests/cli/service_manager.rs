@@ -276,6 +276,9 @@ fn srv_08_variables_that_are_no_numbers() {
         ("LISTEN_PID=0 LISTEN_FDS=1", "LISTEN_PID=0 "),
         ("LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=main:status", "LISTEN_FDNAMES has 2 names"),
         ("LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=status", "LISTEN_FDNAMES has 1 names"),
+        // The extension of other launchers.
+        ("LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDS_FIRST_FD=x", "LISTEN_FDS_FIRST_FD=x "),
+        ("LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDS_FIRST_FD=2147483647", "LISTEN_FDS_FIRST_FD=2147483647 "),
         ("WATCHDOG_USEC=30s", "WATCHDOG_USEC=30s "),
         ("WATCHDOG_USEC=0", "WATCHDOG_USEC=0 "),
         ("WATCHDOG_USEC=18446744073709551615", "WATCHDOG_USEC=18446744073709551615 "),
