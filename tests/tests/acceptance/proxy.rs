@@ -430,6 +430,31 @@ async fn proxy_16_trailers_end_the_connection() {
     }
 }
 
+// Other servers take LF for the end of such a line; hyper does not.
+#[tokio::test]
+async fn proxy_16_lines_of_chunks_end_with_crlf() {
+    let server = ResourceServer::start(HTTP1).await;
+    let env = ProxyEnv::of(&server).await;
+    let next = env.head("DELETE", "/hidden", "Connection: close\r\n");
+    for body in [
+        "5\nhello\r\n0\r\n\r\n",
+        "5;x\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+        "5\r\nhello\r\n0\n\r\n",
+        "5\r\nhello\r\n0;x\n\r\n",
+        "5\r\rhello\r\n0\r\n\r\n",
+    ] {
+        let head = env.head("POST", "/", "Transfer-Encoding: chunked\r\n");
+        let mut stream = env.connect().await;
+        stream.write_all(format!("{head}{body}{next}").as_bytes()).await.unwrap();
+        let mut text = String::new();
+        // The response may have begun: its end is that of the connection.
+        let _ended = stream.read_to_string(&mut text).await;
+        assert!(text.matches("HTTP/1.1 ").count() < 2 && !text.ends_with("0\r\n\r\n"), "{body:?} {text}");
+    }
+    assert!(server.received().iter().all(|request| request.uri.path() == "/"), "{:?}", server.received());
+}
+
 #[tokio::test]
 async fn proxy_14_disconnect_ends_the_request() {
     for (tls, is_half) in [(HTTP1, false), (HTTP1, true), (HTTP2, false)] {
