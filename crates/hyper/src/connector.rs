@@ -172,9 +172,8 @@ impl Connector {
         phase: &PhaseCell,
     ) -> Result<ProxyTlsStream<Box<dyn AsyncStream>>, TransportError> {
         let name = server_name(proxy.host())?;
-        let tls = self.tls.client(None, &ServerAuth::Roots).await.map_err(classify::proxy_tls_failed)?;
         phase.enter(RequestPhase::Handshake);
-        let stream = tls.connect_to_proxy(name, proxy.port(), Box::new(stream)).await;
+        let stream = self.tls.connect_to_proxy(name, proxy.port(), Box::new(stream)).await;
         stream.map(ProxyTlsStream).map_err(classify::proxy_tls_failed)
     }
 }

@@ -29,6 +29,17 @@ pub trait TlsBackend: Debug + Send + Sync + 'static {
         server: &ServerAuth,
     ) -> Result<Arc<dyn TlsBackendClient>, TlsError>;
 
+    /// Performs a handshake with a proxy. It gets no client certificate, so no identity is passed.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the handshake fails or the roots cannot be loaded.
+    async fn connect_to_proxy(
+        &self,
+        proxy: ServerName<'static>,
+        port: u16,
+        stream: Box<dyn AsyncStream>,
+    ) -> Result<Box<dyn AsyncStream>, TlsError>;
+
     /// Returns true if the library presents the certificate also after the handshake.
     fn renegotiates(&self) -> bool;
 }
@@ -51,17 +62,6 @@ pub trait TlsBackendClient: Debug + Send + Sync {
         record: &ClientAuthRecord,
         may_request_late: bool,
     ) -> Result<TlsConnection, TlsError>;
-
-    /// Performs a handshake with a proxy, which never gets a client certificate.
-    ///
-    /// # Errors
-    /// [`TlsError`] if the handshake fails.
-    async fn connect_to_proxy(
-        &self,
-        proxy: ServerName<'static>,
-        port: u16,
-        stream: Box<dyn AsyncStream>,
-    ) -> Result<Box<dyn AsyncStream>, TlsError>;
 
     /// Drops the sessions, so that the next handshake is a full one.
     fn forget_sessions(&self);
@@ -102,6 +102,15 @@ impl TlsBackend for ClientConfigs {
         Ok(client)
     }
 
+    async fn connect_to_proxy(
+        &self,
+        proxy: ServerName<'static>,
+        port: u16,
+        stream: Box<dyn AsyncStream>,
+    ) -> Result<Box<dyn AsyncStream>, TlsError> {
+        Ok(Box::new(Self::connect_to_proxy(self, proxy, port, stream).await?))
+    }
+
     fn renegotiates(&self) -> bool {
         false
     }
@@ -125,15 +134,6 @@ impl TlsBackendClient for TlsClient {
             is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             stream: Box::new(stream),
         })
-    }
-
-    async fn connect_to_proxy(
-        &self,
-        proxy: ServerName<'static>,
-        port: u16,
-        stream: Box<dyn AsyncStream>,
-    ) -> Result<Box<dyn AsyncStream>, TlsError> {
-        Ok(Box::new(Self::connect_to_proxy(self, proxy, port, stream).await?))
     }
 
     fn forget_sessions(&self) {

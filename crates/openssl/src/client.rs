@@ -54,7 +54,7 @@ impl OpensslClient {
         Ok(Self { context, key, verification })
     }
 
-    async fn handshake(
+    pub(crate) async fn handshake(
         &self,
         server: ServerName<'static>,
         port: u16,
@@ -143,16 +143,6 @@ impl TlsBackendClient for OpensslClient {
         }
         let version = stream.version();
         Ok(TlsConnection::new(stream, version))
-    }
-
-    async fn connect_to_proxy(
-        &self,
-        proxy: ServerName<'static>,
-        port: u16,
-        stream: Box<dyn AsyncStream>,
-    ) -> Result<Box<dyn AsyncStream>, TlsError> {
-        let record = ClientAuthRecord::default();
-        Ok(Box::new(self.handshake(proxy, port, stream, &record).await?))
     }
 
     /// None are kept.

@@ -97,11 +97,8 @@ impl TlsClient {
         Ok(stream)
     }
 
-    /// Performs a handshake with a proxy, to which HTTP/1.1 is spoken.
-    ///
-    /// # Errors
-    /// [`TlsError`] if the handshake fails.
-    pub async fn connect_to_proxy<S>(
+    /// Performs a handshake with a proxy, for HTTP/1.1.
+    pub(crate) async fn connect_to_proxy<S>(
         &self,
         proxy: ServerName<'static>,
         port: u16,

@@ -7,10 +7,12 @@ use std::time::UNIX_EPOCH;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use symbolon_types::{CertificatePin, ClientIdentity, ServerAuth, SharedClock};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::client::TlsStream;
 
 use crate::client::TlsClient;
 use crate::client_key::CertificateResolver;
@@ -92,6 +94,22 @@ impl ClientConfigs {
         }
         let verifier = self.verifier(server).await?;
         Ok(self.kept(identity, server, verifier))
+    }
+
+    /// Performs a handshake with a proxy, for HTTP/1.1 and without a client certificate.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the handshake fails or the root certificates cannot be loaded.
+    pub async fn connect_to_proxy<S>(
+        &self,
+        proxy: ServerName<'static>,
+        port: u16,
+        stream: S,
+    ) -> Result<TlsStream<S>, TlsError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.client(None, &ServerAuth::Roots).await?.connect_to_proxy(proxy, port, stream).await
     }
 
     /// Returns the verifier of a server.
