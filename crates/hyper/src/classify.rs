@@ -2,12 +2,16 @@
 
 use std::io;
 
+use http::StatusCode;
 use symbolon_rustls::rustls::Error;
-use symbolon_rustls::{ClientAuthRecord, TlsError, TlsErrorKind, causes, ends_handshake, tls_error};
+use symbolon_rustls::{
+    ClientAuthRecord, TlsError, TlsErrorKind, causes, ends_handshake, signing_error, tls_error,
+};
 use symbolon_transport::{TransportError, TransportErrorKind};
 
 use crate::http1::ExchangeError;
 use crate::interim::InterimCount;
+use crate::stream::RenegotiationRefused;
 
 /// The failure of a request on a new connection.
 #[derive(Debug)]
@@ -91,14 +95,15 @@ pub(crate) fn exchange_failed(
     is_late: bool,
 ) -> NewConnectionError {
     match failure {
-        ExchangeError::Lost { error, is_sent, is_answered: false } if !error.is_user() => {
+        ExchangeError::Lost { error, is_sent, is_answered: false }
+            if !error.is_user() && !is_renegotiation_refused(&error) =>
+        {
             let kind = record.failure_kind(&error);
-            let tls = tls_error(&error);
+            let tls = tls_error(&error).cloned();
             let is_refused =
-                !is_late && matches!(tls, Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
-            let failed = advised(of_tls(kind), kind, tls);
-            let failed = failed.with_source(error).with_unprocessed(!is_sent || is_refused);
-            on_new_connection(kind, failed)
+                !is_late && matches!(&tls, Some(Error::AlertReceived(alert)) if ends_handshake(*alert));
+            let is_unprocessed = !is_sent || is_refused;
+            on_new_connection(kind, exchange_lost(kind, tls.as_ref(), error).with_unprocessed(is_unprocessed))
         }
         failure => kept_connection_failed(failure).into(),
     }
@@ -112,6 +117,9 @@ pub(crate) fn kept_connection_failed(failure: ExchangeError) -> TransportError {
         ExchangeError::InterimOnly => return interim_only(),
         ExchangeError::Lost { error, is_sent, is_answered } => (error, is_sent, is_answered),
     };
+    if is_renegotiation_refused(&error) {
+        return renegotiation_refused(error).with_unprocessed(!is_sent);
+    }
     let kind = if error.is_user() {
         TransportErrorKind::Unsupported
     } else if is_answered && is_not_http(&error) {
@@ -120,6 +128,28 @@ pub(crate) fn kept_connection_failed(failure: ExchangeError) -> TransportError {
         TransportErrorKind::Interrupted
     };
     TransportError::new(kind).with_source(error).with_unprocessed(!is_sent)
+}
+
+/// Returns true if the server ended the connection because a renegotiation was refused.
+pub(crate) fn is_renegotiation_refused(error: &hyper::Error) -> bool {
+    causes(error).any(|cause| cause.is::<RenegotiationRefused>())
+}
+
+/// Returns the error of a server that requested a renegotiation, which was refused.
+pub(crate) fn renegotiation_refused(error: hyper::Error) -> TransportError {
+    TransportError::new(TransportErrorKind::Tls)
+        .with_problem("requested a TLS renegotiation, as for a client certificate, which this connection refuses")
+        .with_advice(
+            "use a URL that requires no client certificate, without the header x-ms-tokenboundauth; to present one, \
+             request a bound token and send with the crate symbolon-openssl (`symbolon call --pop --tls openssl`)",
+        )
+        .with_source(error)
+}
+
+/// Returns true if the server has accepted the request, or changes to its protocol (RFC 9110
+/// §15.2.2).
+pub(crate) fn is_accepted(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Returns the error of a server that accepts a request without the certificate that its token is
@@ -141,11 +171,20 @@ pub(crate) fn interim_only() -> TransportError {
         .with_advice("check that the URL is correct")
 }
 
-/// Adds the advice for an error of rustls.
-pub(crate) fn advised(failed: TransportError, kind: TlsErrorKind, tls: Option<&Error>) -> TransportError {
-    match tls.and_then(|tls| kind.advice(tls)) {
-        Some(advice) => failed.with_advice(advice),
-        None => failed,
+/// Returns the error of an exchange on a new connection, with the cause and advice of its TLS
+/// error.
+pub(crate) fn exchange_lost(kind: TlsErrorKind, tls: Option<&Error>, error: hyper::Error) -> TransportError {
+    let failed = of_tls(kind);
+    let failed = match (kind, tls.and_then(|tls| kind.advice(tls))) {
+        (_, Some(advice)) => failed.with_advice(advice),
+        (TlsErrorKind::Handshake, None) => failed.with_problem("failed TLS after the handshake").with_advice(
+            "check that no proxy or other device on the way changes the connection, and try again",
+        ),
+        _ => failed,
+    };
+    match tls.and_then(signing_error) {
+        Some(signing) => failed.with_source(signing.clone()),
+        None => failed.with_source(error),
     }
 }
 

@@ -96,14 +96,15 @@ impl Connector {
     ) -> Result<HttpStream, NewConnectionError> {
         tracing::debug!(origin = %origin, is_proxied = proxy.is_some(), "connecting");
         let Some(tls) = tls else {
-            return Ok(HttpStream::new(self.connect(origin, proxy, phase).await?, false));
+            return Ok(HttpStream::new(self.connect(origin, proxy, phase).await?, false, false));
         };
         let has_identity = client_auth.has_identity;
         let observation = HandshakeObservation::start(&self.observer, &self.clock, has_identity);
         let connected = self.open_tls(origin, proxy, tls, client_auth, server, phase).await;
         observation.end(&connected);
-        let TlsConnection { stream, is_http2, .. } = connected?;
-        Ok(HttpStream::new(stream, is_http2))
+        let TlsConnection { stream, is_http2, version, .. } = connected?;
+        let refuses_renegotiation = version == "1.2" && !(has_identity && self.renegotiates());
+        Ok(HttpStream::new(stream, is_http2, refuses_renegotiation))
     }
 
     /// Opens a connection without TLS to the origin, through the proxy if there is one.

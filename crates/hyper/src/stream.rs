@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct HttpStream {
     carrier: Box<dyn AsyncStream>,
     activity: StreamActivity,
+    /// True if the server can request a renegotiation, which the client refuses: over TLS 1.2.
+    refuses_renegotiation: bool,
     #[cfg_attr(
         not(feature = "connections"),
         expect(dead_code, reason = "the transport offers HTTP/1.1 only")
@@ -62,8 +64,8 @@ impl StreamActivity {
 }
 
 impl HttpStream {
-    pub(crate) fn new(carrier: Box<dyn AsyncStream>, is_http2: bool) -> Self {
-        Self { carrier, activity: StreamActivity::default(), is_http2 }
+    pub(crate) fn new(carrier: Box<dyn AsyncStream>, is_http2: bool, refuses_renegotiation: bool) -> Self {
+        Self { carrier, activity: StreamActivity::default(), is_http2, refuses_renegotiation }
     }
 
     /// Returns true if HTTP/2 was negotiated.
@@ -76,6 +78,37 @@ impl HttpStream {
     pub(crate) fn activity(&self) -> StreamActivity {
         self.activity.clone()
     }
+
+    /// Records the TLS error of an operation. Writing fails with that of a record received before.
+    fn noted<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let Poll::Ready(Err(error)) = &polled else { return polled };
+        let Some(error) = tls_error(error) else { return polled };
+        if self.refuses_renegotiation && ends_refused_renegotiation(error) {
+            let refused = RenegotiationRefused(error.clone());
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, refused)));
+        }
+        let _first = self.activity.0.tls_error.set(error.clone());
+        polled
+    }
+}
+
+/// The server requested a renegotiation, which this client refused, and ended the connection.
+///
+/// It is not an error of rustls, which would be taken for that of a handshake.
+#[derive(Debug, thiserror::Error)]
+#[error("the server requested a TLS renegotiation, which was refused, and ended the connection: {0}")]
+pub(crate) struct RenegotiationRefused(rustls::Error);
+
+/// Returns true if a server ends a connection with this error after a refused renegotiation (RFC
+/// 5246 §7.2.2). After the handshake of TLS 1.2, such an alert has no other reason.
+fn ends_refused_renegotiation(error: &rustls::Error) -> bool {
+    use rustls::{AlertDescription as Alert, Error, PeerMisbehaved};
+    matches!(
+        error,
+        Error::AlertReceived(Alert::HandshakeFailure | Alert::NoRenegotiation)
+            // The second request of the server.
+            | Error::PeerMisbehaved(PeerMisbehaved::TooManyRenegotiationRequests)
+    )
 }
 
 /// A stream of TCP or TLS.
@@ -94,12 +127,7 @@ impl AsyncRead for HttpStream {
         if buffer.filled().len() > before {
             self.activity.0.received.store(true, Ordering::Relaxed);
         }
-        if let Poll::Ready(Err(error)) = &polled
-            && let Some(error) = tls_error(error)
-        {
-            let _first = self.activity.0.tls_error.set(error.clone());
-        }
-        polled
+        self.noted(polled)
     }
 }
 
@@ -110,11 +138,13 @@ impl AsyncWrite for HttpStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.activity.set_written();
-        Pin::new(&mut self.carrier).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.carrier).poll_write(context, bytes);
+        self.noted(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.carrier).poll_flush(context)
+        let polled = Pin::new(&mut self.carrier).poll_flush(context);
+        self.noted(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -127,7 +157,8 @@ impl AsyncWrite for HttpStream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.activity.set_written();
-        Pin::new(&mut self.carrier).poll_write_vectored(context, slices)
+        let polled = Pin::new(&mut self.carrier).poll_write_vectored(context, slices);
+        self.noted(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -186,7 +186,7 @@ impl TransportParts {
             let exchanged =
                 exchanged.map_err(|failure| classify::exchange_failed(failure, &auth.record, is_late))?;
             match exchanged {
-                (response, _) if auth.is_missing() && response.status().is_success() => {
+                (response, _) if auth.is_missing() && classify::is_accepted(response.status()) => {
                     Err(classify::accepted_without_certificate().into())
                 }
                 exchanged => Ok::<_, NewConnectionError>(exchanged),

@@ -289,7 +289,9 @@ pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a 
     std::iter::successors(Some(error), cause)
 }
 
-fn signing_error(error: &rustls::Error) -> Option<&SigningError> {
+/// Returns the error of the private key within an error of rustls, which is not among its causes.
+#[must_use]
+pub fn signing_error(error: &rustls::Error) -> Option<&SigningError> {
     let rustls::Error::Other(other) = error else { return None };
     other.0.downcast_ref()
 }

@@ -47,7 +47,8 @@ pub use client::TlsClient;
 pub use client_auth::ClientAuthRecord;
 pub use configs::ClientConfigs;
 pub use error::{
-    ConfigError, TlsError, TlsErrorKind, causes, ends_handshake, may_concern_client_certificate, tls_error,
+    ConfigError, TlsError, TlsErrorKind, causes, ends_handshake, may_concern_client_certificate,
+    signing_error, tls_error,
 };
 #[cfg(feature = "pkcs12")]
 pub use identity::client_identity_from_pkcs12;

@@ -6,7 +6,10 @@ use symbolon_transport::{TransportError, TransportErrorKind};
 
 use super::http1::ExchangeFailure;
 use super::outgoing::OutgoingBody;
-use crate::classify::{NewConnectionError, advised, interim_only, is_not_http, of_tls, on_new_connection};
+use crate::classify::{
+    NewConnectionError, exchange_lost, interim_only, is_not_http, is_renegotiation_refused, of_tls,
+    on_new_connection, renegotiation_refused,
+};
 use crate::stream::StreamActivity;
 
 /// The failure of a request.
@@ -78,12 +81,13 @@ pub(crate) fn exchange_error(
         _ if error.is_user() => {
             TransportError::new(TransportErrorKind::Unsupported).with_source(error).into()
         }
+        _ if is_renegotiation_refused(&error) => renegotiation_refused(error).into(),
         // An HTTP/2 server may send its settings before it refuses the certificate.
         (Some(record), Some(tls)) => {
             is_unprocessed |=
                 !is_late && matches!(tls, Error::AlertReceived(alert) if ends_handshake(*alert));
             let kind = record.failure_kind(tls);
-            on_new_connection(kind, advised(of_tls(kind), kind, Some(tls)).with_source(error))
+            on_new_connection(kind, exchange_lost(kind, Some(tls), error))
         }
         (Some(record), None) if !activity.is_received() => {
             let kind = record.failure_kind(&error);
@@ -96,6 +100,9 @@ pub(crate) fn exchange_error(
 
 /// Returns the error of a response that ends early, or that is not HTTP.
 pub(crate) fn body_failed(error: hyper::Error) -> TransportError {
+    if is_renegotiation_refused(&error) {
+        return renegotiation_refused(error);
+    }
     let kind = match is_not_http(&error) || of_h2(&error).is_some_and(h2::Error::is_library) {
         true => TransportErrorKind::Protocol,
         false => TransportErrorKind::Interrupted,

@@ -24,7 +24,7 @@ use super::http2::SharedHttp2;
 use super::origin_pool::{OriginPool, PoolLimits};
 use super::outgoing::OutgoingBody;
 use super::response_body::{OpenExchange, ResponseBody};
-use crate::classify::{NewConnectionError, accepted_without_certificate, not_started};
+use crate::classify::{NewConnectionError, accepted_without_certificate, is_accepted, not_started};
 use crate::connector::{ClientAuth, Connector, current_runtime};
 use crate::http1::announce_no_content;
 use crate::origin::HttpOrigin;
@@ -238,7 +238,7 @@ impl Connections {
                 let was_missing = is_missing();
                 set_for_http1(&mut request, pool.host());
                 match connection.send(request).await {
-                    Ok(response) if is_missing() && response.status().is_success() => {
+                    Ok(response) if is_missing() && is_accepted(response.status()) => {
                         Err(SendFailure::from(accepted_without_certificate()))
                     }
                     Ok(response) => {
