@@ -60,16 +60,15 @@ impl ConnectionState {
         lock(&self.refusal).take()
     }
 
-    /// Records that the server requested the certificate. Returns false if it accepts no signature
-    /// scheme of the key: OpenSSL would continue without a certificate, and the server would treat
-    /// the client as anonymous.
-    pub(crate) fn can_present(&self, offered: &[u16]) -> bool {
+    /// Returns false if the server, which requests the certificate, accepts no signature scheme of
+    /// the key: OpenSSL would continue without a certificate, and the server would treat the client
+    /// as anonymous.
+    pub(crate) fn can_present(&self, offered: &[u16], is_tls13: bool) -> bool {
         let Some(key) = &self.key else { return true };
-        self.record.set_presented();
-        let is_common = key.supports_any(offered);
+        let is_common = key.supports_any(offered, is_tls13);
         if !is_common {
             let error = "the server accepts none of the signature schemes of the key";
-            set_signing_error(Some(SigningError::failed(error)));
+            set_signing_error(SigningError::failed(error));
         }
         is_common
     }

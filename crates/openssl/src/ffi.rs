@@ -3,8 +3,8 @@
 //!
 //! - `context`: a context of a library context of its own (`SSL_CTX_new_ex`), the callbacks for
 //!   the server's certificates (`SSL_CTX_set_cert_verify_callback`) and for the request of the
-//!   client's (`SSL_CTX_set_cert_cb`), and post-handshake authentication
-//!   (`SSL_set_post_handshake_auth`).
+//!   client's (`SSL_CTX_set_cert_cb`), the end of each handshake (`SSL_CTX_set_info_callback`), and
+//!   post-handshake authentication (`SSL_set_post_handshake_auth`).
 //! - `provider`: a provider of OpenSSL 3 for keys that sign elsewhere. The older interfaces do not
 //!   serve: a method of RSA or EC keys receives a digest or a padded block, but devices sign
 //!   messages; engines are deprecated, and removed from OpenSSL 4.
@@ -17,5 +17,7 @@
 mod context;
 mod provider;
 
-pub(crate) use context::{allow_late_certificate, attach, end_session, new_context, set_client_schemes};
+pub(crate) use context::{
+    allow_late_certificate, attach, has_received_close, new_context, set_client_schemes,
+};
 pub(crate) use provider::private_key;

@@ -19,25 +19,44 @@ const SCHEMES: [(SignatureScheme, u16, &str); 8] = [
 ];
 
 thread_local! {
-    /// The error of the last signature on this thread. A handshake signs within the call that
-    /// drives it.
+    /// The flags of the signatures on this thread. Unlike the error they have no destructor, so
+    /// that reading them costs nothing.
+    static FLAGS: Cell<SignatureFlags> = const { Cell::new(SignatureFlags { has_signed: false, has_failed: false }) };
+    /// The error of the last signature that failed.
     static SIGNING_ERROR: RefCell<Option<SigningError>> = const { RefCell::new(None) };
-    /// True if there is one. Unlike the error it has no destructor, so that reading it costs
-    /// nothing.
-    static HAS_SIGNING_ERROR: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Sets the error that [`take_signing_error`] returns.
-pub(crate) fn set_signing_error(error: Option<SigningError>) {
-    if HAS_SIGNING_ERROR.replace(error.is_some()) || error.is_some() {
-        SIGNING_ERROR.set(error);
+#[derive(Clone, Copy, Debug, Default)]
+struct SignatureFlags {
+    has_signed: bool,
+    has_failed: bool,
+}
+
+/// The signatures that an operation of OpenSSL has made.
+#[derive(Debug)]
+pub(crate) struct Signatures {
+    pub(crate) has_signed: bool,
+    pub(crate) error: Option<SigningError>,
+}
+
+/// Runs an operation of OpenSSL, and returns the signatures that it has made on this thread. It may
+/// contain another one: that of the connection to a proxy.
+pub(crate) fn observe_signatures<T>(operation: impl FnOnce() -> T) -> (T, Signatures) {
+    let outer = FLAGS.take();
+    let outer_error = outer.has_failed.then(|| SIGNING_ERROR.take()).flatten();
+    let output = operation();
+    let inner = FLAGS.replace(outer);
+    let error = inner.has_failed.then(|| SIGNING_ERROR.take()).flatten();
+    if outer.has_failed {
+        SIGNING_ERROR.set(outer_error);
     }
+    (output, Signatures { has_signed: inner.has_signed, error })
 }
 
-/// Returns the error of a signature that failed on this thread.
-pub(crate) fn take_signing_error() -> Option<SigningError> {
-    HAS_SIGNING_ERROR.set(false);
-    SIGNING_ERROR.take()
+/// Records the error of a signature for [`observe_signatures`].
+pub(crate) fn set_signing_error(error: SigningError) {
+    FLAGS.set(SignatureFlags { has_failed: true, ..FLAGS.get() });
+    SIGNING_ERROR.set(Some(error));
 }
 
 /// A signing key and its public parts.
@@ -100,13 +119,19 @@ impl OpensslKey {
         names.collect::<Vec<_>>().join(":")
     }
 
-    /// Returns true if the key supports a scheme among these code points.
-    pub(crate) fn supports_any(&self, offered: &[u16]) -> bool {
-        let is_ours = |scheme: &SignatureScheme| self.key.schemes().contains(scheme);
-        SCHEMES.iter().any(|(scheme, point, _)| offered.contains(point) && is_ours(scheme))
+    /// Returns true if the key supports a scheme among these code points. With TLS 1.3, those of
+    /// PKCS#1 are for certificates only (RFC 8446 §4.2.3).
+    pub(crate) fn supports_any(&self, offered: &[u16], is_tls13: bool) -> bool {
+        use SignatureScheme as Scheme;
+        let is_pkcs1 = |scheme: &Scheme| {
+            matches!(scheme, Scheme::RsaPkcs1Sha256 | Scheme::RsaPkcs1Sha384 | Scheme::RsaPkcs1Sha512)
+        };
+        let is_usable =
+            |scheme: &Scheme| self.key.schemes().contains(scheme) && !(is_tls13 && is_pkcs1(scheme));
+        SCHEMES.iter().any(|(scheme, point, _)| offered.contains(point) && is_usable(scheme))
     }
 
-    /// Signs a message, or keeps the error for [`take_signing_error`].
+    /// Signs a message, or records the error for [`observe_signatures`].
     pub(crate) fn sign(&self, digest: Digest, is_pss: bool, message: &[u8]) -> Option<Vec<u8>> {
         let scheme = self.scheme(digest, is_pss);
         let signed = match scheme {
@@ -115,7 +140,16 @@ impl OpensslKey {
                 Err(SigningError::failed("OpenSSL requested a signature scheme that the key does not have"))
             }
         };
-        signed.map_err(|error| set_signing_error(Some(error))).ok()
+        match signed {
+            Ok(signature) => {
+                FLAGS.set(SignatureFlags { has_signed: true, ..FLAGS.get() });
+                Some(signature)
+            }
+            Err(error) => {
+                set_signing_error(error);
+                None
+            }
+        }
     }
 
     fn scheme(&self, digest: Digest, is_pss: bool) -> Option<SignatureScheme> {

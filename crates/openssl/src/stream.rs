@@ -17,7 +17,7 @@ use crate::buffered_stream::BufferedStream;
 use crate::connection::ConnectionState;
 use crate::failure::{of_operation, of_rustls, of_stream};
 use crate::ffi;
-use crate::key::{set_signing_error, take_signing_error};
+use crate::key::observe_signatures;
 
 /// A TLS stream of OpenSSL. The server may request the certificate while it is read or written.
 pub(crate) struct OpensslStream {
@@ -42,7 +42,6 @@ impl OpensslStream {
             connecting.poll(|stream| stream.poll_connect(context).map_err(of_operation))
         })
         .await?;
-        ffi::end_session(connecting.stream.ssl());
         Ok(connecting)
     }
 
@@ -61,10 +60,15 @@ impl OpensslStream {
         &mut self,
         operation: impl FnOnce(Pin<&mut SslStream<BufferedStream>>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        set_signing_error(None);
-        let polled = operation(Pin::new(&mut self.stream));
+        let stream = Pin::new(&mut self.stream);
+        let (polled, signatures) = observe_signatures(|| operation(stream));
+        // OpenSSL sends an empty certificate, without a signature, if the server's request excludes
+        // ours.
+        if signatures.has_signed {
+            self.state.record.set_presented();
+        }
         polled.map_err(|error| {
-            let signing = take_signing_error().map(|error| RustlsError::Other(OtherError(Arc::new(error))));
+            let signing = signatures.error.map(|error| RustlsError::Other(OtherError(Arc::new(error))));
             match signing.or_else(|| self.state.take_refusal()) {
                 Some(cause) => of_rustls(cause),
                 None => of_stream(error),
@@ -89,8 +93,15 @@ impl AsyncRead for OpensslStream {
         if !self.has_more {
             ready!(self.stream.get_mut().poll_progress(context))?;
         }
+        let before = buffer.filled().len();
         ready!(self.poll(|stream| stream.poll_read(context, buffer)))?;
         self.has_more = buffer.remaining() == 0;
+        // The crate `openssl` reports a lost connection as an end: a truncated body would seem
+        // complete.
+        let is_end = !self.has_more && buffer.filled().len() == before;
+        if is_end && !ffi::has_received_close(self.stream.ssl()) {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
         Poll::Ready(Ok(()))
     }
 }

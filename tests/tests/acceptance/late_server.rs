@@ -19,9 +19,10 @@ pub(crate) struct LateServer {
 }
 
 impl LateServer {
-    /// Starts a server with a version of TLS, such as `-tls1_2`, that takes certificates of this
-    /// authority (PEM). Returns `None`, with a line on standard error, if OpenSSL is missing.
-    pub(crate) fn start(version: &str, authority: &str) -> Option<Self> {
+    /// Starts a server with a version of TLS, such as `-tls1_2`, and other options, that takes
+    /// certificates of this authority (PEM). Returns `None`, with a line on standard error, if
+    /// OpenSSL is missing.
+    pub(crate) fn start(options: &[&str], authority: &str) -> Option<Self> {
         let Some(program) = find_program("openssl") else {
             missing("OpenSSL (`apt-get install openssl`)");
             return None;
@@ -32,10 +33,13 @@ impl LateServer {
         fs::write(folder.path().join("server.pem"), &certificate).unwrap();
         fs::write(folder.path().join("server.key"), server.signing_key.serialize_pem()).unwrap();
         fs::write(folder.path().join("clients.pem"), authority).unwrap();
+        // Another authority, for the options.
+        fs::write(folder.path().join("other.pem"), &certificate).unwrap();
         let mut openssl = Command::new(program);
-        openssl.args(["s_server", "-accept", "127.0.0.1:0", "-naccept", "1", version]);
+        openssl.args(["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]);
         openssl.args(["-state", "-verify_return_error"]);
         openssl.args(["-cert", "server.pem", "-key", "server.key", "-CAfile", "clients.pem"]);
+        openssl.args(options);
         openssl.current_dir(folder.path()).env_clear();
         openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = openssl.spawn().unwrap();
@@ -61,26 +65,45 @@ impl LateServer {
     /// Waits for a request, then requests the certificate with a command of `s_server`, and
     /// responds once it is accepted.
     pub(crate) fn serve(&mut self, command: &str) {
-        self.wait_for(|line| line.starts_with("POST /late "));
-        self.wait_for(str::is_empty);
-        self.write(&format!("{command}\n"));
-        // The first handshake had no certificate.
-        let is_end = |line: &str, end: &str| line.ends_with(end) || line.contains("alert write:fatal");
-        let mut end = self.wait_for(|line| is_end(line, "read client certificate"));
-        if end.ends_with("read client certificate") {
-            end = self.wait_for(|line| is_end(line, "read finished"));
-        }
-        if end.ends_with("read finished") {
+        self.receive_head();
+        if self.request_certificate(command) {
             self.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
         }
     }
 
-    fn write(&mut self, text: &str) {
+    /// Waits for the head of a request.
+    pub(crate) fn receive_head(&self) {
+        self.wait_for(|line| line.starts_with("POST /late "));
+        self.wait_for(str::is_empty);
+    }
+
+    /// Requests the certificate with a command of `s_server`. Returns false if one of the two ends
+    /// the handshake.
+    pub(crate) fn request_certificate(&mut self, command: &str) -> bool {
+        self.write(&format!("{command}\n"));
+        // The first handshake had no certificate.
+        self.reaches("read client certificate") && self.reaches("read finished")
+    }
+
+    /// Renegotiates without a request for the certificate. Returns false if one of the two ends the
+    /// handshake.
+    pub(crate) fn renegotiate(&mut self) -> bool {
+        self.write("r\n");
+        self.reaches("read finished")
+    }
+
+    fn reaches(&self, state: &str) -> bool {
+        self.wait_for(|line| line.ends_with(state) || line.contains(":fatal:")).ends_with(state)
+    }
+
+    /// Sends a text, which must not begin with a command.
+    pub(crate) fn write(&mut self, text: &str) {
         self.stdin.write_all(text.as_bytes()).unwrap();
         self.stdin.flush().unwrap();
     }
 
-    fn wait_for(&self, is_wanted: impl Fn(&str) -> bool) -> String {
+    /// Waits for a line.
+    pub(crate) fn wait_for(&self, is_wanted: impl Fn(&str) -> bool) -> String {
         let mut seen = Vec::new();
         while let Ok(line) = self.lines.recv() {
             if is_wanted(&line) {

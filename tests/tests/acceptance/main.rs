@@ -29,6 +29,7 @@ mod handover;
 mod identity_binding;
 mod key;
 mod key_vault;
+mod key_vault_failures;
 mod late_server;
 mod lifetime;
 mod metrics;

@@ -19,8 +19,8 @@ const LATE_REQUESTS: [&str; 2] = ["Requesting connection re-negotiation", "verif
 
 /// The running vault, which ends when this is dropped.
 pub(crate) struct VaultServer {
-    tls12: u16,
-    tls13: u16,
+    /// Those of TLS 1.2, TLS 1.3, the forward proxy, and the forward proxy with TLS.
+    ports: [u16; 4],
     folder: Folder,
     certificate: String,
     _running: Service,
@@ -40,7 +40,8 @@ impl VaultServer {
         let apache = or_skip("vault", installed())?;
         let folder = Folder::new();
         let file = |name: &str| folder.path().join(name);
-        let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let names = ["localhost", "127.0.0.1", "0.0.0.0"].map(str::to_owned);
+        let server = rcgen::generate_simple_self_signed(names).unwrap();
         let certificate = server.cert.pem();
         fs::write(file("server.pem"), &certificate).unwrap();
         fs::write(file("server.key"), server.signing_key.serialize_pem()).unwrap();
@@ -51,13 +52,39 @@ impl VaultServer {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let issuer = format!("{}/{}", emulator.token_url(), emulator.tenant_id());
         let keys = format!("{issuer}/discovery/v2.0/keys");
-        let (running, [tls12, tls13]) = start(&apache, &folder, &keys);
-        Some(Self { tls12, tls13, folder, certificate, _running: running })
+        let (running, ports) = start(&apache, &folder, &keys);
+        Some(Self { ports, folder, certificate, _running: running })
     }
 
     /// The vault over TLS 1.2 and over TLS 1.3.
     pub(crate) fn urls(&self) -> [String; 2] {
-        [self.tls12, self.tls13].map(|port| format!("https://localhost:{port}"))
+        self.urls_at("localhost")
+    }
+
+    /// Like [`urls`](Self::urls), at an address that bypasses no proxy. It leads to this machine.
+    pub(crate) fn proxied_urls(&self) -> [String; 2] {
+        self.urls_at("0.0.0.0")
+    }
+
+    /// Like [`urls`](Self::urls), at this name or address of the machine.
+    pub(crate) fn urls_at(&self, host: &str) -> [String; 2] {
+        let [tls12, tls13, ..] = self.ports;
+        [tls12, tls13].map(|port| format!("https://{host}:{port}"))
+    }
+
+    /// The URLs of the forward proxies, without and with TLS, each with the name of its log.
+    pub(crate) fn proxies(&self) -> [(String, &'static str); 2] {
+        let [.., proxy, tls_proxy] = self.ports;
+        [
+            (format!("http://127.0.0.1:{proxy}"), "proxy.log"),
+            (format!("https://127.0.0.1:{tls_proxy}"), "tls_proxy.log"),
+        ]
+    }
+
+    /// The lines of a log so far.
+    pub(crate) fn log(&self, name: &str) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
     }
 
     /// The certificate of the vault (PEM).
@@ -67,25 +94,22 @@ impl VaultServer {
 
     /// The number of requests for a certificate after the handshake, over both versions.
     pub(crate) fn late_requests(&self) -> usize {
-        let logs = ["tls12.log", "tls13.log"]
-            .map(|name| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default());
-        let is_late = |line: &&str| LATE_REQUESTS.iter().any(|text| line.contains(text));
-        logs.iter().map(|log| log.lines().filter(is_late).count()).sum()
+        let is_late = |line: &String| LATE_REQUESTS.iter().any(|text| line.contains(text));
+        ["tls12.log", "tls13.log"].iter().flat_map(|name| self.log(name)).filter(is_late).count()
     }
 }
 
-/// Apache and its two ports. It does not support port 0; if a free port is taken before it listens,
+/// Apache and its ports. It does not support port 0; if a free port is taken before it listens,
 /// it ends, and other ports are tried.
-fn start(program: &str, folder: &Folder, keys: &str) -> (Service, [u16; 2]) {
+fn start(program: &str, folder: &Folder, keys: &str) -> (Service, [u16; 4]) {
     for _ in 0..20 {
-        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let free = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = free.each_ref().map(|listener| listener.local_addr().unwrap().port());
         drop(free);
-        let conf = APACHE_CONF
-            .replace("{modules}", MODULES)
-            .replace("{keys}", keys)
-            .replace("{tls12}", &ports[0].to_string())
-            .replace("{tls13}", &ports[1].to_string());
+        let conf = APACHE_CONF.replace("{modules}", MODULES).replace("{keys}", keys);
+        let names = ["{tls12}", "{tls13}", "{proxy}", "{tls_proxy}"];
+        let conf =
+            names.iter().zip(ports).fold(conf, |conf, (name, port)| conf.replace(name, &port.to_string()));
         fs::write(folder.path().join("httpd.conf"), conf).unwrap();
         let mut apache = Command::new(program);
         apache.arg("-d").arg(folder.path()).args(["-f", "httpd.conf", "-D", "FOREGROUND"]);

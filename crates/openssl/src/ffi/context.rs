@@ -7,10 +7,12 @@ use std::sync::{Arc, OnceLock};
 use foreign_types::ForeignTypeRef as _;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
-use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslRef};
+use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslRef, SslVersion};
 use openssl::stack::StackRef;
 use openssl::x509::{X509, X509StoreContext, X509StoreContextRef};
-use openssl_sys::{SSL, SSL_CTX, SSL_METHOD, SSL_SESSION, X509_STORE_CTX};
+use openssl_sys::{
+    SSL, SSL_CTX, SSL_METHOD, SSL_RECEIVED_SHUTDOWN, SSL_SESSION, SSL_get_shutdown, X509_STORE_CTX,
+};
 use symbolon_rustls::pki_types::CertificateDer;
 
 use super::provider::{LibraryContext, library};
@@ -21,10 +23,14 @@ const REFUSED: c_int = 50;
 /// `X509_V_OK`
 const ACCEPTED: c_int = 0;
 
+/// `SSL_CB_HANDSHAKE_DONE`
+const HANDSHAKE_DONE: c_int = 0x20;
+
 /// `SSL_CTRL_SET_CLIENT_SIGALGS_LIST`
 const SET_CLIENT_SCHEMES: c_int = 102;
 
 type VerifyCallback = unsafe extern "C" fn(*mut X509_STORE_CTX, *mut c_void) -> c_int;
+type InfoCallback = unsafe extern "C" fn(*const SSL, c_int, c_int);
 type CertificateCallback = unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int;
 
 unsafe extern "C" {
@@ -44,6 +50,7 @@ unsafe extern "C" {
         callback: Option<CertificateCallback>,
         argument: *mut c_void,
     );
+    fn SSL_CTX_set_info_callback(context: *mut SSL_CTX, callback: Option<InfoCallback>);
     fn SSL_set_post_handshake_auth(ssl: *mut SSL, is_allowed: c_int);
     fn SSL_get_session(ssl: *const SSL) -> *mut SSL_SESSION;
     fn SSL_SESSION_set1_id(session: *mut SSL_SESSION, id: *const c_uchar, length: c_uint) -> c_int;
@@ -75,6 +82,7 @@ pub(crate) fn new_context() -> Result<SslContextBuilder, ErrorStack> {
         let builder = SslContextBuilder::from_ptr(context);
         SSL_CTX_set_cert_verify_callback(context, Some(verify), ptr::null_mut());
         SSL_CTX_set_cert_cb(context, Some(certificate_requested), ptr::null_mut());
+        SSL_CTX_set_info_callback(context, Some(state_changed));
         Ok(builder)
     }
 }
@@ -91,17 +99,10 @@ pub(crate) fn allow_late_certificate(ssl: &Ssl) {
     unsafe { SSL_set_post_handshake_auth(ssl.as_ptr(), 1) };
 }
 
-/// Makes the session of a connection unusable, so that a renegotiation is a full handshake: in an
-/// abbreviated one, the server cannot request the certificate.
-pub(crate) fn end_session(ssl: &SslRef) {
-    // SAFETY: the connection is valid, and so is its session, if there is one. An empty id is not
-    // read.
-    unsafe {
-        let session = SSL_get_session(ssl.as_ptr());
-        if !session.is_null() {
-            SSL_SESSION_set1_id(session, c"".as_ptr().cast(), 0);
-        }
-    }
+/// Returns true if `close_notify` was received (RFC 8446 §6.1).
+pub(crate) fn has_received_close(ssl: &SslRef) -> bool {
+    // SAFETY: the connection is valid.
+    unsafe { SSL_get_shutdown(ssl.as_ptr()) & SSL_RECEIVED_SHUTDOWN != 0 }
 }
 
 /// Sets the signature schemes of the client, which are separate from those that it accepts from
@@ -156,6 +157,22 @@ unsafe fn accepts(context: *mut X509_STORE_CTX) -> Option<bool> {
     Some(state_of(ssl)?.accepts_server(&chain.ok()?))
 }
 
+/// Makes the session unusable after each handshake, so that the next renegotiation is a full one:
+/// in an abbreviated handshake, the server cannot request the certificate.
+unsafe extern "C" fn state_changed(ssl: *const SSL, event: c_int, _result: c_int) {
+    if event & HANDSHAKE_DONE == 0 {
+        return;
+    }
+    // SAFETY: OpenSSL passes a valid connection, and so is its session, if there is one. An empty
+    // id is not read.
+    unsafe {
+        let session = SSL_get_session(ssl);
+        if !session.is_null() {
+            SSL_SESSION_set1_id(session, c"".as_ptr().cast(), 0);
+        }
+    }
+}
+
 /// Handles a request for the certificate of the client, in the handshake or later.
 unsafe extern "C" fn certificate_requested(ssl: *mut SSL, _argument: *mut c_void) -> c_int {
     let mut offered = Vec::new();
@@ -172,5 +189,6 @@ unsafe extern "C" fn certificate_requested(ssl: *mut SSL, _argument: *mut c_void
     }
     // SAFETY: as above.
     let ssl = unsafe { SslRef::from_ptr(ssl) };
-    c_int::from(state_of(ssl).is_some_and(|state| state.can_present(&offered)))
+    let is_tls13 = ssl.version2() == Some(SslVersion::TLS1_3);
+    c_int::from(state_of(ssl).is_some_and(|state| state.can_present(&offered, is_tls13)))
 }
