@@ -7,8 +7,7 @@ const TOKEN_BOUND_AUTH: HeaderName = HeaderName::from_static("x-ms-tokenboundaut
 
 /// The domains of resources that are known to request the certificate late, and after
 /// [`TOKEN_BOUND_AUTH`] only (`docs/guide/key-vault.md#resources`).
-const LATE_RESOURCES: [&str; 4] =
-    ["vault.azure.net", "vault.azure.cn", "vault.usgovcloudapi.net", "vault.microsoftazure.de"];
+const LATE_RESOURCES: [&str; 3] = ["vault.azure.net", "vault.azure.cn", "vault.usgovcloudapi.net"];
 
 /// The setting for a resource that may request the certificate after it has received the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +63,10 @@ mod tests {
             ("https://VAULT.azure.net/.default", true),
             ("https://contoso.vault.azure.net", true),
             ("https://vault.azure.cn/", true),
+            ("https://contoso.vault.usgovcloudapi.net", true),
+            // A cloud that was closed, and a service without a public report.
+            ("https://vault.microsoftazure.de", false),
+            ("https://managedhsm.azure.net", false),
             ("https://evilvault.azure.net", false),
             ("https://graph.microsoft.com", false),
             ("api://vault.azure.net.example", false),
