@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -18,7 +18,7 @@ const DOCUMENTATION: &str = "usr/share/doc/symbolon";
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Files and folders of the repository, and their places in the Debian package.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 10] = [
     ("crates/cli/packaging/systemd/symbolon-agent.service", "usr/lib/systemd/system/symbolon-agent.service"),
     ("crates/cli/packaging/systemd/symbolon-agent.socket", "usr/lib/systemd/system/symbolon-agent.socket"),
     (
@@ -32,7 +32,13 @@ const FILES: [(&str, &str); 11] = [
     ("crates/cli/packaging/etc/proxy.toml", "usr/share/doc/symbolon/examples/proxy.toml"),
     ("crates/cli/packaging/kubernetes", "usr/share/doc/symbolon/examples/kubernetes"),
     ("crates/cli/packaging/debian/copyright", "usr/share/doc/symbolon/copyright"),
-    ("docs/operator", "usr/share/doc/symbolon/operator"),
+];
+/// Pages of the repository, and their places in the folder of the documentation.
+const PAGES: [(&str, &str); 4] = [
+    ("docs/operator", "operator"),
+    ("docs/guide/handover.md", "guide/handover.md"),
+    ("crates/cli/README.md", "README.md"),
+    ("TROUBLESHOOTING.md", "TROUBLESHOOTING.md"),
 ];
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 /// Shells, and the places of their completions.
@@ -135,7 +141,7 @@ impl<'a> Deb<'a> {
         }
         let changelog = self.tree.join(DOCUMENTATION).join("changelog");
         copy(Path::new(&format!("{PACKAGING}/debian/changelog")), &changelog)?;
-        copy(Path::new("TROUBLESHOOTING.md"), &self.tree.join(DOCUMENTATION).join("TROUBLESHOOTING.md"))?;
+        install_pages(&self.tree.join(DOCUMENTATION))?;
         let pages = files_below(&pages)?;
         let compressed = pages.iter().chain([&changelog]).map(|file| text_of(file));
         Invocation::new("gzip", ["-9n"]).args(compressed).run()
@@ -229,6 +235,70 @@ fn install_command(binary: &Path, root: &Path) -> Result<(), String> {
     set_mode(&target, 0o755)
 }
 
+/// Installs the pages, with links to the places of the others. A link to a page that is not
+/// installed becomes its text.
+fn install_pages(folder: &Path) -> Result<(), String> {
+    let mut places = Vec::new();
+    for (source, target) in PAGES {
+        let (source, target) = (Path::new(source), Path::new(target));
+        match source.is_dir() {
+            false => places.push((source.to_owned(), target.to_owned())),
+            true => places.extend(files_below(source)?.into_iter().map(|page| {
+                let target = target.join(page.file_name().unwrap_or_default());
+                (page, target)
+            })),
+        }
+    }
+    for (source, target) in &places {
+        let link = |link: &str| {
+            if link.contains("://") || link.starts_with('#') {
+                return Some(link.to_owned());
+            }
+            let (path, heading) = link.find('#').map_or((link, ""), |at| link.split_at(at));
+            let linked = resolved(&source.parent()?.join(path));
+            let (_, place) = places.iter().find(|(source, _)| *source == linked)?;
+            let up = "../".repeat(target.components().count() - 1);
+            Some(format!("{up}{}{heading}", place.display()))
+        };
+        write(&folder.join(target), &with_links(&read(&text_of(source))?, link))?;
+    }
+    Ok(())
+}
+
+/// Returns a path without `.` and `..`.
+fn resolved(path: &Path) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::CurDir => {}
+            other => resolved.push(other),
+        }
+    }
+    resolved
+}
+
+/// Replaces the links of a page. `None`: the text of the link takes its place.
+fn with_links(page: &str, link: impl Fn(&str) -> Option<String>) -> String {
+    let mut replaced = String::with_capacity(page.len());
+    let mut rest = page;
+    while let Some((before, (target, after))) =
+        rest.split_once("](").and_then(|(before, after)| Some((before, after.split_once(')')?)))
+    {
+        match (link(target), before.rsplit_once('[')) {
+            (None, Some((before, text))) => replaced.extend([before, text]),
+            (target_or_none, _) => {
+                let target = target_or_none.as_deref().unwrap_or(target);
+                replaced.extend([before, "](", target, ")"]);
+            }
+        }
+        rest = after;
+    }
+    replaced + rest
+}
+
 /// Copies a file, or the files of a folder, for all users to read.
 fn copy(source: &Path, target: &Path) -> Result<(), String> {
     let failed = |error| format!("cannot copy {} to {}: {error}", source.display(), target.display());
@@ -304,6 +374,14 @@ fn text_of(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_replaced() {
+        let page = "[a](x.md#h) and [b](y.md), ![`c`](z.png)\n[d]: e";
+        let link = |target: &str| target.starts_with('x').then(|| target.replace('x', "../w"));
+        assert_eq!(with_links(page, link), "[a](../w.md#h) and b, !`c`\n[d]: e");
+        assert_eq!(resolved(Path::new("docs/operator/../../crates/./cli")), Path::new("crates/cli"));
+    }
 
     #[test]
     fn paths_are_read_from_ldd() {

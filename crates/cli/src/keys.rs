@@ -7,6 +7,8 @@ use std::path::PathBuf;
 #[cfg(unix)]
 use symbolon::PersistedKeys;
 use symbolon::parts::binding::SharedKeyProvider;
+#[cfg(unix)]
+use symbolon::parts::types::pki_types::SubjectPublicKeyInfoDer;
 use symbolon::{Env, Error, Secret, SoftwareKeys};
 
 use crate::args::key::{DeviceOptions, KeyChoice, KeyOptions, KeyType};
@@ -15,6 +17,38 @@ use crate::failure;
 /// The variable with the folder of persisted bindings.
 #[cfg(unix)]
 const STATE_DIR: &str = "SYMBOLON_STATE_DIR";
+
+/// The keys of a device.
+pub(crate) struct DeviceKeys {
+    pub(crate) provider: SharedKeyProvider,
+    #[cfg(all(feature = "tpm", unix))]
+    tpm: Option<symbolon_tpm::TpmKeys>,
+}
+
+#[cfg(unix)]
+impl DeviceKeys {
+    /// Returns true if the device wraps its keys, so that they can be in files.
+    pub(crate) fn wraps_keys(&self) -> bool {
+        #[cfg(feature = "tpm")]
+        return self.tpm.is_some();
+        #[cfg(not(feature = "tpm"))]
+        false
+    }
+
+    /// Returns a wrapped key as `TSS2 PRIVATE KEY` in PEM; `None` if the device has another key or
+    /// does not wrap keys.
+    #[cfg_attr(not(feature = "tpm"), expect(clippy::unused_async, unused_variables))]
+    pub(crate) async fn wrapped_pem(
+        &self,
+        public_key: &SubjectPublicKeyInfoDer<'_>,
+    ) -> Result<Option<String>, Error> {
+        #[cfg(feature = "tpm")]
+        if let Some(keys) = &self.tpm {
+            return keys.wrapped_pem(public_key).await;
+        }
+        Ok(None)
+    }
+}
 
 /// Returns the key provider of the options. Keys in software are kept in the folder, if there is
 /// one, and otherwise in memory.
@@ -25,7 +59,7 @@ pub(crate) fn provider(
     folder: Option<&Path>,
 ) -> Result<SharedKeyProvider, Error> {
     let key_type = match &options.key {
-        KeyChoice::Device(uri) => return device(uri, &options.device, env),
+        KeyChoice::Device(uri) => return device(uri, &options.device, env).map(|keys| keys.provider),
         KeyChoice::Software(key_type) => *key_type,
     };
     refuse_device_options(&options.device)?;
@@ -60,7 +94,7 @@ pub(crate) fn persisted(key_type: KeyType, folder: &Path) -> PersistedKeys {
 }
 
 /// Returns the provider of the key that a URI identifies.
-pub(crate) fn device(uri: &str, options: &DeviceOptions, env: &Env) -> Result<SharedKeyProvider, Error> {
+pub(crate) fn device(uri: &str, options: &DeviceOptions, env: &Env) -> Result<DeviceKeys, Error> {
     let scheme = uri.split(':').next().unwrap_or_default();
     if scheme.eq_ignore_ascii_case("pkcs11") {
         return pkcs11_keys(uri, options, env);
@@ -73,7 +107,7 @@ pub(crate) fn device(uri: &str, options: &DeviceOptions, env: &Env) -> Result<Sh
 }
 
 #[cfg(feature = "pkcs11")]
-fn pkcs11_keys(uri: &str, options: &DeviceOptions, env: &Env) -> Result<SharedKeyProvider, Error> {
+fn pkcs11_keys(uri: &str, options: &DeviceOptions, env: &Env) -> Result<DeviceKeys, Error> {
     let mut keys = symbolon_pkcs11::Pkcs11Keys::from_uri(uri)
         .map_err(|error| error.with_context("--key"))?
         .in_hardware(options.hardware_token);
@@ -83,16 +117,20 @@ fn pkcs11_keys(uri: &str, options: &DeviceOptions, env: &Env) -> Result<SharedKe
     if let Some(pin) = pin(options, env)? {
         keys = keys.pin(pin);
     }
-    Ok(SharedKeyProvider::new(keys.build()))
+    Ok(DeviceKeys {
+        provider: SharedKeyProvider::new(keys.build()),
+        #[cfg(all(feature = "tpm", unix))]
+        tpm: None,
+    })
 }
 
 #[cfg(not(feature = "pkcs11"))]
-fn pkcs11_keys(_uri: &str, _options: &DeviceOptions, _env: &Env) -> Result<SharedKeyProvider, Error> {
+fn pkcs11_keys(_uri: &str, _options: &DeviceOptions, _env: &Env) -> Result<DeviceKeys, Error> {
     Err(missing_feature("pkcs11"))
 }
 
 #[cfg(all(feature = "tpm", unix))]
-fn tpm_keys(uri: &str, options: &DeviceOptions, env: &Env) -> Result<SharedKeyProvider, Error> {
+fn tpm_keys(uri: &str, options: &DeviceOptions, env: &Env) -> Result<DeviceKeys, Error> {
     if options.hardware_token {
         let message = "--hardware-token is for a PKCS#11 token; the device of a TPM counts as hardware";
         return Err(failure::request("invalid_usage", message));
@@ -105,11 +143,12 @@ fn tpm_keys(uri: &str, options: &DeviceOptions, env: &Env) -> Result<SharedKeyPr
     if let Some(pin) = pin(options, env)? {
         keys = keys.owner_authorization(pin);
     }
-    Ok(SharedKeyProvider::new(keys.build()?))
+    let keys = keys.build()?;
+    Ok(DeviceKeys { provider: SharedKeyProvider::new(keys.clone()), tpm: Some(keys) })
 }
 
 #[cfg(not(all(feature = "tpm", unix)))]
-fn tpm_keys(_uri: &str, _options: &DeviceOptions, _env: &Env) -> Result<SharedKeyProvider, Error> {
+fn tpm_keys(_uri: &str, _options: &DeviceOptions, _env: &Env) -> Result<DeviceKeys, Error> {
     Err(missing_feature("tpm"))
 }
 

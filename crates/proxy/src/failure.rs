@@ -50,7 +50,7 @@ impl ProxyFailure {
     pub(crate) fn user_not_allowed(uid: u32) -> Self {
         let message = format!("user {uid} may not use this proxy");
         let error = Error::new(ErrorKind::Request, "proxy_user_not_allowed", message)
-            .with_advice("allow the user with --allow-uid");
+            .with_advice("add the user to `allow_uids` in the file with routes, or to --allow-uid");
         Self::new(StatusCode::FORBIDDEN, error)
     }
 

@@ -6,7 +6,7 @@ use crate::tcti::TpmConnection;
 use crate::wire::{TpmCommand, TpmReader, TpmResponse, TpmWrite};
 
 /// `TPM_RH_OWNER`.
-const OWNER: u32 = 0x4000_0001;
+pub(crate) const OWNER: u32 = 0x4000_0001;
 /// `TPM_RH_NULL`.
 const NO_HIERARCHY: u32 = 0x4000_0007;
 /// `TPM_ST_HASHCHECK`.
@@ -22,10 +22,18 @@ pub(crate) struct WrappedKey {
 impl WrappedKey {
     /// Returns `TPM2B_PUBLIC` followed by `TPM2B_PRIVATE`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.sized(&self.public);
-        bytes.sized(&self.private);
-        bytes
+        let (public, private) = self.sized_parts();
+        [public, private].concat()
+    }
+
+    /// Returns `TPM2B_PUBLIC` and `TPM2B_PRIVATE`.
+    pub(crate) fn sized_parts(&self) -> (Vec<u8>, Vec<u8>) {
+        let sized = |part: &[u8]| {
+            let mut bytes = Vec::with_capacity(part.len() + 2);
+            bytes.sized(part);
+            bytes
+        };
+        (sized(&self.public), sized(&self.private))
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -5,13 +5,19 @@ use std::io;
 
 use symbolon_types::{Error, ErrorKind, SigningError};
 
+use crate::tcti::Tcti;
+
 /// Error of an operation on a TPM.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TpmError {
     #[error("{0}")]
     Tpm(Error),
     #[error("the TPM could not be reached")]
-    Unreachable(#[source] io::Error),
+    Unreachable {
+        /// Set by [`TpmError::at`].
+        address: String,
+        source: io::Error,
+    },
     #[error("the TPM refused {command} with {code}")]
     Refused { command: &'static str, code: ResponseCode },
     #[error("the TPM sent an invalid response to {0}")]
@@ -55,10 +61,18 @@ impl fmt::Display for ResponseCode {
 }
 
 impl TpmError {
+    /// Adds the address of the TPM.
+    pub(crate) fn at(self, tcti: &Tcti) -> Self {
+        match self {
+            Self::Unreachable { source, .. } => Self::Unreachable { address: tcti.to_string(), source },
+            other => other,
+        }
+    }
+
     /// Returns true if the operation may succeed on a new connection.
     pub(crate) fn is_connection_lost(&self) -> bool {
         match self {
-            Self::Unreachable(_) => true,
+            Self::Unreachable { .. } => true,
             Self::Refused { code, .. } => code.is_connection_lost(),
             _ => false,
         }
@@ -72,7 +86,7 @@ impl TpmError {
 
 impl From<io::Error> for TpmError {
     fn from(error: io::Error) -> Self {
-        Self::Unreachable(error)
+        Self::Unreachable { address: String::new(), source: error }
     }
 }
 
@@ -89,9 +103,13 @@ impl From<TpmError> for Error {
     fn from(error: TpmError) -> Self {
         match error {
             TpmError::Tpm(error) => error,
-            TpmError::Unreachable(_) => environment_error("tpm_unreachable", "could not reach the TPM")
-                .with_advice("check the device or the address, and that this user may open it (group `tss`)")
-                .with_source(error),
+            TpmError::Unreachable { ref address, .. } => {
+                environment_error("tpm_unreachable", format!("could not reach the TPM at {address}"))
+                    .with_advice(
+                        "check the device or the address, and that this user may open it (group `tss`)",
+                    )
+                    .with_source(error)
+            }
             other => environment_error("tpm_failed", "could not use the TPM")
                 .with_advice("`tpm2_rc_decode` explains the response code")
                 .with_source(other),

@@ -9,6 +9,7 @@ use symbolon_types::{Secret, SignatureScheme, SigningError, SigningKey, Strength
 
 use crate::commands::{self, WrappedKey};
 use crate::error::{TpmError, environment_error};
+use crate::key_file;
 use crate::public::{self, TpmAlgorithm};
 use crate::tcti::{Tcti, TpmConnection};
 
@@ -61,6 +62,13 @@ impl Tpm {
         &self,
         work: impl FnOnce(&mut TpmConnection, u32) -> Result<T, TpmError>,
     ) -> Result<(TpmConnection, T), TpmError> {
+        self.try_under_parent(work).map_err(|error| error.at(&self.tcti))
+    }
+
+    fn try_under_parent<T>(
+        &self,
+        work: impl FnOnce(&mut TpmConnection, u32) -> Result<T, TpmError>,
+    ) -> Result<(TpmConnection, T), TpmError> {
         let mut connection = self.tcti.connect()?;
         if let Some(parent) = self.parent {
             let result = work(&mut connection, parent)?;
@@ -98,6 +106,11 @@ impl TpmKey {
         Some(Self(Arc::new(TpmKeyParts { tpm, algorithm, wrapped, public_key, uri, loaded })))
     }
 
+    /// Returns the key as a file for other programs. It contains no secret: the TPM encrypted it.
+    pub(crate) fn key_file(&self) -> Option<String> {
+        key_file::encode(&self.0.wrapped, self.0.tpm.parent)
+    }
+
     /// Checks that the TPM still has the key.
     pub(crate) fn check_exists(&self) -> Result<(), TpmError> {
         self.0.loaded(|loaded| {
@@ -124,7 +137,7 @@ impl TpmKeyParts {
         if result.as_ref().is_err_and(TpmError::is_connection_lost) {
             *loaded = None;
         }
-        result
+        result.map_err(|error| error.at(&self.tpm.tcti))
     }
 }
 

@@ -20,6 +20,7 @@ mod builder;
 mod commands;
 mod error;
 mod key;
+mod key_file;
 mod provider;
 mod public;
 mod tcti;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use symbolon_binding::store::{FileLock, PrivateDir, StoredFile};
 use symbolon_binding::{Error, KeyProvider, spawn_blocking};
-use symbolon_types::{SharedClock, SharedSigningKey, printable};
+use symbolon_types::pki_types::SubjectPublicKeyInfoDer;
+use symbolon_types::{SharedClock, SharedSigningKey, SigningKey as _, printable};
 
 use crate::commands::WrappedKey;
 use crate::error::TpmError;
@@ -72,19 +73,36 @@ impl TpmKeys {
             current: Mutex::default(),
         }))
     }
-}
 
-impl KeyProvider for TpmKeys {
-    async fn key(&self) -> Result<SharedSigningKey, Error> {
+    /// Returns the key of this public key for another program: as `TSS2 PRIVATE KEY` in PEM, which
+    /// the providers and engines of OpenSSL for TPM 2.0 read; `None` if this provider has another
+    /// key. The key stays wrapped, so that the program needs the same TPM.
+    ///
+    /// # Errors
+    /// Those of [`key`](KeyProvider::key).
+    pub async fn wrapped_pem(
+        &self,
+        public_key: &SubjectPublicKeyInfoDer<'_>,
+    ) -> Result<Option<String>, Error> {
+        let key = self.tpm_key().await?;
+        Ok(if key.public_key() == public_key { key.key_file() } else { None })
+    }
+
+    async fn tpm_key(&self) -> Result<TpmKey, Error> {
         let source = Arc::clone(&self.0);
         let dir = match spawn_blocking(move || source.find()).await?? {
-            Ok(key) => return Ok(SharedSigningKey::new(key)),
+            Ok(key) => return Ok(key),
             Err(dir) => dir,
         };
         let (source, locked) = (Arc::clone(&self.0), dir.clone());
         let create = move |lock| source.find_or_create(&locked, &lock);
-        let key = dir.with_lock(LOCK, &self.0.clock, LOCK_TIMEOUT, create).await?;
-        Ok(SharedSigningKey::new(key))
+        dir.with_lock(LOCK, &self.0.clock, LOCK_TIMEOUT, create).await
+    }
+}
+
+impl KeyProvider for TpmKeys {
+    async fn key(&self) -> Result<SharedSigningKey, Error> {
+        self.tpm_key().await.map(SharedSigningKey::new)
     }
 }
 

@@ -23,7 +23,7 @@ const EXPORT_EXAMPLES: &str = "\
 Examples:
   symbolon binding export --cert cert.pem --key key.pem
   symbolon binding export --combined identity.pem
-  symbolon binding export --cert cert.pem --key tpm:";
+  symbolon binding export --cert cert.pem --key tpm: --wrapped-key key.pem";
 const RENEW_EXAMPLES: &str = "\
 Examples:
   symbolon binding renew --cert cert.pem --key key.pem --exec 'nginx -s reload'
@@ -63,6 +63,10 @@ pub(crate) struct HandoverOptions {
     /// stays there, by a URI: pkcs11:… (RFC 7512) or tpm:
     #[arg(long, value_name = "FILE|URI")]
     pub(crate) key: Option<PathBuf>,
+    /// Write a key in a TPM to this file, still wrapped by the TPM: a PEM block TSS2 PRIVATE KEY,
+    /// as the provider tpm2 of OpenSSL reads it
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) wrapped_key: Option<PathBuf>,
     /// Write certificate and private key to this file, as HAProxy reads them
     #[arg(long, value_name = "FILE")]
     pub(crate) combined: Option<PathBuf>,

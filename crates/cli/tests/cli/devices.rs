@@ -1,13 +1,14 @@
 //! Keys in devices: SoftHSM and swtpm.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use serde_json::Value;
 use symbolon_test_programs::{SoftHsm, Swtpm};
 
 use crate::binding::HandoverEnv;
-use crate::run::RunResult;
+use crate::run::{RunResult, skip_without};
 
 const TOKEN: [&str; 6] = ["token", "--resource", "https://x.example", "--pop", "--output", "json"];
 
@@ -103,6 +104,8 @@ fn tok_33_key_in_a_tpm() {
     tpm.power_off();
     let ran = token();
     assert_eq!((ran.code, ran.error()["code"].as_str()), (3, Some("tpm_unreachable")));
+    let message = ran.error()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains(&format!("at {};", tpm.tcti())), "{message}");
 }
 
 #[test]
@@ -227,5 +230,42 @@ fn bnd_14_certificates_for_keys_in_devices() {
         assert_eq!(record["certificate"], fs::read_to_string(env.env.path("tls/cert.pem")).unwrap());
         let names = fs::read_dir(env.env.path("tls")).unwrap().count();
         assert_eq!(names, 1, "the certificate alone");
+    }
+}
+
+#[test]
+fn bnd_18_wrapped_key_for_openssl() {
+    let Some(tpm) = Swtpm::start() else { return };
+    let env = HandoverEnv::new();
+    fs::write(env.path("text"), "a text").unwrap();
+    let has_provider = Command::new("openssl").args(["list", "-providers", "-provider", "tpm2"]).output();
+    if !has_provider.is_ok_and(|ran| ran.status.success()) {
+        return skip_without("the provider tpm2 of OpenSSL (`apt-get install tpm2-openssl`)");
+    }
+    let openssl = |arguments: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(arguments).current_dir(env.path("."));
+        RunResult::of(command.env("TPM2OPENSSL_TCTI", tpm.tcti()).output().unwrap())
+    };
+    for key_type in ["p-256", "rsa-2048"] {
+        let uri = format!("tpm:{}", tpm.tcti());
+        let export = ["binding", "export", "--cert", "tls/cert.pem", "--wrapped-key", "tls/key.pem"];
+        let ran = env.run(&[&export[..], &["--key", &uri, "--key-type", key_type]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let key = fs::metadata(env.path("tls/key.pem")).unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+        let sign = ["dgst", "-sha256", "-provider", "tpm2", "-provider", "default", "-propquery"];
+        let query = ["?provider=tpm2,tpm2.digest!=yes", "-sign", "tls/key.pem", "-out", "signature", "text"];
+        let ran = openssl(&[&sign[..], &query].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let ran = openssl(&["x509", "-in", "tls/cert.pem", "-noout", "-pubkey", "-out", "public.pem"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let ran = openssl(&["dgst", "-sha256", "-verify", "public.pem", "-signature", "signature", "text"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "Verified OK\n"), "{key_type}");
+    }
+    for more in [&["--key", "tls/other.pem"][..], &["--key", "pkcs11:?module-path=/nonexistent.so"], &[]] {
+        let export = ["binding", "export", "--cert", "tls/cert.pem", "--wrapped-key", "tls/key.pem"];
+        let ran = env.run(&[&export[..], more].concat());
+        assert_eq!((ran.code, ran.error()["code"].as_str()), (2, Some("invalid_usage")), "{more:?}");
     }
 }

@@ -39,6 +39,8 @@ mod serve;
 mod service;
 #[cfg(unix)]
 mod service_manager;
+#[cfg(unix)]
+mod terminal;
 mod token;
 mod token_json;
 mod usage;

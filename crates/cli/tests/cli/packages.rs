@@ -16,7 +16,7 @@ use crate::run::{RunResult, skip_without};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// Names of the package's files that must exist.
-const FILES: [&str; 14] = [
+const FILES: [&str; 16] = [
     "etc/symbolon/agent.conf",
     "usr/bin/symbolon",
     "usr/lib/systemd/system/symbolon-agent.service",
@@ -26,7 +26,9 @@ const FILES: [&str; 14] = [
     "usr/lib/sysusers.d/symbolon.conf",
     "usr/lib/tmpfiles.d/symbolon.conf",
     "usr/share/bash-completion/completions/symbolon",
+    "usr/share/doc/symbolon/README.md",
     "usr/share/doc/symbolon/copyright",
+    "usr/share/doc/symbolon/guide/handover.md",
     "usr/share/doc/symbolon/operator/README.md",
     "usr/share/fish/vendor_completions.d/symbolon.fish",
     "usr/share/man/man1/symbolon-proxy.1.gz",
@@ -126,6 +128,35 @@ fn ops_40_debian_package() {
         return;
     };
     assert_eq!((lintian.code, lintian.stdout.as_str()), (0, ""), "{}", lintian.stderr);
+}
+
+/// Returns the links of a page to other files, without their headings.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let targets = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    targets.filter_map(|target| target.split('#').next())
+}
+
+#[test]
+fn ops_40_links_of_installed_pages() {
+    let Some(package) = deb() else { return };
+    let mut folders = vec![package.parent().unwrap().join("tree/usr/share/doc/symbolon")];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let page = std::fs::read_to_string(&path).unwrap();
+                for link in links(&page) {
+                    assert!(folder.join(link).exists(), "{}: {link}", path.display());
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 20, "{count} links");
 }
 
 // The image is built and run without a daemon and without a network.

@@ -10,6 +10,7 @@ use symbolon::{Binding, Env, Error, ErrorKind, ManagedIdentity, ManagedIdentityI
 use crate::args::GlobalOptions;
 use crate::args::binding::HandoverOptions;
 use crate::args::key::KeyType;
+use crate::keys::DeviceKeys;
 use crate::server_log::ServerLog;
 use crate::{acquire, failure, keys, output};
 
@@ -22,8 +23,13 @@ pub(super) struct Handover<'a> {
     identity: ManagedIdentity,
     /// The file with the private key, if it is handed over.
     key_file: Option<&'a Path>,
-    /// The provider of the key, unless it is in a device.
-    exportable: Option<PersistedKeys>,
+    keys: HandoverKeys,
+}
+
+/// The keys of the certificate.
+enum HandoverKeys {
+    Exportable(PersistedKeys),
+    Device(DeviceKeys),
 }
 
 /// The current certificate, after its files were written.
@@ -43,17 +49,27 @@ impl<'a> Handover<'a> {
     ) -> Result<Self, Error> {
         let device = options.key.as_deref().and_then(Path::to_str).filter(|key| is_device(key));
         let key_file = options.key.as_deref().filter(|_| device.is_none());
-        check_paths([options.cert.as_deref(), key_file, options.combined.as_deref()])?;
+        let wrapped = options.wrapped_key.as_deref();
+        check_paths([options.cert.as_deref(), key_file, options.combined.as_deref(), wrapped])?;
         let folder = keys::state_folder(env)?;
-        let (provider, exportable) = match device {
+        let keys = match device {
             Some(_) if options.combined.is_some() => return Err(not_exportable()),
-            Some(uri) => (keys::device(uri, &options.device, env)?, None),
+            Some(uri) => HandoverKeys::Device(keys::device(uri, &options.device, env)?),
             None => {
                 keys::refuse_device_options(&options.device)?;
-                let keys = keys::persisted(options.device.key_type.unwrap_or(KeyType::Rsa2048), &folder);
-                (SharedKeyProvider::new(keys.clone()), Some(keys))
+                let key_type = options.device.key_type.unwrap_or(KeyType::Rsa2048);
+                HandoverKeys::Exportable(keys::persisted(key_type, &folder))
             }
         };
+        let provider = match &keys {
+            HandoverKeys::Exportable(keys) => SharedKeyProvider::new(keys.clone()),
+            HandoverKeys::Device(keys) => keys.provider.clone(),
+        };
+        let is_wrapped = matches!(&keys, HandoverKeys::Device(keys) if keys.wraps_keys());
+        if wrapped.is_some() && !is_wrapped {
+            let error = failure::request("invalid_usage", "--wrapped-key is for a key in a TPM");
+            return Err(error.with_advice("add --key tpm:, or remove the option"));
+        }
         if options.identity.is_none() {
             acquire::note_ignored_client_id(log, env);
         }
@@ -67,7 +83,7 @@ impl<'a> Handover<'a> {
         .persist_bindings(folder)
         .key_provider(provider)
         .build()?;
-        Ok(Self { options, identity, key_file, exportable })
+        Ok(Self { options, identity, key_file, keys })
     }
 
     /// Returns the certificate. It is requested if there is none, it is due, or it is to be
@@ -92,6 +108,10 @@ impl<'a> Handover<'a> {
         let HandoverOptions { cert, combined, cert_mode, key_mode, .. } = self.options;
         let certificate = output::pem_chain(binding.identity().chain());
         let mut files: Vec<(PathBuf, Secret, u32)> = Vec::new();
+        if let (Some(path), HandoverKeys::Device(keys)) = (&self.options.wrapped_key, &self.keys) {
+            let key = keys.wrapped_pem(binding.identity().key().public_key()).await?;
+            files.push((path.clone(), Secret::new(key.ok_or_else(key_gone)?), *key_mode));
+        }
         if self.key_file.is_some() || combined.is_some() {
             let key = self.key(binding).await?;
             if let Some(path) = combined {
@@ -117,13 +137,9 @@ impl<'a> Handover<'a> {
     }
 
     async fn key(&self, binding: &Binding) -> Result<Secret, Error> {
-        let keys = self.exportable.as_ref().ok_or_else(not_exportable)?;
+        let HandoverKeys::Exportable(keys) = &self.keys else { return Err(not_exportable()) };
         let key = keys.export_pem(binding.identity().key().public_key()).await?;
-        key.ok_or_else(|| {
-            let message = "the key of the certificate is no longer in the state folder";
-            Error::new(ErrorKind::Environment, "key_gone", message)
-                .with_advice("run the command again: it requests a certificate for a new key")
-        })
+        key.ok_or_else(key_gone)
     }
 }
 
@@ -134,7 +150,7 @@ fn is_device(key: &str) -> bool {
 }
 
 /// Refuses the same file for two purposes: the second one would replace the first.
-fn check_paths(paths: [Option<&Path>; 3]) -> Result<(), Error> {
+fn check_paths(paths: [Option<&Path>; 4]) -> Result<(), Error> {
     let resolved = |path: &Path| {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
@@ -152,6 +168,12 @@ fn check_paths(paths: [Option<&Path>; 3]) -> Result<(), Error> {
         seen.push(path);
     }
     Ok(())
+}
+
+fn key_gone() -> Error {
+    let message = "the key of the certificate is no longer in the state folder";
+    Error::new(ErrorKind::Environment, "key_gone", message)
+        .with_advice("run the command again: it requests a certificate for a new key")
 }
 
 fn not_exportable() -> Error {

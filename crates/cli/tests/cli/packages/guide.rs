@@ -3,8 +3,9 @@
 use super::installed;
 
 /// The pages in the order of reading: a page may use files of those before it.
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 10] = [
     ("README.md", include_str!("../../../../../docs/operator/README.md")),
+    ("try.md", include_str!("../../../../../docs/operator/try.md")),
     ("install.md", include_str!("../../../../../docs/operator/install.md")),
     ("unit.md", include_str!("../../../../../docs/operator/unit.md")),
     ("sidecar.md", include_str!("../../../../../docs/operator/sidecar.md")),
@@ -60,14 +61,20 @@ fn ops_48_commands_of_the_guide() {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operator")).unwrap();
     assert_eq!(files.count(), PAGES.len(), "each page is run");
     let Some(machine) = installed() else { return };
-    let resource = machine.run_emulator();
-    let mut count = 0;
+    let (mut count, mut exported) = (0, String::new());
+    // That of the emulator, which install.md starts.
+    let mut resource = None;
     for (name, page) in PAGES {
         let is_run = |command: &String| NOT_RUN.iter().all(|program| !command.starts_with(program));
         let script: Vec<String> = commands(page).into_iter().filter(is_run).collect();
         count += script.len();
-        let script = script.concat().replace("https://contoso.vault.azure.net", &resource);
-        machine.run(&format!("# {name}\nset -a; . /etc/azure.env; export MANPAGER=cat\n{script}"));
+        let exports = script.iter().filter(|command| command.starts_with("export ")).cloned();
+        let script = script.concat();
+        let script = script.replace("https://contoso.vault.azure.net", resource.as_deref().unwrap_or("none"));
+        let printed = machine.run(&format!("# {name}\nexport MANPAGER=cat\n{exported}{script}"));
+        exported.extend(exports);
+        let called = printed.split("symbolon call ").nth(1).and_then(|rest| rest.split(' ').next());
+        resource = resource.or_else(|| called.map(str::to_owned));
     }
     assert!(count > 30, "{count} commands");
 }
