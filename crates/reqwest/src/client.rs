@@ -4,9 +4,11 @@ use reqwest::{IntoUrl, Method, RequestBuilder, ResponseBuilderExt as _};
 use symbolon_client::{Client, Error, ErrorKind, OutgoingBody, SyncBody};
 use symbolon_rustls::rustls::crypto::aws_lc_rs;
 use symbolon_rustls::rustls::{ClientConfig, RootCertStore};
+use symbolon_types::Context;
 
 use crate::connections::ReqwestConnections;
-use crate::connector::ConnectionCheck;
+use crate::connector::{ConnectionCheck, ConnectionLayer};
+use crate::observation::ConnectionObserver;
 
 /// A client that sends requests of reqwest with a token, and with the certificate of a bound token.
 /// Clones share connections.
@@ -108,7 +110,10 @@ fn refusing_client() -> Result<reqwest::Client, Error> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(config)
         .no_proxy()
-        .connector_layer(ConnectionCheck::Refuse)
+        .connector_layer(ConnectionLayer {
+            check: ConnectionCheck::Refuse,
+            observer: ConnectionObserver::of(&Context::default()),
+        })
         .build()
         .map_err(not_set_up)
 }

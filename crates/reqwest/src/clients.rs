@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::redirect::Policy;
 use symbolon_rustls::{ClientConfigs, IdentityMap};
 use symbolon_transport::{TransportError, TransportErrorKind};
-use symbolon_types::{ClientIdentity, ServerAuth};
+use symbolon_types::{ClientIdentity, Context, ServerAuth};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::OnceCell;
 
-use crate::connector::ConnectionCheck;
+use crate::connector::{ConnectionCheck, ConnectionLayer};
 use crate::failure::not_configured;
+use crate::observation::ConnectionObserver;
 use crate::resolver::LocalAddresses;
 
 /// Clients that an identity has: a few runtimes with a few routes each.
@@ -34,14 +35,19 @@ pub(crate) enum ClientRoute {
 ///
 /// A client is dropped with its identity: requests under way end on its connections.
 #[derive(Clone)]
-pub(crate) struct ReqwestClients(Arc<ClientsParts>);
+pub(crate) struct ReqwestClients {
+    settings: ClientSettings,
+    identities: Arc<Mutex<IdentityMap<Arc<IdentityClients>>>>,
+}
 
-struct ClientsParts {
+/// The settings of all clients.
+#[derive(Clone)]
+struct ClientSettings {
     configs: ClientConfigs,
-    settings: Arc<dyn Fn() -> reqwest::ClientBuilder + Send + Sync>,
+    builder: Arc<dyn Fn() -> reqwest::ClientBuilder + Send + Sync>,
     /// In the order of preference.
     protocols: &'static [&'static str],
-    identities: Mutex<IdentityMap<Arc<IdentityClients>>>,
+    observer: ConnectionObserver,
 }
 
 /// The clients of one identity and server authentication.
@@ -57,14 +63,22 @@ impl ReqwestClients {
         settings: impl Fn() -> reqwest::ClientBuilder + Send + Sync + 'static,
         protocols: &'static [&'static str],
     ) -> Self {
-        let settings = Arc::new(settings);
-        Self(Arc::new(ClientsParts { configs, settings, protocols, identities: Mutex::default() }))
+        let (builder, observer) = (Arc::new(settings), ConnectionObserver::of(&Context::default()));
+        let settings = ClientSettings { configs, builder, protocols, observer };
+        Self { settings, identities: Arc::default() }
     }
 
     /// Returns other clients with the same settings, and with these application protocols.
     pub(crate) fn with_protocols(&self, protocols: &'static [&'static str]) -> Self {
-        let (configs, settings) = (self.0.configs.clone(), Arc::clone(&self.0.settings));
-        Self(Arc::new(ClientsParts { configs, settings, protocols, identities: Mutex::default() }))
+        let settings = ClientSettings { protocols, ..self.settings.clone() };
+        Self { settings, identities: Arc::default() }
+    }
+
+    /// Returns other clients with the same settings, whose connections are reported to the observer
+    /// of a context.
+    pub(crate) fn observed_by(&self, context: &Context) -> Self {
+        let observer = ConnectionObserver::of(context);
+        Self { settings: ClientSettings { observer, ..self.settings.clone() }, identities: Arc::default() }
     }
 
     /// Returns the client that presents an identity, if one is given.
@@ -82,7 +96,7 @@ impl ReqwestClients {
     }
 
     fn identity(&self, identity: Option<&ClientIdentity>, server: &ServerAuth) -> Arc<IdentityClients> {
-        let mut identities = self.0.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         identities.drop_unowned();
         Arc::clone(identities.get_or_insert_with(identity, server, Arc::default))
     }
@@ -93,17 +107,17 @@ impl ReqwestClients {
         server: &ServerAuth,
         route: ClientRoute,
     ) -> Result<reqwest::Client, TransportError> {
-        let tls = self.0.configs.client(identity, server).await.map_err(not_configured)?;
+        let tls = self.settings.configs.client(identity, server).await.map_err(not_configured)?;
         let mut config = tls.recorded_config();
-        config.alpn_protocols = self.0.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.alpn_protocols = self.settings.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let check = match identity {
             Some(_) => ConnectionCheck::IdentityPresented,
             None => ConnectionCheck::Any,
         };
-        let builder = (self.0.settings)()
+        let builder = (self.settings.builder)()
             .tls_backend_preconfigured(config)
             .redirect(Policy::none())
-            .connector_layer(check);
+            .connector_layer(ConnectionLayer { check, observer: self.settings.observer.clone() });
         let builder = match route {
             ClientRoute::Public => builder,
             ClientRoute::Local => builder.no_proxy(),
@@ -130,6 +144,6 @@ impl IdentityClients {
 
 impl fmt::Debug for ReqwestClients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReqwestClients").field("configs", &self.0.configs).finish_non_exhaustive()
+        f.debug_struct("ReqwestClients").field("configs", &self.settings.configs).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use http_body::Body as _;
 use symbolon_client::{ConnectionFailure, HttpConnections, OutgoingBody, SyncBody, UploadBody};
 use symbolon_rustls::ClientConfigs;
 use symbolon_transport::{TransportError, TransportErrorKind};
-use symbolon_types::{ClientIdentity, ServerAuth};
+use symbolon_types::{ClientIdentity, Context, ServerAuth};
 
 use crate::attempt::Attempt;
 use crate::body::ReqwestBody;
@@ -57,6 +57,13 @@ impl ReqwestConnections {
         Self(self.0.with_protocols(HTTP_1_1))
     }
 
+    /// Reports new TLS connections to the observer of a context, with its clock, as
+    /// [`Event::Handshake`](symbolon_types::Event::Handshake). Default: none.
+    #[must_use]
+    pub fn context(self, context: &Context) -> Self {
+        Self(self.0.observed_by(context))
+    }
+
     async fn attempt(
         &self,
         mut request: http::Request<OutgoingBody>,
@@ -73,7 +80,7 @@ impl ReqwestConnections {
         let request = reqwest::Request::try_from(request).map_err(|error| {
             TransportError::new(TransportErrorKind::Unsupported).with_source(error.without_url())
         })?;
-        let attempt = Attempt::default();
+        let attempt = Attempt::of_scheme(request.url().scheme());
         let response = attempt.drive(client.execute(request)).await;
         let response = response.map_err(|error| attempt_failed(error, &attempt))?;
         Ok(http::Response::from(response).map(|body| ReqwestBody::new(body, upload)))

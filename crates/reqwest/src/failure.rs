@@ -7,7 +7,7 @@ use symbolon_rustls::{ClientAuthRecord, TlsError, TlsErrorKind, causes, ends_han
 use symbolon_transport::{TransportError, TransportErrorKind};
 
 use crate::attempt::Attempt;
-use crate::connector::NotRequested;
+use crate::connector::{NotRequested, of_tls};
 use crate::resolver::NoLocalAddress;
 
 /// The failure of an attempt to send a request.
@@ -136,16 +136,6 @@ trait IntoFailure {
 impl IntoFailure for TransportErrorKind {
     fn into_failure(self, source: reqwest::Error) -> AttemptFailure {
         TransportError::new(self).with_source(source).into()
-    }
-}
-
-fn of_tls(kind: TlsErrorKind) -> TransportErrorKind {
-    match kind {
-        TlsErrorKind::IdentityRejected => TransportErrorKind::IdentityRejected,
-        TlsErrorKind::IdentityUnusable => TransportErrorKind::IdentityUnusable,
-        TlsErrorKind::IdentityNotRequested => TransportErrorKind::IdentityNotRequested,
-        TlsErrorKind::Interrupted | TlsErrorKind::LostWithIdentity => TransportErrorKind::Interrupted,
-        _ => TransportErrorKind::Tls,
     }
 }
 

@@ -26,6 +26,7 @@ mod clients;
 mod connections;
 mod connector;
 mod failure;
+mod observation;
 mod resolver;
 mod transport;
 

@@ -7,6 +7,8 @@ use symbolon_transport::{
     TransportErrorKind,
 };
 
+use symbolon_types::Context;
+
 use crate::attempt::Attempt;
 use crate::clients::{ClientRoute, ReqwestClients};
 use crate::connections::{HTTP_1_1, announce_no_content};
@@ -43,6 +45,13 @@ impl ReqwestTransport {
         Self(ReqwestClients::new(configs, settings, HTTP_1_1))
     }
 
+    /// Reports new TLS connections to the observer of a context, with its clock, as
+    /// [`Event::Handshake`](symbolon_types::Event::Handshake). Default: none.
+    #[must_use]
+    pub fn context(self, context: &Context) -> Self {
+        Self(self.0.observed_by(context))
+    }
+
     async fn attempt(&self, request: &Request) -> Result<reqwest::Response, AttemptFailure> {
         let route = match (request.route(), request.url().scheme()) {
             (Route::Local, "https") => ClientRoute::Local,
@@ -61,7 +70,7 @@ impl ReqwestTransport {
         } else {
             *outgoing.body_mut() = Some(request.body().clone().into());
         }
-        let attempt = Attempt::default();
+        let attempt = Attempt::of_scheme(request.url().scheme());
         let sent = attempt.drive(client.execute(outgoing)).await;
         sent.map_err(|error| attempt_failed(error, &attempt))
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
@@ -11,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client_auth::{ClientAuthRecord, NoSessions, RecordedSessions};
+use crate::client_auth::{ClientAuthRecord, NoSessions, RecordedSessions, RecordedVerifier};
 use crate::error::{RootsNote, TlsError, TlsErrorKind};
 
 /// Capacity of a session store: rustls counts eight TLS 1.3 tickets for each server, and a client
@@ -29,13 +30,20 @@ pub struct TlsClient {
     /// without the certificate.
     sessions: Mutex<HashMap<u16, Arc<ClientSessionMemoryCache>>>,
     has_identity: bool,
+    /// That of `config`.
+    verifier: Arc<dyn ServerCertVerifier>,
     roots: RootsNote,
 }
 
 impl TlsClient {
-    pub(crate) fn new(mut config: ClientConfig, has_identity: bool, roots: RootsNote) -> Self {
+    pub(crate) fn new(
+        mut config: ClientConfig,
+        has_identity: bool,
+        verifier: Arc<dyn ServerCertVerifier>,
+        roots: RootsNote,
+    ) -> Self {
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Self { config: Arc::new(config), sessions: Mutex::default(), has_identity, roots }
+        Self { config: Arc::new(config), sessions: Mutex::default(), has_identity, verifier, roots }
     }
 
     /// Returns the configuration, for another library. It has a session store of its own.
@@ -49,11 +57,13 @@ impl TlsClient {
 
     /// Returns a configuration for another library whose handshakes
     /// [`ClientAuthRecord::observe`] drives: afterwards, the record states if the server requested
-    /// the certificate. It resumes no session.
+    /// the certificate, and the version of TLS. It resumes no session.
     #[must_use]
     pub fn recorded_config(&self) -> ClientConfig {
         let mut config = ClientConfig::clone(&self.config);
         config.resumption = Resumption::store(Arc::new(NoSessions));
+        let verifier = RecordedVerifier(Arc::clone(&self.verifier));
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
         config
     }
 

@@ -6,11 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::NamedGroup;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, DistinguishedName, NamedGroup, SignatureScheme};
 
 thread_local! {
     /// The handshake that this thread is polling.
@@ -21,7 +22,8 @@ thread_local! {
     static CURRENT: RefCell<Option<ClientAuthRecord>> = const { RefCell::new(None) };
 }
 
-/// A record of the client authentication of one connection. Clones share it.
+/// A record of the client authentication, and of the version of TLS, of one connection. Clones
+/// share it.
 ///
 /// A new record is empty. [`TlsClient::connect`](crate::TlsClient::connect) fills it.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,8 @@ pub struct ClientAuthRecord(Arc<Observed>);
 struct Observed {
     presented: AtomicBool,
     offered_session: AtomicBool,
+    is_tls12: AtomicBool,
+    is_tls13: AtomicBool,
 }
 
 /// Records that the server of the current handshake requested a certificate.
@@ -53,6 +57,17 @@ impl ClientAuthRecord {
     #[must_use]
     pub fn is_known_to_server(&self) -> bool {
         self.is_presented() || self.0.offered_session.load(Ordering::Relaxed)
+    }
+
+    /// Returns the version of TLS, `1.2` or `1.3`, as soon as the server has signed the handshake.
+    /// Only a [recorded configuration](crate::TlsClient::recorded_config) records it.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<&'static str> {
+        if self.0.is_tls13.load(Ordering::Relaxed) {
+            Some("1.3")
+        } else {
+            self.0.is_tls12.load(Ordering::Relaxed).then_some("1.2")
+        }
     }
 
     /// Drives a handshake and records if the server requests the certificate.
@@ -87,6 +102,63 @@ impl ClientAuthRecord {
     }
 }
 
+/// A verifier that records the version of TLS, in which the server signs each handshake.
+#[derive(Debug)]
+pub(crate) struct RecordedVerifier(pub(crate) Arc<dyn ServerCertVerifier>);
+
+fn record_version(state: impl FnOnce(&Observed) -> &AtomicBool) {
+    CURRENT.with_borrow(|current| {
+        if let Some(ClientAuthRecord(observed)) = current {
+            state(observed).store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+impl ServerCertVerifier for RecordedVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        record_version(|observed| &observed.is_tls12);
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        record_version(|observed| &observed.is_tls13);
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.0.requires_raw_public_keys()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        self.0.root_hint_subjects()
+    }
+}
+
 /// A store without sessions. rustls looks for a session at the beginning of each handshake, which
 /// clears the record of the one before.
 #[derive(Debug)]
@@ -111,8 +183,10 @@ impl ClientSessionStore for NoSessions {
 
     fn take_tls13_ticket(&self, _server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         CURRENT.with_borrow(|current| {
-            if let Some(record) = current {
-                record.0.presented.store(false, Ordering::Relaxed);
+            if let Some(ClientAuthRecord(observed)) = current {
+                for state in [&observed.presented, &observed.is_tls12, &observed.is_tls13] {
+                    state.store(false, Ordering::Relaxed);
+                }
             }
         });
         None

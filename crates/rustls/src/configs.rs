@@ -156,12 +156,7 @@ impl ClientConfigs {
         let settings = &self.0.settings;
         let verifier = self.verifier(server).await?;
         let roots = verifier.roots_note();
-        let verifier: Arc<dyn ServerCertVerifier> = match verifier {
-            ServerVerifier::Roots(ServerTrust { verifier, .. }) | ServerVerifier::Private(verifier) => {
-                verifier
-            }
-            ServerVerifier::Pinned(pin) => Arc::new(PinnedServer::new(pin, &settings.provider)),
-        };
+        let verifier = verifier.into_verifier(&settings.provider);
         Ok(ServerVerification { verifier, roots, clock: settings.clock.clone() })
     }
 
@@ -201,6 +196,13 @@ impl ServerVerifier {
             Self::Private(_) => RootsNote { skipped: None, are_private: true },
         }
     }
+
+    fn into_verifier(self, provider: &CryptoProvider) -> Arc<dyn ServerCertVerifier> {
+        match self {
+            Self::Roots(ServerTrust { verifier, .. }) | Self::Private(verifier) => verifier,
+            Self::Pinned(pin) => Arc::new(PinnedServer::new(pin, provider)),
+        }
+    }
 }
 
 impl TlsSettings {
@@ -230,21 +232,14 @@ impl TlsSettings {
     fn client(&self, identity: Option<&ClientIdentity>, verifier: ServerVerifier) -> TlsClient {
         let builder = self.builder.clone();
         let roots = verifier.roots_note();
-        let builder = match verifier {
-            ServerVerifier::Roots(ServerTrust { verifier, .. }) | ServerVerifier::Private(verifier) => {
-                builder.with_webpki_verifier(verifier)
-            }
-            ServerVerifier::Pinned(pin) => {
-                let verifier = Arc::new(PinnedServer::new(pin, &self.provider));
-                builder.dangerous().with_custom_certificate_verifier(verifier)
-            }
-        };
+        let verifier = verifier.into_verifier(&self.provider);
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::clone(&verifier));
         let mut config = match identity {
             Some(identity) => builder.with_client_cert_resolver(Arc::new(CertificateResolver::of(identity))),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn_protocols);
-        TlsClient::new(config, identity.is_some(), roots)
+        TlsClient::new(config, identity.is_some(), verifier, roots)
     }
 }
 

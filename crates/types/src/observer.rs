@@ -99,7 +99,7 @@ pub enum Event {
     Mint(MintEvent),
     /// A call to the store behind a token cache.
     Store(StoreEvent),
-    /// The opening of a TLS connection by `symbolon-hyper`.
+    /// The opening of a TLS connection by `symbolon-hyper` or `symbolon-reqwest`.
     Handshake(HandshakeEvent),
     /// The refusal of a credential.
     Refusal(RefusalEvent),

@@ -12,7 +12,8 @@ use symbolon_emulator::{Fault, Step};
 use symbolon_reqwest::{AuthorizedClient, ReqwestConnections, ReqwestTransport, reqwest};
 use symbolon_rustls::ClientConfigs;
 use symbolon_tests::RESOURCE;
-use symbolon_transport::{conformance, timeout};
+use symbolon_transport::{Request, Route, Transport as _, conformance, timeout};
+use symbolon_types::{Event, TlsSession};
 use tokio::sync::mpsc;
 
 use crate::resource_server::{HTTP1, HTTP2, Reaction, ResourceServer, ServerTls};
@@ -342,4 +343,50 @@ async fn data_28_transport_over_reqwest_conforms() {
         conformance::check_tls(|root| make(ClientConfigs::builder().root_certificates([root]))).await;
     assert!(report.holds(), "{report}");
     assert!(report.cases().count() > 15, "with client certificates and pins");
+}
+
+#[tokio::test]
+async fn metric_04_reqwest_handshakes_are_observed() {
+    let test_env = TestEnv::new().await;
+    let transport = ReqwestTransport::new(configs(&test_env, None), settings).context(&test_env.context());
+    let handshakes = || {
+        let handshake = |event| match event {
+            Event::Handshake(one) => Some((one.has_identity, one.result)),
+            _ => None,
+        };
+        test_env.take_events().into_iter().filter_map(handshake).collect::<Vec<_>>()
+    };
+    let identity = test_env.builder().transport(transport.clone()).build().unwrap();
+    // The metadata service has no TLS.
+    test_env.bound_token(&identity).await;
+    assert_eq!(handshakes(), [(true, Ok(TlsSession::new("1.3", false)))]);
+    let send = async |url: &str, transport: &ReqwestTransport| {
+        transport.send(Request::new(Method::GET, url.parse().unwrap(), Route::Public)).await
+    };
+    let resource = test_env.emulator.resource_url();
+    send(resource, &transport).await.unwrap();
+    assert_eq!(handshakes(), [(false, Ok(TlsSession::new("1.3", false)))]);
+
+    let old = ResourceServer::start_with(HTTP1, &[&rustls::version::TLS12]).await;
+    let trusting = ReqwestTransport::new(configs(&test_env, Some(&old)), settings);
+    send(old.url(), &trusting.context(&test_env.context())).await.unwrap();
+    assert_eq!(handshakes(), [(false, Ok(TlsSession::new("1.2", false)))]);
+
+    let builder = ClientConfigs::builder().platform_roots(false);
+    let builder = builder.context(test_env.context().with_env(Env::empty()));
+    let other = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
+    let other = builder.root_certificates_pem(other.cert.pem().as_bytes()).build().unwrap();
+    let other = ReqwestTransport::new(other, settings).context(&test_env.context());
+    send(resource, &other).await.unwrap_err();
+    send("https://127.0.0.1:1/", &other).await.unwrap_err();
+    assert_eq!(handshakes(), [(false, Err("tls")), (false, Err("connect"))]);
+
+    // A server that does not request the certificate; a connection of the client is observed too.
+    let server = ResourceServer::start(ServerTls { requests_certificate: false, ..HTTP1 }).await;
+    let connections = connections(&test_env, Some(&server)).context(&test_env.context());
+    let client = test_env.identity().client(RESOURCE).proof_of_possession().connections(connections);
+    handshakes();
+    client.build().unwrap().get(server.url()).send().await.unwrap_err();
+    let refused = (true, Err("identity_not_requested"));
+    assert!(handshakes().contains(&refused));
 }
