@@ -178,11 +178,17 @@ impl PrivateDir {
         let file = rustix::fs::openat(folder, &temporary, flags, Mode::RUSR | Mode::WUSR)?;
         on_step(ReplaceStep::Created);
         let mut file = File::from(file);
-        file.write_all(content)?;
-        on_step(ReplaceStep::Written);
-        file.sync_all()?;
-        on_step(ReplaceStep::Synced);
-        rustix::fs::renameat(folder, &temporary, folder, name)?;
+        let mut write = || {
+            file.write_all(content)?;
+            on_step(ReplaceStep::Written);
+            file.sync_all()?;
+            on_step(ReplaceStep::Synced);
+            Ok(rustix::fs::renameat(folder, &temporary, folder, name)?)
+        };
+        write().inspect_err(|_: &io::Error| {
+            // On a full file system it would take the space of other files.
+            let _removed = rustix::fs::unlinkat(folder, &temporary, AtFlags::empty());
+        })?;
         on_step(ReplaceStep::Renamed);
         Ok(rustix::fs::fsync(folder)?)
     }

@@ -3,8 +3,6 @@
 //! The reader of `rustls-pki-types` skips encrypted keys silently, leaves copies of the others in
 //! memory, and ends at the first malformed block.
 
-use std::io::{self, Read};
-
 use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
@@ -12,7 +10,7 @@ const DASHES: &[u8] = b"-----";
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 /// The largest text that is read from a file. All roots of a platform take less than 1 MiB.
-const MAX_SIZE: u64 = 64 << 20;
+pub(crate) const MAX_SIZE: u64 = 64 << 20;
 
 /// A block of a PEM text.
 pub(crate) struct PemBlock<'a> {
@@ -102,16 +100,6 @@ fn split_label(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.windows(DASHES.len()).position(|window| window == DASHES || window.contains(&b'\n'))?;
     let (label, rest) = text.split_at_checked(end)?;
     Some((label, rest.strip_prefix(DASHES)?))
-}
-
-/// Reads a file, up to a limit.
-pub(crate) fn read_limited(file: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut text = Zeroizing::new(Vec::new());
-    file.take(MAX_SIZE + 1).read_to_end(&mut text)?;
-    match text.len() as u64 > MAX_SIZE {
-        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 64 MiB")),
-        false => Ok(text),
-    }
 }
 
 /// Returns a text in UTF-16 with a byte order mark, which some tools of Windows write, in an

@@ -1,7 +1,7 @@
 //! Root certificates, by which server certificates are verified.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,11 @@ use rustls::RootCertStore;
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
-use symbolon_types::{Error, catch_panic};
+use symbolon_types::{Error, catch_panic, read_file};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::pem_text::{PemBlocks, decode_utf16, read_limited};
+use crate::pem_text::{MAX_SIZE, PemBlocks, decode_utf16};
 
 /// The variable with a file of additional roots.
 pub(crate) const CERT_FILE_VARIABLE: &str = "SSL_CERT_FILE";
@@ -237,7 +237,7 @@ impl RootLoad {
 }
 
 fn read(path: &Path) -> io::Result<Vec<Option<CertificateDer<'static>>>> {
-    let text = read_limited(File::open(path)?)?;
+    let text = read_file(path, MAX_SIZE)?;
     Ok(certificates_of(&text))
 }
 

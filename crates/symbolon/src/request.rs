@@ -24,6 +24,11 @@ impl ManagedIdentity {
     /// Requests a token for a resource, for example `https://vault.azure.net`: a bearer token,
     /// unless [`proof_of_possession`](ManagedIdentityRequest::proof_of_possession) is called.
     ///
+    /// Its tokens are cached by resource and kind, and by the client's own claims. There is no
+    /// further part of the key, as `TokenRequest::cache_key_part` is for an application: hosts have
+    /// caches of their own, and would return the same token for each value. An identity with a
+    /// [cache](crate::ManagedIdentityBuilder::cache) of its own keeps its tokens apart.
+    ///
     /// A suffix `/.default` is removed. Otherwise the text is sent as it is, and the service
     /// validates it.
     pub fn token<'a>(&'a self, resource: &'a str) -> ManagedIdentityRequest<'a> {

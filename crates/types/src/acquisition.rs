@@ -63,10 +63,13 @@ pub enum RefreshReason {
     Expired = 3,
     /// The cached token is due for refresh, and is served meanwhile.
     Due = 4,
+    /// The cache keeps no tokens. For MSAL, this is a missing token.
+    CacheDisabled = 5,
 }
 
 impl RefreshReason {
-    /// Returns `not_applicable`, `forced_or_claims`, `missing`, `expired` or `due`.
+    /// Returns `not_applicable`, `forced_or_claims`, `missing`, `expired`, `due` or
+    /// `cache_disabled`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -75,6 +78,7 @@ impl RefreshReason {
             Self::Missing => "missing",
             Self::Expired => "expired",
             Self::Due => "due",
+            Self::CacheDisabled => "cache_disabled",
         }
     }
 }

@@ -9,7 +9,7 @@ use symbolon_emulator::{CertifiedKey, Fault, Step};
 use symbolon_tests::RESOURCE;
 use symbolon_token::{
     ClientAuth, ClientCertificate, CredentialRejection, CredentialRequest, CredentialSource, Error,
-    MemoryStore, Partition, TokenCache, TokenClient, TokenEndpoint,
+    MemoryStore, Partition, RefreshReason, TokenCache, TokenClient, TokenEndpoint,
 };
 use symbolon_types::pki_types::CertificateDer;
 use symbolon_types::pki_types::pem::PemObject as _;
@@ -231,6 +231,11 @@ async fn cache_09_cache_without_memory() {
         let before = test_env.count(Step::Token);
         let token = test_env.keep(without.token_for_resource(RESOURCE).await.unwrap());
         assert_eq!((token.origin(), test_env.count(Step::Token)), (TokenOrigin::Network, before + 1));
+        assert_eq!(token.metadata().refresh_reason, RefreshReason::CacheDisabled);
+        // The header for Entra has the number of a missing token.
+        let request = test_env.last_token_request();
+        let telemetry = request.header("x-client-current-telemetry").unwrap();
+        assert!(telemetry.starts_with("5|1004,2,"), "{telemetry}");
         let bound = without.token_for_resource(RESOURCE).proof_of_possession().await.unwrap();
         assert_eq!((test_env.keep(bound).origin(), cache.len()), (TokenOrigin::Network, 0));
     }
@@ -244,6 +249,7 @@ async fn cache_09_cache_without_memory() {
     let store = MemoryStore::new(test_env.clock());
     let stored = || client(TokenCache::without_memory(&test_env.context()).with_store(store.clone()));
     let first = test_env.keep(stored().token_for_resource(RESOURCE).await.unwrap());
+    assert_eq!(first.metadata().refresh_reason, RefreshReason::Missing);
     let (before, second) = (test_env.count(Step::Token), stored());
     for _ in 0..2 {
         let token = second.token_for_resource(RESOURCE).await.unwrap();

@@ -127,6 +127,13 @@ async fn used(env: &TestEnv, client: &TokenClient) -> Option<Thumbprint> {
     presented
 }
 
+/// Makes a pipe without a writer: opening it to read waits for one.
+#[cfg(unix)]
+pub(crate) fn pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo {}", path.display());
+}
+
 #[tokio::test]
 async fn cert_01_replaced_files_are_used() {
     let env = TestEnv::new().await;
@@ -190,6 +197,14 @@ async fn cert_02_unusable_files_keep_the_last() {
     }
     assert_eq!(warnings(), before + 1, "a missing file");
     assert_eq!(used(&env, &client).await, Some(first.thumbprint), "a missing file");
+    #[cfg(unix)]
+    {
+        pipe(&files.path("tls.key"));
+        cell.reload();
+        assert_eq!(used(&env, &client).await, Some(first.thumbprint), "a pipe");
+        let loaded = ClientIdentityLoader::new().follow_files([files.path("tls.key")], &env.context());
+        assert!(matches!(loaded, Err(LoadError::Unreadable { .. })));
+    }
     files.rename(&second);
     assert_eq!(used(&env, &client).await, Some(second.thumbprint));
     // At first, each of these is an error.

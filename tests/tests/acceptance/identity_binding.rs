@@ -13,6 +13,7 @@ use symbolon_test_programs::{Folder, Service, find_program, or_skip};
 use symbolon_token::{Error, KubernetesTokenProxy, Token, TokenClient, WorkloadIdentity};
 use symbolon_transport::{Capabilities, TransportErrorKind, transport_fn};
 
+use crate::certificate_files::pipe;
 use crate::clients::CLIENT_ID;
 use crate::test_env::TestEnv;
 
@@ -237,6 +238,11 @@ async fn aks_03_authority_file_is_read_again() {
         assert_eq!((error.code(), error.kind()), ("invalid_token_proxy", ErrorKind::Environment));
         assert!(error.to_string().contains("ca.crt"), "{error}");
     }
+    // A pipe is never read: it would block a thread for each exchange.
+    pipe(&pod.path("ca.crt"));
+    pod.keep(client.token_for_resource("https://pipe.example").await);
+    let error = pod.error_with(&[]).await;
+    assert_eq!((error.code(), error.kind()), ("invalid_token_proxy", ErrorKind::Environment));
     let next = ClusterAuthority::new();
     pod.present(&next);
     pod.trust(&next);

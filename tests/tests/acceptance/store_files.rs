@@ -10,7 +10,8 @@ use symbolon::{Context, TokenOrigin};
 use symbolon_emulator::{Fault, Step};
 use symbolon_tests::RESOURCE;
 use symbolon_token::{
-    CacheStore as _, ClientCertificate, FileStore, Precondition, PutOutcome, TokenCache, conformance,
+    CacheStore as _, ClientCertificate, FileStore, Precondition, PutOutcome, TokenCache, TokenClient,
+    conformance,
 };
 
 use crate::test_env::TestEnv;
@@ -88,4 +89,80 @@ async fn store_12_folder_is_shared_and_private() {
     let exchanges = test_env.counts().tokens;
     assert_eq!((origin().await, origin().await), (TokenOrigin::Network, TokenOrigin::Network));
     assert_eq!(test_env.counts().tokens, exchanges + 2);
+}
+
+/// A folder that is removed is made again; a key that is replaced is read again.
+#[tokio::test]
+async fn store_20_folder_is_opened_again() {
+    let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("tokens");
+    let certificate = test_env.certificate();
+    let start = || {
+        let store = FileStore::new(&folder, &test_env.context());
+        let cache = TokenCache::without_memory(&test_env.context()).with_store(store);
+        let credential = ClientCertificate::new(test_env.application(), certificate.clone()).unwrap();
+        test_env.client_builder(credential).cache(cache).build()
+    };
+    let (one, two) = (start(), start());
+    let origin = async |process: &TokenClient| {
+        test_env.keep(process.token_for_resource(RESOURCE).await.unwrap()).origin()
+    };
+    let warnings = || test_env.logs().matches("the folder of tokens cannot be used").count();
+    // Shared after one request of each process at most.
+    let assert_shared = async |case: &str| {
+        for process in [&one, &two] {
+            origin(process).await;
+        }
+        assert_eq!(
+            (origin(&one).await, origin(&two).await),
+            (TokenOrigin::Cache, TokenOrigin::Cache),
+            "{case}"
+        );
+    };
+    assert_shared("at first").await;
+    fs::remove_dir_all(&folder).unwrap();
+    assert_shared("removed").await;
+    fs::write(folder.join("tokens.key"), "cut off").unwrap();
+    // A new process makes another key.
+    origin(&start()).await;
+    assert_shared("another key").await;
+    assert_eq!(warnings(), 2, "one of each process: {}", test_env.logs());
+    fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "no folder").unwrap();
+    let before = warnings();
+    for _ in 0..3 {
+        assert_eq!(origin(&one).await, TokenOrigin::Network);
+    }
+    assert_eq!(warnings(), before + 1, "{}", test_env.logs());
+    fs::remove_file(&folder).unwrap();
+    assert_shared("a file instead").await;
+}
+
+/// A full file system: tokens are requested, and no part of a file is left.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn store_20_full_file_system() {
+    let parent = tempfile::tempdir().unwrap();
+    let mount = |program: &str, arguments: &[&str]| {
+        std::process::Command::new(program).args(arguments).status().is_ok_and(|status| status.success())
+    };
+    let path = parent.path().to_str().unwrap().to_owned();
+    if !mount("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", &path]) {
+        return;
+    }
+    let folder = parent.path().join("tokens");
+    let store = FileStore::new(&folder, &Context::default());
+    let minute = Duration::from_secs(60);
+    store.put("small", b"entry", minute, Precondition::None).await.unwrap();
+    let error = store.put("large", &[1; 100 * 1024], minute, Precondition::None).await.unwrap_err();
+    assert_eq!(error.code(), "store_unusable", "{error}");
+    let left = entries(&folder);
+    // What fits is stored still.
+    let put = store.put("small", b"other", minute, Precondition::None).await;
+    let read = store.get("small").await;
+    assert!(mount("umount", &["-l", &path]));
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(put.unwrap(), PutOutcome::Done);
+    assert_eq!(read.unwrap().unwrap().bytes(), b"other");
 }

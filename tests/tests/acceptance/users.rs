@@ -215,3 +215,34 @@ async fn refresh_token(test_env: &TestEnv) -> Secret {
     test_env.watch(token);
     Secret::new(token)
 }
+
+/// A request on behalf of a user, and one of a session that was started with the same part.
+#[tokio::test]
+async fn cache_10_part_separates_tokens_of_a_user() {
+    let test_env = test_env().await;
+    let client = test_env.certificate_client(test_env.certificate());
+    let assertion = assertion(&test_env, "adele@contoso.example").await;
+    let mut tokens = Vec::new();
+    for tenant in ["one", "two"] {
+        let requests = || {
+            [
+                client.on_behalf_of(&assertion, SCOPE).cache_key_part("customer", tenant),
+                client.session_token("session", SCOPE).cache_key_part("customer", tenant),
+            ]
+        };
+        let started = client.start_session("session", &assertion, SCOPE).cache_key_part("customer", tenant);
+        test_env.keep(started.await.unwrap());
+        for (request, again) in requests().into_iter().zip(requests()) {
+            let token = test_env.keep(request.await.unwrap());
+            let again = again.await.unwrap();
+            assert_eq!(
+                (again.origin(), again.secret().expose()),
+                (TokenOrigin::Cache, token.secret().expose())
+            );
+            tokens.push(token.secret().expose().to_owned());
+        }
+    }
+    tokens.sort_unstable();
+    tokens.dedup();
+    assert_eq!(tokens.len(), 4);
+}

@@ -1,12 +1,11 @@
 //! Client identities in files that other programs replace.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use symbolon_types::{ClientIdentity, Context, IdentityCell, SharedClock, Thumbprint, printable};
+use symbolon_types::{ClientIdentity, Context, IdentityCell, SharedClock, Thumbprint, printable, read_file};
 use zeroize::Zeroizing;
 
 use super::{ClientIdentityLoader, LoadError};
@@ -120,7 +119,7 @@ impl IdentityFiles {
     fn read(&self) -> Result<Zeroizing<Vec<u8>>, (PathBuf, io::Error)> {
         let mut content = Zeroizing::new(Vec::new());
         for path in &self.paths {
-            let file = read(path).map_err(|error| (path.clone(), error))?;
+            let file = read_file(path, MAX_SIZE).map_err(|error| (path.clone(), error))?;
             // Allocated in full: growing would leave copies of a key behind.
             let mut joined = Zeroizing::new(Vec::with_capacity(content.len() + file.len() + 1));
             joined.extend_from_slice(&content);
@@ -136,18 +135,6 @@ impl IdentityFiles {
     fn last(&self) -> MutexGuard<'_, LastRead> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len().min(MAX_SIZE);
-    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1));
-    file.take(MAX_SIZE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_SIZE {
-        let problem = format!("the file is larger than {MAX_SIZE} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-    }
-    Ok(content)
 }
 
 impl LoadError {

@@ -156,6 +156,12 @@ impl TokenCache {
 
     /// Returns the reason why a request for this key leads to an exchange.
     pub(crate) fn refresh_reason(&self, key: &CacheKey<'_>) -> RefreshReason {
+        if self.is_memory_off {
+            return match self.store {
+                Some(_) => RefreshReason::Missing,
+                None => RefreshReason::CacheDisabled,
+            };
+        }
         match self.leases.find(key) {
             Some(_) => RefreshReason::Due,
             None if self.leases.contains_even_expired(key) => RefreshReason::Expired,

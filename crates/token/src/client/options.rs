@@ -6,7 +6,8 @@ use std::time::Duration;
 use symbolon_types::CorrelationId;
 
 /// Options that all kinds of token requests share: those of a token client, of a managed identity
-/// and of a credential chain. A request takes them as a whole.
+/// and of a credential chain. A request takes them as a whole. Parameters, and parts of the cache
+/// key that are not sent, are settings of [`TokenRequest`](crate::TokenRequest) alone.
 ///
 /// To add an option: declare it here, apply it in `client/request.rs` or `client/exchange.rs`, and
 /// if it deserves a method on [`TokenRequest`](crate::TokenRequest), add that in

@@ -132,7 +132,13 @@ impl<'a> TokenRequest<'a> {
         self
     }
 
-    /// Adds a part of the cache key that is not sent: each value has tokens of its own.
+    /// Adds a part of the cache key that is not sent: each value has tokens of its own. It applies
+    /// to the access tokens of every request that reads or fills the cache, also on behalf of a
+    /// user, of a session, and with a federated identity credential. The refresh token of a user is
+    /// shared.
+    ///
+    /// Requests for tokens of a managed identity have no such part: a host has a cache of its own,
+    /// and returns the same token for each value.
     pub fn cache_key_part(mut self, name: &str, value: &str) -> Self {
         self.extras().parameters.add_to_key(name, value);
         self

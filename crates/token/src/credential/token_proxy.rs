@@ -1,13 +1,12 @@
 //! The token proxy of a Kubernetes cluster.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symbolon_files::spawn_blocking;
 use symbolon_types::pki_types::ServerName;
-use symbolon_types::{Env, Error, ErrorKind, PrivateTrust, input_flaw, printable};
+use symbolon_types::{Env, Error, ErrorKind, PrivateTrust, input_flaw, printable, read_file};
 use url::Url;
 
 use crate::oauth::TokenEndpoint;
@@ -98,7 +97,7 @@ impl TokenProxyParts {
     fn trust(&self) -> Result<PrivateTrust, Error> {
         let Some(CaFile { path, last }) = &self.ca_file else { return Ok(self.trust.clone()) };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = read(path).and_then(|text| {
+        let read = read_file(path, LONGEST_ROOTS).and_then(|text| {
             let rooted = self.trust.clone().with_roots_pem(&text);
             rooted.map_err(|flaw| io::Error::new(io::ErrorKind::InvalidData, flaw))
         });
@@ -116,16 +115,6 @@ impl TokenProxyParts {
         );
         Ok(trust.clone())
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(LONGEST_ROOTS + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LONGEST_ROOTS {
-        let problem = format!("the file is larger than {LONGEST_ROOTS} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-    }
-    Ok(text)
 }
 
 /// Parses an `https` URL of a host and an optional path.

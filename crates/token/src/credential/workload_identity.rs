@@ -1,11 +1,10 @@
 //! Client assertions from the federated token file of a workload.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use symbolon_files::spawn_blocking;
-use symbolon_types::{Env, Error, ErrorKind, Secret};
+use symbolon_types::{Env, Error, ErrorKind, Secret, read_file};
 
 use super::application::Application;
 use super::assertion_source::{AssertionRequest, AssertionSource, SignedAssertion};
@@ -90,17 +89,9 @@ impl AssertionSource for WorkloadIdentity {
 /// token.
 fn read(file: &Path) -> io::Result<Secret> {
     let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
-    let mut text = String::new();
-    let read = File::open(file)?.take(LONGEST_TOKEN + 1).read_to_string(&mut text);
-    let text = Secret::new(text);
-    read.map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => invalid("the file is not text in UTF-8".to_owned()),
-        _ => error,
-    })?;
-    if text.expose().len() as u64 > LONGEST_TOKEN {
-        return Err(invalid(format!("the file is larger than {LONGEST_TOKEN} bytes")));
-    }
-    let token = text.expose().trim_start_matches('\u{feff}').trim();
+    let content = read_file(file, LONGEST_TOKEN)?;
+    let text = str::from_utf8(&content).map_err(|_| invalid("the file is not text in UTF-8".to_owned()))?;
+    let token = text.trim_start_matches('\u{feff}').trim();
     if token.is_empty() {
         return Err(invalid("the file is empty".to_owned()));
     }

@@ -49,7 +49,7 @@ impl TelemetryHeader<'_> {
     /// Returns `5|api,reason,region,source,outcome|store,legacy,token type,caller,version,managed`.
     pub(crate) fn value(&self) -> Option<HeaderValue> {
         let api = api_id(self.grant, self.subject, self.managed_identity);
-        let reason = self.reason as u8;
+        let reason = reason_id(self.reason);
         let region = &self.region;
         let has_store = u8::from(self.has_store);
         let token_type = if self.is_bound { 6 } else { 1 };
@@ -78,6 +78,15 @@ fn api_id(grant: &Grant, subject: &Subject, managed_identity: Option<ManagedIden
         (Grant::FederatedUser { .. }, ..) => 1019,
         (Grant::StoredRefreshToken, Subject::Session(_), None) => 1018,
         (Grant::StoredRefreshToken, ..) => 1007,
+    }
+}
+
+/// Returns the number of the reason.
+fn reason_id(reason: RefreshReason) -> u8 {
+    match reason {
+        // The header has no other number for a cache that keeps nothing.
+        RefreshReason::CacheDisabled => RefreshReason::Missing as u8,
+        reason => reason as u8,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::token::{CacheKey, IssuedToken, RefreshToken, Token};
 /// The first byte of every entry, which changes with the encoding.
 const VERSION: u8 = 1;
 /// The time by which the clock of the writer may be ahead of that of the reader.
-const MAX_AHEAD: Duration = Duration::from_secs(60);
+pub(super) const MAX_AHEAD: Duration = Duration::from_secs(60);
 /// The capacity for everything except the secret. A buffer that grows leaves a copy of the secret
 /// behind.
 const CAPACITY: usize = 2048;

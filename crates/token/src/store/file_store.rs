@@ -1,6 +1,7 @@
 //! A store in a private folder (docs/protocol/imdsv2.md#token-store).
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +39,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// user of the folder, but keeps tokens out of partial copies. A folder that belongs to another
 /// user or is open to others is refused, and no token is stored.
 ///
-/// The folder is opened at first use. It must not be on a file system that several machines share.
+/// The folder is opened at first use, and again after a failure: it may have been removed. The
+/// first failure of several is logged. It must not be on a file system that several machines share.
 /// The number of tokens is not limited; expired ones are removed. Clones share everything.
 ///
 /// ```
@@ -54,18 +56,33 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 pub struct FileStore {
     folder: PathBuf,
     clock: SharedClock,
-    sealed: Arc<OnceCell<SealedStore>>,
+    shared: Arc<SharedFolder>,
 }
+
+/// The open folder of a store and its clones.
+#[derive(Default)]
+struct SharedFolder {
+    open: Mutex<OpenOnce>,
+    /// True after a failed call, so that a failure is logged once.
+    is_failing: AtomicBool,
+}
+
+/// A folder that is opened once.
+type OpenOnce = Arc<OnceCell<SealedStore>>;
 
 impl FileStore {
     /// Creates a store in a folder, which is created if it is missing, with the clock of `context`.
     /// Does no I/O.
     pub fn new(folder: impl Into<PathBuf>, context: &Context) -> Self {
-        Self { folder: folder.into(), clock: context.clock().clone(), sealed: Arc::default() }
+        Self { folder: folder.into(), clock: context.clock().clone(), shared: Arc::default() }
     }
 
-    async fn sealed(&self) -> Result<&SealedStore, Error> {
-        let open = || async {
+    fn open_once(&self) -> OpenOnce {
+        Arc::clone(&self.shared.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn sealed<'a>(&self, open: &'a OpenOnce) -> Result<&'a SealedStore, Error> {
+        let open_folder = || async {
             let folder = self.folder.clone();
             let dir = spawn_blocking(move || PrivateDir::open(folder)).await??;
             let held = dir.clone();
@@ -75,7 +92,36 @@ impl FileStore {
             let files = TokenFiles { dir, clock: self.clock.clone(), swept_at: Arc::default() };
             Ok(SealedStore::new(files, SealingKey::new(KEY_ID, key)?))
         };
-        self.sealed.get_or_try_init(open).await
+        open.get_or_try_init(open_folder).await
+    }
+
+    /// Logs the first failure of several. The folder is opened again for the next call, because it
+    /// may have been removed.
+    fn completed<T>(&self, used: &OpenOnce, result: Result<T, Error>) -> Result<T, Error> {
+        let folder = printable(self.folder.display());
+        match &result {
+            Ok(_) => {
+                if self.shared.is_failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!(%folder, "the folder of tokens can be used again");
+                }
+            }
+            Err(error) => {
+                if !self.shared.is_failing.swap(true, Ordering::Relaxed) {
+                    let code = error.code();
+                    tracing::warn!(%folder, code, %error, "the folder of tokens cannot be used; tokens are requested without it");
+                }
+                self.forget(used);
+            }
+        }
+        result
+    }
+
+    /// Opens the folder again for the next call.
+    fn forget(&self, used: &OpenOnce) {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&open, used) {
+            *open = OpenOnce::default();
+        }
     }
 }
 
@@ -83,7 +129,14 @@ symbolon_types::debug_fields!(FileStore: folder);
 
 impl CacheStore for FileStore {
     async fn get(&self, key: &str) -> Result<Option<StoredEntry>, Error> {
-        self.sealed().await?.get(key).await
+        let open = self.open_once();
+        let entry = async { self.sealed(&open).await?.get(key).await };
+        let entry = self.completed(&open, entry.await)?;
+        // An entry that cannot be decrypted may be sealed with a key that has replaced this one.
+        if entry.as_ref().is_some_and(|entry| entry.bytes().is_empty()) {
+            self.forget(&open);
+        }
+        Ok(entry)
     }
 
     async fn put(
@@ -93,15 +146,21 @@ impl CacheStore for FileStore {
         ttl: Duration,
         precondition: Precondition<'_>,
     ) -> Result<PutOutcome, Error> {
-        self.sealed().await?.put(key, entry, ttl, precondition).await
+        let open = self.open_once();
+        let put = async { self.sealed(&open).await?.put(key, entry, ttl, precondition).await };
+        self.completed(&open, put.await)
     }
 
     async fn remove(&self, key: &str, precondition: Precondition<'_>) -> Result<PutOutcome, Error> {
-        self.sealed().await?.remove(key, precondition).await
+        let open = self.open_once();
+        let removal = async { self.sealed(&open).await?.remove(key, precondition).await };
+        self.completed(&open, removal.await)
     }
 
     async fn lock(&self, key: &str, read: Option<&str>) -> Result<LockOutcome, Error> {
-        self.sealed().await?.lock(key, read).await
+        let open = self.open_once();
+        let lock = async { self.sealed(&open).await?.lock(key, read).await };
+        self.completed(&open, lock.await)
     }
 
     fn is_local_to_machine(&self) -> bool {

@@ -12,7 +12,9 @@ use symbolon_types::{
 use tracing::debug;
 
 use super::cache_store::{CacheStore, ErasedStore, LockOutcome, Precondition, PutOutcome, StoreLock};
-use super::entry::{StoredToken, decode_refresh_token, decode_token, encode_refresh_token, encode_token};
+use super::entry::{
+    MAX_AHEAD, StoredToken, decode_refresh_token, decode_token, encode_refresh_token, encode_token,
+};
 use super::store_key::{EntryKind, store_key};
 use crate::token::{CacheKey, DatedRefreshToken, IssuedToken, Token, TokenKey};
 
@@ -207,10 +209,20 @@ impl StoreClient {
         let entry = self
             .call(StoreOperation::Read, "read a refresh token", self.store.get_erased(&store_key))
             .await??;
-        decode_refresh_token(entry.bytes(), &store_key)
+        let mut dated = decode_refresh_token(entry.bytes(), &store_key)?;
+        if self.is_ahead(&dated) {
+            dated.issued_at = self.clock.now();
+        }
+        Some(dated)
     }
 
-    /// Stores a refresh token, unless the store has one that was issued later, which is returned.
+    /// Returns true if the clock of the process that received the token is ahead.
+    fn is_ahead(&self, dated: &DatedRefreshToken) -> bool {
+        dated.issued_at > self.clock.now() + MAX_AHEAD
+    }
+
+    /// Stores a refresh token, unless the store has one that was issued later, which is returned. A
+    /// time in the future, by a clock that is ahead, is not later.
     pub(crate) async fn keep_refresh_token(
         &self,
         key: &TokenKey,
@@ -228,7 +240,7 @@ impl StoreClient {
                 let newer = current
                     .as_ref()
                     .and_then(|entry| decode_refresh_token(entry.bytes(), &store_key))
-                    .filter(|current| current.issued_at > dated.issued_at);
+                    .filter(|current| current.issued_at > dated.issued_at && !self.is_ahead(current));
                 if newer.is_some() {
                     return Ok(newer);
                 }

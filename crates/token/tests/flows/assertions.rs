@@ -53,6 +53,15 @@ impl TokenFile {
         Self(path)
     }
 
+    /// A pipe without a writer.
+    #[cfg(unix)]
+    fn pipe() -> Self {
+        let file = Self::new("");
+        std::fs::remove_file(&file.0).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file.0).status().unwrap().success());
+        file
+    }
+
     fn client(&self, transport: &ScriptedTransport) -> TokenClient {
         let credential = ClientAssertion::new(at_endpoint(), WorkloadIdentity::new(&self.0));
         TokenClient::builder(credential, transport.clone())
@@ -96,6 +105,8 @@ async fn invalid_federated_token_file_is_refused() {
         ("two lines", TokenFile::new("one\ntwo"), "the file has more than one line"),
         ("quoted", TokenFile::new("\"eyJ.e30.c2ln\"\n"), "in quotes or in JSON"),
         ("quoted otherwise", TokenFile::new("'eyJ.e30.c2ln'"), "in quotes or in JSON"),
+        #[cfg(unix)]
+        ("a pipe", TokenFile::pipe(), "not a regular file"),
         ("an object", TokenFile::new(r#"{"value":"eyJ.e30.c2ln"}"#), "in quotes or in JSON"),
     ] {
         let error = file.client(&transport).token("a").await.unwrap_err();

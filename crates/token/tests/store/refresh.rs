@@ -13,7 +13,7 @@ use symbolon_transport::testing::ScriptedTransport;
 use symbolon_transport::{Response, TransportError, transport_fn};
 use symbolon_types::{Context, Jitter, Secret};
 
-use crate::env::{TestEnv, issued, issued_with_refresh_token, shown};
+use crate::env::{HOUR, TestEnv, issued, issued_with_refresh_token, shown};
 
 fn sent_refresh_tokens(transport: &ScriptedTransport) -> Vec<String> {
     let value = |body: &Bytes| {
@@ -58,6 +58,29 @@ async fn latest_refresh_token_is_used() {
     // The first process holds the old one in memory.
     first.token_for_account(&account, "c").await.unwrap();
     assert_eq!(sent_refresh_tokens(&first_transport), ["rt2"]);
+}
+
+/// The clock of the process that signed the user in is an hour ahead.
+#[tokio::test]
+async fn clock_ahead_keeps_no_old_refresh_token() {
+    let env = TestEnv::new();
+    let began = env.clock.now();
+    env.manual_clock.set(began + HOUR);
+    let account =
+        sign_in(&env.process(&ScriptedTransport::new([issued_with_refresh_token("a", "rt1")]))).await;
+    env.manual_clock.set(began);
+    let transport = ScriptedTransport::new([issued_with_refresh_token("b", "rt2"), issued("c")]);
+    let second = env.process(&transport);
+    second.token_for_account(&account, "b").await.unwrap();
+    env.manual_clock.set(began + Duration::from_secs(1));
+    second.token_for_account(&account, "c").await.unwrap();
+    assert_eq!(sent_refresh_tokens(&transport), ["rt1", "rt2"]);
+    // A process that has read the first one receives the later one.
+    let transport = ScriptedTransport::new([issued_with_refresh_token("d", "rt3")]);
+    env.process(&transport).token_for_account(&account, "d").await.unwrap();
+    let transport = ScriptedTransport::new([issued("e")]);
+    env.process(&transport).token_for_account(&account, "e").await.unwrap();
+    assert_eq!(sent_refresh_tokens(&transport), ["rt3"]);
 }
 
 /// The key and the entry of a concurrent write.
