@@ -246,7 +246,7 @@ impl TokenExchange {
         let cache = &self.request.parts.cache;
         let account = granted.account.or_else(|| used.as_ref().and_then(|used| used.account.clone()));
         let subject = self.request.subject.about(account.as_ref());
-        if self.request.subject.keeps_refresh_token()
+        if self.request.subject.keeps_refresh_token(account.as_ref())
             && let (Some(secret), Some(subject)) = (granted.refresh_token, &subject)
         {
             let token = RefreshToken { secret, account: account.clone() };

@@ -15,8 +15,8 @@ pub(crate) enum Subject {
     Session(String),
     /// The user of an account.
     Account(String),
-    /// A user whom only the token response identifies. The digest distinguishes concurrent
-    /// requests.
+    /// A user whom only the token response identifies, by a digest of the secret of the request. A
+    /// token whose response names no user stays under it, apart from the tokens of the client.
     Unknown(String),
 }
 
@@ -31,7 +31,7 @@ impl Subject {
 
     /// Returns the subject of an authorization code or of another library's refresh token.
     pub(crate) fn of_secret(secret: &Secret) -> Self {
-        Self::Unknown(Thumbprint::of(secret.expose().as_bytes()).to_string())
+        Self::Unknown(format!("secret {}", Thumbprint::of(secret.expose().as_bytes())))
     }
 
     pub(crate) fn account(id: &str) -> Self {
@@ -41,8 +41,10 @@ impl Subject {
     /// Returns the subject's part of the cache key.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
-            Self::Client | Self::Unknown(_) => None,
-            Self::Assertion(name) | Self::Session(name) | Self::Account(name) => Some(name),
+            Self::Client => None,
+            Self::Assertion(name) | Self::Session(name) | Self::Account(name) | Self::Unknown(name) => {
+                Some(name)
+            }
         }
     }
 
@@ -55,8 +57,13 @@ impl Subject {
     }
 
     /// Returns whether a refresh token of the response is kept. It is dropped if the exchange can
-    /// be repeated with the assertion (`docs/protocol/token-request.md#on-behalf-of`).
-    pub(crate) fn keeps_refresh_token(&self) -> bool {
-        !matches!(self, Self::Client | Self::Assertion(_))
+    /// be repeated with the assertion (`docs/protocol/token-request.md#on-behalf-of`), and if no
+    /// request could find it, because the response names no user.
+    pub(crate) fn keeps_refresh_token(&self, account: Option<&Account>) -> bool {
+        match self {
+            Self::Client | Self::Assertion(_) => false,
+            Self::Unknown(_) => account.is_some(),
+            Self::Session(_) | Self::Account(_) => true,
+        }
     }
 }

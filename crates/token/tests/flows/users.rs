@@ -1,12 +1,15 @@
 //! Tokens about users: on behalf of, sessions, codes and accounts.
 
 use symbolon_token::{
-    AuthorizationCode, ClientSecret, ErrorKind, MemoryStore, TokenCache, TokenClient, TokenOrigin,
+    AuthorizationCode, ClientSecret, ErrorKind, FederatedUser, MemoryStore, TokenCache, TokenClient,
+    TokenOrigin,
 };
 use symbolon_transport::testing::ScriptedTransport;
 use symbolon_types::{Context, Secret, SharedClock};
 
-use crate::env::{USER, about_user, at_endpoint, client, form, pairs, redemption, refused_response};
+use crate::env::{
+    USER, about_user, answer, at_endpoint, client, form, issued, pairs, redemption, refused_response,
+};
 
 #[tokio::test]
 async fn obo_token_is_cached_by_assertion() {
@@ -187,4 +190,57 @@ async fn foreign_refresh_token_is_redeemed() {
         sent,
         [redemption("imported", &format!("api {USER}")), redemption("rotated", &format!("b {USER}"))]
     );
+}
+
+/// A server that names no user: the token is not that of the client.
+#[tokio::test]
+async fn token_of_an_unnamed_user_is_kept_apart() {
+    let with_refresh_token = answer(
+        200,
+        serde_json::json!({"token_type": "Bearer", "access_token": "user", "expires_in": 3600, "refresh_token": "rt"}),
+    );
+    let store = MemoryStore::new(SharedClock::system());
+    for flow in 0..3 {
+        let answers = [with_refresh_token.clone(), issued("client")];
+        let transport = ScriptedTransport::new(answers);
+        let cache = TokenCache::new(10, &Context::default()).with_store(store.clone());
+        let credential = ClientSecret::new(at_endpoint(), Secret::new("secret")).unwrap();
+        let client = TokenClient::builder(credential, transport).cache(cache).build();
+        let secret = Secret::new(format!("secret {flow}"));
+        let request = match flow {
+            0 => client.redeem_code(&AuthorizationCode::new(secret, "https://app.example"), "api"),
+            1 => client.redeem_refresh_token(&secret, "api"),
+            _ => client.token_for_federated_user(&FederatedUser::Name("u".to_owned()), &secret, "api"),
+        };
+        let token = request.await.unwrap();
+        assert_eq!((token.secret().expose(), token.account().is_none()), ("user", true));
+        if flow > 0 {
+            // From the store: the first client has put its own there.
+            assert_eq!(client.token("api").await.unwrap().secret().expose(), "client", "{flow}");
+            continue;
+        }
+        let own = client.token("api").await.unwrap();
+        assert_eq!((own.secret().expose(), own.origin()), ("client", TokenOrigin::Network));
+    }
+    // The client's token, and three of users without a refresh token that no request could find.
+    assert_eq!(store.len(), 4);
+}
+
+/// A server that delays one user delays no other one, and not the client.
+#[tokio::test]
+async fn delay_of_one_user_is_not_that_of_others() {
+    let delayed = answer(429, serde_json::json!({"error": "temporarily_unavailable"}));
+    let delayed = delayed.map(|response| {
+        let after = http::HeaderValue::from_static("60");
+        response.with_headers([(http::header::RETRY_AFTER, after)].into_iter().collect())
+    });
+    let (client, transport) = client([delayed, about_user("two", None), issued("client")]);
+    let user = |name: &str| FederatedUser::Name(name.to_owned());
+    let credential = Secret::new("credential");
+    client.token_for_federated_user(&user("one"), &credential, "api").await.unwrap_err();
+    let error = client.token_for_federated_user(&user("one"), &credential, "api").await.unwrap_err();
+    assert!(error.retry_after().is_some() && transport.requests().len() == 1, "{error}");
+    let other = client.token_for_federated_user(&user("two"), &credential, "api").await.unwrap();
+    assert_eq!(other.secret().expose(), "two");
+    assert_eq!(client.token("api").await.unwrap().secret().expose(), "client");
 }
