@@ -17,6 +17,8 @@
 mod context;
 mod provider;
 
+#[cfg(test)]
+pub(crate) use context::renegotiate_with_certificate;
 pub(crate) use context::{
     allow_late_certificate, attach, has_received_close, new_context, set_client_schemes,
 };

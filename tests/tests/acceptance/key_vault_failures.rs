@@ -393,3 +393,38 @@ async fn kv_23_openssl_offers_no_http2() {
         }
     }
 }
+
+/// A resumed session would have presented the certificate of another connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn kv_24_openssl_resumes_no_session() {
+    let Some((test_env, vault)) = vault().await else { return };
+    let mut logged = 0;
+    for (is_openssl, connections) in
+        [false, true].into_iter().zip(both(|| trusting(&test_env, vault.certificate())))
+    {
+        let anonymous =
+            test_env.identity().client(RESOURCE).connections(connections.clone()).build().unwrap();
+        let bound = || late(test_env.identity().client(RESOURCE), connections.clone());
+        let mut clients = vec![(anonymous, "open")];
+        if is_openssl {
+            clients.extend([(bound(), "secrets"), (bound(), "secrets")]);
+        }
+        let before = logged;
+        for (client, path) in clients {
+            for url in vault.urls() {
+                let call = async || {
+                    let response = client.get(format!("{url}/{path}/x")).send().await.unwrap();
+                    response.error_for_status().unwrap().bytes().await.unwrap()
+                };
+                call().await;
+                // On new connections.
+                futures_util::future::join_all((0..4).map(|_| call())).await;
+                logged += 5;
+            }
+        }
+        test_env.wait_until(|| vault.log("sessions.log").len() == logged).await;
+        let kinds = vault.log("sessions.log").split_off(before);
+        let is_resumed = kinds.iter().any(|kind| kind == "Resumed");
+        assert_eq!(is_resumed, !is_openssl, "{kinds:?}");
+    }
+}

@@ -115,6 +115,22 @@ pub(crate) fn set_client_schemes(context: &mut SslContextBuilder, names: &str) -
     if is_set == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
+/// Requests a renegotiation, as a server that takes any certificate.
+#[cfg(test)]
+pub(crate) fn renegotiate_with_certificate(ssl: &SslRef) {
+    extern "C" fn accept(_is_verified: c_int, _context: *mut X509_STORE_CTX) -> c_int {
+        1
+    }
+    unsafe extern "C" {
+        fn SSL_renegotiate(ssl: *mut SSL) -> c_int;
+    }
+    // SAFETY: the connection is valid.
+    unsafe {
+        openssl_sys::SSL_set_verify(ssl.as_ptr(), openssl_sys::SSL_VERIFY_PEER, Some(accept));
+        assert_eq!(SSL_renegotiate(ssl.as_ptr()), 1);
+    }
+}
+
 /// Returns the index of the state among the data of a connection.
 fn state_index() -> Result<Index<Ssl, Arc<ConnectionState>>, ErrorStack> {
     static INDEX: OnceLock<Index<Ssl, Arc<ConnectionState>>> = OnceLock::new();
