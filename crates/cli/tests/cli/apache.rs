@@ -31,6 +31,11 @@ SSLCACertificateFile certificate.pem
 <Location /private>
     SSLVerifyClient require
 </Location>
+<Location /vault>
+    <If '-n %{HTTP:x-ms-tokenboundauth}'>
+        SSLVerifyClient require
+    </If>
+</Location>
 Listen 127.0.0.1:{tls12}
 <VirtualHost 127.0.0.1:{tls12}>
     SSLEngine on

@@ -462,7 +462,7 @@ fn doc_20_certificate_of_a_resource() {
 fn doc_20_location_requests_it_late() {
     let Some(apache) = crate::apache::Apache::start() else { return };
     for url in &apache.urls {
-        for (path, certificate) in [("/", "never"), ("/private/", "late")] {
+        for (path, certificate) in [("/", "never"), ("/private/", "late"), ("/vault/", "late")] {
             let mut command = nowhere();
             command.args(JSON).args(["--ca-file", &apache.ca_file, "--resource", &format!("{url}{path}")]);
             let report = report(&RunResult::of(command.output().unwrap()));

@@ -2,12 +2,13 @@
 //!
 //! A first request presents a certificate whose key does not exist. If the server requests it, the
 //! handshake fails at the signature, before anything is sent. Otherwise a second request goes out
-//! without a certificate and a token.
+//! without a certificate and a token, but with the header after which Azure Key Vault requests the
+//! certificate.
 
 use std::time::Duration;
 
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use symbolon::parts::transport::{
     HttpClient, Request, Response, RetryPolicy, Route, SharedTransport, TransportError, TransportErrorKind,
@@ -22,6 +23,9 @@ use super::endpoints::with_causes;
 
 /// A certificate whose key was never stored, and its public key.
 const PROBE: &[u8] = include_bytes!("probe.pem");
+/// The header after which Azure Key Vault requests the certificate
+/// (`docs/guide/key-vault.md#resources`).
+const TOKEN_BOUND_AUTH: HeaderName = HeaderName::from_static("x-ms-tokenboundauth");
 /// The timeout of each request.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 /// Words of servers that require a certificate after the handshake: Azure Key Vault and Apache
@@ -167,7 +171,8 @@ async fn send(
 ) -> Result<Response, TransportError> {
     let http = HttpClient::new(SharedTransport::new(transport.clone()), Context::default());
     let policy = RetryPolicy::once().with_attempt_timeout(TIMEOUT);
-    let request = Request::new(Method::GET, url.clone(), Route::Public).with_identity(identity);
+    let mut request = Request::new(Method::GET, url.clone(), Route::Public).with_identity(identity);
+    request.headers_mut().insert(TOKEN_BOUND_AUTH, HeaderValue::from_static("true"));
     let sent = http.send(&policy, || Ok::<_, TransportError>(request.clone())).await?;
     Ok(sent.response)
 }
