@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use rustix::process::Signal;
 use symbolon::ManagedIdentityId;
 
@@ -55,9 +55,10 @@ pub(crate) enum BindingCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("files").required(true).multiple(true))]
 pub(crate) struct HandoverOptions {
     /// Write the certificate to this file, in PEM
-    #[arg(long, value_name = "FILE", required_unless_present = "combined")]
+    #[arg(long, value_name = "FILE", group = "files")]
     pub(crate) cert: Option<PathBuf>,
     /// Write the private key to this file, in PEM and unencrypted; or use a key in a device, which
     /// stays there, by a URI: pkcs11:… (RFC 7512) or tpm:
@@ -68,7 +69,7 @@ pub(crate) struct HandoverOptions {
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) wrapped_key: Option<PathBuf>,
     /// Write certificate and private key to this file, as HAProxy reads them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "files")]
     pub(crate) combined: Option<PathBuf>,
     /// Managed identity: system, client-id:ID, object-id:ID or resource-id:ID [default: system]
     #[arg(long, value_name = "IDENTITY", value_parser = values::identity)]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values;
+
 /// The heading of options that concern clients.
 pub(crate) const CLIENTS: &str = "Clients";
 /// The heading of options for operators.
@@ -15,7 +17,7 @@ const OPERATION: &str = "Health checks and metrics";
 pub(crate) struct ServerOptions {
     /// Loopback address to listen on; port 0 selects a free port [default: the socket that systemd
     /// passes, or 127.0.0.1:0]
-    #[arg(long, value_name = "ADDR", help_heading = CLIENTS)]
+    #[arg(long, value_name = "ADDR", value_parser = values::address, help_heading = CLIENTS)]
     pub(crate) listen: Option<SocketAddr>,
     /// Listen on a Unix socket that only this user can open, in place of an address
     #[cfg(unix)]
@@ -24,7 +26,7 @@ pub(crate) struct ServerOptions {
     #[command(flatten)]
     pub(crate) variables: VariablesOptions,
     /// Serve /livez, /readyz and /metrics at this address as well
-    #[arg(long, value_name = "ADDR", help_heading = OPERATION)]
+    #[arg(long, value_name = "ADDR", value_parser = values::address, help_heading = OPERATION)]
     pub(crate) status: Option<SocketAddr>,
     /// Serve /metrics without the secret
     #[arg(long, help_heading = OPERATION)]

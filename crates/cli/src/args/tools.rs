@@ -17,7 +17,7 @@ pub(crate) struct EmulateOptions {
     #[arg(long, value_parser = source_parser(), value_name = "NAME", default_value = Source::Imds.as_str())]
     pub(crate) source: Source,
     /// Loopback address of the host's identity endpoint; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", value_parser = values::address, default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
     /// Listen on Azure's own address, 169.254.169.254, which must exist in the network namespace
     #[arg(long, conflicts_with_all = ["listen", "source"])]
@@ -42,7 +42,7 @@ pub(crate) struct EmulateOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
     /// Loopback address of the admin page and API; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", value_parser = values::address, default_value = "127.0.0.1:0")]
     pub(crate) admin: SocketAddr,
     /// Print only the environment variables, as shell commands
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! Parsers of option values.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -46,6 +47,10 @@ pub(crate) fn resource(text: &str) -> Result<String, &'static str> {
 
 fn is_space(character: char) -> bool {
     character.is_whitespace() || character.is_control()
+}
+
+pub(crate) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "not an IP address with a port; use the form 127.0.0.1:8080")
 }
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {

@@ -56,11 +56,11 @@ fn variable<'a>(printed: &'a [String], name: &str) -> &'a str {
     value.unwrap_or_else(|| panic!("{name}: {printed:?}"))
 }
 
-/// Writes a program that prints the id in a file, in place of pidof(1).
-fn write_pidof(folder: &Path) {
+/// Writes a program that prints the id in a file, in place of pgrep(1).
+fn write_pgrep(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
 
-    let program = folder.join("pidof");
+    let program = folder.join("pgrep");
     std::fs::write(&program, "#!/bin/sh\nexec cat id\n").unwrap();
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
 }
@@ -69,7 +69,7 @@ fn write_pidof(folder: &Path) {
 fn prx_16_session_of_the_guide() {
     let env = TestEnv::new();
     let folder = tempfile::tempdir().unwrap();
-    write_pidof(folder.path());
+    write_pgrep(folder.path());
     let resource = env.emulator.resource_url();
     let [routes] = blocks(PAGE, "toml")[..] else { panic!("one file") };
     std::fs::write(folder.path().join("vault.toml"), routes.replace(RESOURCE, resource)).unwrap();
