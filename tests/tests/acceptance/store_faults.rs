@@ -247,7 +247,9 @@ async fn store_19_protocol_of_the_server() {
     let Some(old) = Redis::start(&["--rename-command", "HELLO", ""]) else { return };
     let Some(new) = Redis::start(&[]) else { return };
     let resp3 = |redis: &Redis| format!("{}/?protocol=resp3", redis.url());
-    for (url, is_shared) in [(old.url(), true), (resp3(&new), true), (resp3(&old), false)] {
+    // A name with addresses at which nothing listens, on most machines.
+    let by_name = new.url().replace("127.0.0.1", "localhost");
+    for (url, is_shared) in [(old.url(), true), (by_name, true), (resp3(&new), true), (resp3(&old), false)] {
         let processes = Processes::new().await;
         let failures = Failures::default();
         let store = failures.observe(sealed().server(&url)).build().unwrap();
@@ -256,4 +258,26 @@ async fn store_19_protocol_of_the_server() {
         assert_eq!(processes.origin(store).await, origin, "{url}: {:?}", failures.all());
         assert_eq!(failures.all().is_empty(), is_shared, "{url}: {:?}", failures.all());
     }
+}
+
+/// The runtime ends while a new token is written in the background.
+#[test]
+fn store_18_runtime_ends_during_a_write() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let store = sealed().server(&redis.url()).background_writes().build().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        let LockOutcome::Acquired(lock) = store.lock("k", None).await.unwrap() else { panic!() };
+        redis.pause();
+        let put = store.put("k", b"entry", MINUTE, Precondition::Locked(&lock)).await.unwrap();
+        assert_eq!(put, PutOutcome::Done);
+    });
+    first.shutdown_background();
+    redis.resume();
+    runtime().block_on(async {
+        let lock = store.lock("other", None).await.unwrap();
+        assert!(matches!(lock, LockOutcome::Acquired(_)), "{lock:?}");
+        assert_eq!(store.put("other", b"entry", MINUTE, Precondition::None).await.unwrap(), PutOutcome::Done);
+    });
 }

@@ -1,8 +1,10 @@
 //! STORE: processes of one machine that share tokens through a folder.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -145,7 +147,7 @@ async fn store_20_folder_is_opened_again() {
 async fn store_20_full_file_system() {
     let parent = tempfile::tempdir().unwrap();
     let mount = |program: &str, arguments: &[&str]| {
-        std::process::Command::new(program).args(arguments).status().is_ok_and(|status| status.success())
+        Command::new(program).args(arguments).status().is_ok_and(|status| status.success())
     };
     let path = parent.path().to_str().unwrap().to_owned();
     if !mount("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", &path]) {
@@ -165,4 +167,31 @@ async fn store_20_full_file_system() {
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(put.unwrap(), PutOutcome::Done);
     assert_eq!(read.unwrap().unwrap().bytes(), b"other");
+}
+
+/// A process that is stopped while it changes the folder: the others still read.
+#[tokio::test]
+async fn store_20_stopped_process_has_the_lock() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("tokens");
+    let store = || FileStore::new(&folder, &Context::default());
+    let (one, minute) = (store(), Duration::from_secs(60));
+    one.put("k", b"entry", minute, Precondition::None).await.unwrap();
+    // Another process has the lock until its standard input ends.
+    let mut holder = Command::new("flock")
+        .arg(folder.join("tokens.lock"))
+        .args(["sh", "-c", "echo held; read -r _"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut held = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut held).unwrap();
+    let error = one.put("k", b"other", minute, Precondition::None).await.unwrap_err();
+    assert_eq!(error.code(), "store_locked");
+    for store in [one, store()] {
+        assert_eq!(store.get("k").await.unwrap().unwrap().bytes(), b"entry");
+    }
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
 }

@@ -84,11 +84,24 @@ impl FileStore {
     async fn sealed<'a>(&self, open: &'a OpenOnce) -> Result<&'a SealedStore, Error> {
         let open_folder = || async {
             let folder = self.folder.clone();
-            let dir = spawn_blocking(move || PrivateDir::open(folder)).await??;
-            let held = dir.clone();
-            let key = dir
-                .with_lock(LOCK, &self.clock, LOCK_TIMEOUT, move |lock| get_or_create_key(&held, &lock))
-                .await?;
+            let open = move || {
+                let dir = PrivateDir::open(folder)?;
+                let key = match dir.read(KEY_FILE)? {
+                    StoredFile::Content(content) => key_of(&content),
+                    _ => None,
+                };
+                Ok::<_, Error>((dir, key))
+            };
+            // A key is replaced as a whole, so reading it needs no lock.
+            let (dir, key) = spawn_blocking(open).await??;
+            let key = match key {
+                Some(key) => key,
+                None => {
+                    let held = dir.clone();
+                    let create = move |lock| get_or_create_key(&held, &lock);
+                    dir.with_lock(LOCK, &self.clock, LOCK_TIMEOUT, create).await?
+                }
+            };
             let files = TokenFiles { dir, clock: self.clock.clone(), swept_at: Arc::default() };
             Ok(SealedStore::new(files, SealingKey::new(KEY_ID, key)?))
         };
@@ -168,16 +181,22 @@ impl CacheStore for FileStore {
     }
 }
 
+/// Returns the key in a file, unless it has another length.
+fn key_of(content: &[u8]) -> Option<Zeroizing<[u8; KEY_LENGTH]>> {
+    let content: &[u8; KEY_LENGTH] = content.try_into().ok()?;
+    Some(Zeroizing::new(*content))
+}
+
 /// Returns the sealing key of the folder. With a new key, earlier entries count as missing.
 fn get_or_create_key(dir: &PrivateDir, lock: &FileLock) -> Result<Zeroizing<[u8; KEY_LENGTH]>, Error> {
     match dir.read(KEY_FILE)? {
         StoredFile::Absent => (),
-        StoredFile::Content(bytes) if bytes.len() == KEY_LENGTH => {
-            let mut key = Zeroizing::new([0; KEY_LENGTH]);
-            key.copy_from_slice(&bytes);
-            return Ok(key);
-        }
-        _ => {
+        found => {
+            if let StoredFile::Content(content) = &found
+                && let Some(key) = key_of(content)
+            {
+                return Ok(key);
+            }
             let path = dir.path().join(KEY_FILE);
             tracing::warn!(file = %printable(path.display()), "the key of stored tokens cannot be used; it is set aside");
             dir.set_aside(KEY_FILE, lock)?;
