@@ -18,8 +18,9 @@ pub enum TransportErrorKind {
     /// The proxy refused to connect to the server: it requires other credentials, or its policy
     /// forbids the server. Nothing was sent.
     ProxyRefused,
-    /// The TLS handshake failed for a reason other than the client certificate: the server's
-    /// certificate is not trusted, or there is no common version.
+    /// TLS failed for a reason other than the client certificate: the server's certificate is not
+    /// trusted, there is no common version, or the server requested a renegotiation that the client
+    /// refused.
     Tls,
     /// The server refused the client certificate: a fatal alert in or after the handshake, or the
     /// loss of two new connections in a row that presented it, before the first byte of a response.

@@ -92,6 +92,32 @@ async fn kv_17_renegotiation_is_no_refusal() {
     assert!(format!("{sent:?}").contains("requested a TLS renegotiation"), "{sent:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn kv_17_renegotiation_within_a_body() {
+    let test_env = TestEnv::with_system_clock(|emulator| emulator).await;
+    let options = ["-tls1_2", "-verify", "1"];
+    let Some(mut server) = LateServer::start(&options, test_env.emulator.ca_pem()) else { return };
+    let client = bound(&test_env, trusting(&test_env, server.certificate()).build().unwrap());
+    let url = server.url().to_owned();
+    let (receive, received) = tokio::sync::oneshot::channel();
+    let serving = tokio::task::spawn_blocking(move || {
+        server.receive_head();
+        server.write("HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\nfirst:\n");
+        received.blocking_recv().unwrap();
+        assert!(!server.renegotiate());
+        server
+    });
+    let call = async {
+        let mut body = client.post(&url).send().await.unwrap().into_http().into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first:\n");
+        receive.send(()).unwrap();
+        body.frame().await.unwrap().unwrap_err()
+    };
+    let (error, _server) = tokio::join!(call, serving);
+    assert_eq!((error.code(), error.is_transient()), ("transport_error", false), "{error:?}");
+    assert!(format!("{error:?}").contains("requested a TLS renegotiation"), "{error:?}");
+}
+
 /// The server renegotiates before its request for the certificate, and once more within its
 /// response. With TLS 1.3, it requests the certificate three times.
 #[tokio::test(flavor = "multi_thread")]
