@@ -23,7 +23,7 @@ impl LateCertificatePolicy {
     /// Returns the policy for a resource, which may be known.
     pub(crate) fn of_resource(self, resource: &str) -> Self {
         match self {
-            Self::Known if is_known(resource) => Self::Always,
+            Self::Known if requests_certificate_late(resource) => Self::Always,
             policy => policy,
         }
     }
@@ -43,7 +43,18 @@ impl LateCertificatePolicy {
     }
 }
 
-fn is_known(resource: &str) -> bool {
+/// Returns true if a resource is known to request the client certificate after the request, given
+/// its identifier or a URL: Azure Key Vault. Clients permit that for such a resource, and send the
+/// header `x-ms-tokenboundauth: true` with bound tokens.
+///
+/// ```
+/// use symbolon_client::requests_certificate_late;
+///
+/// assert!(requests_certificate_late("https://contoso.vault.azure.net/secrets/x"));
+/// assert!(!requests_certificate_late("https://graph.microsoft.com"));
+/// ```
+#[must_use]
+pub fn requests_certificate_late(resource: &str) -> bool {
     let host = Uri::try_from(resource).ok().and_then(|url| Some(url.host()?.to_ascii_lowercase()));
     host.is_some_and(|host| {
         LATE_RESOURCES.iter().any(|domain| {

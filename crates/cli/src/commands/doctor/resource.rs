@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
+use symbolon::parts::client::requests_certificate_late;
 use symbolon::parts::transport::{
     HttpClient, Request, Response, RetryPolicy, Route, SharedTransport, TransportError, TransportErrorKind,
 };
@@ -111,7 +112,7 @@ async fn probe(transport: &HyperTransport, url: &Url) -> (CertificateRequest, St
                 requested("in the handshake, and refused that of the probe")
             }
             TransportErrorKind::IdentityNotRequested => match send(transport, url, None).await {
-                Ok(response) => after_handshake(&response),
+                Ok(response) => after_handshake(url, &response),
                 // The handshake is the one that has just succeeded, so that an alert ends the
                 // renegotiation that this client does not support.
                 Err(error) if error.kind() == TransportErrorKind::Tls => (
@@ -147,7 +148,12 @@ fn innermost_cause(error: &TransportError) -> String {
 }
 
 /// Judges the response to a request without a certificate and a token.
-fn after_handshake(response: &Response) -> (CertificateRequest, String) {
+fn after_handshake(url: &Url, response: &Response) -> (CertificateRequest, String) {
+    if requests_certificate_late(url.as_str()) {
+        let reason = "the server requests no certificate in the handshake; Azure Key Vault requests it after a request \
+                      with a bound token";
+        return (CertificateRequest::Late, reason.to_owned());
+    }
     let status = response.status();
     let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
     let mut texts =
@@ -207,7 +213,16 @@ mod tests {
             let header = (WWW_AUTHENTICATE, HeaderValue::from_static(header));
             let response = Response::new(StatusCode::from_u16(status).unwrap(), body)
                 .with_headers([header].into_iter().collect());
-            assert_eq!(after_handshake(&response).0, expected, "{body}");
+            let url = Url::parse("https://resource.example/x").unwrap();
+            assert_eq!(after_handshake(&url, &response).0, expected, "{body}");
         }
+    }
+
+    /// Its challenge to a request without a token names no certificate.
+    #[test]
+    fn vault_is_known_to_request_it_late() {
+        let url = Url::parse("https://contoso.vault.azure.net/secrets/x").unwrap();
+        let response = Response::new(StatusCode::UNAUTHORIZED, "Request is missing a Bearer or PoP token.");
+        assert_eq!(after_handshake(&url, &response).0, CertificateRequest::Late);
     }
 }
