@@ -336,7 +336,12 @@ fn not_loopback(server: &str, address: SocketAddr) -> Error {
 }
 
 fn cannot_listen(server: &str, address: SocketAddr, error: io::Error) -> Error {
-    local(format!("{server} cannot listen on {address}"), error).with_advice("choose a free port, or port 0")
+    let advice = match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "use an address of this machine",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges",
+        _ => "choose a free port, or port 0",
+    };
+    local(format!("{server} cannot listen on {address}"), error).with_advice(advice)
 }
 
 fn cannot_use(server: &str, error: io::Error) -> Error {

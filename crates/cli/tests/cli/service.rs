@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use symbolon_emulator::Step;
 
-use crate::run::{TestEnv, signal, skip_without};
+use crate::run::{RunResult, TestEnv, signal, skip_without};
 use crate::running::{
     RESOURCE, RunningCommand, RunningServer, assert_no_request_is_lost, connect_tcp, free_address, get,
     get_checked, is_ready, proxy, serve,
@@ -27,6 +27,22 @@ fn srv_01_status_address() {
         }
         get_checked(server.status_address(), "/readyz", "", is_ready);
         assert_eq!(get(server.status_address(), "/", "").0, 404);
+    }
+}
+
+#[test]
+fn srv_01_address_of_another_machine() {
+    let env = TestEnv::new();
+    // A documentation address (RFC 5737 §3).
+    for mut command in [serve(&env, &["--status", "192.0.2.1:0"]), proxy(&env, &["--status", "192.0.2.1:0"])]
+    {
+        let ran = RunResult::of(command.output().unwrap());
+        let message = ran.error()["message"].as_str().unwrap().to_owned();
+        assert_eq!((ran.code, ran.error()["code"].as_str()), (1, Some("local_error")), "{message}");
+        assert!(
+            message.ends_with("cannot listen on 192.0.2.1:0; use an address of this machine"),
+            "{message}"
+        );
     }
 }
 
