@@ -44,6 +44,7 @@ async fn cases<T: Transport>(
         ("a server for another name is refused", suite.each(other_name).await),
         ("a server of another issuer is refused", suite.each(other_issuer).await),
         ("a lost POST is not sent again over TLS", suite.each(lost_post).await),
+        ("a truncated response is an error", suite.each(truncated).await),
     ];
     let capabilities = suite.transport.capabilities();
     if capabilities.client_certificates() {
@@ -275,6 +276,13 @@ async fn lost_twice(suite: &TlsSuite, version: Version) -> SuiteResult<Case> {
 
 async fn lost_post(suite: &TlsSuite, version: Version) -> SuiteResult<Case> {
     post_is_lost(suite, version, None).await
+}
+
+/// Anybody on the way can end TCP, but not TLS (RFC 8446 §6.1).
+async fn truncated(suite: &TlsSuite, version: Version) -> SuiteResult<Case> {
+    let server = suite.server(version, ClientAuth::Requested)?;
+    server.handle(Handling::Truncate);
+    Ok(expect_kind(suite.get(&server, None).await?, TransportErrorKind::Interrupted))
 }
 
 async fn lost_bound_post(suite: &TlsSuite, version: Version) -> SuiteResult<Case> {

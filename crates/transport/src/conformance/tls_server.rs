@@ -154,6 +154,8 @@ pub(super) enum Handling {
     Answer,
     /// The connection is closed after a request.
     Lose,
+    /// The body of the response ends with its connection, which is closed without `close_notify`.
+    Truncate,
 }
 
 /// A request, as the server received it.
@@ -290,7 +292,9 @@ impl TlsServerState {
         lock(&self.connections).push(stream.try_clone()?);
         let mut connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let ended = self.exchange(&mut connection, &mut stream);
-        connection.send_close_notify();
+        if *lock(&self.handling) != Handling::Truncate {
+            connection.send_close_notify();
+        }
         while connection.wants_write() && connection.write_tls(&mut stream).is_ok() {}
         // Without a reset, which could overtake an alert.
         let _still_open = stream.shutdown(Shutdown::Write);
@@ -311,10 +315,14 @@ impl TlsServerState {
             let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
             let line = String::from_utf8_lossy(line).into_owned();
             lock(&self.requests).push(TlsRequest { certificate, line });
-            if *lock(&self.handling) == Handling::Lose {
-                return Ok(());
+            match *lock(&self.handling) {
+                Handling::Answer => tls.write_all(super::EMPTY_OK.as_bytes())?,
+                Handling::Lose => return Ok(()),
+                Handling::Truncate => {
+                    tls.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\npart")?;
+                    return tls.flush();
+                }
             }
-            tls.write_all(super::EMPTY_OK.as_bytes())?;
             tls.flush()?;
         }
     }
