@@ -42,12 +42,18 @@ struct CellParts {
     reload: Option<Reload>,
 }
 
+/// The time after which a load that has not ended keeps others from starting: a file system that
+/// does not respond would block a thread for each.
+const LONGEST_LOAD: Duration = Duration::from_secs(2);
+
 /// The source from which a cell loads its identity again.
 struct Reload {
     load: Box<dyn Fn() -> Option<ClientIdentity> + Send + Sync>,
     interval: Duration,
     clock: SharedClock,
     due: Mutex<SteadyTime>,
+    /// The loads under way, by the times when they started.
+    running: Mutex<Vec<SteadyTime>>,
 }
 
 /// The [`IdentityWatch`] of an [`IdentityCell`].
@@ -68,7 +74,8 @@ impl IdentityCell {
     /// Creates a cell that loads its identity again, when it is used and the last load is older
     /// than `interval`: in the background where there is a Tokio runtime, otherwise at once.
     ///
-    /// `load` may block. It returns `None` if there is no other identity.
+    /// `load` may block. It returns `None` if there is no other identity. While a load has not
+    /// ended for two seconds, no other one starts, and the present identity stays.
     #[must_use]
     pub fn reloading(
         identity: ClientIdentity,
@@ -77,7 +84,7 @@ impl IdentityCell {
         load: impl Fn() -> Option<ClientIdentity> + Send + Sync + 'static,
     ) -> Self {
         let due = Mutex::new(clock.steady_now().plus(interval));
-        let reload = Reload { load: Box::new(load), interval, clock, due };
+        let reload = Reload { load: Box::new(load), interval, clock, due, running: Mutex::default() };
         Self(Arc::new(CellParts { current: watch::Sender::new(identity), reload: Some(reload) }))
     }
 
@@ -105,8 +112,10 @@ impl IdentityCell {
     /// Loads the identity again now, if the cell has a source. It may block.
     pub fn reload(&self) {
         let Some(reload) = &self.0.reload else { return };
-        reload.start();
-        if let Ok(Some(identity)) = catch_panic("the source of the client identity", &reload.load) {
+        let Some(started) = reload.start() else { return };
+        let loaded = catch_panic("the source of the client identity", &reload.load);
+        reload.end(started);
+        if let Ok(Some(identity)) = loaded {
             self.replace(identity);
         }
     }
@@ -145,9 +154,27 @@ impl Reload {
         is_due
     }
 
-    fn start(&self) {
-        let next = self.clock.steady_now().plus(self.interval);
-        *self.due() = next;
+    /// Begins a load, unless an earlier one does not end.
+    fn start(&self) -> Option<SteadyTime> {
+        let now = self.clock.steady_now();
+        *self.due() = now.plus(self.interval);
+        let mut running = self.running();
+        if running.iter().any(|started| now.since(*started) >= LONGEST_LOAD) {
+            return None;
+        }
+        running.push(now);
+        Some(now)
+    }
+
+    fn end(&self, started: SteadyTime) {
+        let mut running = self.running();
+        if let Some(position) = running.iter().position(|other| *other == started) {
+            running.swap_remove(position);
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<SteadyTime>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn due(&self) -> MutexGuard<'_, SteadyTime> {

@@ -3,13 +3,16 @@
 #![cfg(test)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData, date_time_ymd};
 use symbolon_types::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use symbolon_types::{
-    ClientIdentity, IdentityError, SharedSigningKey, SignatureScheme, SigningError, SigningKey, Strength,
-    Thumbprint,
+    ClientIdentity, IdentityCell, IdentityError, ManualClock, SharedClock, SharedSigningKey, SignatureScheme,
+    SigningError, SigningKey, Strength, Thumbprint,
 };
 
 /// 2026-01-01T00:00:00Z
@@ -207,4 +210,42 @@ fn weak_reference_does_not_keep_identity() {
     assert_eq!(weak.upgrade().as_ref(), Some(&identity));
     drop(identity);
     assert!(weak.upgrade().is_none());
+}
+
+/// A source that does not end, such as a file of a file system that does not respond.
+#[test]
+fn hanging_source_blocks_one_thread() {
+    let own = KeyPair::generate().unwrap();
+    let identity = ClientIdentity::new(chain(&own), key(own.subject_public_key_info())).unwrap();
+    let (manual_clock, loads) = (ManualClock::new(), Arc::new(AtomicUsize::new(0)));
+    let (release, gate) = mpsc::channel::<()>();
+    let (gate, counter) = (Mutex::new(gate), Arc::clone(&loads));
+    let load = move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let _released = gate.lock().unwrap().recv();
+        None
+    };
+    let clock = SharedClock::from(&manual_clock);
+    let cell = IdentityCell::reloading(identity.clone(), Duration::from_secs(10), clock, load);
+    let reload = || {
+        let (cell, (ended, end)) = (cell.clone(), mpsc::channel());
+        thread::spawn(move || {
+            cell.reload();
+            ended.send(()).unwrap();
+        });
+        end
+    };
+    let first = reload();
+    while loads.load(Ordering::SeqCst) == 0 {
+        thread::yield_now();
+    }
+    manual_clock.advance(Duration::from_secs(2));
+    for _ in 0..3 {
+        assert!(reload().recv_timeout(Duration::from_secs(10)).is_ok(), "it waits for the first");
+    }
+    assert_eq!((cell.get(), loads.load(Ordering::SeqCst)), (identity, 1));
+    drop(release);
+    first.recv().unwrap();
+    cell.reload();
+    assert_eq!(loads.load(Ordering::SeqCst), 2);
 }

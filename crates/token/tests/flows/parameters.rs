@@ -110,3 +110,27 @@ async fn fixed_endpoint_has_no_other_tenant() {
     assert_eq!((error.code(), error.kind()), ("invalid_tenant", ErrorKind::Request));
     assert_eq!(transport.requests().len(), 1);
 }
+
+/// Paths with characters of forms, and requests at the same time: each path has its own exchange.
+#[tokio::test]
+async fn fmi_paths_are_encoded_and_apart() {
+    let paths =
+        ["a b&c=d/\u{e4}%2F+#?", "a+b&c=d/\u{e4}%2F+#?", "a b&c=d/\u{e4}/+#?", "A b&c=d/\u{e4}%2F+#?"];
+    let (client, transport) = client(["one", "two", "three", "four"].map(issued));
+    let request = |path: &str| client.token("api").fmi_path(path).into_future();
+    let requests = paths.iter().chain(&paths).map(|path| request(path));
+    let tokens = futures_util::future::join_all(requests).await;
+    let tokens: Vec<_> =
+        tokens.into_iter().map(|token| token.unwrap().secret().expose().to_owned()).collect();
+    assert_eq!(tokens[..4], tokens[4..]);
+    let sent: Vec<_> = transport.requests().iter().map(form).collect();
+    let sent = sent.iter().map(|form| form.iter().find(|(name, _)| name == "fmi_path").unwrap().1.clone());
+    let mut sent: Vec<_> = sent.collect();
+    sent.sort_unstable();
+    let mut expected = paths.map(str::to_owned).to_vec();
+    expected.sort_unstable();
+    assert_eq!(sent, expected);
+    let error = client.token("api").fmi_path("s3cr3t").await.unwrap_err();
+    let shown = format!("{error} {error:?} {:?}", client.token("api").fmi_path("s3cr3t"));
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+}
