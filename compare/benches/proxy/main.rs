@@ -9,6 +9,7 @@ mod server;
 
 mod nginx;
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -43,6 +44,7 @@ const USAGE: &str = "\
 Usage: cargo xtask bench proxy [-- OPTIONS]
 
   --quick         small sizes: a check that it works, not a measurement
+  --command FILE  also measure this command, for example target/release/symbolon
 ";
 
 /// The numbers of calls, bytes and connections.
@@ -71,8 +73,9 @@ fn main() -> Result<(), BoxError> {
             .enable_all()
             .build()?
             .block_on(run_proxy(url, certificate, http2 == "true")),
-        [] => measure_all(&FULL),
-        ["--quick"] => measure_all(&QUICK),
+        [] => measure_all(&FULL, None),
+        ["--quick"] => measure_all(&QUICK, None),
+        ["--command", file] => measure_all(&FULL, Some(file)),
         _ => {
             print!("{USAGE}");
             Ok(())
@@ -108,7 +111,7 @@ fn client(identity: &ManagedIdentity, certificate: &str, http2: bool) -> Result<
         .build()?)
 }
 
-fn measure_all(sizes: &Sizes) -> Result<(), BoxError> {
+fn measure_all(sizes: &Sizes, command: Option<&str>) -> Result<(), BoxError> {
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     println!("| | proxy | direct | difference | limit | |\n|---|--:|--:|--:|--:|---|");
@@ -140,6 +143,20 @@ fn measure_all(sizes: &Sizes) -> Result<(), BoxError> {
             let (address, secret) = (process.line()?, process.line()?);
             let proxy = MeasuredProxy { id: process.child.id(), address, secret };
             measure(name, &proxy, &direct(http2)?, sizes).await?;
+        }
+        if let Some(file) = command {
+            let trusted = folder.path().join("trusted.pem");
+            std::fs::write(&trusted, std::fs::read_to_string(emulator.ca_file())? + &certificate)?;
+            let trusted = trusted.to_string_lossy();
+            let arguments = ["proxy", "--to", &url, "--resource", RESOURCE, "--pop", "--ca-file", &trusted];
+            let mut process =
+                Process::run(file, &[&arguments[..], &["--output", "json"]].concat(), environment)?;
+            let printed: serde_json::Value = serde_json::from_str(&process.line()?)?;
+            let variable = |name: &str| printed[name].as_str().ok_or("no variable");
+            let address = variable("SYMBOLON_PROXY_URL")?.trim_start_matches("http://").to_owned();
+            let secret = variable("SYMBOLON_PROXY_SECRET")?.to_owned();
+            let proxy = MeasuredProxy { id: process.child.id(), address, secret };
+            measure("command, HTTP/2", &proxy, &direct(true)?, sizes).await?;
         }
         let identity = (for_nginx.cert.pem(), for_nginx.signing_key.serialize_pem());
         if let Some(nginx) = Nginx::start(&url, &certificate, &identity)? {
@@ -376,7 +393,7 @@ async fn stream(caller: impl Caller, is_down: bool, size: usize) -> Result<Durat
     Ok(start.elapsed())
 }
 
-/// This program in another role. It ends when this is dropped.
+/// This program in another role, or another. It ends when this is dropped.
 struct Process {
     child: Child,
     printed: BufReader<std::process::ChildStdout>,
@@ -384,8 +401,16 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str], env: Option<Vec<(&'static str, String)>>) -> Result<Self, BoxError> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(arguments).envs(env.unwrap_or_default());
+        Self::run(std::env::current_exe()?, arguments, env.unwrap_or_default())
+    }
+
+    fn run(
+        program: impl AsRef<OsStr>,
+        arguments: &[&str],
+        env: Vec<(&'static str, String)>,
+    ) -> Result<Self, BoxError> {
+        let mut command = Command::new(program);
+        command.args(arguments).envs(env);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let printed = BufReader::new(child.stdout.take().ok_or("no stdout")?);
         Ok(Self { child, printed })

@@ -66,7 +66,9 @@ impl Progress {
 
     /// Returns whether the layer handles an event.
     pub(crate) fn is_relevant(metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("symbolon_")
+        // The spans of calls have the origin as well.
+        metadata.is_event()
+            && metadata.target().starts_with("symbolon_")
             && (metadata.fields().field(ORIGIN).is_some()
                 || [RETRY, KEY_REQUESTED, KEY_MADE].contains(&metadata.name()))
     }
@@ -195,6 +197,19 @@ mod tests {
             tracing::debug!(name: "key_made", target: "symbolon_binding::mint", "created");
             manual_clock.advance(Duration::from_secs(2));
             assert!(!progress.key_takes_long());
+        });
+    }
+
+    // A proxy would create and end one for each call.
+    #[test]
+    fn spans_are_not_enabled() {
+        let layer = Progress::new(SharedClock::system(), true, true);
+        let subscriber =
+            tracing_subscriber::registry().with(layer.with_filter(filter_fn(Progress::is_relevant)));
+        tracing::subscriber::with_default(subscriber, || {
+            let span =
+                tracing::info_span!(target: "symbolon_client::call", "call", origin = "https://a.example");
+            assert!(span.is_disabled());
         });
     }
 
