@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use symbolon_token::{
 };
 use symbolon_transport::{Request, Response, TransportError, TransportErrorKind, transport_fn};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe::Receiver;
 
 use crate::BoxError;
 
@@ -98,9 +100,9 @@ pub fn run(service: &str, store: &str) -> Result<(), BoxError> {
         match line.trim().split_once(' ') {
             Some(("once", at)) => {
                 once(&client, Duration::from_millis(at.parse()?)).await?;
-                // A process that ends would take time from those that are not served yet.
-                tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
-                Ok(())
+                // A process that ends, or starts a thread to wait, would take time from the others.
+                let stdin = Receiver::from_owned_fd(std::io::stdin().as_fd().try_clone_to_owned()?)?;
+                Ok(stdin.readable().await?)
             }
             _ => traffic(&client).await,
         }

@@ -8,8 +8,8 @@ use redis::aio::{ConnectionLike as _, MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, TlsCertificates, Value, cmd,
-    from_redis_value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo as _, RedisError, RedisResult,
+    TlsCertificates, Value, cmd, from_redis_value,
 };
 use symbolon_types::Secret;
 use url::Url;
@@ -124,9 +124,14 @@ impl Endpoint {
 
     /// Returns the client of one server.
     fn client(&self, url: &Url) -> RedisResult<Client> {
+        let info = url.as_str().into_connection_info()?;
+        // The name of the library would cost each connection a wait for a reply, which restricted
+        // users do not get and older servers do not support.
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info.set_redis_settings(settings);
         match &self.certificates {
-            Some(certificates) if has_tls(url) => Client::build_with_tls(url.as_str(), certificates.clone()),
-            _ => Client::open(url.as_str()),
+            Some(certificates) if has_tls(url) => Client::build_with_tls(info, certificates.clone()),
+            _ => Client::open(info),
         }
     }
 
