@@ -12,11 +12,15 @@ use std::task::{Context, Poll};
 
 use symbolon_types::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::peer::Peer;
+
+/// The number of connections that can wait to be accepted. A client beyond it waits for a second,
+/// until its system tries again.
+const BACKLOG: u32 = 1024;
 
 /// The maximum number of connections that are taken from the queue of a listener before it closes,
 /// so that clients that keep connecting do not prevent it.
@@ -127,7 +131,7 @@ impl Listener {
     /// `local_error` if binding fails.
     pub async fn tcp_for_all(server: &str, address: SocketAddr) -> Result<Self, Error> {
         let failed = |error| cannot_listen(server, address, error);
-        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let socket = listen(address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self::of_tcp(socket, address))
     }
@@ -333,6 +337,15 @@ async fn refuse_if_in_use(server: &str, path: &Path) -> Result<(), Error> {
 fn not_loopback(server: &str, address: SocketAddr) -> Error {
     invalid(format!("{server} cannot listen on {address}, which other machines can reach"))
         .with_advice("use a loopback address such as 127.0.0.1:0")
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As of `TcpListener::bind`: on Windows, the option lets other programs take the port.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn cannot_listen(server: &str, address: SocketAddr, error: io::Error) -> Error {

@@ -266,3 +266,45 @@ impl Drop for PendingRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use symbolon_types::ManualClock;
+
+    use super::*;
+
+    /// Returns true if a connection ends by its idle time, which is a minute.
+    async fn is_ended(slot: &ConnectionSlot, manual_clock: &ManualClock) -> bool {
+        let mut expired = pin!(slot.expired());
+        let mut is_ended = false;
+        for _ in 0..3 {
+            tokio::select! {
+                biased;
+                expiry = &mut expired => {
+                    is_ended = expiry == Expiry::Idle;
+                    break;
+                }
+                () = tokio::task::yield_now() => manual_clock.advance(Duration::from_secs(60)),
+            }
+        }
+        is_ended
+    }
+
+    #[tokio::test]
+    async fn idle_time_counts_while_a_connection_rests() {
+        let manual_clock = ManualClock::new();
+        let limits = ConnectionLimits::new(4, Duration::from_secs(60), SharedClock::from(&manual_clock));
+        for (version, rests_by_itself) in [(Version::HTTP_11, false), (Version::HTTP_2, true)] {
+            let slot = Arc::new(limits.admit().await);
+            slot.authenticate().await.unwrap();
+            let [first, second] = [slot.begin(version), slot.begin(version)];
+            drop(first);
+            slot.rest();
+            assert!(!is_ended(&slot, &manual_clock).await, "a request is pending");
+            drop(second);
+            assert_eq!(is_ended(&slot, &manual_clock).await, rests_by_itself, "{version:?}");
+            slot.rest();
+            assert!(is_ended(&slot, &manual_clock).await);
+        }
+    }
+}

@@ -14,6 +14,8 @@ use crate::test_env::TestEnv;
 /// The variable of the process that measures its memory.
 const CHILD: &str = "SYMBOLON_TEST_OPS_01";
 const CONNECTIONS: usize = 1_000;
+/// The connections that send a request at once: fewer than may wait for their first one.
+const BATCH: usize = 200;
 /// Maximum memory of the server for an idle connection, in bytes. HTTP alone has buffers of 16 KiB.
 const PER_CONNECTION: usize = 6 * 1024;
 
@@ -45,19 +47,24 @@ fn ops_01_idle_connections_are_small() {
     });
     let mut connections = Vec::new();
     let mut connect = |count: usize| {
-        for number in 0..count {
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let mut opened: Vec<_> = (0..count).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        // At once, so that all would have buffers at a time.
+        for (number, stream) in opened.iter_mut().enumerate() {
             stream.write_all(requests[number % 2].as_bytes()).unwrap();
+        }
+        for stream in &mut opened {
             let mut response = [0; 4096];
             let read = stream.read(&mut response).unwrap();
             assert!(response[..read].starts_with(b"HTTP/1.1 404"));
-            connections.push(stream);
         }
+        connections.append(&mut opened);
     };
     // The first ones warm up the allocator, and are as many as keep buffers for a moment.
     connect(128);
     let before = resident();
-    connect(CONNECTIONS);
+    for _ in 0..CONNECTIONS / BATCH {
+        connect(BATCH);
+    }
     let each = (resident() - before) / CONNECTIONS;
     println!("{each} bytes for each connection");
     assert!(each <= PER_CONNECTION, "{each} bytes for each connection");

@@ -136,6 +136,15 @@ async fn silent_clients_do_not_block_others() {
     assert_eq!(response.status, 200, "{}", response.head);
 }
 
+/// Requests a token on a connection that stays open, and reads the status.
+async fn request_kept(env: &AgentEnv, stream: &mut TcpStream) {
+    let request = env.request("").replace("Connection: close\r\n", "");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    within(stream.read_exact(&mut start)).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn idle_connections_make_room_for_others() {
     let manual_clock = ManualClock::new();
@@ -143,14 +152,10 @@ async fn idle_connections_make_room_for_others() {
         agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
     })
     .await;
-    let request = env.request("").replace("Connection: close\r\n", "");
     let mut kept = Vec::new();
     for _ in 0..MANY {
         let mut stream = env.connect().await;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut start = [0; 12];
-        within(stream.read_exact(&mut start)).await.unwrap();
-        assert_eq!(&start, b"HTTP/1.1 200");
+        request_kept(&env, &mut stream).await;
         kept.push(stream);
     }
     let response = within(env.send(&env.request(""))).await;
@@ -164,13 +169,9 @@ async fn kept_connection_ends_after_its_idle_time() {
         agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
     })
     .await;
-    let request = env.request("").replace("Connection: close\r\n", "");
     let mut stream = env.connect().await;
     for _ in 0..2 {
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut start = [0; 12];
-        within(stream.read_exact(&mut start)).await.unwrap();
-        assert_eq!(&start, b"HTTP/1.1 200");
+        request_kept(&env, &mut stream).await;
         // The rest of the response.
         assert!(within(stream.read(&mut [0; 8192])).await.unwrap() > 0);
     }
