@@ -2,21 +2,23 @@
 
 mod settings;
 
+use std::future::ready;
+use std::io;
 use std::path::Path;
 
 use symbolon::parts::hyper::{ClientIdentityLoader, LoadError};
 use symbolon::parts::token::authority::{Region, RegionChoice};
 use symbolon::parts::token::{
-    Application, ClientAssertion, ClientCertificate, ClientSecret, TokenClient, TokenClientBuilder,
-    WorkloadIdentity,
+    Application, ClientAssertion, ClientCertificate, ClientSecret, SignedAssertion, TokenClient,
+    TokenClientBuilder, WorkloadIdentity, assertion_fn,
 };
 use symbolon::parts::types::IdentityCell;
-use symbolon::{Context, Env, Error};
+use symbolon::{Context, Env, Error, Secret};
 
 use self::settings::{AppSettings, CertificateFile, Credential, Named};
 pub(crate) use self::settings::{ApplicationUse, SettingNames};
 use crate::args::application::ApplicationOptions;
-use crate::{acquire, failure};
+use crate::{acquire, failure, input_file};
 
 /// A token client of an application, before it is built.
 pub(crate) struct ApplicationClient {
@@ -59,9 +61,13 @@ pub(crate) fn client(
             }
             TokenClient::builder(credential, transport)
         }
-        Credential::AssertionFile(Named { name, value: file }) => {
-            std::fs::metadata(file).map_err(|error| unreadable(name, file, &error))?;
+        Credential::AssertionFile(Named { value: file, .. }) if file.is_file() => {
             TokenClient::builder(ClientAssertion::new(application, WorkloadIdentity::new(file)), transport)
+        }
+        Credential::AssertionFile(Named { name, value: file }) => {
+            let assertion = assertion_once(file).map_err(|error| unreadable(name, file, &error))?;
+            let source = assertion_fn(move |_request| ready(Ok(SignedAssertion::new(assertion.clone()))));
+            TokenClient::builder(ClientAssertion::new(application, source), transport)
         }
     };
     Ok(ApplicationClient {
@@ -83,7 +89,16 @@ fn application(settings: &AppSettings, options: &ApplicationOptions) -> Result<A
         .instance_discovery(!options.no_instance_discovery))
 }
 
-/// Returns the certificate in a file that another program may replace.
+/// Reads an assertion from a pipe, whose content can be read only once.
+fn assertion_once(file: &Path) -> io::Result<Secret> {
+    let content = input_file::read(file)?;
+    let text =
+        str::from_utf8(&content).map_err(|_| io::Error::other("the assertion is not text in UTF-8"))?;
+    Ok(Secret::new(text.trim()))
+}
+
+/// Returns the certificate in a file, which is read again if it is a regular file: another program
+/// may replace it.
 fn certificate(
     file: &CertificateFile,
     usage: &ApplicationUse,
@@ -94,7 +109,14 @@ fn certificate(
     if let Some(password) = password {
         loader = loader.passphrase(password.value.clone());
     }
-    loader.follow_files([path], context).map_err(|error| match (&error, password) {
+    let loaded = match path.is_file() {
+        true => loader.follow_files([path], context),
+        false => {
+            let content = input_file::read(path).map_err(|error| unreadable(name, path, &error))?;
+            loader.load(&content).map(IdentityCell::new)
+        }
+    };
+    loaded.map_err(|error| match (&error, password) {
         (LoadError::Unreadable { source, .. }, _) => unreadable(name, path, source),
         (LoadError::PassphraseRequired, _) | (LoadError::WrongPassphrase, None) => {
             let what = "the private key is encrypted; name the variable with its password by";

@@ -70,6 +70,15 @@ impl App {
         file
     }
 
+    /// A pipe from which this text can be read once.
+    fn pipe(&self, name: &str, text: &str) -> PathBuf {
+        let (pipe, text) = (self.folder.path().join(name), text.to_owned());
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let writer = pipe.clone();
+        std::thread::spawn(move || std::fs::write(writer, text));
+        pipe
+    }
+
     /// Returns a client assertion that the emulator accepts.
     pub(crate) fn assertion(&self) -> String {
         let token_request = ["token", "--resource", "api://AzureADTokenExchange", "--output", "json"];
@@ -193,6 +202,18 @@ fn app_07_assertion_from_a_file() {
     let other = app.file("other.jwt", &assertion.replace("eyJ", "eyK"));
     let ran = app.request_token(&["--assertion-file", other.to_str().unwrap()]);
     assert_eq!((ran.code, ran.error()["code"].as_str()), (1, Some("invalid_client")));
+}
+
+// As of `--certificate <(openssl …)` in a shell.
+#[test]
+fn app_07_credentials_from_a_pipe() {
+    let app = App::new();
+    let assertion = app.pipe("assertion", &format!("{}\n", app.assertion()));
+    let certificate = app.pipe("certificate", &std::fs::read_to_string(app.certificate()).unwrap());
+    for (option, pipe) in [("--assertion-file", assertion), ("--certificate", certificate)] {
+        let ran = app.request_token(&[option, pipe.to_str().unwrap()]);
+        assert_eq!(ran.code, 0, "{option}: {}", ran.stderr);
+    }
 }
 
 #[test]
