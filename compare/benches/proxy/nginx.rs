@@ -1,13 +1,10 @@
 //! nginx as the proxy: with certificate and key in files, and a fixed token.
 
 use std::fs;
-use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use symbolon_test_programs::{Folder, Service, find_program};
+use symbolon_test_programs::{Folder, Service, find_program, start_nginx};
 
 use crate::{BoxError, MeasuredProxy};
 
@@ -74,22 +71,16 @@ impl Nginx {
         let Some(program) = find_program("nginx") else { return Ok(None) };
         let folder = Folder::new();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
-        // It inherits a listening socket, as in its binary upgrade.
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
         let upstream = url.trim_start_matches("https://").replace("localhost", "127.0.0.1");
-        let conf = CONF.replace("{listen}", &address.port().to_string()).replace("{upstream}", &upstream);
-        write("nginx.conf", &conf.replace("{secret}", SECRET).replace("{token}", &"x".repeat(TOKEN_LENGTH)))?;
+        let conf = CONF.replace("{upstream}", &upstream).replace("{secret}", SECRET);
+        let conf = conf.replace("{token}", &"x".repeat(TOKEN_LENGTH));
         write("client.pem", certificate)?;
         write("client.key", key)?;
         write("server.pem", server)?;
-        let mut nginx = Command::new(program);
-        nginx.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
-        nginx.env("NGINX", "1;");
-        let service = Service::start(&nginx, &folder, Stdio::from(OwnedFd::from(listener)));
+        let (service, port) = start_nginx(&program, &folder, &conf);
         let proxy = MeasuredProxy {
             id: worker(folder.path())?,
-            address: address.to_string(),
+            address: format!("127.0.0.1:{port}"),
             secret: SECRET.to_owned(),
         };
         Ok(Some(Self { proxy, _service: service, _folder: folder }))

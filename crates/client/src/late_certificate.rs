@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-/// The header after which Azure Key Vault requests the certificate.
-const TOKEN_BOUND_AUTH: HeaderName = HeaderName::from_static("x-ms-tokenboundauth");
+/// The header after which Azure Key Vault requests the certificate, with the value `true`
+/// (`docs/guide/key-vault.md#resources`).
+pub const TOKEN_BOUND_AUTH: HeaderName = HeaderName::from_static("x-ms-tokenboundauth");
 
 /// The domains of resources that are known to request the certificate late, and after
 /// [`TOKEN_BOUND_AUTH`] only (`docs/guide/key-vault.md#resources`).

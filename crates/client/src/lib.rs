@@ -58,7 +58,7 @@ pub use calls::HttpCalls;
 pub use client::{CallFuture, Client};
 pub use connections::{ConnectionFailure, HttpConnections};
 pub use fallback::BearerFallback;
-pub use late_certificate::requests_certificate_late;
+pub use late_certificate::{TOKEN_BOUND_AUTH, requests_certificate_late};
 pub use provider::{ProviderRequest, TokenProvider};
 pub use request::ClientRequest;
 pub use response::ClientResponse;

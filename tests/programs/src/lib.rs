@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 mod machines;
+mod nginx;
 mod openssl;
 mod program;
 #[cfg(target_os = "linux")]
@@ -15,6 +16,7 @@ mod swtpm;
 
 #[cfg(target_os = "linux")]
 pub use machines::Machines;
+pub use nginx::start_nginx;
 pub use openssl::verify_every_scheme;
 pub use program::{find_program, missing, or_skip};
 #[cfg(target_os = "linux")]

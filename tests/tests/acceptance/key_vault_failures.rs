@@ -356,7 +356,7 @@ async fn kv_21_truncated_body_is_an_error() {
     }
 }
 
-/// What is no TLS fails at once, whatever it is, and nothing was sent.
+/// An answer without TLS fails at once, and the request is not sent.
 #[tokio::test]
 async fn kv_21_malformed_handshake_is_an_error() {
     let test_env = TestEnv::new().await;

@@ -2,13 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use symbolon_emulator::Emulator;
-use symbolon_test_programs::{Folder, Service, find_program};
+use symbolon_test_programs::{Folder, Service, find_program, start_nginx};
 
 use crate::authority::Authority;
 use crate::python;
@@ -56,10 +55,11 @@ impl ResourceServers {
         let mut service = Command::new(python);
         service.args([SERVICE, &keys, &format!("{issuer}/v2.0"), audience, "clients.pem"]);
         let mut service = Service::start(&service, &folder, Stdio::piped());
-        let Some(upstream) = service.wait_for(|line| line.parse().ok()) else {
+        let Some(upstream) = service.wait_for(|line| line.parse::<u16>().ok()) else {
             panic!("the service behind nginx does not start:\n{}", log(&folder, "python.log"));
         };
-        let (nginx, front) = start_nginx(&nginx, &folder, upstream);
+        let conf = NGINX_CONF.replace("{upstream}", &upstream.to_string());
+        let (nginx, front) = start_nginx(&nginx, &folder, &conf);
         let page = |port| format!("https://localhost:{port}/index.html");
         Ok(Self {
             tls12: page(tls12),
@@ -101,19 +101,6 @@ fn start_apache(program: &str, folder: &Folder, keys: &str) -> (Service, [u16; 2
         }
     }
     panic!("Apache does not start:\n{}", log(folder, "apache2.log"));
-}
-
-/// nginx in front of a port, and its own port. It inherits a listening socket, as in its binary
-/// upgrade.
-fn start_nginx(program: &str, folder: &Folder, upstream: u16) -> (Service, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let conf = NGINX_CONF.replace("{listen}", &port.to_string()).replace("{upstream}", &upstream.to_string());
-    fs::write(folder.path().join("nginx.conf"), conf).unwrap();
-    let mut nginx = Command::new(program);
-    nginx.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
-    nginx.env("NGINX", "1;");
-    (Service::start(&nginx, folder, Stdio::from(OwnedFd::from(listener))), port)
 }
 
 /// The output of a server, for the message of a failed start.

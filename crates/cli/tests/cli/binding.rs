@@ -1,7 +1,7 @@
 //! `symbolon binding`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Read};
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -13,9 +13,7 @@ use symbolon_emulator::{EmulatorBuilder, Fault, Step};
 use tempfile::TempDir;
 
 use crate::run::{RunResult, TestEnv, signal, skip_without};
-use crate::running::RunningCommand;
-
-const RESOURCE: &str = "https://vault.azure.net";
+use crate::running::RESOURCE;
 
 /// An emulator, a state folder, and a folder for files of another program.
 pub(crate) struct HandoverEnv {
@@ -73,14 +71,14 @@ impl HandoverEnv {
 }
 
 /// A running `binding renew --daemon`.
-struct Daemon {
-    child: Child,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Lines<BufReader<ChildStderr>>,
 }
 
 impl Daemon {
-    fn start(env: &HandoverEnv, arguments: &[&str]) -> Self {
+    pub(crate) fn start(env: &HandoverEnv, arguments: &[&str]) -> Self {
         let files = ["--cert", "tls/cert.pem", "--key", "tls/key.pem"];
         let mut command =
             env.symbolon(&["binding", "renew", "--daemon", "--key-type", "p-256", "--output", "json"]);
@@ -96,12 +94,12 @@ impl Daemon {
     }
 
     /// Returns the next certificate that was written.
-    fn next(&mut self) -> Value {
+    pub(crate) fn next(&mut self) -> Value {
         serde_json::from_str(&self.stdout.next().unwrap().unwrap()).unwrap()
     }
 
     /// Reads the log up to a line with this text.
-    fn wait_for(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let mut seen = String::new();
         for line in &mut self.stderr {
             let line = line.unwrap();
@@ -114,7 +112,7 @@ impl Daemon {
         panic!("the log has no {text:?}:\n{seen}");
     }
 
-    fn stop(mut self, with: Signal) -> Option<i32> {
+    pub(crate) fn stop(mut self, with: Signal) -> Option<i32> {
         signal(&self.child, with);
         self.child.wait().unwrap().code()
     }
@@ -513,154 +511,6 @@ fn bnd_13_signal_to_a_process() {
     fs::remove_file(env.path("pid")).unwrap();
     let ran = env.binding(&["renew", "--cert", "tls/cert.pem", "--force", "--pid-file", "pid"]);
     assert!(ran.error()["message"].as_str().unwrap().contains("--pid-file pid could not be read"));
-}
-
-const NGINX: &str = "
-daemon off;
-pid nginx.pid;
-error_log error.log info;
-events {}
-http {
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {
-        listen 127.0.0.1:{port};
-        location / {
-            proxy_pass {resource};
-            proxy_ssl_certificate tls/cert.pem;
-            proxy_ssl_certificate_key tls/key.pem;
-            proxy_ssl_protocols TLSv1.2 TLSv1.3;
-        }
-    }
-}
-";
-
-#[test]
-fn bnd_15_nginx_presents_the_new_certificate() {
-    use std::os::fd::OwnedFd;
-
-    let Some(nginx) = symbolon_test_programs::find_program("nginx") else { return skip_without("nginx") };
-    let env = HandoverEnv::new();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let conf =
-        NGINX.replace("{port}", &port.to_string()).replace("{resource}", env.env.emulator.resource_url());
-    fs::write(env.path("nginx.conf"), conf).unwrap();
-    let options =
-        format!("-p {0} -c {0}/nginx.conf", env.path("").display().to_string().trim_end_matches('/'));
-    let reload = format!("{nginx} {options} -s reload");
-    // nginx starts after the first certificate, so that the first reload fails.
-    let mut daemon = Daemon::start(&env, &["--exec", &reload]);
-    let first = daemon.next();
-    daemon.wait_for("the program was not notified");
-    let mut server = Command::new(&nginx);
-    server.args(options.split(' ')).env("NGINX", "1;").stdin(Stdio::null());
-    // It inherits a listening socket, as in its binary upgrade.
-    let server = server.stdout(Stdio::from(OwnedFd::from(listener))).spawn().unwrap();
-    let mut server = RunningCommand(server);
-    daemon.wait_for("notified the program");
-    call_through(&env, port, &first);
-    signal(&daemon.child, Signal::HUP);
-    let second = daemon.next();
-    assert_ne!(second["x5t#S256"], first["x5t#S256"]);
-    daemon.wait_for("notified the program");
-    call_through(&env, port, &second);
-    assert_eq!(daemon.stop(Signal::TERM), Some(0));
-    signal(&server.0, Signal::TERM);
-    server.0.wait().unwrap();
-}
-
-const HAPROXY: &str = "
-defaults
-    mode http
-    timeout connect 10s
-    timeout client 10s
-    timeout server 10s
-listen front
-    bind 127.0.0.1:{port}
-    server resource {resource} ssl verify none crt tls/both.pem
-";
-
-#[test]
-fn bnd_15_haproxy_presents_the_new_certificate() {
-    let Some(haproxy) = symbolon_test_programs::find_program("haproxy") else {
-        return skip_without("haproxy");
-    };
-    let env = HandoverEnv::new();
-    // It does not support port 0.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let resource = env.env.emulator.resource_url().trim_start_matches("https://").trim_end_matches('/');
-    let conf = HAPROXY.replace("{port}", &port.to_string()).replace("{resource}", resource);
-    fs::write(env.path("haproxy.cfg"), conf).unwrap();
-    let files = ["--combined", "tls/both.pem", "--pid-file", "pid", "--signal", "USR2"];
-    let mut daemon = Daemon::start(&env, &files);
-    let first = daemon.next();
-    daemon.wait_for("the program was not notified");
-    let mut server = Command::new(&haproxy);
-    server.args(["-W", "-f", "haproxy.cfg"]).current_dir(env.path("")).stdin(Stdio::null());
-    let server = RunningCommand(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    // A signal would end it before it listens.
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        std::thread::yield_now();
-    }
-    call_through(&env, port, &first);
-    let worker = children(&server.0);
-    fs::write(env.path("pid"), server.0.id().to_string()).unwrap();
-    daemon.wait_for("notified the program");
-    // HAProxy loses a signal that arrives while it reloads.
-    while children(&server.0) == worker || children(&server.0).split_whitespace().count() != 1 {
-        std::thread::yield_now();
-    }
-    signal(&daemon.child, Signal::HUP);
-    let second = daemon.next();
-    daemon.wait_for("notified the program");
-    call_through(&env, port, &second);
-    assert_eq!(daemon.stop(Signal::TERM), Some(0));
-    signal(&server.0, Signal::TERM);
-}
-
-/// Returns the ids of the child processes.
-fn children(process: &Child) -> String {
-    let id = process.id();
-    fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap()
-}
-
-/// Calls the resource through a server with a bound token, until the server presents the
-/// certificate of the record.
-fn call_through(env: &HandoverEnv, port: u16, record: &Value) {
-    let token = ["token", "--resource", RESOURCE, "--pop", "--persist-binding", "--key", "p-256"];
-    let token = env.run(&token).json().swap_remove(0);
-    let expected = &record["x5t#S256"];
-    assert_eq!(token["binding"]["x5t#S256"], *expected);
-    let token = format!("mtls_pop {}", token["access_token"].as_str().unwrap());
-    // Old processes end after the reload, and may accept a connection until then.
-    for _ in 0..1000 {
-        let response = get(port, &token);
-        let journal = env.env.emulator.journal();
-        let seen = journal.last(Step::Resource).and_then(|entry| entry.certificate());
-        if seen.is_some_and(|seen| expected == &seen.to_string()) {
-            assert!(response.contains("\"bound\":true"), "{response}");
-            return;
-        }
-    }
-    panic!("the resource does not get the certificate {expected}");
-}
-
-fn get(port: u16, authorization: &str) -> String {
-    use std::io::Write;
-
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: vault\r\nConnection: close\r\nAuthorization: {authorization}\r\n\r\n"
-    );
-    let _sent = stream.write_all(request.as_bytes());
-    let mut response = String::new();
-    let _closed = stream.read_to_string(&mut response);
-    response
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod apache;
 mod app_token;
 #[cfg(unix)]
 mod binding;
+mod binding_servers;
 mod call;
 mod demo;
 #[cfg(unix)]

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -10,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use symbolon::Thumbprint;
 use symbolon_emulator::{EmulatorBuilder, Step};
+use tempfile::TempDir;
 
 use crate::app_token::{App, CLIENT_ID};
 use crate::run::{RunResult, TestEnv, signal, skip_without};
@@ -172,16 +174,21 @@ fn get_by_socket(path: &Path) -> (u16, Value) {
     exchange(stream, "GET / HTTP/1.1\r\nHost: vault\r\nConnection: close\r\n\r\n")
 }
 
-#[test]
-fn prx_06_other_users() {
-    use std::os::unix::process::CommandExt as _;
-
+/// A folder that other users can enter. Only root can act as another user.
+fn open_folder() -> Option<TempDir> {
     if !rustix::process::geteuid().is_root() {
-        return skip_without("root");
+        skip_without("root");
+        return None;
     }
-    let env = TestEnv::new();
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    Some(folder)
+}
+
+#[test]
+fn prx_06_other_users() {
+    let Some(folder) = open_folder() else { return };
+    let env = TestEnv::new();
     for (allowed, status) in [("65534", "200"), ("65533", "403"), ("nobody", "200"), ("daemon", "403")] {
         let path = folder.path().join(allowed);
         let proxy = RunningProxy::bound(&env, &["--unix", path.to_str().unwrap(), "--allow-uid", allowed]);
@@ -199,14 +206,8 @@ fn prx_06_other_users() {
 
 #[test]
 fn prx_06_users_by_name() {
-    use std::os::unix::process::CommandExt as _;
-
-    if !rustix::process::geteuid().is_root() {
-        return skip_without("root");
-    }
+    let Some(folder) = open_folder() else { return };
     let env = TestEnv::new();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let (file, path) = (folder.path().join("routes.toml"), folder.path().join("proxy.sock"));
     let write = |users: &str| {
         let to = env.emulator.resource_url();

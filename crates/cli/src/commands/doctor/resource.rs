@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use serde::Serialize;
-use symbolon::parts::client::requests_certificate_late;
+use symbolon::parts::client::{TOKEN_BOUND_AUTH, requests_certificate_late};
 use symbolon::parts::transport::{
     HttpClient, Request, Response, RetryPolicy, Route, SharedTransport, TransportError, TransportErrorKind,
 };
@@ -24,9 +24,6 @@ use super::endpoints::with_causes;
 
 /// A certificate whose key was never stored, and its public key.
 const PROBE: &[u8] = include_bytes!("probe.pem");
-/// The header after which Azure Key Vault requests the certificate
-/// (`docs/guide/key-vault.md#resources`).
-const TOKEN_BOUND_AUTH: HeaderName = HeaderName::from_static("x-ms-tokenboundauth");
 /// The timeout of each request.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 /// Words of servers that require a certificate after the handshake: Azure Key Vault and Apache
