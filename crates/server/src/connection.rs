@@ -109,6 +109,7 @@ async fn serve_http(
             end = poll_fn(|context| http.poll_until_idle(context)) => match end {
                 Http1End::Closed(None) => return None,
                 Http1End::Closed(Some(closing)) => {
+                    connection.slot.release();
                     tokio::select! {
                         () = close(closing) => {}
                         _ended = &mut ended => {}

@@ -14,6 +14,8 @@ use crate::descriptors::descriptor_limit;
 
 /// Maximum number of connections without an authenticated request.
 const MAX_NEWCOMERS: usize = 256;
+/// Maximum number of connections that are closing and have given their slot to another.
+const MAX_CLOSING: usize = 256;
 /// Time for the head of a connection's first authenticated request, which a client has ready when
 /// it connects.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -22,13 +24,15 @@ const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct ConnectionLimits {
     newcomers: SlotPool,
     authenticated: SlotPool,
+    closing: Arc<Semaphore>,
     /// Maximum time between the requests of an authenticated connection.
     idle_time: Duration,
     clock: SharedClock,
 }
 
 impl ConnectionLimits {
-    /// Uses half of the file descriptors; requests of the process itself need the others.
+    /// Uses half of the file descriptors; requests of the process itself need the others. Those of
+    /// closing connections, which have no requests, are of that half.
     pub(crate) fn new(max_connections: usize, idle_time: Duration, clock: SharedClock) -> Arc<Self> {
         let descriptors = descriptor_limit();
         let newcomers = (descriptors / 8).clamp(4, MAX_NEWCOMERS);
@@ -37,6 +41,7 @@ impl ConnectionLimits {
         Arc::new(Self {
             newcomers: SlotPool::new(newcomers),
             authenticated: SlotPool::new(authenticated),
+            closing: Arc::new(Semaphore::new(MAX_CLOSING.min(descriptors / 4))),
             idle_time,
             clock,
         })
@@ -208,6 +213,17 @@ impl ConnectionSlot {
     /// no other one needs its slot.
     pub(crate) fn may_stay(&self) -> bool {
         self.activity.borrow().standing == Standing::Authenticated && !self.limits.authenticated.is_wanted()
+    }
+
+    /// Gives the slot of an authenticated connection to another, while this one waits for its
+    /// client to read the last response. Keeps it if too many do.
+    pub(crate) fn release(&self) {
+        if self.activity.borrow().standing != Standing::Authenticated {
+            return;
+        }
+        if let Ok(closing) = Arc::clone(&self.limits.closing).try_acquire_owned() {
+            *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(closing);
+        }
     }
 
     /// Returns true if no request is pending.

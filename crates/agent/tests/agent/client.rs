@@ -38,6 +38,8 @@ impl AgentEnv {
     }
 
     pub(crate) async fn with(setup: impl FnOnce(AgentBuilder, &Emulator) -> AgentBuilder) -> Self {
+        // Both ends of each connection are in this process.
+        symbolon_server::raise_descriptor_limit();
         let emulator = Emulator::start().await.unwrap();
         let log = LogLines::default();
         let lines = log.clone();

@@ -163,6 +163,24 @@ async fn idle_connections_make_room_for_others() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn closing_connections_make_room_for_others() {
+    let manual_clock = ManualClock::new();
+    let env = AgentEnv::with(|agent, _| {
+        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
+    })
+    .await;
+    let mut closing = Vec::new();
+    for _ in 0..MANY {
+        let mut stream = env.connect().await;
+        stream.write_all(env.request("").as_bytes()).await.unwrap();
+        let mut response = Vec::new();
+        within(stream.read_to_end(&mut response)).await.unwrap();
+        assert!(response.starts_with(b"HTTP/1.1 200"));
+        closing.push(stream);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn kept_connection_ends_after_its_idle_time() {
     let manual_clock = ManualClock::new();
     let env = AgentEnv::with(|agent, _| {
@@ -199,7 +217,7 @@ async fn busy_connections_take_turns() {
             {}
         }
     };
-    let clients = futures_util::future::join_all((0..400).map(|_| busy()));
+    let clients = futures_util::future::join_all((0..MANY).map(|_| busy()));
     let owner = async {
         for _ in 0..5 {
             let response = within(env.send(&env.request(""))).await;
