@@ -18,6 +18,8 @@ use crate::measure::{Sizes, measure};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+const TLS12: &str = "TLS 1.2";
+const TLS13: &str = "TLS 1.3";
 /// The resource of the token.
 const RESOURCE: &str = "https://resource.example";
 const USAGE: &str = "\
@@ -25,7 +27,7 @@ Usage: cargo xtask bench calls [-- OPTIONS]
 
   --quick         small sizes: a check that it works, not a measurement
   --only NAME     latency, throughput or streaming
-  --openssl       OpenSSL compared with rustls, over HTTP/1.1
+  --openssl       OpenSSL compared with rustls, over HTTP/1.1 and TLS 1.2 and 1.3
   --http1         HTTP/1.1 only
   --http2         HTTP/2 only
 ";
@@ -34,10 +36,10 @@ fn main() -> Result<(), BoxError> {
     // cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    if let [command, ca] = arguments.as_slice()
+    if let [command, ca, version] = arguments.as_slice()
         && command == "serve"
     {
-        return runtime()?.block_on(server::serve(Path::new(ca)));
+        return runtime()?.block_on(server::serve(Path::new(ca), version));
     }
     if has("--help") || has("-h") {
         print!("{USAGE}");
@@ -64,25 +66,28 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 async fn run(protocols: &[Protocol], sizes: Sizes, only: Option<&str>) -> Result<(), BoxError> {
     let emulator = Emulator::start().await?;
-    let server = ServerProcess::start(emulator.ca_file())?;
+    let server = ServerProcess::start(emulator.ca_file(), TLS13)?;
     let tokens = emulator.client()?;
     println!("| | symbolon-client | reqwest | ratio | limit | |\n|---|--:|--:|--:|--:|---|");
     for protocol in protocols {
         let ours = async || Symbolon::new(&tokens, &server, *protocol);
         let theirs = async || Reqwest::new(&tokens, &server, *protocol).await;
-        measure(*protocol, ours, theirs, sizes, only, 1.0).await?;
+        measure(protocol.name(), ours, theirs, sizes, only, 1.0).await?;
     }
     Ok(())
 }
 
 async fn run_openssl(sizes: Sizes, only: Option<&str>) -> Result<(), BoxError> {
     let emulator = Emulator::start().await?;
-    let server = ServerProcess::start(emulator.ca_file())?;
     let tokens = emulator.client()?;
     println!("| | OpenSSL | rustls | ratio | limit | |\n|---|--:|--:|--:|--:|---|");
-    let openssl = async || Symbolon::with_openssl(&tokens, &server);
-    let rustls = async || Symbolon::new(&tokens, &server, Protocol::Http1);
-    measure(Protocol::Http1, openssl, rustls, sizes, only, 0.9).await
+    for version in [TLS12, TLS13] {
+        let server = ServerProcess::start(emulator.ca_file(), version)?;
+        let openssl = async || Symbolon::with_openssl(&tokens, &server);
+        let rustls = async || Symbolon::new(&tokens, &server, Protocol::Http1);
+        measure(version, openssl, rustls, sizes, only, 0.9).await?;
+    }
+    Ok(())
 }
 
 /// The server, in a process of its own. It ends when this is dropped.
@@ -94,10 +99,11 @@ struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts a server that requires certificates of this authority.
-    fn start(ca: &Path) -> Result<Self, BoxError> {
+    /// Starts a server that requires certificates of this authority, over this version of TLS.
+    fn start(ca: &Path, version: &str) -> Result<Self, BoxError> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.arg("serve").arg(ca).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child =
+            command.arg("serve").arg(ca).arg(version).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut printed = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
         let url = printed.next().ok_or("the server did not start")??;
         let lines = printed.take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()));

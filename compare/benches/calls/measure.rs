@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::BoxError;
-use crate::callers::{Caller, Protocol};
+use crate::callers::Caller;
 
 /// The numbers of calls and bytes.
 #[derive(Clone, Copy)]
@@ -35,20 +35,19 @@ impl Sizes {
 /// The memory by which the process may grow while it streams.
 const MEMORY_LIMIT_KIB: u64 = 8 * 1024;
 
-/// Prints a row for each measurement. A ratio above 1 means that ours is better; `limit` is its
-/// least value.
+/// Prints a row for each measurement, which begins with the name. A ratio above 1 means that ours
+/// is better; `limit` is its least value.
 ///
 /// Each round of a measurement on one connection opens another: the cores on which its two ends run
 /// decide half of its time, and stay the same as long as it lives.
 pub(crate) async fn measure<O: Caller, T: Caller>(
-    protocol: Protocol,
+    name: &str,
     new_ours: impl AsyncFn() -> Result<O, BoxError>,
     new_theirs: impl AsyncFn() -> Result<T, BoxError>,
     sizes: Sizes,
     only: Option<&str>,
     limit: f64,
 ) -> Result<(), BoxError> {
-    let name = protocol.name();
     let is_wanted = |part: &str| only.is_none_or(|only| only == part);
     if is_wanted("latency") {
         let calls = sizes.latency_calls;

@@ -20,15 +20,16 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::BoxError;
+use crate::{BoxError, TLS12};
 
 /// The size of a frame of a streamed body.
 pub(crate) const FRAME: usize = 64 * 1024;
 /// The answer of a small call, as large as a short JSON document.
 const SMALL: &[u8] = &[b'x'; 256];
 
-/// Prints URL and certificate, and serves until stdin ends.
-pub(crate) async fn serve(ca: &Path) -> Result<(), BoxError> {
+/// Prints URL and certificate, and serves over one version of TLS until stdin ends.
+pub(crate) async fn serve(ca: &Path, version: &str) -> Result<(), BoxError> {
+    let version = if version == TLS12 { &rustls::version::TLS12 } else { &rustls::version::TLS13 };
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca)? {
@@ -37,7 +38,7 @@ pub(crate) async fn serve(ca: &Path) -> Result<(), BoxError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(&[version])?
         .with_client_cert_verifier(verifier.build()?)
         .with_single_cert(
             vec![own.cert.der().clone()],
