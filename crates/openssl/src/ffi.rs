@@ -7,7 +7,8 @@
 //!   post-handshake authentication (`SSL_set_post_handshake_auth`).
 //! - `provider`: a provider of OpenSSL 3 for keys that sign elsewhere. The older interfaces do not
 //!   serve: a method of RSA or EC keys receives a digest or a padded block, but devices sign
-//!   messages; engines are deprecated, and removed from OpenSSL 4.
+//!   messages; engines are deprecated, and removed from OpenSSL 4. Its parts are `key_management`
+//!   and `signature`, on tables of functions (`dispatch`) and parameters (`params`).
 //!
 //! All pointers that OpenSSL passes to the callbacks are valid during the call, as its manual
 //! states. No callback unwinds: none panics, and keys are called through `SharedSigningKey`, which
@@ -15,7 +16,11 @@
 #![expect(unsafe_code, reason = "functions of OpenSSL without a safe interface; see above")]
 
 mod context;
+mod dispatch;
+mod key_management;
+mod params;
 mod provider;
+mod signature;
 
 #[cfg(test)]
 pub(crate) use context::renegotiate_with_certificate;
