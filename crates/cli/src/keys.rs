@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use symbolon::PersistedKeys;
+#[cfg(any(feature = "pkcs11", all(feature = "tpm", unix)))]
+use symbolon::Secret;
 use symbolon::parts::binding::SharedKeyProvider;
 #[cfg(unix)]
 use symbolon::parts::types::pki_types::SubjectPublicKeyInfoDer;
-use symbolon::{Env, Error, Secret, SoftwareKeys};
+use symbolon::{Env, Error, SoftwareKeys};
 
 use crate::args::key::{DeviceOptions, KeyChoice, KeyOptions, KeyType};
 use crate::failure;
@@ -37,7 +39,10 @@ impl DeviceKeys {
 
     /// Returns a wrapped key as `TSS2 PRIVATE KEY` in PEM; `None` if the device has another key or
     /// does not wrap keys.
-    #[cfg_attr(not(feature = "tpm"), expect(clippy::unused_async, unused_variables))]
+    #[cfg_attr(
+        not(feature = "tpm"),
+        expect(clippy::unused_async, unused_variables, reason = "only a TPM is asked")
+    )]
     pub(crate) async fn wrapped_pem(
         &self,
         public_key: &SubjectPublicKeyInfoDer<'_>,

@@ -8,6 +8,7 @@ use symbolon_types::{Context, CorrelationId};
 
 use super::link::{ChainLink, LinkError, LinkRequest, SkippedLink};
 use super::links::Link;
+#[cfg(feature = "client")]
 use crate::identity::ManagedIdentity;
 
 /// Credentials in an order of your own. The first one that has a token is used from then on. Clones
@@ -133,6 +134,7 @@ impl CredentialChain {
     }
 
     /// Returns the managed identity among the links, the only one with bound tokens.
+    #[cfg(feature = "client")]
     pub(crate) fn managed_identity(&self) -> Option<&ManagedIdentity> {
         self.0.links.iter().find_map(Link::managed_identity)
     }
