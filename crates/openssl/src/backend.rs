@@ -220,6 +220,43 @@ mod tests {
         }
     }
 
+    // OpenSSL would postpone the renegotiation if it had read ahead (`SSL_CTX_set_read_ahead`).
+    #[tokio::test]
+    async fn data_behind_a_renegotiation_request_is_read() {
+        let [certificate, client] = ["localhost"; 2].map(Credentials::new);
+        let record = ClientAuthRecord::default();
+        let (stream, mut server) = connect(
+            &backend(&[&certificate]),
+            Some(&client.identity()),
+            "localhost",
+            &certificate.server(None),
+            &record,
+        )
+        .await;
+        let (mut read, mut write) = tokio::io::split(stream.unwrap());
+        let serve = async {
+            ffi::renegotiate_with_certificate(server.ssl());
+            Pin::new(&mut server).do_handshake().await.unwrap();
+            server.write_u8(b'a').await.unwrap();
+            server.read_u8().await.unwrap()
+        };
+        let call = async {
+            assert_eq!(read.read_u8().await.unwrap(), b'a');
+            let answer = async {
+                while !record.is_presented() {
+                    tokio::task::yield_now().await;
+                }
+                write.write_u8(b'b').await.unwrap();
+            };
+            tokio::select! {
+                more = read.read_u8() => panic!("{more:?}"),
+                () = answer => {}
+            }
+        };
+        let ((), received) = tokio::join!(call, serve);
+        assert_eq!(received, b'b');
+    }
+
     #[tokio::test]
     async fn servers_are_named_or_addressed() {
         for (certified, requested, is_accepted) in [
