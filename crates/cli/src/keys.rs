@@ -41,7 +41,7 @@ impl DeviceKeys {
     /// does not wrap keys.
     #[cfg_attr(
         not(feature = "tpm"),
-        expect(clippy::unused_async, unused_variables, reason = "only a TPM is asked")
+        expect(clippy::unused_async, unused_variables, reason = "only a TPM wraps keys")
     )]
     pub(crate) async fn wrapped_pem(
         &self,

@@ -88,7 +88,7 @@ mod tests {
     use openssl::ssl::{NameType, Ssl, SslContext, SslMethod, SslVersion};
     use openssl::x509::X509;
     use symbolon_rustls::TlsErrorKind;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf};
     use tokio_openssl::SslStream;
 
     use super::*;
@@ -167,6 +167,14 @@ mod tests {
         tokio::join!(client.handshake(name, 443, Box::new(near), record), accept)
     }
 
+    /// Sends an octet when the certificate was presented.
+    async fn send_after_certificate(write: &mut WriteHalf<OpensslStream>, record: &ClientAuthRecord) {
+        while !record.is_presented() {
+            tokio::task::yield_now().await;
+        }
+        write.write_u8(b'b').await.unwrap();
+    }
+
     // Both certificates are trusted and for this name.
     #[tokio::test]
     async fn changed_server_gets_no_certificate() {
@@ -196,10 +204,7 @@ mod tests {
                 assert_eq!(read.read_u8().await.unwrap(), b'a');
                 let answer = async {
                     // Data in front of the handshake would be read first.
-                    while !record.is_presented() {
-                        tokio::task::yield_now().await;
-                    }
-                    write.write_u8(b'b').await.unwrap();
+                    send_after_certificate(&mut write, &record).await;
                     std::future::pending().await
                 };
                 tokio::select! {
@@ -242,15 +247,9 @@ mod tests {
         };
         let call = async {
             assert_eq!(read.read_u8().await.unwrap(), b'a');
-            let answer = async {
-                while !record.is_presented() {
-                    tokio::task::yield_now().await;
-                }
-                write.write_u8(b'b').await.unwrap();
-            };
             tokio::select! {
                 more = read.read_u8() => panic!("{more:?}"),
-                () = answer => {}
+                () = send_after_certificate(&mut write, &record) => {}
             }
         };
         let ((), received) = tokio::join!(call, serve);

@@ -31,8 +31,8 @@ pub(crate) struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Uses half of the file descriptors; requests of the process itself need the others. Those of
-    /// closing connections, which have no requests, are of that half.
+    /// Uses half of the file descriptors; requests of the process itself need the other half.
+    /// Closing connections, which have no such requests, use descriptors of that other half.
     pub(crate) fn new(max_connections: usize, idle_time: Duration, clock: SharedClock) -> Arc<Self> {
         let descriptors = descriptor_limit();
         let newcomers = (descriptors / 8).clamp(4, MAX_NEWCOMERS);
@@ -304,6 +304,30 @@ mod tests {
             }
         }
         is_ended
+    }
+
+    #[tokio::test]
+    async fn closing_connections_leave_their_slots() {
+        let limits = ConnectionLimits::new(4, Duration::from_secs(60), SharedClock::system());
+        let count = limits.closing.available_permits();
+        let newcomer = limits.admit().await;
+        newcomer.release();
+        assert_eq!(limits.closing.available_permits(), count, "it has no slot that others need");
+        let mut kept = Vec::new();
+        for number in 0..count + limits.authenticated.size {
+            assert_eq!(
+                limits.authenticated.slots.available_permits(),
+                limits.authenticated.size - number.saturating_sub(count)
+            );
+            let slot = limits.admit().await;
+            slot.authenticate().await.unwrap();
+            slot.release();
+            kept.push(slot);
+        }
+        assert_eq!(limits.authenticated.slots.available_permits(), 0);
+        kept.clear();
+        assert_eq!(limits.closing.available_permits(), count);
+        assert_eq!(limits.authenticated.slots.available_permits(), limits.authenticated.size);
     }
 
     #[tokio::test]

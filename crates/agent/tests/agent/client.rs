@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use symbolon::parts::types::ManualClock;
 use symbolon::{Context, Env, ManagedIdentity, ManagedIdentityId, SharedClock, SoftwareKeys};
 use symbolon_agent::{Agent, AgentBuilder};
 use symbolon_emulator::Emulator;
@@ -35,6 +36,10 @@ impl LogLines {
 impl AgentEnv {
     pub(crate) async fn new() -> Self {
         Self::with(|agent, _| agent.allow_all_resources()).await
+    }
+
+    pub(crate) async fn with_clock(clock: &ManualClock) -> Self {
+        Self::with(|agent, _| agent.allow_all_resources().context(Context::default().with_clock(clock))).await
     }
 
     pub(crate) async fn with(setup: impl FnOnce(AgentBuilder, &Emulator) -> AgentBuilder) -> Self {

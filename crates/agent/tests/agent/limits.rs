@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use symbolon::ManagedIdentityId;
 use symbolon::parts::types::ManualClock;
-use symbolon::{Context, ManagedIdentityId};
 use symbolon_agent::Agent;
 use symbolon_emulator::{Emulator, Fault, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,10 +50,7 @@ async fn headers_are_limited_in_size_and_number() {
 #[tokio::test(flavor = "current_thread")]
 async fn only_idle_connections_are_closed() {
     let manual_clock = ManualClock::new();
-    let env = AgentEnv::with(|agent, _| {
-        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
-    })
-    .await;
+    let env = AgentEnv::with_clock(&manual_clock).await;
     env.emulator.inject(Fault::stall(Step::ImdsToken).once());
     let mut silent = env.connect().await;
     let mut halting = env.connect().await;
@@ -108,10 +105,7 @@ async fn stopping_waits_for_pending_requests() {
 #[tokio::test(flavor = "current_thread")]
 async fn silent_connections_last_one_second() {
     let manual_clock = ManualClock::new();
-    let env = AgentEnv::with(|agent, _| {
-        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
-    })
-    .await;
+    let env = AgentEnv::with_clock(&manual_clock).await;
     let mut silent = env.connect().await;
     while manual_clock.sleepers() == 0 {
         tokio::task::yield_now().await;
@@ -124,16 +118,23 @@ async fn silent_connections_last_one_second() {
 #[tokio::test(flavor = "current_thread")]
 async fn silent_clients_do_not_block_others() {
     let manual_clock = ManualClock::new();
-    let env = AgentEnv::with(|agent, _| {
-        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
-    })
-    .await;
+    let env = AgentEnv::with_clock(&manual_clock).await;
     let mut silent = Vec::new();
     for _ in 0..MANY {
         silent.push(env.connect().await);
     }
     let response = within(env.send(&env.request(""))).await;
     assert_eq!(response.status, 200, "{}", response.head);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn many_clients_can_wait() {
+    let env = AgentEnv::new().await;
+    let address = env.agent.address().unwrap();
+    // The agent, on this thread, accepts none of them meanwhile.
+    let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+    let waiting: Vec<_> = (0..MANY).map(connect).collect();
+    assert_eq!(waiting.len(), MANY);
 }
 
 /// Requests a token on a connection that stays open, and reads the status.
@@ -148,10 +149,7 @@ async fn request_kept(env: &AgentEnv, stream: &mut TcpStream) {
 #[tokio::test(flavor = "current_thread")]
 async fn idle_connections_make_room_for_others() {
     let manual_clock = ManualClock::new();
-    let env = AgentEnv::with(|agent, _| {
-        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
-    })
-    .await;
+    let env = AgentEnv::with_clock(&manual_clock).await;
     let mut kept = Vec::new();
     for _ in 0..MANY {
         let mut stream = env.connect().await;
@@ -165,10 +163,7 @@ async fn idle_connections_make_room_for_others() {
 #[tokio::test(flavor = "current_thread")]
 async fn closing_connections_make_room_for_others() {
     let manual_clock = ManualClock::new();
-    let env = AgentEnv::with(|agent, _| {
-        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
-    })
-    .await;
+    let env = AgentEnv::with_clock(&manual_clock).await;
     let mut closing = Vec::new();
     for _ in 0..MANY {
         let mut stream = env.connect().await;
@@ -183,10 +178,7 @@ async fn closing_connections_make_room_for_others() {
 #[tokio::test(flavor = "current_thread")]
 async fn kept_connection_ends_after_its_idle_time() {
     let manual_clock = ManualClock::new();
-    let env = AgentEnv::with(|agent, _| {
-        agent.allow_all_resources().context(Context::default().with_clock(&manual_clock))
-    })
-    .await;
+    let env = AgentEnv::with_clock(&manual_clock).await;
     let mut stream = env.connect().await;
     for _ in 0..2 {
         request_kept(&env, &mut stream).await;
