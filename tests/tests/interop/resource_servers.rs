@@ -58,8 +58,10 @@ impl ResourceServers {
         let Some(upstream) = service.wait_for(|line| line.parse::<u16>().ok()) else {
             panic!("the service behind nginx does not start:\n{}", log(&folder, "python.log"));
         };
-        let conf = NGINX_CONF.replace("{upstream}", &upstream.to_string());
-        let (nginx, front) = start_nginx(&nginx, &folder, &conf);
+        let http = NGINX_CONF.replace("{upstream}", &upstream.to_string());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let front = listener.local_addr().unwrap().port();
+        let nginx = start_nginx(&nginx, &folder, listener, &http);
         let page = |port| format!("https://localhost:{port}/index.html");
         Ok(Self {
             tls12: page(tls12),

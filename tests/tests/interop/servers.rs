@@ -1,11 +1,9 @@
 //! TLS servers that require a certificate of the authority and print its subject.
 
-use std::fs;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use symbolon_test_programs::{Folder, Service, find_program};
+use symbolon_test_programs::{Folder, Service, find_program, start_nginx};
 
 /// A kind of server, started in the folder of an authority.
 pub(crate) struct Kind {
@@ -85,28 +83,16 @@ fn gnutls(folder: &Folder, version: Version) -> Result<Server, String> {
 }
 
 const NGINX: &str = "
-daemon off;
-pid nginx.pid;
-error_log error.log info;
-events {}
-http {
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {
-        listen 127.0.0.1:{port} ssl http2;
-        ssl_certificate server.pem;
-        ssl_certificate_key server.key;
-        ssl_protocols {version};
-        ssl_client_certificate ca.pem;
-        ssl_verify_client on;
-        location / {
-            default_type text/plain;
-            return 200 '$ssl_client_verify $server_protocol $ssl_protocol $ssl_client_s_dn';
-        }
+server {
+    listen 127.0.0.1:{listen} ssl http2;
+    ssl_certificate server.pem;
+    ssl_certificate_key server.key;
+    ssl_protocols {version};
+    ssl_client_certificate ca.pem;
+    ssl_verify_client on;
+    location / {
+        default_type text/plain;
+        return 200 '$ssl_client_verify $server_protocol $ssl_protocol $ssl_client_s_dn';
     }
 }
 ";
@@ -119,12 +105,7 @@ fn nginx(folder: &Folder, version: Version) -> Result<Server, String> {
         Version::Tls12 => "TLSv1.2",
         Version::Tls13 => "TLSv1.3",
     };
-    let conf = NGINX.replace("{port}", &port.to_string()).replace("{version}", version);
-    fs::write(folder.path().join("nginx.conf"), conf).expect("a file");
-    let mut server = Command::new(path);
-    server.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
-    // It inherits a listening socket, as in its binary upgrade.
-    server.env("NGINX", "1;");
-    let service = Service::start(&server, folder, Stdio::from(OwnedFd::from(listener)));
+    let http = NGINX.replace("{version}", version);
+    let service = start_nginx(&path, folder, listener, &http);
     Ok(Server { url: format!("https://localhost:{port}/"), _service: service })
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -13,7 +12,7 @@ use symbolon_transport::{Request, Route, SharedTransport, Transport};
 
 use crate::certificate::Authority;
 use crate::clients::Clients;
-use symbolon_test_programs::{Folder, Service, find_program, or_skip};
+use symbolon_test_programs::{Folder, Service, find_program, or_skip, start_nginx};
 
 /// The tenant of the server, which is the first part of its paths.
 pub(crate) const TENANT: &str = "contoso.example";
@@ -98,17 +97,8 @@ impl OAuthServer {
             panic!("node-oidc-provider did not start:\n{}", logs(folder.path()));
         };
 
-        let conf = NGINX_CONF
-            .replace("{listen}", &nginx_port.to_string())
-            .replace("{upstream}", &ports.proxied.to_string());
-        fs::write(folder.path().join("nginx.conf"), conf).expect("a file");
-        let mut nginx = Command::new(&programs.nginx);
-        nginx.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
-        // nginx does not support port 0, and a free port may be taken before it listens. It
-        // inherits a listening socket instead, as in its binary upgrade: this variable names the
-        // descriptor. Besides 0 and 2 the only descriptor that a child inherits is standard output.
-        nginx.env("NGINX", "1;");
-        let nginx = Service::start(&nginx, &folder, Stdio::from(OwnedFd::from(listener)));
+        let http = NGINX_CONF.replace("{upstream}", &ports.proxied.to_string());
+        let nginx = start_nginx(&programs.nginx, &folder, listener, &http);
 
         Self {
             direct: Issuer::on_port(ports.direct),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 use symbolon_emulator::{EmulatorBuilder, Fault, Step};
-use tempfile::TempDir;
+use symbolon_test_programs::Folder;
 
 use crate::run::{RunResult, TestEnv, signal, skip_without};
 use crate::running::RESOURCE;
@@ -18,7 +18,7 @@ use crate::running::RESOURCE;
 /// An emulator, a state folder, and a folder for files of another program.
 pub(crate) struct HandoverEnv {
     pub(crate) env: TestEnv,
-    folder: TempDir,
+    pub(crate) folder: Folder,
 }
 
 impl HandoverEnv {
@@ -27,7 +27,7 @@ impl HandoverEnv {
     }
 
     fn with(setup: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder) -> Self {
-        let (env, folder) = (TestEnv::with(setup), tempfile::tempdir().unwrap());
+        let (env, folder) = (TestEnv::with(setup), Folder::new());
         fs::create_dir(folder.path().join("tls")).unwrap();
         Self { env, folder }
     }

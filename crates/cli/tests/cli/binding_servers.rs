@@ -7,58 +7,38 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 use symbolon_emulator::Step;
+use symbolon_test_programs::{find_program, start_nginx};
 
 use crate::binding::{Daemon, HandoverEnv};
 use crate::run::{signal, skip_without};
 use crate::running::{RESOURCE, RunningCommand};
 
 const NGINX: &str = "
-daemon off;
-pid nginx.pid;
-error_log error.log info;
-events {}
-http {
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {
-        listen 127.0.0.1:{port};
-        location / {
-            proxy_pass {resource};
-            proxy_ssl_certificate tls/cert.pem;
-            proxy_ssl_certificate_key tls/key.pem;
-            proxy_ssl_protocols TLSv1.2 TLSv1.3;
-        }
+server {
+    listen 127.0.0.1:{listen};
+    location / {
+        proxy_pass {resource};
+        proxy_ssl_certificate tls/cert.pem;
+        proxy_ssl_certificate_key tls/key.pem;
+        proxy_ssl_protocols TLSv1.2 TLSv1.3;
     }
 }
 ";
 
 #[test]
 fn bnd_15_nginx_presents_the_new_certificate() {
-    use std::os::fd::OwnedFd;
-
-    let Some(nginx) = symbolon_test_programs::find_program("nginx") else { return skip_without("nginx") };
+    let Some(nginx) = find_program("nginx") else { return skip_without("nginx") };
     let env = HandoverEnv::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let conf =
-        NGINX.replace("{port}", &port.to_string()).replace("{resource}", env.env.emulator.resource_url());
-    fs::write(env.path("nginx.conf"), conf).unwrap();
-    let options =
-        format!("-p {0} -c {0}/nginx.conf", env.path("").display().to_string().trim_end_matches('/'));
-    let reload = format!("{nginx} {options} -s reload");
+    let folder = env.path("").display().to_string();
+    let reload = format!("{nginx} -p {folder} -c {folder}/nginx.conf -s reload");
     // nginx starts after the first certificate, so that the first reload fails.
     let mut daemon = Daemon::start(&env, &["--exec", &reload]);
     let first = daemon.next();
     daemon.wait_for("the program was not notified");
-    let mut server = Command::new(&nginx);
-    server.args(options.split(' ')).env("NGINX", "1;").stdin(Stdio::null());
-    // It inherits a listening socket, as in its binary upgrade.
-    let server = server.stdout(Stdio::from(OwnedFd::from(listener))).spawn().unwrap();
-    let mut server = RunningCommand(server);
+    let http = NGINX.replace("{resource}", env.env.emulator.resource_url());
+    let _nginx = start_nginx(&nginx, &env.folder, listener, &http);
     daemon.wait_for("notified the program");
     call_through(&env, port, &first);
     signal(&daemon.child, Signal::HUP);
@@ -67,8 +47,6 @@ fn bnd_15_nginx_presents_the_new_certificate() {
     daemon.wait_for("notified the program");
     call_through(&env, port, &second);
     assert_eq!(daemon.stop(Signal::TERM), Some(0));
-    signal(&server.0, Signal::TERM);
-    server.0.wait().unwrap();
 }
 
 const HAPROXY: &str = "
@@ -84,7 +62,7 @@ listen front
 
 #[test]
 fn bnd_15_haproxy_presents_the_new_certificate() {
-    let Some(haproxy) = symbolon_test_programs::find_program("haproxy") else {
+    let Some(haproxy) = find_program("haproxy") else {
         return skip_without("haproxy");
     };
     let env = HandoverEnv::new();
