@@ -3,6 +3,7 @@
 //! Both call one server, a process of its own, with one certificate and one token, in turns, so
 //! that the ratios depend little on the machine. The limits are those of the project.
 
+mod caller;
 mod callers;
 mod measure;
 mod server;
@@ -13,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 
 use symbolon_testing::{Emulator, EmulatorClients};
 
-use crate::callers::{Protocol, Reqwest, Symbolon};
+use crate::callers::{Protocol, over_openssl, over_rustls, with_reqwest};
 use crate::measure::{Sizes, measure};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,6 +40,7 @@ fn main() -> Result<(), BoxError> {
     if let [command, ca, version] = arguments.as_slice()
         && command == "serve"
     {
+        let version = if version == TLS12 { &rustls::version::TLS12 } else { &rustls::version::TLS13 };
         return runtime()?.block_on(server::serve(Path::new(ca), version));
     }
     if has("--help") || has("-h") {
@@ -70,8 +72,8 @@ async fn run(protocols: &[Protocol], sizes: Sizes, only: Option<&str>) -> Result
     let tokens = emulator.client()?;
     println!("| | symbolon-client | reqwest | ratio | limit | |\n|---|--:|--:|--:|--:|---|");
     for protocol in protocols {
-        let ours = async || Symbolon::new(&tokens, &server, *protocol);
-        let theirs = async || Reqwest::new(&tokens, &server, *protocol).await;
+        let ours = async || over_rustls(&tokens, &server, *protocol);
+        let theirs = async || with_reqwest(&tokens, &server, *protocol).await;
         measure(protocol.name(), ours, theirs, sizes, only, 1.0).await?;
     }
     Ok(())
@@ -83,8 +85,8 @@ async fn run_openssl(sizes: Sizes, only: Option<&str>) -> Result<(), BoxError> {
     println!("| | OpenSSL | rustls | ratio | limit | |\n|---|--:|--:|--:|--:|---|");
     for version in [TLS12, TLS13] {
         let server = ServerProcess::start(emulator.ca_file(), version)?;
-        let openssl = async || Symbolon::with_openssl(&tokens, &server);
-        let rustls = async || Symbolon::new(&tokens, &server, Protocol::Http1);
+        let openssl = async || over_openssl(&tokens, &server);
+        let rustls = async || over_rustls(&tokens, &server, Protocol::Http1);
         measure(version, openssl, rustls, sizes, only, 0.9).await?;
     }
     Ok(())

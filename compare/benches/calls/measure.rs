@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::BoxError;
-use crate::callers::Caller;
+use crate::caller::Caller;
 
 /// The numbers of calls and bytes.
 #[derive(Clone, Copy)]

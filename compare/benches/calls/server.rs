@@ -16,11 +16,11 @@ use hyper_util::server::conn::auto::Builder;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{BoxError, TLS12};
+use crate::BoxError;
 
 /// The size of a frame of a streamed body.
 pub(crate) const FRAME: usize = 64 * 1024;
@@ -28,8 +28,7 @@ pub(crate) const FRAME: usize = 64 * 1024;
 const SMALL: &[u8] = &[b'x'; 256];
 
 /// Prints URL and certificate, and serves over one version of TLS until stdin ends.
-pub(crate) async fn serve(ca: &Path, version: &str) -> Result<(), BoxError> {
-    let version = if version == TLS12 { &rustls::version::TLS12 } else { &rustls::version::TLS13 };
+pub(crate) async fn serve(ca: &Path, version: &'static SupportedProtocolVersion) -> Result<(), BoxError> {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca)? {

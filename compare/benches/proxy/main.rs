@@ -4,7 +4,8 @@
 //! Server and proxy are processes of their own. The proxy runs on one thread, as in the command,
 //! and nginx with one worker. The limits are those of the project.
 
-mod callers;
+#[path = "../calls/caller.rs"]
+mod caller;
 mod nginx;
 #[path = "../calls/server.rs"]
 mod server;
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use http::{HeaderName, HeaderValue};
 use symbolon_proxy::{Proxy, Route, raise_descriptor_limit};
 use symbolon_test_programs::Folder;
 use symbolon_testing::symbolon::ManagedIdentity;
@@ -23,7 +25,7 @@ use symbolon_testing::{Emulator, EmulatorClients as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::callers::{Caller, Direct, Proxied};
+use crate::caller::{Caller, Reqwest, Symbolon};
 use crate::nginx::Nginx;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -66,7 +68,7 @@ fn main() -> Result<(), BoxError> {
         ["serve", ca] => tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?
-            .block_on(server::serve(Path::new(ca))),
+            .block_on(server::serve(Path::new(ca), &rustls::version::TLS13)),
         ["proxy", url, certificate, http2] => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
@@ -129,7 +131,7 @@ fn measure_all(sizes: &Sizes, command: Option<&str>) -> Result<(), BoxError> {
             }
         }
         let direct = |http2| {
-            Ok::<_, BoxError>(Direct {
+            Ok::<_, BoxError>(Symbolon {
                 client: client(&emulator.identity()?, &certificate, http2)?,
                 url: url.clone(),
             })
@@ -187,9 +189,14 @@ impl MeasuredProxy {
     }
 }
 
-async fn measure(name: &str, proxy: &MeasuredProxy, direct: &Direct, sizes: &Sizes) -> Result<(), BoxError> {
+async fn measure(
+    name: &str,
+    proxy: &MeasuredProxy,
+    direct: &Symbolon,
+    sizes: &Sizes,
+) -> Result<(), BoxError> {
     let MeasuredProxy { address, secret, .. } = proxy;
-    let proxied = Proxied::new(address, secret)?;
+    let proxied = proxied(address, secret)?;
     // Opens the connections, and fills the caches.
     at_once(direct, 64, 64).await?;
     at_once(&proxied, 64, 64).await?;
@@ -260,6 +267,15 @@ async fn measure(name: &str, proxy: &MeasuredProxy, direct: &Direct, sizes: &Siz
 
 fn verdict(is_met: bool) -> &'static str {
     if is_met { "met" } else { "MISSED" }
+}
+
+/// Returns a client of the proxy over HTTP/1.1, as most programs are.
+fn proxied(address: &str, secret: &str) -> Result<Reqwest, BoxError> {
+    // reqwest builds a TLS configuration even if it is not used.
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let header = (HeaderName::from_static("x-symbolon-secret"), HeaderValue::from_str(secret)?);
+    Ok(Reqwest { client, url: format!("http://{address}"), header })
 }
 
 fn median(values: &mut [f64]) -> f64 {

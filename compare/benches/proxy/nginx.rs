@@ -1,6 +1,7 @@
 //! nginx as the proxy: with certificate and key in files, and a fixed token.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,42 +14,28 @@ const SECRET: &str = "secret";
 /// The length of a token of the emulator.
 const TOKEN_LENGTH: usize = 1024;
 
-/// One worker, as our proxy has one thread.
-const CONF: &str = "\
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr crit;
-events { worker_connections 32768; }
-http {
-    access_log off;
-    client_max_body_size 0;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    upstream resource { server {upstream}; keepalive 64; }
-    server {
-        listen 127.0.0.1:{listen};
-        keepalive_requests 1000000;
-        location / {
-            if ($http_x_symbolon_secret != {secret}) { return 403; }
-            proxy_pass https://resource;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-            proxy_set_header Host localhost;
-            proxy_set_header Authorization \"mtls_pop {token}\";
-            proxy_buffering off;
-            proxy_request_buffering off;
-            proxy_ssl_certificate client.pem;
-            proxy_ssl_certificate_key client.key;
-            proxy_ssl_trusted_certificate server.pem;
-            proxy_ssl_verify on;
-            proxy_ssl_name localhost;
-            proxy_ssl_server_name on;
-            proxy_ssl_protocols TLSv1.3;
-        }
+const HTTP: &str = "\
+client_max_body_size 0;
+upstream resource { server {upstream}; keepalive 64; }
+server {
+    listen 127.0.0.1:{listen};
+    keepalive_requests 1000000;
+    location / {
+        if ($http_x_symbolon_secret != {secret}) { return 403; }
+        proxy_pass https://resource;
+        proxy_http_version 1.1;
+        proxy_set_header Connection \"\";
+        proxy_set_header Host localhost;
+        proxy_set_header Authorization \"mtls_pop {token}\";
+        proxy_buffering off;
+        proxy_request_buffering off;
+        proxy_ssl_certificate client.pem;
+        proxy_ssl_certificate_key client.key;
+        proxy_ssl_trusted_certificate server.pem;
+        proxy_ssl_verify on;
+        proxy_ssl_name localhost;
+        proxy_ssl_server_name on;
+        proxy_ssl_protocols TLSv1.3;
     }
 }
 ";
@@ -72,12 +59,14 @@ impl Nginx {
         let folder = Folder::new();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
         let upstream = url.trim_start_matches("https://").replace("localhost", "127.0.0.1");
-        let conf = CONF.replace("{upstream}", &upstream).replace("{secret}", SECRET);
-        let conf = conf.replace("{token}", &"x".repeat(TOKEN_LENGTH));
+        let http = HTTP.replace("{upstream}", &upstream).replace("{secret}", SECRET);
+        let http = http.replace("{token}", &"x".repeat(TOKEN_LENGTH));
         write("client.pem", certificate)?;
         write("client.key", key)?;
         write("server.pem", server)?;
-        let (service, port) = start_nginx(&program, &folder, &conf);
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let service = start_nginx(&program, &folder, listener, &http);
         let proxy = MeasuredProxy {
             id: worker(folder.path())?,
             address: format!("127.0.0.1:{port}"),
