@@ -9,7 +9,8 @@ use serde_json::Value;
 use symbolon_emulator::Step;
 use symbolon_test_programs::{find_program, start_nginx};
 
-use crate::binding::{Daemon, HandoverEnv};
+use crate::binding::HandoverEnv;
+use crate::binding_daemon::Daemon;
 use crate::run::{signal, skip_without};
 use crate::running::{RESOURCE, RunningCommand};
 

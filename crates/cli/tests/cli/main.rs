@@ -4,9 +4,14 @@
 
 #[cfg(unix)]
 mod apache;
+mod app;
+mod app_credentials;
 mod app_token;
 #[cfg(unix)]
 mod binding;
+#[cfg(unix)]
+mod binding_daemon;
+#[cfg(unix)]
 mod binding_servers;
 mod call;
 mod demo;
@@ -31,6 +36,8 @@ mod packages;
 mod progress;
 #[cfg(unix)]
 mod proxy;
+#[cfg(unix)]
+mod proxy_applications;
 mod run;
 #[cfg(unix)]
 mod running;

@@ -9,39 +9,38 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use symbolon::Thumbprint;
 use symbolon_emulator::{EmulatorBuilder, Step};
 use tempfile::TempDir;
 
-use crate::app_token::{App, CLIENT_ID};
+use crate::app::CLIENT_ID;
 use crate::run::{RunResult, TestEnv, signal, skip_without};
 use crate::running::{RESOURCE, RunningServer, assert_no_request_is_lost};
 
 /// A running `proxy`.
-struct RunningProxy(RunningServer);
+pub(crate) struct RunningProxy(pub(crate) RunningServer);
 
 impl RunningProxy {
-    fn start(env: &TestEnv, arguments: &[&str]) -> Self {
+    pub(crate) fn start(env: &TestEnv, arguments: &[&str]) -> Self {
         let mut command = env.symbolon();
         command.args(["proxy", "--key", "p-256", "--output", "json"]).args(arguments);
         Self(RunningServer::start(command))
     }
 
     /// A proxy for the resource of the emulator, with a bound token.
-    fn bound(env: &TestEnv, arguments: &[&str]) -> Self {
+    pub(crate) fn bound(env: &TestEnv, arguments: &[&str]) -> Self {
         let to = ["--to", env.emulator.resource_url(), "--resource", RESOURCE, "--pop"];
         Self::start(env, &[&to[..], arguments].concat())
     }
 
-    fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.0.variable("SYMBOLON_PROXY_URL").strip_prefix("http://").unwrap()
     }
 
-    fn secret(&self) -> &str {
+    pub(crate) fn secret(&self) -> &str {
         self.0.variable("SYMBOLON_PROXY_SECRET")
     }
 
-    fn head(&self, method: &str, target: &str, fields: &str) -> String {
+    pub(crate) fn head(&self, method: &str, target: &str, fields: &str) -> String {
         let (address, secret) = (self.address(), self.secret());
         format!(
             "{method} {target} HTTP/1.1\r\nHost: {address}\r\nX-Symbolon-Secret: {secret}\r\n{fields}\r\n"
@@ -49,22 +48,22 @@ impl RunningProxy {
     }
 
     /// Returns the status and the body of a response.
-    fn get(&self, target: &str) -> (u16, Value) {
+    pub(crate) fn get(&self, target: &str) -> (u16, Value) {
         self.get_with(target, "")
     }
 
-    fn get_with(&self, target: &str, fields: &str) -> (u16, Value) {
+    pub(crate) fn get_with(&self, target: &str, fields: &str) -> (u16, Value) {
         let stream = TcpStream::connect(self.address()).unwrap();
         exchange(stream, &self.head("GET", target, &format!("Connection: close\r\n{fields}")))
     }
 
     /// Stops it by a signal and returns its exit code and log.
-    fn stop(self, with: Signal) -> (Option<i32>, String) {
+    pub(crate) fn stop(self, with: Signal) -> (Option<i32>, String) {
         self.0.stop(with)
     }
 
     /// Reads the log until a line has this text.
-    fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         let stderr = self.0.command.0.stderr.as_mut().unwrap();
         let mut log = String::new();
         while !log.contains(text) {
@@ -75,7 +74,7 @@ impl RunningProxy {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, Value) {
+pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, Value) {
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -83,7 +82,7 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, Value) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
 }
 
-fn refused(env: &TestEnv, arguments: &[&str]) -> RunResult {
+pub(crate) fn refused(env: &TestEnv, arguments: &[&str]) -> RunResult {
     let mut command = env.symbolon();
     RunResult::of(command.args(["proxy", "--output", "json"]).args(arguments).output().unwrap())
 }
@@ -494,111 +493,4 @@ fn prx_14_invalid_files_and_options() {
         let ran = refused(&env, arguments);
         assert_eq!((ran.code, ran.error()["code"].as_str()), (2, Some("invalid_usage")), "{arguments:?}");
     }
-}
-
-/// Runs the proxy for the application of an emulator.
-fn of_application(app: &App, more: &[&str]) -> RunningProxy {
-    let authority = app.authority();
-    let application = ["--authority", &authority, "--client-id", CLIENT_ID];
-    let to = ["--to", app.env.emulator.resource_url(), "--resource", RESOURCE];
-    RunningProxy::start(&app.env, &[&to[..], &application, more].concat())
-}
-
-/// Returns the certificate in a PEM file.
-fn certificate_in(file: &Path) -> Vec<u8> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let end = text.find("-----BEGIN PRIVATE KEY").unwrap();
-    pem_rfc7468::decode_vec(&text.as_bytes()[..end]).unwrap().1
-}
-
-#[test]
-fn prx_15_application_with_a_certificate() {
-    let app = App::new();
-    let file = app.certificate();
-    let proxy = of_application(&app, &["--certificate", file.to_str().unwrap(), "--pop"]);
-    let call = || {
-        let (status, seen) = proxy.get("/path");
-        let expected = (200, &"mtls_pop".into(), &true.into(), &CLIENT_ID.into());
-        assert_eq!((status, &seen["scheme"], &seen["bound"], &seen["appid"]), expected, "{seen}");
-        let journal = app.env.emulator.journal();
-        let [token, call] =
-            [Step::Token, Step::Resource].map(|step| journal.last(step).unwrap().certificate());
-        assert!(token.is_some() && token == call, "the certificate of the application");
-        token.unwrap()
-    };
-    let before = Thumbprint::of(&certificate_in(&file));
-    // Another program replaces the file before the first request.
-    let file = app.certificate();
-    app.env.emulator.revoke(before);
-    let present = Thumbprint::of(&certificate_in(&file));
-    assert_eq!((call(), call()), (present, present));
-    assert_eq!(app.env.emulator.journal().count(Step::Token), 1);
-    assert_eq!(app.env.emulator.journal().count(Step::IssueCredential), 0, "no managed identity");
-    let status = proxy.get("/.symbolon/readyz").1;
-    assert_eq!(status["ready"][0]["identity"], format!("application:{CLIENT_ID}"), "{status}");
-}
-
-#[test]
-fn prx_15_other_credentials_of_applications() {
-    let app = App::new();
-    let assertion = app.file("assertion", &app.assertion());
-    let bound = ["--assertion-file", assertion.to_str().unwrap()];
-    let proxy = of_application(&app, &bound);
-    let (status, seen) = proxy.get("/");
-    assert_eq!((status, &seen["scheme"], &seen["appid"]), (200, &"Bearer".into(), &CLIENT_ID.into()));
-    let authority = app.authority();
-    let to = ["--to", app.env.emulator.resource_url(), "--resource", RESOURCE, "--pop"];
-    let application = ["--authority", &authority, "--client-id", CLIENT_ID];
-    let ran = refused(&app.env, &[&to[..], &application, &bound].concat());
-    assert_eq!((ran.code, ran.error()["code"].as_str()), (2, Some("mtls_certificate_not_provided")));
-    let file = app.certificate();
-    let hardware = ["--certificate", file.to_str().unwrap(), "--min-strength", "hardware"];
-    let ran = refused(&app.env, &[&to[..], &application, &hardware].concat());
-    assert_eq!((ran.code, ran.error()["code"].as_str()), (3, Some("min_strength_not_met")));
-}
-
-// The first route has all settings, the second one those of the variables, the third one a managed
-// identity.
-#[test]
-fn prx_15_applications_in_a_file() {
-    let app = App::new();
-    let certificate = app.certificate();
-    let (authority, to) = (app.authority(), app.env.emulator.resource_url());
-    let route = |path: &str, more: &str| {
-        format!("[[routes]]\npath = \"{path}\"\nto = \"{to}\"\nresource = \"{RESOURCE}\"\n{more}\n")
-    };
-    let application = format!(
-        "pop = true\n[routes.application]\nauthority = \"{authority}\"\nclient_id = \"{CLIENT_ID}\"\n\
-         certificate = \"{}\"\n",
-        certificate.display()
-    );
-    let text = [route("/all", &application), route("/variables", "application = {}"), route("/managed", "")];
-    let file = app.file("routes.toml", &text.concat());
-    let mut command = app.env.symbolon();
-    command.envs([
-        ("AZURE_AUTHORITY_HOST", app.env.emulator.token_url()),
-        ("AZURE_TENANT_ID", app.env.emulator.tenant_id()),
-        ("AZURE_CLIENT_ID", CLIENT_ID),
-        ("AZURE_CLIENT_SECRET", "p@ss&word"),
-    ]);
-    command.args(["proxy", "--key", "p-256", "--output", "json", "--config"]).arg(&file);
-    let mut proxy = RunningProxy(RunningServer::start(command));
-    for (path, scheme, client) in [
-        ("/all", "mtls_pop", CLIENT_ID),
-        ("/variables", "Bearer", CLIENT_ID),
-        ("/managed", "Bearer", app.env.emulator.client_id()),
-    ] {
-        let (status, seen) = proxy.get(path);
-        assert_eq!(
-            (status, &seen["scheme"], &seen["appid"]),
-            (200, &scheme.into(), &client.into()),
-            "{seen}"
-        );
-    }
-    let before = app.env.emulator.journal().count(Step::Token);
-    signal(&proxy.0.command.0, Signal::HUP);
-    proxy.wait_for("the routes were read again");
-    assert_eq!((proxy.get("/all").0, app.env.emulator.journal().count(Step::Token)), (200, before), "kept");
-    let (_, log) = proxy.stop(Signal::TERM);
-    assert!(!log.contains("p@ss") && !log.contains("eyJ"), "{log}");
 }
