@@ -53,6 +53,8 @@ mod store;
 mod store_faults;
 #[cfg(unix)]
 mod store_files;
+#[cfg(target_os = "linux")]
+mod store_outages;
 mod succession;
 mod telemetry;
 mod test_env;
